@@ -1,0 +1,292 @@
+"""What every component promises: the kinds, the Component that registers one, and a Protocol for each.
+
+A component is registered with a *factory*, a function or class that is imported only when it is used.
+
+- Its keyword-only parameters are the component's **options**: what a suite file may set. Their type
+  hints (``Annotated[int, Field(ge=1)]`` for a range) and defaults are the whole schema; there is no
+  other place to declare them.
+- Its ordinary parameters are **provided** by mlbench, by name, as pytest provides fixtures: a factory
+  asks for what it needs out of what its kind provides (see `KINDS`) and leaves out the rest.
+
+A factory's module is imported to validate a suite. Keep heavy imports (torch, timm) inside the factory
+and `mlbench validate` stays instant.
+
+Nothing here needs inheritance: an object that has the members fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from PIL import Image
+    from torch import nn
+
+__all__ = [
+    "GALLERY",
+    "KINDS",
+    "QUERY",
+    "Augmentation",
+    "Backbone",
+    "BackboneShape",
+    "BatchSampler",
+    "CentreLoss",
+    "CentreSampler",
+    "Component",
+    "Dataset",
+    "FeatureShape",
+    "Kind",
+    "Neck",
+    "NeckShape",
+    "PairLoss",
+    "Recipe",
+    "Split",
+    "SplitName",
+]
+
+SplitName = Literal["train", "calibration", "test"]
+
+#: Bits of `Split.role`: may this image ask, may it be found?
+QUERY, GALLERY = 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of component: what it is for, and what mlbench provides to its factories by name."""
+
+    summary: str
+    provides: tuple[str, ...] = ()
+
+
+#: Every kind. `provides` are the ordinary parameters that a factory of this kind may name:
+#: data_root (Path): relative paths in a suite start here; image_size (int): pixels, images are square;
+#: feature_shape (FeatureShape): the backbone's output; num_classes (int): classes of the train split;
+#: dim (int): width of the embeddings; centres_per_class (int): as the loss asks;
+#: labels (np.ndarray, (N,) int64): labels of the train split; batch_size (int).
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        "dataset": Kind("labelled images in train, calibration and test splits", ("data_root", "image_size")),
+        "augmentation": Kind("random changes to a training image", ("image_size",)),
+        "backbone": Kind("images to feature maps", ("image_size",)),
+        "neck": Kind("feature maps to embeddings", ("feature_shape",)),
+        "loss": Kind("what training makes small"),
+        "sampler": Kind(
+            "the class centres, and which of them take part in a step",
+            ("num_classes", "dim", "centres_per_class", "batch_size"),
+        ),
+        "batch_sampler": Kind("which training images make up a batch", ("labels", "batch_size")),
+        "recipe": Kind("optimiser, schedule and length of training"),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """The registration of one component.
+
+    kind: one of `KINDS`. name: how suites call it. factory: "module:attribute". summary: one line.
+    source: the paper or page it comes from. predict: "module:attribute" of a function without heavy
+    imports that takes the same arguments as the factory and says what would be built without building
+    it (`BackboneShape` for a backbone, `NeckShape` for a neck, an int of parameters for a sampler), so
+    that `mlbench plan` can show sizes at once; without it, plan shows "?".
+    """
+
+    kind: str
+    name: str
+    factory: str
+    summary: str
+    source: str = ""
+    predict: str = ""
+
+
+class FeatureShape(NamedTuple):
+    """Shape of one feature map: channels, height, width."""
+
+    channels: int
+    height: int
+    width: int
+
+
+class BackboneShape(NamedTuple):
+    """What a backbone would be: its parameters, how many of them are trained, and its output."""
+
+    parameters: int
+    feature_shape: FeatureShape
+
+
+class NeckShape(NamedTuple):
+    """What a neck would be: its parameters and the width of its embeddings."""
+
+    parameters: int
+    dim: int
+
+
+@runtime_checkable
+class Split(Protocol):
+    """A sized, indexable source of labelled images. Picklable: it travels to worker processes.
+
+    Labels are contiguous within the split, 0 .. num_classes - 1. Asking twice for the same index gives
+    the same bits, in any process.
+    """
+
+    @property
+    def num_classes(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+    def label(self, index: int) -> int:
+        """Label of image `index`, without reading the image."""
+        ...
+
+    def image(self, index: int) -> Image.Image:
+        """Image `index`: RGB, any size."""
+        ...
+
+    def class_name(self, label: int) -> str:
+        """A name for the class that is unique across all splits of the data set."""
+        ...
+
+    def role(self, index: int) -> int:
+        """`QUERY`, `GALLERY` or both, as bits."""
+        ...
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Three splits, and a version that changes when the data changes.
+
+    disjoint: no class of train or calibration occurs in test; a run says it aloud when it is false.
+    notes: what a user must know about the data ("3 unreadable files left out: a.jpg, ..."), one line each.
+    Built without torch: planning a run asks only for versions and sizes.
+    """
+
+    version: str
+    disjoint: bool
+    notes: Sequence[str]
+
+    def split(self, name: SplitName) -> Split: ...
+
+
+class Augmentation(Protocol):
+    """A random change to a training image; all randomness comes from `generator`. Picklable."""
+
+    def __call__(self, image: Image.Image, generator: np.random.Generator) -> Image.Image: ...
+
+
+class Backbone(Protocol):
+    """Images (N, 3, H, W) float32, already normalised with `mean` and `std`, to maps (N, C, h, w).
+
+    A torch.nn.Module in two parts, `forward(x) == trained(frozen(x))`. `frozen` is the prefix that
+    training never changes (an empty nn.Sequential when all is trained) and that always runs in
+    evaluation mode; `trained` is the rest (empty when all is frozen). mean, std: per channel, for
+    images in [0, 1]. weights: where the initial weights come from, in words, for the record.
+    """
+
+    frozen: nn.Module
+    trained: nn.Module
+    feature_shape: FeatureShape
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    weights: str
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor: ...
+
+
+class Neck(Protocol):
+    """Feature maps (N, C, h, w) to embeddings (N, dim). A torch.nn.Module.
+
+    The embeddings need not have unit length; whoever compares them normalises.
+    """
+
+    dim: int
+
+    def __call__(self, features: torch.Tensor) -> torch.Tensor: ...
+
+
+@runtime_checkable
+class PairLoss(Protocol):
+    """A loss on a batch of embeddings, with no class centres. May be a torch.nn.Module."""
+
+    def __call__(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """embeddings: (N, D) float; labels: (N,) int64. Returns a scalar."""
+        ...
+
+
+@runtime_checkable
+class CentreLoss(Protocol):
+    """A loss with class centres: cosines in, logits out.
+
+    The centres belong to the sampler, which computes cosines to the centres that take part in the step
+    and, from the logits, the cross entropy. So every such loss runs with every sampler.
+    """
+
+    centres_per_class: int
+
+    def logits(self, cosines: torch.Tensor, targets: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
+        """cosines: (N, K, centres_per_class) float in [-1, 1] to the centres of K classes; targets: (N,)
+        int64, the target's column, or -1 where it is not among the K; norms: (N,) float, lengths of the
+        embeddings before normalisation. Returns logits (N, K)."""
+        ...
+
+
+class CentreSampler(Protocol):
+    """Owns the class centres. A torch.nn.Module; its parameters join the optimiser, without weight decay
+    exceptions of their own, as the parameter group "centres"."""
+
+    def __call__(self, embeddings: torch.Tensor, labels: torch.Tensor, loss: CentreLoss) -> torch.Tensor:
+        """embeddings: (N, D) float, any length; labels: (N,) int64 in [0, num_classes).
+        Returns the scalar loss."""
+        ...
+
+
+class BatchSampler(Protocol):
+    """Which images make up the batches of an epoch."""
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        ...
+
+    def batches(self, generator: np.random.Generator) -> Iterator[list[int]]:
+        """Indices of each batch of one epoch."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How a case is trained. Optimisers and schedules are timm's, by their timm names.
+
+    epochs: passes over the training images. batch_size: images. optimizer, lr, weight_decay, betas,
+    momentum: as timm's `create_optimizer_v2` takes them (None: the optimiser's default); biases and norms
+    are not decayed. centre_lr: learning rate of the class centres, as a multiple of lr. schedule: timm name,
+    decays per step to min_lr. warmup: share of all steps in [0, 1) with a linear rise from 0. clip_norm: largest norm of
+    the gradient, 0 for no limit. matmul_precision: see `torch.set_float32_matmul_precision`. views: how
+    many augmented views of each training image exist; epoch e shows view e mod views; 0 draws a new one
+    every epoch. patience: stop after so many evaluations on the calibration split without a better
+    score, 0 to train to the end. evaluate_every: epochs between such evaluations. select: "best" keeps the
+    checkpoint that scored best on the calibration split, "last" the final one. workers: processes that
+    read images, None to choose by the machine.
+    """
+
+    epochs: int
+    batch_size: int
+    optimizer: str = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 1e-3
+    betas: tuple[float, float] | None = None
+    momentum: float | None = None
+    centre_lr: float = 1.0
+    schedule: Literal["cosine", "linear", "constant"] = "linear"
+    min_lr: float = 0.0
+    warmup: float = 0.1
+    clip_norm: float = 5.0
+    matmul_precision: Literal["highest", "high", "medium"] = "highest"
+    views: int = 0
+    patience: int = 0
+    evaluate_every: int = 1
+    select: Literal["best", "last"] = "best"
+    workers: int | None = None

@@ -1,0 +1,84 @@
+"""Every error mlbench raises on purpose.
+
+    MlbenchError
+    ├── SuiteError         a suite file is wrong: names file, line and key
+    ├── ComponentError     a component is unknown, ambiguous, or its plugin is broken
+    ├── OptionError        an option of a component is unknown, of the wrong type, or out of range
+    ├── DataError          images are missing, unreadable, or cannot form the splits that were asked for
+    ├── WeightsError       pretrained weights cannot be had, or do not fit the model
+    ├── DeviceError        the device or precision that was asked for is not here
+    ├── TrainingError      training cannot go on (a loss that is not finite, labels out of range)
+    └── StoreError         records or caches cannot be read or written
+
+A message is one line and says what is wrong, where, what was expected and what to do. The command
+line prints it without a traceback; anything that is not an MlbenchError is a bug and shows one.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "ComponentError",
+    "DataError",
+    "DeviceError",
+    "MlbenchError",
+    "OptionError",
+    "StoreError",
+    "SuiteError",
+    "TrainingError",
+    "WeightsError",
+    "hint",
+]
+
+
+class MlbenchError(Exception):
+    """Root of all errors that mlbench raises on purpose."""
+
+
+class SuiteError(MlbenchError):
+    """A suite file is wrong."""
+
+
+class ComponentError(MlbenchError):
+    """A component is unknown, registered twice, or its plugin cannot be loaded."""
+
+
+class OptionError(MlbenchError):
+    """An option of a component is unknown, of the wrong type, or out of range."""
+
+
+class DataError(MlbenchError):
+    """Images are missing, unreadable, or cannot form the splits that were asked for."""
+
+
+class WeightsError(MlbenchError):
+    """Pretrained weights cannot be had, or do not fit the model."""
+
+
+class DeviceError(MlbenchError):
+    """The device or the precision that was asked for is not available here."""
+
+
+class TrainingError(MlbenchError):
+    """Training cannot go on."""
+
+
+class StoreError(MlbenchError):
+    """Records or caches cannot be read or written."""
+
+
+def hint(word: str, candidates: Iterable[str], *, show: int = 12) -> str:
+    """What to try instead of `word`: the nearest of `candidates`, else the list of them.
+
+    The list is cut after `show` names, so that a message stays one line.
+    """
+    names = sorted(set(candidates))
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    if not names:
+        return "none is available"
+    more = f", and {len(names) - show} more" if len(names) > show else ""
+    return f"choose from: {', '.join(names[:show])}{more}"

@@ -1,0 +1,75 @@
+"""Where randomness comes from: one integer seed, and a path of names that leads to each draw.
+
+`derive(seed, "train", "augment", epoch, index)` is a number that depends on nothing but its
+arguments, so the order in which things happen, the number of worker processes and a restart
+change no draw.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+__all__ = ["derive", "deterministic", "numpy_generator", "torch_generator", "torch_seed"]
+
+
+def derive(seed: int, *path: str | int) -> int:
+    """A 63-bit seed for the draw that `path` names, under the run's `seed`."""
+    digest = hashlib.blake2b(repr((int(seed), *path)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def numpy_generator(seed: int, *path: str | int) -> np.random.Generator:
+    """A NumPy generator for the draws that `path` names."""
+    import numpy as np
+
+    return np.random.Generator(np.random.Philox(key=derive(seed, *path)))
+
+
+def torch_generator(seed: int, *path: str | int) -> torch.Generator:
+    """A CPU torch generator for the draws that `path` names."""
+    import torch
+
+    return torch.Generator().manual_seed(derive(seed, *path))
+
+
+@contextmanager
+def torch_seed(seed: int, *path: str | int) -> Iterator[None]:
+    """Seed torch's global generators inside the block and give them back afterwards.
+
+    For library code that draws from the global generator only (weight initialisation, dropout).
+    """
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(derive(seed, *path))
+        yield
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """Make torch choose deterministic algorithms inside the block.
+
+    An operation that has no deterministic form raises torch's own error, which names it.
+    """
+    import os
+
+    import torch
+
+    # cuBLAS reads this when its handle is made; without it, deterministic mode refuses matrix products.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+        torch.backends.cudnn.benchmark = benchmark
