@@ -67,7 +67,8 @@ class Kind:
 #: data_root (Path): relative paths in a suite start here; image_size (int): pixels, images are square;
 #: feature_shape (FeatureShape): the backbone's output; num_classes (int): classes of the train split;
 #: dim (int): width of the embeddings; centres_per_class (int): as the loss asks;
-#: labels (np.ndarray, (N,) int64): labels of the train split; batch_size (int).
+#: labels (np.ndarray, (N,) int64): labels of the train split; batch_size (int); seed (int): the case's
+#: derived seed for this component.
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         "dataset": Kind("labelled images in train, calibration and test splits", ("data_root", "image_size")),
@@ -77,7 +78,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "loss": Kind("what training makes small"),
         "sampler": Kind(
             "the class centres, and which of them take part in a step",
-            ("num_classes", "dim", "centres_per_class", "batch_size"),
+            ("num_classes", "dim", "centres_per_class", "batch_size", "seed"),
         ),
         "batch_sampler": Kind("which training images make up a batch", ("labels", "batch_size")),
         "recipe": Kind("optimiser, schedule and length of training"),

@@ -46,7 +46,14 @@ class ComponentError(MlbenchError):
 
 
 class OptionError(MlbenchError):
-    """An option of a component is unknown, of the wrong type, or out of range."""
+    """An option of a component is unknown, of the wrong type, or out of range.
+
+    option: the option's name, so that the suite's reader can be shown the line.
+    """
+
+    def __init__(self, message: str, option: str = "") -> None:
+        super().__init__(message)
+        self.option = option
 
 
 class DataError(MlbenchError):

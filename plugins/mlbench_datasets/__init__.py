@@ -1,0 +1,46 @@
+"""Data sets that need no download, data sets of the user's own, and augmentations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mlbench.contracts import Component
+from mlbench.hookspecs import hookimpl
+
+
+@hookimpl
+def mlbench_components() -> Iterable[Component]:
+    """The components of this package."""
+    return [
+        Component(
+            kind="dataset",
+            name="textimage",
+            factory="mlbench_datasets.textimage:TextImage",
+            summary="photographs of rendered documents, labels and signs, in families of look-alikes",
+        ),
+        Component(
+            kind="dataset",
+            name="document_pool",
+            factory="mlbench_datasets.document_pool:document_pool",
+            summary="photographs of flat document images, each an identity of its own",
+            source="https://github.com/DocsaidLab/DocClassifier",
+        ),
+        Component(
+            kind="dataset",
+            name="image_folder",
+            factory="mlbench_datasets.image_folder:image_folder",
+            summary="your own images: a folder for each class, or a CSV or parquet manifest",
+        ),
+        Component(
+            kind="augmentation",
+            name="camera",
+            factory="mlbench_datasets.augmentation:camera",
+            summary="photographs a flat image: perspective, light, blur, noise, JPEG",
+        ),
+        Component(
+            kind="augmentation",
+            name="none",
+            factory="mlbench_datasets.augmentation:none",
+            summary="images as the data set gives them",
+        ),
+    ]

@@ -1,0 +1,248 @@
+"""The command line: each command parses, calls one function and prints what it gave.
+
+Results go to stdout, progress and notes to stderr. Exit codes: 0 fine, 1 error, 2 usage, 3 regression.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from mlbench.contracts import KINDS
+from mlbench.errors import MlbenchError, SuiteError
+
+__all__ = ["main"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Group(click.Group):
+    """Where errors become one line and an exit code."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except MlbenchError as error:
+            click.echo(f"mlbench: {error}", err=True)
+            sys.exit(2 if isinstance(error, SuiteError) else 1)
+        except BrokenPipeError:
+            sys.exit(1)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--block", multiple=True, metavar="GLOB", envvar="MLBENCH_BLOCK", help="Leave out plugins by entry point name."
+)
+@click.version_option(package_name="mlbench")
+@click.pass_context
+def main(context: click.Context, block: tuple[str, ...]) -> None:
+    """Benchmarks for metric learning: choose, ship and keep watch over an embedding model."""
+    context.obj = block
+
+
+def _registry() -> Any:
+    from mlbench.plugins import load_plugins
+    from mlbench.registry import Registry
+
+    return Registry(load_plugins(block=click.get_current_context().obj))
+
+
+def _plan(suite: Path, options: dict[str, Any]) -> Any:
+    from mlbench.environment import find_device
+    from mlbench.plan import make_plan
+    from mlbench.suite import load_suite
+
+    loaded = load_suite(suite, _registry(), overrides=options["overrides"])
+    return make_plan(
+        loaded,
+        find_device(options["device"]),
+        cases=options["cases"],
+        seeds=options["seeds"],
+        precision=options["precision"],
+    )
+
+
+def _seeds(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...]:
+    try:
+        seeds = tuple(int(part) for part in value.split(",")) if value else ()
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a list of whole numbers, such as 0,1,2") from None
+    if any(seed < 0 for seed in seeds) or len(set(seeds)) != len(seeds):
+        raise click.BadParameter("seeds are different whole numbers from 0 upwards, such as 0,1,2")
+    return seeds
+
+
+def _choices(function: F) -> F:
+    """The options that choose what of a suite is run, and how."""
+    for option in (
+        click.argument("suite", type=click.Path(path_type=Path)),
+        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of every case."),
+        click.option("--cases", default="*", metavar="GLOB", help="Run only the cases with such names."),
+        click.option("--seeds", callback=_seeds, metavar="0,1,2", help="Run these seeds instead of the suite's."),
+        click.option("--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps."),
+        click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="Instead of the suite's."),
+    ):
+        function = option(function)
+    return function
+
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_results = click.option(
+    "--results", type=click.Path(path_type=Path, file_okay=False), default=Path("results"), show_default=True,
+    help="Folder of the records.",
+)  # fmt: skip
+
+
+@main.command()
+@_choices
+@_results
+@click.option("--force", is_flag=True, help="Run finished cases again.")
+@_json
+def run(suite: Path, results: Path, force: bool, as_json: bool, **options: Any) -> None:
+    """Run every case of a suite that has no record yet, and show the results."""
+    from rich.console import Console
+
+    from mlbench import runner
+    from mlbench.progress import RunProgress
+    from mlbench.store import Store
+
+    plan = _plan(suite, options)
+    with RunProgress(Console(stderr=True)) as progress:
+        records = runner.run(plan, Store(results, plan.suite.name), progress, force=force)
+    _show(records, plan.suite.title or plan.suite.name, "json" if as_json else "table")
+    if any(record.status != "done" for record in records):
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("suite")
+@_results
+@click.option("--markdown", is_flag=True, help="Print Markdown.")
+@_json
+def results(suite: str, results: Path, markdown: bool, as_json: bool) -> None:
+    """Show the newest records of a suite, given by its name or its file."""
+    from mlbench.document import load_document
+    from mlbench.store import Store
+
+    name = suite
+    if suite.endswith((".yaml", ".yml")):
+        data = load_document(Path(suite)).data
+        name = str(data.get("suite", "")) if isinstance(data, dict) else ""
+    records = Store(results, name).latest()
+    if not records:
+        raise MlbenchError(f"no records of the suite {name!r} in {results}; make some with: mlbench run {suite}")
+    _show(records, name, "json" if as_json else "markdown" if markdown else "table")
+
+
+@main.command()
+@_choices
+@_json
+def plan(suite: Path, as_json: bool, **options: Any) -> None:
+    """Show the cases of a suite with predicted sizes and steps. Trains nothing."""
+    from mlbench.listing import plan_json, plan_table
+
+    made = _plan(suite, options)
+    _print(plan_json(made) if as_json else plan_table(made))
+
+
+@main.command()
+@_choices
+def validate(suite: Path, **options: Any) -> None:
+    """Check a suite file and its data. Trains nothing."""
+    made = _plan(suite, options)
+    names = {case.name for case in made.cases}
+    click.echo(f"{suite}: fine, {len(names)} cases, {len(made.cases)} with their seeds")
+
+
+@main.command("list")
+@click.argument("kind", required=False)
+@_json
+def list_components(kind: str | None, as_json: bool) -> None:
+    """List components, all or of one KIND."""
+    from mlbench.listing import components_json, components_table
+
+    registry = _registry()
+    if kind is not None and kind not in KINDS:
+        registry.get(kind, "")
+    entries = [entry for entry in registry if kind in (None, entry.component.kind)]
+    _print(components_json(entries) if as_json else components_table(entries))
+    _warn_broken(registry)
+
+
+@main.command()
+@click.argument("kind")
+@click.argument("name")
+@_json
+def show(kind: str, name: str, as_json: bool) -> None:
+    """Show a component: what it is, where it comes from, its options."""
+    from mlbench.listing import component_json, component_text
+
+    entry = _registry().get(kind, name)
+    _print(component_json(entry) if as_json else component_text(entry))
+
+
+@main.command()
+@_json
+def plugins(as_json: bool) -> None:
+    """Show installed plugins, and the errors of those that could not be loaded."""
+    from mlbench.listing import plugins_json, plugins_table
+
+    registry = _registry()
+    _print(plugins_json(registry) if as_json else plugins_table(registry))
+
+
+@main.command()
+@_json
+def doctor(as_json: bool) -> None:
+    """Show devices, versions, plugins, folders and free disk, and what is wrong with them."""
+    from mlbench.doctor import examine, examination_table
+
+    findings = examine(_registry())
+    _print(json.dumps(findings, indent=1) if as_json else examination_table(findings))
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="Suite file to write; default NAME.yaml.")
+def init(folder: Path, output: Path | None) -> None:
+    """Write a ready suite for a FOLDER of your own images, a folder for each class."""
+    from mlbench.scaffold import write_suite
+
+    path = write_suite(folder, output)
+    click.echo(f"{path} written; next: mlbench run {path}")
+
+
+def _show(records: Any, title: str, form: str) -> None:
+    from mlbench import report
+
+    if form == "json":
+        click.echo(report.results_json(records))
+    elif form == "markdown":
+        click.echo(report.results_markdown(records, title), nl=False)
+    else:
+        _print(report.results_table(records, title))
+        for note in report.notes_of(records):
+            click.echo(f"note: {note}", err=True)
+
+
+def _print(what: Any) -> None:
+    """Print text, or a rich table that is never cut where there is no terminal."""
+    if isinstance(what, str):
+        click.echo(what)
+        return
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=max(200, console.width))
+    console.print(what)
+
+
+def _warn_broken(registry: Any) -> None:
+    for plugin in registry.broken:
+        click.echo(f"note: plugin {plugin.name} ({plugin.package}) failed to load: {plugin.error}", err=True)

@@ -1,0 +1,145 @@
+"""Where a case runs: devices, library versions, folders. Found without importing torch."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import re
+import sys
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from mlbench.errors import DeviceError
+
+__all__ = [
+    "LIBRARIES",
+    "Device",
+    "cache_dir",
+    "data_root",
+    "devices",
+    "environment",
+    "find_device",
+    "library_versions",
+]
+
+#: Libraries whose version can change a result.
+LIBRARIES = ("torch", "torchvision", "timm", "lightning-fabric", "numpy", "pillow")
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device by its torch name ("cpu", "cuda:0", "mps") and its product name."""
+
+    name: str
+    product: str
+
+    @property
+    def kind(self) -> str:
+        """ "cpu", "cuda" or "mps"."""
+        return self.name.partition(":")[0]
+
+
+@cache
+def devices() -> tuple[Device, ...]:
+    """Every device here, the preferred one first. Asks the drivers, so it is the same with any torch build."""
+    found = [Device(f"cuda:{index}", product) for index, product in enumerate(_cuda_products())]
+    if sys.platform == "darwin" and platform.machine() == "arm64":
+        found.append(Device("mps", _cpu_product()))
+    return (*found, Device("cpu", _cpu_product()))
+
+
+def find_device(wanted: str) -> Device:
+    """The device that "auto", "cpu", "cuda", "cuda:1" or "mps" means. Raises DeviceError."""
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", wanted):
+        raise DeviceError(f"unknown device {wanted!r}; expected auto, cpu, cuda, cuda:1 or mps")
+    here = devices()
+    for device in here:
+        if wanted in ("auto", device.name, device.kind):
+            return device
+    names = ", ".join(device.name for device in here)
+    raise DeviceError(f"the device {wanted!r} is not here (found: {names}); use --device auto or cpu")
+
+
+def check_torch(device: Device) -> None:
+    """Raise DeviceError when the installed torch cannot use a device that the driver shows."""
+    import torch
+
+    usable = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available, "cpu": lambda: True}
+    if not usable[device.kind]():
+        raise DeviceError(
+            f"{device.name} ({device.product}) is here, but torch {torch.__version__} cannot use it; "
+            "install a torch build for it, or use --device cpu"
+        )
+
+
+def data_root(suite: Path) -> Path:
+    """Where relative data paths of a suite start: the folder in MLBENCH_DATA, else the suite's own."""
+    named = os.environ.get("MLBENCH_DATA")
+    return Path(named).expanduser() if named else suite.resolve().parent
+
+
+def cache_dir() -> Path:
+    """Where data that can be made again is kept: MLBENCH_CACHE, else the user's cache folder."""
+    named = os.environ.get("MLBENCH_CACHE")
+    if named:
+        return Path(named).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "mlbench"
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of `LIBRARIES` from the installed packages' metadata, and of mlbench itself."""
+    return {name: _version(name) for name in ("mlbench", *LIBRARIES)}
+
+
+def environment(device: Device, threads: int) -> dict[str, object]:
+    """What a record keeps of the machine."""
+    return {
+        "device": device.name,
+        "device_product": device.product,
+        "cpu": _cpu_product(),
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "libraries": library_versions(),
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _cuda_products() -> list[str]:
+    library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    try:
+        driver = ctypes.CDLL(library)
+    except OSError:
+        return []
+    count = ctypes.c_int()
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return []
+    products = []
+    for index in range(count.value):
+        text = ctypes.create_string_buffer(256)
+        driver.cuDeviceGetName(text, len(text), index)
+        products.append(text.value.decode(errors="replace"))
+    return products
+
+
+@cache
+def _cpu_product() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            for line in lines:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,189 @@
+"""A plan: the cases of a suite on one device, with fingerprints and predicted sizes, before any work."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mlbench.contracts import BackboneShape, Dataset, NeckShape, Recipe, Split
+from mlbench.environment import Device, data_root, library_versions
+from mlbench.errors import DeviceError, MlbenchError, OptionError, SuiteError, hint
+from mlbench.record import SCHEMA
+from mlbench.suite import Part, Spec, Suite
+
+__all__ = ["Case", "Forecast", "Plan", "labels_of", "make_plan"]
+
+#: Modules of the core whose code can change a result.
+_RESULT_MODULES = ("contracts", "embed", "evaluate", "features", "model", "reading", "seeding", "train")
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What training a case will take, as far as it is known without building it (None: not known).
+
+    parameters: of the deployed model. centres: parameters of the class centres. steps: of training.
+    """
+
+    parameters: int | None
+    centres: int | None
+    classes: int
+    images: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class Case:
+    """One fully spelt-out experiment."""
+
+    suite: str
+    spec: Spec
+    seed: int
+    fingerprint: str
+    dataset: Dataset
+    recipe: Recipe
+    forecast: Forecast
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def key(self) -> str:
+        """Name of its record (see `Record.key`)."""
+        return f"{self.name}-s{self.seed}-{self.fingerprint[:8]}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cases to run, in order."""
+
+    suite: Suite
+    device: Device
+    cases: tuple[Case, ...]
+
+
+def make_plan(
+    suite: Suite,
+    device: Device,
+    *,
+    cases: str = "*",
+    seeds: Sequence[int] = (),
+    precision: str | None = None,
+) -> Plan:
+    """Choose cases by glob and seeds, build their data sets and forecast their sizes.
+
+    Seeds come innermost, so that the first complete comparison is there early. Raises SuiteError when
+    nothing is chosen or a component refuses; imports no torch.
+    """
+    chosen = [spec for spec in suite.specs if fnmatchcase(spec.name, cases)]
+    if not chosen:
+        names = [spec.name for spec in suite.specs]
+        raise SuiteError(f"{suite.path}: no case matches {cases!r} ({hint(cases, names)})")
+    if precision == "fp16" and device.kind == "cpu":
+        raise DeviceError("fp16 needs a GPU; use --precision bf16 or fp32 on the CPU")
+    if precision:
+        chosen = [replace(spec, precision=precision) for spec in chosen]
+    root = data_root(suite.path)
+    datasets: dict[str, Dataset] = {}
+    planned = []
+    for spec in chosen:
+        dataset = _dataset(spec, root, datasets)
+        with _located(spec.parts["recipe"]):
+            recipe: Recipe = spec.parts["recipe"].build()
+        forecast = _forecast(spec, dataset.split("train"), recipe)
+        for seed in seeds or suite.seeds:
+            fingerprint = _fingerprint(spec, dataset, seed, device)
+            planned.append(Case(suite.name, spec, seed, fingerprint, dataset, recipe, forecast))
+    return Plan(suite, device, tuple(planned))
+
+
+def labels_of(split: Split) -> Any:
+    """Labels of a split: (N,) int64 NumPy array."""
+    import numpy as np
+
+    return np.fromiter((split.label(index) for index in range(len(split))), np.int64, len(split))
+
+
+def _dataset(spec: Spec, root: Path, known: dict[str, Dataset]) -> Dataset:
+    part = spec.parts["dataset"]
+    key = json.dumps([part.entry.component.name, part.options, spec.image.size], sort_keys=True)
+    if key not in known:
+        with _located(part):
+            known[key] = part.build(data_root=root, image_size=spec.image.size)
+    return known[key]
+
+
+def _forecast(spec: Spec, train: Split, recipe: Recipe) -> Forecast:
+    parts = spec.parts
+    labels = labels_of(train)
+    with _located(parts["batch_sampler"]):
+        batches = parts["batch_sampler"].build(labels=labels, batch_size=recipe.batch_size)
+    if len(batches) == 0:
+        raise SuiteError(
+            f"{parts['recipe'].where('batch_size')}: {len(train)} training images make no batch of "
+            f"{recipe.batch_size}; lower recipe.batch_size"
+        )
+    with _located(parts["backbone"]):
+        backbone: BackboneShape | None = parts["backbone"].predict(image_size=spec.image.size)
+    neck: NeckShape | None = None
+    if backbone is not None:
+        with _located(parts["neck"]):
+            neck = parts["neck"].predict(feature_shape=backbone.feature_shape)
+    centres = None
+    if neck is not None and "sampler" in parts:
+        with _located(parts["sampler"]):
+            centres = parts["sampler"].predict(
+                num_classes=train.num_classes,
+                dim=neck.dim,
+                centres_per_class=1,
+                batch_size=recipe.batch_size,
+                seed=0,
+            )
+    parameters = backbone.parameters + neck.parameters if backbone and neck else None
+    return Forecast(parameters, centres, train.num_classes, len(train), len(batches) * recipe.epochs)
+
+
+class _located:  # noqa: N801 - reads as a statement
+    """Turns what a component raises in the block into a SuiteError at its place in the suite file."""
+
+    def __init__(self, part: Part) -> None:
+        self._part = part
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, MlbenchError):
+            option = error.option if isinstance(error, OptionError) else ""
+            raise SuiteError(f"{self._part.where(option)}: {error}") from None
+
+
+def _fingerprint(spec: Spec, dataset: Dataset, seed: int, device: Device) -> str:
+    """Hex SHA-256 of everything that can change the result."""
+    product = device.product if device.kind == "cuda" else ""
+    data: Mapping[str, Any] = {
+        "schema": SCHEMA,
+        "settings": spec.plain(),
+        "seed": seed,
+        "data": dataset.version,
+        "components": {kind: part.entry.provenance for kind, part in spec.parts.items()},
+        "libraries": library_versions(),
+        "core": _core_hash(),
+        "device": [device.kind, product],
+    }
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def _core_hash() -> str:
+    folder = Path(__file__).parent
+    digest = hashlib.sha256()
+    for name in _RESULT_MODULES:
+        digest.update((folder / f"{name}.py").read_bytes())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,84 @@
+"""Progress of a run on stderr: a live bar with rate and time left on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from mlbench.plan import Case
+from mlbench.record import Record
+
+__all__ = ["RunProgress"]
+
+
+class _Rate(ProgressColumn):
+    """Steps or images a second."""
+
+    def render(self, task: object) -> Text:
+        speed = getattr(task, "finished_speed", None) or getattr(task, "speed", None)
+        return Text(f"{speed:,.0f}/s" if speed else "")
+
+
+class RunProgress:
+    """A `mlbench.runner.Listener` for people. Use as a context manager."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._prefix = ""
+        self._task: TaskID | None = None
+        self._what = ""
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+
+    def __enter__(self) -> RunProgress:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def case(self, case: Case, position: int, total: int) -> None:
+        """Name the case that starts."""
+        self._prefix = f"[{position}/{total}] {case.name} seed {case.seed}"
+        self._what = ""
+
+    def stage(self, what: str, done: int, total: int) -> None:
+        """Move the bar; a new `what` starts a new bar."""
+        if what != self._what:
+            if self._task is not None:
+                self._progress.remove_task(self._task)
+            self._task = self._progress.add_task(f"{self._prefix}: {what}", total=total)
+            self._what = what
+        if self._task is not None:
+            self._progress.update(self._task, completed=done)
+
+    def finished(self, record: Record) -> None:
+        """One line for the case that ended."""
+        seconds = record.seconds["total"]
+        if record.status == "done":
+            metrics = record.metrics
+            result = f"Recall@1 {metrics['recall_at_1']:.3f}  F1 {metrics['f1']:.3f}"
+        else:
+            result = f"failed: {record.error}"
+        self._console.print(f"{self._prefix}: {result}  ({seconds:.1f} s)", markup=False, highlight=False)

@@ -1,0 +1,124 @@
+"""Reading: from a split to square uint8 tensors, by worker processes, in a given order."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as F
+
+from mlbench.contracts import Augmentation, Split
+from mlbench.errors import DataError, MlbenchError
+from mlbench.seeding import numpy_generator
+from mlbench.suite import Image as ImageSettings
+
+__all__ = ["Reader", "square"]
+
+#: Grey that fills up a padded image, the middle of what the usual normalisations expect.
+_PAD = 128
+
+
+def square(image: Image.Image, settings: ImageSettings) -> Image.Image:
+    """`image` as a square of settings.size pixels; see `mlbench.suite.Image` for the ways."""
+    width, height = image.size
+    if settings.resize == "crop":
+        side = min(width, height)
+        image = F.center_crop(image, [side, side])
+    elif settings.resize == "pad" and width != height:
+        side = max(width, height)
+        left, top = (side - width) // 2, (side - height) // 2
+        right, bottom = side - width - left, side - height - top
+        image = F.pad(image, [left, top, right, bottom], fill=_PAD)
+    if image.size == (settings.size, settings.size):
+        return image
+    return F.resize(image, [settings.size, settings.size], InterpolationMode.BILINEAR, antialias=True)
+
+
+class Reader:
+    """Reads images of one split.
+
+    augmentation: changes each image by draws that depend on (seed, view, index) alone, so that neither
+    workers nor order change a bit. workers: processes; None for one a core.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        settings: ImageSettings,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+        workers: int | None = None,
+    ) -> None:
+        self.split = split
+        self._source = _Source(split, settings, augmentation, seed)
+        self._workers = (os.cpu_count() or 1) if workers is None else workers
+        #: Seconds that whoever asked for batches spent waiting for them.
+        self.waited = 0.0
+
+    def batches(self, order: Sequence[Sequence[int]], view: int = 0) -> Iterator[torch.Tensor]:
+        """Batches of images (N, 3, S, S) uint8, one for each list of indices in `order`.
+
+        Raises DataError when an image cannot be read.
+        """
+        plan = [[(index, view) for index in indices] for indices in order]
+        # A worker costs a process; a handful of images is read sooner without.
+        workers = self._workers if sum(map(len, plan)) >= 64 * self._workers else 0
+        loader = DataLoader(
+            self._source, batch_sampler=plan, num_workers=workers, collate_fn=torch.stack
+        )
+        iterator = iter(loader)
+        while True:
+            start = time.perf_counter()
+            try:
+                batch = next(iterator, None)
+            except MlbenchError as error:
+                # From a worker, the message arrives wrapped in the worker's traceback.
+                raise type(error)(str(error).strip().splitlines()[-1].rpartition("Error: ")[2]) from None
+            self.waited += time.perf_counter() - start
+            if batch is None:
+                return
+            yield batch
+
+
+class _Source(Dataset[torch.Tensor]):
+    """(index, view) to a uint8 tensor (3, S, S)."""
+
+    def __init__(
+        self, split: Split, settings: ImageSettings, augmentation: Augmentation | None, seed: int
+    ) -> None:
+        self._split = split
+        self._settings = settings
+        self._augmentation = augmentation
+        self._seed = seed
+
+    def __getitem__(self, item: tuple[int, int]) -> torch.Tensor:
+        index, view = item
+        try:
+            image = self._split.image(index)
+            if self._augmentation is not None:
+                image = self._augmentation(image, numpy_generator(self._seed, "augment", view, index))
+            return F.pil_to_tensor(square(image, self._settings))
+        except MlbenchError:
+            raise
+        # A data set or augmentation is other people's code; the image it failed on must be named.
+        except Exception as error:
+            name = self._split.class_name(self._split.label(index))
+            raise DataError(
+                f"image {index} of class {name} cannot be read ({type(error).__name__}: {error})"
+            ) from error
+
+
+def batched(count: int, size: int) -> list[range]:
+    """0 .. count - 1 in runs of `size`."""
+    return [range(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def describe(part: Any) -> list[Any]:
+    """What identifies a component in a cache key: its name, options and code."""
+    return [part.entry.component.name, dict(part.options), part.entry.provenance] if part else []

@@ -1,0 +1,140 @@
+"""The registry: (kind, name) to component, with the package that it came from."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from mlbench.contracts import KINDS, Component
+from mlbench.errors import ComponentError, hint
+from mlbench.options import Schema
+from mlbench.plugins import Plugin
+
+__all__ = ["Entry", "Registry"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A registered component and its plugin. Its factory is imported when it is first asked for."""
+
+    component: Component
+    plugin: Plugin
+
+    def __str__(self) -> str:
+        return f"{self.component.kind} {self.component.name!r}"
+
+    @cached_property
+    def schema(self) -> Schema:
+        """Options and provided parameters. Raises ComponentError when the factory cannot be imported."""
+        factory = self._resolve(self.component.factory)
+        return Schema(factory, owner=str(self), provides=KINDS[self.component.kind].provides)
+
+    def check(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """`options` with defaults filled in. Raises OptionError."""
+        return self.schema.check(options)
+
+    def build(self, options: Mapping[str, Any], **provided: Any) -> Any:
+        """The component itself."""
+        return self.schema.build(options, provided)
+
+    def predict(self, options: Mapping[str, Any], **provided: Any) -> Any:
+        """What `build` would make, found without building it; None when the component cannot say."""
+        if not self.component.predict:
+            return None
+        function = self._resolve(self.component.predict)
+        return Schema(function, owner=str(self), provides=KINDS[self.component.kind].provides).build(
+            options, provided
+        )
+
+    @cached_property
+    def provenance(self) -> dict[str, str]:
+        """Package, version and a hash of the code, so that an edited plugin is not mistaken for the old one."""
+        return {
+            "package": self.plugin.package,
+            "version": self.plugin.version,
+            "code": code_hash(self.component.factory.partition(".")[0].partition(":")[0]),
+        }
+
+    def _resolve(self, target: str) -> Any:
+        module_name, _, attribute = target.partition(":")
+        try:
+            return getattr(import_module(module_name), attribute)
+        # Importing a factory runs other people's code; only what needs it may fail.
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise ComponentError(
+                f"{self} of plugin {self.plugin.name!r} ({self.plugin.package} {self.plugin.version}) "
+                f"cannot be imported from {target}: {reason}"
+            ) from error
+
+
+class Registry:
+    """Every component of the given plugins. Immutable.
+
+    Raises ComponentError when two plugins register the same kind and name.
+    """
+
+    def __init__(self, plugins: Sequence[Plugin]) -> None:
+        self.plugins = tuple(plugins)
+        entries: dict[tuple[str, str], Entry] = {}
+        for plugin in plugins:
+            for component in plugin.components:
+                key = (component.kind, component.name)
+                other = entries.get(key)
+                if other is not None:
+                    raise ComponentError(
+                        f"two plugins register the {component.kind} {component.name!r}: "
+                        f"{other.plugin.name!r} of {other.plugin.package} and {plugin.name!r} of "
+                        f"{plugin.package}; uninstall one, or leave one out with --block NAME"
+                    )
+                entries[key] = Entry(component, plugin)
+        self._entries = dict(sorted(entries.items()))
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries.values())
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def broken(self) -> tuple[Plugin, ...]:
+        """Plugins that could not be loaded."""
+        return tuple(plugin for plugin in self.plugins if plugin.error)
+
+    def names(self, kind: str) -> list[str]:
+        """Names of all components of a kind, sorted."""
+        return [name for entry_kind, name in self._entries if entry_kind == kind]
+
+    def get(self, kind: str, name: str) -> Entry:
+        """The component, or ComponentError with the nearest name and any plugin that failed to load."""
+        if kind not in KINDS:
+            raise ComponentError(f"unknown kind {kind!r} ({hint(kind, KINDS)})")
+        try:
+            return self._entries[kind, name]
+        except KeyError:
+            message = f"unknown {kind} {name!r} ({hint(name, self.names(kind))})"
+            if self.broken:
+                names = ", ".join(f"{plugin.name} ({plugin.error})" for plugin in self.broken)
+                message += f"; plugins that failed to load may have it: {names}"
+            raise ComponentError(message) from None
+
+
+def code_hash(package: str) -> str:
+    """First 12 hex digits of a hash over the Python files of a top-level package or module."""
+    module = sys.modules.get(package)
+    spec = module.__spec__ if module is not None else find_spec(package)
+    if spec is None or spec.origin is None:
+        return ""
+    origin = Path(spec.origin)
+    files = sorted(origin.parent.rglob("*.py")) if spec.submodule_search_locations else [origin]
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:12]

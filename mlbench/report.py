@@ -1,0 +1,106 @@
+"""Reports: records as a table for the terminal, Markdown, or JSON."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from mlbench.record import Record
+
+__all__ = ["notes_of", "results_json", "results_markdown", "results_table"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """One column: heading, value of a record, and how a value is written."""
+
+    heading: str
+    value: Callable[[Record], float]
+    form: Callable[[float], str]
+
+
+def _share(value: float) -> str:
+    return f"{value:.3f}"
+
+
+_COLUMNS = (
+    _Column("Recall@1", lambda r: r.metrics["recall_at_1"], _share),
+    _Column("F1", lambda r: r.metrics["f1"], _share),
+    _Column("precision", lambda r: r.metrics["precision"], _share),
+    _Column("recall", lambda r: r.metrics["recall"], _share),
+    _Column("at distance", lambda r: r.metrics["f1_threshold"], _share),
+    _Column("F1 optimistic", lambda r: r.metrics["f1_optimistic"], _share),
+    _Column("parameters", lambda r: r.size["parameters"], lambda v: f"{v:,.0f}"),
+    _Column("MB", lambda r: r.size["bytes"] / 1e6, lambda v: f"{v:.2f}"),
+    _Column("images/s", lambda r: r.speed["images_per_second"], lambda v: f"{v:,.0f}"),
+)
+
+
+def results_table(records: Sequence[Record], title: str) -> Table:
+    """A table with a row a case: mean over its seeds, and ± their standard deviation."""
+    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    table.add_column("case", no_wrap=True)
+    table.add_column("seeds", justify="right")
+    for column in _COLUMNS:
+        table.add_column(column.heading, justify="right", no_wrap=True)
+    for row in _rows(records):
+        table.add_row(*row)
+    return table
+
+
+def results_markdown(records: Sequence[Record], title: str) -> str:
+    """The same table in Markdown."""
+    headings = ["case", "seeds", *(column.heading for column in _COLUMNS)]
+    lines = [f"### {title}", "", _markdown(headings), _markdown(["---", *["---:"] * (len(headings) - 1)])]
+    lines += [_markdown(row) for row in _rows(records)]
+    lines += ["", *(f"- {note}" for note in notes_of(records))]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def results_json(records: Sequence[Record]) -> str:
+    """A JSON list of whole records."""
+    return json.dumps([record.plain() for record in records], indent=1, ensure_ascii=False)
+
+
+def notes_of(records: Sequence[Record]) -> list[str]:
+    """Errors and notes of the records, each said once, with the cases that it holds for."""
+    cases: dict[str, list[str]] = {}
+    for record in records:
+        texts = (*record.notes, *([f"failed: {record.error}"] if record.error else []))
+        for text in texts:
+            cases.setdefault(text, []).append(f"{record.case} seed {record.seed}")
+    everywhere = len(records)
+    return [
+        text if len(where) == everywhere else f"{', '.join(where[:3])}{' ...' if len(where) > 3 else ''}: {text}"
+        for text, where in cases.items()
+    ]
+
+
+def _rows(records: Sequence[Record]) -> list[list[str]]:
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(record.case, []).append(record)
+    rows = []
+    for case, group in groups.items():
+        done = [record for record in group if record.status == "done"]
+        seeds = str(len(done)) if len(done) == len(group) else f"{len(done)} of {len(group)}"
+        cells = [_cell(column, done) for column in _COLUMNS] if done else ["failed", *[""] * (len(_COLUMNS) - 1)]
+        rows.append([case, seeds, *cells])
+    return rows
+
+
+def _cell(column: _Column, records: Sequence[Record]) -> str:
+    values = [column.value(record) for record in records]
+    text = column.form(statistics.fmean(values))
+    if len(values) > 1 and column.form is _share:
+        text += f" ±{statistics.stdev(values):.3f}".replace("±0.", "±.")
+    return text
+
+
+def _markdown(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,235 @@
+"""The story of a run: every planned case that has no finished record is trained, evaluated and stored."""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mlbench.environment import check_torch, environment
+from mlbench.errors import MlbenchError, OptionError, StoreError, SuiteError, WeightsError
+from mlbench.plan import Case, Plan, labels_of
+from mlbench.record import Record
+from mlbench.store import Store, write_atomically
+from mlbench.suite import PRECISIONS
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+__all__ = ["Listener", "run"]
+
+
+class Listener(Protocol):
+    """Hears how a run goes."""
+
+    def case(self, case: Case, position: int, total: int) -> None:
+        """A case starts; `position` counts from 1."""
+
+    def stage(self, what: str, done: int, total: int) -> None:
+        """Progress within a case."""
+
+    def finished(self, record: Record) -> None:
+        """A case has its record."""
+
+
+def run(plan: Plan, store: Store, listener: Listener, *, force: bool = False) -> list[Record]:
+    """Records of all cases of the plan, in its order.
+
+    A case with a finished record is not run again unless `force`. A case that fails gets a record with its
+    error and the others go on; only a store that cannot be written stops the run (StoreError).
+    """
+    records: dict[str, Record] = {}
+    pending = []
+    for case in plan.cases:
+        record = None if force else store.get(case.key)
+        if record is not None and record.status == "done":
+            records[case.key] = record
+        else:
+            pending.append(case)
+    if pending:
+        check_torch(plan.device)
+        with store.locked():
+            _preflight(pending)
+            speeds: dict[str, dict[str, Any]] = {}
+            for position, case in enumerate(pending, 1):
+                listener.case(case, position, len(pending))
+                record = _record(case, plan, store, listener, speeds)
+                store.put(record)
+                records[case.key] = record
+                listener.finished(record)
+    return [records[case.key] for case in plan.cases]
+
+
+def _preflight(cases: list[Case]) -> None:
+    """Build each different model once and send one image through, so that a wrong option is found before
+    any training. Weights that cannot be had are that case's own failure, later."""
+    import torch
+
+    from mlbench.model import build_model
+    from mlbench.train import check_recipe
+
+    seen = set()
+    for case in cases:
+        parts = case.spec.parts
+        names = ("backbone", "neck", "loss", "recipe")
+        key = json.dumps([[parts[name].entry.component.name, parts[name].options] for name in names])
+        if key in seen:
+            continue
+        seen.add(key)
+        kind = "backbone"
+        try:
+            model = build_model(case.spec, case.seed).eval()
+            kind = "neck"
+            side = case.spec.image.size
+            model(torch.zeros((1, 3, side, side), dtype=torch.uint8))
+            kind = "loss"
+            parts["loss"].build()
+            kind = "recipe"
+            check_recipe(case.recipe)
+        except WeightsError:
+            continue
+        except MlbenchError as error:
+            option = error.option if isinstance(error, OptionError) else ""
+            raise SuiteError(f"{parts[kind].where(option)}: {error}") from None
+
+
+def _record(
+    case: Case, plan: Plan, store: Store, listener: Listener, speeds: dict[str, dict[str, Any]]
+) -> Record:
+    import torch
+
+    facts: dict[str, Any] = {
+        "suite": case.suite,
+        "case": case.name,
+        "seed": case.seed,
+        "fingerprint": case.fingerprint,
+        "axes": dict(case.spec.axes),
+        "settings": case.spec.plain(),
+        "components": {kind: part.entry.provenance for kind, part in case.spec.parts.items()},
+        "environment": environment(plan.device, torch.get_num_threads()),
+    }
+    start = time.perf_counter()
+    try:
+        facts.update(_run_case(case, plan, store, listener.stage, speeds), status="done")
+    except StoreError:
+        raise
+    except MlbenchError as error:
+        facts.update(status="failed", error=str(error))
+    # A plugin's bug, or memory that ran out: this case's record says so and the others go on.
+    except Exception as error:
+        log = store.checkpoints(case.key) / "error.txt"
+        write_atomically(log, traceback.format_exc().encode())
+        reason = (str(error).strip().splitlines() or [""])[0]
+        facts.update(status="failed", error=f"{type(error).__name__}: {reason} (traceback in {log})")
+    facts["seconds"] = {**facts.get("seconds", {}), "total": time.perf_counter() - start}
+    facts["finished"] = datetime.now(UTC).isoformat(timespec="microseconds")
+    return Record(**facts)
+
+
+def _run_case(
+    case: Case,
+    plan: Plan,
+    store: Store,
+    progress: Callable[[str, int, int], None],
+    speeds: dict[str, dict[str, Any]],
+) -> dict[str, Any]:
+    """Everything that a successful case adds to its record."""
+    from mlbench.embed import embed
+    from mlbench.evaluate import best_f1, evaluate
+    from mlbench.features import InputSource
+    from mlbench.model import build_model, size_of
+    from mlbench.seeding import deterministic
+    from mlbench.train import build_objective, train
+
+    clock = _Clock()
+    with deterministic():
+        fabric = _fabric(plan, case)
+        model = build_model(case.spec, case.seed)
+        objective = fabric.to_device(build_objective(case, model))
+        splits = {name: case.dataset.split(name) for name in ("train", "calibration", "test")}
+        source = InputSource(case, model, fabric, progress)
+        inputs = {name: source.get(name) for name in splits}
+        clock.lap("inputs")
+        training = train(
+            case,
+            objective,
+            inputs["train"],
+            labels_of(splits["train"]),
+            lambda: best_f1(embed(model, inputs["calibration"], splits["calibration"], fabric)).f1,
+            fabric,
+            store.checkpoints(case.key),
+            progress,
+        )
+        clock.lap("train")
+        progress("evaluating", 0, 1)
+        embeddings = {
+            name: embed(model, inputs[name], splits[name], fabric) for name in ("calibration", "test")
+        }
+        metrics = evaluate(embeddings["calibration"], embeddings["test"])
+        clock.lap("evaluate")
+    progress("measuring speed", 0, 1)
+    speed = _speed(case, plan, speeds)
+    clock.lap("measure")
+    centres = sum(p.numel() for p in objective.centres.parameters()) if objective.centres else 0
+    return {
+        "metrics": metrics,
+        "size": {**size_of(model), "centres": centres},
+        "speed": speed,
+        "data": {
+            "version": case.dataset.version,
+            "disjoint": case.dataset.disjoint,
+            "splits": {
+                name: {"classes": split.num_classes, "images": len(split)} for name, split in splits.items()
+            },
+        },
+        "training": {
+            "steps": training.steps,
+            "best_epoch": training.best_epoch,
+            "waited_seconds": training.waited,
+            "weights": model.backbone.weights,
+            "inputs_cached": inputs["train"].stored,
+            "curves": training.curves,
+        },
+        "notes": (*_data_notes(case), *source.notes, *training.notes),
+        "seconds": clock.laps,
+    }
+
+
+def _fabric(plan: Plan, case: Case) -> Fabric:
+    from lightning_fabric import Fabric
+
+    kind, _, index = plan.device.name.partition(":")
+    devices: Any = [int(index)] if index else 1
+    return Fabric(accelerator=kind, devices=devices, precision=PRECISIONS[case.spec.precision])
+
+
+def _speed(case: Case, plan: Plan, known: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Throughput belongs to an architecture, not to a seed: measured once for each in a run."""
+    from mlbench.measure import measure_throughput
+
+    plain = case.spec.plain()
+    key = json.dumps([plain["backbone"], plain["neck"], plain["image"], plain["precision"]])
+    if key not in known:
+        known[key] = measure_throughput(case.spec, plan.device.name, PRECISIONS[case.spec.precision])
+    return known[key]
+
+
+def _data_notes(case: Case) -> tuple[str, ...]:
+    shared = () if case.dataset.disjoint else ("test shares classes with training: expect optimistic numbers",)
+    return (*shared, *case.dataset.notes)
+
+
+class _Clock:
+    """Seconds of each named part of a case."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name] = now - self._last
+        self._last = now

@@ -1,0 +1,150 @@
+"""A first suite for somebody's folder of images: YAML with comments, ready to run and to be changed."""
+
+from __future__ import annotations
+
+import os
+import re
+import textwrap
+from collections import Counter
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import yaml
+from PIL import Image
+
+from mlbench.errors import DataError
+
+__all__ = ["IMAGE_SUFFIXES", "suite_for_folder"]
+
+#: File names that are counted as images, in lower case.
+IMAGE_SUFFIXES = frozenset(
+    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+)
+
+_SPLIT_NAMES = frozenset(("train", "calibration", "val", "validation", "test"))
+_SAMPLED = 64  # images whose size is looked up
+_STEPS = 1500  # of training, about what a new head on a frozen backbone needs
+_VIEWS = 4
+
+
+def suite_for_folder(folder: Path) -> str:
+    """The text of a suite that compares three necks on the images in `folder`.
+
+    The folder has one sub-folder for each class, or train/ and test/ with such sub-folders. Files are counted
+    and a few headers read; whether every image can be decoded shows when the suite is validated or run.
+    Raises DataError when there is no such folder, or no images in it.
+    """
+    folder = folder.expanduser().resolve()
+    found = _survey(folder)
+    size = 224 if found.images <= 3000 and found.short_side >= 192 else 128
+    trained = max(1, found.images // (1 if found.is_split else 2))
+    # Eight steps in an epoch at least, where there are so few images.
+    batch_size = min(128, max(8, 1 << (trained // 8).bit_length() - 1))
+    epochs = min(60, max(10, round(_STEPS * batch_size / trained)))
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.name).strip("-._") or "images"
+    splits = (
+        "Training, calibration and test images are divided as the folders say."
+        if found.is_split
+        else "Half of the classes train, 20 % fit the threshold, 30 % are scored (calibration, test: shares)."
+    )
+    pixels = f"their shorter side has {found.short_side} pixels (median)"
+    return textwrap.dedent(
+        f"""\
+        # {found.images:,} images of {found.classes:,} classes; {pixels}.
+        # Check it with `mlbench validate`, see what it will do with `mlbench plan`, start it with `mlbench run`.
+        suite: {_quoted(name)}
+        title: {_quoted(f"Which neck for {folder.name}?")}
+        base:
+          # More pixels show finer detail; the time grows with their square. pad keeps the proportions,
+          # squash gives every image the whole square, crop cuts its middle out.
+          image: {{size: {size}, resize: pad}}
+          # {splits}
+          dataset: {{name: image_folder, path: {_quoted(str(folder))}}}
+          # Training images are shown as snapshots of flat things; none leaves them as they are.
+          augmentation: camera
+          # ImageNet weights that come with mlbench. All of the backbone is frozen, so it runs once for each
+          # image and training is quick; another `trainable_from` costs more and usually scores higher.
+          backbone: {{name: timm, model: tf_efficientnet_lite0, weights: bundled, trainable_from: none}}
+          neck: {{name: flatten, dim: 256, norm: ln}}
+          loss: {{name: cosface, scale: 64, margin: 0.4}}
+          # All class centres take part in every step; partial_fc draws some, for 100,000 classes and more.
+          sampler: all
+          batch_sampler: shuffle
+          # About {max(1, trained // batch_size) * epochs:,} steps, {_VIEWS} augmented views of each image.
+          recipe: {{name: standard, epochs: {epochs}, batch_size: {batch_size}, lr: 1e-3, views: {_VIEWS}}}
+          # The distance below which two images count as the same: the best F1 on the calibration classes.
+          threshold: best_f1
+        # Each neck is a case of its own, and each is run with each seed: the seeds show what is chance.
+        matrix:
+          neck: [flatten, gap, squeeze]
+        seeds: [0, 1]
+        # How much a later run may lose before `mlbench check` fails.
+        tolerances: {{recall_at_1: 0.02}}
+        """
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Survey:
+    """What lies in a folder. short_side: median over some images, in pixels."""
+
+    classes: int
+    images: int
+    short_side: int
+    is_split: bool
+
+
+def _survey(folder: Path) -> _Survey:
+    if not folder.is_dir():
+        what = "not a folder" if folder.exists() else "no such folder"
+        raise DataError(f"{folder}: {what}; give a folder with a sub-folder of images for each class")
+    try:
+        files = sorted(_images(folder))
+    except OSError as error:
+        raise DataError(f"{error.filename or folder}: {error.strerror or error}") from None
+    if not files:
+        raise DataError(f"{folder}: no images; they end in {' '.join(sorted(IMAGE_SUFFIXES))}")
+    tops = {file.parts[0] for file in files if len(file.parts) > 1}
+    is_split = bool(tops) and tops <= _SPLIT_NAMES
+    depth = 2 if is_split else 1
+    classes = Counter(file.parts[depth - 1] for file in files if len(file.parts) > depth)
+    if not classes:
+        raise DataError(
+            f"{folder}: {len(files)} images but no class folders; put the images of each class into a folder "
+            "of its own"
+        )
+    step = max(1, len(files) // _SAMPLED)
+    sides = sorted(filter(None, (_short_side(folder / file) for file in islice(files, 0, None, step))))
+    return _Survey(len(classes), classes.total(), sides[len(sides) // 2] if sides else 0, is_split)
+
+
+def _images(folder: Path) -> list[Path]:
+    found = []
+    for here, folders, names in os.walk(folder, onerror=_raise):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        place = Path(here).relative_to(folder)
+        found += [
+            place / name
+            for name in names
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+        ]
+    return found
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _short_side(file: Path) -> int:
+    """Pixels on the shorter side, from the header alone; 0 when it cannot be read."""
+    try:
+        with Image.open(file) as image:
+            return min(image.size)
+    except Exception:  # Pillow's readers raise nearly anything on damaged files
+        return 0
+
+
+def _quoted(text: str) -> str:
+    """`text` as a YAML scalar on one line, whatever is in it."""
+    return yaml.safe_dump(text, default_style='"', allow_unicode=True, width=float("inf")).rstrip("\n")

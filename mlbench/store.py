@@ -1,0 +1,111 @@
+"""The store: one JSON file per record under results/SUITE/, each written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from mlbench.errors import StoreError
+from mlbench.record import Record
+
+__all__ = ["Store", "write_atomically"]
+
+
+class Store:
+    """Records of one suite in `root`/SUITE. Nothing is created before the first write."""
+
+    def __init__(self, root: Path, suite: str) -> None:
+        self.folder = root / suite
+
+    def get(self, key: str) -> Record | None:
+        """The record called `key` (see `Record.key`), or None."""
+        path = self.folder / f"{key}.json"
+        return _read(path) if path.is_file() else None
+
+    def put(self, record: Record) -> Path:
+        """Write a record. Raises StoreError when the disk is full or the folder cannot be written."""
+        path = self.folder / f"{record.key}.json"
+        text = json.dumps(record.plain(), indent=1, ensure_ascii=False, allow_nan=False)
+        write_atomically(path, text.encode() + b"\n")
+        return path
+
+    def latest(self) -> list[Record]:
+        """The newest record of every case and seed, by case and seed."""
+        newest: dict[tuple[str, int], Record] = {}
+        for path in sorted(self.folder.glob("*.json")):
+            record = _read(path)
+            other = newest.get((record.case, record.seed))
+            if other is None or other.finished <= record.finished:
+                newest[record.case, record.seed] = record
+        return [newest[key] for key in sorted(newest)]
+
+    def checkpoints(self, key: str) -> Path:
+        """Folder for the checkpoints of the record called `key`."""
+        return self.folder / key
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder against a second run. Raises StoreError when one is under way.
+
+        The lock is the operating system's and goes with the process, however that ends.
+        """
+        if sys.platform == "win32":  # no flock there; two runs at once would only do the work twice
+            yield
+            return
+        import fcntl
+
+        path = self.folder / ".lock"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle = path.open("w")
+        except OSError as error:
+            raise _failed(path, error) from None
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise StoreError(
+                    f"{self.folder}: another run is writing here; wait for it, or use another --results"
+                ) from None
+            yield
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that any reader, at any time, sees the old content or the new one.
+
+    Raises StoreError when it cannot be written; nothing is left behind then.
+    """
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        raise _failed(path, error) from None
+
+
+def _read(path: Path) -> Record:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: cannot be read ({error}); delete it to run its case again") from None
+    if not isinstance(data, dict):
+        raise StoreError(f"{path}: not a record; delete it to run its case again")
+    return Record.from_plain(data, str(path))
+
+
+def _failed(path: Path, error: OSError) -> StoreError:
+    return StoreError(f"{path}: cannot be written ({error.strerror}); free space or choose another folder")

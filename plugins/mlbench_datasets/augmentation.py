@@ -1,0 +1,55 @@
+"""Random changes to a training image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from mlbench_datasets.camera import photograph
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+__all__ = ["Camera", "NoAugmentation", "camera", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """Photographs the image as a flat sheet: see `mlbench_datasets.camera.photograph`.
+
+    The image is first made square, as it is for evaluation, so that strength 0 changes nothing else.
+    """
+
+    image_size: int
+    strength: float
+
+    def __call__(self, image: Image.Image, generator: np.random.Generator) -> Image.Image:
+        size = (self.image_size, self.image_size)
+        if image.size != size:
+            image = image.resize(size, reducing_gap=2.0)
+        return photograph(image, generator, size=self.image_size, strength=self.strength)
+
+
+class NoAugmentation:
+    """Gives the image back as it is, and draws nothing."""
+
+    def __call__(self, image: Image.Image, generator: np.random.Generator) -> Image.Image:
+        return image
+
+
+def camera(image_size: int, *, strength: Annotated[float, Field(ge=0, le=4)] = 1.0) -> Camera:
+    """Photographs of flat images: for scans, labels and graphics that will be met as snapshots.
+
+    Options
+    -------
+    strength: how far everything goes: 0 not at all, 1 an ordinary snapshot, above 1 a careless one.
+    """
+    return Camera(image_size, strength)
+
+
+def none() -> NoAugmentation:
+    """Training images as the data set gives them."""
+    return NoAugmentation()

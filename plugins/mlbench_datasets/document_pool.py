@@ -1,0 +1,232 @@
+"""A folder of document images, one for each identity, which a camera photographs: the data of study 1.
+
+Every image is an identity of its own, and becomes up to 24 classes: turned by 0, 90, 180 and 270 degrees,
+each as it is and flipped upside down, each of these 8 whole, its top half and its bottom half. (A third
+choice, flipped left to right, would repeat one of the 8: it is the flip of another turn.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from PIL import Image
+from pydantic import Field
+
+from mlbench.contracts import GALLERY, QUERY, SplitName
+from mlbench.errors import DataError
+from mlbench.seeding import numpy_generator
+from mlbench_datasets.camera import photograph
+from mlbench_datasets.decode import read_image
+from mlbench_datasets.index import index_images, walk_images
+from mlbench_datasets.layout import check_folder
+from mlbench_datasets.notes import examples, left_out
+from mlbench_datasets.partition import MIN_CLASSES, check_fractions, partition
+
+__all__ = [
+    "EXPANSIONS",
+    "DocumentPool",
+    "PhotographSplit",
+    "document_pool",
+    "expansion",
+    "repeated_expansions",
+]
+
+_TURNS = (None, Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270)
+
+#: The 24 expansions, as (quarter turns anticlockwise, flipped upside down, part): the 8 whole ones first.
+EXPANSIONS = tuple(
+    (turns, flip, part) for part in ("whole", "top", "bottom") for flip in (False, True) for turns in range(4)
+)
+
+_SPLITS: tuple[SplitName, ...] = ("train", "calibration", "test")
+_CACHED_SOURCES = 256  # 50 MB in each process at 128 pixels
+_COMPARED_SIDE = 32
+# Mean difference, in grey levels, below which two expansions are one: less than a JPEG at low quality adds.
+_SAME = 2.0
+
+
+def document_pool(
+    data_root: Path,
+    image_size: int,
+    *,
+    path: str = "unique_pool",
+    expand: Literal[1, 8, 24] = 24,
+    expand_test: Literal[1, 8, 24] = 1,
+    views: Annotated[int, Field(ge=1)] = 4,
+    eval_views: Annotated[int, Field(ge=2)] = 5,
+    strength: Annotated[float, Field(ge=0, le=4)] = 1.0,
+    calibration: Annotated[float, Field(gt=0, lt=1)] = 0.2,
+    test: Annotated[float, Field(gt=0, lt=1)] = 0.3,
+    seed: int = 0,
+) -> DocumentPool:
+    """Photographs of flat document images, every image an identity of its own.
+
+    The identities are divided, so no two expansions of one image lie in different splits. Where expansions
+    of an image look the same (it is symmetric, or blank) only the first is kept, and of identical files only
+    one: two classes with one appearance are label noise, and one such image in thousands need not stop a run.
+
+    Options
+    -------
+    path: a folder of images, at any depth.
+    expand: classes that each training image becomes: 1, 8 (turned and flipped) or 24 (halves, too).
+    expand_test: the same for calibration and test.
+    views: photographs of each training class.
+    eval_views: photographs of each class in calibration and test.
+    strength: of the camera: 0 none, 1 an ordinary snapshot, above 1 a careless one.
+    calibration, test: shares of the images that are kept from training.
+    seed: of the division and of the camera.
+
+    Raises DataError for a missing folder and for too few images.
+    """
+    check_fractions(calibration, test)
+    folder = data_root / Path(path).expanduser()
+    check_folder(folder)
+    try:
+        paths = walk_images(folder)
+    except OSError as error:
+        raise DataError(f"{error.filename or folder}: {error.strerror or error}") from None
+    index = index_images(folder, paths, probe=repeated_expansions)
+    readable = [position for position in range(len(paths)) if position not in index.unreadable]
+    sources = {index.digests[position].tobytes().hex(): position for position in reversed(readable)}
+    notes = [left_out(paths, index.unreadable)] if index.unreadable else []
+    if len(sources) < 3 * MIN_CLASSES:
+        raise DataError(
+            f"{folder}: {len(sources)} different images, at least {3 * MIN_CLASSES} are needed, "
+            f"{MIN_CLASSES} for each of {', '.join(_SPLITS)}{''.join(f' ({note})' for note in notes)}"
+        )
+    if len(sources) < len(readable):
+        notes.append(f"{len(readable) - len(sources)} images are copies of another and are left out")
+    splits: dict[SplitName, PhotographSplit] = {}
+    symmetric: list[str] = []
+    parts = partition(list(sources), calibration=calibration, test=test, seed=seed)
+    for name, part in zip(_SPLITS, parts, strict=True):
+        count, shown = (expand, views) if name == "train" else (expand_test, eval_views)
+        documents = sorted(part)  # by content, so that a new name for a file changes nothing
+        positions = [sources[digest] for digest in documents]
+        repeated = index.probes[positions][:, None] >> np.arange(count) & 1
+        symmetric += [paths[positions[row]] for row in np.flatnonzero(repeated.any(axis=1))]
+        owners, numbers = np.nonzero(repeated == 0)
+        splits[name] = PhotographSplit(
+            folder=str(folder),
+            paths=np.array([os.fsencode(paths[position]) for position in positions]),
+            digests=np.array(documents),
+            documents=owners.astype(np.int32),
+            expansions=numbers.astype(np.int8),
+            views=shown,
+            image_size=image_size,
+            strength=strength,
+            seed=seed,
+        )
+    if symmetric:
+        notes.append(
+            f"{len(symmetric)} images look the same in several expansions, of which the first is kept: "
+            + examples(sorted(symmetric))
+        )
+    version = hashlib.blake2b("".join(sorted(sources)).encode(), digest_size=8).hexdigest()
+    return DocumentPool(version, True, tuple(notes), splits)
+
+
+@dataclass(frozen=True)
+class DocumentPool:
+    """Three splits of photographs, disjoint in their source images."""
+
+    version: str
+    disjoint: bool
+    notes: Sequence[str]
+    splits: dict[SplitName, PhotographSplit]
+
+    def split(self, name: SplitName) -> PhotographSplit:
+        return self.splits[name]
+
+
+@dataclass(frozen=True)
+class PhotographSplit:
+    """`views` photographs of each class, a class being one expansion of one document; class by class.
+
+    paths: (D,) bytes, of each document, relative to folder. digests: (D,) str, of its content.
+    documents, expansions: (C,) int, the document and the expansion that each class is.
+    """
+
+    folder: str
+    paths: np.ndarray
+    digests: np.ndarray
+    documents: np.ndarray
+    expansions: np.ndarray
+    views: int
+    image_size: int
+    strength: float
+    seed: int
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.documents)
+
+    def __len__(self) -> int:
+        return self.num_classes * self.views
+
+    def label(self, index: int) -> int:
+        return range(len(self))[index] // self.views
+
+    def image(self, index: int) -> Image.Image:
+        """A photograph: RGB, image_size x image_size. Raises DataError when its file is no longer there."""
+        label = self.label(index)
+        document, number = self.documents[label], int(self.expansions[label])
+        file = os.path.join(self.folder, os.fsdecode(self.paths[document]))
+        flat = expansion(_square(file, 2 * self.image_size), number)
+        # Named by content: documents that come or go change no photograph of another.
+        path = ("document_pool", str(self.digests[document]), number, index % self.views)
+        return photograph(
+            flat, numpy_generator(self.seed, *path), size=self.image_size, strength=self.strength
+        )
+
+    def class_name(self, label: int) -> str:
+        turns, flip, part = EXPANSIONS[self.expansions[label]]
+        path = os.fsdecode(self.paths[self.documents[label]])
+        return f"{path}@{90 * turns}{'-flipped' if flip else ''}{'' if part == 'whole' else f'-{part}'}"
+
+    def role(self, index: int) -> int:
+        return QUERY | GALLERY
+
+
+def expansion(image: Image.Image, number: int) -> Image.Image:
+    """Expansion `number` of a square image, of the same size; see `EXPANSIONS`."""
+    turns, flip, part = EXPANSIONS[number]
+    turn = _TURNS[turns]
+    if turn is not None:
+        image = image.transpose(turn)
+    if flip:
+        image = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+    if part == "whole":
+        return image
+    width, height = image.size
+    half = height // 2
+    box = (0, 0, width, half) if part == "top" else (0, height - half, width, height)
+    return image.resize(image.size, Image.Resampling.BILINEAR, box=box)
+
+
+def repeated_expansions(image: Image.Image) -> int:
+    """Which expansions of an image cannot be told from an earlier one: bit i stands for expansion i."""
+    square = image.resize((_COMPARED_SIDE, _COMPARED_SIDE), Image.Resampling.BOX)
+    shown: list[np.ndarray] = []
+    repeated = 0
+    for number in range(len(EXPANSIONS)):
+        pixels = np.asarray(expansion(square, number), dtype=np.float32)
+        if any(np.abs(pixels - earlier).mean() < _SAME for earlier in shown):
+            repeated |= 1 << number
+        shown.append(pixels)
+    return repeated
+
+
+@lru_cache(maxsize=_CACHED_SOURCES)
+def _square(file: str, side: int) -> Image.Image:
+    """The image of a file, squashed to a square. Callers must not change it."""
+    return read_image(Path(file), short_side=side).resize(
+        (side, side), Image.Resampling.BICUBIC, reducing_gap=2.0
+    )

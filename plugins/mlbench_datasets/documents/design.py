@@ -1,0 +1,50 @@
+"""What the look-alikes of one family share: colours, typefaces, a script."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mlbench_datasets.documents.palette import Palette, palette
+from mlbench_datasets.documents.words import Words
+from mlbench_datasets.fonts import FACES, Face, Script
+
+__all__ = ["Design", "design"]
+
+# A quarter of the families are bilingual.
+_SCRIPTS: tuple[Script, ...] = ("arabic", "devanagari", "thai")
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """colours; title, heavy, text, bold, italic, hand: Latin faces; foreign: the face of the family's
+    second language, None for families with one."""
+
+    colours: Palette
+    title: Face
+    heavy: Face
+    text: Face
+    bold: Face
+    italic: Face
+    hand: Face
+    mono: Face
+    tech: Face
+    foreign: Face | None
+
+
+def design(words: Words) -> Design:
+    """A random design. Draws the same number of values whatever comes out."""
+    colours = palette(words)
+    roles: tuple[Literal["serif", "heavy", "sans", "bold", "italic", "hand", "mono", "tech"], ...] = (
+        "serif",
+        "heavy",
+        "sans",
+        "bold",
+        "italic",
+        "hand",
+        "mono",
+        "tech",
+    )
+    faces = [words.pick(FACES[role]) for role in roles]
+    bilingual, script = words.chance(0.25), words.pick(_SCRIPTS)
+    return Design(colours, *faces, FACES[script][0] if bilingual else None)

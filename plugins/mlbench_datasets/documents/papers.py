@@ -1,0 +1,174 @@
+"""Papers: receipts, invoices, certificates, tickets, book covers, newspapers."""
+
+from __future__ import annotations
+
+from PIL import Image
+
+from mlbench_datasets.documents.design import Design
+from mlbench_datasets.documents.ornaments import barcode, emblem, frame, guilloche, seal, stripes
+from mlbench_datasets.documents.palette import blend
+from mlbench_datasets.documents.pictures import landscape, portrait
+from mlbench_datasets.documents.sheet import Sheet
+from mlbench_datasets.documents.words import Words
+
+__all__ = ["book_cover", "certificate", "invoice", "newspaper", "receipt", "ticket"]
+
+_WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
+
+
+def receipt(scale: float, family: Words, member: Words, look: Design) -> Image.Image:
+    """A till roll: shop, date, goods with prices, total, barcode."""
+    ink = (45, 45, 52)
+    sheet = Sheet(64, 100, scale, (250, 249, 245))
+    emblem(sheet, family, 32, 9, 6, ink, _WHITE)
+    sheet.text(
+        32, 21, member.word().upper(), family.pick((look.heavy, look.title, look.tech)), 12, ink, "mm", fit=58
+    )
+    sheet.text(32, 30, f"{member.between(1, 99)} {family.word()} Road", look.mono, 4, ink, "mm", fit=56)
+    sheet.text(32, 34.5, member.date(), look.mono, 4, ink, "mm")
+    sheet.line([(5, 38), (59, 38)], ink, 0.4)
+    rows = member.between(4, 6)
+    for row in range(rows):
+        sheet.text(5, 42 + 5.4 * row, member.word(), look.mono, 4.6, ink, "lm", fit=36)
+        sheet.text(59, 42 + 5.4 * row, member.price(20), look.mono, 4.6, ink, "rm")
+    sheet.line([(5, 73.5), (59, 73.5)], ink, 0.4)
+    sheet.text(5, 79, "TOTAL", look.bold, 8, ink, "lm")
+    sheet.text(59, 79, member.price(), look.heavy, 10, ink, "rm")
+    barcode(sheet, member, 8, 86, 56, 96, ink, _WHITE)
+    return sheet.image
+
+
+def invoice(scale: float, family: Words, member: Words, look: Design) -> Image.Image:
+    """A letterhead, a customer, a table, a sum."""
+    colours = look.colours
+    sheet = Sheet(71, 100, scale, _WHITE)
+    sheet.box(0, 0, 71, 18, colours.primary)
+    emblem(sheet, member, 10, 9, 6.5, _WHITE, colours.primary)
+    sheet.text(20, 9, member.word(), look.title, 11, _WHITE, "lm", fit=48)
+    sheet.text(6, 23, family.pick(("INVOICE", "STATEMENT", "ORDER", "QUOTE")), look.heavy, 9, colours.accent)
+    sheet.text(66, 25, member.code("No. 99999"), look.mono, 4, colours.ink, "ra")
+    sheet.text(6, 36, member.name(), look.bold, 4.6, colours.ink)
+    sheet.text(6, 41.5, f"{member.between(1, 99)} {member.word()} Lane", look.text, 4, colours.ink)
+    sheet.box(5, 49, 66, 55, colours.soft)
+    sheet.text(7, 52, "Item", look.bold, 3.6, colours.ink, "lm")
+    sheet.text(64, 52, "Sum", look.bold, 3.6, colours.ink, "rm")
+    rows = member.between(3, 5)
+    for row in range(rows):
+        y = 58.5 + 5.6 * row
+        sheet.text(7, y, member.phrase(2), look.text, 4, colours.ink, "lm", fit=38)
+        sheet.text(64, y, member.price(), look.mono, 4, colours.ink, "rm")
+        sheet.line([(5, y + 2.8), (66, y + 2.8)], colours.soft, 0.3)
+    sheet.box(34, 88, 66, 96, colours.accent, radius=1)
+    sheet.text(50, 92, f"€ {member.price(999)}", look.bold, 6, _WHITE, "mm", fit=30)
+    sheet.text(6, 92, member.name(), look.hand, 6, (30, 40, 110), "lm", fit=26)
+    return sheet.image
+
+
+def certificate(scale: float, family: Words, member: Words, look: Design) -> Image.Image:
+    """A bordered award: who, for what, signed and sealed."""
+    colours = look.colours
+    sheet = Sheet(100, 72, scale, colours.paper)
+    guilloche(sheet, family, 12, 60, colours)
+    frame(sheet, family, 2.5, colours.primary)
+    title = family.pick(("Certificate", "Diploma", "Award", "Licence", "Honours"))
+    sheet.text(50, 13, title, family.pick((look.title, look.hand)), 13, colours.primary, "mm", fit=84)
+    sheet.text(
+        50, 24, f"of the {family.word()} School of {family.word()}", look.text, 4.4, colours.ink, "mm", fit=80
+    )
+    sheet.text(50, 35, member.name(), family.pick((look.hand, look.italic)), 13, colours.ink, "mm", fit=82)
+    sheet.line([(14, 42), (86, 42)], colours.accent, 0.5)
+    sheet.text(38, 48, member.word().upper(), look.bold, 7, colours.accent, "mm", fit=56)
+    sheet.text(38, 55, member.date(), look.text, 4.4, colours.ink, "mm")
+    sheet.text(24, 64, member.name(), look.hand, 6, (30, 40, 110), "mm", fit=32)
+    seal(sheet, member, 82, 55, 13, member.phrase(2).upper(), look.bold, colours.primary, colours.paper)
+    return sheet.image
+
+
+def ticket(scale: float, family: Words, member: Words, look: Design) -> Image.Image:
+    """An event, a seat, a stub behind a perforation, stripes and a barcode."""
+    colours = look.colours
+    sheet = Sheet(100, 46, scale, colours.soft)
+    slant = family.uniform(-8, 8)
+    stripes(sheet, 0, 0, 100, 6, (colours.primary, colours.accent), 6, slant)
+    stripes(sheet, 0, 40, 100, 46, (colours.primary, colours.accent), 6, slant)
+    sheet.text(
+        4,
+        15,
+        member.word(),
+        family.pick((look.heavy, look.title, look.tech, look.hand)),
+        14,
+        colours.primary,
+        "lm",
+        fit=56,
+    )
+    if look.foreign:
+        sheet.text(4, 26, member.phrase(2, look.foreign.script), look.foreign, 7, colours.ink, "lm", fit=52)
+    else:
+        sheet.text(4, 26, f"{member.phrase(1)} {family.trade()}", look.bold, 6, colours.ink, "lm", fit=56)
+    sheet.text(
+        4, 34.5, f"{member.date()}  {member.between(10, 23)}:00", look.mono, 5, colours.ink, "lm", fit=56
+    )
+    for dot in range(10):
+        sheet.disc(74, 8.2 + 3.3 * dot, 0.7, colours.paper)
+    emblem(sheet, member, 66.5, 15, 5, colours.accent, colours.soft)
+    sheet.text(87, 12, member.code("A99"), look.heavy, 11, colours.primary, "mm", fit=22)
+    sheet.text(87, 21, f"€ {member.price()}", look.bold, 5.4, colours.ink, "mm", fit=22)
+    barcode(sheet, member, 78, 26, 97, 37, colours.ink, _WHITE)
+    return sheet.image
+
+
+def book_cover(scale: float, family: Words, member: Words, look: Design) -> Image.Image:
+    """A title over a picture or a figure, an author, a publisher's sign."""
+    colours = look.colours
+    sheet = Sheet(68, 100, scale, colours.primary)
+    title = member.phrase(2).split()
+    face = family.pick((look.heavy, look.title, look.italic))
+    kind = family.below(3)
+    if kind == 0:
+        sheet.picture(landscape(member, 130, 68 / 60), 0, 40, 68, 100)
+    elif kind == 1:
+        sheet.box(8, 42, 60, 90, colours.accent)
+        sheet.picture(portrait(member, 110), 14, 44, 54, 90)
+    else:
+        sheet.gradient(0, 0, 68, 100, (colours.primary, blend(colours.primary, _BLACK, 0.5)))
+        sheet.disc(34, 65, 24, colours.soft)
+        emblem(sheet, member, 34, 65, 19, colours.accent, colours.soft)
+    for row, word in enumerate(title):
+        sheet.text(34, 13 + 15 * row, word, face, 15, colours.paper, "mm", fit=60)
+    sheet.box(0, 91, 68, 100, colours.ink)
+    sheet.text(34, 95.5, member.name().upper(), look.bold, 5.4, colours.paper, "mm", fit=60)
+    emblem(sheet, family, 6, 95.5, 3, colours.paper, colours.ink)
+    return sheet.image
+
+
+def newspaper(scale: float, family: Words, member: Words, look: Design) -> Image.Image:
+    """A masthead, a headline, a picture and grey columns."""
+    ink, paper = (38, 36, 34), (238, 233, 220)
+    sheet = Sheet(76, 100, scale, paper)
+    sheet.text(
+        38,
+        9,
+        f"The {family.word()} {family.pick(('Times', 'Post', 'Herald', 'Mail'))}",
+        look.title,
+        10,
+        ink,
+        "mm",
+        fit=70,
+    )
+    sheet.line([(3, 15.5), (73, 15.5)], ink, 0.6)
+    sheet.text(4, 18.5, member.date(), look.text, 3.2, ink, "lm")
+    sheet.text(72, 18.5, f"€ {family.price(4)}", look.text, 3.2, ink, "rm")
+    sheet.line([(3, 21.5), (73, 21.5)], ink, 0.3)
+    for row in range(2):
+        sheet.text(38, 28 + 10.5 * row, member.word().upper(), look.heavy, 12, ink, "mm", fit=70)
+    wide = family.chance(0.5)
+    left, right = (4, 72) if wide else (28, 72)
+    sheet.picture(landscape(member, 120, (right - left) / 34), left, 46, right, 80)
+    for column in range(3):
+        x = 4 + 23.4 * column
+        top = 83 if wide or column else 47
+        for row in range(int((98 - top) / 2.6)):
+            sheet.text(
+                x, top + 2.6 * row, member.phrase(3), look.text, 2.6, blend(paper, ink, 0.75), fit=21.5
+            )
+    return sheet.image

@@ -1,0 +1,272 @@
+"""The user's own images: a folder with a sub-folder for each class, or a manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+from pydantic import Field
+
+from mlbench.contracts import GALLERY, QUERY, SplitName
+from mlbench.errors import DataError
+from mlbench_datasets.decode import read_image
+from mlbench_datasets.index import Index, index_images
+from mlbench_datasets.layout import read_folder
+from mlbench_datasets.manifest import MANIFEST_SUFFIXES, Row, read_manifest
+from mlbench_datasets.notes import examples, left_out
+from mlbench_datasets.partition import MIN_CLASSES, check_fractions, hold_out, partition
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["ImageFolder", "ImageSplit", "image_folder"]
+
+_BOTH = QUERY | GALLERY
+_SPLITS: tuple[SplitName, ...] = ("train", "calibration", "test")
+
+
+def image_folder(
+    data_root: Path,
+    image_size: int,
+    *,
+    path: str,
+    calibration: Annotated[float, Field(gt=0, lt=1)] = 0.2,
+    test: Annotated[float, Field(gt=0, lt=1)] = 0.3,
+    seed: int = 0,
+) -> ImageFolder:
+    """Images of your own, upright, in RGB. Files that cannot be read are left out and named in the notes.
+
+    Options
+    -------
+    path: a folder with a sub-folder for each class, or with train/, test/ and perhaps calibration/ (val/)
+        that hold such; or a manifest, .csv or .parquet (see `mlbench_datasets.manifest`).
+    calibration, test: shares of the classes that are kept from training to fit thresholds on and to be
+        scored on, where the user has not made the splits. Without a calibration split only, `calibration`
+        is the share of the training classes that becomes one.
+    seed: of the division into splits.
+
+    Raises DataError for what cannot be used: a missing folder, an empty class, too few classes.
+    """
+    check_fractions(calibration, test)
+    place = data_root / Path(path).expanduser()
+    if place.suffix.lower() in MANIFEST_SUFFIXES and not place.is_dir():
+        manifest, root = read_manifest(place), place.parent
+    else:
+        manifest, root = read_folder(place), place
+    manifest.rows.sort(key=lambda row: (row.path, row.box or ()))
+    files = list(dict.fromkeys(row.path for row in manifest.rows))  # boxes may share one
+    index = index_images(root, files, source=place)
+    notes = list(manifest.notes)
+    rows, digests = _readable(place, manifest.rows, files, index, notes)
+    notes += _copies(rows, digests)
+    members = _assign(place, rows, calibration=calibration, test=test, seed=seed, notes=notes)
+    splits = {
+        name: _split(root, [rows[i] for i in members[name]], image_size, train=name == "train")
+        for name in _SPLITS
+    }
+    for name in ("calibration", "test"):
+        _check_scorable(place, name, splits[name])
+    held_out = set(splits["test"].names)
+    disjoint = held_out.isdisjoint(splits["train"].names) and held_out.isdisjoint(splits["calibration"].names)
+    version = hashlib.blake2b(digest_size=8)
+    for name in _SPLITS:
+        version.update(splits[name].fingerprint(digests[members[name]]))
+    return ImageFolder(version.hexdigest(), disjoint, tuple(notes), splits)
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """Three splits of a user's images."""
+
+    version: str
+    disjoint: bool
+    notes: Sequence[str]
+    splits: dict[SplitName, ImageSplit]
+
+    def split(self, name: SplitName) -> ImageSplit:
+        return self.splits[name]
+
+
+@dataclass(frozen=True)
+class ImageSplit:
+    """One split, in arrays, so that a million images stay small and go to other processes quickly.
+
+    paths: (N,) bytes, relative to root or absolute. labels: (N,) int32. roles: (N,) uint8.
+    boxes: (N, 4) float32, all NaN for a whole image.
+    """
+
+    root: str
+    paths: np.ndarray
+    labels: np.ndarray
+    roles: np.ndarray
+    boxes: np.ndarray | None
+    names: list[str]
+    image_size: int
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.names)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def label(self, index: int) -> int:
+        return int(self.labels[index])
+
+    def image(self, index: int) -> Image.Image:
+        """Raises DataError when the file cannot be read any more."""
+        box = None if self.boxes is None or np.isnan(self.boxes[index, 0]) else self.boxes[index].tolist()
+        file = Path(self.root, os.fsdecode(self.paths[index]))
+        # Twice what is needed, so that the resizing and cropping to come have pixels to average.
+        return read_image(file, short_side=2 * self.image_size, box=box)
+
+    def class_name(self, label: int) -> str:
+        return self.names[label]
+
+    def role(self, index: int) -> int:
+        return int(self.roles[index])
+
+    def fingerprint(self, digests: np.ndarray) -> bytes:
+        """A hash of everything that this split holds, wherever it lies."""
+        total = hashlib.blake2b("\0".join(self.names).encode(errors="surrogateescape"))
+        boxes = b"" if self.boxes is None else self.boxes.tobytes()
+        for part in (digests.tobytes(), self.labels.tobytes(), self.roles.tobytes(), boxes):
+            total.update(hashlib.blake2b(part).digest())
+        return total.digest()
+
+
+def _readable(
+    place: Path, rows: list[Row], files: list[str], index: Index, notes: list[str]
+) -> tuple[list[Row], np.ndarray]:
+    """The rows whose images can be read, with the digests of their files; notes about the others."""
+    positions = {path: position for position, path in enumerate(files)}
+    where = [positions[row.path] for row in rows]
+    kept = [i for i, position in enumerate(where) if position not in index.unreadable]
+    if index.unreadable:
+        text = left_out(files, index.unreadable)
+        if not kept:
+            raise DataError(f"{place}: {text}")
+        notes.append(text)
+        lost = {row.label for row in rows} - {rows[i].label for i in kept}
+        if lost:
+            notes.append(f"{len(lost)} classes are left without an image: {examples(sorted(lost))}")
+    for i in kept:
+        box, width, height = rows[i].box, index.widths[where[i]], index.heights[where[i]]
+        if box is not None and (box[2] > width + 1 or box[3] > height + 1):  # 1 for rounding
+            text = ",".join(f"{edge:g}" for edge in box)
+            raise DataError(f"{rows[i].where}: box {text} is not inside the image, {width}x{height} pixels")
+    return [rows[i] for i in kept], index.digests[[where[i] for i in kept]]
+
+
+def _copies(rows: list[Row], digests: np.ndarray) -> list[str]:
+    """Notes about files with the same content: they are found without any recognition."""
+    first: dict[bytes, Row] = {}
+    inside: list[str] = []
+    across: list[str] = []
+    for row, digest in zip(rows, digests, strict=True):
+        if row.box is None:
+            other = first.setdefault(digest.tobytes(), row)
+            if other is not row:
+                (inside if other.label == row.label else across).append(f"{row.path} = {other.path}")
+    notes = []
+    if inside:
+        notes.append(f"{len(inside)} images are copies of another image of their class: {examples(inside)}")
+    if across:
+        notes.append(f"{len(across)} images are copies of an image of another class: {examples(across)}")
+    return notes
+
+
+def _assign(
+    place: Path, rows: list[Row], *, calibration: float, test: float, seed: int, notes: list[str]
+) -> dict[SplitName, list[int]]:
+    """Positions of the rows of each split, as the user says or by a division of the classes."""
+    if rows[0].split is None:
+        chosen = _divide(place, rows, calibration=calibration, test=test, seed=seed, notes=notes)
+        return {name: [i for i, row in enumerate(rows) if chosen[row.label] == name] for name in _SPLITS}
+    members: dict[SplitName, list[int]] = {name: [] for name in _SPLITS}
+    for position, row in enumerate(rows):
+        assert row.split is not None
+        members[row.split].append(position)
+    for name in ("train", "test"):
+        classes = {rows[i].label for i in members[name]}
+        if len(classes) < MIN_CLASSES:
+            raise DataError(
+                f"{place}: the {name} split has {len(classes)} classes, at least {MIN_CLASSES} are needed"
+            )
+    if not members["calibration"]:
+        sizes = Counter(rows[i].label for i in members["train"])
+        full = [name for name, size in sizes.items() if size > 1]
+        if len(full) < 2 * MIN_CLASSES:
+            raise DataError(
+                f"{place}: no calibration split, and {len(full)} training classes with two images or more to "
+                f"take it from; at least {2 * MIN_CLASSES} are needed"
+            )
+        taken = hold_out(full, calibration, seed=seed, minimum=MIN_CLASSES, leave=MIN_CLASSES)
+        notes.append(
+            f"no calibration split is given: {len(taken)} of {len(sizes)} training classes become it"
+        )
+        members["calibration"] = [i for i in members["train"] if rows[i].label in taken]
+        members["train"] = [i for i in members["train"] if rows[i].label not in taken]
+    return members
+
+
+def _divide(
+    place: Path, rows: list[Row], *, calibration: float, test: float, seed: int, notes: list[str]
+) -> dict[str, SplitName]:
+    """Class name to split. Classes with one image are divided apart, in the same shares: in training they
+    are classes like others, in the other splits they can only be found by mistake."""
+    sizes = Counter(row.label for row in rows)
+    full = [name for name, size in sizes.items() if size > 1]
+    single = [name for name, size in sizes.items() if size == 1]
+    if len(full) < 3 * MIN_CLASSES:
+        raise DataError(
+            f"{place}: {len(full)} of {len(sizes)} classes have two readable images or more; at least "
+            f"{3 * MIN_CLASSES} are needed, {MIN_CLASSES} for each of {', '.join(_SPLITS)}"
+        )
+    chosen: dict[str, SplitName] = {}
+    for group, minimum in ((full, MIN_CLASSES), (single, 0)):
+        parts = partition(group, calibration=calibration, test=test, seed=seed, minimum=minimum)
+        for name, part in zip(_SPLITS, parts, strict=True):
+            chosen.update(dict.fromkeys(part, name))
+    if single:
+        notes.append(
+            f"{len(single)} of {len(sizes)} classes have one image only: no query can be matched there"
+        )
+    return chosen
+
+
+def _split(root: Path, rows: list[Row], image_size: int, *, train: bool) -> ImageSplit:
+    names = sorted({row.label for row in rows})
+    positions = {name: label for label, name in enumerate(names)}
+    labels = np.array([positions[row.label] for row in rows], dtype=np.int32)
+    # An image alone in its class asks for nothing that could be found.
+    default = np.where((np.bincount(labels, minlength=1)[labels] > 1) | train, _BOTH, GALLERY)
+    roles = [
+        given if row.role is None else row.role for row, given in zip(rows, default.tolist(), strict=True)
+    ]
+    boxes = None
+    if any(row.box for row in rows):
+        boxes = np.array([row.box or (np.nan,) * 4 for row in rows], dtype=np.float32)
+    paths = np.array([os.fsencode(row.path) for row in rows])
+    return ImageSplit(str(root), paths, labels, np.array(roles, np.uint8), boxes, names, image_size)
+
+
+def _check_scorable(place: Path, name: str, split: ImageSplit) -> None:
+    """Raise DataError unless two classes have a query and another image in the gallery."""
+    asks, found = split.roles & QUERY > 0, split.roles & GALLERY > 0
+    queries, gallery, both = (
+        np.bincount(split.labels[which], minlength=split.num_classes) for which in (asks, found, asks & found)
+    )
+    alone = (queries == 1) & (gallery == 1) & (both == 1)
+    scorable = int(((queries > 0) & (gallery > 0) & ~alone).sum())
+    if scorable < MIN_CLASSES:
+        raise DataError(
+            f"{place}: the {name} split has {scorable} classes with a query and another image to find; "
+            f"at least {MIN_CLASSES} are needed"
+        )

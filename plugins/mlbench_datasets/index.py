@@ -1,0 +1,233 @@
+"""An index of image files: which can be read, how large they are, and a hash of what is in them.
+
+The first time every file is read and decoded; what was learnt is kept in the cache folder, and from then
+on a file costs one `stat` until its size or its time of change differs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import stat
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mlbench.environment import cache_dir
+from mlbench_datasets.decode import IMAGE_SUFFIXES, UnreadableImageError, decode
+
+__all__ = ["Index", "Probe", "index_images", "walk_images"]
+
+#: Something to learn from each image once: takes it upright, in RGB, with at least 64 pixels on its shorter
+#: side if it has so many, and returns an int that fits 64 bits.
+Probe = Callable[[Image.Image], int]
+
+_PROBE_SIDE = 64
+_FORMAT = "1"  # of the cache: raise it when `decode` or a probe changes what it says of the same file
+_CHUNK = 1024  # files handed to the threads at a time
+_DIGEST_SIZE = 16
+_NEVER = np.iinfo(np.int64).min  # a time of change that no file has
+# A file that changed so shortly before it was read may change again without its time of change moving.
+_SETTLED_NS = 2_000_000_000
+_ROW = np.dtype(
+    [
+        ("size", "<i8"),
+        ("mtime", "<i8"),
+        ("digest", f"V{_DIGEST_SIZE}"),
+        ("width", "<i4"),
+        ("height", "<i4"),
+        ("probe", "<i8"),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Index:
+    """What is known of each file, in the order in which the files were given.
+
+    digests: (N,) 16 bytes, a hash of each file. widths, heights: (N,) int32, of the upright image, 0 where
+    it cannot be read. probes: (N,) int64. unreadable: position to reason, in order.
+    """
+
+    digests: np.ndarray
+    widths: np.ndarray
+    heights: np.ndarray
+    probes: np.ndarray
+    unreadable: dict[int, str]
+
+
+def walk_images(folder: Path) -> list[str]:
+    """Paths of the image files at any depth below `folder`, relative to it, with "/", sorted.
+
+    Hidden files and folders are left out. Links are followed, but not into a folder that they are in.
+    Raises OSError when a folder cannot be listed.
+    """
+    return sorted(_walk(str(folder), "", ()))
+
+
+def _walk(folder: str, prefix: str, ancestors: tuple[tuple[int, int], ...]) -> Iterator[str]:
+    here = os.stat(folder)
+    identity = (here.st_dev, here.st_ino)
+    if identity in ancestors:
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                yield from _walk(entry.path, f"{prefix}{entry.name}/", (*ancestors, identity))
+            elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:
+                yield prefix + entry.name
+
+
+def index_images(
+    root: Path, paths: Sequence[str], *, source: Path | None = None, probe: Probe | None = None
+) -> Index:
+    """Index the image files `paths`, which are relative to `root` or absolute.
+
+    source: the file or folder that names the images (default: `root`); each has a cache of its own, and each
+    `probe` too. A cache that cannot be read is made again, one that cannot be written is done without.
+    """
+    cache = _Cache(source or root, "" if probe is None else f"{probe.__module__}.{probe.__qualname__}")
+    rows, missing = _stat(root, paths)
+    known, reasons = cache.load(paths)
+    fresh = (known["size"] == rows["size"]) & (known["mtime"] == rows["mtime"])
+    rows[fresh] = known[fresh]
+    reasons = {position: reason for position, reason in reasons.items() if fresh[position]}
+    unread = [position for position in np.flatnonzero(~fresh).tolist() if position not in missing]
+    if unread:
+        try:
+            _read(root, paths, unread, rows, reasons, probe)
+        finally:  # an interrupted first pass keeps what it has learnt
+            cache.save(paths, rows, reasons)
+    unreadable = dict(sorted({**reasons, **missing}.items()))
+    return Index(rows["digest"], rows["width"], rows["height"], rows["probe"], unreadable)
+
+
+def _stat(root: Path, paths: Sequence[str]) -> tuple[np.ndarray, dict[int, str]]:
+    """Rows with size and time of change, and by position why a file is not there to be read."""
+    rows, missing = np.zeros(len(paths), _ROW), {}
+    rows["mtime"] = _NEVER
+    sizes, times = rows["size"], rows["mtime"]
+    for position, path in enumerate(paths):
+        try:
+            status = os.stat(os.path.join(root, path))
+        except OSError as error:
+            missing[position] = error.strerror or str(error)
+            continue
+        except ValueError:  # a path that no file can have
+            missing[position] = "not a path"
+            continue
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited on for ever
+            missing[position] = "not a file"
+            continue
+        sizes[position], times[position] = status.st_size, status.st_mtime_ns
+    return rows, missing
+
+
+def _read(
+    root: Path,
+    paths: Sequence[str],
+    positions: Sequence[int],
+    rows: np.ndarray,
+    reasons: dict[int, str],
+    probe: Probe | None,
+) -> None:
+    """Read the files at `positions` and put what they hold into `rows` and `reasons`.
+
+    Rows of files that may still be changing, or that were not reached, are left with a time of change that
+    no file has.
+    """
+    times = rows["mtime"][positions]
+    rows["mtime"][positions] = _NEVER
+
+    def read(position: int) -> tuple[int, bytes, tuple[int, int], int, str]:
+        return (time.time_ns(), *_inspect(os.path.join(root, paths[position]), probe))
+
+    # Warnings that Pillow gives on odd files would say nothing of which file they are about.
+    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as threads:
+        warnings.simplefilter("ignore")
+        for start in range(0, len(positions), _CHUNK):
+            chunk = positions[start : start + _CHUNK]
+            for offset, (position, found) in enumerate(
+                zip(chunk, threads.map(read, chunk), strict=True), start
+            ):
+                read_at, digest, (width, height), value, reason = found
+                settled = read_at - int(times[offset]) >= _SETTLED_NS
+                mtime = times[offset] if settled else _NEVER
+                rows[position] = (rows[position]["size"], mtime, digest, width, height, value)
+                if reason:
+                    reasons[position] = reason
+
+
+def _inspect(file: str, probe: Probe | None) -> tuple[bytes, tuple[int, int], int, str]:
+    """Digest, upright size, the probe's value, and why the file cannot be used ("" if it can)."""
+    nothing = (b"", (0, 0), 0)
+    try:
+        data = Path(file).read_bytes()
+    except OSError as error:
+        return *nothing, error.strerror or str(error)
+    try:
+        image, size = decode(data, short_side=_PROBE_SIDE)
+    except UnreadableImageError as error:
+        return *nothing, str(error)
+    digest = hashlib.blake2b(data, digest_size=_DIGEST_SIZE).digest()
+    return digest, size, 0 if probe is None else probe(image), ""
+
+
+class _Cache:
+    """The file that keeps the index of one source: an .npz of plain arrays, never a pickle."""
+
+    def __init__(self, source: Path, probe: str) -> None:
+        name = b"\0".join((os.fsencode(os.path.realpath(source)), probe.encode(), _FORMAT.encode()))
+        self._file = cache_dir() / "index" / f"{hashlib.blake2b(name, digest_size=16).hexdigest()}.npz"
+
+    def load(self, paths: Sequence[str]) -> tuple[np.ndarray, dict[int, str]]:
+        """What is known of `paths`: their rows, with a time of change of _NEVER where nothing is known, and
+        by position why a file could not be read."""
+        rows = np.zeros(len(paths), _ROW)
+        rows["mtime"] = _NEVER
+        try:
+            with np.load(self._file, allow_pickle=False) as arrays:
+                known = arrays["rows"]
+                names = os.fsdecode(arrays["paths"].tobytes()).split("\0")
+                reasons = dict(json.loads(arrays["reasons"].tobytes()))
+            if known.dtype != _ROW or len(known) != len(names):
+                return rows, {}
+        except Exception:  # there is none yet, or it is damaged, in whatever way: make it again
+            return rows, {}
+        if names == list(paths):
+            return known, {int(position): reason for position, reason in reasons.items()}
+        places = {name: place for place, name in enumerate(names)}
+        found = np.array([places.get(path, -1) for path in paths], dtype=np.int64)
+        rows[found >= 0] = known[found[found >= 0]]
+        place_reasons = ((position, reasons.get(str(place))) for position, place in enumerate(found.tolist()))
+        return rows, {position: reason for position, reason in place_reasons if reason}
+
+    def save(self, paths: Sequence[str], rows: np.ndarray, reasons: dict[int, str]) -> None:
+        """Replace the file in one step, so that no other process sees half of it."""
+        temporary = None
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self._file.parent, suffix=".tmp", delete=False) as file:
+                temporary = file.name
+                np.savez(
+                    file,
+                    rows=rows,
+                    paths=np.frombuffer(os.fsencode("\0".join(paths)), np.uint8),
+                    reasons=np.frombuffer(json.dumps(reasons).encode(), np.uint8),
+                )
+            os.replace(temporary, self._file)
+        except OSError:  # read-only or full: the next start is slower, no more
+            if temporary is not None:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)

@@ -1,0 +1,215 @@
+"""Manifests: tables of images, as CSV or parquet, with one row for each image or each box in one.
+
+Columns: path and label are required; split (train, calibration or test), is_query, is_gallery and box
+("x1,y1,x2,y2", pixels of the upright image) are optional; others are ignored.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlbench.contracts import GALLERY, QUERY, SplitName
+from mlbench.errors import DataError, hint
+from mlbench_datasets.decode import Box
+
+__all__ = ["MANIFEST_SUFFIXES", "SPLIT_NAMES", "Manifest", "Row", "read_manifest"]
+
+MANIFEST_SUFFIXES = (".csv", ".parquet")
+
+#: How users call the splits.
+SPLIT_NAMES: Mapping[str, SplitName] = {
+    "train": "train",
+    "calibration": "calibration",
+    "val": "calibration",
+    "validation": "calibration",
+    "test": "test",
+}
+
+_REQUIRED = ("path", "label")
+_OPTIONAL = ("split", "is_query", "is_gallery", "box")
+_TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One image of a manifest. where: "file:line" for messages. role: None where nothing is said."""
+
+    where: str
+    path: str
+    label: str
+    split: SplitName | None
+    role: int | None
+    box: Box | None
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The rows of a manifest, in its order, and what the user should know of it, one line each."""
+
+    rows: list[Row]
+    notes: list[str]
+
+
+def read_manifest(file: Path) -> Manifest:
+    """Read a manifest. Raises DataError naming file and line of the first thing that is wrong."""
+    if file.suffix.lower() == ".parquet":
+        columns, records = _parquet(file)
+    else:
+        columns, records = _csv(file)
+    notes = _check_columns(file, columns)
+    rows, seen = [], dict[tuple[str, Box | None], str]()
+    for where, record in records:
+        row = _row(where, record)
+        first = seen.setdefault((row.path, row.box), where)
+        if first != where:
+            what = "image" if row.box is None else "box"
+            raise DataError(f"{where}: the same {what} of {row.path!r} as in {first}; keep one of the rows")
+        rows.append(row)
+    if not rows:
+        raise DataError(f"{file}: no rows; a manifest has one row for each image")
+    unsplit = next((row for row in rows if row.split is None), None)
+    if unsplit is not None and any(row.split for row in rows):
+        raise DataError(f"{unsplit.where}: no split, though other rows have one; choose from: {_choices()}")
+    return Manifest(rows, notes)
+
+
+def _csv(file: Path) -> tuple[list[str], Iterator[tuple[str, dict[str, Any]]]]:
+    try:
+        # Spreadsheets write a byte-order mark.
+        text = file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{file}: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        line = file.read_bytes()[: error.start].count(b"\n") + 1
+        raise DataError(f"{file}:{line}: not UTF-8; save the manifest as CSV UTF-8") from None
+    reader = csv.reader(io.StringIO(text), strict=True)
+    try:
+        columns = [name.strip() for name in next(reader, [])]
+    except csv.Error as error:
+        raise DataError(f"{file}:1: {error}") from None
+
+    def records() -> Iterator[tuple[str, dict[str, Any]]]:
+        while True:
+            where = f"{file}:{reader.line_num + 1}"
+            try:
+                values = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                raise DataError(f"{where}: {error}") from None
+            if not values:
+                continue
+            if len(values) != len(columns):
+                raise DataError(
+                    f"{where}: {len(values)} values for {len(columns)} columns; "
+                    'a value with a comma in it stands in double quotes, as in "10,20,110,220"'
+                )
+            yield where, dict(zip(columns, values, strict=True))
+
+    return columns, records()
+
+
+def _parquet(file: Path) -> tuple[list[str], Iterator[tuple[str, dict[str, Any]]]]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise DataError(
+            f"{file}: parquet needs pyarrow; pip install 'mlbench[parquet]', or write the manifest as CSV"
+        ) from None
+    try:
+        with pyarrow.parquet.ParquetFile(file) as table:
+            columns = list(table.schema_arrow.names)
+            wanted = [name for name in columns if name in (*_REQUIRED, *_OPTIONAL)]
+            content = table.read(columns=wanted).to_pydict()
+    except OSError as error:
+        raise DataError(f"{file}: {error.strerror or error}") from None
+    except pyarrow.ArrowException as error:
+        raise DataError(f"{file}: not a parquet file ({' '.join(str(error).split())})") from None
+    values = zip(*content.values(), strict=True)
+    records = (
+        (f"{file}: row {number}", dict(zip(content, row, strict=True)))
+        for number, row in enumerate(values, 1)
+    )
+    return columns, records
+
+
+def _check_columns(file: Path, columns: list[str]) -> list[str]:
+    """Notes about columns that look misspelt. Raises DataError when a needed one is not there."""
+    for name in columns:
+        if columns.count(name) > 1 and name in (*_REQUIRED, *_OPTIONAL):
+            raise DataError(f"{file}:1: {columns.count(name)} columns are called {name!r}; keep one")
+    unknown = [name for name in columns if name not in (*_REQUIRED, *_OPTIONAL)]
+    for name in _REQUIRED:
+        if name not in columns:
+            raise DataError(f"{file}:1: no column {name!r} among the columns; {hint(name, unknown)}")
+    absent = [name for name in _OPTIONAL if name not in columns]
+    near = [(name, difflib.get_close_matches(name, absent, n=1, cutoff=0.75)) for name in unknown]
+    return [f"{file}: column {name!r} is ignored; is {match[0]!r} meant?" for name, match in near if match]
+
+
+def _row(where: str, record: Mapping[str, Any]) -> Row:
+    path, label = (_text(record[name]) for name in _REQUIRED)
+    if not path or not label:
+        raise DataError(f"{where}: the {'label' if path else 'path'} is empty")
+    name = _text(record.get("split")).lower()
+    if name and name not in SPLIT_NAMES:
+        raise DataError(f"{where}: unknown split {name!r}; {hint(name, SPLIT_NAMES)}")
+    split = SPLIT_NAMES[name] if name else None
+    return Row(where, path, label, split, _role(where, record, split), _box(where, record.get("box")))
+
+
+def _role(where: str, record: Mapping[str, Any], split: SplitName | None) -> int | None:
+    asks, found = (_truth(where, name, record.get(name)) for name in ("is_query", "is_gallery"))
+    if split == "train" or (asks is None and found is None):
+        return None
+    role = (QUERY if asks is not False else 0) | (GALLERY if found is not False else 0)
+    if not role:
+        raise DataError(f"{where}: neither query nor gallery, so it is of no use; leave the row out")
+    return role
+
+
+def _truth(where: str, column: str, value: Any) -> bool | None:
+    text = _text(value).lower()
+    if not text:
+        return None
+    if text not in _TRUTH:
+        raise DataError(f"{where}: {column} is {text!r}; write true or false")
+    return _TRUTH[text]
+
+
+def _box(where: str, value: Any) -> Box | None:
+    parts: Iterable[Any] = value if isinstance(value, list) else _text(value).split(",")
+    texts = [_text(part) for part in parts]
+    if texts in ([], [""]):
+        return None
+    try:
+        x1, y1, x2, y2 = (float(text) for text in texts)
+    except ValueError:
+        x1 = y1 = x2 = y2 = math.nan
+    if not (0 <= x1 < x2 < math.inf and 0 <= y1 < y2 < math.inf):
+        raise DataError(
+            f"{where}: box {','.join(texts)!r} is not x1,y1,x2,y2, in pixels, "
+            "with 0 <= x1 < x2 and 0 <= y1 < y2"
+        )
+    return x1, y1, x2, y2
+
+
+def _text(value: Any) -> str:
+    """A cell as text: a label 7 in a table of numbers is "7", also where gaps have made it 7.0."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def _choices() -> str:
+    return ", ".join(SPLIT_NAMES)

@@ -1,0 +1,18 @@
+"""The wording of notes: what a user must know of the data, in one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+__all__ = ["examples", "left_out"]
+
+
+def examples(texts: Sequence[str], show: int = 3) -> str:
+    """The first few of `texts`, and how many more there are."""
+    return ", ".join(texts[:show]) + (f", and {len(texts) - show} more" if len(texts) > show else "")
+
+
+def left_out(paths: Sequence[str], unreadable: Mapping[int, str]) -> str:
+    """Which of the files `paths` cannot be read, and why; `unreadable` maps position to reason."""
+    named = examples([f"{paths[position]} ({reason})" for position, reason in unreadable.items()])
+    return f"{len(unreadable)} of {len(paths)} images cannot be read and are left out: {named}"

@@ -1,0 +1,46 @@
+"""Which classes go to training, calibration and test, when the user has not said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mlbench.errors import DataError, OptionError
+from mlbench.seeding import derive
+
+__all__ = ["MIN_CLASSES", "check_fractions", "hold_out", "partition"]
+
+#: Classes that every split needs: with one alone there is nothing to tell apart.
+MIN_CLASSES = 2
+
+
+def check_fractions(calibration: float, test: float) -> None:
+    """Raise OptionError unless something is left for training."""
+    if calibration + test >= 1:
+        raise OptionError(
+            f"calibration {calibration:g} and test {test:g} leave nothing for training: "
+            "they are shares of the classes and must add up to less than 1"
+        )
+
+
+def partition(
+    names: Sequence[str], *, calibration: float, test: float, seed: int, minimum: int = MIN_CLASSES
+) -> tuple[set[str], set[str], set[str]]:
+    """Divide class names at random into (train, calibration, test), at least `minimum` names in each.
+
+    The classes are ranked by a hash of their name and the ranking is cut, so that the shares are met exactly,
+    nothing depends on the order of the names, and a class that comes or goes moves at most one other across
+    each cut. Raises DataError when there are not enough of them.
+    """
+    if len(names) < 3 * minimum:
+        raise DataError(f"{len(names)} are too few to divide, at least {3 * minimum} are needed")
+    tested = hold_out(names, test, seed=seed, minimum=minimum, leave=2 * minimum)
+    rest = [name for name in names if name not in tested]
+    calibrated = hold_out(rest, calibration / (1 - test), seed=seed, minimum=minimum, leave=minimum)
+    return set(rest) - calibrated, calibrated, tested
+
+
+def hold_out(names: Sequence[str], share: float, *, seed: int, minimum: int, leave: int) -> set[str]:
+    """A random share of the class names, at least `minimum` and all but `leave` at most."""
+    ranking = sorted(names, key=lambda name: (derive(seed, "partition", name), name))
+    count = max(minimum, min(round(share * len(names)), len(names) - leave))
+    return set(ranking[:count])

@@ -1,0 +1,141 @@
+"""Text images: photographs of rendered documents, any number of classes, nothing to download.
+
+A class is one document: a bank card, a wine label, a street sign with its own words, emblem or picture.
+Its images are photographs of it by the camera of `mlbench_datasets.camera`. Documents come in families
+of look-alikes, so that telling classes apart takes reading, not just a glance at colours.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated
+
+from PIL import Image, __version__, features
+from pydantic import Field
+
+from mlbench.contracts import GALLERY, QUERY, SplitName
+from mlbench.seeding import numpy_generator
+from mlbench_datasets.camera import photograph
+from mlbench_datasets.documents.catalogue import draw_document
+from mlbench_datasets.fonts import versions
+
+__all__ = ["REVISION", "TextImage", "TextImageSplit"]
+
+#: Raised whenever the same options come to give other images.
+REVISION = 1
+
+# Documents are drawn larger than they are photographed, as print is finer than pixels.
+_OVERSAMPLING = 2
+
+
+@dataclass(frozen=True, slots=True)
+class TextImageSplit:
+    """One split: image `index` is view `index mod views` of class `index div views`.
+
+    Every class and every view is drawn from a seed of its own, on demand; there is no table, and how many
+    classes there are changes none of them.
+    """
+
+    name: SplitName
+    num_classes: int
+    views: int
+    image_size: int
+    family: int
+    strength: float
+    seed: int
+
+    def __len__(self) -> int:
+        return self.num_classes * self.views
+
+    def label(self, index: int) -> int:
+        return self._locate(index)[0]
+
+    def image(self, index: int) -> Image.Image:
+        """Image `index`: RGB, image_size x image_size pixels."""
+        label, view = self._locate(index)
+        generator = numpy_generator(self.seed, "textimage", self.name, "view", label, view)
+        return photograph(self.document(label), generator, size=self.image_size, strength=self.strength)
+
+    def document(self, label: int) -> Image.Image:
+        """The flat document of a class, before it is photographed: RGB, in its own proportions."""
+        return _document(self.seed, self.name, label, self.family, _OVERSAMPLING * self.image_size)
+
+    def class_name(self, label: int) -> str:
+        return f"{self.name}/{label:06d}"
+
+    def role(self, index: int) -> int:
+        return QUERY | GALLERY
+
+    def _locate(self, index: int) -> tuple[int, int]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"image {index} of {len(self)}")
+        return divmod(index, self.views)
+
+
+# Consecutive images share a class; a document takes about as long to draw as to photograph.
+@lru_cache(maxsize=64)
+def _document(seed: int, split: str, label: int, family: int, pixels: int) -> Image.Image:
+    return draw_document(seed, split, label, family_size=family, pixels=pixels)
+
+
+class TextImage:
+    """Photographs of rendered documents: see the module.
+
+    Options
+    -------
+    classes, calibration_classes, test_classes: documents in each split; no document is in two splits.
+    views: photographs of each training document.
+    eval_views: photographs of each calibration and test document.
+    family: how many consecutive classes are look-alikes, with the same layout, colours, typefaces and
+        furniture, so that only words, numbers, emblems and pictures tell them apart; 1 for none.
+    strength: how far the camera goes: 0 gives flat scans, 1 ordinary snapshots, above 1 careless ones.
+    seed: another seed gives other documents and other photographs.
+
+    Raises DataError if a font package is not installed.
+    """
+
+    disjoint = True
+    notes: Sequence[str] = ()
+
+    def __init__(
+        self,
+        image_size: int,
+        *,
+        classes: Annotated[int, Field(ge=1)] = 300,
+        calibration_classes: Annotated[int, Field(ge=1)] = 112,
+        test_classes: Annotated[int, Field(ge=1)] = 112,
+        views: Annotated[int, Field(ge=1)] = 8,
+        eval_views: Annotated[int, Field(ge=1)] = 5,
+        family: Annotated[int, Field(ge=1)] = 4,
+        strength: Annotated[float, Field(ge=0, le=4)] = 1.0,
+        seed: Annotated[int, Field(ge=0)] = 0,
+    ) -> None:
+        sizes: dict[SplitName, tuple[int, int]] = {
+            "train": (classes, views),
+            "calibration": (calibration_classes, eval_views),
+            "test": (test_classes, eval_views),
+        }
+        self._splits = {
+            name: TextImageSplit(name, count, photographs, image_size, family, strength, seed)
+            for name, (count, photographs) in sizes.items()
+        }
+        self.version = (
+            f"textimage {REVISION}: {classes}+{calibration_classes}+{test_classes} classes, "
+            f"{views}+{eval_views} views, {image_size} px, family {family}, strength {strength:g}, seed {seed}; "
+            f"{_renderer()}"
+        )
+
+    def split(self, name: SplitName) -> TextImageSplit:
+        return self._splits[name]
+
+
+@lru_cache(maxsize=1)
+def _renderer() -> str:
+    """The software that decides what rendered text looks like, to the bit."""
+    return (
+        f"Pillow {__version__}, FreeType {features.version('freetype2')}, JPEG {features.version('jpg')}, "
+        f"arabic-reshaper {importlib.metadata.version('arabic-reshaper')}, {versions()}"
+    )

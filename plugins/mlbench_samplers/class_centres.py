@@ -1,0 +1,106 @@
+"""The modules that own the class centres and turn embeddings into a loss."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from mlbench.contracts import CentreLoss
+from mlbench.errors import TrainingError
+from mlbench.seeding import torch_generator
+
+__all__ = ["ClassCentres", "PartialFC"]
+
+_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+
+
+class ClassCentres(nn.Module):
+    """All class centres; every one takes part in every step.
+
+    centres: (num_classes, centres_per_class, dim) float32, drawn from N(0, 0.01^2) as PartialFC's are, so
+    that the two start alike.
+    """
+
+    def __init__(self, num_classes: int, dim: int, centres_per_class: int) -> None:
+        super().__init__()
+        self.centres = nn.Parameter(torch.empty(num_classes, centres_per_class, dim).normal_(0, 0.01))
+
+    def forward(self, embeddings: torch.Tensor, labels: torch.Tensor, loss: CentreLoss) -> torch.Tensor:
+        """embeddings: (N, D) float, any length; labels: (N,) integers in [0, num_classes).
+
+        Returns the mean cross entropy, a scalar. Computes in the centres' precision (float32), under
+        autocast too: a cosine in half precision is off by more than a margin loss can bear once it is
+        multiplied by its scale.
+
+        Raises TrainingError for labels that are no integers or out of range; on CUDA, where looking at
+        the labels would make every step wait for the device, its own assertion stops the latter.
+        """
+        self._check(labels)
+        return _cross_entropy(embeddings, self.centres, labels.long(), loss)
+
+    def _check(self, labels: torch.Tensor) -> None:
+        if labels.dtype not in _INTEGERS:
+            raise TrainingError(f"labels are {labels.dtype}; expected integers")
+        if labels.device.type == "cpu" and labels.numel():
+            low, high = (int(value) for value in labels.aminmax())
+            if low < 0 or high >= len(self.centres):
+                raise TrainingError(
+                    f"labels run from {low} to {high}; expected 0 to {len(self.centres) - 1}, "
+                    f"as there are {len(self.centres)} classes"
+                )
+
+
+class PartialFC(ClassCentres):
+    """Class centres of which `sampled` take part in a step: those of the batch's labels, then random ones
+    without replacement (An et al., arXiv:2010.05222, arXiv:2203.15565). More than `sampled` distinct
+    labels in a batch use exactly their own centres.
+
+    The draws depend on `seed` and on how many steps came before; `state_dict` holds the latter.
+    """
+
+    def __init__(
+        self, num_classes: int, dim: int, centres_per_class: int, *, sampled: int, seed: int
+    ) -> None:
+        super().__init__(num_classes, dim, centres_per_class)
+        self.sampled = sampled
+        self.seed = seed
+        self.steps = 0
+
+    def forward(self, embeddings: torch.Tensor, labels: torch.Tensor, loss: CentreLoss) -> torch.Tensor:
+        """As `ClassCentres.forward`, over the columns of this step."""
+        self._check(labels)
+        labels = labels.long()
+        columns = self.sample(labels)
+        targets = torch.searchsorted(columns, labels)
+        return _cross_entropy(embeddings, self.centres.index_select(0, columns), targets, loss)
+
+    def sample(self, labels: torch.Tensor) -> torch.Tensor:
+        """Classes of the next step for labels (N,) int64: (K,) int64, ascending, all labels among them."""
+        generator = torch_generator(self.seed, "centres", self.steps)
+        self.steps += 1
+        # The largest of uniform draws are a uniform choice; a label's draw is raised above all others.
+        draws = torch.rand(len(self.centres), generator=generator).to(labels.device)
+        draws.index_fill_(0, labels, 2.0)
+        count = self.sampled
+        if len(labels) > count:
+            count = max(count, int((draws == 2.0).sum()))
+        return draws.topk(count).indices.sort().values
+
+    def get_extra_state(self) -> torch.Tensor:
+        return torch.tensor(self.steps)
+
+    def set_extra_state(self, state: torch.Tensor) -> None:
+        self.steps = int(state)
+
+
+def _cross_entropy(
+    embeddings: torch.Tensor, centres: torch.Tensor, targets: torch.Tensor, loss: CentreLoss
+) -> torch.Tensor:
+    with torch.autocast(embeddings.device.type, enabled=False):
+        embeddings = embeddings.to(centres.dtype)
+        norms = embeddings.norm(dim=1)
+        directions = F.normalize(centres, dim=2).flatten(0, 1)
+        cosines = (F.normalize(embeddings) @ directions.T).clamp(-1, 1)
+        logits = loss.logits(cosines.view(-1, *centres.shape[:2]), targets, norms)
+        return F.cross_entropy(logits, targets)
