@@ -183,8 +183,8 @@ class Backbone(Protocol):
     """Images (N, 3, H, W) float32, already normalised with `mean` and `std`, to maps (N, C, h, w).
 
     A torch.nn.Module in two parts, `forward(x) == trained(frozen(x))`. `frozen` is the prefix that
-    training never changes (an empty nn.Sequential when all is trained) and that always runs in
-    evaluation mode; `trained` is the rest (empty when all is frozen). mean, std: per channel, for
+    training never changes (an empty nn.Sequential when all is trained); mlbench keeps it without gradient
+    and in evaluation mode. `trained` is the rest (empty when all is frozen). mean, std: per channel, for
     images in [0, 1]. weights: where the initial weights come from, in words, for the record.
     """
 

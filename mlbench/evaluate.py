@@ -99,7 +99,7 @@ def best_f1(embeddings: Embeddings, name: str = "embeddings") -> Operating:
     if not torch.isfinite(embeddings.vectors).all():
         raise DataError(f"{name}: embeddings are not finite; the model's weights may have diverged")
     found = [similarities[positive] for similarities, positive, _ in _blocks(embeddings)]
-    scores = torch.cat(found).sort().values
+    scores = torch.cat(found).sort().values if found else torch.empty(0)
     if len(scores) == 0:
         raise DataError(f"{name}: no class has two images, so there is no pair to recognise")
     thresholds, counts = torch.unique_consecutive(scores, return_counts=True)
@@ -133,6 +133,8 @@ def _blocks(embeddings: Embeddings) -> Iterator[tuple[torch.Tensor, torch.Tensor
     negative; an image with itself is neither."""
     queries = embeddings.queries.nonzero().flatten()
     gallery = embeddings.gallery.nonzero().flatten()
+    if len(gallery) == 0:
+        return
     found, found_labels = embeddings.vectors[gallery], embeddings.labels[gallery]
     for rows in queries.split(max(1, _BLOCK // max(1, len(gallery)))):
         similarities = embeddings.vectors[rows] @ found.T

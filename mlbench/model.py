@@ -31,6 +31,15 @@ class EmbeddingModel(nn.Module):
         self.register_buffer("mean", torch.tensor(backbone.mean).view(shape) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(backbone.std).view(shape) * 255, persistent=False)
         self.to(memory_format=torch.channels_last)  # what convolutions are fastest with, CPU and CUDA alike
+        backbone.frozen.requires_grad_(False)
+        self.train()
+
+    def train(self, mode: bool = True) -> EmbeddingModel:
+        """As `torch.nn.Module.train`, but the frozen prefix stays in evaluation mode: the statistics of its
+        norms would otherwise drift, and its output could not be kept."""
+        super().train(mode)
+        self.backbone.frozen.eval()
+        return self
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """What the trained part takes: the frozen prefix's output, or the images as they are."""

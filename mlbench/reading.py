@@ -78,8 +78,10 @@ class Reader:
             try:
                 batch = next(iterator, None)
             except MlbenchError as error:
-                # From a worker, the message arrives wrapped in the worker's traceback.
-                raise type(error)(str(error).strip().splitlines()[-1].rpartition("Error: ")[2]) from None
+                if not workers:
+                    raise
+                # From a worker, the message arrives behind the worker's traceback, "module.Type: message".
+                raise type(error)(str(error).strip().splitlines()[-1].partition(": ")[2]) from None
             self.waited += time.perf_counter() - start
             if batch is None:
                 return
@@ -109,9 +111,8 @@ class _Source(Dataset[torch.Tensor]):
         # A data set or augmentation is other people's code; the image it failed on must be named.
         except Exception as error:
             name = self._split.class_name(self._split.label(index))
-            raise DataError(
-                f"image {index} of class {name} cannot be read ({type(error).__name__}: {error})"
-            ) from error
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise DataError(f"image {index} of class {name} cannot be read ({reason})") from error
 
 
 def batched(count: int, size: int) -> list[range]:

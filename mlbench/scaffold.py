@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
 import textwrap
 from collections import Counter
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import yaml
 from PIL import Image
 
 from mlbench.errors import DataError
+from mlbench.image_files import IMAGE_SUFFIXES, SPLIT_NAMES, walk_images
 
-__all__ = ["IMAGE_SUFFIXES", "suite_for_folder"]
+__all__ = ["suite_for_folder"]
 
-#: File names that are counted as images, in lower case.
-IMAGE_SUFFIXES = frozenset(
-    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-)
-
-_SPLIT_NAMES = frozenset(("train", "calibration", "val", "validation", "test"))
 _SAMPLED = 64  # images whose size is looked up
 _STEPS = 1500  # of training, about what a new head on a frozen backbone needs
 _VIEWS = 4
@@ -52,7 +45,7 @@ def suite_for_folder(folder: Path) -> str:
     return textwrap.dedent(
         f"""\
         # {found.images:,} images of {found.classes:,} classes; {pixels}.
-        # Check it with `mlbench validate`, see what it will do with `mlbench plan`, start it with `mlbench run`.
+        # `mlbench validate` checks this file, `mlbench plan` says what it will do, `mlbench run` does it.
         suite: {_quoted(name)}
         title: {_quoted(f"Which neck for {folder.name}?")}
         base:
@@ -73,8 +66,6 @@ def suite_for_folder(folder: Path) -> str:
           batch_sampler: shuffle
           # About {max(1, trained // batch_size) * epochs:,} steps, {_VIEWS} augmented views of each image.
           recipe: {{name: standard, epochs: {epochs}, batch_size: {batch_size}, lr: 1e-3, views: {_VIEWS}}}
-          # The distance below which two images count as the same: the best F1 on the calibration classes.
-          threshold: best_f1
         # Each neck is a case of its own, and each is run with each seed: the seeds show what is chance.
         matrix:
           neck: [flatten, gap, squeeze]
@@ -96,44 +87,21 @@ class _Survey:
 
 
 def _survey(folder: Path) -> _Survey:
-    if not folder.is_dir():
-        what = "not a folder" if folder.exists() else "no such folder"
-        raise DataError(f"{folder}: {what}; give a folder with a sub-folder of images for each class")
-    try:
-        files = sorted(_images(folder))
-    except OSError as error:
-        raise DataError(f"{error.filename or folder}: {error.strerror or error}") from None
-    if not files:
+    paths = walk_images(folder)
+    if not paths:
         raise DataError(f"{folder}: no images; they end in {' '.join(sorted(IMAGE_SUFFIXES))}")
-    tops = {file.parts[0] for file in files if len(file.parts) > 1}
-    is_split = bool(tops) and tops <= _SPLIT_NAMES
+    tops = {path.split("/")[0] for path in paths if "/" in path}
+    is_split = bool(tops) and tops <= SPLIT_NAMES.keys()
     depth = 2 if is_split else 1
-    classes = Counter(file.parts[depth - 1] for file in files if len(file.parts) > depth)
+    classes = Counter(path.split("/")[depth - 1] for path in paths if path.count("/") >= depth)
     if not classes:
         raise DataError(
-            f"{folder}: {len(files)} images but no class folders; put the images of each class into a folder "
+            f"{folder}: images, but no class folders; put the images of each class into a folder "
             "of its own"
         )
-    step = max(1, len(files) // _SAMPLED)
-    sides = sorted(filter(None, (_short_side(folder / file) for file in islice(files, 0, None, step))))
+    sample = paths[:: max(1, len(paths) // _SAMPLED)]
+    sides = sorted(filter(None, (_short_side(folder / path) for path in sample)))
     return _Survey(len(classes), classes.total(), sides[len(sides) // 2] if sides else 0, is_split)
-
-
-def _images(folder: Path) -> list[Path]:
-    found = []
-    for here, folders, names in os.walk(folder, onerror=_raise):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        place = Path(here).relative_to(folder)
-        found += [
-            place / name
-            for name in names
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
-        ]
-    return found
-
-
-def _raise(error: OSError) -> None:
-    raise error
 
 
 def _short_side(file: Path) -> int:

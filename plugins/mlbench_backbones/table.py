@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlbench.contracts import BackboneShape, FeatureShape
 from mlbench.errors import OptionError, hint
@@ -26,7 +26,7 @@ TABLE = Path(__file__).with_name("timm_models.csv")
 FIELDS = ("model", "parameters", "channels", "stride", "rounding")
 
 #: Image sizes that a rounding rule must hold for; some leave a remainder at every stride.
-SIZES = (64, 75, 96, 97, 100, 112, 128, 150, 160, 192, 224, 256, 299, 320, 384)
+SIZES = (64, 75, 96, 97, 100, 128, 150, 160, 224, 299)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +98,12 @@ def write_table() -> None:
     """Build every timm model and write the table."""
     import timm
 
+    rows = {name: _row(name) for name in sorted(timm.list_models())}
     with TABLE.open("w", newline="", encoding="utf-8") as file:
         file.write(f"# made by python -m mlbench_backbones.table with timm {timm.__version__}\n")
         table = csv.writer(file, lineterminator="\n")
         table.writerow(FIELDS)
-        for name in sorted(timm.list_models()):
-            row = _row(name)
+        for name, row in rows.items():
             table.writerow((name, row.parameters, row.channels, row.stride, row.rounding))
 
 
@@ -124,9 +124,10 @@ def _row(name: str) -> Row:
     if isinstance(network, FeatureHookNet):
         return nothing
     layers = torch.nn.Sequential(*(layer for _, layer in layers_of(network)))
-    sides = {size: _side(network, layers, size) for size in SIZES}
-    if not any(sides.values()):
+    configuration: Any = network.pretrained_cfg
+    if _side(network, layers, configuration["input_size"][-1]) is None:
         return nothing
+    sides = {size: _side(network, layers, size) for size in SIZES}
     channels, stride = last_map(network)
     parameters = sum(parameter.numel() for parameter in layers.parameters())
     rounding = ""

@@ -89,7 +89,10 @@ def _from_hub(model: str) -> tuple[nn.Module, str]:
     from huggingface_hub import constants
 
     _check_model(model)
-    configuration = timm.get_pretrained_cfg(model)
+    try:
+        configuration = timm.get_pretrained_cfg(model)
+    except RuntimeError as error:
+        raise OptionError(f"backbone timm: timm knows no {model} ({_reason(error)})", "model") from error
     if configuration is None or not configuration.hf_hub_id:
         raise WeightsError(f"backbone timm: timm knows no weights of {model} on the hub; {_CHOICES}")
     repository = configuration.hf_hub_id

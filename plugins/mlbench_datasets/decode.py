@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,19 +11,13 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mlbench.errors import DataError
 
-__all__ = ["IMAGE_SUFFIXES", "Box", "UnreadableImageError", "decode", "read_image"]
-
-#: File names that are taken for images, in lower case.
-IMAGE_SUFFIXES = frozenset(
-    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-)
+__all__ = ["Box", "UnreadableImageError", "decode", "read_image"]
 
 #: x1, y1, x2, y2 in pixels of the upright image, x2 and y2 exclusive.
 Box = tuple[float, float, float, float]
 
 # Named, because others of Pillow's readers start programs (EPS runs Ghostscript).
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
-_ORIENTATION = 0x0112
 _SIXTEEN_BIT = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -42,13 +37,13 @@ def decode(
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
         size = image.size
-        turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
-        upright = (size[1], size[0]) if turned else size
         if short_side:
-            wanted = min(upright if box is None else (box[2] - box[0], box[3] - box[1]))
+            wanted = min(size if box is None else (box[2] - box[0], box[3] - box[1]))
             share = min(1.0, short_side / max(wanted, 1))
-            image.draft(None, (max(1, round(size[0] * share)), max(1, round(size[1] * share))))
+            image.draft(None, (max(1, math.ceil(size[0] * share)), max(1, math.ceil(size[1] * share))))
+        decoded = image.size
         shown = ImageOps.exif_transpose(image)
+        upright = size if shown.size == decoded else (size[1], size[0])
         if box is not None:
             shown = shown.crop(_scaled(box, shown.width / upright[0], shown.height / upright[1]))
         return _rgb(shown), upright

@@ -21,11 +21,11 @@ from pydantic import Field
 
 from mlbench.contracts import GALLERY, QUERY, SplitName
 from mlbench.errors import DataError
+from mlbench.image_files import walk_images
 from mlbench.seeding import numpy_generator
 from mlbench_datasets.camera import photograph
 from mlbench_datasets.decode import read_image
-from mlbench_datasets.index import index_images, walk_images
-from mlbench_datasets.layout import check_folder
+from mlbench_datasets.index import index_images
 from mlbench_datasets.notes import examples, left_out
 from mlbench_datasets.partition import MIN_CLASSES, check_fractions, partition
 
@@ -87,22 +87,18 @@ def document_pool(
     """
     check_fractions(calibration, test)
     folder = data_root / Path(path).expanduser()
-    check_folder(folder)
-    try:
-        paths = walk_images(folder)
-    except OSError as error:
-        raise DataError(f"{error.filename or folder}: {error.strerror or error}") from None
+    paths = walk_images(folder)
     index = index_images(folder, paths, probe=repeated_expansions)
     readable = [position for position in range(len(paths)) if position not in index.unreadable]
     sources = {index.digests[position].tobytes().hex(): position for position in reversed(readable)}
     notes = [left_out(paths, index.unreadable)] if index.unreadable else []
     if len(sources) < 3 * MIN_CLASSES:
         raise DataError(
-            f"{folder}: {len(sources)} different images, at least {3 * MIN_CLASSES} are needed, "
+            f"{folder}: different images: {len(sources)}; at least {3 * MIN_CLASSES} are needed, "
             f"{MIN_CLASSES} for each of {', '.join(_SPLITS)}{''.join(f' ({note})' for note in notes)}"
         )
     if len(sources) < len(readable):
-        notes.append(f"{len(readable) - len(sources)} images are copies of another and are left out")
+        notes.append(f"{len(readable) - len(sources)} of {len(paths)} images left out as copies of another")
     splits: dict[SplitName, PhotographSplit] = {}
     symmetric: list[str] = []
     parts = partition(list(sources), calibration=calibration, test=test, seed=seed)
@@ -126,7 +122,7 @@ def document_pool(
         )
     if symmetric:
         notes.append(
-            f"{len(symmetric)} images look the same in several expansions, of which the first is kept: "
+            "images that look the same in several expansions, of which the first is kept: "
             + examples(sorted(symmetric))
         )
     version = hashlib.blake2b("".join(sorted(sources)).encode(), digest_size=8).hexdigest()
@@ -208,7 +204,7 @@ def expansion(image: Image.Image, number: int) -> Image.Image:
     width, height = image.size
     half = height // 2
     box = (0, 0, width, half) if part == "top" else (0, height - half, width, height)
-    return image.resize(image.size, Image.Resampling.BILINEAR, box=box)
+    return image.crop(box).resize(image.size, Image.Resampling.BILINEAR)
 
 
 def repeated_expansions(image: Image.Image) -> int:

@@ -155,7 +155,7 @@ def _readable(
         notes.append(text)
         lost = {row.label for row in rows} - {rows[i].label for i in kept}
         if lost:
-            notes.append(f"{len(lost)} classes are left without an image: {examples(sorted(lost))}")
+            notes.append(f"classes left without an image: {examples(sorted(lost))}")
     for i in kept:
         box, width, height = rows[i].box, index.widths[where[i]], index.heights[where[i]]
         if box is not None and (box[2] > width + 1 or box[3] > height + 1):  # 1 for rounding
@@ -176,9 +176,9 @@ def _copies(rows: list[Row], digests: np.ndarray) -> list[str]:
                 (inside if other.label == row.label else across).append(f"{row.path} = {other.path}")
     notes = []
     if inside:
-        notes.append(f"{len(inside)} images are copies of another image of their class: {examples(inside)}")
+        notes.append(f"copies within a class, which match of themselves: {examples(inside)}")
     if across:
-        notes.append(f"{len(across)} images are copies of an image of another class: {examples(across)}")
+        notes.append(f"copies across classes, which nothing tells apart: {examples(across)}")
     return notes
 
 
@@ -197,19 +197,19 @@ def _assign(
         classes = {rows[i].label for i in members[name]}
         if len(classes) < MIN_CLASSES:
             raise DataError(
-                f"{place}: the {name} split has {len(classes)} classes, at least {MIN_CLASSES} are needed"
+                f"{place}: classes in the {name} split: {len(classes)}; at least {MIN_CLASSES} are needed"
             )
     if not members["calibration"]:
         sizes = Counter(rows[i].label for i in members["train"])
         full = [name for name, size in sizes.items() if size > 1]
         if len(full) < 2 * MIN_CLASSES:
             raise DataError(
-                f"{place}: no calibration split, and {len(full)} training classes with two images or more to "
-                f"take it from; at least {2 * MIN_CLASSES} are needed"
+                f"{place}: no calibration split, and to take it from, training classes with two images or "
+                f"more: {len(full)}; at least {2 * MIN_CLASSES} are needed"
             )
         taken = hold_out(full, calibration, seed=seed, minimum=MIN_CLASSES, leave=MIN_CLASSES)
         notes.append(
-            f"no calibration split is given: {len(taken)} of {len(sizes)} training classes become it"
+            f"no calibration split given: {len(taken)} of {len(sizes)} training classes become it"
         )
         members["calibration"] = [i for i in members["train"] if rows[i].label in taken]
         members["train"] = [i for i in members["train"] if rows[i].label not in taken]
@@ -226,7 +226,7 @@ def _divide(
     single = [name for name, size in sizes.items() if size == 1]
     if len(full) < 3 * MIN_CLASSES:
         raise DataError(
-            f"{place}: {len(full)} of {len(sizes)} classes have two readable images or more; at least "
+            f"{place}: classes with two readable images or more: {len(full)} of {len(sizes)}; at least "
             f"{3 * MIN_CLASSES} are needed, {MIN_CLASSES} for each of {', '.join(_SPLITS)}"
         )
     chosen: dict[str, SplitName] = {}
@@ -236,7 +236,7 @@ def _divide(
             chosen.update(dict.fromkeys(part, name))
     if single:
         notes.append(
-            f"{len(single)} of {len(sizes)} classes have one image only: no query can be matched there"
+            f"{len(single)} of {len(sizes)} classes with one image only: no query can be matched there"
         )
     return chosen
 
@@ -267,6 +267,6 @@ def _check_scorable(place: Path, name: str, split: ImageSplit) -> None:
     scorable = int(((queries > 0) & (gallery > 0) & ~alone).sum())
     if scorable < MIN_CLASSES:
         raise DataError(
-            f"{place}: the {name} split has {scorable} classes with a query and another image to find; "
+            f"{place}: classes in the {name} split with a query and another image to find: {scorable}; "
             f"at least {MIN_CLASSES} are needed"
         )

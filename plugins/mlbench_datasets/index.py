@@ -14,7 +14,7 @@ import stat
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +23,9 @@ import numpy as np
 from PIL import Image
 
 from mlbench.environment import cache_dir
-from mlbench_datasets.decode import IMAGE_SUFFIXES, UnreadableImageError, decode
+from mlbench_datasets.decode import UnreadableImageError, decode
 
-__all__ = ["Index", "Probe", "index_images", "walk_images"]
+__all__ = ["Index", "Probe", "index_images"]
 
 #: Something to learn from each image once: takes it upright, in RGB, with at least 64 pixels on its shorter
 #: side if it has so many, and returns an int that fits 64 bits.
@@ -63,30 +63,6 @@ class Index:
     heights: np.ndarray
     probes: np.ndarray
     unreadable: dict[int, str]
-
-
-def walk_images(folder: Path) -> list[str]:
-    """Paths of the image files at any depth below `folder`, relative to it, with "/", sorted.
-
-    Hidden files and folders are left out. Links are followed, but not into a folder that they are in.
-    Raises OSError when a folder cannot be listed.
-    """
-    return sorted(_walk(str(folder), "", ()))
-
-
-def _walk(folder: str, prefix: str, ancestors: tuple[tuple[int, int], ...]) -> Iterator[str]:
-    here = os.stat(folder)
-    identity = (here.st_dev, here.st_ino)
-    if identity in ancestors:
-        return
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                yield from _walk(entry.path, f"{prefix}{entry.name}/", (*ancestors, identity))
-            elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:
-                yield prefix + entry.name
 
 
 def index_images(
@@ -197,7 +173,7 @@ class _Cache:
         rows = np.zeros(len(paths), _ROW)
         rows["mtime"] = _NEVER
         try:
-            with np.load(self._file, allow_pickle=False) as arrays:
+            with self._file.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 known = arrays["rows"]
                 names = os.fsdecode(arrays["paths"].tobytes()).split("\0")
                 reasons = dict(json.loads(arrays["reasons"].tobytes()))

@@ -8,38 +8,26 @@ from collections import Counter
 from pathlib import Path
 
 from mlbench.errors import DataError
-from mlbench_datasets.decode import IMAGE_SUFFIXES
-from mlbench_datasets.index import walk_images
-from mlbench_datasets.manifest import SPLIT_NAMES, Manifest, Row
+from mlbench.image_files import IMAGE_SUFFIXES, SPLIT_NAMES, walk_images
+from mlbench_datasets.manifest import Manifest, Row
 
-__all__ = ["check_folder", "read_folder"]
-
-
-def check_folder(folder: Path) -> None:
-    """Raise DataError, saying how far the path goes, unless `folder` is a folder."""
-    if folder.is_dir():
-        return
-    if folder.exists():
-        raise DataError(f"{folder}: not a folder")
-    known = next(parent for parent in folder.parents if parent.exists() or parent == parent.parent)
-    raise DataError(
-        f"{folder}: no such folder (there is {known}); relative paths start at $MLBENCH_DATA if that is set, "
-        "else at the folder of the suite file"
-    )
+__all__ = ["read_folder"]
 
 
 def read_folder(folder: Path) -> Manifest:
     """The images below `folder` as rows. Raises DataError for a missing folder and for one without images."""
-    check_folder(folder)
+    paths = walk_images(folder)
     try:
         top = _subfolders(folder)
         split_names = [name for name in top if name in SPLIT_NAMES]
         if not split_names:
-            return _read(folder, {name: ("", name) for name in top})
+            return _read(folder, paths, {name: ("", name) for name in top})
         if len(split_names) == len(top):
             below = {name: _subfolders(folder / name) for name in top}
             return _read(
-                folder, {f"{split}/{name}": (split, name) for split, names in below.items() for name in names}
+                folder,
+                paths,
+                {f"{split}/{name}": (split, name) for split, names in below.items() for name in names},
             )
         if {"train", "test"} <= set(split_names):
             others = ", ".join(sorted(set(top) - set(split_names))[:3])
@@ -47,7 +35,7 @@ def read_folder(folder: Path) -> Manifest:
                 f"{folder}: folders of splits ({', '.join(split_names)}) stand beside others ({others}); "
                 f"the splits are called {', '.join(SPLIT_NAMES)}, and classes lie inside them"
             )
-        return _read(folder, {name: ("", name) for name in top})
+        return _read(folder, paths, {name: ("", name) for name in top})
     except OSError as error:
         raise DataError(f"{error.filename or folder}: {error.strerror or error}") from None
 
@@ -57,21 +45,21 @@ def _subfolders(folder: Path) -> list[str]:
         return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _read(folder: Path, classes: dict[str, tuple[str, str]]) -> Manifest:
+def _read(folder: Path, paths: list[str], classes: dict[str, tuple[str, str]]) -> Manifest:
     """classes: folder of the class, relative, to its split ("" for none) and name."""
     depth = 1 + max((place.count("/") for place in classes), default=0)
     rows, outside, filled = [], 0, set()
-    for path in walk_images(folder):
+    for path in paths:
         place = "/".join(path.split("/", depth)[:depth])
         if place not in classes:
             outside += 1
             continue
         split, name = classes[place]
         filled.add(place)
-        rows.append(Row(str(folder / path), path, name, SPLIT_NAMES.get(split), None, None))
+        rows.append(Row(f"{folder}/{path}", path, name, SPLIT_NAMES.get(split), None, None))
     if not rows and outside:
         raise DataError(
-            f"{folder}: {outside} images but no class folders; put the images of each class into a folder of "
+            f"{folder}: images, but no class folders; put the images of each class into a folder of "
             "its own, or write a manifest (if every image is a class of its own, see document_pool)"
         )
     empty = sorted(set(classes) - filled)
@@ -84,7 +72,7 @@ def _read(folder: Path, classes: dict[str, tuple[str, str]]) -> Manifest:
         )
     if not rows:
         raise DataError(f"{folder}: no images ({_contents(folder)})")
-    return Manifest(rows, [f"{outside} images outside of class folders are ignored"] if outside else [])
+    return Manifest(rows, [f"images outside of class folders, ignored: {outside}"] if outside else [])
 
 
 def _contents(folder: Path) -> str:

@@ -17,20 +17,12 @@ from typing import Any
 
 from mlbench.contracts import GALLERY, QUERY, SplitName
 from mlbench.errors import DataError, hint
+from mlbench.image_files import SPLIT_NAMES
 from mlbench_datasets.decode import Box
 
-__all__ = ["MANIFEST_SUFFIXES", "SPLIT_NAMES", "Manifest", "Row", "read_manifest"]
+__all__ = ["MANIFEST_SUFFIXES", "Manifest", "Row", "read_manifest"]
 
 MANIFEST_SUFFIXES = (".csv", ".parquet")
-
-#: How users call the splits.
-SPLIT_NAMES: Mapping[str, SplitName] = {
-    "train": "train",
-    "calibration": "calibration",
-    "val": "calibration",
-    "validation": "calibration",
-    "test": "test",
-}
 
 _REQUIRED = ("path", "label")
 _OPTIONAL = ("split", "is_query", "is_gallery", "box")
@@ -125,7 +117,7 @@ def _parquet(file: Path) -> tuple[list[str], Iterator[tuple[str, dict[str, Any]]
             f"{file}: parquet needs pyarrow; pip install 'mlbench[parquet]', or write the manifest as CSV"
         ) from None
     try:
-        with pyarrow.parquet.ParquetFile(file) as table:
+        with file.open("rb") as stream, pyarrow.parquet.ParquetFile(stream) as table:
             columns = list(table.schema_arrow.names)
             wanted = [name for name in columns if name in (*_REQUIRED, *_OPTIONAL)]
             content = table.read(columns=wanted).to_pydict()

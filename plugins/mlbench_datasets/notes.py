@@ -15,4 +15,4 @@ def examples(texts: Sequence[str], show: int = 3) -> str:
 def left_out(paths: Sequence[str], unreadable: Mapping[int, str]) -> str:
     """Which of the files `paths` cannot be read, and why; `unreadable` maps position to reason."""
     named = examples([f"{paths[position]} ({reason})" for position, reason in unreadable.items()])
-    return f"{len(unreadable)} of {len(paths)} images cannot be read and are left out: {named}"
+    return f"{len(unreadable)} of {len(paths)} images left out as unreadable: {named}"

@@ -7,6 +7,7 @@ of look-alikes, so that telling classes apart takes reading, not just a glance a
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -124,8 +125,8 @@ class TextImage:
         }
         self.version = (
             f"textimage {REVISION}: {classes}+{calibration_classes}+{test_classes} classes, "
-            f"{views}+{eval_views} views, {image_size} px, family {family}, strength {strength:g}, seed {seed}; "
-            f"{_renderer()}"
+            f"{views}+{eval_views} views, {image_size} px, family {family}, strength {strength:g}, "
+            f"seed {seed}; {_renderer()}"
         )
 
     def split(self, name: SplitName) -> TextImageSplit:
@@ -135,7 +136,9 @@ class TextImage:
 @lru_cache(maxsize=1)
 def _renderer() -> str:
     """The software that decides what rendered text looks like, to the bit."""
+    shaping = f"arabic-reshaper {importlib.metadata.version('arabic-reshaper')}, {versions()}"
     return (
-        f"Pillow {__version__}, FreeType {features.version('freetype2')}, JPEG {features.version('jpg')}, "
-        f"arabic-reshaper {importlib.metadata.version('arabic-reshaper')}, {versions()}"
+        f"Pillow {__version__}, FreeType {features.version('freetype2')}, "
+        f"JPEG {features.version('libjpeg_turbo') or features.version('jpg')}, "
+        f"fonts {hashlib.blake2b(shaping.encode(), digest_size=4).hexdigest()}"
     )

@@ -22,9 +22,7 @@ def all_centres(num_classes: int, dim: int, centres_per_class: int) -> ClassCent
     return ClassCentres(num_classes, dim, centres_per_class)
 
 
-def predict_all_centres(
-    num_classes: int, dim: int, centres_per_class: int, batch_size: int, seed: int
-) -> int:
+def predict_all_centres(num_classes: int, dim: int, centres_per_class: int) -> int:
     """Parameters of what `all_centres` would build."""
     return num_classes * centres_per_class * dim
 

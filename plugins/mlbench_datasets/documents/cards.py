@@ -63,13 +63,13 @@ def identity_card(scale: float, family: Words, member: Words, look: Design) -> I
     if look.foreign:
         sheet.text(97, 7, family.word(look.foreign.script), look.foreign, 8, _WHITE, "rm", fit=32)
     else:
-        sheet.text(97, 7, title, look.text, 5.2, _WHITE, "rm", fit=34)
+        sheet.text(97, 7, title, look.sans, 5.2, _WHITE, "rm", fit=34)
     sheet.box(photo - 0.7, 17.3, photo + 28.7, 52.7, blend(colours.primary, _WHITE, 0.3))
     sheet.picture(portrait(member, 90), photo, 18, photo + 28, 52)
     first, _, last = member.name().partition(" ")
     values = (last.upper(), first.upper(), member.date(), member.code("AA9999999"))
     for row, (label, value) in enumerate(zip(("Name", "Given name", "Born", "No."), values, strict=True)):
-        sheet.text(fields, 16.5 + 9.4 * row, label, look.text, 3.2, colours.primary)
+        sheet.text(fields, 16.5 + 9.4 * row, label, look.sans, 3.2, colours.primary)
         sheet.text(fields, 19.2 + 9.4 * row, value, look.bold, 7.5 if row == 0 else 5.6, colours.ink, fit=57)
     if family.chance(0.6):
         sheet.box(0, 55.5, 100, 66, blend(colours.paper, _WHITE, 0.5))
@@ -93,13 +93,13 @@ def membership_card(scale: float, family: Words, member: Words, look: Design) ->
     trade = family.trade().upper()
     if split:
         sheet.text(20, 53, member.code("99-999"), look.mono, 8, colours.paper, "mm", fit=34)
-        sheet.text(45, 8, member.word(), look.title, 15, colours.primary, fit=52)
+        sheet.text(45, 8, member.word(), look.serif, 15, colours.primary, fit=52)
         sheet.text(45, 26, f"{trade} CLUB", look.bold, 6, colours.accent, fit=52)
     else:
-        sheet.text(36, 7, member.word(), look.title, 15, colours.paper, fit=60)
+        sheet.text(36, 7, member.word(), look.serif, 15, colours.paper, fit=60)
         sheet.text(36, 25, f"{trade} CLUB", look.bold, 6, colours.soft, fit=60)
         sheet.text(6, 42, member.code("9999 9999"), look.mono, 8, colours.ink, fit=56)
-    sheet.text(45 if split else 6, 52, member.name(), look.text, 5.6, colours.ink, fit=28 if split else 60)
+    sheet.text(45 if split else 6, 52, member.name(), look.sans, 5.6, colours.ink, fit=28 if split else 60)
     square_code(sheet, member, 76, 39, 20, colours.ink, _WHITE)
     return sheet.image
 
@@ -113,13 +113,13 @@ def business_card(scale: float, family: Words, member: Words, look: Design) -> I
     sheet = Sheet(100, 58, scale, paper)
     sheet.box(0, 52, 100, 58, colours.accent)
     emblem(sheet, member, 83, 20, 12, strong, paper)
-    face = family.pick((look.title, look.hand, look.heavy))
+    face = family.pick((look.serif, look.hand, look.heavy))
     first, _, last = member.name().partition(" ")
     sheet.text(6, 5, first, face, 12, ink, fit=62)
     sheet.text(6, 18, last, face, 12, strong, fit=62)
     company, town = member.word(), family.word()
     sheet.text(6, 34, f"{company} {family.trade()}".upper(), look.bold, 5, ink, fit=66)
-    sheet.text(6, 40, f"{member.between(1, 240)} {member.word()} Street, {town}", look.text, 4.4, ink, fit=66)
-    sheet.text(6, 45.5, member.code("+99 99 999 9999"), look.text, 4.4, ink, fit=66)
-    sheet.text(83, 40, company, look.title, 6, strong, "mm", fit=30)
+    sheet.text(6, 40, f"{member.between(1, 240)} {member.word()} Street, {town}", look.sans, 4.4, ink, fit=66)
+    sheet.text(6, 45.5, member.code("+99 99 999 9999"), look.sans, 4.4, ink, fit=66)
+    sheet.text(83, 40, company, look.serif, 6, strong, "mm", fit=30)
     return sheet.image

@@ -7,23 +7,24 @@ from typing import Literal
 
 from mlbench_datasets.documents.palette import Palette, palette
 from mlbench_datasets.documents.words import Words
-from mlbench_datasets.fonts import FACES, Face, Script
+from mlbench_datasets.fonts import FACES, Face, Role
 
 __all__ = ["Design", "design"]
 
 # A quarter of the families are bilingual.
-_SCRIPTS: tuple[Script, ...] = ("arabic", "devanagari", "thai")
+_SCRIPTS: tuple[Literal["arabic", "devanagari", "thai"], ...] = ("arabic", "devanagari", "thai")
+_ROLES: tuple[Role, ...] = ("serif", "heavy", "sans", "bold", "italic", "hand", "mono", "tech")
 
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """colours; title, heavy, text, bold, italic, hand: Latin faces; foreign: the face of the family's
+    """colours; serif .. tech: the Latin face of each role; foreign: the face of the family's
     second language, None for families with one."""
 
     colours: Palette
-    title: Face
+    serif: Face
     heavy: Face
-    text: Face
+    sans: Face
     bold: Face
     italic: Face
     hand: Face
@@ -35,16 +36,6 @@ class Design:
 def design(words: Words) -> Design:
     """A random design. Draws the same number of values whatever comes out."""
     colours = palette(words)
-    roles: tuple[Literal["serif", "heavy", "sans", "bold", "italic", "hand", "mono", "tech"], ...] = (
-        "serif",
-        "heavy",
-        "sans",
-        "bold",
-        "italic",
-        "hand",
-        "mono",
-        "tech",
-    )
-    faces = [words.pick(FACES[role]) for role in roles]
+    faces = {role: words.pick(FACES[role]) for role in _ROLES}
     bilingual, script = words.chance(0.25), words.pick(_SCRIPTS)
-    return Design(colours, *faces, FACES[script][0] if bilingual else None)
+    return Design(colours=colours, foreign=FACES[script][0] if bilingual else None, **faces)

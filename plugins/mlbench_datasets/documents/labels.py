@@ -27,18 +27,18 @@ def wine_label(scale: float, family: Words, member: Words, look: Design) -> Imag
     sheet = Sheet(78, 100, scale, paper)
     frame(sheet, family, 2.5, strong)
     pictured, estate = family.chance(0.5), family.pick(("CHÂTEAU", "DOMAINE", "TENUTA", "BODEGA", "WEINGUT"))
-    sheet.text(39, 11, estate.replace("Â", "A"), look.text, 5, ink, "mm")
+    sheet.text(39, 11, estate.replace("Â", "A"), look.sans, 5, ink, "mm")
     if pictured:
         sheet.picture(landscape(member, 120, 1.75), 9, 42, 69, 72)
     else:
         emblem(sheet, member, 39, 55, 15, strong, paper)
-    sheet.text(39, 20, member.word(), look.title, 16, strong, "mm", fit=66)
+    sheet.text(39, 20, member.word(), look.serif, 16, strong, "mm", fit=66)
     sheet.text(39, 33, member.phrase(2), look.italic, 7.5, ink, "mm", fit=62)
     sheet.line([(14, 76), (64, 76)], strong, 0.5)
     sheet.text(39, 82, member.pick(_GRAPES), look.bold, 7, ink, "mm", fit=60)
-    sheet.text(39, 91, str(member.year(1975)), look.title, 9, strong, "mm")
-    sheet.text(8, 93, "75cl", look.text, 3.4, ink, "lm")
-    sheet.text(70, 93, f"{family.between(11, 14)}.5% vol", look.text, 3.4, ink, "rm")
+    sheet.text(39, 91, str(member.year(1975)), look.serif, 9, strong, "mm")
+    sheet.text(8, 93, "75cl", look.sans, 3.4, ink, "lm")
+    sheet.text(70, 93, f"{family.between(11, 14)}.5% vol", look.sans, 3.4, ink, "rm")
     return sheet.image
 
 
@@ -66,7 +66,7 @@ def jar_label(scale: float, family: Words, member: Words, look: Design) -> Image
         58,
         20,
         member.word(),
-        family.pick((look.hand, look.heavy, look.title)),
+        family.pick((look.hand, look.heavy, look.serif)),
         18,
         colours.paper,
         "mm",
@@ -75,7 +75,7 @@ def jar_label(scale: float, family: Words, member: Words, look: Design) -> Image
     if look.foreign:
         sheet.text(58, 34, member.phrase(2, look.foreign.script), look.foreign, 7, _WHITE, "mm", fit=56)
     else:
-        sheet.text(58, 34, member.phrase(2).upper(), look.text, 5, colours.paper, "mm", fit=50)
+        sheet.text(58, 34, member.phrase(2).upper(), look.sans, 5, colours.paper, "mm", fit=50)
     sheet.disc(19, 24, 17, colours.paper)
     sheet.picture(still_life(member, 70), 8, 12, 30, 36)
     sheet.box(0, 48, 100, 62, colours.accent)
@@ -140,7 +140,7 @@ def medicine_box(scale: float, family: Words, member: Words, look: Design) -> Im
         )
     emblem(sheet, family, 92, 9, 6, colours.accent, _WHITE)
     sheet.text(5, 4, member.word(), look.bold, 16, colours.primary, fit=78)
-    sheet.text(5, 22, member.phrase(2).lower(), look.text, 6, colours.ink, fit=60)
+    sheet.text(5, 22, member.phrase(2).lower(), look.sans, 6, colours.ink, fit=60)
     dose = f"{member.pick((5, 10, 20, 25, 40, 50, 75, 100, 200, 250, 400, 500))} mg"
     sheet.box(66, 20, 97, 33, colours.accent, radius=2)
     sheet.text(81.5, 26.5, dose, look.heavy, 9, _WHITE, "mm", fit=28)
@@ -155,5 +155,5 @@ def medicine_box(scale: float, family: Words, member: Words, look: Design) -> Im
         _WHITE,
         "lm",
     )
-    sheet.text(95, 51, family.word(), look.title, 5.4, _WHITE, "rm")
+    sheet.text(95, 51, family.word(), look.serif, 5.4, _WHITE, "rm")
     return sheet.image

@@ -22,7 +22,7 @@ def receipt(scale: float, family: Words, member: Words, look: Design) -> Image.I
     sheet = Sheet(64, 100, scale, (250, 249, 245))
     emblem(sheet, family, 32, 9, 6, ink, _WHITE)
     sheet.text(
-        32, 21, member.word().upper(), family.pick((look.heavy, look.title, look.tech)), 12, ink, "mm", fit=58
+        32, 21, member.word().upper(), family.pick((look.heavy, look.serif, look.tech)), 12, ink, "mm", fit=58
     )
     sheet.text(32, 30, f"{member.between(1, 99)} {family.word()} Road", look.mono, 4, ink, "mm", fit=56)
     sheet.text(32, 34.5, member.date(), look.mono, 4, ink, "mm")
@@ -44,18 +44,18 @@ def invoice(scale: float, family: Words, member: Words, look: Design) -> Image.I
     sheet = Sheet(71, 100, scale, _WHITE)
     sheet.box(0, 0, 71, 18, colours.primary)
     emblem(sheet, member, 10, 9, 6.5, _WHITE, colours.primary)
-    sheet.text(20, 9, member.word(), look.title, 11, _WHITE, "lm", fit=48)
+    sheet.text(20, 9, member.word(), look.serif, 11, _WHITE, "lm", fit=48)
     sheet.text(6, 23, family.pick(("INVOICE", "STATEMENT", "ORDER", "QUOTE")), look.heavy, 9, colours.accent)
     sheet.text(66, 25, member.code("No. 99999"), look.mono, 4, colours.ink, "ra")
     sheet.text(6, 36, member.name(), look.bold, 4.6, colours.ink)
-    sheet.text(6, 41.5, f"{member.between(1, 99)} {member.word()} Lane", look.text, 4, colours.ink)
+    sheet.text(6, 41.5, f"{member.between(1, 99)} {member.word()} Lane", look.sans, 4, colours.ink)
     sheet.box(5, 49, 66, 55, colours.soft)
     sheet.text(7, 52, "Item", look.bold, 3.6, colours.ink, "lm")
     sheet.text(64, 52, "Sum", look.bold, 3.6, colours.ink, "rm")
     rows = member.between(3, 5)
     for row in range(rows):
         y = 58.5 + 5.6 * row
-        sheet.text(7, y, member.phrase(2), look.text, 4, colours.ink, "lm", fit=38)
+        sheet.text(7, y, member.phrase(2), look.sans, 4, colours.ink, "lm", fit=38)
         sheet.text(64, y, member.price(), look.mono, 4, colours.ink, "rm")
         sheet.line([(5, y + 2.8), (66, y + 2.8)], colours.soft, 0.3)
     sheet.box(34, 88, 66, 96, colours.accent, radius=1)
@@ -71,14 +71,14 @@ def certificate(scale: float, family: Words, member: Words, look: Design) -> Ima
     guilloche(sheet, family, 12, 60, colours)
     frame(sheet, family, 2.5, colours.primary)
     title = family.pick(("Certificate", "Diploma", "Award", "Licence", "Honours"))
-    sheet.text(50, 13, title, family.pick((look.title, look.hand)), 13, colours.primary, "mm", fit=84)
+    sheet.text(50, 13, title, family.pick((look.serif, look.hand)), 13, colours.primary, "mm", fit=84)
     sheet.text(
-        50, 24, f"of the {family.word()} School of {family.word()}", look.text, 4.4, colours.ink, "mm", fit=80
+        50, 24, f"of the {family.word()} School of {family.word()}", look.sans, 4.4, colours.ink, "mm", fit=80
     )
     sheet.text(50, 35, member.name(), family.pick((look.hand, look.italic)), 13, colours.ink, "mm", fit=82)
     sheet.line([(14, 42), (86, 42)], colours.accent, 0.5)
     sheet.text(38, 48, member.word().upper(), look.bold, 7, colours.accent, "mm", fit=56)
-    sheet.text(38, 55, member.date(), look.text, 4.4, colours.ink, "mm")
+    sheet.text(38, 55, member.date(), look.sans, 4.4, colours.ink, "mm")
     sheet.text(24, 64, member.name(), look.hand, 6, (30, 40, 110), "mm", fit=32)
     seal(sheet, member, 82, 55, 13, member.phrase(2).upper(), look.bold, colours.primary, colours.paper)
     return sheet.image
@@ -95,7 +95,7 @@ def ticket(scale: float, family: Words, member: Words, look: Design) -> Image.Im
         4,
         15,
         member.word(),
-        family.pick((look.heavy, look.title, look.tech, look.hand)),
+        family.pick((look.heavy, look.serif, look.tech, look.hand)),
         14,
         colours.primary,
         "lm",
@@ -122,7 +122,7 @@ def book_cover(scale: float, family: Words, member: Words, look: Design) -> Imag
     colours = look.colours
     sheet = Sheet(68, 100, scale, colours.primary)
     title = member.phrase(2).split()
-    face = family.pick((look.heavy, look.title, look.italic))
+    face = family.pick((look.heavy, look.serif, look.italic))
     kind = family.below(3)
     if kind == 0:
         sheet.picture(landscape(member, 130, 68 / 60), 0, 40, 68, 100)
@@ -149,15 +149,15 @@ def newspaper(scale: float, family: Words, member: Words, look: Design) -> Image
         38,
         9,
         f"The {family.word()} {family.pick(('Times', 'Post', 'Herald', 'Mail'))}",
-        look.title,
+        look.serif,
         10,
         ink,
         "mm",
         fit=70,
     )
     sheet.line([(3, 15.5), (73, 15.5)], ink, 0.6)
-    sheet.text(4, 18.5, member.date(), look.text, 3.2, ink, "lm")
-    sheet.text(72, 18.5, f"€ {family.price(4)}", look.text, 3.2, ink, "rm")
+    sheet.text(4, 18.5, member.date(), look.sans, 3.2, ink, "lm")
+    sheet.text(72, 18.5, f"€ {family.price(4)}", look.sans, 3.2, ink, "rm")
     sheet.line([(3, 21.5), (73, 21.5)], ink, 0.3)
     for row in range(2):
         sheet.text(38, 28 + 10.5 * row, member.word().upper(), look.heavy, 12, ink, "mm", fit=70)
@@ -169,6 +169,6 @@ def newspaper(scale: float, family: Words, member: Words, look: Design) -> Image
         top = 83 if wide or column else 47
         for row in range(int((98 - top) / 2.6)):
             sheet.text(
-                x, top + 2.6 * row, member.phrase(3), look.text, 2.6, blend(paper, ink, 0.75), fit=21.5
+                x, top + 2.6 * row, member.phrase(3), look.sans, 2.6, blend(paper, ink, 0.75), fit=21.5
             )
     return sheet.image

@@ -25,9 +25,9 @@ def street_sign(scale: float, family: Words, member: Words, look: Design) -> Ima
     sheet.box(1.5, 1.5, 98.5, 48.5, None, ink, 1.2, radius=4)
     for x, y in ((5, 5), (95, 5), (5, 45), (95, 45)):
         sheet.disc(x, y, 1.2, (120, 120, 120))
-    sheet.text(50, 9, family.word().upper(), look.text, 5, ink, "mm")
+    sheet.text(50, 9, family.word().upper(), look.sans, 5, ink, "mm")
     kind = family.pick(("STREET", "ROAD", "LANE", "SQUARE", "AVENUE", "HILL"))
-    face = family.pick((look.bold, look.heavy, look.title))
+    face = family.pick((look.bold, look.heavy, look.serif))
     name = member.word().upper()
     if look.foreign:
         sheet.text(50, 20, member.word(look.foreign.script), look.foreign, 13, ink, "mm", fit=88)
@@ -48,7 +48,7 @@ def shop_sign(scale: float, family: Words, member: Words, look: Design) -> Image
     sheet = Sheet(100, 64, scale, board)
     sheet.box(1.5, 1.5, 98.5, 42.5, None, colours.accent, 1)
     emblem(sheet, member, 15, 22, 11.5, colours.accent, board)
-    face = family.pick((look.hand, look.title, look.heavy, look.tech))
+    face = family.pick((look.hand, look.serif, look.heavy, look.tech))
     sheet.text(30, 17, member.word(), face, 19, ink, "lm", fit=66)
     trade = f"{member.trade()} & {member.trade()}".upper()
     if look.foreign:
@@ -105,6 +105,6 @@ def notice(scale: float, family: Words, member: Words, look: Design) -> Image.Im
     else:
         sheet.text(36, 80, member.phrase(2), look.bold, 7, colours.ink, "mm", fit=64)
     for row in range(2):
-        sheet.text(36, 87 + 4.5 * row, member.sentence(4), look.text, 3.8, colours.ink, "mm", fit=64)
+        sheet.text(36, 87 + 4.5 * row, member.sentence(4), look.sans, 3.8, colours.ink, "mm", fit=64)
     sheet.text(36, 96.5, member.code("99 999 9999"), look.mono, 4, colours.primary, "mm")
     return sheet.image

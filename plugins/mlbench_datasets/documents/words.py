@@ -13,16 +13,99 @@ __all__ = ["Words"]
 
 T = TypeVar("T")
 
-_ONSETS = "b c d f g h j k l m n p r s t v w z br cr dr fl gr kl pl pr sk st tr sh th".split()
-_VOWELS = "a e i o u a e i o ai au ea ei ia io oo ou".split()
-_CODAS = "l m n r s t x nd nt rk rn st ll ck".split()
-_ENDINGS = "a o e en er in on el is us ia ano eau ine ett ard ova sen berg ström feld ton ley".split()
-_TRADES = (
-    "Bakery Books Brewery Chemist Cinema Clinic Coffee Dairy Diner Florist Garage Grill Hardware Hotel "
-    "Jeweller Laundry Library Market Museum Optician Pharmacy Records Salon School Stationer Tailor Theatre "
-    "Toys Tools Travel"
-).split()
-_MONTHS = "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split()
+_ONSETS = [
+    "b",
+    "c",
+    "d",
+    "f",
+    "g",
+    "h",
+    "j",
+    "k",
+    "l",
+    "m",
+    "n",
+    "p",
+    "r",
+    "s",
+    "t",
+    "v",
+    "w",
+    "z",
+    "br",
+    "cr",
+    "dr",
+    "fl",
+    "gr",
+    "kl",
+    "pl",
+    "pr",
+    "sk",
+    "st",
+    "tr",
+    "sh",
+    "th",
+]
+_VOWELS = ["a", "e", "i", "o", "u", "a", "e", "i", "o", "ai", "au", "ea", "ei", "ia", "io", "oo", "ou"]
+_CODAS = ["l", "m", "n", "r", "s", "t", "x", "nd", "nt", "rk", "rn", "st", "ll", "ck"]
+_ENDINGS = [
+    "a",
+    "o",
+    "e",
+    "en",
+    "er",
+    "in",
+    "on",
+    "el",
+    "is",
+    "us",
+    "ia",
+    "ano",
+    "eau",
+    "ine",
+    "ett",
+    "ard",
+    "ova",
+    "sen",
+    "berg",
+    "ström",
+    "feld",
+    "ton",
+    "ley",
+]
+_TRADES = [
+    "Bakery",
+    "Books",
+    "Brewery",
+    "Chemist",
+    "Cinema",
+    "Clinic",
+    "Coffee",
+    "Dairy",
+    "Diner",
+    "Florist",
+    "Garage",
+    "Grill",
+    "Hardware",
+    "Hotel",
+    "Jeweller",
+    "Laundry",
+    "Library",
+    "Market",
+    "Museum",
+    "Optician",
+    "Pharmacy",
+    "Records",
+    "Salon",
+    "School",
+    "Stationer",
+    "Tailor",
+    "Theatre",
+    "Toys",
+    "Tools",
+    "Travel",
+]
+_MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
 
 _ARABIC = "ابتثجحخدذرزسشصضطظعغفقكلمنهوي"
 _ARABIC_VOWELS = "اوي"

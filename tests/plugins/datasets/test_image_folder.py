@@ -1,0 +1,330 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mlbench_datasets import index as index_module
+from mlbench_datasets.image_folder import ImageFolder, image_folder
+from PIL import Image
+
+from mlbench.contracts import GALLERY, QUERY, Dataset, Split
+from mlbench.errors import DataError, OptionError
+
+SPLITS = ("train", "calibration", "test")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+def save(file: Path, *, size: tuple[int, int] = (12, 8)) -> None:
+    """A small image whose content depends on its name alone."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    seed = int.from_bytes(hashlib.blake2b(str(file.relative_to(file.parents[1])).encode()).digest()[:4], "big")
+    pixels = np.random.default_rng(seed).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(file)
+
+
+def fill(folder: Path, classes: dict[str, int]) -> Path:
+    for name, count in classes.items():
+        for number in range(count):
+            save(folder / name / f"{number}.png")
+    return folder
+
+
+def eight(folder: Path) -> Path:
+    return fill(folder, {f"class {letter}": 3 for letter in "abcdefgh"})
+
+
+def build(place: Path, **options: object) -> ImageFolder:
+    return image_folder(place.parent, 32, path=place.name, **options)  # type: ignore[arg-type]
+
+
+def classes(data: ImageFolder, name: str) -> list[str]:
+    split = data.split(name)  # type: ignore[arg-type]
+    return [split.class_name(label) for label in range(split.num_classes)]
+
+
+def contents(data: ImageFolder) -> list[tuple[str, str, int, bytes]]:
+    """Everything a user of the data set can see."""
+    return [
+        (name, split.class_name(split.label(i)), split.role(i), split.image(i).tobytes())
+        for name in SPLITS
+        for split in [data.split(name)]  # type: ignore[arg-type]
+        for i in range(len(split))
+    ]
+
+
+def test_folder_divides_the_classes(tmp_path: Path) -> None:
+    data = build(eight(tmp_path / "photos"))
+    assert isinstance(data, Dataset)
+    assert [data.split(name).num_classes for name in SPLITS] == [4, 2, 2]  # type: ignore[arg-type]
+    assert [len(data.split(name)) for name in SPLITS] == [12, 6, 6]  # type: ignore[arg-type]
+    assert sorted(name for split in SPLITS for name in classes(data, split)) == [f"class {c}" for c in "abcdefgh"]
+    assert data.disjoint
+    assert data.notes == ()
+    for name in SPLITS:
+        split = data.split(name)  # type: ignore[arg-type]
+        assert isinstance(split, Split)
+        assert [split.label(i) for i in range(len(split))] == [i // 3 for i in range(len(split))]
+        assert {split.role(i) for i in range(len(split))} == {QUERY | GALLERY}
+    image = data.split("test").image(4)
+    expected = Image.open(tmp_path / "photos" / classes(data, "test")[1] / "1.png")
+    assert image.tobytes() == expected.convert("RGB").tobytes()
+
+
+@settings(
+    max_examples=12, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    sizes=st.lists(st.integers(1, 3), min_size=6, max_size=12).filter(lambda s: sum(n > 1 for n in s) >= 6),
+    calibration=st.floats(0.05, 0.45),
+    test=st.floats(0.05, 0.45),
+    seed=st.integers(0, 3),
+)
+def test_folder_splits_are_disjoint_and_usable(
+    tmp_path: Path, sizes: list[int], calibration: float, test: float, seed: int
+) -> None:
+    folder = tmp_path / "photos"
+    shutil.rmtree(folder, ignore_errors=True)
+    fill(folder, {f"{number:02}": size for number, size in enumerate(sizes)})
+    data = build(folder, calibration=calibration, test=test, seed=seed)
+    names = [classes(data, name) for name in SPLITS]
+    assert sorted(sum(names, [])) == [f"{number:02}" for number in range(len(sizes))]
+    for name, split_classes in zip(SPLITS, names, strict=True):
+        assert sum(sizes[int(c)] > 1 for c in split_classes) >= 2
+        split = data.split(name)  # type: ignore[arg-type]
+        for i in range(len(split)):
+            alone = sizes[int(split.class_name(split.label(i)))] == 1
+            assert split.role(i) == (GALLERY if alone and name != "train" else QUERY | GALLERY)
+
+
+def test_folder_takes_the_users_splits(tmp_path: Path) -> None:
+    for split, letters in (("train", "abc"), ("val", "de"), ("test", "fg")):
+        fill(tmp_path / "photos" / split, dict.fromkeys(letters, 2))
+    data = build(tmp_path / "photos")
+    assert [classes(data, name) for name in SPLITS] == [list("abc"), list("de"), list("fg")]
+    assert data.disjoint
+    fill(tmp_path / "photos" / "test", {"a": 2})
+    assert not build(tmp_path / "photos").disjoint
+
+
+def test_folder_makes_a_calibration_split_from_training_classes(tmp_path: Path) -> None:
+    fill(tmp_path / "photos" / "train", dict.fromkeys("abcdefghij", 2))
+    fill(tmp_path / "photos" / "test", dict.fromkeys("yz", 2))
+    data = build(tmp_path / "photos", calibration=0.3)
+    assert sorted(classes(data, "train") + classes(data, "calibration")) == list("abcdefghij")
+    assert data.split("calibration").num_classes == 3
+    assert classes(data, "test") == ["y", "z"]
+    assert data.notes == ("no calibration split given: 3 of 10 training classes become it",)
+    assert data.disjoint
+
+
+def test_folder_leaves_out_what_cannot_be_read_and_says_so(tmp_path: Path) -> None:
+    folder = eight(tmp_path / "photos")
+    whole = (folder / "class a" / "0.png").read_bytes()
+    (folder / "class a" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (folder / "class a" / "empty.png").write_bytes(b"")
+    (folder / "class b" / "text.jpg").write_text("not an image")
+    (folder / "class b" / "text2.jpg").write_text("not an image")
+    (folder / "lost").mkdir()
+    (folder / "lost" / "x.jpg").write_text("nor this")
+    data = build(folder)
+    assert len(contents(data)) == 24
+    assert len(data.notes) == 2
+    assert data.notes[0].startswith("5 of 29 images left out as unreadable: class a/cut.jpg (")
+    assert data.notes[0].endswith("class a/empty.png (empty file), class b/text.jpg (not an image), and 2 more")
+    assert data.notes[1] == "classes left without an image: lost"
+
+
+def test_folder_ignores_hidden_and_other_files(tmp_path: Path) -> None:
+    folder = eight(tmp_path / "photos")
+    before = build(folder)
+    save(folder / ".cache" / "0.png")
+    save(folder / "class a" / ".thumb.png")
+    (folder / "class a" / "notes.txt").write_text("x")
+    (folder / "class a" / "loop").symlink_to(folder)
+    after = build(folder)
+    assert (after.version, after.notes) == (before.version, ())
+    save(folder / "stray.png")
+    assert build(folder).notes == ("images outside of class folders, ignored: 1",)
+
+
+def test_folder_notes_copies(tmp_path: Path) -> None:
+    folder = eight(tmp_path / "photos")
+    shutil.copy(folder / "class a" / "0.png", folder / "class a" / "9.png")
+    shutil.copy(folder / "class a" / "0.png", folder / "class b" / "9.png")
+    assert build(folder).notes == (
+        "copies within a class, which match of themselves: class a/9.png = class a/0.png",
+        "copies across classes, which nothing tells apart: class b/9.png = class a/0.png",
+    )
+
+
+def test_folder_notes_classes_of_one_image(tmp_path: Path) -> None:
+    folder = fill(eight(tmp_path / "photos"), {"x": 1, "y": 1})
+    assert build(folder).notes == ("2 of 10 classes with one image only: no query can be matched there",)
+
+
+def test_folder_errors_say_what_to_do(tmp_path: Path) -> None:
+    def problem(place: Path, **options: object) -> str:
+        with pytest.raises(DataError) as caught:
+            build(place, **options)
+        assert "\n" not in str(caught.value)
+        return str(caught.value).replace(str(tmp_path), "…")
+
+    assert problem(tmp_path / "gone").startswith("…/gone: no such folder (there is …)")
+    (tmp_path / "file").write_text("")
+    assert problem(tmp_path / "file") == "…/file: not a folder"
+    (tmp_path / "void").mkdir()
+    assert problem(tmp_path / "void") == "…/void: no images (it is empty)"
+    fill(tmp_path, {"flat": 3})
+    assert problem(tmp_path / "flat").startswith("…/flat: images, but no class folders; put")
+    folder = eight(tmp_path / "photos")
+    (folder / "bare").mkdir()
+    assert problem(folder) == "…/photos: no images in bare/ (it is empty); fill the folder or remove it"
+    (folder / "bare" / "a.heic").write_text("")
+    assert problem(folder).startswith("…/photos: no images in bare/ (1 .heic; images end in .bmp .gif")
+    few = fill(tmp_path / "few", {"a": 2, "b": 2, "c": 2, "d": 2, "e": 2, "f": 1})
+    assert problem(few).startswith("…/few: classes with two readable images or more: 5 of 6; at least 6 are")
+    mixed = fill(fill(tmp_path / "mixed", {"others": 2}) / "train", {"a": 2}).parent
+    fill(mixed / "test", {"a": 2})
+    assert problem(mixed).startswith("…/mixed: folders of splits (test, train) stand beside others (others)")
+    shutil.rmtree(mixed / "others")
+    assert problem(mixed) == "…/mixed: classes in the train split: 1; at least 2 are needed"
+    fill(mixed / "train", {"b": 2})
+    fill(mixed / "test", {"b": 2})
+    assert problem(mixed).startswith("…/mixed: no calibration split, and to take it from, training classes with two images or more: 2;")
+    fill(mixed / "val", {"a": 2, "b": 1})
+    assert problem(mixed).startswith("…/mixed: classes in the calibration split with a query and another image to find: 1;")
+    (tmp_path / "broken" / "a").mkdir(parents=True)
+    (tmp_path / "broken" / "a" / "x.png").write_text("x")
+    assert problem(tmp_path / "broken").startswith("…/broken: 1 of 1 images left out as unreadable")
+    with pytest.raises(OptionError):
+        build(folder, calibration=0.5, test=0.5)
+
+
+def table(folder: Path, header: str, *rows: str, name: str = "photos.csv") -> Path:
+    (folder / name).write_text("\n".join([header, *rows, ""]), encoding="utf-8")
+    return folder / name
+
+
+def test_manifest_gives_the_same_data_as_the_folder(tmp_path: Path) -> None:
+    folder = eight(tmp_path / "photos")
+    rows = [f"class {letter}/{number}.png,class {letter}" for letter in "abcdefgh" for number in range(3)]
+    data = build(table(folder, "path,label", *rows))
+    assert contents(data) == contents(build(folder))
+    assert data.version == build(table(folder, "path,label", *rows[::-1])).version == build(folder).version
+
+
+def test_manifest_gives_splits_roles_and_boxes(tmp_path: Path) -> None:
+    for name in "abcdefgh":
+        save(tmp_path / "images" / f"{name}.png", size=(40, 30))
+    file = table(
+        tmp_path,
+        "path,label,split,is_query,is_gallery,box",
+        'images/a.png,cat,train,,,"1,2,11,22"',
+        'images/a.png,dog,train,,,"20,10,40,30"',
+        *(f"images/{name}.png,{label},validation,,," for name, label in zip("abcd", "ppqq", strict=True)),
+        *(f"images/{name}.png,{label},test,yes,no," for name, label in zip("ef", "xy", strict=True)),
+        f"{tmp_path}/images/g.png,x,test,no,yes,",
+        "images/h.png,y,test,no,yes,",
+    )
+    data = build(file)
+    whole = Image.open(tmp_path / "images" / "a.png")
+    train = data.split("train")
+    assert [train.image(i).tobytes() for i in range(2)] == [
+        whole.crop(box).tobytes() for box in ((1, 2, 11, 22), (20, 10, 40, 30))
+    ]
+    test = data.split("test")
+    assert sorted((test.class_name(test.label(i)), test.role(i)) for i in range(4)) == [
+        ("x", QUERY),
+        ("x", GALLERY),
+        ("y", QUERY),
+        ("y", GALLERY),
+    ]
+    assert data.disjoint
+
+
+def test_manifest_box_must_lie_in_the_upright_image(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # 40 x 30 as stored, 30 x 40 upright
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.jpg", exif=exif)
+    file = table(tmp_path, "path,label,box", 'a.jpg,x,"0,0,30,40"', 'a.jpg,x,"0,0,40,30"')
+    with pytest.raises(DataError, match=r"photos\.csv:3: box 0,0,40,30 is not inside the image, 30x40 pixels"):
+        build(file)
+
+
+def test_manifest_reads_a_shared_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "a.png", size=(40, 30))
+    rows = [f'a.png,{label},"{x},{y},{x + 9},{y + 9}"' for label, x in enumerate(range(0, 30, 5)) for y in (0, 9)]
+    seen = []
+    inspect = index_module._inspect
+    monkeypatch.setattr(index_module, "_inspect", lambda *args: seen.append(args) or inspect(*args))
+    data = build(table(tmp_path, "path,label,box", *rows))
+    assert len(seen) == 1
+    assert len(contents(data)) == 12
+    assert data.notes == ()
+
+
+def test_version_follows_content_alone(tmp_path: Path) -> None:
+    folder = eight(tmp_path / "photos")
+    version = build(folder).version
+    for file in folder.rglob("*.png"):
+        os.utime(file, (1_700_000_000, 1_700_000_000))
+    assert build(folder).version == version
+    moved = shutil.move(folder, tmp_path / "elsewhere")
+    assert build(moved).version == version
+    image = Image.open(moved / "class a" / "0.png")
+    image.putpixel((3, 3), (1, 2, 3))
+    image.save(moved / "class a" / "0.png")
+    changed = build(moved).version
+    assert changed != version
+    (moved / "class a").rename(moved / "class A")
+    assert build(moved).version not in (version, changed)
+
+
+def test_splits_survive_pickling(tmp_path: Path) -> None:
+    data = build(eight(tmp_path / "photos"))
+    for name in SPLITS:
+        split = data.split(name)  # type: ignore[arg-type]
+        copy = pickle.loads(pickle.dumps(split))
+        assert [copy.image(i).tobytes() for i in range(len(copy))] == [
+            split.image(i).tobytes() for i in range(len(split))
+        ]
+
+
+def test_image_folder_is_the_same_in_another_process_and_needs_no_torch(tmp_path: Path) -> None:
+    folder = eight(tmp_path / "photos")
+    program = (
+        "import sys, pathlib; from mlbench_datasets.image_folder import image_folder; "
+        "data = image_folder(pathlib.Path(sys.argv[1]), 32, path='photos'); "
+        "print(data.version, data.split('test').names); "
+        "assert not {'torch', 'torchvision', 'timm'} & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONHASHSEED": "7"},
+    )
+    data = build(folder)
+    assert done.stdout.strip() == f"{data.version} {data.split('test').names}"
+
+
+def test_image_says_that_its_file_has_gone(tmp_path: Path) -> None:
+    folder = eight(tmp_path / "photos")
+    split = build(folder).split("train")
+    shutil.rmtree(folder)
+    with pytest.raises(DataError, match="cannot be read any more"):
+        split.image(0)

@@ -1,0 +1,86 @@
+"""The standard recipe says the same as the contract."""
+
+import dataclasses
+import inspect
+
+import pytest
+from mlbench_recipes.standard import standard
+
+from mlbench.contracts import Recipe
+from mlbench.errors import OptionError
+from mlbench.options import Schema
+
+SCHEMA = Schema(standard, owner="recipe 'standard'", provides=())
+
+
+def test_standard_options_are_the_fields_of_a_recipe():
+    options = {name: p.default for name, p in inspect.signature(standard).parameters.items()}
+    fields = {field.name: field.default for field in dataclasses.fields(Recipe)}
+    assert list(options) == list(fields)
+    for name, default in fields.items():
+        if default is not dataclasses.MISSING:
+            assert options[name] == default, name
+
+
+def test_standard_hands_every_option_to_its_own_field():
+    values = {
+        "epochs": 3,
+        "batch_size": 17,
+        "optimizer": "lamb",
+        "lr": 0.5,
+        "weight_decay": 0.25,
+        "betas": (0.5, 0.75),
+        "momentum": 0.625,
+        "centre_lr": 2.0,
+        "schedule": "cosine",
+        "min_lr": 0.125,
+        "warmup": 0.0625,
+        "clip_norm": 7.0,
+        "matmul_precision": "medium",
+        "views": 4,
+        "patience": 5,
+        "evaluate_every": 6,
+        "select": "last",
+        "workers": 8,
+    }
+    assert dataclasses.asdict(standard(**values)) == values
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("epochs", 0),
+        ("batch_size", 0),
+        ("lr", 0.0),
+        ("weight_decay", -0.1),
+        ("betas", [0.9, 1.0]),
+        ("momentum", 1.0),
+        ("centre_lr", 0.0),
+        ("schedule", "step"),
+        ("min_lr", -1e-6),
+        ("warmup", 1.0),
+        ("clip_norm", -1.0),
+        ("matmul_precision", "low"),
+        ("views", -1),
+        ("patience", -1),
+        ("evaluate_every", 0),
+        ("select", "first"),
+        ("workers", -1),
+        ("epochs", "3"),
+    ],
+)
+def test_standard_refuses_what_is_out_of_range(option, value):
+    with pytest.raises(OptionError) as caught:
+        SCHEMA.check({option: value})
+    assert caught.value.option.split(".")[0] == option
+
+
+def test_standard_takes_plain_data():
+    recipe = SCHEMA.build({"betas": [0.9, 0.99], "lr": 1, "min_lr": 0, "workers": None}, {})
+    assert (recipe.betas, recipe.lr, recipe.workers) == ((0.9, 0.99), 1.0, None)
+
+
+def test_standard_refuses_a_schedule_that_rises():
+    with pytest.raises(OptionError, match=r"min_lr 0\.1 is above lr 0\.01") as caught:
+        standard(lr=0.01, min_lr=0.1)
+    assert caught.value.option == "min_lr"

@@ -1,0 +1,58 @@
+"""Which class centres take part: planned sizes and refusals, without building anything."""
+
+import pytest
+from mlbench_samplers.centres import all_centres, partial_fc, predict_all_centres, predict_partial_fc
+
+from mlbench.errors import OptionError
+
+
+def partial(num_classes, batch_size, rate, *, build=False):
+    function = partial_fc if build else predict_partial_fc
+    return function(num_classes, 8, 1, batch_size, 0, rate=rate)
+
+
+@pytest.mark.parametrize("centres_per_class", [1, 3])
+def test_centres_predict_what_they_build(centres_per_class):
+    provided = {"num_classes": 50, "dim": 8, "centres_per_class": centres_per_class}
+    every = all_centres(**provided)
+    some = partial_fc(**provided, batch_size=10, seed=0, rate=0.3)
+    assert predict_all_centres(**provided) == sum(p.numel() for p in every.parameters())
+    predicted = predict_partial_fc(**provided, batch_size=10, seed=0, rate=0.3)
+    assert predicted == sum(p.numel() for p in some.parameters()) == 50 * 8 * centres_per_class
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "rate", "sampled"),
+    [(100, 0.29, 29), (30, 0.1, 3), (1000, 0.3, 300), (7, 0.5, 3), (390_144, 0.3, 117_043), (3, 1.0, 3)],
+)
+def test_partial_fc_samples_the_floor_of_its_share(num_classes, rate, sampled):
+    assert partial_fc(num_classes, 1, 1, 1, 0, rate=rate).sampled == sampled
+
+
+@pytest.mark.parametrize("build", [False, True])
+def test_partial_fc_refuses_fewer_centres_than_images(build):
+    with pytest.raises(OptionError) as caught:
+        partial(500, 128, 0.1, build=build)
+    message = str(caught.value)
+    assert caught.value.option == "rate"
+    for part in ("rate 0.1", "500 classes", "50 centres", "batch of 128", "raise rate to 0.256 or more"):
+        assert part in message
+
+
+@pytest.mark.parametrize(("num_classes", "batch_size"), [(500, 128), (1000, 7), (999, 512), (8191, 1024)])
+def test_partial_fc_advice_is_the_smallest_rate_in_thousandths_that_works(num_classes, batch_size):
+    with pytest.raises(OptionError) as caught:
+        partial(num_classes, batch_size, 1e-5)
+    advised = float(str(caught.value).split("raise rate to ")[1].split(" ")[0])
+    partial(num_classes, batch_size, advised)
+    with pytest.raises(OptionError, match="raise rate"):
+        partial(num_classes, batch_size, advised - 0.001)
+
+
+def test_partial_fc_sends_few_classes_to_the_other_sampler():
+    with pytest.raises(OptionError, match="use sampler all"):
+        partial(100, 128, 0.9)
+
+
+def test_partial_fc_at_rate_one_takes_any_number_of_classes():
+    assert partial(100, 128, 1.0) == 800

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import toys
+from mlbench.errors import DataError
+from mlbench.reading import Reader, square
+from mlbench.suite import Image as ImageSettings
+
+
+def test_square_squashes_crops_and_pads() -> None:
+    left, right = np.zeros((10, 10, 3), np.uint8), np.full((10, 10, 3), 200, np.uint8)
+    wide = Image.fromarray(np.concatenate([left, right], 1))
+    squashed = np.asarray(square(wide, ImageSettings(size=16, resize="squash")))
+    assert squashed[:, 0].max() == 0
+    assert squashed[:, -1].min() == 200
+    cropped = np.asarray(square(wide, ImageSettings(size=16, resize="crop")))
+    assert cropped[0, 0].max() == 0  # the middle: 5 columns of each half
+    assert cropped[0, -1].min() == 200
+    padded = np.asarray(square(wide, ImageSettings(size=20, resize="pad")))
+    assert (padded[:4] == 128).all()
+    assert (padded[-4:] == 128).all()
+    assert padded[10, 0].max() == 0
+
+
+def test_square_leaves_a_fitting_image_as_it_is() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    assert (np.asarray(square(Image.fromarray(pixels), ImageSettings(size=16))) == pixels).all()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_reader_gives_the_same_bits_in_any_order_and_process(workers: int) -> None:
+    split = toys.ToySplit("train", 40, 4, -1)
+    settings = ImageSettings(size=16)
+    reader = Reader(split, settings, toys.Jitter(), seed=1, workers=workers)
+    forward = torch.cat(list(reader.batches([range(0, 100), range(100, 160)], view=2)))
+    backward = torch.cat(list(reader.batches([range(159, -1, -1)], view=2)))
+    single = torch.cat(list(Reader(split, settings, toys.Jitter(), 1, 0).batches([range(160)], view=2)))
+    assert forward.dtype == torch.uint8
+    assert torch.equal(forward, backward.flip(0))
+    assert torch.equal(forward, single)
+
+
+def test_reader_draws_a_new_augmentation_for_each_view_and_seed() -> None:
+    split = toys.ToySplit("train", 4, 4, -1)
+    draws = []
+    for seed, view in ((0, 0), (0, 1), (1, 0)):
+        reader = Reader(split, ImageSettings(size=16), toys.Jitter(), seed, 0)
+        draws.append(torch.cat(list(reader.batches([range(16)], view))))
+    assert not torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_reader_passes_on_a_data_error_in_one_line(workers: int) -> None:
+    reader = Reader(toys.ToySplit("train", 40, 4, 3), ImageSettings(size=16), workers=workers)
+    with pytest.raises(DataError) as caught:
+        list(reader.batches([range(160)]))
+    assert str(caught.value) == "toy.png: truncated"
+
+
+def test_reader_names_the_image_that_a_plugin_failed_on() -> None:
+    class Broken(toys.ToySplit):
+        def image(self, index: int) -> Image.Image:
+            raise ValueError("bad\nnews")
+
+    reader = Reader(Broken("train", 4, 4, -1), ImageSettings(size=16), workers=0)
+    with pytest.raises(DataError, match="image 5 of class train/1 cannot be read"):
+        list(reader.batches([[5]]))

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from conftest import TOY_SUITE, mlbench
+from mlbench import measure, runner
+from mlbench.errors import StoreError, SuiteError
+from mlbench.record import METRICS, Record
+from mlbench.store import Store
+
+
+class Ears:
+    """A listener that remembers."""
+
+    def __init__(self) -> None:
+        self.cases: list[str] = []
+        self.records: list[Record] = []
+
+    def case(self, case, position: int, total: int) -> None:
+        self.cases.append(f"{case.name} {case.seed} {position}/{total}")
+
+    def stage(self, what: str, done: int, total: int) -> None:
+        assert done <= total
+
+    def finished(self, record: Record) -> None:
+        self.records.append(record)
+
+
+@pytest.fixture(autouse=True)
+def _no_stopwatch(request, monkeypatch) -> None:
+    """Speed is measured in a process of its own, which takes seconds; one test does it for real."""
+    if "real_speed" not in request.keywords:
+        monkeypatch.setattr(measure, "measure_throughput", lambda *_: {"images_per_second": 100.0})
+
+
+def timeless(record: Record | dict) -> dict:
+    """A record without what may differ between two runs that did the same."""
+    plain = record.plain() if isinstance(record, Record) else dict(record)
+    for key in ("seconds", "finished", "speed", "environment"):
+        plain.pop(key)
+    plain["training"] = {k: v for k, v in plain["training"].items() if k != "waited_seconds"}
+    return json.loads(json.dumps(plain))
+
+
+def test_run_gives_a_full_record_for_every_case_and_seed(planned, tmp_path) -> None:
+    plan = planned("seeds: [0, 1]\nmatrix:\n  neck: [gap, flatten]\n")
+    ears = Ears()
+    records = runner.run(plan, Store(tmp_path, "toy"), ears)
+    assert ears.cases == ["gap 0 1/4", "gap 1 2/4", "flatten 0 3/4", "flatten 1 4/4"]
+    assert records == ears.records
+    for record, case in zip(records, plan.cases, strict=True):
+        assert (record.status, record.error) == ("done", "")
+        assert record.key == case.key
+        assert set(record.metrics) == set(METRICS)
+        assert record.size["parameters"] > 0
+        assert record.size["bytes"] >= 4 * record.size["parameters"]
+        assert record.training["steps"] == case.forecast.steps
+        assert record.environment["device"] == "cpu"
+        assert record.components["neck"]["package"] == "mlbench"
+        assert record.data["splits"]["test"] == {"classes": 6, "images": 24}
+
+
+def test_run_does_not_run_a_finished_case_again(planned, tmp_path) -> None:
+    store, plan = Store(tmp_path, "toy"), planned()
+    first = runner.run(plan, store, Ears())
+    ears = Ears()
+    assert runner.run(plan, store, ears) == first
+    assert ears.cases == []
+    assert runner.run(plan, store, ears, force=True)[0].finished > first[0].finished
+    assert len(store.latest()) == 1
+
+
+def test_run_twice_gives_the_same_bits(planned, tmp_path) -> None:
+    plan = planned(overrides=("augmentation=jitter", "recipe.workers=2"))
+    first, second = (runner.run(plan, Store(tmp_path / name, "toy"), Ears()) for name in "ab")
+    assert timeless(first[0]) == timeless(second[0])
+
+
+def test_a_failed_case_is_recorded_and_the_others_go_on(planned, tmp_path) -> None:
+    plan = planned("matrix:\n  loss: [cosface, nan, crashing]\n")
+    store = Store(tmp_path, "toy")
+    records = runner.run(plan, store, Ears())
+    assert [record.status for record in records] == ["done", "failed", "failed"]
+    assert records[1].error.startswith("the loss is nan at step 1")
+    log = store.checkpoints(records[2].key) / "error.txt"
+    assert records[2].error == f"RuntimeError: boom (traceback in {log})"
+    assert "second line" in log.read_text()
+    ears = Ears()
+    runner.run(plan, store, ears)
+    assert [name.split()[0] for name in ears.cases] == ["nan", "crashing"]  # failures are tried again
+
+
+def test_a_corrupt_image_fails_its_case_in_one_line(planned, tmp_path) -> None:
+    records = runner.run(planned(overrides=("dataset.broken=5",)), Store(tmp_path, "toy"), Ears())
+    assert (records[0].status, records[0].error) == ("failed", "toy.png: truncated")
+
+
+def test_a_wrong_option_that_only_building_shows_stops_before_any_work(planned, tmp_path) -> None:
+    ears = Ears()
+    with pytest.raises(SuiteError, match=r"--set recipe.optimizer=adamv: unknown optimizer 'adamv'"):
+        runner.run(planned(overrides=("recipe.optimizer=adamv",)), Store(tmp_path, "toy"), ears)
+    assert ears.cases == []
+
+
+def test_shared_classes_are_said_aloud(planned, tmp_path) -> None:
+    record = runner.run(planned(overrides=("dataset.disjoint=false",)), Store(tmp_path, "toy"), Ears())[0]
+    assert record.notes == ("test shares classes with training: expect optimistic numbers",)
+    assert record.data["disjoint"] is False
+
+
+def test_a_full_disk_stops_the_run_and_leaves_no_record(planned, tmp_path, monkeypatch) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise StoreError(f"{path}: cannot be written (No space left on device)")
+
+    monkeypatch.setattr("mlbench.store.write_atomically", full)
+    monkeypatch.setattr("mlbench.train.write_atomically", full)
+    with pytest.raises(StoreError, match="No space left"):
+        runner.run(planned("seeds: [0, 1]\n"), Store(tmp_path, "toy"), Ears())
+    assert list((tmp_path / "toy").glob("*.json")) == []
+
+
+@pytest.mark.real_speed
+def test_kill_9_keeps_finished_cases_and_the_next_run_does_the_rest(
+    write, tmp_path, installed_toys
+) -> None:
+    flag = tmp_path / "died"
+    more = f"""matrix:
+  dataset:
+    first: toy
+    second: {{name: deadly, once: {flag}}}
+    third: {{name: toy, classes: 5}}
+"""
+    suite = write(more, whole=TOY_SUITE.replace("epochs: 2", "epochs: 1, workers: 0"))
+
+    def run(name: str):
+        return mlbench("run", suite, "--results", tmp_path / name, "--json", "--device", "cpu", env=installed_toys)
+
+    killed = run("a")
+    assert killed.returncode == -9
+    assert flag.exists()
+    kept = list((tmp_path / "a" / "toy").glob("*.json"))
+    assert [path.name.split("-")[0] for path in kept] == ["first"]
+    before = kept[0].read_bytes()
+
+    resumed = run("a")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "first seed 0" not in resumed.stderr
+    assert kept[0].read_bytes() == before
+    undisturbed = run("b")
+    records = [json.loads(process.stdout) for process in (resumed, undisturbed)]
+    assert [record["case"] for record in records[0]] == ["first", "second", "third"]
+    assert [timeless(record) for record in records[0]] == [timeless(record) for record in records[1]]
+    for record in records[0]:
+        assert record["speed"]["images_per_second"] > 0
+        assert len(record["speed"]["rounds"]) == measure.ROUNDS

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+
+from mlbench.errors import OptionError, SuiteError, TrainingError
+from mlbench.features import InputSource
+from mlbench.model import build_model, state_hash
+from mlbench.plan import labels_of
+from mlbench.train import build_objective, check_recipe, train
+
+
+def silent(*_: object) -> None:
+    pass
+
+
+def trained(case, tmp_path, score=lambda: 0.0):
+    fabric = Fabric(accelerator="cpu", devices=1)
+    model = build_model(case.spec, case.seed)
+    objective = build_objective(case, model)
+    inputs = InputSource(case, model, fabric, silent).get("train")
+    labels = labels_of(case.dataset.split("train"))
+    result = train(case, objective, inputs, labels, score, fabric, tmp_path / "checkpoints", silent)
+    return objective, result
+
+
+def test_training_lowers_the_loss_and_counts_steps(planned, tmp_path) -> None:
+    _, result = trained(planned(overrides=("recipe.epochs=12", "recipe.lr=0.01")).cases[0], tmp_path)
+    assert result.steps == 12 * 3  # 24 images in batches of 8
+    assert len(result.curves["loss"]) == 12
+    assert result.curves["loss"][-1] < 0.5 * result.curves["loss"][0]
+
+
+def test_training_twice_gives_the_same_bits(planned, tmp_path) -> None:
+    case = planned().cases[0]
+    hashes = []
+    for noise in (1, 2):
+        torch.manual_seed(noise)
+        objective, result = trained(case, tmp_path)
+        hashes.append((state_hash(objective.state_dict().values()), tuple(result.curves["loss"])))
+    assert hashes[0] == hashes[1]
+
+
+def test_training_equals_a_bare_loop(planned, tmp_path) -> None:
+    """Constant rate, no clipping: plain AdamW on the same batches ends at the same weights."""
+    case = planned(
+        overrides=("recipe.schedule=constant", "recipe.warmup=0", "recipe.clip_norm=0", "recipe.epochs=3")
+    ).cases[0]
+    objective, _ = trained(case, tmp_path, score=iter([1.0, 2.0, 3.0]).__next__)
+
+    from mlbench.seeding import numpy_generator
+
+    model = build_model(case.spec, case.seed)
+    bare = build_objective(case, model)
+    split = case.dataset.split("train")
+    images = torch.stack([torch.from_numpy(np.array(split.image(i))).permute(2, 0, 1) for i in range(24)])
+    labels = torch.from_numpy(labels_of(split))
+    parameters = dict(bare.named_parameters())
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [p for n, p in parameters.items() if p.ndim > 1], "weight_decay": 1e-3},
+            {"params": [p for n, p in parameters.items() if p.ndim <= 1], "weight_decay": 0},
+        ],
+        lr=1e-3,
+    )
+    batches = case.spec.parts["batch_sampler"].build(labels=labels.numpy(), batch_size=8)
+    bare.train()
+    for epoch in range(3):
+        for indices in batches.batches(numpy_generator(case.seed, "batches", epoch)):
+            optimizer.zero_grad()
+            bare(images[indices], labels[indices]).backward()
+            optimizer.step()
+    for name, value in objective.named_parameters():
+        torch.testing.assert_close(value, parameters[name], rtol=1e-4, atol=1e-5)
+
+
+def test_the_rate_warms_up_and_falls_to_nothing(planned, tmp_path) -> None:
+    case = planned(overrides=("recipe.epochs=20", "recipe.warmup=0.25", "recipe.lr=0.01")).cases[0]
+    rates = trained(case, tmp_path)[1].curves["lr"]
+    assert rates.index(max(rates)) == 4  # 15 of 60 steps, 3 an epoch
+    assert max(rates) == pytest.approx(0.01, rel=0.07)
+    assert rates[-1] == pytest.approx(0.01 * 0.5 / 45)
+
+
+def test_the_best_checkpoint_is_kept(planned, tmp_path) -> None:
+    case = planned(overrides=("recipe.epochs=4",)).cases[0]
+    objective, result = trained(case, tmp_path, score=iter([0.1, 0.9, 0.5, 0.9]).__next__)
+    assert result.best_epoch == 2
+    best = torch.load(tmp_path / "checkpoints" / "best.pt", weights_only=True)
+    last = torch.load(tmp_path / "checkpoints" / "last.pt", weights_only=True)
+    assert (best["epoch"], last["epoch"]) == (2, 4)
+    assert state_hash(objective.model.trained_state().values()) == state_hash(best["model"].values())
+    assert state_hash(best["model"].values()) != state_hash(last["model"].values())
+    assert best["centres"]["centres"].shape[0] == 6
+
+
+def test_select_last_keeps_the_last(planned, tmp_path) -> None:
+    case = planned(overrides=("recipe.epochs=3", "recipe.select=last")).cases[0]
+    assert trained(case, tmp_path, score=iter([0.9, 0.5, 0.1]).__next__)[1].best_epoch == 3
+
+
+def test_patience_stops_early(planned, tmp_path) -> None:
+    case = planned(overrides=("recipe.epochs=9", "recipe.patience=2")).cases[0]
+    _, result = trained(case, tmp_path, score=iter([0.1, 0.5, 0.4, 0.3, 0.9]).__next__)
+    assert result.curves["calibration_f1"] == [0.1, 0.5, 0.4, 0.3]
+    assert result.best_epoch == 2
+    assert result.notes == ["stopped early after epoch 4"]
+
+
+def test_evaluate_every_always_includes_the_last_epoch(planned, tmp_path) -> None:
+    case = planned(overrides=("recipe.epochs=5", "recipe.evaluate_every=2")).cases[0]
+    assert len(trained(case, tmp_path)[1].curves["calibration_f1"]) == 3  # after 2, 4 and 5
+
+
+def test_a_loss_that_is_not_finite_names_the_step(planned, tmp_path) -> None:
+    with pytest.raises(TrainingError, match="the loss is nan at step 1; lower recipe.lr"):
+        trained(planned(overrides=("loss=nan",)).cases[0], tmp_path)
+
+
+def test_a_pair_loss_needs_no_centres(planned, tmp_path) -> None:
+    case = planned(overrides=("loss=pair", "recipe.epochs=8", "recipe.lr=0.01")).cases[0]
+    objective, result = trained(case, tmp_path)
+    assert objective.centres is None
+    assert result.curves["loss"][-1] < result.curves["loss"][0]
+
+
+def test_a_loss_with_centres_needs_a_sampler(planned) -> None:
+    case = planned(overrides=("sampler=null",)).cases[0]
+    with pytest.raises(SuiteError, match=r"toy.yaml:7: base.loss.name: this loss has class centres"):
+        build_objective(case, build_model(case.spec, 0))
+
+
+def test_frozen_parts_stay_as_they_were(planned, tmp_path) -> None:
+    case = planned(overrides=("backbone.frozen=true",)).cases[0]
+    before = state_hash(build_model(case.spec, case.seed).backbone.frozen.state_dict().values())
+    objective, _ = trained(case, tmp_path)
+    assert state_hash(objective.model.backbone.frozen.state_dict().values()) == before
+
+
+def test_centre_lr_moves_only_the_centres(planned, tmp_path) -> None:
+    common = ("recipe.epochs=1", "recipe.optimizer=sgd", "recipe.clip_norm=0", "recipe.batch_size=24")
+    states = []
+    for factor in (1, 10):
+        case = planned(overrides=(*common, f"recipe.centre_lr={factor}")).cases[0]
+        objective = trained(case, tmp_path)[0]
+        states.append((state_hash(objective.model.trained_state().values()), objective.centres.centres.clone()))
+    assert states[0][0] == states[1][0]
+    assert not torch.equal(states[0][1], states[1][1])
+
+
+def test_check_recipe_refuses_an_unknown_optimizer(planned) -> None:
+    recipe = planned(overrides=("recipe.optimizer=adamv",)).cases[0].recipe
+    with pytest.raises(OptionError, match=r"unknown optimizer 'adamv' \(did you mean 'adam"):
+        check_recipe(recipe)

@@ -1,0 +1,164 @@
+"""A third-party plugin package for the tests: tiny components that train in a blink."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from PIL import Image
+from pydantic import Field
+
+from mlbench.contracts import GALLERY, QUERY, Component, FeatureShape
+from mlbench.errors import DataError
+from mlbench.hookspecs import hookimpl
+from mlbench.seeding import numpy_generator
+
+SIZE = 16
+
+
+class ToySplit:
+    """Classes are fixed random patterns, views add noise."""
+
+    def __init__(self, name: str, classes: int, views: int, broken: int) -> None:
+        self.name = name
+        self.num_classes = classes
+        self.views = views
+        self.broken = broken
+
+    def __len__(self) -> int:
+        return self.num_classes * self.views
+
+    def label(self, index: int) -> int:
+        return index // self.views
+
+    def image(self, index: int) -> Image.Image:
+        if index == self.broken:
+            raise DataError("toy.png: truncated")
+        label, view = divmod(index, self.views)
+        pattern = numpy_generator(7, self.name, label).integers(0, 256, (4, 4, 3)).repeat(4, 0).repeat(4, 1)
+        noise = numpy_generator(7, self.name, label, view).normal(0, 20, pattern.shape)
+        return Image.fromarray(np.clip(pattern + noise, 0, 255).astype(np.uint8))
+
+    def class_name(self, label: int) -> str:
+        return f"{self.name}/{label}"
+
+    def role(self, index: int) -> int:
+        return QUERY | GALLERY
+
+
+class ToyDataset:
+    disjoint = True
+    notes = ()
+
+    def __init__(self, classes: int, views: int, broken: int, disjoint: bool) -> None:
+        self.version = f"toy-{classes}-{views}-{broken}"
+        self.disjoint = disjoint
+        self._arguments = (classes, views, broken)
+
+    def split(self, name: str) -> ToySplit:
+        classes, views, broken = self._arguments
+        return ToySplit(name, classes, views, broken if name == "train" else -1)
+
+
+def dataset(
+    *,
+    classes: Annotated[int, Field(ge=1)] = 6,
+    views: Annotated[int, Field(ge=1)] = 4,
+    broken: int = -1,
+    disjoint: bool = True,
+) -> ToyDataset:
+    return ToyDataset(classes, views, broken, disjoint)
+
+
+class Jitter:
+    def __call__(self, image: Image.Image, generator: np.random.Generator) -> Image.Image:
+        return Image.fromarray(
+            np.clip(np.asarray(image) + generator.integers(-30, 31), 0, 255).astype(np.uint8)
+        )
+
+
+def jitter() -> Jitter:
+    return Jitter()
+
+
+def backbone(image_size: int, *, frozen: bool = False) -> Any:
+    """A convolution, another, and where the frozen prefix ends between them."""
+    import torch
+    from torch import nn
+
+    class ToyBackbone(nn.Module):
+        mean = std = (0.5, 0.5, 0.5)
+        weights = "random"
+        feature_shape = FeatureShape(8, image_size // 4, image_size // 4)
+
+        def __init__(self) -> None:
+            super().__init__()
+            first = [nn.Conv2d(3, 8, 2, 2), nn.BatchNorm2d(8), nn.ReLU()]
+            second = [nn.Conv2d(8, 8, 2, 2), nn.BatchNorm2d(8), nn.ReLU()]
+            self.frozen = nn.Sequential(*(first if frozen else []))
+            self.trained = nn.Sequential(*([] if frozen else first), *second)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.trained(self.frozen(images))
+
+    return ToyBackbone()
+
+
+def nan_loss() -> Any:
+    return lambda embeddings, labels: embeddings.sum() * float("nan")
+
+
+def crashing_loss(*, message: str = "boom") -> Any:
+    def loss(embeddings: Any, labels: Any) -> Any:
+        raise RuntimeError(f"{message}\nsecond line")
+
+    return loss
+
+
+def pair_loss() -> Any:
+    """Mean distance of positives minus mean distance of negatives."""
+
+    def loss(embeddings: Any, labels: Any) -> Any:
+        from torch.nn.functional import normalize
+
+        unit = normalize(embeddings)
+        similarity = unit @ unit.T
+        same = labels[:, None] == labels[None]
+        return similarity[~same].mean() - similarity[same].mean()
+
+    return loss
+
+
+def deadly_dataset(*, once: str) -> ToyDataset:
+    """A toy data set whose reader dies with SIGKILL, the first time only."""
+
+    class DeadlySplit(ToySplit):
+        def image(self, index: int) -> Image.Image:
+            flag = Path(once)
+            if self.name == "train" and index == len(self) - 1 and not flag.exists():
+                flag.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().image(index)
+
+    class DeadlyDataset(ToyDataset):
+        def split(self, name: str) -> ToySplit:
+            return DeadlySplit(name, 6, 4, -1)
+
+    return DeadlyDataset(6, 4, -1, True)
+
+
+@hookimpl
+def mlbench_components() -> Iterable[Component]:
+    return [
+        Component("dataset", "toy", "toys:dataset", "patterns with noise"),
+        Component("dataset", "deadly", "toys:deadly_dataset", "dies once"),
+        Component("augmentation", "jitter", "toys:jitter", "brightness"),
+        Component("backbone", "toy", "toys:backbone", "two convolutions"),
+        Component("loss", "nan", "toys:nan_loss", "never finite"),
+        Component("loss", "crashing", "toys:crashing_loss", "a plugin's bug"),
+        Component("loss", "pair", "toys:pair_loss", "no class centres"),
+    ]
