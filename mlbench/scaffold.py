@@ -11,14 +11,31 @@ from pathlib import Path
 import yaml
 from PIL import Image
 
-from mlbench.errors import DataError
+from mlbench.errors import DataError, StoreError
 from mlbench.image_files import IMAGE_SUFFIXES, SPLIT_NAMES, walk_images
 
-__all__ = ["suite_for_folder"]
+__all__ = ["suite_for_folder", "write_suite"]
 
 _SAMPLED = 64  # images whose size is looked up
 _STEPS = 1500  # of training, about what a new head on a frozen backbone needs
 _VIEWS = 4
+
+
+def write_suite(folder: Path, output: Path | None = None) -> Path:
+    """Write `suite_for_folder` to `output` (default: a file named after the folder, here) and say where.
+
+    Raises DataError as that does, and StoreError when the file exists or cannot be written.
+    """
+    text = suite_for_folder(folder)
+    path = output or Path(f"{_suite_name(folder)}.yaml")
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise StoreError(f"{path}: exists already; name another file with --output") from None
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be written ({error.strerror or error})") from None
+    return path
 
 
 def suite_for_folder(folder: Path) -> str:
@@ -31,11 +48,10 @@ def suite_for_folder(folder: Path) -> str:
     folder = folder.expanduser().resolve()
     found = _survey(folder)
     size = 224 if found.images <= 3000 and found.short_side >= 192 else 128
-    trained = max(1, found.images // (1 if found.is_split else 2))
+    trained = found.trained
     # Eight steps in an epoch at least, where there are so few images.
-    batch_size = min(128, max(8, 1 << (trained // 8).bit_length() - 1))
+    batch_size = min(128, 1 << max(3, (trained // 8).bit_length() - 1))
     epochs = min(60, max(10, round(_STEPS * batch_size / trained)))
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.name).strip("-._") or "images"
     splits = (
         "Training, calibration and test images are divided as the folders say."
         if found.is_split
@@ -46,7 +62,7 @@ def suite_for_folder(folder: Path) -> str:
         f"""\
         # {found.images:,} images of {found.classes:,} classes; {pixels}.
         # `mlbench validate` checks this file, `mlbench plan` says what it will do, `mlbench run` does it.
-        suite: {_quoted(name)}
+        suite: {_quoted(_suite_name(folder))}
         title: {_quoted(f"Which neck for {folder.name}?")}
         base:
           # More pixels show finer detail; the time grows with their square. pad keeps the proportions,
@@ -68,7 +84,7 @@ def suite_for_folder(folder: Path) -> str:
           recipe: {{name: standard, epochs: {epochs}, batch_size: {batch_size}, lr: 1e-3, views: {_VIEWS}}}
         # Each neck is a case of its own, and each is run with each seed: the seeds show what is chance.
         matrix:
-          neck: [flatten, gap, squeeze]
+          neck.name: [flatten, gap, squeeze]
         seeds: [0, 1]
         # How much a later run may lose before `mlbench check` fails.
         tolerances: {{recall_at_1: 0.02}}
@@ -78,10 +94,11 @@ def suite_for_folder(folder: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Survey:
-    """What lies in a folder. short_side: median over some images, in pixels."""
+    """What lies in a folder. trained: images to train on. short_side: median of some images, in pixels."""
 
     classes: int
     images: int
+    trained: int
     short_side: int
     is_split: bool
 
@@ -96,12 +113,13 @@ def _survey(folder: Path) -> _Survey:
     classes = Counter(path.split("/")[depth - 1] for path in paths if path.count("/") >= depth)
     if not classes:
         raise DataError(
-            f"{folder}: images, but no class folders; put the images of each class into a folder "
-            "of its own"
+            f"{folder}: images, but no class folders; put the images of each class into a folder of its own"
         )
     sample = paths[:: max(1, len(paths) // _SAMPLED)]
     sides = sorted(filter(None, (_short_side(folder / path) for path in sample)))
-    return _Survey(len(classes), classes.total(), sides[len(sides) // 2] if sides else 0, is_split)
+    images = classes.total()
+    trained = sum(path.startswith("train/") for path in paths) if is_split else images // 2
+    return _Survey(len(classes), images, max(1, trained), sides[len(sides) // 2] if sides else 0, is_split)
 
 
 def _short_side(file: Path) -> int:
@@ -111,6 +129,11 @@ def _short_side(file: Path) -> int:
             return min(image.size)
     except Exception:  # Pillow's readers raise nearly anything on damaged files
         return 0
+
+
+def _suite_name(folder: Path) -> str:
+    """The folder's name, of the characters that the name of a suite may have."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", folder.expanduser().resolve().name).strip("-._") or "images"
 
 
 def _quoted(text: str) -> str:

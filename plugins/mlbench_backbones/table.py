@@ -124,11 +124,13 @@ def _row(name: str) -> Row:
     if isinstance(network, FeatureHookNet):
         return nothing
     layers = torch.nn.Sequential(*(layer for _, layer in layers_of(network)))
-    configuration: Any = network.pretrained_cfg
-    if _side(network, layers, configuration["input_size"][-1]) is None:
-        return nothing
-    sides = {size: _side(network, layers, size) for size in SIZES}
     channels, stride = last_map(network)
+    configuration: Any = network.pretrained_cfg
+    native = configuration["input_size"][-1]
+    side = _side(layers, native, channels)
+    if side is None or side != _side(network, native, channels):
+        return nothing
+    sides = {size: _side(layers, size, channels) for size in SIZES}
     parameters = sum(parameter.numel() for parameter in layers.parameters())
     rounding = ""
     for rule in ("exact", "floor", "ceil"):
@@ -138,20 +140,18 @@ def _row(name: str) -> Row:
     return Row(parameters, channels, stride, rounding)
 
 
-def _side(network: nn.Module, layers: nn.Module, image_size: int) -> int | None:
+def _side(module: nn.Module, image_size: int, channels: int) -> int | None:
+    """Side of the square map that `module` makes, or None if it makes none with these channels."""
     import torch
 
-    from mlbench_backbones.network import last_map
-
-    images = torch.empty(1, 3, image_size, image_size, device="meta")
     try:
-        expected = network(images)[-1].shape
-        shape = layers(images).shape
-    # A size that the model cannot take, or layers that do not run one after another.
+        with torch.inference_mode():
+            output = module(torch.empty(1, 3, image_size, image_size, device="meta"))
+    # A size that the model cannot take, or layers that are not meant to run one after another.
     except Exception:
         return None
-    channels = last_map(network).channels
-    return shape[2] if shape == expected == (1, channels, shape[2], shape[2]) else None
+    shape = (output[-1] if isinstance(output, list) else output).shape
+    return shape[2] if len(shape) == 4 and shape == (1, channels, shape[2], shape[2]) else None
 
 
 if __name__ == "__main__":

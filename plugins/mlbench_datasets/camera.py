@@ -24,10 +24,10 @@ _FOCAL_LENGTH = 2.2  # sides of the frame, as a phone's main camera has it
 def photograph(
     document: Image.Image, generator: np.random.Generator, *, size: int, strength: float = 1.0
 ) -> Image.Image:
-    """A photograph of `document` in its own proportions: RGB, size x size pixels.
+    """A photograph of `document`, roughly cropped to it and made square: RGB, size x size pixels.
 
-    strength scales everything that the camera does: at 0 a square document is merely resized, 1 is an
-    ordinary snapshot, above 1 a careless one. The same state of `generator` gives the same bits, and how
+    strength scales everything that the camera does: at 0 the document is merely resized, 1 is an ordinary
+    snapshot, above 1 a careless one. The same state of `generator` gives the same bits, and how
     many values are drawn depends on `size` alone.
     """
     draws = _Draws(generator.random(_DRAWS), strength)
@@ -67,7 +67,7 @@ class _Draws:
 
 def _lay_down(document: Image.Image, background: Image.Image, draws: _Draws) -> Image.Image:
     """The document on the background, in perspective, with the shadow that its edge casts."""
-    size = background.width
+    size, proportions = background.width, np.array(document.size) / max(document.size)
     zoom = max(0.3, 1 - draws.amount(0.24) + draws.amount(0.12))
     turn = math.radians(draws.peaked(18))
     tilts = math.radians(draws.spread(22)), math.radians(draws.spread(22))
@@ -75,11 +75,11 @@ def _lay_down(document: Image.Image, background: Image.Image, draws: _Draws) -> 
     shadow, shadow_width = draws.amount(0.6), 0.02 + draws.amount(0.05)
     shadow_shift = draws.spread(0.03), draws.spread(0.03)
 
-    scale = size * zoom / max(document.size)
-    width, height = (max(1, round(side * scale)) for side in document.size)
-    if scale < 1:  # the perspective below samples points; averaging is done here
-        document = document.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    corners = (_project(width / size, height / size, turn, tilts) + shift + 0.5) * size
+    side = max(1, round(size * zoom))
+    if max(document.size) > side:  # the perspective below samples points; averaging is done here
+        fitted = min(document.width, side), min(document.height, side)
+        document = document.resize(fitted, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    corners = (_project(zoom * proportions, turn, tilts) / proportions + shift + 0.5) * size
     right, bottom = document.size
     inverse = _perspective(corners, np.array([(0, 0), (right, 0), (right, bottom), (0, bottom)]))
     seen = document.convert("RGB").transform(
@@ -163,9 +163,9 @@ def _noise(generator: np.random.Generator, size: int) -> np.ndarray:
     return np.subtract(first, second, dtype=np.float32) * np.float32(1 / 104.5)
 
 
-def _project(width: float, height: float, turn: float, tilts: tuple[float, float]) -> np.ndarray:
+def _project(sides: np.ndarray, turn: float, tilts: tuple[float, float]) -> np.ndarray:
     """Where the corners of a turned and tilted sheet are seen: (4, 2), the middle of the sheet at 0."""
-    x, y = np.array([[-1, 1, 1, -1], [-1, -1, 1, 1]]) / 2 * [[width], [height]]
+    x, y = np.array([[-1, 1, 1, -1], [-1, -1, 1, 1]]) / 2 * sides[:, None]
     x, y = x * math.cos(turn) - y * math.sin(turn), x * math.sin(turn) + y * math.cos(turn)
     depth = x * math.sin(tilts[0]) + y * math.sin(tilts[1])
     nearness = _FOCAL_LENGTH / (_FOCAL_LENGTH + depth)

@@ -208,9 +208,7 @@ def _assign(
                 f"more: {len(full)}; at least {2 * MIN_CLASSES} are needed"
             )
         taken = hold_out(full, calibration, seed=seed, minimum=MIN_CLASSES, leave=MIN_CLASSES)
-        notes.append(
-            f"no calibration split given: {len(taken)} of {len(sizes)} training classes become it"
-        )
+        notes.append(f"no calibration split given: {len(taken)} of {len(sizes)} training classes become it")
         members["calibration"] = [i for i in members["train"] if rows[i].label in taken]
         members["train"] = [i for i in members["train"] if rows[i].label not in taken]
     return members

@@ -100,7 +100,8 @@ def _cross_entropy(
     with torch.autocast(embeddings.device.type, enabled=False):
         embeddings = embeddings.to(centres.dtype)
         norms = embeddings.norm(dim=1)
-        directions = F.normalize(centres, dim=2).flatten(0, 1)
-        cosines = (F.normalize(embeddings) @ directions.T).clamp(-1, 1)
-        logits = loss.logits(cosines.view(-1, *centres.shape[:2]), targets, norms)
-        return F.cross_entropy(logits, targets)
+        # The products are divided by the lengths of the centres, which spares a normalised copy of them.
+        lengths = centres.norm(dim=2).clamp_min(1e-12)
+        products = F.normalize(embeddings) @ centres.flatten(0, 1).T
+        cosines = (products.view(-1, *lengths.shape) / lengths).clamp(-1, 1)
+        return F.cross_entropy(loss.logits(cosines, targets, norms), targets)

@@ -7,6 +7,7 @@ import pytest
 import timm
 import torch
 from mlbench_backbones.backbone import predict_timm_backbone, timm_backbone
+from mlbench_backbones.network import TimmBackbone, layers_of
 from safetensors.torch import save_file
 
 from mlbench.contracts import BackboneShape, FeatureShape
@@ -45,24 +46,36 @@ def timm_features(model, path):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_backbone_computes_what_timm_does_at_every_cut(model, tmp_path):
-    path = tmp_path / "model.pth"
-    checkpoint(model, path)
-    reference = timm_features(model, path)
+def test_backbone_computes_what_timm_does_at_every_cut(model):
+    network = timm.create_model(model, features_only=True).train()
+    network(torch.randn(2, 3, 64, 64))  # so that the batch statistics are not the initial ones
+    network.eval()
+    layers = list(layers_of(network))
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
-        expected = reference(images)[-1]
-        whole = timm_backbone(64, model=model, weights=str(path))
-        names = [name for name, _ in whole.trained.named_children()]
-        assert not list(whole.frozen.children())
-        for index, cut in enumerate([*names, "none"]):
-            backbone = timm_backbone(64, model=model, weights=str(path), trainable_from=cut.replace("_", "."))
-            assert [name for name, _ in backbone.frozen.named_children()] == names[:index]
-            assert [name for name, _ in backbone.trained.named_children()] == names[index:]
+        expected = network(images)[-1]
+        for cut in range(len(layers) + 1):
+            backbone = TimmBackbone(
+                layers, cut, feature_shape=expected.shape[1:], mean=(), std=(), weights=""
+            )
+            assert (len(backbone.frozen), len(backbone.trained)) == (cut, len(layers) - cut)
             backbone.eval()
             assert torch.equal(backbone(images), expected)
             assert torch.equal(backbone.trained(backbone.frozen(images)), expected)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_backbone_takes_a_file_to_the_same_map_as_timm(model, tmp_path):
+    path = tmp_path / "model.pth"
+    checkpoint(model, path)
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        expected = timm_features(model, path)(images)[-1]
+        for trainable_from in ("all", "none"):
+            backbone = timm_backbone(64, model=model, weights=str(path), trainable_from=trainable_from).eval()
+            assert torch.equal(backbone(images), expected)
     assert backbone.feature_shape == FeatureShape(*expected.shape[1:])
+    assert not list(backbone.trained.parameters())
 
 
 @pytest.mark.parametrize(

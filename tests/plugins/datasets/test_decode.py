@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,9 @@ def test_decode_reads_every_format(format: str) -> None:
         (8, lambda a: np.rot90(a, -1)),
     ],
 )
-def test_decode_turns_upright_by_exif(format: str, orientation: int, undo) -> None:  # noqa: ANN001
+def test_decode_turns_upright_by_exif(
+    format: str, orientation: int, undo: Callable[[np.ndarray], np.ndarray]
+) -> None:
     upright = corners()
     stored = Image.fromarray(np.ascontiguousarray(undo(upright)))
     exif = Image.Exif()

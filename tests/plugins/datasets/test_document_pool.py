@@ -58,7 +58,8 @@ def photographs(data: DocumentPool, name: str) -> dict[tuple[str, int], bytes]:
     """Class name and view to pixels."""
     split = data.split(name)  # type: ignore[arg-type]
     return {
-        (split.class_name(split.label(i)), i % split.views): split.image(i).tobytes() for i in range(len(split))
+        (split.class_name(split.label(i)), i % split.views): split.image(i).tobytes()
+        for i in range(len(split))
     }
 
 
@@ -77,7 +78,9 @@ def test_expansion_turns_then_flips_then_halves(number: int) -> None:
         expected = np.flipud(expected)
     if part != "whole":
         half = expected[:4] if part == "top" else expected[4:]
-        expected = np.asarray(Image.fromarray(np.ascontiguousarray(half)).resize((8, 8), Image.Resampling.BILINEAR))
+        expected = np.asarray(
+            Image.fromarray(np.ascontiguousarray(half)).resize((8, 8), Image.Resampling.BILINEAR)
+        )
     assert np.array_equal(np.asarray(expansion(Image.fromarray(square), number)), expected)
 
 
@@ -216,7 +219,9 @@ def test_pool_errors_say_what_is_needed(pool: Path) -> None:
         build(pool.with_name("gone"))
     for number in range(5):
         (pool / f"card{number}.{'jpg' if number % 2 else 'png'}").write_bytes(b"")
-    with pytest.raises(DataError, match=r"different images: 5; at least 6 are needed.*\(5 of 10 images left out"):
+    with pytest.raises(
+        DataError, match=r"different images: 5; at least 6 are needed.*\(5 of 10 images left out"
+    ):
         build(pool)
     with pytest.raises(OptionError):
         build(pool, calibration=0.6, test=0.5)
@@ -226,7 +231,8 @@ def test_pool_is_the_same_in_another_process_and_needs_no_torch(pool: Path) -> N
     program = (
         "import sys, pathlib, hashlib; from mlbench_datasets.document_pool import document_pool; "
         "data = document_pool(pathlib.Path(sys.argv[1]), 32, path='pool'); split = data.split('test'); "
-        "print(data.version, hashlib.md5(b''.join(split.image(i).tobytes() for i in range(15))).hexdigest()); "
+        "pixels = b''.join(split.image(i).tobytes() for i in range(15)); "
+        "print(data.version, hashlib.md5(pixels).hexdigest()); "
         "assert not {'torch', 'torchvision', 'timm'} & set(sys.modules)"
     )
     outputs = {

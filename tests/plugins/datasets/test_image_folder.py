@@ -30,7 +30,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 def save(file: Path, *, size: tuple[int, int] = (12, 8)) -> None:
     """A small image whose content depends on its name alone."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    seed = int.from_bytes(hashlib.blake2b(str(file.relative_to(file.parents[1])).encode()).digest()[:4], "big")
+    seed = int.from_bytes(
+        hashlib.blake2b(str(file.relative_to(file.parents[1])).encode()).digest()[:4], "big"
+    )
     pixels = np.random.default_rng(seed).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
     Image.fromarray(pixels).save(file)
 
@@ -70,7 +72,9 @@ def test_folder_divides_the_classes(tmp_path: Path) -> None:
     assert isinstance(data, Dataset)
     assert [data.split(name).num_classes for name in SPLITS] == [4, 2, 2]  # type: ignore[arg-type]
     assert [len(data.split(name)) for name in SPLITS] == [12, 6, 6]  # type: ignore[arg-type]
-    assert sorted(name for split in SPLITS for name in classes(data, split)) == [f"class {c}" for c in "abcdefgh"]
+    assert sorted(name for split in SPLITS for name in classes(data, split)) == [
+        f"class {c}" for c in "abcdefgh"
+    ]
     assert data.disjoint
     assert data.notes == ()
     for name in SPLITS:
@@ -84,7 +88,10 @@ def test_folder_divides_the_classes(tmp_path: Path) -> None:
 
 
 @settings(
-    max_examples=12, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     sizes=st.lists(st.integers(1, 3), min_size=6, max_size=12).filter(lambda s: sum(n > 1 for n in s) >= 6),
@@ -100,7 +107,7 @@ def test_folder_splits_are_disjoint_and_usable(
     fill(folder, {f"{number:02}": size for number, size in enumerate(sizes)})
     data = build(folder, calibration=calibration, test=test, seed=seed)
     names = [classes(data, name) for name in SPLITS]
-    assert sorted(sum(names, [])) == [f"{number:02}" for number in range(len(sizes))]
+    assert sorted(name for part in names for name in part) == [f"{number:02}" for number in range(len(sizes))]
     for name, split_classes in zip(SPLITS, names, strict=True):
         assert sum(sizes[int(c)] > 1 for c in split_classes) >= 2
         split = data.split(name)  # type: ignore[arg-type]
@@ -143,7 +150,9 @@ def test_folder_leaves_out_what_cannot_be_read_and_says_so(tmp_path: Path) -> No
     assert len(contents(data)) == 24
     assert len(data.notes) == 2
     assert data.notes[0].startswith("5 of 29 images left out as unreadable: class a/cut.jpg (")
-    assert data.notes[0].endswith("class a/empty.png (empty file), class b/text.jpg (not an image), and 2 more")
+    assert data.notes[0].endswith(
+        "class a/empty.png (empty file), class b/text.jpg (not an image), and 2 more"
+    )
     assert data.notes[1] == "classes left without an image: lost"
 
 
@@ -203,9 +212,13 @@ def test_folder_errors_say_what_to_do(tmp_path: Path) -> None:
     assert problem(mixed) == "…/mixed: classes in the train split: 1; at least 2 are needed"
     fill(mixed / "train", {"b": 2})
     fill(mixed / "test", {"b": 2})
-    assert problem(mixed).startswith("…/mixed: no calibration split, and to take it from, training classes with two images or more: 2;")
+    assert problem(mixed).startswith(
+        "…/mixed: no calibration split, and to take it from, training classes with two images or more: 2;"
+    )
     fill(mixed / "val", {"a": 2, "b": 1})
-    assert problem(mixed).startswith("…/mixed: classes in the calibration split with a query and another image to find: 1;")
+    assert problem(mixed).startswith(
+        "…/mixed: classes in the calibration split with a query and another image to find: 1;"
+    )
     (tmp_path / "broken" / "a").mkdir(parents=True)
     (tmp_path / "broken" / "a" / "x.png").write_text("x")
     assert problem(tmp_path / "broken").startswith("…/broken: 1 of 1 images left out as unreadable")
@@ -260,13 +273,17 @@ def test_manifest_box_must_lie_in_the_upright_image(tmp_path: Path) -> None:
     exif[0x0112] = 6  # 40 x 30 as stored, 30 x 40 upright
     Image.new("RGB", (40, 30)).save(tmp_path / "a.jpg", exif=exif)
     file = table(tmp_path, "path,label,box", 'a.jpg,x,"0,0,30,40"', 'a.jpg,x,"0,0,40,30"')
-    with pytest.raises(DataError, match=r"photos\.csv:3: box 0,0,40,30 is not inside the image, 30x40 pixels"):
+    with pytest.raises(
+        DataError, match=r"photos\.csv:3: box 0,0,40,30 is not inside the image, 30x40 pixels"
+    ):
         build(file)
 
 
 def test_manifest_reads_a_shared_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "a.png", size=(40, 30))
-    rows = [f'a.png,{label},"{x},{y},{x + 9},{y + 9}"' for label, x in enumerate(range(0, 30, 5)) for y in (0, 9)]
+    rows = [
+        f'a.png,{label},"{x},{y},{x + 9},{y + 9}"' for label, x in enumerate(range(0, 30, 5)) for y in (0, 9)
+    ]
     seen = []
     inspect = index_module._inspect
     monkeypatch.setattr(index_module, "_inspect", lambda *args: seen.append(args) or inspect(*args))

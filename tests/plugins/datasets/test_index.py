@@ -46,7 +46,9 @@ def make(folder: Path, *names: str, age: bool = True) -> list[str]:
 def test_index_says_what_is_in_each_file(tmp_path: Path) -> None:
     paths = make(tmp_path / "a", "x.png", "y.jpg")
     found = index_images(tmp_path / "a", paths)
-    digests = [hashlib.blake2b((tmp_path / "a" / path).read_bytes(), digest_size=16).digest() for path in paths]
+    digests = [
+        hashlib.blake2b((tmp_path / "a" / path).read_bytes(), digest_size=16).digest() for path in paths
+    ]
     assert [digest.tobytes() for digest in found.digests] == digests
     assert (found.widths.tolist(), found.heights.tolist()) == ([20, 21], [10, 10])
     assert found.unreadable == {}
@@ -113,7 +115,13 @@ def test_index_makes_a_damaged_cache_again(tmp_path: Path, cache: Path, reads: l
     expected = index_images(tmp_path / "a", paths)
     (file,) = cache.glob("index/*.npz")
     whole = file.read_bytes()
-    for damaged in (b"", b"nonsense", whole[:100], whole[: len(whole) // 2], whole[:80] + b"\xff" * 40 + whole[120:]):
+    for damaged in (
+        b"",
+        b"nonsense",
+        whole[:100],
+        whole[: len(whole) // 2],
+        whole[:80] + b"\xff" * 40 + whole[120:],
+    ):
         file.write_bytes(damaged)
         reads.clear()
         assert np.array_equal(index_images(tmp_path / "a", paths).digests, expected.digests)

@@ -111,9 +111,8 @@ def test_manifest_notes_a_column_that_is_nearly_one(tmp_path: Path) -> None:
 
 def parquet(folder: Path, columns: dict[str, list[object]]) -> Path:
     pyarrow = pytest.importorskip("pyarrow")
-    import pyarrow.parquet
-
-    pyarrow.parquet.write_table(pyarrow.table(columns), folder / "photos.parquet")
+    writer = pytest.importorskip("pyarrow.parquet")
+    writer.write_table(pyarrow.table(columns), folder / "photos.parquet")
     return folder / "photos.parquet"
 
 

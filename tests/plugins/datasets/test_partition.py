@@ -21,7 +21,8 @@ def test_partition_is_one(names: list[str], calibration: float, test: float, see
 
 
 @pytest.mark.parametrize(
-    ("count", "sizes"), [(6, (2, 2, 2)), (8, (4, 2, 2)), (10, (5, 2, 3)), (112, (56, 22, 34)), (1000, (500, 200, 300))]
+    ("count", "sizes"),
+    [(6, (2, 2, 2)), (8, (4, 2, 2)), (10, (5, 2, 3)), (112, (56, 22, 34)), (1000, (500, 200, 300))],
 )
 def test_partition_meets_the_shares(count: int, sizes: tuple[int, int, int]) -> None:
     parts = partition([str(i) for i in range(count)], calibration=0.2, test=0.3, seed=0)
@@ -40,7 +41,9 @@ def test_partition_hardly_moves_when_a_class_is_added(names: list[str], seed: in
 
 def test_partition_differs_by_seed() -> None:
     names = [str(i) for i in range(40)]
-    assert len({frozenset(partition(names, calibration=0.2, test=0.3, seed=seed)[2]) for seed in range(5)}) == 5
+    assert (
+        len({frozenset(partition(names, calibration=0.2, test=0.3, seed=seed)[2]) for seed in range(5)}) == 5
+    )
 
 
 def test_partition_is_the_same_for_ever() -> None:

@@ -1,0 +1,102 @@
+"""The table of timm's models against the models."""
+
+import pytest
+import timm
+from mlbench_backbones import table
+from mlbench_backbones.backbone import timm_backbone
+from mlbench_backbones.table import predict_shape
+
+from mlbench.contracts import BackboneShape
+from mlbench.errors import OptionError
+
+# One of each way to halve an image.
+MODELS = [
+    "convnext_atto",
+    "densenet121",
+    "edgenext_xx_small",
+    "efficientvit_b0",
+    "fastvit_t8",
+    "ghostnet_100",
+    "lcnet_050",
+    "mobilenetv3_small_050",
+    "mobilenetv4_conv_small_050",
+    "mobileone_s0",
+    "regnetx_002",
+    "repvgg_a0",
+    "resnet18",
+    "resnet26d",
+    "tf_efficientnet_lite0",
+]
+
+
+@pytest.fixture
+def other_timm(monkeypatch):
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "0.0.1")
+
+
+def built(model, image_size):
+    backbone = timm_backbone(image_size, model=model, weights="none")
+    return BackboneShape(sum(p.numel() for p in backbone.parameters()), backbone.feature_shape)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("image_size", [96, 128, 160])
+def test_table_predicts_what_is_built(model, image_size):
+    assert predict_shape(model, image_size) == built(model, image_size)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("image_size", [67, 90])
+def test_table_predicts_odd_sizes_exactly_or_not_at_all(model, image_size):
+    assert predict_shape(model, image_size) in (None, built(model, image_size))
+
+
+def test_table_knows_odd_sizes_of_common_models():
+    for model, side in {
+        "tf_efficientnet_lite0": 3,
+        "lcnet_050": 3,
+        "resnet50": 3,
+        "convnext_atto": 2,
+    }.items():
+        assert predict_shape(model, 90).feature_shape.height == side
+
+
+def test_table_has_every_model_of_the_installed_timm():
+    version, rows = table._read()
+    assert version == timm.__version__
+    assert set(rows) == set(timm.list_models())
+
+
+def test_table_holds_what_its_fields_promise():
+    _, rows = table._read()
+    assert {row.rounding for row in rows.values()} == {"ceil", "floor", "exact", "", "none"}
+    for name, row in rows.items():
+        numbers = (row.parameters, row.channels, row.stride)
+        assert (numbers == (0, 0, 0)) == (row.rounding == "none"), name
+        assert all(number > 0 for number in numbers) or row.rounding == "none", name
+
+
+def test_table_ignores_the_tag_of_the_weights():
+    assert predict_shape("resnet18.a1_in1k", 64) == predict_shape("resnet18", 64)
+
+
+def test_table_refuses_a_model_that_timm_does_not_have():
+    with pytest.raises(OptionError, match=r"has no model 'resnet81' \(did you mean 'resnet18'\?\)") as caught:
+        predict_shape("resnet81", 128)
+    assert caught.value.option == "model"
+
+
+@pytest.mark.usefixtures("other_timm")
+def test_table_does_not_judge_names_of_another_timm():
+    assert predict_shape("resnet81", 128) is None
+    assert predict_shape("resnet18", 128) is not None
+
+
+def test_table_refuses_a_model_without_a_feature_map():
+    with pytest.raises(OptionError, match="vit_tiny_patch16_224 has no convolutional feature map"):
+        predict_shape("vit_tiny_patch16_224", 224)
+
+
+def test_table_refuses_images_below_the_stride():
+    with pytest.raises(OptionError, match=r"images of 20 px are smaller than the stride of convnext_atto"):
+        predict_shape("convnext_atto", 20)
