@@ -6,15 +6,24 @@ Results go to stdout, progress and notes to stderr. Exit codes: 0 fine, 1 error,
 from __future__ import annotations
 
 import json
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 from mlbench.contracts import KINDS
 from mlbench.errors import MlbenchError, SuiteError
+from mlbench.seeding import MAX_SEED
+
+if TYPE_CHECKING:
+    from mlbench.plan import Plan
+    from mlbench.plugins import Plugin
+    from mlbench.record import Record
+    from mlbench.registry import Registry
+    from mlbench.table import Table
 
 __all__ = ["main"]
 
@@ -28,15 +37,25 @@ class _Group(click.Group):
         try:
             return super().invoke(context)
         except MlbenchError as error:
-            click.echo(f"mlbench: {error}", err=True)
-            sys.exit(2 if isinstance(error, SuiteError) else 1)
+            _fail(str(error), 2 if isinstance(error, SuiteError) else 1)
         except BrokenPipeError:
-            sys.exit(1)
+            raise  # the reader has seen enough; click ends quietly
+        except OSError as error:  # a full disk, a missing permission: the system's message says which
+            _fail(str(error), 1)
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+def _fail(message: str, code: int) -> NoReturn:
+    click.echo(f"mlbench: {message}", err=True)
+    sys.exit(code)
+
+
+@click.group("mlbench", cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
-    "--block", multiple=True, metavar="GLOB", envvar="MLBENCH_BLOCK", help="Leave out plugins by entry point name."
+    "--block",
+    multiple=True,
+    metavar="GLOB",
+    envvar="MLBENCH_BLOCK",
+    help="Leave out plugins with such names.",
 )
 @click.version_option(package_name="mlbench")
 @click.pass_context
@@ -45,47 +64,53 @@ def main(context: click.Context, block: tuple[str, ...]) -> None:
     context.obj = block
 
 
-def _registry() -> Any:
+def _plugins() -> tuple[Plugin, ...]:
     from mlbench.plugins import load_plugins
+
+    return load_plugins(block=click.get_current_context().obj)
+
+
+def _registry() -> Registry:
     from mlbench.registry import Registry
 
-    return Registry(load_plugins(block=click.get_current_context().obj))
+    return Registry(_plugins())
 
 
-def _plan(suite: Path, options: dict[str, Any]) -> Any:
+def _plan(
+    suite: Path, overrides: tuple[str, ...], precision: str | None, device: str, **choices: Any
+) -> Plan:
     from mlbench.environment import find_device
     from mlbench.plan import make_plan
     from mlbench.suite import load_suite
 
-    loaded = load_suite(suite, _registry(), overrides=options["overrides"])
-    return make_plan(
-        loaded,
-        find_device(options["device"]),
-        cases=options["cases"],
-        seeds=options["seeds"],
-        precision=options["precision"],
-    )
+    if precision:
+        overrides = (*overrides, f"precision={precision}")
+    loaded = load_suite(suite, _registry(), overrides=overrides)
+    return make_plan(loaded, find_device(device), **choices)
 
 
 def _seeds(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...]:
-    try:
-        seeds = tuple(int(part) for part in value.split(",")) if value else ()
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is not a list of whole numbers, such as 0,1,2") from None
-    if any(seed < 0 for seed in seeds) or len(set(seeds)) != len(seeds):
-        raise click.BadParameter("seeds are different whole numbers from 0 upwards, such as 0,1,2")
-    return seeds
+    if value is None:
+        return ()
+    seeds = [int(part) for part in value.split(",")] if re.fullmatch(r"\d{1,10}(,\d{1,10})*", value) else []
+    if not seeds or len(set(seeds)) != len(seeds) or max(seeds) > MAX_SEED:
+        raise click.BadParameter(f"expected different whole numbers from 0 to {MAX_SEED}, such as 0,1,2")
+    return tuple(seeds)
 
 
 def _choices(function: F) -> F:
     """The options that choose what of a suite is run, and how."""
-    for option in (
-        click.argument("suite", type=click.Path(path_type=Path)),
-        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of every case."),
-        click.option("--cases", default="*", metavar="GLOB", help="Run only the cases with such names."),
-        click.option("--seeds", callback=_seeds, metavar="0,1,2", help="Run these seeds instead of the suite's."),
-        click.option("--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda, cuda:1 or mps."),
-        click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="Instead of the suite's."),
+    for option in reversed(
+        (
+            click.argument("suite", type=click.Path(path_type=Path)),
+            click.option("--cases", default="*", metavar="GLOB", help="Only the cases with such names."),
+            click.option("--seeds", callback=_seeds, metavar="0,1,2", help="These seeds, not the suite's."),
+            click.option(
+                "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of every case."
+            ),
+            click.option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps."),
+            click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="For every case."),
+        )
     ):
         function = option(function)
     return function
@@ -111,7 +136,7 @@ def run(suite: Path, results: Path, force: bool, as_json: bool, **options: Any) 
     from mlbench.progress import RunProgress
     from mlbench.store import Store
 
-    plan = _plan(suite, options)
+    plan = _plan(suite, **options)
     with RunProgress(Console(stderr=True)) as progress:
         records = runner.run(plan, Store(results, plan.suite.name), progress, force=force)
     _show(records, plan.suite.title or plan.suite.name, "json" if as_json else "table")
@@ -129,13 +154,16 @@ def results(suite: str, results: Path, markdown: bool, as_json: bool) -> None:
     from mlbench.document import load_document
     from mlbench.store import Store
 
-    name = suite
+    name, file = suite, "SUITE.yaml"
     if suite.endswith((".yaml", ".yml")):
+        file = suite
         data = load_document(Path(suite)).data
         name = str(data.get("suite", "")) if isinstance(data, dict) else ""
     records = Store(results, name).latest()
     if not records:
-        raise MlbenchError(f"no records of the suite {name!r} in {results}; make some with: mlbench run {suite}")
+        raise MlbenchError(
+            f"no records of the suite {name!r} in {results}; make some with: mlbench run {file}"
+        )
     _show(records, name, "json" if as_json else "markdown" if markdown else "table")
 
 
@@ -146,7 +174,7 @@ def plan(suite: Path, as_json: bool, **options: Any) -> None:
     """Show the cases of a suite with predicted sizes and steps. Trains nothing."""
     from mlbench.listing import plan_json, plan_table
 
-    made = _plan(suite, options)
+    made = _plan(suite, **options)
     _print(plan_json(made) if as_json else plan_table(made))
 
 
@@ -154,9 +182,9 @@ def plan(suite: Path, as_json: bool, **options: Any) -> None:
 @_choices
 def validate(suite: Path, **options: Any) -> None:
     """Check a suite file and its data. Trains nothing."""
-    made = _plan(suite, options)
+    made = _plan(suite, **options)
     names = {case.name for case in made.cases}
-    click.echo(f"{suite}: fine, {len(names)} cases, {len(made.cases)} with their seeds")
+    click.echo(f"{suite}: fine; cases: {len(names)}, runs: {len(made.cases)}")
 
 
 @main.command("list")
@@ -171,7 +199,9 @@ def list_components(kind: str | None, as_json: bool) -> None:
         registry.get(kind, "")
     entries = [entry for entry in registry if kind in (None, entry.component.kind)]
     _print(components_json(entries) if as_json else components_table(entries))
-    _warn_broken(registry)
+    for plugin in registry.plugins:
+        if plugin.error:
+            click.echo(f"note: plugin {plugin.name!r} failed to load: {plugin.error}", err=True)
 
 
 @main.command()
@@ -192,23 +222,23 @@ def plugins(as_json: bool) -> None:
     """Show installed plugins, and the errors of those that could not be loaded."""
     from mlbench.listing import plugins_json, plugins_table
 
-    registry = _registry()
-    _print(plugins_json(registry) if as_json else plugins_table(registry))
+    found = _plugins()
+    _print(plugins_json(found) if as_json else plugins_table(found))
 
 
 @main.command()
 @_json
 def doctor(as_json: bool) -> None:
     """Show devices, versions, plugins, folders and free disk, and what is wrong with them."""
-    from mlbench.doctor import examine, examination_table
+    from mlbench.doctor import examination_table, examine
 
-    findings = examine(_registry())
+    findings = examine(_plugins())
     _print(json.dumps(findings, indent=1) if as_json else examination_table(findings))
 
 
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="Suite file to write; default NAME.yaml.")
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="File to write; default NAME.yaml.")
 def init(folder: Path, output: Path | None) -> None:
     """Write a ready suite for a FOLDER of your own images, a folder for each class."""
     from mlbench.scaffold import write_suite
@@ -217,7 +247,7 @@ def init(folder: Path, output: Path | None) -> None:
     click.echo(f"{path} written; next: mlbench run {path}")
 
 
-def _show(records: Any, title: str, form: str) -> None:
+def _show(records: Sequence[Record], title: str, form: str) -> None:
     from mlbench import report
 
     if form == "json":
@@ -230,19 +260,10 @@ def _show(records: Any, title: str, form: str) -> None:
             click.echo(f"note: {note}", err=True)
 
 
-def _print(what: Any) -> None:
-    """Print text, or a rich table that is never cut where there is no terminal."""
+def _print(what: str | Table) -> None:
     if isinstance(what, str):
         click.echo(what)
-        return
-    from rich.console import Console
+    else:
+        from mlbench.table import print_table
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=max(200, console.width))
-    console.print(what)
-
-
-def _warn_broken(registry: Any) -> None:
-    for plugin in registry.broken:
-        click.echo(f"note: plugin {plugin.name} ({plugin.package}) failed to load: {plugin.error}", err=True)
+        print_table(what)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
-
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from mlbench.environment import cache_dir, check_torch, devices, library_versions
 from mlbench.errors import MlbenchError
+from mlbench.plugins import Plugin
 from mlbench.registry import Registry
+from mlbench.table import Table
 
 __all__ = ["examination_table", "examine"]
 
@@ -21,7 +21,7 @@ __all__ = ["examination_table", "examine"]
 LOW_DISK = 5 * 10**9
 
 
-def examine(registry: Registry) -> list[dict[str, str]]:
+def examine(plugins: Sequence[Plugin]) -> list[dict[str, str]]:
     """Findings, each with "what", "value" and "problem" ("" when all is well)."""
     findings = [_finding("python", platform.python_version())]
     findings += [
@@ -30,15 +30,13 @@ def examine(registry: Registry) -> list[dict[str, str]]:
     ]
     findings.append(_finding("cores", str(os.cpu_count())))
     for device in devices():
-        problem = ""
-        try:
-            check_torch(device)
-        except MlbenchError as error:
-            problem = str(error)
+        problem = _problem(partial(check_torch, device))
         findings.append(_finding(f"device {device.name}", device.product, problem))
-    for plugin in registry.plugins:
-        value = f"{plugin.package} {plugin.version}, {len(plugin.components)} components"
+    for plugin in plugins:
+        value = f"{plugin.package} {plugin.version}, components: {len(plugin.components)}"
         findings.append(_finding(f"plugin {plugin.name}", value, plugin.error))
+    count = sum(len(plugin.components) for plugin in plugins)
+    findings.append(_finding("components", str(count), _problem(partial(Registry, plugins))))
     data = os.environ.get("MLBENCH_DATA")
     if data is None:
         findings.append(_finding("MLBENCH_DATA", "not set: relative data paths start at the suite file"))
@@ -50,12 +48,16 @@ def examine(registry: Registry) -> list[dict[str, str]]:
 
 def examination_table(findings: list[dict[str, str]]) -> Table:
     """The findings as a table."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in ("what", "value", "problem"):
-        table.add_column(heading)
-    for finding in findings:
-        table.add_row(finding["what"], finding["value"], finding["problem"])
-    return table
+    headings = ("what", "value", "problem")
+    return Table(headings, [[finding[heading] for heading in headings] for finding in findings])
+
+
+def _problem(check: Callable[[], object]) -> str:
+    try:
+        check()
+    except MlbenchError as error:
+        return str(error)
+    return ""
 
 
 def _disk(name: str, folder: Path) -> dict[str, str]:
@@ -71,5 +73,5 @@ def _disk(name: str, folder: Path) -> dict[str, str]:
     return _finding(f"{name} folder", f"{folder}, {free / 1e9:.1f} GB free", problem)
 
 
-def _finding(what: str, value: str, problem: str = "") -> Any:
+def _finding(what: str, value: str, problem: str = "") -> dict[str, str]:
     return {"what": what, "value": value, "problem": problem}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,13 @@ __all__ = ["Document", "KeyPath", "load_document", "parse_value"]
 KeyPath = tuple[str | int, ...]
 
 _TAG = "tag:yaml.org,2002:"
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$|[-+]?\.(?:inf|Inf|INF)$|\.(?:nan|NaN|NAN)$")
+
+#: More than anyone writes; aliases of aliases, and numbers, could otherwise fill the memory.
+_MOST_VALUES, _MOST_DIGITS = 100_000, 1000
+_FLOAT = re.compile(
+    r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$"
+    r"|[-+]?\.(?:inf|Inf|INF)$|\.(?:nan|NaN|NAN)$"
+)
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -66,63 +72,84 @@ def load_document(path: Path) -> Document:
         raise SuiteError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:
         raise SuiteError(f"{path}: is not UTF-8 text (byte {error.start})") from None
-    return _parse(text, str(path))
+    try:
+        return Document(str(path), *_parse(text))
+    except _Problem as problem:
+        raise SuiteError(f"{path}:{problem.line}: {problem}") from None
 
 
 def parse_value(text: str, origin: str) -> Any:
     """One YAML value, as a command line gives it: "12", "1e-3", "[0, 1]", "{name: gap}"."""
-    return _parse(text, origin).data
+    try:
+        return _parse(text)[0]
+    except _Problem as problem:
+        raise SuiteError(f"{origin}: {problem}") from None
 
 
-def _parse(text: str, path: str) -> Document:
+class _Problem(Exception):  # noqa: N818 - becomes a SuiteError once the file's name is known
+    """What is wrong with a text, and on which line."""
+
+    def __init__(self, message: str, line: int) -> None:
+        super().__init__(message)
+        self.line = line
+
+
+def _parse(text: str) -> tuple[Any, dict[KeyPath, int]]:
     try:
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
         finally:
             loader.dispose()
+        if node is None:
+            return None, {}
+        builder = _Builder()
+        return builder.build(node, ()), builder.lines
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        raise SuiteError(f"{path}:{line}: not valid YAML: {error.problem or error.context}") from None
+        line = mark.line if mark else 0
+        message = f"not valid YAML: {', '.join(filter(None, (error.context, error.problem)))}"
+        if "\t" in (text.splitlines() or [""])[min(line, text.count("\n"))]:
+            message += " (a tab; indent with spaces)"
+        raise _Problem(message, line + 1) from None
     except yaml.YAMLError as error:  # characters that no YAML may hold
-        raise SuiteError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
-    lines: dict[KeyPath, int] = {}
-    data = None if node is None else _Builder(path, lines).build(node, ())
-    return Document(path, data, lines)
+        line = text.count("\n", 0, getattr(error, "position", 0)) + 1
+        raise _Problem(f"not valid YAML: {str(error).splitlines()[0]}", line) from None
+    except RecursionError:
+        raise _Problem("nested too deeply", 1) from None
 
 
 class _Builder:
     """Turns nodes into plain data and notes their lines."""
 
-    def __init__(self, path: str, lines: dict[KeyPath, int]) -> None:
-        self.path = path
-        self.lines = lines
+    def __init__(self) -> None:
+        self.lines: dict[KeyPath, int] = {}
         self._open: set[int] = set()
 
     def build(self, node: yaml.Node, key: KeyPath) -> Any:
         self.lines.setdefault(key, node.start_mark.line + 1)
+        if len(self.lines) > _MOST_VALUES:
+            raise self._error(node, f"more than {_MOST_VALUES:,} values")
         if id(node) in self._open:
             raise self._error(node, "an alias that contains itself")
         self._open.add(id(node))
         try:
-            if isinstance(node, yaml.MappingNode):
+            if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
                 return dict(self._items(node, key))
-            if isinstance(node, yaml.SequenceNode):
+            if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
                 return [self.build(item, (*key, index)) for index, item in enumerate(node.value)]
-            return self._scalar(node)
+            if isinstance(node, yaml.ScalarNode):
+                return self._scalar(node)
+            raise self._error(node, f"the tag {node.tag}; suites hold plain data only")
         finally:
             self._open.discard(id(node))
 
     def _items(self, node: yaml.MappingNode, key: KeyPath) -> Iterator[tuple[str, Any]]:
-        seen: set[Hashable] = set()
+        seen: set[str] = set()
         for key_node, value_node in node.value:
-            name = self._scalar(key_node) if isinstance(key_node, yaml.ScalarNode) else None
-            if not isinstance(name, str):
-                # Labels such as 128 or true are welcome as keys: they are names.
-                name = getattr(key_node, "value", None)
-            if not isinstance(name, str):
+            if not isinstance(key_node, yaml.ScalarNode):
                 raise self._error(key_node, "a key that is not a name")
+            name = key_node.value  # as it is written: 128 and true are welcome as labels
             if name in seen:
                 raise self._error(key_node, f"the key {name!r} stands twice")
             seen.add(name)
@@ -135,16 +162,25 @@ class _Builder:
             return None
         if tag == "bool":
             return text.lower() == "true"
-        if tag == "int":
-            return int(text, 0 if text[:2] in ("0o", "0x") else 10)
-        if tag == "float":
-            number = float(re.sub(r"\.(?=inf|nan)", "", text.lower()))
-            if not math.isfinite(number):
-                raise self._error(node, f"{text} is not a finite number")
-            return number
+        if tag in ("int", "float"):
+            return self._number(node, tag)
         if tag == "str":
             return text
         raise self._error(node, f"the tag {node.tag}; suites hold plain data only")
 
-    def _error(self, node: yaml.Node, problem: str) -> SuiteError:
-        return SuiteError(f"{self.path}:{node.start_mark.line + 1}: not a valid suite: {problem}")
+    def _number(self, node: yaml.ScalarNode, tag: str) -> int | float:
+        text = node.value
+        if len(text) > _MOST_DIGITS:
+            raise self._error(node, f"a number of {len(text)} digits")
+        try:
+            if tag == "int":
+                return int(text, 0 if text[:2] in ("0o", "0x") else 10)
+            number = float(re.sub(r"\.(?=inf|nan)", "", text.lower()))
+        except ValueError:  # an explicit tag, as in "!!int twelve"
+            raise self._error(node, f"{text!r} is not a number") from None
+        if not math.isfinite(number):
+            raise self._error(node, f"{text} is not a finite number")
+        return number
+
+    def _error(self, node: yaml.Node, problem: str) -> _Problem:
+        return _Problem(problem, node.start_mark.line + 1)

@@ -7,17 +7,19 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from mlbench.errors import DeviceError
+from mlbench.errors import DeviceError, first_line
 
 __all__ = [
     "LIBRARIES",
     "Device",
     "cache_dir",
+    "check_torch",
     "data_root",
     "devices",
     "environment",
@@ -44,7 +46,7 @@ class Device:
 
 @cache
 def devices() -> tuple[Device, ...]:
-    """Every device here, the preferred one first. Asks the drivers, so it is the same with any torch build."""
+    """Every device here, the preferred one first. Asks the drivers, not torch, which is slow to import."""
     found = [Device(f"cuda:{index}", product) for index, product in enumerate(_cuda_products())]
     if sys.platform == "darwin" and platform.machine() == "arm64":
         found.append(Device("mps", _cpu_product()))
@@ -64,10 +66,16 @@ def find_device(wanted: str) -> Device:
 
 
 def check_torch(device: Device) -> None:
-    """Raise DeviceError when the installed torch cannot use a device that the driver shows."""
-    import torch
-
-    usable = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available, "cpu": lambda: True}
+    """Raise DeviceError when torch cannot be imported, or cannot use a device that the driver shows."""
+    try:
+        import torch
+    except (ImportError, OSError) as error:  # a library that it needs is missing, or of another build
+        raise DeviceError(f"torch cannot be imported: {first_line(error)}") from None
+    usable: dict[str, Callable[[], bool]] = {
+        "cuda": torch.cuda.is_available,
+        "mps": torch.backends.mps.is_available,
+        "cpu": lambda: True,
+    }
     if not usable[device.kind]():
         raise DeviceError(
             f"{device.name} ({device.product}) is here, but torch {torch.__version__} cannot use it; "
@@ -109,6 +117,7 @@ def environment(device: Device, threads: int) -> dict[str, object]:
     }
 
 
+@cache
 def _version(name: str) -> str:
     try:
         return version(name)

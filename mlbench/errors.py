@@ -29,6 +29,8 @@ __all__ = [
     "SuiteError",
     "TrainingError",
     "WeightsError",
+    "close_match",
+    "first_line",
     "hint",
 ]
 
@@ -76,15 +78,27 @@ class StoreError(MlbenchError):
     """Records or caches cannot be read or written."""
 
 
+def first_line(error: BaseException) -> str:
+    """Type and first line of an error that is not ours, for a message of one line."""
+    return " ".join([f"{type(error).__name__}:", *str(error).strip().splitlines()[:1]])
+
+
+def close_match(word: str, candidates: Iterable[str]) -> str:
+    """The candidate that is spelt most like `word`; "" when none is near."""
+    lower = {candidate.lower(): candidate for candidate in candidates}
+    near = difflib.get_close_matches(word.lower(), lower, n=1, cutoff=0.6)
+    return lower[near[0]] if near else ""
+
+
 def hint(word: str, candidates: Iterable[str], *, show: int = 12) -> str:
     """What to try instead of `word`: the nearest of `candidates`, else the list of them.
 
     The list is cut after `show` names, so that a message stays one line.
     """
     names = sorted(set(candidates))
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    near = close_match(word, names)
     if near:
-        return f"did you mean {near[0]!r}?"
+        return f"did you mean {near!r}?"
     if not names:
         return "none is available"
     more = f", and {len(names) - show} more" if len(names) > show else ""

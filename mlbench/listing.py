@@ -8,12 +8,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
-from mlbench.contracts import KINDS
 from mlbench.plan import Plan
-from mlbench.registry import Entry, Registry
+from mlbench.plugins import Plugin
+from mlbench.registry import Entry
+from mlbench.table import Table
 
 __all__ = [
     "component_json",
@@ -28,13 +26,15 @@ __all__ = [
 
 
 def components_table(entries: Sequence[Entry]) -> Table:
-    """Components with kind, name, summary, source and package."""
-    table = _table("kind", "name", "what it is", "source", "package")
+    """Components with kind, name, summary and package; a kind is said once."""
+    rows = []
+    kind = ""
     for entry in entries:
-        component, plugin = entry.component, entry.plugin
-        package = f"{plugin.package} {plugin.version}"
-        table.add_row(component.kind, component.name, component.summary, component.source, package)
-    return table
+        component = entry.component
+        shown = "" if component.kind == kind else component.kind
+        kind = component.kind
+        rows.append((shown, component.name, component.summary, entry.plugin.package))
+    return Table(("kind", "name", "what it is", "package"), rows)
 
 
 def components_json(entries: Sequence[Entry]) -> str:
@@ -44,19 +44,20 @@ def components_json(entries: Sequence[Entry]) -> str:
 
 def component_text(entry: Entry) -> str:
     """One component in full: summary, source, package, options, and its factory's documentation."""
-    component, plugin = entry.component, entry.plugin
+    component, plugin, options = entry.component, entry.plugin, entry.schema.options
     lines = [
         f"{component.kind} {component.name}: {component.summary}",
         f"source:   {component.source or 'none stated'}",
         f"package:  {plugin.package} {plugin.version} (plugin {plugin.name})",
         f"factory:  {component.factory}",
-        f"provided: {', '.join(entry.schema.provided) or 'nothing'} (of: "
-        f"{', '.join(KINDS[component.kind].provides) or 'nothing'})",
-        "options:" if entry.schema.options else "options:  none",
+        f"provided: {', '.join(entry.schema.provided) or 'nothing'}",
+        "options:" if options else "options:  none",
     ]
-    for option in entry.schema.options:
+    names = max((len(option.name) for option in options), default=0)
+    types = max((len(option.type) for option in options), default=0)
+    for option in options:
         default = "required" if option.default is None else f"default {option.default}"
-        lines.append(f"  {option.name}: {option.type}, {default}")
+        lines.append(f"  {option.name:{names}}  {option.type:{types}}  {default}")
     documentation = inspect.getdoc(entry.schema.factory)
     return "\n".join([*lines, *(["", documentation] if documentation else [])])
 
@@ -70,39 +71,35 @@ def component_json(entry: Entry) -> str:
     return _dump({**_component(entry), "options": options, "provided": list(entry.schema.provided)})
 
 
-def plugins_table(registry: Registry) -> Table:
+def plugins_table(plugins: Sequence[Plugin]) -> Table:
     """Plugins with their components or their error."""
-    table = _table("plugin", "package", "components", "error")
-    for plugin in registry.plugins:
-        package = f"{plugin.package} {plugin.version}"
-        table.add_row(plugin.name, package, str(len(plugin.components)), plugin.error)
-    return table
+    rows = [
+        (plugin.name, f"{plugin.package} {plugin.version}", str(len(plugin.components)), plugin.error)
+        for plugin in plugins
+    ]
+    return Table(("plugin", "package", "components", "error"), rows, numbers=("components",))
 
 
-def plugins_json(registry: Registry) -> str:
+def plugins_json(plugins: Sequence[Plugin]) -> str:
     """The same as JSON."""
-    return _dump([asdict(plugin) for plugin in registry.plugins])
+    return _dump([asdict(plugin) for plugin in plugins])
 
 
 def plan_table(plan: Plan) -> Table:
-    """Cases with what training them will take; "?" where a component cannot say before it is built."""
-    table = _table("case", "seed", "classes", "images", "steps", "parameters", "MB", "class centres", "record")
-    for column in table.columns[2:8]:
-        column.justify = "right"
+    """Cases with what training each of their seeds will take; "?" where a component cannot say before it is
+    built."""
+    seeds: dict[str, list[int]] = {}
     for case in plan.cases:
+        seeds.setdefault(case.name, []).append(case.seed)
+    rows = []
+    for case in {case.name: case for case in plan.cases}.values():
         forecast = case.forecast
-        table.add_row(
-            case.name,
-            str(case.seed),
-            f"{forecast.classes:,}",
-            f"{forecast.images:,}",
-            f"{forecast.steps:,}",
-            _count(forecast.parameters),
-            "?" if forecast.parameters is None else f"{4 * forecast.parameters / 1e6:.2f}",
-            _count(forecast.centres),
-            case.key,
-        )
-    return table
+        megabytes = "?" if forecast.parameters is None else f"{4 * forecast.parameters / 1e6:.2f}"
+        counts = (forecast.classes, forecast.images, forecast.steps, forecast.parameters)
+        cells = (*map(_count, counts), megabytes, _count(forecast.centres))
+        rows.append((case.name, ", ".join(map(str, seeds[case.name])), *cells))
+    numbers = ("classes", "images", "steps", "parameters", "MB", "class centres")
+    return Table(("case", "seeds", *numbers), rows, numbers=numbers)
 
 
 def plan_json(plan: Plan) -> str:
@@ -113,7 +110,9 @@ def plan_json(plan: Plan) -> str:
                 "suite": case.suite,
                 "case": case.name,
                 "seed": case.seed,
+                "axes": dict(case.spec.axes),
                 "fingerprint": case.fingerprint,
+                "record": case.key,
                 "forecast": asdict(case.forecast),
                 "settings": case.spec.plain(),
             }
@@ -130,13 +129,6 @@ def _component(entry: Entry) -> dict[str, Any]:
         "package": plugin.package,
         "version": plugin.version,
     }
-
-
-def _table(*headings: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in headings:
-        table.add_column(heading, no_wrap=heading in ("kind", "name", "case", "plugin"))
-    return table
 
 
 def _count(value: int | None) -> str:

@@ -87,10 +87,9 @@ def build_model(spec: Spec, seed: int) -> EmbeddingModel:
 
 
 def size_of(model: nn.Module) -> dict[str, int]:
-    """Parameters, and bytes of parameters and buffers as they would be stored in float32."""
-    tensors = {id(t): t for t in (*model.parameters(), *model.state_dict(keep_vars=True).values())}
-    floats = sum(t.numel() for t in tensors.values() if t.is_floating_point())
-    return {"parameters": sum(p.numel() for p in model.parameters()), "bytes": 4 * floats}
+    """Parameters, shared ones once, and their bytes in float32."""
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return {"parameters": parameters, "bytes": 4 * parameters}
 
 
 def state_hash(tensors: Iterable[torch.Tensor]) -> str:

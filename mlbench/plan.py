@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlbench.contracts import BackboneShape, Dataset, NeckShape, Recipe, Split
 from mlbench.environment import Device, data_root, library_versions
 from mlbench.errors import DeviceError, MlbenchError, OptionError, SuiteError, hint
 from mlbench.record import SCHEMA
 from mlbench.suite import Part, Spec, Suite
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["Case", "Forecast", "Plan", "labels_of", "make_plan"]
 
@@ -74,54 +78,58 @@ def make_plan(
     *,
     cases: str = "*",
     seeds: Sequence[int] = (),
-    precision: str | None = None,
 ) -> Plan:
     """Choose cases by glob and seeds, build their data sets and forecast their sizes.
 
     Seeds come innermost, so that the first complete comparison is there early. Raises SuiteError when
-    nothing is chosen or a component refuses; imports no torch.
+    nothing is chosen or a component refuses, DeviceError when the device lacks the precision; imports no
+    torch.
     """
     chosen = [spec for spec in suite.specs if fnmatchcase(spec.name, cases)]
     if not chosen:
         names = [spec.name for spec in suite.specs]
         raise SuiteError(f"{suite.path}: no case matches {cases!r} ({hint(cases, names)})")
-    if precision == "fp16" and device.kind == "cpu":
-        raise DeviceError("fp16 needs a GPU; use --precision bf16 or fp32 on the CPU")
-    if precision:
-        chosen = [replace(spec, precision=precision) for spec in chosen]
+    for spec in chosen:
+        if spec.precision == "fp16" and device.kind == "cpu":
+            raise DeviceError(
+                f"case {spec.name!r}: fp16 needs a GPU; use --precision bf16 or fp32 on the CPU"
+            )
     root = data_root(suite.path)
-    datasets: dict[str, Dataset] = {}
+    known: dict[str, tuple[Dataset, np.ndarray]] = {}
     planned = []
     for spec in chosen:
-        dataset = _dataset(spec, root, datasets)
+        dataset, labels = _dataset(spec, root, known)
         with _located(spec.parts["recipe"]):
             recipe: Recipe = spec.parts["recipe"].build()
-        forecast = _forecast(spec, dataset.split("train"), recipe)
+        forecast = _forecast(spec, dataset.split("train"), labels, recipe)
         for seed in seeds or suite.seeds:
             fingerprint = _fingerprint(spec, dataset, seed, device)
             planned.append(Case(suite.name, spec, seed, fingerprint, dataset, recipe, forecast))
     return Plan(suite, device, tuple(planned))
 
 
-def labels_of(split: Split) -> Any:
-    """Labels of a split: (N,) int64 NumPy array."""
+def labels_of(split: Split) -> np.ndarray:
+    """Labels of a split: (N,) int64."""
     import numpy as np
 
     return np.fromiter((split.label(index) for index in range(len(split))), np.int64, len(split))
 
 
-def _dataset(spec: Spec, root: Path, known: dict[str, Dataset]) -> Dataset:
+def _dataset(
+    spec: Spec, root: Path, known: dict[str, tuple[Dataset, np.ndarray]]
+) -> tuple[Dataset, np.ndarray]:
+    """The data set of a case and the labels of its train split, made once for all cases that share it."""
     part = spec.parts["dataset"]
     key = json.dumps([part.entry.component.name, part.options, spec.image.size], sort_keys=True)
     if key not in known:
         with _located(part):
-            known[key] = part.build(data_root=root, image_size=spec.image.size)
+            dataset: Dataset = part.build(data_root=root, image_size=spec.image.size)
+            known[key] = dataset, labels_of(dataset.split("train"))
     return known[key]
 
 
-def _forecast(spec: Spec, train: Split, recipe: Recipe) -> Forecast:
+def _forecast(spec: Spec, train: Split, labels: np.ndarray, recipe: Recipe) -> Forecast:
     parts = spec.parts
-    labels = labels_of(train)
     with _located(parts["batch_sampler"]):
         batches = parts["batch_sampler"].build(labels=labels, batch_size=recipe.batch_size)
     if len(batches) == 0:
@@ -136,32 +144,33 @@ def _forecast(spec: Spec, train: Split, recipe: Recipe) -> Forecast:
         with _located(parts["neck"]):
             neck = parts["neck"].predict(feature_shape=backbone.feature_shape)
     centres = None
-    if neck is not None and "sampler" in parts:
+    if "sampler" in parts:
         with _located(parts["sampler"]):
             centres = parts["sampler"].predict(
                 num_classes=train.num_classes,
-                dim=neck.dim,
+                # Asked even where the width is not known: a sampler may refuse the number of classes.
+                dim=neck.dim if neck else 1,
                 centres_per_class=1,
                 batch_size=recipe.batch_size,
                 seed=0,
             )
-    parameters = backbone.parameters + neck.parameters if backbone and neck else None
-    return Forecast(parameters, centres, train.num_classes, len(train), len(batches) * recipe.epochs)
+    return Forecast(
+        parameters=backbone.parameters + neck.parameters if backbone and neck else None,
+        centres=centres if neck else None,
+        classes=train.num_classes,
+        images=len(train),
+        steps=len(batches) * recipe.epochs,
+    )
 
 
-class _located:  # noqa: N801 - reads as a statement
-    """Turns what a component raises in the block into a SuiteError at its place in the suite file."""
-
-    def __init__(self, part: Part) -> None:
-        self._part = part
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, MlbenchError):
-            option = error.option if isinstance(error, OptionError) else ""
-            raise SuiteError(f"{self._part.where(option)}: {error}") from None
+@contextmanager
+def _located(part: Part) -> Iterator[None]:
+    """Turn what a component raises in the block into a SuiteError at its place in the suite file."""
+    try:
+        yield
+    except MlbenchError as error:
+        option = error.option if isinstance(error, OptionError) else ""
+        raise SuiteError(f"{part.where(option)}: {error}") from None
 
 
 def _fingerprint(spec: Spec, dataset: Dataset, seed: int, device: Device) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -11,6 +12,7 @@ import pluggy
 
 from mlbench import hookspecs
 from mlbench.contracts import KINDS, Component
+from mlbench.errors import first_line, hint
 
 __all__ = ["Plugin", "load_plugins", "plugin_manager"]
 
@@ -57,22 +59,36 @@ def _load(point: EntryPoint) -> Plugin:
         components = _components(point)
     # A plugin is other people's code: whatever it raises, the other plugins go on.
     except (Exception, SystemExit) as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        return Plugin(point.name, point.value, package, version, error=reason)
+        return Plugin(point.name, point.value, package, version, error=first_line(error))
     return Plugin(point.name, point.value, package, version, components)
 
 
 def _components(point: EntryPoint) -> tuple[Component, ...]:
     manager = plugin_manager()
-    manager.register(point.load(), name=point.name)
+    plugin = point.load()
+    manager.register(plugin, name=point.name)
     manager.check_pending()  # a misspelt hook name would otherwise register nothing, silently
-    components = [component for batch in manager.hook.mlbench_components() for component in batch]
-    for component in components:
-        if not isinstance(component, Component):
-            raise TypeError(f"mlbench_components gave a {type(component).__name__}, expected Component")
-        if component.kind not in KINDS:
+    if not manager.get_hookcallers(plugin):
+        raise TypeError("no hook in it; mark mlbench_components with mlbench.hookimpl")
+    known: dict[tuple[str, str], Component] = {}
+    for batch in manager.hook.mlbench_components():
+        for component in batch:
+            _check(component)
+            if known.setdefault((component.kind, component.name), component) is not component:
+                raise ValueError(f"it registers the {component.kind} {component.name!r} twice")
+    return tuple(known.values())
+
+
+def _check(component: Component) -> None:
+    if not isinstance(component, Component):
+        raise TypeError(f"mlbench_components gave a {type(component).__name__}; expected Component")
+    if component.kind not in KINDS:
+        raise ValueError(
+            f"component {component.name!r} has the unknown kind {component.kind!r} "
+            f"({hint(component.kind, KINDS)})"
+        )
+    for target in (component.factory, *([component.predict] if component.predict else [])):
+        if not re.fullmatch(r"[\w.]+:\w+", target):
             raise ValueError(
-                f"component {component.name!r} has the unknown kind {component.kind!r}; "
-                f"kinds are {', '.join(KINDS)}"
+                f"the {component.kind} {component.name!r} points at {target!r}; expected 'module:attribute'"
             )
-    return tuple(components)

@@ -81,4 +81,5 @@ class RunProgress:
             result = f"Recall@1 {metrics['recall_at_1']:.3f}  F1 {metrics['f1']:.3f}"
         else:
             result = f"failed: {record.error}"
-        self._console.print(f"{self._prefix}: {result}  ({seconds:.1f} s)", markup=False, highlight=False)
+        text = f"{self._prefix}: {result}  ({seconds:.1f} s)"
+        self._console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from mlbench.contracts import KINDS, Component
-from mlbench.errors import ComponentError, hint
+from mlbench.errors import ComponentError, first_line, hint
 from mlbench.options import Schema
 from mlbench.plugins import Plugin
 
@@ -33,8 +32,7 @@ class Entry:
     @cached_property
     def schema(self) -> Schema:
         """Options and provided parameters. Raises ComponentError when the factory cannot be imported."""
-        factory = self._resolve(self.component.factory)
-        return Schema(factory, owner=str(self), provides=KINDS[self.component.kind].provides)
+        return self._schema(self.component.factory)
 
     def check(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """`options` with defaults filled in. Raises OptionError."""
@@ -48,31 +46,29 @@ class Entry:
         """What `build` would make, found without building it; None when the component cannot say."""
         if not self.component.predict:
             return None
-        function = self._resolve(self.component.predict)
-        return Schema(function, owner=str(self), provides=KINDS[self.component.kind].provides).build(
-            options, provided
-        )
+        return self._schema(self.component.predict).build(options, provided)
 
     @cached_property
     def provenance(self) -> dict[str, str]:
-        """Package, version and a hash of the code, so that an edited plugin is not mistaken for the old one."""
+        """Package, version and a hash of the code, which tells an edited plugin from the old one."""
         return {
             "package": self.plugin.package,
             "version": self.plugin.version,
-            "code": code_hash(self.component.factory.partition(".")[0].partition(":")[0]),
+            "code": code_hash(self.component.factory.partition(":")[0]),
         }
 
-    def _resolve(self, target: str) -> Any:
+    def _schema(self, target: str) -> Schema:
         module_name, _, attribute = target.partition(":")
+        plugin = f"plugin {self.plugin.name!r} ({self.plugin.package} {self.plugin.version})"
         try:
-            return getattr(import_module(module_name), attribute)
+            factory = getattr(import_module(module_name), attribute)
+            return Schema(factory, owner=str(self), provides=KINDS[self.component.kind].provides)
+        except ComponentError as error:
+            raise ComponentError(f"{error}; this is a mistake in {plugin}") from None
         # Importing a factory runs other people's code; only what needs it may fail.
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise ComponentError(
-                f"{self} of plugin {self.plugin.name!r} ({self.plugin.package} {self.plugin.version}) "
-                f"cannot be imported from {target}: {reason}"
-            ) from error
+        except (Exception, SystemExit) as error:
+            reason = first_line(error)
+            raise ComponentError(f"{self} of {plugin} cannot be imported from {target}: {reason}") from error
 
 
 class Registry:
@@ -90,7 +86,7 @@ class Registry:
                 other = entries.get(key)
                 if other is not None:
                     raise ComponentError(
-                        f"two plugins register the {component.kind} {component.name!r}: "
+                        f"two plugins register {entries[key]}: "
                         f"{other.plugin.name!r} of {other.plugin.package} and {plugin.name!r} of "
                         f"{plugin.package}; uninstall one, or leave one out with --block NAME"
                     )
@@ -126,15 +122,26 @@ class Registry:
             raise ComponentError(message) from None
 
 
-def code_hash(package: str) -> str:
-    """First 12 hex digits of a hash over the Python files of a top-level package or module."""
-    module = sys.modules.get(package)
-    spec = module.__spec__ if module is not None else find_spec(package)
-    if spec is None or spec.origin is None:
-        return ""
-    origin = Path(spec.origin)
-    files = sorted(origin.parent.rglob("*.py")) if spec.submodule_search_locations else [origin]
+@cache
+def code_hash(module: str) -> str:
+    """First 12 hex digits of a hash over the Python files of the outermost package that holds `module`,
+    or over the module when it is in none. "" when there are no such files."""
+    parts = module.split(".")
+    for length in range(1, len(parts) + 1):
+        try:
+            spec = find_spec(".".join(parts[:length]))
+        except (ImportError, ValueError):
+            return ""
+        # A namespace package has no file of its own: many distributions share it.
+        if spec is not None and spec.has_location and spec.origin:
+            return _hash_of_files(Path(spec.origin), is_package=spec.submodule_search_locations is not None)
+    return ""
+
+
+def _hash_of_files(origin: Path, is_package: bool) -> str:
+    folder = origin.parent
     digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    for file in sorted(folder.rglob("*.py")) if is_package else [origin]:
+        content = file.read_bytes()
+        digest.update(f"{file.relative_to(folder).as_posix()}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()[:12]

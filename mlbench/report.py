@@ -7,10 +7,8 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
 from mlbench.record import Record
+from mlbench.table import Table
 
 __all__ = ["notes_of", "results_json", "results_markdown", "results_table"]
 
@@ -35,28 +33,23 @@ _COLUMNS = (
     _Column("recall", lambda r: r.metrics["recall"], _share),
     _Column("at distance", lambda r: r.metrics["f1_threshold"], _share),
     _Column("F1 optimistic", lambda r: r.metrics["f1_optimistic"], _share),
-    _Column("parameters", lambda r: r.size["parameters"], lambda v: f"{v:,.0f}"),
     _Column("MB", lambda r: r.size["bytes"] / 1e6, lambda v: f"{v:.2f}"),
     _Column("images/s", lambda r: r.speed["images_per_second"], lambda v: f"{v:,.0f}"),
 )
 
+_BLANK = [""] * (len(_COLUMNS) - 1)
+_HEADINGS = ("case", "seeds", *(column.heading for column in _COLUMNS))
+
 
 def results_table(records: Sequence[Record], title: str) -> Table:
     """A table with a row a case: mean over its seeds, and ± their standard deviation."""
-    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", pad_edge=False)
-    table.add_column("case", no_wrap=True)
-    table.add_column("seeds", justify="right")
-    for column in _COLUMNS:
-        table.add_column(column.heading, justify="right", no_wrap=True)
-    for row in _rows(records):
-        table.add_row(*row)
-    return table
+    return Table(_HEADINGS, _rows(records), numbers=_HEADINGS[1:], title=title)
 
 
 def results_markdown(records: Sequence[Record], title: str) -> str:
     """The same table in Markdown."""
-    headings = ["case", "seeds", *(column.heading for column in _COLUMNS)]
-    lines = [f"### {title}", "", _markdown(headings), _markdown(["---", *["---:"] * (len(headings) - 1)])]
+    rule = ["---", *["---:"] * (len(_HEADINGS) - 1)]
+    lines = [f"### {title}", "", _markdown(_HEADINGS), _markdown(rule)]
     lines += [_markdown(row) for row in _rows(records)]
     lines += ["", *(f"- {note}" for note in notes_of(records))]
     return "\n".join(lines).rstrip() + "\n"
@@ -76,7 +69,7 @@ def notes_of(records: Sequence[Record]) -> list[str]:
             cases.setdefault(text, []).append(f"{record.case} seed {record.seed}")
     everywhere = len(records)
     return [
-        text if len(where) == everywhere else f"{', '.join(where[:3])}{' ...' if len(where) > 3 else ''}: {text}"
+        text if len(where) == everywhere else f"{', '.join(where[:3])}{' ...' * (len(where) > 3)}: {text}"
         for text, where in cases.items()
     ]
 
@@ -88,8 +81,8 @@ def _rows(records: Sequence[Record]) -> list[list[str]]:
     rows = []
     for case, group in groups.items():
         done = [record for record in group if record.status == "done"]
-        seeds = str(len(done)) if len(done) == len(group) else f"{len(done)} of {len(group)}"
-        cells = [_cell(column, done) for column in _COLUMNS] if done else ["failed", *[""] * (len(_COLUMNS) - 1)]
+        seeds = str(len(done)) if len(done) == len(group) else f"{len(done)}/{len(group)}"
+        cells = [_cell(column, done) for column in _COLUMNS] if done else ["failed", *_BLANK]
         rows.append([case, seeds, *cells])
     return rows
 

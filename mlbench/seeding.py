@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-__all__ = ["derive", "deterministic", "numpy_generator", "torch_generator", "torch_seed"]
+__all__ = ["MAX_SEED", "derive", "deterministic", "numpy_generator", "torch_generator", "torch_seed"]
+
+#: Largest seed of a case: what 32 bits hold, which every library takes.
+MAX_SEED = 2**32 - 1
 
 
 def derive(seed: int, *path: str | int) -> int:
@@ -66,10 +69,14 @@ def deterministic() -> Iterator[None]:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.are_deterministic_algorithms_enabled()
     benchmark = torch.backends.cudnn.benchmark
+    fill = torch.utils.deterministic.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
+    # Filling every new tensor only helps to find reads of memory that was never written, and costs time.
+    torch.utils.deterministic.fill_uninitialized_memory = False
     try:
         yield
     finally:
+        torch.utils.deterministic.fill_uninitialized_memory = fill
         torch.use_deterministic_algorithms(before)
         torch.backends.cudnn.benchmark = benchmark

@@ -3,69 +3,106 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mlbench.contracts import KINDS
 from mlbench.document import KeyPath
 from mlbench.errors import SuiteError, hint
 
-__all__ = ["SECTIONS", "Leaf", "Settings"]
+__all__ = ["SECTIONS", "Changes", "Leaf", "Settings", "Where"]
 
 #: Everything a case may set: one component of each kind, and two settings that belong to none.
 SECTIONS = (*KINDS, "image", "precision")
 
+#: Turns a key path into text for messages ("suite.yaml:12: base.neck.dim").
+Where = Callable[[KeyPath], str]
+
+_Path = tuple[str, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """One value and the place it was written at, as text ("suite.yaml:12: base.neck.dim")."""
+    """One value and the place it was written at, as text."""
 
     value: Any
     where: str
 
 
-class Settings:
-    """Values by (section,) or (section, option). Immutable: `updated` gives new ones.
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What one place of a suite sets.
 
-    A section that holds a component has the option "name". Setting a section to a name, or to a mapping
-    with a name, replaces the component and all its options; a mapping without a name changes options of
-    the component that is there.
+    replaced: sections that start anew. leaves: values by (section,) or (section, option); a section that
+    holds a component has the option "name".
     """
 
-    def __init__(self, leaves: Mapping[tuple[str, ...], Leaf] | None = None) -> None:
+    replaced: dict[str, str] = field(default_factory=dict)
+    leaves: dict[_Path, Leaf] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, overrides: Mapping[str, Any], where: Where, key: KeyPath = ()) -> Changes:
+        """Changes from a mapping, as it stands at `key` of a suite.
+
+        "neck: gap" and "neck: {name: gap, dim: 64}" replace the neck and all its options; "neck: {dim: 64}"
+        and "neck.dim: 64" change an option of the neck that is there; "sampler: null" takes the sampler
+        away. Raises SuiteError for an unknown section, a value of the wrong shape or an option set twice.
+        """
+        changes = cls()
+        for name, value in overrides.items():
+            here = where((*key, name))
+            section, dot, option = name.partition(".")
+            if section not in SECTIONS:
+                raise SuiteError(f"{here}: unknown key {section!r} ({hint(section, SECTIONS)})")
+            if dot and (not option or section == "precision"):
+                raise SuiteError(f"{here}: unknown key {name!r}; {_expected(section)}")
+            if dot:
+                changes._put((section, option), Leaf(value, here))
+            elif isinstance(value, Mapping) and section != "precision":
+                if "name" in value:
+                    changes.replaced[section] = here
+                for inner, inner_value in value.items():
+                    changes._put((section, inner), Leaf(inner_value, where((*key, name, inner))))
+            elif value is None or (isinstance(value, str) and section != "image"):
+                changes.replaced[section] = here
+                component = section in KINDS and value is not None
+                changes._put((section, "name") if component else (section,), Leaf(value, here))
+            else:
+                raise SuiteError(f"{here}: {_expected(section)}, not {value!r}")
+        return changes
+
+    def joined(self, other: Changes) -> Changes:
+        """Both together, in whatever order. Raises SuiteError when both set the same."""
+        for section in self.replaced.keys() & other.replaced.keys():
+            raise SuiteError(f"{other.replaced[section]}: {section} is set by {self.replaced[section]} too")
+        result = Changes({**self.replaced, **other.replaced}, dict(self.leaves))
+        for path, leaf in other.leaves.items():
+            result._put(path, leaf)
+        return result
+
+    def _put(self, path: _Path, leaf: Leaf) -> None:
+        if path in self.leaves:
+            raise SuiteError(f"{leaf.where}: {'.'.join(path)} is set by {self.leaves[path].where} too")
+        self.leaves[path] = leaf
+
+
+class Settings:
+    """Values by (section,) or (section, option). Immutable: `updated` gives new ones."""
+
+    def __init__(self, leaves: Mapping[_Path, Leaf] | None = None) -> None:
         self._leaves = dict(leaves or {})
 
-    def updated(
-        self, overrides: Mapping[str, Any], where: Callable[[KeyPath], str], key: KeyPath = ()
-    ) -> Settings:
-        """These settings with `overrides` laid over them; keys may be dotted.
-
-        where, key: turn a key path into text for messages. Raises SuiteError for an unknown section.
-        """
-        leaves = dict(self._leaves)
-        for name, value in overrides.items():
-            section, _, option = name.partition(".")
-            here = (*key, name)
-            if section not in SECTIONS:
-                raise SuiteError(f"{where(here)}: unknown key {section!r} ({hint(section, SECTIONS)})")
-            if option:
-                leaves.pop((section,), None)
-                leaves[section, option] = Leaf(value, where(here))
-            elif isinstance(value, Mapping):
-                if "name" in value:
-                    _clear(leaves, section)
-                leaves.pop((section,), None)
-                for inner, inner_value in value.items():
-                    leaves[section, inner] = Leaf(inner_value, where((*here, inner)))
-            else:
-                _clear(leaves, section)
-                component = section in KINDS and value is not None
-                leaves[(section, "name") if component else (section,)] = Leaf(value, where(here))
+    def updated(self, changes: Changes) -> Settings:
+        """These settings with `changes` laid over them."""
+        leaves = {path: leaf for path, leaf in self._leaves.items() if path[0] not in changes.replaced}
+        for path, leaf in changes.leaves.items():
+            leaves.pop(path[:1], None)  # an option of a section that was null
+            leaves[path] = leaf
         return Settings(leaves)
 
     def section(self, section: str) -> dict[str, Any] | None:
         """Options of a section as plain data; None when it is absent or set to null."""
-        found = {path[1]: leaf.value for path, leaf in self._in(section) if len(path) > 1}
+        found = {path[1]: leaf.value for path, leaf in self if path[0] == section and len(path) > 1}
         return found or None
 
     def value(self, section: str) -> Any:
@@ -78,12 +115,15 @@ class Settings:
         for path in ((section, option), (section, "name"), (section,)):
             if path in self._leaves:
                 return self._leaves[path].where
-        return next((leaf.where for _, leaf in self._in(section)), "")
+        return next((leaf.where for path, leaf in self if path[0] == section), "")
 
-    def _in(self, section: str) -> Iterator[tuple[tuple[str, ...], Leaf]]:
-        return ((path, leaf) for path, leaf in self._leaves.items() if path[0] == section)
+    def __iter__(self) -> Iterator[tuple[_Path, Leaf]]:
+        return iter(self._leaves.items())
 
 
-def _clear(leaves: dict[tuple[str, ...], Leaf], section: str) -> None:
-    for path in [path for path in leaves if path[0] == section]:
-        del leaves[path]
+def _expected(section: str) -> str:
+    if section == "precision":
+        return "expected the name of a precision"
+    if section == "image":
+        return "expected a mapping such as {size: 128}"
+    return f"expected the name of a {section} or a mapping of its options"

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mlbench.contracts import KINDS
 from mlbench.document import Document, load_document, parse_value
 from mlbench.errors import ComponentError, OptionError, SuiteError, hint
-from mlbench.options import problem
+from mlbench.options import first_problem
 from mlbench.record import METRICS
 from mlbench.registry import Entry, Registry
-from mlbench.settings import Settings
+from mlbench.seeding import MAX_SEED
+from mlbench.settings import SECTIONS, Changes, Settings
 from mlbench.variants import Variant, expand
 
-__all__ = ["Image", "Part", "Spec", "Suite", "load_suite"]
+__all__ = ["PRECISIONS", "Image", "Part", "Spec", "Suite", "load_suite"]
 
 #: Kinds without which a case cannot run; the others may be left out or null.
 REQUIRED = ("dataset", "backbone", "neck", "loss", "batch_sampler", "recipe")
+
+#: Precisions by name, with Lightning Fabric's name for each.
+PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
 class Image(BaseModel):
@@ -48,7 +53,7 @@ class _File(BaseModel):
     include: list[dict[str, Any]] = []
     exclude: list[dict[str, Any]] = []
     cases: dict[str, dict[str, Any]] = {}
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
+    seeds: Annotated[list[Annotated[int, Field(ge=0, le=MAX_SEED)]], Field(min_length=1)] = [0]
     tolerances: dict[str, Annotated[float, Field(ge=0)]] = {}
 
 
@@ -115,8 +120,8 @@ def load_suite(path: Path, registry: Registry, *, overrides: Sequence[str] = ())
     variants = expand(file.base, file.matrix, file.include, file.exclude, file.cases, document.where)
     for override in overrides:
         variants = [_overridden(variant, override) for variant in variants]
-    specs = tuple(_spec(variant, registry, document) for variant in variants)
-    _check_distinct(specs, document)
+    specs = tuple(_spec(variant, registry) for variant in variants)
+    _check_distinct(variants, specs, overrides)
     for name in file.tolerances:
         if name not in METRICS:
             where = document.where(("tolerances", name))
@@ -136,14 +141,23 @@ def load_suite(path: Path, registry: Registry, *, overrides: Sequence[str] = ())
 
 
 def _check_file(document: Document) -> _File:
-    if not isinstance(document.data, dict):
-        raise SuiteError(f"{document.path}:1: expected a mapping with the keys {', '.join(_File.model_fields)}")
+    data = document.data
+    if not isinstance(data, dict):
+        state = "the file is empty" if data is None else "this is no suite"
+        keys = ", ".join(_File.model_fields)
+        raise SuiteError(f"{document.where(())}: {state}; expected a mapping with the keys {keys}")
+    for key in data:
+        if key in SECTIONS:
+            raise SuiteError(f"{document.where((key,))}: {key!r} belongs under 'base'")
     try:
-        return _File.model_validate(document.data)
+        return _File.model_validate(data)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        message = problem(first, list(_File.model_fields))
-        raise SuiteError(f"{document.where(first['loc'])}: {message}") from None
+        where = document.where(error.errors(include_url=False)[0]["loc"])
+        raise SuiteError(f"{where}: {first_problem(error, data, _types(_File))[1]}") from None
+
+
+def _types(model: type[BaseModel]) -> dict[str, Any]:
+    return get_type_hints(model, include_extras=True)
 
 
 def _overridden(variant: Variant, override: str) -> Variant:
@@ -152,67 +166,58 @@ def _overridden(variant: Variant, override: str) -> Variant:
     if not equals or not key:
         raise SuiteError(f"{origin}: expected key=value, such as recipe.epochs=2")
     value = parse_value(text, origin)
-    settings = variant.settings.updated({key.removeprefix("base."): value}, lambda _: origin)
-    return Variant(variant.name, variant.axes, settings)
+    changes = Changes.read({key.removeprefix("base."): value}, lambda _: origin)
+    return replace(variant, settings=variant.settings.updated(changes))
 
 
-def _spec(variant: Variant, registry: Registry, document: Document) -> Spec:
+def _spec(variant: Variant, registry: Registry) -> Spec:
     settings = variant.settings
     parts = {}
     for kind in KINDS:
         section = settings.section(kind)
         if section is None:
             if kind in REQUIRED:
-                raise SuiteError(
-                    f"{document.where(('base',))}: case {variant.name!r} has no {kind}; "
-                    f"{hint('', registry.names(kind))}"
-                )
+                known = hint("", registry.names(kind))
+                raise SuiteError(f"{variant.where}: case {variant.name!r} has no {kind}; {known}")
             continue
         parts[kind] = _part(kind, section, settings, registry)
-    image = settings.section("image") or {}
-    try:
-        checked = Image.model_validate(image)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = settings.where("image", str(first["loc"][0]))
-        raise SuiteError(f"{where}: {problem(first, list(Image.model_fields))}") from None
     precision = settings.value("precision") or "fp32"
     if precision not in PRECISIONS:
-        raise SuiteError(
-            f"{settings.where('precision')}: unknown precision {precision!r} ({hint(str(precision), PRECISIONS)})"
-        )
-    return Spec(variant.name, variant.axes, parts, checked, precision)
+        known = hint(precision, PRECISIONS)
+        raise SuiteError(f"{settings.where('precision')}: unknown precision {precision!r} ({known})")
+    return Spec(variant.name, variant.axes, parts, _image(settings), precision)
 
 
-#: Name to Lightning Fabric's name.
-PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+def _image(settings: Settings) -> Image:
+    given = settings.section("image") or {}
+    try:
+        return Image.model_validate(given)
+    except ValidationError as error:
+        option, message = first_problem(error, given, _types(Image), of=" of image")
+        raise SuiteError(f"{settings.where('image', option)}: {message}") from None
 
 
 def _part(kind: str, section: dict[str, Any], settings: Settings, registry: Registry) -> Part:
     options = dict(section)
     name = options.pop("name", None)
     if not isinstance(name, str):
+        state = "it has options but no name" if name is None else f"its name is {name!r}"
         known = hint("", registry.names(kind))
-        raise SuiteError(f"{settings.where(kind)}: which {kind}? it has options but no name; {known}")
+        raise SuiteError(f"{settings.where(kind)}: which {kind}? {state}; {known}")
     try:
         entry = registry.get(kind, name)
         return Part(entry, entry.check(options), lambda option: settings.where(kind, option))
     except OptionError as error:
-        option = error.option.partition(".")[0]
-        raise SuiteError(f"{settings.where(kind, option)}: {error}") from None
+        raise SuiteError(f"{settings.where(kind, error.option)}: {error}") from None
     except ComponentError as error:
         raise SuiteError(f"{settings.where(kind)}: {error}") from None
 
 
-def _check_distinct(specs: Sequence[Spec], document: Document) -> None:
-    names: dict[str, Spec] = {}
-    for spec in specs:
-        if spec.name in names:
-            raise SuiteError(f"{document.path}: two cases are called {spec.name!r}; rename one")
-        for other in names.values():
-            if other.plain() == spec.plain():
-                raise SuiteError(
-                    f"{document.path}: the cases {other.name!r} and {spec.name!r} are the same experiment; "
-                    "drop one (or the --set that made them equal, and choose cases with --cases)"
-                )
-        names[spec.name] = spec
+def _check_distinct(variants: Sequence[Variant], specs: Sequence[Spec], overrides: Sequence[str]) -> None:
+    known: dict[str, str] = {}
+    for variant, spec in zip(variants, specs, strict=True):
+        other = known.setdefault(json.dumps(spec.plain(), sort_keys=True), spec.name)
+        if other != spec.name:
+            after = f" after --set {' --set '.join(overrides)}" if overrides else ""
+            both = f"the cases {other!r} and {spec.name!r}"
+            raise SuiteError(f"{variant.where}: {both} are the same experiment{after}; drop one")

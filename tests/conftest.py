@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,25 @@ def install_plugin(site: Path, module: str, *path: Path, version: str = "1.0") -
     (info / "entry_points.txt").write_text(f"[mlbench]\n{module} = {module}\n")
     search = os.pathsep.join(map(str, (site, *path)))
     return {**os.environ, "PYTHONPATH": search}
+
+
+@pytest.fixture
+def third_party(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., dict[str, str]]]:
+    """Install a plugin package of one module, given as text, into this process. What comes back are
+    environment variables with which a new process finds it too."""
+    modules = []
+
+    def install(module: str, code: str, version: str = "1.0") -> dict[str, str]:
+        site = tmp_path / "site"
+        environment = install_plugin(site, module, version=version)
+        (site / f"{module}.py").write_text(textwrap.dedent(code))
+        monkeypatch.syspath_prepend(site)
+        modules.append(module)
+        return environment
+
+    yield install
+    for module in modules:
+        sys.modules.pop(module, None)
 
 
 def mlbench(*arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -43,7 +43,7 @@ def test_cached_inputs_equal_streamed_ones(planned, monkeypatch, frozen: str) ->
 
 def test_frozen_features_are_made_once_and_shared_by_cases_that_agree(planned) -> None:
     cases = planned(
-        "seeds: [0]\nmatrix:\n  neck: [gap, flatten]\n", overrides=("backbone.frozen=true",)
+        "seeds: [0]\nmatrix:\n  neck.name: [gap, flatten]\n", overrides=("backbone.frozen=true",)
     ).cases
     heard: list = []
     first = whole(source_of(cases[0], heard).get("test"))

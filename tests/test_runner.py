@@ -46,7 +46,7 @@ def timeless(record: Record | dict) -> dict:
 
 
 def test_run_gives_a_full_record_for_every_case_and_seed(planned, tmp_path) -> None:
-    plan = planned("seeds: [0, 1]\nmatrix:\n  neck: [gap, flatten]\n")
+    plan = planned("seeds: [0, 1]\nmatrix:\n  neck.name: [gap, flatten]\n")
     ears = Ears()
     records = runner.run(plan, Store(tmp_path, "toy"), ears)
     assert ears.cases == ["gap 0 1/4", "gap 1 2/4", "flatten 0 3/4", "flatten 1 4/4"]
@@ -80,7 +80,7 @@ def test_run_twice_gives_the_same_bits(planned, tmp_path) -> None:
 
 
 def test_a_failed_case_is_recorded_and_the_others_go_on(planned, tmp_path) -> None:
-    plan = planned("matrix:\n  loss: [cosface, nan, crashing]\n")
+    plan = planned("matrix:\n  loss: [{name: cosface, scale: 16, margin: 0.1}, nan, crashing]\n")
     store = Store(tmp_path, "toy")
     records = runner.run(plan, store, Ears())
     assert [record.status for record in records] == ["done", "failed", "failed"]

@@ -57,7 +57,7 @@ class _Draws:
     def peaked(self, limit: float) -> float:
         """Within ± limit, mostly small."""
         value = 2 * next(self._uniforms) - 1
-        return self._strength * limit * value * abs(value)
+        return self._strength * limit * value**3
 
     def amount(self, limit: float, probability: float = 1.0) -> float:
         """Between 0 and limit if the event of this `probability` happens, else 0."""
@@ -68,12 +68,12 @@ class _Draws:
 def _lay_down(document: Image.Image, background: Image.Image, draws: _Draws) -> Image.Image:
     """The document on the background, in perspective, with the shadow that its edge casts."""
     size, proportions = background.width, np.array(document.size) / max(document.size)
-    zoom = max(0.3, 1 - draws.amount(0.24) + draws.amount(0.12))
-    turn = math.radians(draws.peaked(18))
-    tilts = math.radians(draws.spread(22)), math.radians(draws.spread(22))
-    shift = np.array([draws.spread(0.05), draws.spread(0.05)])
-    shadow, shadow_width = draws.amount(0.6), 0.02 + draws.amount(0.05)
-    shadow_shift = draws.spread(0.03), draws.spread(0.03)
+    zoom = max(0.3, 1 - draws.amount(0.14) + draws.amount(0.07))
+    turn = math.radians(draws.peaked(16))
+    tilts = math.radians(draws.spread(14)), math.radians(draws.spread(14))
+    shift = np.array([draws.spread(0.03), draws.spread(0.03)])
+    shadow, shadow_width = draws.amount(0.5), 0.02 + draws.amount(0.05)
+    shadow_shift = draws.spread(0.02), draws.spread(0.02)
 
     side = max(1, round(size * zoom))
     if max(document.size) > side:  # the perspective below samples points; averaging is done here
@@ -94,8 +94,8 @@ def _lay_down(document: Image.Image, background: Image.Image, draws: _Draws) -> 
 def _shake(scene: Image.Image, draws: _Draws) -> Image.Image:
     """Out of focus, or moved while the shutter was open."""
     size = scene.width
-    defocus = draws.amount(0.008, probability=0.5)
-    motion, direction = draws.amount(0.03, probability=0.3), draws.angle()
+    defocus = draws.amount(0.005, probability=0.5)
+    motion, direction = draws.amount(0.018, probability=0.3), draws.angle()
     if defocus:
         scene = scene.filter(ImageFilter.GaussianBlur(defocus * size))
     steps = round(motion * size)
@@ -116,17 +116,17 @@ def _expose(scene: Image.Image, noise: np.ndarray, draws: _Draws) -> Image.Image
     size = scene.width
     y, x = np.meshgrid(*2 * [np.linspace(-1, 1, size, dtype=np.float32)], indexing="ij", sparse=True)
 
-    falloff, direction = draws.amount(0.3), draws.angle()
+    falloff, direction = draws.amount(0.2), draws.angle()
     light = 1 - falloff / 2 * _along(x, y, direction)
-    depth, direction = draws.amount(0.55, probability=0.4), draws.angle()
+    depth, direction = draws.amount(0.4, probability=0.35), draws.angle()
     edge, softness = draws.spread(0.7), 0.05 + draws.amount(0.5)
     if depth:
         light *= 1 - depth * _smooth((_along(x, y, direction) - edge) / softness)
 
-    glare, direction = draws.amount(1.0, probability=0.35), draws.angle()
+    glare, direction = draws.amount(0.8, probability=0.3), draws.angle()
     centre = draws.spread(0.9), draws.spread(0.9)
     long, wide = 0.15 + draws.amount(1.2), 0.08 + draws.amount(0.15)
-    grain = draws.amount(11)
+    grain = draws.amount(7)
 
     pixels = np.asarray(scene, dtype=np.float32) * light[:, :, None]
     if glare:
@@ -140,14 +140,14 @@ def _expose(scene: Image.Image, noise: np.ndarray, draws: _Draws) -> Image.Image
 
 def _develop(scene: Image.Image, draws: _Draws) -> Image.Image:
     """White balance, exposure, contrast and gamma, then JPEG and back."""
-    warmth, tint = draws.spread(0.16), draws.spread(0.06)
-    exposure, contrast, gamma = draws.spread(0.22), draws.spread(0.22), math.exp(draws.spread(0.3))
+    warmth, tint = draws.spread(0.1), draws.spread(0.04)
+    exposure, contrast, gamma = draws.spread(0.14), draws.spread(0.14), math.exp(draws.spread(0.2))
     levels = np.linspace(0, 1, 256)
     table = []
     for gain in (1 + warmth, 1 + tint, 1 - warmth):
         tone = np.clip(levels * gain * (1 + exposure), 0, 1) ** gamma
         table += np.clip(255 * ((tone - 0.5) * (1 + contrast) + 0.5) + 0.5, 0, 255).astype(int).tolist()
-    loss = draws.amount(60)
+    loss = draws.amount(40)
     buffer = io.BytesIO()
     scene.point(table).save(buffer, "JPEG", quality=max(25, round(95 - loss)))
     buffer.seek(0)

@@ -92,7 +92,8 @@ class TextImage:
     eval_views: photographs of each calibration and test document.
     family: how many consecutive classes are look-alikes, with the same layout, colours, typefaces and
         furniture, so that only words, numbers, emblems and pictures tell them apart; 1 for none.
-    strength: how far the camera goes: 0 gives flat scans, 1 ordinary snapshots, above 1 careless ones.
+    strength: how far the camera goes: 0 gives flat scans, 0.5 photographs taken with care,
+        1 ordinary snapshots.
     seed: another seed gives other documents and other photographs.
 
     Raises DataError if a font package is not installed.
@@ -111,7 +112,7 @@ class TextImage:
         views: Annotated[int, Field(ge=1)] = 8,
         eval_views: Annotated[int, Field(ge=1)] = 5,
         family: Annotated[int, Field(ge=1)] = 4,
-        strength: Annotated[float, Field(ge=0, le=4)] = 1.0,
+        strength: Annotated[float, Field(ge=0, le=4)] = 0.5,
         seed: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
         sizes: dict[SplitName, tuple[int, int]] = {

@@ -5,9 +5,10 @@ from __future__ import annotations
 from PIL import Image
 
 from mlbench_datasets.documents.design import Design
-from mlbench_datasets.documents.ornaments import emblem, guilloche, square_code, stripes
+from mlbench_datasets.documents.emblems import emblem
+from mlbench_datasets.documents.ornaments import guilloche, pattern, square_code
 from mlbench_datasets.documents.palette import blend
-from mlbench_datasets.documents.pictures import landscape, portrait
+from mlbench_datasets.documents.pictures import picture, portrait
 from mlbench_datasets.documents.sheet import Sheet
 from mlbench_datasets.documents.words import Words
 
@@ -22,15 +23,18 @@ def bank_card(scale: float, family: Words, member: Words, look: Design) -> Image
     colours = look.colours
     sheet = Sheet(100, 63, scale, colours.primary)
     dark = blend(colours.primary, _BLACK, 0.45)
-    backdrop = family.below(3)
     sheet.gradient(0, 0, 100, 63, (colours.primary, dark))
+    backdrop = family.below(3)
     if backdrop == 0:
         for ring in range(6, 0, -1):
-            sheet.disc(86, 60, 9 * ring, blend(dark, colours.accent, 0.55 - 0.08 * ring))
+            sheet.disc(84, 60, 9 * ring, blend(dark, colours.accent, 0.55 - 0.08 * ring))
+        emblem(sheet, member, 52, 32, 17, blend(dark, colours.accent, 0.6), dark)
     elif backdrop == 1:
-        sheet.picture(landscape(member, 120, 100 / 63), 0, 0, 100, 63)
+        veil = Image.new("RGB", (120, 76), dark)
+        scenery = picture(member, 120, 100 / 63).resize(veil.size)
+        sheet.picture(Image.blend(scenery, veil, 0.45), 0, 0, 100, 63)
     else:
-        stripes(sheet, 0, 20, 100, 63, (dark, blend(dark, colours.accent, 0.35)), family.uniform(8, 16), 24)
+        pattern(sheet, member, 0, 15, 100, 63, (dark, blend(dark, colours.accent, 0.4)))
     sheet.box(0, 0, 100, 15, dark)
     emblem(sheet, member, 9, 7.5, 5.5, _WHITE, colours.primary)
     sheet.text(18, 7.5, member.word().upper(), look.heavy, 12, _WHITE, "lm", fit=50)
@@ -38,13 +42,13 @@ def bank_card(scale: float, family: Words, member: Words, look: Design) -> Image
     sheet.box(8, 20, 22, 31, _GOLD, blend(_GOLD, _BLACK, 0.4), 0.4, radius=1.6)
     for y in (23.7, 27.3):
         sheet.line([(8, y), (22, y)], blend(_GOLD, _BLACK, 0.4), 0.3)
-    sheet.embossed(7, 34, member.code("9999 9999 9999 9999"), look.mono, 10, _SILVER, fit=86)
-    sheet.embossed(7, 52, member.name().upper(), look.bold, 6, _SILVER, fit=52)
+    sheet.embossed(7, 33, member.code("9999 9999 9999 9999"), look.mono, 10, _SILVER, fit=86)
+    sheet.embossed(7, 52, member.name().upper(), look.bold, 6, _SILVER, fit=66)
     sheet.embossed(
         64, 46.5, f"{member.between(1, 12):02d}/{member.between(26, 39)}", look.mono, 6, _SILVER, fit=20
     )
-    sheet.disc(84, 54, 5.6, colours.accent)
-    sheet.disc(91, 54, 5.6, _SILVER if family.chance(0.5) else _GOLD)
+    sheet.disc(86, 55, 5, colours.accent)
+    sheet.disc(92, 55, 5, _SILVER if family.chance(0.5) else _GOLD)
     return sheet.image
 
 
@@ -52,6 +56,7 @@ def identity_card(scale: float, family: Words, member: Words, look: Design) -> I
     """An issuing country, a portrait, fields, a machine-readable zone or a code."""
     colours = look.colours
     sheet = Sheet(100, 66, scale, colours.soft)
+    pattern(sheet, member, 0, 14, 100, 66, (colours.soft, blend(colours.soft, colours.primary, 0.12)))
     guilloche(sheet, family, 16, 62, colours)
     left = family.chance(0.7)
     photo = 4 if left else 68
@@ -69,8 +74,8 @@ def identity_card(scale: float, family: Words, member: Words, look: Design) -> I
     first, _, last = member.name().partition(" ")
     values = (last.upper(), first.upper(), member.date(), member.code("AA9999999"))
     for row, (label, value) in enumerate(zip(("Name", "Given name", "Born", "No."), values, strict=True)):
-        sheet.text(fields, 16.5 + 9.4 * row, label, look.sans, 3.2, colours.primary)
-        sheet.text(fields, 19.2 + 9.4 * row, value, look.bold, 7.5 if row == 0 else 5.6, colours.ink, fit=57)
+        sheet.text(fields, 16 + 9.6 * row, label, look.sans, 3, colours.primary)
+        sheet.text(fields, 18.6 + 9.6 * row, value, look.bold, 5.6, colours.ink, fit=57)
     if family.chance(0.6):
         sheet.box(0, 55.5, 100, 66, blend(colours.paper, _WHITE, 0.5))
         zone = f"{last.upper()}++{first.upper()}++++++++++++"[:22] + member.digits(8)
@@ -112,14 +117,14 @@ def business_card(scale: float, family: Words, member: Words, look: Design) -> I
     strong = colours.soft if inverted else colours.primary
     sheet = Sheet(100, 58, scale, paper)
     sheet.box(0, 52, 100, 58, colours.accent)
-    emblem(sheet, member, 83, 20, 12, strong, paper)
+    emblem(sheet, member, 81, 21, 16, strong, paper)
     face = family.pick((look.serif, look.hand, look.heavy))
     first, _, last = member.name().partition(" ")
-    sheet.text(6, 5, first, face, 12, ink, fit=62)
-    sheet.text(6, 18, last, face, 12, strong, fit=62)
+    sheet.text(6, 5, first, face, 12, ink, fit=56)
+    sheet.text(6, 18, last, face, 12, strong, fit=56)
     company, town = member.word(), family.word()
-    sheet.text(6, 34, f"{company} {family.trade()}".upper(), look.bold, 5, ink, fit=66)
-    sheet.text(6, 40, f"{member.between(1, 240)} {member.word()} Street, {town}", look.sans, 4.4, ink, fit=66)
-    sheet.text(6, 45.5, member.code("+99 99 999 9999"), look.sans, 4.4, ink, fit=66)
-    sheet.text(83, 40, company, look.serif, 6, strong, "mm", fit=30)
+    sheet.text(6, 34, f"{company} {family.trade()}".upper(), look.bold, 5, ink, fit=58)
+    sheet.text(6, 40, f"{member.between(1, 240)} {member.word()} Street, {town}", look.sans, 4.4, ink, fit=58)
+    sheet.text(6, 45.5, member.code("+99 99 999 9999"), look.sans, 4.4, ink, fit=58)
+    sheet.text(81, 44, company, look.serif, 6, strong, "mm", fit=30)
     return sheet.image

@@ -53,10 +53,10 @@ def layout_of(seed: int, split: str, family: int) -> str:
 def draw_document(seed: int, split: str, label: int, *, family_size: int, pixels: int) -> Image.Image:
     """Document `label` of a split, its longer side `pixels` long: RGB.
 
-    `family_size` consecutive labels are look-alikes: they share kind, colours, typefaces and furniture.
+    `family_size` consecutive labels are look-alikes: they share kind, palette, typefaces and furniture.
     The picture depends on these arguments alone.
     """
     family, member = divmod(label, family_size)
     shared = Words(numpy_generator(seed, "textimage", split, "family", family))
     own = Words(numpy_generator(seed, "textimage", split, "member", family, member))
-    return LAYOUTS[layout_of(seed, split, family)](pixels / 100, shared, own, design(shared))
+    return LAYOUTS[layout_of(seed, split, family)](pixels / 100, shared, own, design(shared, own))

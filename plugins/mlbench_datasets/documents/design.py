@@ -1,11 +1,11 @@
-"""What the look-alikes of one family share: colours, typefaces, a script."""
+"""What the look-alikes of one family share: a palette, typefaces, a script."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-from mlbench_datasets.documents.palette import Palette, palette
+from mlbench_datasets.documents.palette import Palette, palette, sibling
 from mlbench_datasets.documents.words import Words
 from mlbench_datasets.fonts import FACES, Face, Role
 
@@ -33,9 +33,9 @@ class Design:
     foreign: Face | None
 
 
-def design(words: Words) -> Design:
-    """A random design. Draws the same number of values whatever comes out."""
-    colours = palette(words)
-    faces = {role: words.pick(FACES[role]) for role in _ROLES}
-    bilingual, script = words.chance(0.25), words.pick(_SCRIPTS)
+def design(family: Words, member: Words) -> Design:
+    """The design of a family, in the colours of one member. Draws as much whatever comes out."""
+    colours = sibling(palette(family), member)
+    faces = {role: family.pick(FACES[role]) for role in _ROLES}
+    bilingual, script = family.chance(0.25), family.pick(_SCRIPTS)
     return Design(colours=colours, foreign=FACES[script][0] if bilingual else None, **faces)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from PIL import Image
 
 from mlbench_datasets.documents.design import Design
-from mlbench_datasets.documents.ornaments import barcode, emblem, frame, stripes
+from mlbench_datasets.documents.emblems import emblem
+from mlbench_datasets.documents.ornaments import barcode, frame, stripes
 from mlbench_datasets.documents.palette import blend
-from mlbench_datasets.documents.pictures import landscape, still_life
+from mlbench_datasets.documents.pictures import picture, still_life
 from mlbench_datasets.documents.sheet import Sheet
 from mlbench_datasets.documents.words import Words
 
@@ -26,17 +27,17 @@ def wine_label(scale: float, family: Words, member: Words, look: Design) -> Imag
     strong = _GOLD if dark else colours.primary
     sheet = Sheet(78, 100, scale, paper)
     frame(sheet, family, 2.5, strong)
-    pictured, estate = family.chance(0.5), family.pick(("CHÂTEAU", "DOMAINE", "TENUTA", "BODEGA", "WEINGUT"))
-    sheet.text(39, 11, estate.replace("Â", "A"), look.sans, 5, ink, "mm")
+    pictured, estate = family.chance(0.5), family.pick(("CHATEAU", "DOMAINE", "TENUTA", "BODEGA", "WEINGUT"))
+    sheet.text(39, 11, estate, look.sans, 5, ink, "mm")
     if pictured:
-        sheet.picture(landscape(member, 120, 1.75), 9, 42, 69, 72)
+        sheet.picture(picture(member, 120, 1.75), 9, 42, 69, 72)
     else:
         emblem(sheet, member, 39, 55, 15, strong, paper)
     sheet.text(39, 20, member.word(), look.serif, 16, strong, "mm", fit=66)
     sheet.text(39, 33, member.phrase(2), look.italic, 7.5, ink, "mm", fit=62)
     sheet.line([(14, 76), (64, 76)], strong, 0.5)
-    sheet.text(39, 82, member.pick(_GRAPES), look.bold, 7, ink, "mm", fit=60)
-    sheet.text(39, 91, str(member.year(1975)), look.serif, 9, strong, "mm")
+    sheet.text(39, 81, member.pick(_GRAPES), look.bold, 7, ink, "mm", fit=60)
+    sheet.text(39, 89.5, str(member.year(1975)), look.serif, 8, strong, "mm")
     sheet.text(8, 93, "75cl", look.sans, 3.4, ink, "lm")
     sheet.text(70, 93, f"{family.between(11, 14)}.5% vol", look.sans, 3.4, ink, "rm")
     return sheet.image
@@ -58,26 +59,26 @@ def jar_label(scale: float, family: Words, member: Words, look: Design) -> Image
     )
     oval = family.chance(0.5)
     if oval:
-        ellipse = [value * scale for value in (20, 3, 96, 46)]
+        ellipse = [value * scale for value in (22, 2, 99, 46)]
         sheet.draw.ellipse(ellipse, colours.primary, colours.paper, sheet.pixels(1))
     else:
-        sheet.box(20, 6, 97, 40, colours.primary, colours.paper, 1, radius=3)
+        sheet.box(24, 5, 98, 41, colours.primary, colours.paper, 1, radius=3)
     sheet.text(
-        58,
+        66,
         20,
         member.word(),
         family.pick((look.hand, look.heavy, look.serif)),
         18,
         colours.paper,
         "mm",
-        fit=62,
+        fit=54,
     )
     if look.foreign:
-        sheet.text(58, 34, member.phrase(2, look.foreign.script), look.foreign, 7, _WHITE, "mm", fit=56)
+        sheet.text(66, 34, member.phrase(2, look.foreign.script), look.foreign, 7, _WHITE, "mm", fit=46)
     else:
-        sheet.text(58, 34, member.phrase(2).upper(), look.sans, 5, colours.paper, "mm", fit=50)
-    sheet.disc(19, 24, 17, colours.paper)
-    sheet.picture(still_life(member, 70), 8, 12, 30, 36)
+        sheet.text(66, 34, member.phrase(2).upper(), look.sans, 5, colours.paper, "mm", fit=44)
+    sheet.picture(still_life(member, 80), 2, 7, 34, 39)
+    sheet.box(2, 7, 34, 39, None, colours.paper, 1.2, radius=2)
     sheet.box(0, 48, 100, 62, colours.accent)
     sheet.text(5, 55, member.pick(_GOODS), look.heavy, 10, _WHITE, "lm", fit=48)
     sheet.text(58, 55, f"{member.between(1, 9)}50 g", look.bold, 6.5, _WHITE, "lm")

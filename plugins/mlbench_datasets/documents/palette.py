@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mlbench_datasets.documents.words import Words
 
-__all__ = ["Colour", "Palette", "blend", "palette", "tint"]
+__all__ = ["Colour", "Palette", "blend", "palette", "sibling", "tint"]
 
 Colour = tuple[int, int, int]
 
@@ -55,6 +55,15 @@ def palette(words: Words) -> Palette:
     return Palette(paper, ink, primary, accent, blend(paper, primary, 0.16))
 
 
+def sibling(colours: Palette, words: Words) -> Palette:
+    """The same palette as another of a line of products would have it: its strong colours moved along the
+    colour wheel by up to a sixth."""
+    primary = _turn(colours.primary, words.uniform(-1 / 6, 1 / 6), words.uniform(0.85, 1.2))
+    accent = _turn(colours.accent, words.uniform(-1 / 6, 1 / 6), 1.0)
+    paper = blend(colours.paper, primary, words.uniform(0, 0.12))
+    return Palette(paper, colours.ink, primary, accent, blend(paper, primary, 0.16))
+
+
 def blend(first: Colour, second: Colour, share: float) -> Colour:
     """`share` of the second colour in the first."""
     r, g, b = (round(one + (two - one) * share) for one, two in zip(first, second, strict=True))
@@ -68,8 +77,14 @@ def tint(hue: float, saturation: float, value: float) -> Colour:
 
 
 def _turn(colour: Colour, shift: float, depth: float) -> Colour:
+    """The colour with another hue, no lighter than `depth` times what it was, so that text stays legible."""
     hue, saturation, value = colorsys.rgb_to_hsv(*(part / 255 for part in colour))
-    return tint(hue + shift, saturation, min(1.0, value * depth))
+    turned = tint(hue + shift, saturation, value)
+    return blend((0, 0, 0), turned, min(1.0, depth * _luminance(colour) / max(1.0, _luminance(turned))))
+
+
+def _luminance(colour: Colour) -> float:
+    return 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2]
 
 
 def _parse(code: str) -> Colour:

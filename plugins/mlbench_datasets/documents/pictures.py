@@ -10,7 +10,7 @@ from mlbench_datasets.documents.palette import Colour, blend, tint
 from mlbench_datasets.documents.sheet import Sheet
 from mlbench_datasets.documents.words import Words
 
-__all__ = ["landscape", "portrait", "still_life"]
+__all__ = ["picture", "portrait", "still_life"]
 
 _SKINS: tuple[Colour, ...] = (
     (245, 214, 190),
@@ -74,18 +74,78 @@ def portrait(words: Words, pixels: int) -> Image.Image:
     return sheet.image
 
 
-def landscape(words: Words, pixels: int, ratio: float = 1.5) -> Image.Image:
-    """Hills or sea under a sky, `ratio` times as wide as high, `pixels` wide."""
+def picture(words: Words, pixels: int, ratio: float = 1.5) -> Image.Image:
+    """Any picture, `ratio` times as wide as high, `pixels` wide."""
+    return words.pick((_landscape, _landscape, _city, _abstract))(words, pixels, ratio)
+
+
+def _city(words: Words, pixels: int, ratio: float) -> Image.Image:
+    """Houses with lit windows under an evening or a morning sky."""
+    high = 100 / ratio
+    hue, night = words.uniform(), words.chance(0.5)
+    sky = (
+        tint(hue, 0.6, 0.35 if night else 0.9),
+        tint(hue + words.uniform(0.05, 0.2), 0.4, 0.6 if night else 1.0),
+    )
+    sheet = Sheet(100, high, pixels / 100, sky[0])
+    sheet.gradient(0, 0, 100, high, sky)
+    wall, lamp = tint(words.uniform(), 0.35, 0.25 if night else 0.55), tint(0.13, 0.6 if night else 0.1, 1.0)
+    left = 0.0
+    while left < 100:
+        wide, top = words.uniform(10, 24), high * words.uniform(0.15, 0.65)
+        fill = blend(wall, (0, 0, 0), words.uniform(0, 0.4))
+        sheet.box(left, top, left + wide, high, fill)
+        if words.chance(0.3):
+            sheet.polygon([(left, top), (left + wide / 2, top - wide / 2), (left + wide, top)], fill)
+        y = top + 4
+        while y < high - 4:
+            for column in range(int(wide / 5)):
+                sheet.box(
+                    left + 1.5 + 5 * column,
+                    y,
+                    left + 4 + 5 * column,
+                    y + 3,
+                    lamp if words.chance(0.6) else sky[0],
+                )
+            y += 7
+        left += wide
+    return sheet.image
+
+
+def _abstract(words: Words, pixels: int, ratio: float) -> Image.Image:
+    """A modern painting: large discs, bars and triangles in a few colours."""
+    high, hue = 100 / ratio, words.uniform()
+    sheet = Sheet(100, high, pixels / 100, tint(hue, 0.3, 0.95))
+    for _ in range(words.between(3, 6)):
+        fill = tint(
+            hue + words.pick((0.0, 0.08, 0.45, 0.55)), words.uniform(0.5, 0.9), words.uniform(0.4, 0.95)
+        )
+        x, y, size = words.uniform(0, 100), words.uniform(0, high), words.uniform(12, 34)
+        shape = words.below(3)
+        if shape == 0:
+            sheet.disc(x, y, size, fill)
+        elif shape == 1:
+            sheet.box(x - size, y - size / 4, x + size, y + size / 4, fill)
+        else:
+            sheet.polygon([(x, y - size), (x + size, y + size), (x - size, y + size * 0.4)], fill)
+    return sheet.image
+
+
+def _landscape(words: Words, pixels: int, ratio: float) -> Image.Image:
+    """Hills or sea under a sky."""
     high = 100 / ratio
     hue, dusk = words.uniform(), words.uniform()
-    sky = tint(0.55 + 0.1 * hue, 0.6 - 0.4 * dusk, 0.95 - 0.2 * dusk), tint(0.02 + 0.12 * hue, 0.5, 0.98)
+    sky = (
+        tint(0.5 + 0.3 * hue, 0.6 - 0.3 * dusk, 0.95 - 0.5 * dusk),
+        tint(0.9 + 0.7 * words.uniform(), 0.45, 0.98),
+    )
     sheet = Sheet(100, high, pixels / 100, sky[0])
-    horizon = high * words.uniform(0.55, 0.8)
+    horizon = high * words.uniform(0.45, 0.85)
     sheet.gradient(0, 0, 100, horizon, sky)
     sheet.disc(
         words.uniform(15, 85), high * words.uniform(0.15, 0.45), words.uniform(5, 12), tint(0.12, 0.3, 1.0)
     )
-    ground = words.uniform(0.2, 0.45)
+    ground = words.uniform(0.05, 0.65)
     layers = words.between(2, 4)
     for layer in range(layers):
         depth = (layer + 1) / layers

@@ -5,7 +5,8 @@ from __future__ import annotations
 from PIL import Image
 
 from mlbench_datasets.documents.design import Design
-from mlbench_datasets.documents.ornaments import emblem, stripes
+from mlbench_datasets.documents.emblems import emblem
+from mlbench_datasets.documents.ornaments import stripes
 from mlbench_datasets.documents.palette import blend
 from mlbench_datasets.documents.sheet import Sheet
 from mlbench_datasets.documents.words import Words
@@ -26,15 +27,16 @@ def street_sign(scale: float, family: Words, member: Words, look: Design) -> Ima
     for x, y in ((5, 5), (95, 5), (5, 45), (95, 45)):
         sheet.disc(x, y, 1.2, (120, 120, 120))
     sheet.text(50, 9, family.word().upper(), look.sans, 5, ink, "mm")
+    emblem(sheet, member, 12, 39, 6, ink, plate)
     kind = family.pick(("STREET", "ROAD", "LANE", "SQUARE", "AVENUE", "HILL"))
     face = family.pick((look.bold, look.heavy, look.serif))
     name = member.word().upper()
     if look.foreign:
         sheet.text(50, 20, member.word(look.foreign.script), look.foreign, 13, ink, "mm", fit=88)
-        sheet.text(50, 36, f"{name} {kind}", face, 14, ink, "mm", fit=72)
+        sheet.text(50, 36, f"{name} {kind}", face, 14, ink, "mm", fit=54)
     else:
         sheet.text(50, 22, name, face, 20, ink, "mm", fit=88)
-        sheet.text(46, 39, kind, look.bold, 9, ink, "mm", fit=60)
+        sheet.text(50, 38, kind, look.bold, 9, ink, "mm", fit=50)
     sheet.box(80, 34, 94, 44, colours.accent, radius=1.5)
     sheet.text(87, 39, str(member.between(1, 99)), look.bold, 9, _WHITE, "mm", fit=12)
     return sheet.image
@@ -47,26 +49,28 @@ def shop_sign(scale: float, family: Words, member: Words, look: Design) -> Image
     ink = colours.paper if board != colours.paper else colours.primary
     sheet = Sheet(100, 64, scale, board)
     sheet.box(1.5, 1.5, 98.5, 42.5, None, colours.accent, 1)
-    emblem(sheet, member, 15, 22, 11.5, colours.accent, board)
+    emblem(sheet, member, 16, 22, 15, blend(colours.accent, ink, 0.45), board)
     face = family.pick((look.hand, look.serif, look.heavy, look.tech))
-    sheet.text(30, 17, member.word(), face, 19, ink, "lm", fit=66)
+    sheet.text(34, 17, member.word(), face, 19, ink, "lm", fit=62)
     trade = f"{member.trade()} & {member.trade()}".upper()
     if look.foreign:
-        sheet.text(30, 35, member.phrase(2, look.foreign.script), look.foreign, 9, ink, "lm", fit=64)
+        sheet.text(34, 35, member.phrase(2, look.foreign.script), look.foreign, 9, ink, "lm", fit=60)
     else:
-        sheet.text(30, 35, trade, look.bold, 7, ink, "lm", fit=64)
-    stripes(sheet, 0, 44, 100, 58, (_WHITE, colours.primary), 100 / family.between(5, 9), 0)
-    scallops = 14
-    for number in range(scallops):
-        fill = colours.primary if number % 2 else _WHITE
-        sheet.disc((number + 0.5) * 100 / scallops, 58, 50 / scallops, fill)
+        sheet.text(34, 35, trade, look.bold, 7, ink, "lm", fit=60)
+    folds = member.between(5, 9)
+    for fold in range(2 * folds):
+        fill = colours.primary if fold % 2 else _WHITE
+        left, wide = fold * 50 / folds, 50 / folds
+        sheet.box(left, 44, left + wide, 58, fill)
+        sheet.disc(left + wide / 2, 58, wide / 2, fill)
     return sheet.image
 
 
 def station_board(scale: float, family: Words, member: Words, look: Design) -> Image.Image:
-    """Departures in lit letters on black: times, places, platforms."""
+    """Departures in lit letters on black: times and places, and a platform's number."""
     sheet = Sheet(100, 68, scale, (22, 24, 28))
-    sheet.box(0, 0, 100, 13, look.colours.primary)
+    colours = look.colours
+    sheet.box(0, 0, 100, 13, colours.primary)
     sheet.text(
         4, 6.5, family.pick(("DEPARTURES", "ARRIVALS", "FERRIES", "COACHES")), look.bold, 8, _WHITE, "lm"
     )
@@ -75,15 +79,18 @@ def station_board(scale: float, family: Words, member: Words, look: Design) -> I
     )
     lamp = family.pick((_AMBER, (240, 240, 230), (150, 235, 120)))
     face = family.pick((look.mono, look.tech, look.heavy))
-    for row in range(5):
-        y = 19.5 + 10.2 * row
+    sheet.box(72, 13, 100, 68, colours.accent)
+    emblem(sheet, member, 86, 27, 10, _WHITE, colours.accent)
+    sheet.text(86, 54, str(member.between(1, 24)), look.heavy, 24, _WHITE, "mm", fit=26)
+    rows = member.between(3, 5)
+    high = 55 / rows
+    for row in range(rows):
+        y = 13 + high * (row + 0.5)
         if row % 2:
-            sheet.box(0, y - 5.1, 100, y + 5.1, (36, 39, 45))
-        sheet.text(
-            4, y, f"{member.between(0, 23):02d}:{member.between(0, 59):02d}", look.mono, 7, lamp, "lm", fit=22
-        )
-        sheet.text(28, y, member.word().upper(), face, 8, lamp, "lm", fit=54)
-        sheet.text(96, y, str(member.between(1, 24)), look.mono, 7, lamp, "rm")
+            sheet.box(0, y - high / 2, 72, y + high / 2, (40, 43, 50))
+        time = f"{member.between(0, 23):02d}:{member.between(0, 59):02d}"
+        sheet.text(3, y, time, look.mono, 7, lamp, "lm", fit=20)
+        sheet.text(25, y, member.word().upper(), face, 9, lamp, "lm", fit=45)
     return sheet.image
 
 

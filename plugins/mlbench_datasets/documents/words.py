@@ -13,25 +13,8 @@ __all__ = ["Words"]
 
 T = TypeVar("T")
 
-_ONSETS = [
-    "b",
-    "c",
-    "d",
-    "f",
-    "g",
-    "h",
-    "j",
-    "k",
-    "l",
-    "m",
-    "n",
-    "p",
-    "r",
-    "s",
-    "t",
-    "v",
-    "w",
-    "z",
+_ONSETS: tuple[str, ...] = (
+    *"bcdfghjklmnprstvwz",
     "br",
     "cr",
     "dr",
@@ -39,73 +22,25 @@ _ONSETS = [
     "gr",
     "kl",
     "pl",
-    "pr",
     "sk",
     "st",
     "tr",
-    "sh",
     "th",
-]
-_VOWELS = ["a", "e", "i", "o", "u", "a", "e", "i", "o", "ai", "au", "ea", "ei", "ia", "io", "oo", "ou"]
-_CODAS = ["l", "m", "n", "r", "s", "t", "x", "nd", "nt", "rk", "rn", "st", "ll", "ck"]
-_ENDINGS = [
-    "a",
-    "o",
-    "e",
-    "en",
-    "er",
-    "in",
-    "on",
-    "el",
-    "is",
-    "us",
-    "ia",
-    "ano",
-    "eau",
-    "ine",
-    "ett",
-    "ard",
-    "ova",
-    "sen",
-    "berg",
-    "ström",
-    "feld",
-    "ton",
-    "ley",
-]
-_TRADES = [
-    "Bakery",
-    "Books",
-    "Brewery",
-    "Chemist",
-    "Cinema",
-    "Clinic",
-    "Coffee",
-    "Dairy",
-    "Diner",
-    "Florist",
-    "Garage",
-    "Grill",
-    "Hardware",
-    "Hotel",
-    "Jeweller",
-    "Laundry",
-    "Library",
-    "Market",
-    "Museum",
-    "Optician",
-    "Pharmacy",
-    "Records",
-    "Salon",
-    "School",
-    "Stationer",
-    "Tailor",
-    "Theatre",
-    "Toys",
-    "Tools",
-    "Travel",
-]
-_MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
+)
+_VOWELS: tuple[str, ...] = (*"aeiouaeio", "ai", "au", "ea", "ei", "ia", "io", "oo", "ou")
+_CODAS: tuple[str, ...] = (*"lmnrstx", "nd", "nt", "rk", "rn", "st", "ll", "ck")
+# fmt: off
+_ENDINGS = (
+    "a", "o", "e", "en", "er", "in", "on", "el", "is", "us", "ia", "ano", "eau", "ine", "ett", "ard", "ova",
+    "sen", "berg", "ström", "feld", "ton", "ley",
+)
+_TRADES = (
+    "Bakery", "Books", "Brewery", "Chemist", "Cinema", "Clinic", "Coffee", "Dairy", "Diner", "Florist",
+    "Garage", "Grill", "Hardware", "Hotel", "Jeweller", "Laundry", "Library", "Market", "Museum", "Optician",
+    "Pharmacy", "Records", "Salon", "School", "Stationer", "Tailor", "Theatre", "Toys", "Tools", "Travel",
+)
+_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+# fmt: on
 
 _ARABIC = "ابتثجحخدذرزسشصضطظعغفقكلمنهوي"
 _ARABIC_VOWELS = "اوي"

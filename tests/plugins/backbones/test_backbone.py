@@ -54,10 +54,9 @@ def test_backbone_computes_what_timm_does_at_every_cut(model):
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         expected = network(images)[-1]
+        shape = FeatureShape(*expected.shape[1:])
         for cut in range(len(layers) + 1):
-            backbone = TimmBackbone(
-                layers, cut, feature_shape=expected.shape[1:], mean=(), std=(), weights=""
-            )
+            backbone = TimmBackbone(layers, cut, feature_shape=shape, mean=(0,) * 3, std=(1,) * 3, weights="")
             assert (len(backbone.frozen), len(backbone.trained)) == (cut, len(layers) - cut)
             backbone.eval()
             assert torch.equal(backbone(images), expected)

@@ -1,0 +1,105 @@
+"""What keeping a frozen prefix's outputs saves: the same case trained with the cache and without.
+
+Both sides run in this process, in turns, on the same images and the same steps; medians over rounds.
+
+    python benchmarks/frozen_prefix.py [--json] [--rounds 3] [--threads N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+SUITE = """\
+suite: frozen_prefix
+base:
+  image: {size: 128}
+  dataset: {name: textimage, classes: 100, calibration_classes: 20, test_classes: 20, views: 8}
+  backbone: {name: timm, model: tf_efficientnet_lite0, weights: bundled, trainable_from: none}
+  neck: {name: squeeze, dim: 256}
+  loss: {name: cosface}
+  sampler: all
+  batch_sampler: shuffle
+  recipe: {name: standard, epochs: 8, batch_size: 64, evaluate_every: 8}
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    arguments = parser.parse_args()
+
+    import torch
+
+    from mlbench.environment import find_device
+    from mlbench.plan import make_plan
+    from mlbench.plugins import load_plugins
+    from mlbench.registry import Registry
+    from mlbench.suite import load_suite
+
+    torch.set_num_threads(arguments.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "suite.yaml")
+        path.write_text(SUITE)
+        plan = make_plan(load_suite(path, Registry(load_plugins())), find_device("cpu"))
+        seconds: dict[str, list[float]] = {"empty cache": [], "full cache": [], "no cache": []}
+        for turn in range(arguments.rounds):
+            os.environ["MLBENCH_CACHE"] = str(Path(folder, f"cache{turn}"))
+            os.environ.pop("MLBENCH_CACHE_LIMIT", None)
+            seconds["empty cache"].append(train_once(plan, folder))
+            seconds["full cache"].append(train_once(plan, folder))
+            os.environ["MLBENCH_CACHE_LIMIT"] = "1K"
+            seconds["no cache"].append(train_once(plan, folder))
+
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    ratios = {name: medians["no cache"] / medians[name] for name in ("empty cache", "full cache")}
+    if arguments.json:
+        speedups = {f"speedup_{name.replace(' ', '_')}": ratio for name, ratio in ratios.items()}
+        print(json.dumps({**speedups, "seconds": medians, "rounds": seconds}))
+        return
+    print(f"one case, 800 images, 8 epochs, {arguments.threads} threads, medians of {arguments.rounds} rounds")
+    for name, value in medians.items():
+        print(f"{name:>12}: {value:7.2f} s   {medians['no cache'] / value:5.1f} x")
+
+
+def train_once(plan, folder: str) -> float:
+    """Seconds from the built model to the trained one, inputs included."""
+    from lightning_fabric import Fabric
+
+    from mlbench.embed import embed
+    from mlbench.evaluate import best_f1
+    from mlbench.features import InputSource
+    from mlbench.model import build_model
+    from mlbench.plan import labels_of
+    from mlbench.train import build_objective, train
+
+    case = plan.cases[0]
+    fabric = Fabric(accelerator="cpu", devices=1)
+    model = build_model(case.spec, case.seed)
+    objective = build_objective(case, model)
+    start = time.perf_counter()
+    source = InputSource(case, model, fabric, lambda *_: None)
+    inputs = {name: source.get(name) for name in ("train", "calibration")}
+    calibration = case.dataset.split("calibration")
+    train(
+        case,
+        objective,
+        inputs["train"],
+        labels_of(case.dataset.split("train")),
+        lambda: best_f1(embed(model, inputs["calibration"], calibration, fabric)).f1,
+        fabric,
+        Path(folder, "checkpoints"),
+        lambda *_: None,
+    )
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Tables of text: fitted to a terminal, and one line a row everywhere else."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+__all__ = ["Table", "print_table"]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Headings and rows of text; the columns named in `numbers` stand to the right."""
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numbers: Collection[str] = ()
+    title: str = ""
+
+
+def print_table(table: Table) -> None:
+    """Print to stdout. On a narrow terminal cells wrap between words; no word is ever cut."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table as RichTable
+
+    console = Console(markup=False, emoji=False, highlight=False)  # [x] and :x: in a cell are text
+    room = console.width if console.is_terminal else sys.maxsize
+    widths = _widths(table, room - _GAP * (len(table.headings) - 1))
+    console.width = max(console.width, sum(widths) + _GAP * len(widths))
+    grid = RichTable(
+        box=SIMPLE_HEAD,
+        padding=(0, 0, 0, 1),
+        pad_edge=False,
+        show_edge=False,
+        title=table.title or None,
+        title_justify="left",
+        title_style="bold",
+    )
+    for heading, width in zip(table.headings, widths, strict=True):
+        grid.add_column(heading, justify="right" if heading in table.numbers else "left", width=width)
+    for row in table.rows:
+        grid.add_row(*row)
+    with console.capture() as capture:
+        console.print(grid)
+    console.file.writelines(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+
+
+#: Blank columns between two cells.
+_GAP = 2
+
+
+def _widths(table: Table, room: int) -> list[int]:
+    """Width of each column: what its cells need, the widest narrowed until all fit into `room`, none below
+    its longest word."""
+    from rich.cells import cell_len
+
+    columns = list(zip(table.headings, *table.rows, strict=True))
+    widths = [max(map(cell_len, column)) for column in columns]
+    least = [max(cell_len(word) for cell in column for word in cell.split() or [""]) for column in columns]
+    while sum(widths) > room:
+        slack = [(width, index) for index, width in enumerate(widths) if width > least[index]]
+        if not slack:
+            break
+        widths[max(slack)[1]] -= 1
+    return widths

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mlbench.contracts import Component
+from mlbench.errors import ComponentError, OptionError
+from mlbench.plugins import Plugin, load_plugins
+from mlbench.registry import Entry, Registry, code_hash
+
+Install = Callable[..., dict[str, str]]
+
+
+def plugin(name: str, *names: str, package: str = "acme", error: str = "") -> Plugin:
+    components = tuple(Component("neck", each, f"{name}:{each}", "") for each in names)
+    return Plugin(name, name, package, "1.0", components, error)
+
+
+def test_get_gives_the_component_and_its_plugin() -> None:
+    registry = Registry([plugin("one", "b", "a"), plugin("two", "c")])
+    assert registry.names("neck") == ["a", "b", "c"]
+    assert registry.names("loss") == []
+    assert [entry.component.name for entry in registry] == ["a", "b", "c"]
+    assert len(registry) == 3
+    assert registry.get("neck", "c").plugin.name == "two"
+    assert str(registry.get("neck", "c")) == "neck 'c'"
+
+
+def test_an_unknown_name_or_kind_is_answered_with_the_nearest() -> None:
+    registry = Registry([plugin("one", "flatten", "gap")])
+    with pytest.raises(ComponentError, match=r"^unknown neck 'gpa' \(did you mean 'gap'\?\)$"):
+        registry.get("neck", "gpa")
+    with pytest.raises(ComponentError, match=r"^unknown loss 'gap' \(none is available\)$"):
+        registry.get("loss", "gap")
+    with pytest.raises(ComponentError, match=r"^unknown kind 'nek' \(did you mean 'neck'\?\)$"):
+        registry.get("nek", "gap")
+
+
+def test_an_unknown_name_names_plugins_that_failed_to_load() -> None:
+    registry = Registry([plugin("one", "gap"), plugin("two", error="ImportError: no lib")])
+    message = r"; plugins that failed to load may have it: two \(ImportError: no lib\)$"
+    with pytest.raises(ComponentError, match=message):
+        registry.get("neck", "mine")
+    assert registry.get("neck", "gap")
+
+
+def test_two_plugins_with_one_name_are_refused_and_both_named() -> None:
+    message = "two plugins register neck 'gap': 'one' of acme and 'two' of other; .* --block NAME"
+    with pytest.raises(ComponentError, match=message):
+        Registry([plugin("one", "gap"), plugin("two", "gap", package="other")])
+
+
+def test_order_of_plugins_changes_nothing() -> None:
+    plugins = [plugin("one", "b"), plugin("two", "a", "c")]
+    assert list(Registry(plugins)) == list(Registry(plugins[::-1]))
+
+
+FACTORY = """
+def mine(feature_shape, *, dim: int = 8):
+    return feature_shape, dim
+
+def bare(*, dim=8): ...
+
+def predict_mine(*, dim: int = 8):
+    return dim * 2
+"""
+
+
+def entry(module: str, attribute: str, predict: str = "") -> Entry:
+    return Entry(Component("neck", "mine", f"{module}:{attribute}", "", predict=predict), plugin("one"))
+
+
+def test_a_factory_is_imported_when_it_is_first_used(third_party: Install) -> None:
+    third_party("acme_lazy", FACTORY)
+    mine = entry("acme_lazy", "mine", "acme_lazy:predict_mine")
+    assert "acme_lazy" not in sys.modules
+    assert mine.check({}) == {"dim": 8}
+    assert "acme_lazy" in sys.modules
+    assert mine.build({"dim": 3}, feature_shape=(1, 2, 3), image_size=5) == ((1, 2, 3), 3)
+    assert mine.predict({"dim": 3}, feature_shape=(1, 2, 3)) == 6
+    assert entry("acme_lazy", "mine").predict({}) is None
+    with pytest.raises(OptionError, match=r"^unknown key 'dmi' \(did you mean 'dim'\?\) of neck 'mine'$"):
+        mine.check({"dmi": 3})
+
+
+@pytest.mark.parametrize(
+    ("code", "attribute", "reason"),
+    [
+        ("import nowhere_to_be_found", "mine", "ModuleNotFoundError: No module named 'nowhere_to_be_found'"),
+        ("raise SystemExit(1)", "mine", "SystemExit: 1"),
+        (FACTORY, "yours", "AttributeError: module 'acme_factory' has no attribute 'yours'"),
+    ],
+)
+def test_a_factory_that_cannot_be_imported_is_named(
+    third_party: Install, code: str, attribute: str, reason: str
+) -> None:
+    third_party("acme_factory", code)
+    with pytest.raises(ComponentError) as caught:
+        _ = entry("acme_factory", attribute).schema
+    assert str(caught.value) == (
+        f"neck 'mine' of plugin 'one' (acme 1.0) cannot be imported from acme_factory:{attribute}: {reason}"
+    )
+
+
+def test_a_factory_that_breaks_the_contract_names_its_plugin(third_party: Install) -> None:
+    third_party("acme_factory", FACTORY)
+    message = r"^neck 'mine': option 'dim' has no type hint; this is a mistake in plugin 'one' \(acme 1.0\)$"
+    with pytest.raises(ComponentError, match=message):
+        _ = entry("acme_factory", "bare").schema
+
+
+def test_provenance_changes_with_the_code(third_party: Install, tmp_path: Path) -> None:
+    third_party("acme_code", FACTORY)
+    before = entry("acme_code", "mine").provenance
+    assert (before["package"], before["version"], len(before["code"])) == ("acme", "1.0", 12)
+    (tmp_path / "site" / "acme_code.py").write_text(FACTORY + "\n")
+    code_hash.cache_clear()
+    assert entry("acme_code", "mine").provenance["code"] != before["code"]
+
+
+def test_code_hash_covers_the_whole_package_by_path_and_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def package(name: str, **files: str) -> str:
+        for path, text in {"__init__": "", **files}.items():
+            file = tmp_path / name / f"{path.replace('__in__', '/')}.py"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+        monkeypatch.syspath_prepend(tmp_path)
+        return code_hash(name)
+
+    first = package("acme_p1", a__in__x="1", b__in__x="2")
+    assert package("acme_p2", a__in__x="1", b__in__x="2") == first
+    assert package("acme_p3", a__in__x="2", b__in__x="1") != first
+    assert package("acme_p4", a__in__x="12", b__in__x="") != first
+    assert code_hash("acme_p1.a.x") == first
+
+
+def test_code_hash_of_a_namespace_package_is_that_of_the_package_inside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = tmp_path / "acme_space" / "inner"
+    inner.mkdir(parents=True)
+    (inner / "__init__.py").write_text("x = 1")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert len(code_hash("acme_space.inner")) == 12
+    assert code_hash("acme_space") == ""
+    assert code_hash("nowhere_to_be_found.x") == ""
+
+
+def test_every_built_in_factory_imports_and_keeps_the_contract() -> None:
+    for each in Registry(load_plugins()):
+        assert each.schema.options is not None
+        assert each.provenance["code"]
