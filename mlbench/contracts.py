@@ -93,8 +93,9 @@ class Component:
     kind: one of `KINDS`. name: how suites call it. factory: "module:attribute". summary: one line.
     source: the paper or page it comes from. predict: "module:attribute" of a function without heavy
     imports that takes the same arguments as the factory and says what would be built without building
-    it (`BackboneShape` for a backbone, `NeckShape` for a neck, an int of parameters for a sampler), so
-    that `mlbench plan` can show sizes at once; without it, plan shows "?".
+    it (`BackboneShape` for a backbone, `NeckShape` for a neck, an int of parameters for a sampler; None
+    where only building can tell), so that `mlbench plan` can show sizes at once and refuse early; without
+    it, plan shows "?".
     """
 
     kind: str
@@ -114,10 +115,14 @@ class FeatureShape(NamedTuple):
 
 
 class BackboneShape(NamedTuple):
-    """What a backbone would be: its parameters, how many of them are trained, and its output."""
+    """What a backbone would be: its parameters and its output, None where only building it can tell.
 
-    parameters: int
-    feature_shape: FeatureShape
+    version: what its results depend on besides options and code, such as the hash of a checkpoint file.
+    """
+
+    parameters: int | None
+    feature_shape: FeatureShape | None
+    version: str = ""
 
 
 class NeckShape(NamedTuple):

@@ -70,8 +70,12 @@ def _components(point: EntryPoint) -> tuple[Component, ...]:
     manager.check_pending()  # a misspelt hook name would otherwise register nothing, silently
     if not manager.get_hookcallers(plugin):
         raise TypeError("no hook in it; mark mlbench_components with mlbench.hookimpl")
+    hook = manager.hook.mlbench_components
+    batches = hook()
+    if len(batches) < len(hook.get_hookimpls()):  # pluggy leaves None out
+        raise TypeError("mlbench_components gave None; expected Components")
     known: dict[tuple[str, str], Component] = {}
-    for batch in manager.hook.mlbench_components():
+    for batch in batches:
         for component in batch:
             _check(component)
             if known.setdefault((component.kind, component.name), component) is not component:

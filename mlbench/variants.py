@@ -209,8 +209,8 @@ def _check_used(start: Settings, variants: Sequence[Variant]) -> None:
     """An option of base that every case loses by naming another component was meant for them."""
     used = {path for variant in variants for path, _ in variant.settings}
     for path, leaf in start:
-        if len(path) > 1 and path not in used:
-            section = path[0]
+        section, *option = path
+        if option not in ([], ["name"]) and path not in used:
             raise SuiteError(
                 f"{leaf.where}: no case has this option, since every case replaces the {section}; "
                 f"vary {section}.name to keep it, or write it where the {section} is replaced"

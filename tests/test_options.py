@@ -99,7 +99,7 @@ def test_a_wrong_option_is_named_with_what_was_expected(
 
 
 def test_a_missing_option_is_named() -> None:
-    with pytest.raises(OptionError, match="^missing key 'needed' of neck 'toy'; expected str$"):
+    with pytest.raises(OptionError, match=r"^missing key 'needed' of neck 'toy'; expected str$"):
         SCHEMA.check({})
 
 
@@ -146,7 +146,7 @@ def test_an_option_that_cannot_be_checked_is_refused(factory: Any) -> None:
 
 
 def test_a_default_of_the_wrong_type_is_refused() -> None:
-    with pytest.raises(OptionError, match="^the default of 'dim' of neck 'x' is not int$"):
+    with pytest.raises(OptionError, match=r"^the default of 'dim' of neck 'x' is not int$"):
         Schema(wrong_default, owner="neck 'x'", provides=()).check({})
 
 

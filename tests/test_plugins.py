@@ -64,7 +64,7 @@ def mlbench_components():
         ("raise SystemExit(3)", "SystemExit: 3"),
         ("def f(:", "SyntaxError: invalid syntax (acme_broken.py, line 1)"),
         (components("1 / 0"), "ZeroDivisionError: division by zero"),
-        (components("None"), "TypeError: 'NoneType' object is not iterable"),
+        (components("None"), "TypeError: mlbench_components gave None; expected Components"),
         (components("7"), "TypeError: 'int' object is not iterable"),
         (components("['gap']"), "TypeError: mlbench_components gave a str; expected Component"),
         (

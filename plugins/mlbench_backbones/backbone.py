@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlbench.contracts import BackboneShape
 from mlbench_backbones.table import predict_shape
-from mlbench_backbones.weights import check_weights, load_network
+from mlbench_backbones.weights import check_weights, load_network, weights_version
 
 if TYPE_CHECKING:
     from mlbench_backbones.network import TimmBackbone
@@ -58,12 +58,15 @@ def predict_timm_backbone(
     model: str = "tf_efficientnet_lite0",
     weights: str = "bundled",
     trainable_from: str = "all",
-) -> BackboneShape | None:
-    """Size of what `timm_backbone` would build, without torch; None where only building it can tell.
+) -> BackboneShape:
+    """What `timm_backbone` would build, without torch; sizes are None where only building it can tell.
 
     Raises OptionError and WeightsError as it does, but for what only building can show: a layer's name,
     and whether a file's or the hub's weights fit.
     """
     shape = predict_shape(model, image_size)
     check_weights(model, weights)
-    return shape
+    version = weights_version(weights)
+    if shape is None:
+        return BackboneShape(None, None, version)
+    return shape._replace(version=version)

@@ -28,9 +28,8 @@ class LastMap(NamedTuple):
 class TimmBackbone(nn.Module):
     """Images (N, 3, H, W) float to feature maps (N, C, h, w), through `frozen` and then `trained`.
 
-    layers: name and module of each layer, in order. cut: index of the first layer that is trained. The
-    others are never changed: no gradients, and evaluation mode whatever `train` says. feature_shape, mean,
-    std, weights: as `mlbench.contracts.Backbone` says.
+    layers: name and module of each layer, in order. cut: index of the first layer that is trained.
+    feature_shape, mean, std, weights: as `mlbench.contracts.Backbone` says.
     """
 
     def __init__(
@@ -44,23 +43,16 @@ class TimmBackbone(nn.Module):
         weights: str,
     ) -> None:
         super().__init__()
-        self.frozen = _sequential(layers[:cut]).requires_grad_(False)
+        self.frozen = _sequential(layers[:cut])
         self.trained = _sequential(layers[cut:])
         self.feature_shape = feature_shape
         self.mean = mean
         self.std = std
         self.weights = weights
-        self.train()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         features: torch.Tensor = self.trained(self.frozen(images))
         return features
-
-    def train(self, mode: bool = True) -> TimmBackbone:
-        """Set the mode of the trained part; the frozen part stays in evaluation mode."""
-        super().train(mode)
-        self.frozen.eval()
-        return self
 
 
 def layers_of(network: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["check_weights", "load_network"]
+__all__ = ["check_weights", "load_network", "weights_version"]
 
 _CHOICES = "expected hub, bundled, none or the path of a checkpoint"
 
@@ -40,6 +40,11 @@ def check_weights(model: str, weights: str) -> None:
             f"backbone timm: weights {weights!r} is not a file under {Path.cwd()} "
             f"({hint(weights, ['hub', 'bundled', 'none'])}); {_CHOICES}"
         )
+
+
+def weights_version(weights: str) -> str:
+    """What a file of weights holds, as a hash; "" for weights that their name says enough of."""
+    return "" if weights in ("hub", "bundled", "none") else _sha256(Path(weights))
 
 
 def load_network(model: str, weights: str) -> tuple[nn.Module, str]:

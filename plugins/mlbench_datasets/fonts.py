@@ -109,7 +109,7 @@ FACES: Mapping[Role, tuple[Face, ...]] = MappingProxyType(
 CHARACTERS: Mapping[Script, str] = MappingProxyType(
     {
         "latin": "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-        ".,:;-/&'#%+*()°•€$£áåäéèíñóöúü",
+        ".,:;-/&'#%+*()°•€$£áåäéèíñóöúüÁÅÄÉÈÍÑÓÖÚÜ",
         "arabic": "ابتثجحخدذرزسشصضطظعغفقكلمنهوي",
         "devanagari": "कखगघचछजटडतथदधनपफबभमयरलवशसहाीुूेैोौं",
         "thai": "กขคงจชซญดตถทธนบปผพมยรลวสหอะาิีุูเแโ่้",

@@ -22,7 +22,7 @@ def surface(generator: np.random.Generator, size: int) -> Image.Image:
     Draws the same number of values whatever surface comes out.
     """
     choice, hue, saturation, value, tilt, frequency, depth, phase = generator.random(8).tolist()
-    noise = generator.standard_normal((_GRID, _GRID), dtype=np.float32)
+    noise = (generator.random((_GRID, _GRID), dtype=np.float32) - np.float32(0.5)) * np.float32(12**0.5)
     kind = SURFACES[int(choice * len(SURFACES))]
     wood = kind == "wood"
     hue, saturation = (0.05 + 0.05 * hue, 0.35 + 0.35 * saturation) if wood else (hue, 0.5 * saturation**2)

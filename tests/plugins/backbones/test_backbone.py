@@ -117,26 +117,6 @@ def test_backbone_refuses_a_layer_that_it_does_not_have(name, message):
     assert caught.value.option == "trainable_from"
 
 
-def test_backbone_trains_only_behind_the_cut():
-    backbone = timm_backbone(64, model="lcnet_050", weights="none", trainable_from="blocks.4").train()
-    before = {name: value.clone() for name, value in backbone.frozen.state_dict().items()}
-    optimizer = torch.optim.SGD(backbone.parameters(), lr=0.1)
-    backbone(torch.randn(4, 3, 64, 64)).square().mean().backward()
-    optimizer.step()
-    assert all(not parameter.requires_grad for parameter in backbone.frozen.parameters())
-    assert all(parameter.grad is not None for parameter in backbone.trained.parameters())
-    for name, value in backbone.frozen.state_dict().items():
-        assert torch.equal(value, before[name]), name
-
-
-def test_backbone_keeps_its_frozen_part_in_evaluation_mode():
-    backbone = timm_backbone(64, model="lcnet_050", weights="none", trainable_from="blocks.4")
-    for module in (backbone, backbone.train(), torch.nn.Sequential(backbone).train()):
-        assert not any(m.training for m in backbone.frozen.modules()), module
-        assert all(m.training for m in backbone.trained.modules())
-    assert not any(m.training for m in backbone.eval().modules())
-
-
 def test_backbone_gives_the_same_map_in_channels_last():
     backbone = timm_backbone(64, model="lcnet_050", weights="none").eval()
     images = torch.randn(2, 3, 64, 64)
@@ -364,3 +344,14 @@ def test_hub_has_no_weights_of_an_unknown_tag():
 def test_backbone_predicts_what_it_builds_by_default():
     backbone = timm_backbone(96, weights="none")
     assert predict_timm_backbone(96) == BackboneShape(count(backbone), backbone.feature_shape)
+
+
+def test_predict_tells_two_checkpoints_of_one_name_apart(tmp_path):
+    file = tmp_path / "weights.pth"
+    versions = []
+    for content in (b"one", b"two"):
+        file.write_bytes(content)
+        versions.append(predict_timm_backbone(128, model="lcnet_050", weights=str(file)).version)
+    assert versions[0].startswith("sha256 ")
+    assert versions[0] != versions[1]
+    assert predict_timm_backbone(128).version == ""

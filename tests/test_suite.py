@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import TOY_SUITE
+
+from mlbench.errors import SuiteError
+from mlbench.plugins import Plugin
+from mlbench.registry import Registry
+from mlbench.suite import Suite, load_suite
+
+Load = Callable[..., Suite]
+
+
+@pytest.fixture
+def load(write: Callable[..., Path], registry: Registry) -> Load:
+    def load(more: str = "", *overrides: str, whole: str = TOY_SUITE) -> Suite:
+        return load_suite(write(more, whole=whole), registry, overrides=overrides)
+
+    return load
+
+
+def changed(old: str, new: str) -> str:
+    assert old in TOY_SUITE
+    return TOY_SUITE.replace(old, new)
+
+
+def test_a_suite_keeps_its_metadata(load: Load) -> None:
+    suite = load("title: T\nquestion: Q?\nsource: arXiv:1\nseeds: [3, 1]\ntolerances: {f1: 0.1}\n")
+    assert (suite.name, suite.title, suite.question, suite.source) == ("toy", "T", "Q?", "arXiv:1")
+    assert (suite.seeds, suite.tolerances) == ((3, 1), {"f1": 0.1})
+    assert load().seeds == (0,)
+
+
+def test_a_case_is_spelt_out_with_every_default(load: Load) -> None:
+    (spec,) = load().specs
+    plain = spec.plain()
+    assert plain["neck"] == {"name": "gap", "dim": 8, "norm": "ln"}
+    assert plain["dataset"] == {"name": "toy", "classes": 6, "views": 4, "broken": -1, "disjoint": True}
+    assert plain["image"] == {"size": 16, "resize": "squash"}
+    assert plain["precision"] == "fp32"
+    assert plain["recipe"]["lr"] == 1e-3
+    assert "augmentation" not in plain
+
+
+def test_a_component_that_is_not_required_may_be_null(load: Load) -> None:
+    assert "sampler" not in load(whole=changed("sampler: all", "sampler: null")).specs[0].parts
+
+
+def test_set_wins_over_everything(load: Load) -> None:
+    suite = load("matrix:\n  neck.dim: [4, 16]\n", "base.recipe.epochs=7", "loss={name: softmax, scale: 2}")
+    assert [spec.plain()["neck"]["dim"] for spec in suite.specs] == [4, 16]
+    assert {spec.plain()["recipe"]["epochs"] for spec in suite.specs} == {7}
+    assert suite.specs[0].plain()["loss"] == {"name": "softmax", "scale": 2.0}
+    assert load("", "neck.dim=4", "neck.dim=5").specs[0].plain()["neck"]["dim"] == 5
+
+
+NECK = "neck: {name: gap, dim: 8}"
+
+
+@pytest.mark.parametrize(
+    ("suite", "message"),
+    [
+        ("", ":1: the file is empty; expected a mapping with the keys suite, title, .*"),
+        ("# nothing", ":1: the file is empty; .*"),
+        ("hello", ":1: this is no suite; expected a mapping .*"),
+        ("- a", ":1: this is no suite; .*"),
+        ("suite: s", ":1: base: missing key 'base'; expected mapping"),
+        ("base: {}", ":1: suite: missing key 'suite'; expected str matching .*"),
+        ("suite: a/b\nbase: {}", ":1: suite: 'suite' is \"a/b\"; expected str matching .*"),
+        ("suite: 12\nbase: {}", ":1: suite: 'suite' is 12; expected str .*"),
+        ("suite: s\nbase: []", r":2: base: 'base' is \[\]; expected mapping"),
+        (TOY_SUITE + "matrx: {}", r":11: matrx: unknown key 'matrx' \(did you mean 'matrix'\?\)"),
+        (TOY_SUITE + "neck: gap", ":11: neck: 'neck' belongs under 'base'"),
+        (TOY_SUITE + "title: 3", ":11: title: 'title' is 3; expected str"),
+        (TOY_SUITE + "matrix: [neck]", r":11: matrix: 'matrix' is \[\"neck\"\]; expected mapping"),
+        (TOY_SUITE + "matrix: null", ":11: matrix: 'matrix' is null; expected mapping"),
+        (TOY_SUITE + "exclude: {neck: gap}", ":11: exclude: 'exclude' is .*; expected list of mapping"),
+        (TOY_SUITE + "cases: {a: null}", ":11: cases.a: 'cases' is .*; expected mapping of mapping"),
+        (TOY_SUITE + "seeds: 3", ":11: seeds: 'seeds' is 3; expected list of int >= 0 and <= .*"),
+        (TOY_SUITE + "seeds: []", r":11: seeds: 'seeds' is \[\]; expected list of .* with length >= 1"),
+        (
+            TOY_SUITE + "seeds:\n- 0\n- -1",
+            r":13: seeds.1: 'seeds' is \[0, -1\]; expected list of int >= 0 .*",
+        ),
+        (TOY_SUITE + "seeds: [1.5]", ":11: seeds.0: 'seeds' is .*"),
+        (TOY_SUITE + "seeds: [4294967296]", ":11: seeds.0: 'seeds' is .* and <= 4294967295 .*"),
+        (TOY_SUITE + "seeds: [1, 1]", ":11: seeds: a seed stands twice"),
+        (TOY_SUITE + "tolerances: {f2: 0.1}", r":11: tolerances.f2: unknown metric 'f2' \(.*"),
+        (TOY_SUITE + "tolerances: {f1: -1}", ":11: tolerances.f1: .*; expected mapping of float >= 0"),
+        (TOY_SUITE + "tolerances: {f1: big}", ":11: tolerances.f1: .*; expected mapping of float >= 0"),
+        (changed("  loss:", "  los:"), r":7: base.los: unknown key 'los' \(did you mean 'loss'\?\)"),
+        (changed(NECK, "neck: gpa"), r":6: base.neck: unknown neck 'gpa' \(did you mean 'gap'\?\)"),
+        (
+            changed(NECK, "neck: null"),
+            ":2: base: case 'base' has no neck; choose from: flatten, gap, squeeze",
+        ),
+        (changed(NECK, "neck: {}"), ":2: base: case 'base' has no neck; .*"),
+        (changed(NECK, "neck: {dim: 3}"), ":6: base.neck.dim: which neck\\? it has options but no name; .*"),
+        (
+            changed(NECK, "neck: {name: 3}"),
+            ":6: base.neck.name: which neck\\? its name is 3; choose from: .*",
+        ),
+        (changed(NECK, "neck: [gap]"), ":6: base.neck: expected the name of a neck or a mapping .*"),
+        (
+            changed("dim: 8", "dmi: 8"),
+            r":6: base.neck.dmi: unknown key 'dmi' \(did you mean 'dim'\?\) of neck 'gap'",
+        ),
+        (changed("dim: 8", "dim: x"), ":6: base.neck.dim: 'dim' of neck 'gap' is \"x\"; expected int >= 1"),
+        (changed("dim: 8", "dim.x: 8"), r":6: base.neck.dim.x: unknown key 'dim.x' \(.*\) of neck 'gap'"),
+        (changed("{size: 16}", "16"), r":3: base.image: expected a mapping such as \{size: 128\}, not 16"),
+        (
+            changed("{size: 16}", "{sise: 16}"),
+            r":3: base.image.sise: unknown key 'sise' \(.*'size'\?\) of image",
+        ),
+        (changed("size: 16", "size: 8"), ":3: base.image.size: 'size' of image is 8; expected int >= 16 .*"),
+        (TOY_SUITE + "  precision: fp8", r":11: base.precision: unknown precision 'fp8' \(choose from: .*"),
+        (TOY_SUITE + "  precision: [fp32]", ":11: base.precision: expected the name of a precision, not .*"),
+        (
+            TOY_SUITE + "matrix:\n  neck.dim:\n  - 4\n  - x",
+            ":14: matrix.neck.dim.1: 'dim' of neck 'gap' is \"x\"; .*",
+        ),
+        (TOY_SUITE + "cases:\n  a: {loss: null}\n  b: {}", ":12: cases.a: case 'a' has no loss; .*"),
+        (
+            TOY_SUITE + "cases:\n  a: {}\n  b: {}",
+            ":13: cases.b: the cases 'a' and 'b' are the same experiment; drop one",
+        ),
+    ],
+)
+def test_mistakes_are_named_with_file_line_and_key(load: Load, suite: str, message: str) -> None:
+    with pytest.raises(SuiteError, match=rf"^\S+toy\.yaml{message}$"):
+        load(whole=suite)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("neck.dim", "expected key=value, such as recipe.epochs=2"),
+        ("=3", "expected key=value, such as recipe.epochs=2"),
+        ("nek.dim=3", r"unknown key 'nek' \(did you mean 'neck'\?\)"),
+        ("neck.dmi=3", r"unknown key 'dmi' \(did you mean 'dim'\?\) of neck 'gap'"),
+        ("neck.dim=x", "'dim' of neck 'gap' is \"x\"; expected int >= 1"),
+        ("neck.dim=", "'dim' of neck 'gap' is null; expected int >= 1"),
+        ("neck.dim=[1", "not valid YAML: .*"),
+        ("seeds=[1]", r"unknown key 'seeds' \(choose from: .*\)"),
+    ],
+)
+def test_a_wrong_set_is_named(load: Load, override: str, message: str) -> None:
+    key = override.replace("[", r"\[")
+    with pytest.raises(SuiteError, match=f"^--set {key}: {message}$"):
+        load("", override)
+
+
+def test_a_set_that_makes_cases_equal_is_refused(load: Load) -> None:
+    with pytest.raises(
+        SuiteError, match=r"'gap' and 'flatten' are the same experiment after --set neck=gap; drop one"
+    ):
+        load("matrix:\n  neck.name: [gap, flatten]\n", "neck=gap")
+
+
+def test_only_suites_that_need_a_broken_plugin_fail(write: Callable[..., Path], registry: Registry) -> None:
+    broken = Plugin("acme", "acme", "acme", "1.0", error="ImportError: no lib")
+    registry = Registry((*registry.plugins, broken))
+    assert load_suite(write(), registry)
+    message = r"unknown neck 'mine' .*; plugins that failed to load may have it: acme \(ImportError: no lib\)"
+    with pytest.raises(SuiteError, match=message):
+        load_suite(write(whole=changed(NECK, "neck: mine")), registry)
+
+
+def test_a_part_builds_and_knows_its_place(load: Load) -> None:
+    part = load().specs[0].parts["recipe"]
+    assert part.build().epochs == 2
+    assert part.where("epochs").endswith("toy.yaml:10: base.recipe.epochs")
+    assert part.where().endswith("toy.yaml:10: base.recipe.name")
