@@ -3,7 +3,7 @@
 Embeds the test split with an ImageNet classifier as it comes (EfficientNet-Lite0, pooled final features,
 1280-d, cosine distance) and prints, for each seed of the data, the best F1 over all ordered pairs and
 thresholds with its threshold, precision and recall, and the leave-one-out Recall@1. The defaults of the
-data set are set so that F1 lies near .48: far from hopeless, and far from solved.
+data set are set so that F1 lies near .5: far from hopeless, and far from solved.
 
     python benchmarks/difficulty.py --seeds 0 1 2
 """

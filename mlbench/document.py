@@ -107,9 +107,10 @@ def _parse(text: str) -> tuple[Any, dict[KeyPath, int]]:
         return builder.build(node, ()), builder.lines
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line = mark.line if mark else 0
+        lines = text.splitlines() or [""]
+        line = min(mark.line if mark else 0, len(lines) - 1)  # the end of the text may be counted as a line
         message = f"not valid YAML: {', '.join(filter(None, (error.context, error.problem)))}"
-        if "\t" in (text.splitlines() or [""])[min(line, text.count("\n"))]:
+        if "\t" in lines[line]:
             message += " (a tab; indent with spaces)"
         raise _Problem(message, line + 1) from None
     except yaml.YAMLError as error:  # characters that no YAML may hold

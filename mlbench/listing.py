@@ -6,12 +6,14 @@ import inspect
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mlbench.plan import Plan
-from mlbench.plugins import Plugin
-from mlbench.registry import Entry
 from mlbench.table import Table
+
+if TYPE_CHECKING:
+    from mlbench.plan import Plan
+    from mlbench.plugins import Plugin
+    from mlbench.registry import Entry
 
 __all__ = [
     "component_json",

@@ -9,12 +9,14 @@ from functools import cache, cached_property
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlbench.contracts import KINDS, Component
 from mlbench.errors import ComponentError, first_line, hint
-from mlbench.options import Schema
 from mlbench.plugins import Plugin
+
+if TYPE_CHECKING:
+    from mlbench.options import Schema
 
 __all__ = ["Entry", "Registry"]
 
@@ -58,6 +60,8 @@ class Entry:
         }
 
     def _schema(self, target: str) -> Schema:
+        from mlbench.options import Schema  # late: to list components takes no pydantic
+
         module_name, _, attribute = target.partition(":")
         plugin = f"plugin {self.plugin.name!r} ({self.plugin.package} {self.plugin.version})"
         try:

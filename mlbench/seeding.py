@@ -24,7 +24,9 @@ MAX_SEED = 2**32 - 1
 
 def derive(seed: int, *path: str | int) -> int:
     """A 63-bit seed for the draw that `path` names, under the run's `seed`."""
-    digest = hashlib.blake2b(repr((int(seed), *path)).encode(), digest_size=8).digest()
+    # An np.int64 has another repr than the number it is.
+    plain = tuple(part if isinstance(part, str) else int(part) for part in (seed, *path))
+    digest = hashlib.blake2b(repr(plain).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 
 

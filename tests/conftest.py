@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
 import toys
+
 from mlbench.environment import Device
 from mlbench.plan import Plan, make_plan
 from mlbench.plugins import Plugin, load_plugins

@@ -20,16 +20,13 @@ __all__ = ["Camera", "NoAugmentation", "camera", "none"]
 class Camera:
     """Photographs the image as a flat sheet: see `mlbench_datasets.camera.photograph`.
 
-    The image is first made square, as it is for evaluation, so that strength 0 changes nothing else.
+    At strength 0 the image is only made square.
     """
 
     image_size: int
     strength: float
 
     def __call__(self, image: Image.Image, generator: np.random.Generator) -> Image.Image:
-        size = (self.image_size, self.image_size)
-        if image.size != size:
-            image = image.resize(size, reducing_gap=2.0)
         return photograph(image, generator, size=self.image_size, strength=self.strength)
 
 

@@ -76,15 +76,15 @@ def _lay_down(document: Image.Image, background: Image.Image, draws: _Draws) -> 
     shadow_shift = draws.spread(0.02), draws.spread(0.02)
 
     side = max(1, round(size * zoom))
+    if document.mode != "RGB":
+        document = document.convert("RGB")
     if max(document.size) > side:  # the perspective below samples points; averaging is done here
         fitted = min(document.width, side), min(document.height, side)
         document = document.resize(fitted, Image.Resampling.BILINEAR, reducing_gap=2.0)
     corners = (_project(zoom * proportions, turn, tilts) / proportions + shift + 0.5) * size
     right, bottom = document.size
     inverse = _perspective(corners, np.array([(0, 0), (right, 0), (right, bottom), (0, bottom)]))
-    seen = document.convert("RGB").transform(
-        (size, size), Image.Transform.PERSPECTIVE, inverse, Image.Resampling.BICUBIC
-    )
+    seen = document.transform((size, size), Image.Transform.PERSPECTIVE, inverse, Image.Resampling.BICUBIC)
     shade = shadow * _smooth(_inside(corners, size, shadow_shift) / (shadow_width * size) + 0.5)
     floor = np.asarray(background) * (1 - shade)[:, :, None]
     cover = np.clip(2 * _inside(corners, size, (0.0, 0.0)), 0, 1)

@@ -1,0 +1,367 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from conftest import TESTS, TOY_SUITE, install_plugin, mlbench
+
+from mlbench.cli import main
+from mlbench.record import Record
+from mlbench.store import Store
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """The command line in this process, in an empty folder, with the toys installed."""
+    install_plugin(tmp_path / "site", "toys")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    monkeypatch.syspath_prepend(TESTS)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+
+    def run(*arguments: object, code: int = 0) -> Result:
+        result = CliRunner().invoke(main, list(map(str, arguments)))
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
+        assert result.exit_code == code, result.output
+        return result
+
+    return run
+
+
+def refused(result: Result) -> str:
+    """The one line that a user is given."""
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("mlbench: ")
+    return line.removeprefix("mlbench: ")
+
+
+def test_commands_that_answer_at_once_import_no_torch(tmp_path: Path, installed_toys: dict[str, str]) -> None:
+    """In a fresh process, where no other test has imported anything."""
+    suite = tmp_path / "toy.yaml"
+    suite.write_text(TOY_SUITE)
+    code = f"""
+import sys
+from mlbench.cli import main
+for command in (["--help"], ["plugins"], ["list"], ["results", "none"], ["show", "neck", "gap"],
+                ["validate", {str(suite)!r}], ["plan", {str(suite)!r}]):
+    try:
+        main(command, prog_name="mlbench")
+    except SystemExit as exit:
+        print("@", command[0], exit.code, *{{name.partition(".")[0] for name in sys.modules}})
+"""
+    process = subprocess.run(
+        [sys.executable, "-c", code],
+        env=installed_toys,
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    )
+    found = [line.split()[1:] for line in process.stdout.splitlines() if line.startswith("@ ")]
+    assert [" ".join(each[:2]) for each in found] == [
+        "--help 0",
+        "plugins 0",
+        "list 0",
+        "results 1",
+        "show 0",
+        "validate 0",
+        "plan 0",
+    ]
+    for each in found:
+        assert not {"torch", "timm", "torchvision", "lightning_fabric"} & set(each)
+    assert not {"numpy", "PIL", "pydantic", "rich", "yaml"} & set(found[0])
+
+
+@pytest.mark.parametrize(
+    "suite", sorted((TESTS.parent / "suites").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_every_suite_that_comes_with_mlbench_is_fine(run: Callable[..., Result], suite: Path) -> None:
+    assert run("validate", suite, "--device", "cpu").stdout.startswith(f"{suite}: fine; cases: ")
+
+
+def test_help_names_every_command(run: Callable[..., Result]) -> None:
+    text = run("--help").stdout
+    for command in ("doctor", "init", "list", "plan", "plugins", "results", "run", "show", "validate"):
+        assert f"\n  {command} " in text
+        assert run(command, "--help").stdout.startswith(f"Usage: mlbench {command}")
+    assert run("--version").stdout.startswith("mlbench, version ")
+
+
+def test_list_shows_all_or_one_kind(run: Callable[..., Result]) -> None:
+    assert "cosface" in run("list").stdout
+    names = [each["name"] for each in json.loads(run("list", "neck", "--json").stdout)]
+    assert names == sorted(names)
+    assert "gap" in names
+    assert "cosface" not in run("list", "neck").stdout
+    message = "unknown kind 'nek' (did you mean 'neck'?)"
+    assert refused(run("list", "nek", code=1)) == message
+
+
+def test_the_core_works_without_any_component(run: Callable[..., Result], write: Write) -> None:
+    assert run("--block", "*", "list").stdout.split() == [
+        "kind",
+        "name",
+        "what",
+        "it",
+        "is",
+        "package",
+        "─" * 31,
+    ]
+    assert json.loads(run("--block", "*", "list", "--json").stdout) == []
+    assert json.loads(run("--block", "*", "plugins", "--json").stdout) == []
+    message = refused(run("--block", "*", "plan", write(), code=2))
+    assert message.endswith("toy.yaml:4: base.dataset: unknown dataset 'toy' (none is available)")
+    assert "gap" not in run("--block", "neck*", "list").stdout
+    assert (
+        CliRunner(env={"MLBENCH_BLOCK": "necks losses"}).invoke(main, ["list", "neck", "--json"]).stdout
+        == "[]\n"
+    )
+
+
+def test_show_a_component(run: Callable[..., Result]) -> None:
+    assert run("show", "neck", "gap").stdout.startswith("neck gap: ")
+    assert json.loads(run("show", "neck", "gap", "--json").stdout)["options"][0]["name"] == "dim"
+    assert refused(run("show", "neck", "gpa", code=1)) == "unknown neck 'gpa' (did you mean 'gap'?)"
+    assert refused(run("show", "nek", "gap", code=1)) == "unknown kind 'nek' (did you mean 'neck'?)"
+
+
+def test_a_broken_plugin_is_shown_and_only_who_needs_it_fails(
+    run: Callable[..., Result], third_party: Callable[..., object], write: Write
+) -> None:
+    third_party("acme_broken", "raise ImportError('[Errno x] no lib')")
+    assert "ImportError: [Errno x] no lib" in run("plugins").stdout
+    listed = run("list")
+    assert "cosface" in listed.stdout
+    assert listed.stderr == "note: plugin 'acme_broken' failed to load: ImportError: [Errno x] no lib\n"
+    assert run("validate", write()).stderr == ""
+    message = refused(run("validate", write(), "--set", "neck=mine", code=2))
+    assert message.endswith("may have it: acme_broken (ImportError: [Errno x] no lib)")
+
+
+def test_two_plugins_with_one_name_name_both_and_the_way_out(
+    run: Callable[..., Result], third_party: Callable[..., object]
+) -> None:
+    third_party(
+        "acme_double",
+        """
+        from mlbench import Component, hookimpl
+        @hookimpl
+        def mlbench_components():
+            return [Component("neck", "gap", "acme_double:gap", "")]
+        """,
+    )
+    message = refused(run("list", code=1))
+    assert message == (
+        "two plugins register neck 'gap': 'acme_double' of acme_double and 'necks' of mlbench; "
+        "uninstall one, or leave one out with --block NAME"
+    )
+    assert "acme_double" in run("plugins").stdout
+    assert run("--block", "acme_double", "list").exit_code == 0
+
+
+def test_a_factory_that_cannot_be_imported_fails_show_and_its_suite(
+    run: Callable[..., Result], third_party: Callable[..., object], write: Write
+) -> None:
+    third_party(
+        "acme_lazy",
+        """
+        from mlbench import Component, hookimpl
+        @hookimpl
+        def mlbench_components():
+            return [Component("neck", "mine", "nowhere_to_be_found:mine", "")]
+        """,
+    )
+    reason = "nowhere_to_be_found:mine: ModuleNotFoundError: No module named 'nowhere_to_be_found'"
+    assert refused(run("show", "neck", "mine", code=1)).endswith(reason)
+    assert "mine" in run("list").stdout
+    assert refused(run("validate", write(), "--set", "neck=mine", code=2)).endswith(reason)
+
+
+def test_plan_and_validate_count_cases_and_runs(run: Callable[..., Result], write: Write) -> None:
+    suite = write("seeds: [0, 1]\nmatrix:\n  neck.dim: [4, 16]\n")
+    assert run("validate", suite).stdout == f"{suite}: fine; cases: 2, runs: 4\n"
+    assert len(json.loads(run("plan", suite, "--json").stdout)) == 4
+    assert len(run("plan", suite).stdout.splitlines()) == 4
+    chosen = json.loads(run("plan", suite, "--json", "--cases", "4", "--seeds", "7,3").stdout)
+    assert [(each["case"], each["seed"]) for each in chosen] == [("4", 7), ("4", 3)]
+
+
+def test_set_and_precision_change_every_case(run: Callable[..., Result], write: Write) -> None:
+    options = ("--set", "recipe.epochs=5", "--set", "image={size: 32}", "--precision", "bf16", "--json")
+    (case,) = json.loads(run("plan", write(), *options).stdout)
+    assert case["settings"]["recipe"]["epochs"] == 5
+    assert case["settings"]["image"]["size"] == 32
+    assert case["settings"]["precision"] == "bf16"
+
+
+@pytest.mark.parametrize("command", ["validate", "plan", "run"])
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--set", "neck.dim"], 2, "--set neck.dim: expected key=value, such as recipe.epochs=2"),
+        (
+            ["--set", "neck.dmi=3"],
+            2,
+            "--set neck.dmi=3: unknown key 'dmi' (did you mean 'dim'?) of neck 'gap'",
+        ),
+        (["--cases", "zzz"], 2, "toy.yaml: no case matches 'zzz' (choose from: base)"),
+        (["--device", "gpu"], 1, "unknown device 'gpu'; expected auto, cpu, cuda, cuda:1 or mps"),
+        (["--device", "cuda:99"], 1, "; use --device auto or cpu"),
+        (
+            ["--precision", "fp16", "--device", "cpu"],
+            1,
+            "case 'base': fp16 needs a GPU; use --precision bf16 or fp32 on the CPU",
+        ),
+    ],
+)
+def test_wrong_choices_are_one_line_and_leave_nothing(
+    run: Callable[..., Result], write: Write, command: str, arguments: list[str], code: int, message: str
+) -> None:
+    assert refused(run(command, write(), *arguments, code=code)).endswith(message)
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize("seeds", ["a", "-1", "1,1", "", "1,", "1 2", "1.5", "4294967296", "9" * 5000])
+def test_wrong_seeds_are_a_usage_error(run: Callable[..., Result], write: Write, seeds: str) -> None:
+    result = run("plan", write(), "--seeds", seeds, code=2)
+    message = "'--seeds': expected different whole numbers from 0 to 4294967295, such as 0,1,2\n"
+    assert result.stderr.endswith(message)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, ": no such suite file"),
+        ("", ":1: the file is empty; expected a mapping with the keys suite, "),
+        ("a: [", ":1: not valid YAML: while parsing a flow node, did not find expected node content"),
+        (b"\xff", ": is not UTF-8 text (byte 0)"),
+        ("suite: s\nbase:\n\tneck: gap", ":3: not valid YAML: "),
+    ],
+)
+def test_a_wrong_file_is_one_line(
+    run: Callable[..., Result], tmp_path: Path, content: str | bytes | None, message: str
+) -> None:
+    path = tmp_path / "s.yaml"
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    for command in ("validate", "plan", "run"):
+        assert f"s.yaml{message}" in refused(run(command, path, code=2))
+
+
+def test_a_folder_is_no_suite(run: Callable[..., Result], tmp_path: Path) -> None:
+    assert (
+        refused(run("validate", tmp_path, code=2))
+        == f"{tmp_path}: is a folder; expected a suite file (.yaml)"
+    )
+
+
+def finished(run: Callable[..., Result], suite: Path) -> list[Record]:
+    """Records in results/ as if every run of the suite were done."""
+    made = json.loads(run("plan", suite, "--json").stdout)
+    metrics = dict.fromkeys(
+        ("recall_at_1", "f1", "precision", "recall", "f1_threshold", "f1_optimistic"), 0.5
+    )
+    records = [
+        Record(
+            suite=each["suite"],
+            case=each["case"],
+            seed=each["seed"],
+            fingerprint=each["fingerprint"],
+            status="done",
+            metrics=metrics,
+            size={"parameters": 1, "bytes": 4},
+            speed={"images_per_second": 9.0},
+            notes=("mind this",),
+        )
+        for each in made
+    ]
+    for record in records:
+        Store(Path("results"), record.suite).put(record)
+    return records
+
+
+def test_run_shows_what_is_finished_and_does_not_run_it_again(
+    run: Callable[..., Result], write: Write
+) -> None:
+    suite = write("title: Which?\nseeds: [0, 1]\nmatrix:\n  neck.dim: [4, 16]\n")
+    records = finished(run, suite)
+    shown = run("run", suite)
+    assert shown.stdout.splitlines()[0] == "Which?"
+    assert [line.split()[:2] for line in shown.stdout.splitlines()[3:]] == [["4", "2"], ["16", "2"]]
+    assert shown.stderr == "note: mind this\n"
+    assert [
+        Record.from_plain(each, "x") for each in json.loads(run("run", suite, "--json").stdout)
+    ] == records
+
+
+def test_results_by_name_and_by_file(run: Callable[..., Result], write: Write) -> None:
+    suite = write()
+    finished(run, suite)
+    assert run("results", "toy").stdout == run("results", suite).stdout != ""
+    assert run("results", "toy", "--markdown").stdout.startswith("### toy\n\n| case |")
+    assert len(json.loads(run("results", "toy", "--json").stdout)) == 1
+    message = "no records of the suite 'toi' in results; make some with: mlbench run SUITE.yaml"
+    assert refused(run("results", "toi", code=1)) == message
+    message = f"no records of the suite 'toy' in elsewhere; make some with: mlbench run {suite}"
+    assert refused(run("results", suite, "--results", "elsewhere", code=1)) == message
+    assert refused(run("results", "none.yaml", code=2)) == "none.yaml: no such suite file"
+
+
+def test_doctor_finds_the_same_as_json(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlbench.doctor.check_torch", lambda device: None)
+    findings = json.loads(run("doctor", "--json").stdout)
+    assert {"what": "plugin toys", "value": "toys 1.0, components: 7", "problem": ""} in findings
+    assert len(run("doctor").stdout.splitlines()) == len(findings) + 2
+
+
+def test_init_refuses_a_folder_without_images(run: Callable[..., Result]) -> None:
+    Path("photos").mkdir()
+    assert "photos: no images" in refused(run("init", "photos", code=1))
+    assert [path.name for path in Path().iterdir()] == ["photos"]
+
+
+def test_a_full_disk_is_one_line() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    with open("/dev/full", "w") as full:
+        process = subprocess.run(
+            [sys.executable, "-m", "mlbench", "list"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert process.returncode in (1, 120)
+    assert process.stderr.splitlines()[0] == "mlbench: [Errno 28] No space left on device"
+    assert "Traceback" not in process.stderr
+
+
+def test_a_reader_that_stops_reading_is_no_error() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mlbench", "list", "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    process.wait()
+
+
+def test_the_installed_command_finds_an_installed_plugin(
+    installed_toys: dict[str, str], tmp_path: Path
+) -> None:
+    result = mlbench("list", "backbone", env=installed_toys)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "two convolutions" in result.stdout
+    result = mlbench("plan", tmp_path / "none.yaml", env=installed_toys)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == f"mlbench: {tmp_path}/none.yaml: no such suite file\n"

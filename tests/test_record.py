@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import json
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+from mlbench.errors import StoreError
+from mlbench.record import METRICS, SCHEMA, Record
+
+RECORD = Record(suite="s", case="gap", seed=1, fingerprint="0123456789abcdef", status="done")
+
+
+def test_key_names_case_seed_and_fingerprint() -> None:
+    assert RECORD.key == "gap-s1-01234567"
+
+
+def test_a_record_survives_json() -> None:
+    record = Record(
+        suite="s",
+        case="c",
+        seed=0,
+        fingerprint="f",
+        status="failed",
+        error="x",
+        notes=("a",),
+        axes={"neck": "gap"},
+    )
+    assert Record.from_plain(json.loads(json.dumps(record.plain())), "x") == record
+
+
+def test_a_record_cannot_be_changed() -> None:
+    with pytest.raises(FrozenInstanceError):
+        RECORD.status = "failed"  # type: ignore[misc]
+
+
+def test_keys_of_later_versions_with_the_same_schema_are_left_out() -> None:
+    assert Record.from_plain({**RECORD.plain(), "new": 1}, "x") == RECORD
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema": SCHEMA + 1}, f"^x.json: record schema {SCHEMA + 1}; this mlbench reads {SCHEMA}$"),
+        ({"schema": None}, "^x.json: record schema None"),
+        ({"notes": 3}, r"^x.json: not a record \("),
+    ],
+)
+def test_what_is_no_record_is_named(change: dict[str, object], message: str) -> None:
+    with pytest.raises(StoreError, match=message):
+        Record.from_plain({**RECORD.plain(), **change}, "x.json")
+
+
+def test_a_record_without_its_case_is_named() -> None:
+    plain = RECORD.plain()
+    del plain["case"]
+    with pytest.raises(StoreError, match=r"^x.json: not a record \(.*'case'\)$"):
+        Record.from_plain(plain, "x.json")
+
+
+def test_every_metric_says_what_it_is_and_which_way_is_better() -> None:
+    for name, metric in METRICS.items():
+        assert metric.summary
+        assert (metric.higher_is_better is None) == name.endswith("threshold")

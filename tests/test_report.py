@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from mlbench.record import Record
+from mlbench.report import notes_of, results_json, results_markdown, results_table
+
+METRICS = {
+    "recall_at_1": 0.9,
+    "f1": 0.8,
+    "precision": 0.7,
+    "recall": 0.6,
+    "f1_threshold": 0.25,
+    "f1_optimistic": 0.85,
+    "f1_optimistic_threshold": 0.3,
+}
+GAP = Record(
+    suite="s",
+    case="gap",
+    seed=0,
+    fingerprint="0",
+    status="done",
+    metrics=METRICS,
+    size={"parameters": 3_000_000, "bytes": 12_345_678},
+    speed={"images_per_second": 1234.5},
+)
+OTHER = replace(GAP, seed=1, metrics={**METRICS, "f1": 0.7, "recall_at_1": 0.9})
+FAILED = Record(suite="s", case="squeeze", seed=0, fingerprint="0", status="failed", error="the loss is nan")
+
+
+def test_table_has_a_row_a_case_with_mean_and_spread() -> None:
+    table = results_table([GAP, OTHER, FAILED], "Which neck?")
+    assert table.title == "Which neck?"
+    rows = [dict(zip(table.headings, row, strict=True)) for row in table.rows]
+    assert rows[0]["case"] == "gap"
+    assert rows[0]["seeds"] == "2"
+    assert rows[0]["F1"] == "0.750 ±.071"
+    assert rows[0]["Recall@1"] == "0.900 ±.000"
+    assert (rows[0]["MB"], rows[0]["images/s"]) == ("12.35", "1,234")
+    assert (rows[1]["case"], rows[1]["seeds"], rows[1]["Recall@1"], rows[1]["F1"]) == (
+        "squeeze",
+        "0/1",
+        "failed",
+        "",
+    )
+
+
+def test_one_seed_has_no_spread_and_failed_seeds_do_not_count() -> None:
+    (row,) = results_table([GAP, replace(FAILED, case="gap", seed=1)], "").rows
+    assert row[:3] == ["gap", "1/2", "0.900"]
+
+
+def test_markdown_is_a_table_with_notes() -> None:
+    lines = results_markdown([GAP, FAILED], "T").splitlines()
+    assert lines[:2] == ["### T", ""]
+    assert lines[2].startswith("| case | seeds | Recall@1 | F1 |")
+    assert lines[3].startswith("| --- | ---: |")
+    assert lines[4].startswith("| gap | 1 | 0.900 | 0.800 |")
+    assert len({line.count("|") for line in lines[2:6]}) == 1
+    assert lines[6:] == ["", "- squeeze seed 0: failed: the loss is nan"]
+
+
+def test_json_holds_whole_records() -> None:
+    assert [Record.from_plain(each, "x") for each in json.loads(results_json([GAP, FAILED]))] == [GAP, FAILED]
+    assert json.loads(results_json([])) == []
+
+
+def test_a_note_is_said_once_with_its_cases() -> None:
+    records = [replace(GAP, case=f"c{n}", notes=("all", *(["some"] if n else []))) for n in range(5)]
+    assert notes_of(records) == ["all", "c1 seed 0, c2 seed 0, c3 seed 0 ...: some"]
+    assert notes_of([replace(GAP, notes=("x",))]) == ["x"]
+    assert notes_of([]) == []

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from rich.cells import cell_len
+
+from mlbench.table import Table, print_table
+
+TABLE = Table(
+    ("name", "what it is", "count"),
+    [("gap", "mean over the map, then two linear layers", "1,234"), ("漢字", "[bold]x[/bold] :smile:", "7")],
+    numbers=("count",),
+)
+
+
+def printed(monkeypatch: pytest.MonkeyPatch, table: Table, columns: int | None) -> list[str]:
+    """What a terminal of so many columns shows, or a file (None)."""
+    stream = io.StringIO()
+    stream.isatty = lambda: columns is not None  # type: ignore[method-assign]
+    monkeypatch.setattr("sys.stdout", stream)
+    monkeypatch.setenv("COLUMNS", str(columns or 20))
+    monkeypatch.setenv("TERM", "xterm")
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    print_table(table)
+    return re.sub(r"\x1b\[[\d;]*m", "", stream.getvalue()).splitlines()
+
+
+def test_a_file_gets_a_line_a_row_without_colours_whatever_the_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = printed(monkeypatch, TABLE, None)
+    assert lines == [
+        "name  what it is                                 count",
+        "──────────────────────────────────────────────────────",
+        "gap   mean over the map, then two linear layers  1,234",
+        "漢字  [bold]x[/bold] :smile:                         7",
+    ]
+
+
+def test_a_narrow_terminal_wraps_between_words_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = printed(monkeypatch, TABLE, 40)
+    assert max(map(cell_len, lines)) <= 40
+    assert (
+        " ".join(" ".join(line[6:33].split()) for line in lines[2:4])
+        == "mean over the map, then two linear layers"
+    )
+    words = set(re.findall(r"\S+", " ".join(lines)))
+    assert {"1,234", "gap", "[bold]x[/bold]", ":smile:", "layers"} <= words
+
+
+def test_no_word_is_ever_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = set(" ".join(printed(monkeypatch, TABLE, 10)).split())
+    assert {"1,234", "count", "linear", "[bold]x[/bold]", "漢字"} <= words
+
+
+def test_a_title_and_a_table_without_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert printed(monkeypatch, Table(("a", "b"), [], title="T"), None) == ["T", "a  b", "────"]
