@@ -15,12 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from mlbench_backbones.bundled import bundled_classifier
-from mlbench_datasets.textimage import TextImage
 from torch import nn
 from torch.nn import functional as F
 
 from mlbench.contracts import Split
+from mlbench_backbones.bundled import bundled_classifier
+from mlbench_datasets.textimage import TextImage
 
 IMAGE_SIZE = 128
 

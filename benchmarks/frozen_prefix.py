@@ -64,7 +64,9 @@ def main() -> None:
         speedups = {f"speedup_{name.replace(' ', '_')}": ratio for name, ratio in ratios.items()}
         print(json.dumps({**speedups, "seconds": medians, "rounds": seconds}))
         return
-    print(f"one case, 800 images, 8 epochs, {arguments.threads} threads, medians of {arguments.rounds} rounds")
+    print(
+        f"one case, 800 images, 8 epochs, {arguments.threads} threads, medians of {arguments.rounds} rounds"
+    )
     for name, value in medians.items():
         print(f"{name:>12}: {value:7.2f} s   {medians['no cache'] / value:5.1f} x")
 

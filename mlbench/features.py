@@ -27,7 +27,7 @@ from mlbench.model import EmbeddingModel, state_hash
 from mlbench.plan import Case
 from mlbench.reading import Reader, batched, describe
 
-__all__ = ["Inputs", "InputSource"]
+__all__ = ["InputSource", "Inputs"]
 
 #: Images that go through the frozen prefix together. Fixed, because the batch size can change bits.
 ENCODE_BATCH = 64
@@ -77,9 +77,7 @@ class InputSource:
     progress: called with (what, done, total).
     """
 
-    def __init__(
-        self, case: Case, model: EmbeddingModel, fabric: Fabric, progress: Progress
-    ) -> None:
+    def __init__(self, case: Case, model: EmbeddingModel, fabric: Fabric, progress: Progress) -> None:
         self.notes: list[str] = []
         self._case = case
         self._model = model
@@ -101,7 +99,9 @@ class InputSource:
         reader = Reader(case.dataset.split(split), case.spec.image, augmentation, seed, case.recipe.workers)
         stored: list[np.ndarray] = []
         if views and self._fits(split, len(reader.split), views):
-            stored = [self._stored(split, reader, view, augmented=augmentation is not None) for view in range(views)]
+            stored = [
+                self._stored(split, reader, view, augmented=augmentation is not None) for view in range(views)
+            ]
         return Inputs(reader, self._model, self._fabric, stored, views)
 
     def _fits(self, split: str, count: int, views: int) -> bool:
@@ -223,7 +223,11 @@ def _write(path: Path, count: int, chunks: Iterator[np.ndarray], advance: Callab
         with temporary.open("wb") as file:
             for chunk in chunks:
                 if done == 0:
-                    header = {"descr": chunk.dtype.str, "fortran_order": False, "shape": (count, *chunk.shape[1:])}
+                    header = {
+                        "descr": chunk.dtype.str,
+                        "fortran_order": False,
+                        "shape": (count, *chunk.shape[1:]),
+                    }
                     np.lib.format.write_array_header_1_0(file, header)
                 file.write(np.ascontiguousarray(chunk).data)
                 done += len(chunk)

@@ -33,7 +33,10 @@ def measure_throughput(spec: Spec, device: str, precision: str) -> dict[str, Any
     device: torch name. precision: Lightning Fabric's name. Raises MlbenchError when the process fails.
     """
     parts = {
-        kind: {"component": asdict(spec.parts[kind].entry.component), "options": dict(spec.parts[kind].options)}
+        kind: {
+            "component": asdict(spec.parts[kind].entry.component),
+            "options": dict(spec.parts[kind].options),
+        }
         for kind in ("backbone", "neck")
     }
     task = {"parts": parts, "image": spec.image.model_dump(), "device": device, "precision": precision}

@@ -69,9 +69,7 @@ class Reader:
         plan = [[(index, view) for index in indices] for indices in order]
         # A worker costs a process; a handful of images is read sooner without.
         workers = self._workers if sum(map(len, plan)) >= 64 * self._workers else 0
-        loader = DataLoader(
-            self._source, batch_sampler=plan, num_workers=workers, collate_fn=torch.stack
-        )
+        loader = DataLoader(self._source, batch_sampler=plan, num_workers=workers, collate_fn=torch.stack)
         iterator = iter(loader)
         while True:
             start = time.perf_counter()

@@ -218,7 +218,9 @@ def _speed(case: Case, plan: Plan, known: dict[str, dict[str, Any]]) -> dict[str
 
 
 def _data_notes(case: Case) -> tuple[str, ...]:
-    shared = () if case.dataset.disjoint else ("test shares classes with training: expect optimistic numbers",)
+    shared = (
+        () if case.dataset.disjoint else ("test shares classes with training: expect optimistic numbers",)
+    )
     return (*shared, *case.dataset.notes)
 
 

@@ -70,7 +70,7 @@ def suite_for_folder(folder: Path) -> str:
           image: {{size: {size}, resize: pad}}
           # {splits}
           dataset: {{name: image_folder, path: {_quoted(str(folder))}}}
-          # Training images are shown as snapshots of flat things; none leaves them as they are.
+          # Training images are shown as snapshots of flat things; null leaves them as they are.
           augmentation: camera
           # ImageNet weights that come with mlbench. All of the backbone is frozen, so it runs once for each
           # image and training is quick; another `trainable_from` costs more and usually scores higher.
@@ -86,7 +86,7 @@ def suite_for_folder(folder: Path) -> str:
         matrix:
           neck.name: [flatten, gap, squeeze]
         seeds: [0, 1]
-        # How much a later run may lose before `mlbench check` fails.
+        # How much a later run may lose and still count as equal.
         tolerances: {{recall_at_1: 0.02}}
         """
     )

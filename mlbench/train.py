@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,7 +59,9 @@ class Training:
     seconds: float = 0.0
     waited: float = 0.0
     best_epoch: int = 0
-    curves: dict[str, list[float]] = field(default_factory=lambda: {"loss": [], "lr": [], "calibration_f1": []})
+    curves: dict[str, list[float]] = field(
+        default_factory=lambda: {"loss": [], "lr": [], "calibration_f1": []}
+    )
     notes: list[str] = field(default_factory=list)
 
 
@@ -137,7 +139,9 @@ def train(
                 loss = module(batch, torch.from_numpy(labels[indices]).to(fabric.device))
                 fabric.backward(loss)
                 if recipe.clip_norm:
-                    fabric.clip_gradients(module, optimizer, max_norm=recipe.clip_norm, error_if_nonfinite=False)
+                    fabric.clip_gradients(
+                        module, optimizer, max_norm=recipe.clip_norm, error_if_nonfinite=False
+                    )
                 optimizer.step()
                 losses.append(loss.detach())
                 result.steps += 1

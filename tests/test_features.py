@@ -16,7 +16,9 @@ from mlbench.model import build_model
 
 def source_of(case, heard=None) -> InputSource:
     fabric = Fabric(accelerator="cpu", devices=1)
-    progress = (lambda *_: None) if heard is None else lambda what, done, total: heard.append((what, done, total))
+    progress = (
+        (lambda *_: None) if heard is None else lambda what, done, total: heard.append((what, done, total))
+    )
     return InputSource(case, build_model(case.spec, case.seed).eval(), fabric, progress)
 
 
@@ -114,7 +116,9 @@ def test_a_damaged_cache_file_is_named(planned) -> None:
         source_of(case).get("test")
 
 
-@pytest.mark.parametrize(("text", "size"), [("20G", 20 * 10**9), ("1.5M", 1_500_000), ("512", 512), ("3TB", 3 * 10**12)])
+@pytest.mark.parametrize(
+    ("text", "size"), [("20G", 20 * 10**9), ("1.5M", 1_500_000), ("512", 512), ("3TB", 3 * 10**12)]
+)
 def test_cache_limit_reads_sizes(monkeypatch, tmp_path: Path, text: str, size: int) -> None:
     monkeypatch.setenv("MLBENCH_CACHE_LIMIT", text)
     assert features.cache_limit(tmp_path) == size

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-
 from conftest import TOY_SUITE, mlbench
+
 from mlbench import measure, runner
 from mlbench.errors import StoreError, SuiteError
 from mlbench.record import METRICS, Record
@@ -123,9 +123,7 @@ def test_a_full_disk_stops_the_run_and_leaves_no_record(planned, tmp_path, monke
 
 
 @pytest.mark.real_speed
-def test_kill_9_keeps_finished_cases_and_the_next_run_does_the_rest(
-    write, tmp_path, installed_toys
-) -> None:
+def test_kill_9_keeps_finished_cases_and_the_next_run_does_the_rest(write, tmp_path, installed_toys) -> None:
     flag = tmp_path / "died"
     more = f"""matrix:
   dataset:
@@ -136,7 +134,9 @@ def test_kill_9_keeps_finished_cases_and_the_next_run_does_the_rest(
     suite = write(more, whole=TOY_SUITE.replace("epochs: 2", "epochs: 1, workers: 0"))
 
     def run(name: str):
-        return mlbench("run", suite, "--results", tmp_path / name, "--json", "--device", "cpu", env=installed_toys)
+        return mlbench(
+            "run", suite, "--results", tmp_path / name, "--json", "--device", "cpu", env=installed_toys
+        )
 
     killed = run("a")
     assert killed.returncode == -9

@@ -13,7 +13,9 @@ from mlbench.errors import StoreError
 from mlbench.record import Record
 from mlbench.store import Store, write_atomically
 
-RECORD = Record(suite="s", case="gap", seed=1, fingerprint="0123456789abcdef", status="done", finished="2026-01-01")
+RECORD = Record(
+    suite="s", case="gap", seed=1, fingerprint="0123456789abcdef", status="done", finished="2026-01-01"
+)
 
 
 def test_put_then_get_gives_the_record_back(tmp_path: Path) -> None:
@@ -82,8 +84,12 @@ def test_write_atomically_keeps_the_old_file_when_the_disk_is_full(tmp_path: Pat
         "try: write_atomically(Path(sys.argv[1]), b'n' * 5000)\n"
         "except StoreError as error: print(error)\n"
     )
-    process = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
-    assert process.stdout.strip().endswith("x: cannot be written (File too large); free space or choose another folder")
+    process = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+    )
+    assert process.stdout.strip().endswith(
+        "x: cannot be written (File too large); free space or choose another folder"
+    )
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -96,7 +102,11 @@ def test_write_atomically_names_a_folder_that_cannot_be_made(tmp_path: Path) -> 
 
 def test_a_second_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     store = Store(tmp_path, "s")
-    with store.locked(), pytest.raises(StoreError, match="another run is writing here"), Store(tmp_path, "s").locked():
+    with (
+        store.locked(),
+        pytest.raises(StoreError, match="another run is writing here"),
+        Store(tmp_path, "s").locked(),
+    ):
         pass
     with store.locked():
         pass

@@ -145,7 +145,9 @@ def test_centre_lr_moves_only_the_centres(planned, tmp_path) -> None:
     for factor in (1, 10):
         case = planned(overrides=(*common, f"recipe.centre_lr={factor}")).cases[0]
         objective = trained(case, tmp_path)[0]
-        states.append((state_hash(objective.model.trained_state().values()), objective.centres.centres.clone()))
+        states.append(
+            (state_hash(objective.model.trained_state().values()), objective.centres.centres.clone())
+        )
     assert states[0][0] == states[1][0]
     assert not torch.equal(states[0][1], states[1][1])
 

@@ -37,10 +37,4 @@ def mlbench_components() -> Iterable[Component]:
             factory="mlbench_datasets.augmentation:camera",
             summary="photographs a flat image: perspective, light, blur, noise, JPEG",
         ),
-        Component(
-            kind="augmentation",
-            name="none",
-            factory="mlbench_datasets.augmentation:none",
-            summary="images as the data set gives them",
-        ),
     ]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-__all__ = ["Camera", "NoAugmentation", "camera", "none"]
+__all__ = ["Camera", "camera"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +30,6 @@ class Camera:
         return photograph(image, generator, size=self.image_size, strength=self.strength)
 
 
-class NoAugmentation:
-    """Gives the image back as it is, and draws nothing."""
-
-    def __call__(self, image: Image.Image, generator: np.random.Generator) -> Image.Image:
-        return image
-
-
 def camera(image_size: int, *, strength: Annotated[float, Field(ge=0, le=4)] = 1.0) -> Camera:
     """Photographs of flat images: for scans, labels and graphics that will be met as snapshots.
 
@@ -45,8 +38,3 @@ def camera(image_size: int, *, strength: Annotated[float, Field(ge=0, le=4)] = 1
     strength: how far everything goes: 0 not at all, 1 an ordinary snapshot, above 1 a careless one.
     """
     return Camera(image_size, strength)
-
-
-def none() -> NoAugmentation:
-    """Training images as the data set gives them."""
-    return NoAugmentation()

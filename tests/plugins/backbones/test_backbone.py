@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from mlbench_backbones.backbone import predict_timm_backbone, timm_backbone
-from mlbench_backbones.network import TimmBackbone, layers_of
 from safetensors.torch import save_file
 
 from mlbench.contracts import BackboneShape, FeatureShape
 from mlbench.errors import OptionError, WeightsError
+from mlbench_backbones.backbone import predict_timm_backbone, timm_backbone
+from mlbench_backbones.network import TimmBackbone, layers_of
 
 MODELS = ["tf_efficientnet_lite0", "lcnet_050", "resnet18", "mobilenetv3_small_050", "convnext_atto"]
 

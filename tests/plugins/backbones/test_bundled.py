@@ -7,13 +7,13 @@ import pytest
 import skimage.data
 import timm
 import torch
-from mlbench_backbones import bundled
-from mlbench_backbones.bundled import bundled_classifier, bundled_state_dict
 from PIL import Image
 from sklearn.datasets import load_sample_image
 from timm.data import create_transform, resolve_data_config
 
 from mlbench.errors import WeightsError
+from mlbench_backbones import bundled
+from mlbench_backbones.bundled import bundled_classifier, bundled_state_dict
 
 # Photographs that scikit-learn and scikit-image install, and the ImageNet-1k classes that name their subject.
 PHOTOGRAPHS = {

@@ -2,12 +2,12 @@
 
 import pytest
 import timm
-from mlbench_backbones import table
-from mlbench_backbones.backbone import timm_backbone
-from mlbench_backbones.table import predict_shape
 
 from mlbench.contracts import BackboneShape
 from mlbench.errors import OptionError
+from mlbench_backbones import table
+from mlbench_backbones.backbone import timm_backbone
+from mlbench_backbones.table import predict_shape
 
 # One of each way to halve an image.
 MODELS = [

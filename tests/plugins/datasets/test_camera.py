@@ -2,10 +2,11 @@ import pickle
 
 import numpy as np
 import pytest
-from mlbench_datasets.augmentation import camera, none
+from PIL import Image
+
+from mlbench_datasets.augmentation import camera
 from mlbench_datasets.camera import photograph
 from mlbench_datasets.surface import SURFACES, surface
-from PIL import Image
 
 QUADRANTS = ((220, 40, 40), (40, 200, 40), (40, 60, 220), (230, 220, 60))
 
@@ -119,9 +120,3 @@ def test_camera_augmentation_is_picklable_and_repeats(document):
     assert first.size == (48, 48)
     assert copy(document, generator(1)).tobytes() == first.tobytes()
     assert augmentation(document, generator(2)).tobytes() != first.tobytes()
-
-
-def test_none_augmentation_is_the_identity_and_draws_nothing(document):
-    state = generator(0)
-    assert pickle.loads(pickle.dumps(none()))(document, state) is document
-    assert state.random() == generator(0).random()

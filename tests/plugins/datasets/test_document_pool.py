@@ -10,6 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
+from mlbench.contracts import GALLERY, QUERY, Dataset, Split
+from mlbench.errors import DataError, OptionError
 from mlbench_datasets.document_pool import (
     EXPANSIONS,
     DocumentPool,
@@ -17,10 +21,6 @@ from mlbench_datasets.document_pool import (
     expansion,
     repeated_expansions,
 )
-from PIL import Image
-
-from mlbench.contracts import GALLERY, QUERY, Dataset, Split
-from mlbench.errors import DataError, OptionError
 
 SPLITS = ("train", "calibration", "test")
 

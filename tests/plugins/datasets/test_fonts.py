@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from mlbench.errors import DataError
 from mlbench_datasets import fonts
 from mlbench_datasets.documents.catalogue import LAYOUTS, draw_document
 from mlbench_datasets.documents.sheet import Sheet
 from mlbench_datasets.documents.words import Words
 from mlbench_datasets.fonts import CHARACTERS, FACES, Face, font, shape, versions
-from PIL import Image, ImageDraw, ImageFont
-
-from mlbench.errors import DataError
 
 ALL_FACES = sorted({face for faces in FACES.values() for face in faces}, key=str)
 NOT_A_CHARACTER = "\U0010ffff"

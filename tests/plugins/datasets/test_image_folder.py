@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mlbench_datasets import index as index_module
-from mlbench_datasets.image_folder import ImageFolder, image_folder
 from PIL import Image
 
 from mlbench.contracts import GALLERY, QUERY, Dataset, Split
 from mlbench.errors import DataError, OptionError
+from mlbench_datasets import index as index_module
+from mlbench_datasets.image_folder import ImageFolder, image_folder
 
 SPLITS = ("train", "calibration", "test")
 

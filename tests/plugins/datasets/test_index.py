@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from mlbench_datasets import index as index_module
 from mlbench_datasets.index import index_images
-from PIL import Image
 
 OLD = 1_600_000_000
 

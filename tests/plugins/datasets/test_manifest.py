@@ -4,10 +4,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from mlbench_datasets.manifest import Manifest, Row, read_manifest
 
 from mlbench.contracts import GALLERY, QUERY
 from mlbench.errors import DataError
+from mlbench_datasets.manifest import Manifest, Row, read_manifest
 
 
 def csv(folder: Path, text: str) -> Path:

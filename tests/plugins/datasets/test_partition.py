@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mlbench_datasets.partition import check_fractions, partition
 
 from mlbench.errors import DataError, OptionError
+from mlbench_datasets.partition import check_fractions, partition
 
 names = st.lists(st.text(max_size=5), min_size=6, max_size=60, unique=True)
 shares = st.floats(0.01, 0.49)

@@ -8,13 +8,13 @@ import tracemalloc
 
 import numpy as np
 import pytest
+
+from mlbench.contracts import GALLERY, QUERY, Dataset, Split
+from mlbench.errors import DataError
 from mlbench_datasets import fonts, textimage
 from mlbench_datasets.documents.catalogue import LAYOUTS, draw_document, layout_of
 from mlbench_datasets.fonts import Face
 from mlbench_datasets.textimage import TextImage
-
-from mlbench.contracts import GALLERY, QUERY, Dataset, Split
-from mlbench.errors import DataError
 
 SPLITS = ("train", "calibration", "test")
 

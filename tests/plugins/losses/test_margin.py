@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
-from mlbench_losses.margin import CosFace, cosface, softmax
 
 from mlbench.contracts import CentreLoss
+from mlbench_losses.margin import CosFace, cosface, softmax
 
 # One embedding at 0 degrees; class centres at 60 and 120 degrees: cosines 1/2 and -1/2.
 COSINES = torch.tensor([[[math.cos(math.radians(60))], [math.cos(math.radians(120))]]], dtype=torch.float64)

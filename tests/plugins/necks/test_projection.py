@@ -5,11 +5,11 @@ from typing import get_args
 
 import pytest
 import torch
-from mlbench_necks import projection
 from torch import nn
 
 from mlbench.contracts import FeatureShape, NeckShape
 from mlbench.errors import OptionError
+from mlbench_necks import projection
 
 DOCUMENTS = FeatureShape(256, 4, 4)  # lcnet_050 at 128 px
 NECKS = ["flatten", "gap", "squeeze"]

@@ -4,11 +4,11 @@ import dataclasses
 import inspect
 
 import pytest
-from mlbench_recipes.standard import standard
 
 from mlbench.contracts import Recipe
 from mlbench.errors import OptionError
 from mlbench.options import Schema
+from mlbench_recipes.standard import standard
 
 SCHEMA = Schema(standard, owner="recipe 'standard'", provides=())
 

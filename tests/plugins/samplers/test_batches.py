@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mlbench_samplers.batches import m_per_class, shuffle
 
 from mlbench.errors import OptionError
 from mlbench.seeding import numpy_generator
+from mlbench_samplers.batches import m_per_class, shuffle
 
 
 def epoch(sampler, seed=0):

@@ -1,9 +1,9 @@
 """Which class centres take part: planned sizes and refusals, without building anything."""
 
 import pytest
-from mlbench_samplers.centres import all_centres, partial_fc, predict_all_centres, predict_partial_fc
 
 from mlbench.errors import OptionError
+from mlbench_samplers.centres import all_centres, partial_fc, predict_all_centres, predict_partial_fc
 
 
 def partial(num_classes, batch_size, rate, *, build=False):

@@ -7,10 +7,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mlbench_losses.margin import CosFace
-from mlbench_samplers.class_centres import ClassCentres, PartialFC
 
 from mlbench.errors import TrainingError
+from mlbench_losses.margin import CosFace
+from mlbench_samplers.class_centres import ClassCentres, PartialFC
 
 LOSS = CosFace(scale=8.0, margin=0.35)
 
