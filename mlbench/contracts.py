@@ -93,7 +93,8 @@ class Component:
     kind: one of `KINDS`. name: how suites call it. factory: "module:attribute". summary: one line.
     source: the paper or page it comes from. predict: "module:attribute" of a function without heavy
     imports that takes the same arguments as the factory and says what would be built without building
-    it (`BackboneShape` for a backbone, `NeckShape` for a neck, an int of parameters for a sampler; None
+    it (`BackboneShape` for a backbone, `NeckShape` for a neck, the centres per
+    class that a loss needs, 0 for none, the number of parameters of a sampler; None
     where only building can tell), so that `mlbench plan` can show sizes at once and refuse early; without
     it, plan shows "?".
     """
@@ -249,6 +250,14 @@ class CentreSampler(Protocol):
         Returns the scalar loss."""
         ...
 
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """The centres, and whatever else is trained with them."""
+        ...
+
+    def state_dict(self) -> Mapping[str, torch.Tensor]:
+        """What a checkpoint keeps."""
+        ...
+
 
 class BatchSampler(Protocol):
     """Which images make up the batches of an epoch."""
@@ -268,14 +277,15 @@ class Recipe:
 
     epochs: passes over the training images. batch_size: images. optimizer, lr, weight_decay, betas,
     momentum: as timm's `create_optimizer_v2` takes them (None: the optimiser's default); biases and norms
-    are not decayed. centre_lr: learning rate of the class centres, as a multiple of lr. schedule: timm name,
-    decays per step to min_lr. warmup: share of all steps in [0, 1) with a linear rise from 0. clip_norm: largest norm of
-    the gradient, 0 for no limit. matmul_precision: see `torch.set_float32_matmul_precision`. views: how
-    many augmented views of each training image exist; epoch e shows view e mod views; 0 draws a new one
-    every epoch. patience: stop after so many evaluations on the calibration split without a better
-    score, 0 to train to the end. evaluate_every: epochs between such evaluations. select: "best" keeps the
-    checkpoint that scored best on the calibration split, "last" the final one. workers: processes that
-    read images, None to choose by the machine.
+    are not decayed. centre_lr: learning rate of the class centres, as a multiple of lr. schedule: how the
+    rate falls, step by step, to min_lr. warmup: share of all steps in [0, 1) with a linear rise from 0.
+    clip_norm: largest norm of the gradient, 0 for no limit. matmul_precision: as
+    `torch.set_float32_matmul_precision` takes it. views: how many augmented views of each training image
+    exist; epoch e shows view e mod views; 0 draws a new one every epoch. patience: stop after so many
+    evaluations on the calibration split without a better score, 0 to train to the end. evaluate_every:
+    epochs between such evaluations. select: "best" keeps the checkpoint that scored best on the
+    calibration split, "last" the final one. workers: processes that read images, None to choose by the
+    machine.
     """
 
     epochs: int

@@ -136,7 +136,7 @@ def _blocks(embeddings: Embeddings) -> Iterator[tuple[torch.Tensor, torch.Tensor
     if len(gallery) == 0:
         return
     found, found_labels = embeddings.vectors[gallery], embeddings.labels[gallery]
-    for rows in queries.split(max(1, _BLOCK // max(1, len(gallery)))):
+    for rows in torch.split(queries, max(1, _BLOCK // len(gallery))):
         similarities = embeddings.vectors[rows] @ found.T
         same = embeddings.labels[rows][:, None] == found_labels[None, :]
         other = rows[:, None] != gallery[None, :]

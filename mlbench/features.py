@@ -116,8 +116,8 @@ class InputSource:
         if need <= limit:
             return True
         self.notes.append(
-            f"{split}: inputs are not cached, {need / 1e9:.1f} GB would be needed and {limit / 1e9:.1f} GB may be "
-            "used (MLBENCH_CACHE_LIMIT, or MLBENCH_CACHE on a larger disk)"
+            f"{split}: inputs are not cached, {need / 1e9:.1f} GB would be needed and {limit / 1e9:.1f} GB "
+            "may be used (MLBENCH_CACHE_LIMIT, or MLBENCH_CACHE on a larger disk)"
         )
         return False
 
@@ -204,9 +204,10 @@ def cache_limit(root: Path) -> int:
 
 def _load(path: Path) -> np.ndarray:
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise StoreError(f"{path}: cannot be read ({error}); delete it, it will be made again") from None
+    return array
 
 
 def _write(path: Path, count: int, chunks: Iterator[np.ndarray], advance: Callable[[int], None]) -> None:
@@ -235,7 +236,8 @@ def _write(path: Path, count: int, chunks: Iterator[np.ndarray], advance: Callab
         os.replace(temporary, path)
     except OSError as error:
         raise StoreError(
-            f"{path}: cannot be written ({error.strerror}); free space, or set MLBENCH_CACHE to another folder"
+            f"{path}: cannot be written ({error.strerror}); free space, or set MLBENCH_CACHE to another "
+            "folder"
         ) from None
     finally:
         with contextlib.suppress(OSError):

@@ -22,6 +22,9 @@ class EmbeddingModel(nn.Module):
     a prefix it passes the images on. images: (N, 3, S, S) uint8.
     """
 
+    mean: torch.Tensor
+    std: torch.Tensor
+
     def __init__(self, backbone: Backbone, neck: Neck) -> None:
         super().__init__()
         self.backbone = backbone
@@ -46,7 +49,8 @@ class EmbeddingModel(nn.Module):
         if not self.has_prefix:
             return images
         with torch.no_grad():
-            return self.backbone.frozen(self._normalised(images))
+            features: torch.Tensor = self.backbone.frozen(self._normalised(images))
+            return features
 
     def embed(self, inputs: torch.Tensor) -> torch.Tensor:
         """Embeddings (N, D), of any length, of what `encode` gave."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlbench.contracts import BackboneShape, Dataset, NeckShape, Recipe, Split
 from mlbench.environment import Device, data_root, library_versions
-from mlbench.errors import DeviceError, MlbenchError, OptionError, SuiteError, hint
+from mlbench.errors import ComponentError, DeviceError, MlbenchError, OptionError, SuiteError, hint
 from mlbench.record import SCHEMA
 from mlbench.suite import Part, Spec, Suite
 
@@ -24,7 +24,17 @@ if TYPE_CHECKING:
 __all__ = ["Case", "Forecast", "Plan", "labels_of", "make_plan"]
 
 #: Modules of the core whose code can change a result.
-_RESULT_MODULES = ("contracts", "embed", "evaluate", "features", "model", "reading", "seeding", "train")
+_RESULT_MODULES = (
+    "contracts",
+    "embed",
+    "evaluate",
+    "features",
+    "model",
+    "reading",
+    "runner",
+    "seeding",
+    "train",
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +42,7 @@ class Forecast:
     """What training a case will take, as far as it is known without building it (None: not known).
 
     parameters: of the deployed model. centres: parameters of the class centres. steps: of training.
+    weights: version of the first weights, where the options do not say all (see `BackboneShape`).
     """
 
     parameters: int | None
@@ -39,6 +50,7 @@ class Forecast:
     classes: int
     images: int
     steps: int
+    weights: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,7 +115,7 @@ def make_plan(
             recipe: Recipe = spec.parts["recipe"].build()
         forecast = _forecast(spec, dataset.split("train"), labels, recipe)
         for seed in seeds or suite.seeds:
-            fingerprint = _fingerprint(spec, dataset, seed, device)
+            fingerprint = _fingerprint(spec, dataset, forecast, seed, device)
             planned.append(Case(suite.name, spec, seed, fingerprint, dataset, recipe, forecast))
     return Plan(suite, device, tuple(planned))
 
@@ -140,9 +152,13 @@ def _forecast(spec: Spec, train: Split, labels: np.ndarray, recipe: Recipe) -> F
     with _located(parts["backbone"]):
         backbone: BackboneShape | None = parts["backbone"].predict(image_size=spec.image.size)
     neck: NeckShape | None = None
-    if backbone is not None:
+    if backbone is not None and backbone.feature_shape is not None:
         with _located(parts["neck"]):
             neck = parts["neck"].predict(feature_shape=backbone.feature_shape)
+    with _located(parts["loss"]):
+        centres_per_class: int | None = parts["loss"].predict()
+        if centres_per_class:
+            check_sampler(parts)
     centres = None
     if "sampler" in parts:
         with _located(parts["sampler"]):
@@ -150,17 +166,25 @@ def _forecast(spec: Spec, train: Split, labels: np.ndarray, recipe: Recipe) -> F
                 num_classes=train.num_classes,
                 # Asked even where the width is not known: a sampler may refuse the number of classes.
                 dim=neck.dim if neck else 1,
-                centres_per_class=1,
+                centres_per_class=centres_per_class or 1,
                 batch_size=recipe.batch_size,
                 seed=0,
             )
+    parameters = backbone.parameters if backbone else None
     return Forecast(
-        parameters=backbone.parameters + neck.parameters if backbone and neck else None,
+        parameters=parameters + neck.parameters if parameters is not None and neck else None,
         centres=centres if neck else None,
         classes=train.num_classes,
         images=len(train),
         steps=len(batches) * recipe.epochs,
+        weights=backbone.version if backbone else "",
     )
+
+
+def check_sampler(parts: Mapping[str, Part]) -> None:
+    """Raise ComponentError when a loss with class centres has no sampler to own them."""
+    if "sampler" not in parts:
+        raise ComponentError(f"{parts['loss'].entry} has class centres and needs a sampler; set sampler: all")
 
 
 @contextmanager
@@ -173,7 +197,7 @@ def _located(part: Part) -> Iterator[None]:
         raise SuiteError(f"{part.where(option)}: {error}") from None
 
 
-def _fingerprint(spec: Spec, dataset: Dataset, seed: int, device: Device) -> str:
+def _fingerprint(spec: Spec, dataset: Dataset, forecast: Forecast, seed: int, device: Device) -> str:
     """Hex SHA-256 of everything that can change the result."""
     product = device.product if device.kind == "cuda" else ""
     data: Mapping[str, Any] = {
@@ -181,6 +205,7 @@ def _fingerprint(spec: Spec, dataset: Dataset, seed: int, device: Device) -> str
         "settings": spec.plain(),
         "seed": seed,
         "data": dataset.version,
+        "weights": forecast.weights,
         "components": {kind: part.entry.provenance for kind, part in spec.parts.items()},
         "libraries": library_versions(),
         "core": _core_hash(),

@@ -37,7 +37,9 @@ def square(image: Image.Image, settings: ImageSettings) -> Image.Image:
         image = F.pad(image, [left, top, right, bottom], fill=_PAD)
     if image.size == (settings.size, settings.size):
         return image
-    return F.resize(image, [settings.size, settings.size], InterpolationMode.BILINEAR, antialias=True)
+    shape = [settings.size, settings.size]
+    resized: Image.Image = F.resize(image, shape, InterpolationMode.BILINEAR, antialias=True)
+    return resized
 
 
 class Reader:
@@ -103,7 +105,8 @@ class _Source(Dataset[torch.Tensor]):
             image = self._split.image(index)
             if self._augmentation is not None:
                 image = self._augmentation(image, numpy_generator(self._seed, "augment", view, index))
-            return F.pil_to_tensor(square(image, self._settings))
+            pixels: torch.Tensor = F.pil_to_tensor(square(image, self._settings))
+            return pixels
         except MlbenchError:
             raise
         # A data set or augmentation is other people's code; the image it failed on must be named.

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mlbench.contracts import SplitName
 from mlbench.environment import check_torch, environment
 from mlbench.errors import MlbenchError, OptionError, StoreError, SuiteError, WeightsError
 from mlbench.plan import Case, Plan, labels_of
@@ -69,7 +70,7 @@ def _preflight(cases: list[Case]) -> None:
     import torch
 
     from mlbench.model import build_model
-    from mlbench.train import check_recipe
+    from mlbench.train import build_loss, check_recipe
 
     seen = set()
     for case in cases:
@@ -86,7 +87,7 @@ def _preflight(cases: list[Case]) -> None:
             side = case.spec.image.size
             model(torch.zeros((1, 3, side, side), dtype=torch.uint8))
             kind = "loss"
-            parts["loss"].build()
+            build_loss(case)
             kind = "recipe"
             check_recipe(case.recipe)
         except WeightsError:
@@ -148,8 +149,10 @@ def _run_case(
     with deterministic():
         fabric = _fabric(plan, case)
         model = build_model(case.spec, case.seed)
-        objective = fabric.to_device(build_objective(case, model))
-        splits = {name: case.dataset.split(name) for name in ("train", "calibration", "test")}
+        objective = build_objective(case, model)
+        fabric.to_device(objective)
+        names: tuple[SplitName, ...] = ("train", "calibration", "test")
+        splits = {name: case.dataset.split(name) for name in names}
         source = InputSource(case, model, fabric, progress)
         inputs = {name: source.get(name) for name in splits}
         clock.lap("inputs")
@@ -165,15 +168,13 @@ def _run_case(
         )
         clock.lap("train")
         progress("evaluating", 0, 1)
-        embeddings = {
-            name: embed(model, inputs[name], splits[name], fabric) for name in ("calibration", "test")
-        }
-        metrics = evaluate(embeddings["calibration"], embeddings["test"])
+        calibration, test = (embed(model, inputs[name], splits[name], fabric) for name in names[1:])
+        metrics = evaluate(calibration, test)
         clock.lap("evaluate")
     progress("measuring speed", 0, 1)
     speed = _speed(case, plan, speeds)
     clock.lap("measure")
-    centres = sum(p.numel() for p in objective.centres.parameters()) if objective.centres else 0
+    centres = sum(p.numel() for p in objective.centres.parameters()) if objective.centres is not None else 0
     return {
         "metrics": metrics,
         "size": {**size_of(model), "centres": centres},

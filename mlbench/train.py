@@ -16,17 +16,17 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from mlbench.contracts import BatchSampler, CentreLoss, CentreSampler, PairLoss, Recipe
-from mlbench.errors import OptionError, SuiteError, TrainingError, hint
+from mlbench.errors import OptionError, TrainingError, hint
 from mlbench.features import Inputs
 from mlbench.model import EmbeddingModel
-from mlbench.plan import Case
+from mlbench.plan import Case, check_sampler
 from mlbench.seeding import derive, numpy_generator, torch_seed
 from mlbench.store import write_atomically
 
-__all__ = ["Objective", "Training", "build_objective", "check_recipe", "train"]
+__all__ = ["Objective", "Training", "build_loss", "build_objective", "check_recipe", "train"]
 
-#: Above this share of training time spent waiting for images, the run says so.
-WAIT_NOTICE = 0.25
+#: Above this share of training time spent waiting for images, and this many seconds, the run says so.
+WAIT_SHARE, WAIT_SECONDS = 0.25, 2.0
 
 
 class Objective(nn.Module):
@@ -65,19 +65,21 @@ class Training:
     notes: list[str] = field(default_factory=list)
 
 
-def build_objective(case: Case, model: EmbeddingModel) -> Objective:
-    """The objective of a case around its model.
+def build_loss(case: Case) -> CentreLoss | PairLoss:
+    """The loss of a case. Raises ComponentError when it has class centres and the case no sampler."""
+    loss: CentreLoss | PairLoss = case.spec.parts["loss"].build()
+    if isinstance(loss, CentreLoss):
+        check_sampler(case.spec.parts)
+    return loss
 
-    Raises SuiteError when a loss with class centres has no sampler.
-    """
-    parts = case.spec.parts
-    loss = parts["loss"].build()
+
+def build_objective(case: Case, model: EmbeddingModel) -> Objective:
+    """The objective of a case around its model."""
+    loss = build_loss(case)
     if not isinstance(loss, CentreLoss):
         return Objective(model, loss, None)
-    if "sampler" not in parts:
-        raise SuiteError(f"{parts['loss'].where()}: this loss has class centres and needs a sampler; add one")
     with torch_seed(case.seed, "centres"):
-        centres = parts["sampler"].build(
+        centres = case.spec.parts["sampler"].build(
             num_classes=case.forecast.classes,
             dim=model.neck.dim,
             centres_per_class=loss.centres_per_class,
@@ -168,7 +170,7 @@ def train(
     model.load_trained_state(best_state)
     result.seconds = time.perf_counter() - start
     result.waited = inputs.waited - waited_before
-    if result.waited > WAIT_NOTICE * result.seconds:
+    if result.waited > max(WAIT_SECONDS, WAIT_SHARE * result.seconds):
         share = result.waited / result.seconds
         result.notes.append(
             f"reading images was the bottleneck: {share:.0%} of training was spent waiting for them "
@@ -186,7 +188,7 @@ def _optimizer(objective: Objective, recipe: Recipe) -> torch.optim.Optimizer:
         for group in timm.optim.param_groups_weight_decay(module, decay)
     ]
     if objective.centres is not None:
-        centres = list(objective.centres.parameters())  # type: ignore[attr-defined]
+        centres = list(objective.centres.parameters())
         groups.append(
             {"params": centres, "lr": recipe.lr * recipe.centre_lr, "weight_decay": decay, "name": "centres"}
         )
@@ -198,9 +200,10 @@ def _optimizer(objective: Objective, recipe: Recipe) -> torch.optim.Optimizer:
         for name, value in (("betas", recipe.betas), ("momentum", recipe.momentum))
         if value is not None
     }
-    return timm.optim.create_optimizer_v2(
+    optimizer: torch.optim.Optimizer = timm.optim.create_optimizer_v2(
         groups, opt=recipe.optimizer, lr=recipe.lr, weight_decay=decay, **extra
     )
+    return optimizer
 
 
 def _schedule(
@@ -227,7 +230,7 @@ def _check_finite(losses: torch.Tensor, first_step: int) -> None:
 
 def _save(path: Path, state: dict[str, torch.Tensor], objective: Objective, epoch: int) -> None:
     """Write a checkpoint: the trained part of the model, the class centres, the epoch."""
-    centres = objective.centres.state_dict() if objective.centres is not None else {}  # type: ignore[attr-defined]
+    centres = objective.centres.state_dict() if objective.centres is not None else {}
     buffer = io.BytesIO()
     torch.save({"model": state, "centres": centres, "epoch": epoch}, buffer)
     write_atomically(path, buffer.getvalue())

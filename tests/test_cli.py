@@ -6,9 +6,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from conftest import TESTS, TOY_SUITE, install_plugin, mlbench
+from PIL import Image
 
 from mlbench.cli import main
 from mlbench.record import Record
@@ -83,7 +85,15 @@ for command in (["--help"], ["plugins"], ["list"], ["results", "none"], ["show",
 @pytest.mark.parametrize(
     "suite", sorted((TESTS.parent / "suites").glob("*.yaml")), ids=lambda path: path.stem
 )
-def test_every_suite_that_comes_with_mlbench_is_fine(run: Callable[..., Result], suite: Path) -> None:
+def test_every_suite_that_comes_with_mlbench_is_fine(
+    run: Callable[..., Result], suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = tmp_path / "unique_pool"
+    pool.mkdir()
+    for document in range(20):
+        generator = np.random.default_rng(document)
+        Image.fromarray(generator.integers(0, 256, (48, 64, 3), np.uint8)).save(pool / f"{document}.png")
+    monkeypatch.setenv("MLBENCH_DATA", str(tmp_path))
     assert run("validate", suite, "--device", "cpu").stdout.startswith(f"{suite}: fine; cases: ")
 
 

@@ -122,6 +122,13 @@ def test_plan_json_holds_every_run_in_full(planned: Callable[..., Plan]) -> None
         "axes": {"neck.dim": "16"},
         "fingerprint": plan.cases[3].fingerprint,
         "record": plan.cases[3].key,
-        "forecast": {"parameters": None, "centres": None, "classes": 6, "images": 24, "steps": 6},
+        "forecast": {
+            "parameters": None,
+            "centres": None,
+            "classes": 6,
+            "images": 24,
+            "steps": 6,
+            "weights": "",
+        },
         "settings": plan.cases[3].spec.plain(),
     }

@@ -140,7 +140,7 @@ def test_the_same_suite_has_the_same_fingerprint(fingerprint: Callable[..., str]
         "image.size=32",
         "image.resize=pad",
         "precision=bf16",
-        "sampler=null",
+        "sampler={name: partial_fc, rate: 1}",
         "augmentation=jitter",
         "backbone.frozen=true",
         "dataset.views=5",
@@ -239,3 +239,15 @@ def test_nothing_else_changes_the_fingerprint(
     path = tmp_path / "elsewhere.yaml"
     path.write_text(reversed_keys)
     assert make_plan(load_suite(path, registry), CPU).cases[0].fingerprint == before
+
+
+def test_another_checkpoint_of_the_same_name_changes_the_fingerprint(
+    fingerprint: Callable[..., str], tmp_path: Path
+) -> None:
+    file = tmp_path / "weights.pth"
+    found = []
+    for content in (b"one", b"two"):
+        file.write_bytes(content)
+        backbone = f"backbone={{name: timm, model: lcnet_050, weights: {file}}}"
+        found.append(fingerprint(overrides=(backbone,)))
+    assert found[0] != found[1]

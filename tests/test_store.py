@@ -54,7 +54,7 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
 
 
 def test_a_record_of_an_unknown_schema_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="x.json: record schema 99; this mlbench reads 1"):
+    with pytest.raises(StoreError, match=r"x\.json: record schema 99; this mlbench reads 1"):
         Record.from_plain({**RECORD.plain(), "schema": 99}, "x.json")
 
 

@@ -17,6 +17,7 @@ def mlbench_components() -> Iterable[Component]:
             factory="mlbench_losses.margin:softmax",
             summary="normalised softmax: cross entropy of scaled cosines, no margin",
             source="arXiv:1704.06369",
+            predict="mlbench_losses.margin:predict_softmax",
         ),
         Component(
             kind="loss",
@@ -24,5 +25,6 @@ def mlbench_components() -> Iterable[Component]:
             factory="mlbench_losses.margin:cosface",
             summary="additive cosine margin",
             source="arXiv:1801.09414",
+            predict="mlbench_losses.margin:predict_cosface",
         ),
     ]

@@ -10,7 +10,7 @@ from pydantic import Field
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["CosFace", "cosface", "softmax"]
+__all__ = ["CosFace", "cosface", "predict_cosface", "predict_softmax", "softmax"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +55,13 @@ def softmax(*, scale: Annotated[float, Field(gt=0)] = 64.0) -> CosFace:
     scale: what the cosines are multiplied by, > 0.
     """
     return CosFace(scale=scale, margin=0.0)
+
+
+def predict_cosface(*, scale: float = 64.0, margin: float = 0.4) -> int:
+    """Centres per class that `cosface` needs."""
+    return 1
+
+
+def predict_softmax(*, scale: float = 64.0) -> int:
+    """Centres per class that `softmax` needs."""
+    return 1
