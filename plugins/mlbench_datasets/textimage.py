@@ -19,8 +19,6 @@ from pydantic import Field
 
 from mlbench.contracts import GALLERY, QUERY, SplitName
 from mlbench.seeding import numpy_generator
-from mlbench_datasets.camera import photograph
-from mlbench_datasets.documents.catalogue import draw_document
 from mlbench_datasets.fonts import versions
 
 __all__ = ["REVISION", "TextImage", "TextImageSplit"]
@@ -56,6 +54,9 @@ class TextImageSplit:
 
     def image(self, index: int) -> Image.Image:
         """Image `index`: RGB, image_size x image_size pixels."""
+        # Imported when the first image is drawn: a suite is validated without drawing any.
+        from mlbench_datasets.camera import photograph
+
         label, view = self._locate(index)
         generator = numpy_generator(self.seed, "textimage", self.name, "view", label, view)
         return photograph(self.document(label), generator, size=self.image_size, strength=self.strength)
@@ -79,6 +80,8 @@ class TextImageSplit:
 # Consecutive images share a class; a document takes about as long to draw as to photograph.
 @lru_cache(maxsize=64)
 def _document(seed: int, split: str, label: int, family: int, pixels: int) -> Image.Image:
+    from mlbench_datasets.documents.catalogue import draw_document
+
     return draw_document(seed, split, label, family_size=family, pixels=pixels)
 
 
