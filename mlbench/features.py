@@ -116,7 +116,7 @@ class InputSource:
         if need <= limit:
             return True
         self.notes.append(
-            f"{split}: inputs are not cached, {need / 1e9:.1f} GB would be needed and {limit / 1e9:.1f} GB "
+            f"{split}: inputs are not cached, {need / 1e6:,.0f} MB would be needed and {limit / 1e6:,.0f} MB "
             "may be used (MLBENCH_CACHE_LIMIT, or MLBENCH_CACHE on a larger disk)"
         )
         return False

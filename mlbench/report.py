@@ -43,13 +43,13 @@ _HEADINGS = ("case", "seeds", *(column.heading for column in _COLUMNS))
 
 def results_table(records: Sequence[Record], title: str) -> Table:
     """A table with a row a case: mean over its seeds, and ± their standard deviation."""
-    return Table(_HEADINGS, _rows(records), numbers=_HEADINGS[1:], title=title)
+    return Table(_HEADINGS, _rows(records), numbers=_HEADINGS[1:], title=f"{title}{_spread(records)}")
 
 
 def results_markdown(records: Sequence[Record], title: str) -> str:
     """The same table in Markdown."""
     rule = ["---", *["---:"] * (len(_HEADINGS) - 1)]
-    lines = [f"### {title}", "", _markdown(_HEADINGS), _markdown(rule)]
+    lines = [f"### {title}{_spread(records)}", "", _markdown(_HEADINGS), _markdown(rule)]
     lines += [_markdown(row) for row in _rows(records)]
     lines += ["", *(f"- {note}" for note in notes_of(records))]
     return "\n".join(lines).rstrip() + "\n"
@@ -72,6 +72,12 @@ def notes_of(records: Sequence[Record]) -> list[str]:
         text if len(where) == everywhere else f"{', '.join(where[:3])}{' ...' * (len(where) > 3)}: {text}"
         for text, where in cases.items()
     ]
+
+
+def _spread(records: Sequence[Record]) -> str:
+    """What ± means, where it appears."""
+    seeds = {record.seed for record in records}
+    return " (mean ± standard deviation over seeds)" if len(seeds) > 1 else ""
 
 
 def _rows(records: Sequence[Record]) -> list[list[str]]:

@@ -31,7 +31,7 @@ FAILED = Record(suite="s", case="squeeze", seed=0, fingerprint="0", status="fail
 
 def test_table_has_a_row_a_case_with_mean_and_spread() -> None:
     table = results_table([GAP, OTHER, FAILED], "Which neck?")
-    assert table.title == "Which neck?"
+    assert table.title == "Which neck? (mean ± standard deviation over seeds)"
     rows = [dict(zip(table.headings, row, strict=True)) for row in table.rows]
     assert rows[0]["case"] == "gap"
     assert rows[0]["seeds"] == "2"

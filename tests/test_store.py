@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mlbench.errors import StoreError
-from mlbench.record import Record
+from mlbench.record import SCHEMA, Record
 from mlbench.store import Store, write_atomically
 
 RECORD = Record(
@@ -59,8 +59,9 @@ def test_a_record_of_an_unknown_schema_is_refused(tmp_path: Path) -> None:
 
 
 def test_records_of_every_past_schema_load() -> None:
-    folder = Path(__file__).parent / "records"
-    for path in sorted(folder.glob("v*.json")):
+    paths = sorted((Path(__file__).parent / "records").glob("v*.json"))
+    assert [path.stem for path in paths] == [f"v{version}" for version in range(1, SCHEMA + 1)]
+    for path in paths:
         record = Record.from_plain(json.loads(path.read_text()), str(path))
         assert record.status == "done"
         assert record.metrics["f1"] > 0
