@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from conftest import TESTS, install_plugin, mlbench
+
 from mlbench.cli import main
 
 ROOT = TESTS.parent
@@ -32,10 +33,11 @@ def test_readme_plugin_is_15_lines_and_works(tmp_path: Path, write: Callable[...
     shown = mlbench("show", "neck", "meanmax", env=env)
     assert shown.returncode == 0, shown.stderr
     assert re.search(r"dim +int +default 256", shown.stdout)
-    suite = write("matrix:\n  neck: [meanmax]\n")
-    ran = mlbench("run", suite, "--results", tmp_path / "results", "--device", "cpu", env=env)
+    choices = ("--set", "neck.name=meanmax", "--device", "cpu")
+    ran = mlbench("run", write(), "--results", tmp_path / "results", *choices, "--json", env=env)
     assert ran.returncode == 0, ran.stderr
-    assert "meanmax" in ran.stdout
+    record = json.loads(ran.stdout)[0]
+    assert (record["components"]["neck"]["package"], record["size"]["parameters"]) == ("meanmax", 400 + 136)
 
 
 @pytest.mark.parametrize("name", sorted(main.commands))
