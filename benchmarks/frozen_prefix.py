@@ -79,7 +79,6 @@ def train_once(plan, folder: str) -> float:
     from mlbench.evaluate import best_f1
     from mlbench.features import InputSource
     from mlbench.model import build_model
-    from mlbench.plan import labels_of
     from mlbench.train import build_objective, train
 
     case = plan.cases[0]
@@ -89,13 +88,11 @@ def train_once(plan, folder: str) -> float:
     start = time.perf_counter()
     source = InputSource(case, model, fabric, lambda *_: None)
     inputs = {name: source.get(name) for name in ("train", "calibration")}
-    calibration = case.dataset.split("calibration")
     train(
         case,
         objective,
         inputs["train"],
-        labels_of(case.dataset.split("train")),
-        lambda: best_f1(embed(model, inputs["calibration"], calibration, fabric)).f1,
+        lambda: best_f1(embed(model, inputs["calibration"], fabric)).f1,
         fabric,
         Path(folder, "checkpoints"),
         lambda *_: None,

@@ -276,10 +276,10 @@ class Recipe:
     """How a case is trained. Optimisers and schedules are timm's, by their timm names.
 
     epochs: passes over the training images. batch_size: images. optimizer, lr, weight_decay, betas,
-    momentum: as timm's `create_optimizer_v2` takes them (None: the optimiser's default); biases and norms
-    are not decayed. centre_lr: learning rate of the class centres, as a multiple of lr. schedule: how the
-    rate falls, step by step, to min_lr. warmup: share of all steps in [0, 1) with a linear rise from 0.
-    clip_norm: largest norm of the gradient, 0 for no limit. matmul_precision: as
+    momentum: as timm's `create_optimizer_v2` takes them (None: betas of the optimiser, momentum .9);
+    biases and norms are not decayed. centre_lr: learning rate of the class centres, as a multiple of lr.
+    schedule: how the rate falls, step by step, to min_lr. warmup: share of all steps in [0, 1) with a
+    linear rise from 0. clip_norm: largest norm of the gradient, 0 for no limit. matmul_precision: as
     `torch.set_float32_matmul_precision` takes it. views: how many augmented views of each training image
     exist; epoch e shows view e mod views; 0 draws a new one every epoch. patience: stop after so many
     evaluations on the calibration split without a better score, 0 to train to the end. evaluate_every:

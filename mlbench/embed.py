@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch.nn.functional import normalize
 
-from mlbench.contracts import GALLERY, QUERY, Split
+from mlbench.contracts import GALLERY, QUERY
 from mlbench.features import ENCODE_BATCH, Inputs
 from mlbench.model import EmbeddingModel
-from mlbench.plan import labels_of
 from mlbench.reading import batched
 
 __all__ = ["Embeddings", "embed"]
@@ -29,21 +27,21 @@ class Embeddings:
     gallery: torch.Tensor
 
 
-def embed(model: EmbeddingModel, inputs: Inputs, split: Split, fabric: Fabric) -> Embeddings:
+def embed(model: EmbeddingModel, inputs: Inputs, fabric: Fabric) -> Embeddings:
     """Embeddings of a split, in evaluation mode, on the device."""
     was_training = model.training
     model.eval()
     chunks = []
     with torch.no_grad():
-        for batch in inputs.batches(batched(inputs.count, ENCODE_BATCH)):
+        for batch in inputs.batches(batched(len(inputs.split), ENCODE_BATCH)):
             with fabric.autocast():
                 chunks.append(normalize(model.embed(batch).float()))
     model.train(was_training)
-    roles = np.fromiter((split.role(index) for index in range(len(split))), np.int64, len(split))
     device = fabric.device
+    roles = torch.from_numpy(inputs.roles).to(device)
     return Embeddings(
         torch.cat(chunks),
-        torch.from_numpy(labels_of(split)).to(device),
-        torch.from_numpy((roles & QUERY) > 0).to(device),
-        torch.from_numpy((roles & GALLERY) > 0).to(device),
+        torch.from_numpy(inputs.labels).to(device),
+        (roles & QUERY) > 0,
+        (roles & GALLERY) > 0,
     )

@@ -7,6 +7,7 @@ before it, so one case's speed does not depend on which case ran first.
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -26,11 +27,12 @@ __all__ = ["measure_throughput"]
 BATCH_SIZE, WARMUP, ROUNDS, ROUND_SECONDS = 32, 3, 7, 0.2
 
 
-def measure_throughput(spec: Spec, device: str, precision: str) -> dict[str, Any]:
+def measure_throughput(spec: Spec, device: str, precision: str, matmul_precision: str) -> dict[str, Any]:
     """Images per second of inference, from uint8 images to embeddings: the median over rounds, and each
     round's value.
 
-    device: torch name. precision: Lightning Fabric's name. Raises MlbenchError when the process fails.
+    device: torch name. precision: Lightning Fabric's name. matmul_precision: torch's. Raises MlbenchError
+    when the process fails, as it does when memory runs out.
     """
     parts = {
         kind: {
@@ -39,14 +41,25 @@ def measure_throughput(spec: Spec, device: str, precision: str) -> dict[str, Any
         }
         for kind in ("backbone", "neck")
     }
-    task = {"parts": parts, "image": spec.image.model_dump(), "device": device, "precision": precision}
+    task = {
+        "parts": parts,
+        "image": spec.image.model_dump(),
+        "device": device,
+        "precision": precision,
+        "matmul_precision": matmul_precision,
+    }
     process = subprocess.run(
-        [sys.executable, "-m", "mlbench.measure"],
+        # -P: a user's own queue.py in the working folder is not Python's.
+        [sys.executable, "-P", "-m", "mlbench.measure"],
         input=json.dumps(task),
         capture_output=True,
         text=True,
         check=False,
     )
+    if process.returncode < 0:
+        raise MlbenchError(
+            f"measuring throughput was killed by signal {-process.returncode}; did memory run out?"
+        )
     if process.returncode:
         reason = (process.stderr.strip().splitlines() or ["no message"])[-1]
         raise MlbenchError(f"measuring throughput failed: {reason}")
@@ -66,7 +79,10 @@ def _measure(task: dict[str, Any]) -> dict[str, Any]:
     image = Image(**task["image"])
     device = torch.device(task["device"])
     fabric = Fabric(accelerator=device.type, devices=1, precision=task["precision"])
+    torch.set_float32_matmul_precision(task["matmul_precision"])
     model = build_model(Spec("", {}, parts, image, ""), 0).eval().to(device)
+    # Autocast keeps the cast weights of parameters that could be trained; the frozen ones are to count alike.
+    model.requires_grad_(True)
     generator = torch.Generator().manual_seed(0)
     shape = (BATCH_SIZE, 3, image.size, image.size)
     images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).to(device)
@@ -76,12 +92,12 @@ def _measure(task: dict[str, Any]) -> dict[str, Any]:
         for _ in range(batches):
             model(images)
         if device.type != "cpu":
-            torch.accelerator.synchronize()
+            torch.accelerator.synchronize(device)
         return time.perf_counter() - start
 
     with torch.inference_mode(), fabric.autocast():
-        seconds = run(WARMUP) / WARMUP
-        batches = max(1, round(ROUND_SECONDS / seconds))
+        run(WARMUP)
+        batches = math.ceil(ROUND_SECONDS * WARMUP / run(WARMUP))
         rounds = [BATCH_SIZE * batches / run(batches) for _ in range(ROUNDS)]
     return {
         "images_per_second": statistics.median(rounds),

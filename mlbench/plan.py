@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from mlbench.contracts import BackboneShape, Dataset, NeckShape, Recipe, Split
 from mlbench.environment import Device, data_root, library_versions
-from mlbench.errors import ComponentError, DeviceError, MlbenchError, OptionError, SuiteError, hint
+from mlbench.errors import ComponentError, DataError, DeviceError, MlbenchError, OptionError, SuiteError, hint
 from mlbench.record import SCHEMA
 from mlbench.suite import Part, Spec, Suite
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Case", "Forecast", "Plan", "labels_of", "make_plan"]
+__all__ = ["Case", "Forecast", "Plan", "check_sampler", "core_hash", "labels_of", "make_plan"]
 
 #: Modules of the core whose code can change a result.
 _RESULT_MODULES = (
@@ -136,7 +136,12 @@ def _dataset(
     if key not in known:
         with _located(part):
             dataset: Dataset = part.build(data_root=root, image_size=spec.image.size)
-            known[key] = dataset, labels_of(dataset.split("train"))
+            train = dataset.split("train")
+            labels = labels_of(train)
+            # Here, because a GPU that meets a label out of range is lost to the whole process.
+            if len(labels) == 0 or labels.min() < 0 or labels.max() >= train.num_classes:
+                raise DataError(f"{part.entry}: labels must run from 0 to {train.num_classes - 1}")
+            known[key] = dataset, labels
     return known[key]
 
 
@@ -208,16 +213,16 @@ def _fingerprint(spec: Spec, dataset: Dataset, forecast: Forecast, seed: int, de
         "weights": forecast.weights,
         "components": {kind: part.entry.provenance for kind, part in spec.parts.items()},
         "libraries": library_versions(),
-        "core": _core_hash(),
+        "core": core_hash(*_RESULT_MODULES),
         "device": [device.kind, product],
     }
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
 @cache
-def _core_hash() -> str:
-    folder = Path(__file__).parent
+def core_hash(*modules: str) -> str:
+    """First 12 hex digits of a hash over the code of modules of the core."""
     digest = hashlib.sha256()
-    for name in _RESULT_MODULES:
-        digest.update((folder / f"{name}.py").read_bytes())
+    for name in modules:
+        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
     return digest.hexdigest()[:12]

@@ -46,6 +46,9 @@ class RunProgress:
             TimeRemainingColumn(),
             console=console,
             transient=True,
+            # A worker that is forked while the redirected stream is locked would wait for ever.
+            redirect_stdout=False,
+            redirect_stderr=False,
             disable=not console.is_terminal,
         )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,7 +17,7 @@ from mlbench.errors import DataError, MlbenchError
 from mlbench.seeding import numpy_generator
 from mlbench.suite import Image as ImageSettings
 
-__all__ = ["Reader", "square"]
+__all__ = ["Reader", "batched", "describe", "square", "usable_cores"]
 
 #: Grey that fills up a padded image, the middle of what the usual normalisations expect.
 _PAD = 128
@@ -46,7 +45,7 @@ class Reader:
     """Reads images of one split.
 
     augmentation: changes each image by draws that depend on (seed, view, index) alone, so that neither
-    workers nor order change a bit. workers: processes; None for one a core.
+    workers nor order change a bit. workers: processes; None for one a core. pin_memory: for a GPU.
     """
 
     def __init__(
@@ -56,12 +55,12 @@ class Reader:
         augmentation: Augmentation | None = None,
         seed: int = 0,
         workers: int | None = None,
+        pin_memory: bool = False,
     ) -> None:
         self.split = split
         self._source = _Source(split, settings, augmentation, seed)
-        self._workers = (os.cpu_count() or 1) if workers is None else workers
-        #: Seconds that whoever asked for batches spent waiting for them.
-        self.waited = 0.0
+        self._workers = usable_cores() if workers is None else workers
+        self._pin_memory = pin_memory
 
     def batches(self, order: Sequence[Sequence[int]], view: int = 0) -> Iterator[torch.Tensor]:
         """Batches of images (N, 3, S, S) uint8, one for each list of indices in `order`.
@@ -71,10 +70,16 @@ class Reader:
         plan = [[(index, view) for index in indices] for indices in order]
         # A worker costs a process; a handful of images is read sooner without.
         workers = self._workers if sum(map(len, plan)) >= 64 * self._workers else 0
-        loader = DataLoader(self._source, batch_sampler=plan, num_workers=workers, collate_fn=torch.stack)
+        loader = DataLoader(
+            self._source,
+            batch_sampler=plan,
+            num_workers=workers,
+            collate_fn=torch.stack,
+            pin_memory=self._pin_memory,
+            generator=torch.Generator(),  # else it would draw from the global one, which dropout uses
+        )
         iterator = iter(loader)
         while True:
-            start = time.perf_counter()
             try:
                 batch = next(iterator, None)
             except MlbenchError as error:
@@ -82,7 +87,6 @@ class Reader:
                     raise
                 # From a worker, the message arrives behind the worker's traceback, "module.Type: message".
                 raise type(error)(str(error).strip().splitlines()[-1].partition(": ")[2]) from None
-            self.waited += time.perf_counter() - start
             if batch is None:
                 return
             yield batch
@@ -114,6 +118,12 @@ class _Source(Dataset[torch.Tensor]):
             name = self._split.class_name(self._split.label(index))
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise DataError(f"image {index} of class {name} cannot be read ({reason})") from error
+
+
+def usable_cores() -> int:
+    """Cores that this process may use, which in a container can be fewer than there are; 16 at most."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return min(len(affinity(0)) if affinity else os.cpu_count() or 1, 16)
 
 
 def batched(count: int, size: int) -> list[range]:

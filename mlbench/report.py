@@ -15,10 +15,10 @@ __all__ = ["notes_of", "results_json", "results_markdown", "results_table"]
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """One column: heading, value of a record, and how a value is written."""
+    """One column: heading, value of a record (None: not known), and how a value is written."""
 
     heading: str
-    value: Callable[[Record], float]
+    value: Callable[[Record], float | None]
     form: Callable[[float], str]
 
 
@@ -94,7 +94,10 @@ def _rows(records: Sequence[Record]) -> list[list[str]]:
 
 
 def _cell(column: _Column, records: Sequence[Record]) -> str:
-    values = [column.value(record) for record in records]
+    found = [column.value(record) for record in records]
+    values = [value for value in found if value is not None]
+    if not values:
+        return "?"
     text = column.form(statistics.fmean(values))
     if len(values) > 1 and column.form is _share:
         text += f" ±{statistics.stdev(values):.3f}".replace("±0.", "±.")

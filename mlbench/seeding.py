@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-__all__ = ["MAX_SEED", "derive", "deterministic", "numpy_generator", "torch_generator", "torch_seed"]
+__all__ = [
+    "MAX_SEED",
+    "derive",
+    "deterministic",
+    "matmul_precision",
+    "numpy_generator",
+    "torch_generator",
+    "torch_seed",
+]
 
 #: Largest seed of a case: what 32 bits hold, which every library takes.
 MAX_SEED = 2**32 - 1
@@ -45,16 +53,32 @@ def torch_generator(seed: int, *path: str | int) -> torch.Generator:
 
 
 @contextmanager
-def torch_seed(seed: int, *path: str | int) -> Iterator[None]:
-    """Seed torch's global generators inside the block and give them back afterwards.
+def torch_seed(seed: int, *path: str | int, device: torch.device | None = None) -> Iterator[None]:
+    """Seed torch's global generators inside the block and give them back afterwards: the CPU's, and that of
+    `device`.
 
     For library code that draws from the global generator only (weight initialisation, dropout).
     """
     import torch
 
-    with torch.random.fork_rng():
+    kind = device.type if device is not None else "cpu"
+    devices = [] if device is None or kind == "cpu" else [device.index or 0]
+    with torch.random.fork_rng(devices=devices, device_type="cuda" if kind == "cpu" else kind):
         torch.manual_seed(derive(seed, *path))
         yield
+
+
+@contextmanager
+def matmul_precision(precision: str) -> Iterator[None]:
+    """Multiply float32 matrices inside the block as `torch.set_float32_matmul_precision` names it."""
+    import torch
+
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 @contextmanager

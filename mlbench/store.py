@@ -72,6 +72,9 @@ class Store:
                 raise StoreError(
                     f"{self.folder}: another run is writing here; wait for it, or use another --results"
                 ) from None
+            # Under the lock, what is half-written was left by a process that is no more.
+            for leftover in self.folder.rglob(".*.tmp"):
+                leftover.unlink(missing_ok=True)
             yield
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import timm.optim
 import timm.scheduler
 import torch
@@ -50,8 +49,9 @@ class Objective(nn.Module):
 
 @dataclass
 class Training:
-    """What training a case left: curves by epoch, the epoch that was kept, and where time went.
+    """What training a case left: curves, the epoch that was kept, and where time went.
 
+    curves: loss and learning rate of every epoch, F1 on the calibration split of every evaluation.
     waited: seconds spent waiting for images to be read.
     """
 
@@ -102,7 +102,6 @@ def train(
     case: Case,
     objective: Objective,
     inputs: Inputs,
-    labels: np.ndarray,
     score: Callable[[], float],
     fabric: Fabric,
     folder: Path,
@@ -110,35 +109,35 @@ def train(
 ) -> Training:
     """Train `objective` in place, to the checkpoint that the recipe selects.
 
-    inputs, labels: of the train split. score: the model's score on the calibration split, higher is
-    better. folder: best.pt and last.pt are written there. Raises TrainingError when the loss is no longer
-    finite.
+    inputs: of the train split. score: the model's score on the calibration split, higher is better.
+    folder: last.pt is written there, and best.pt where the recipe selects the best. Raises TrainingError
+    when the loss is no longer finite.
     """
     recipe = case.recipe
-    torch.set_float32_matmul_precision(recipe.matmul_precision)
     batches: BatchSampler = case.spec.parts["batch_sampler"].build(
-        labels=labels, batch_size=recipe.batch_size
+        labels=inputs.labels, batch_size=recipe.batch_size
     )
     total = len(batches) * recipe.epochs
     optimizer = _optimizer(objective, recipe)
     schedule = _schedule(optimizer, recipe, total)
     module, optimizer = fabric.setup(objective, optimizer)
     model = objective.model
+    labels = torch.from_numpy(inputs.labels).to(fabric.device)
 
     result = Training()
-    best, best_state, stale = float("-inf"), model.trained_state(), 0
+    best, stale = float("-inf"), 0
     start, waited_before = time.perf_counter(), inputs.waited
     for epoch in range(recipe.epochs):
         module.train()
         order = list(batches.batches(numpy_generator(case.seed, "batches", epoch)))
         losses = []
         # Dropout and the like draw from torch's global generator.
-        with torch_seed(case.seed, "epoch", epoch):
+        with torch_seed(case.seed, "epoch", epoch, device=fabric.device):
             for indices, batch in zip(order, inputs.batches(order, epoch), strict=True):
                 # The middle of the step, so that neither the first nor the last has a rate of zero.
                 schedule.step_update(result.steps + 0.5)
                 optimizer.zero_grad(set_to_none=True)
-                loss = module(batch, torch.from_numpy(labels[indices]).to(fabric.device))
+                loss = module(batch, labels[torch.as_tensor(indices)])
                 fabric.backward(loss)
                 if recipe.clip_norm:
                     fabric.clip_gradients(
@@ -158,16 +157,18 @@ def train(
             continue
         value = score()
         result.curves["calibration_f1"].append(value)
-        if value > best or recipe.select == "last":
-            best, best_state, result.best_epoch, stale = value, model.trained_state(), epoch + 1, 0
-            _save(folder / "best.pt", best_state, objective, epoch + 1)
-        else:
-            stale += 1
+        best, stale = (value, 0) if value > best else (best, stale + 1)
+        if stale == 0 and recipe.select == "best":
+            kept, result.best_epoch = model.trained_state(), epoch + 1
+            _save(folder / "best.pt", kept, objective, epoch + 1)
         if recipe.patience and stale >= recipe.patience:
             result.notes.append(f"stopped early after epoch {epoch + 1}")
             break
     _save(folder / "last.pt", model.trained_state(), objective, epoch + 1)
-    model.load_trained_state(best_state)
+    if recipe.select == "best":
+        model.load_trained_state(kept)
+    else:
+        result.best_epoch = epoch + 1
     result.seconds = time.perf_counter() - start
     result.waited = inputs.waited - waited_before
     if result.waited > max(WAIT_SECONDS, WAIT_SHARE * result.seconds):
@@ -229,8 +230,9 @@ def _check_finite(losses: torch.Tensor, first_step: int) -> None:
 
 
 def _save(path: Path, state: dict[str, torch.Tensor], objective: Objective, epoch: int) -> None:
-    """Write a checkpoint: the trained part of the model, the class centres, the epoch."""
+    """Write a checkpoint: the trained part of the model, the class centres, the loss, the epoch."""
     centres = objective.centres.state_dict() if objective.centres is not None else {}
+    loss = objective.loss.state_dict() if isinstance(objective.loss, nn.Module) else {}
     buffer = io.BytesIO()
-    torch.save({"model": state, "centres": centres, "epoch": epoch}, buffer)
+    torch.save({"model": state, "centres": centres, "loss": loss, "epoch": epoch}, buffer)
     write_atomically(path, buffer.getvalue())

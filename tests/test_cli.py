@@ -304,7 +304,7 @@ def test_run_shows_what_is_finished_and_does_not_run_it_again(
     suite = write("title: Which?\nseeds: [0, 1]\nmatrix:\n  neck.dim: [4, 16]\n")
     records = finished(run, suite)
     shown = run("run", suite)
-    assert shown.stdout.splitlines()[0] == "Which?"
+    assert shown.stdout.splitlines()[0] == "Which? (mean ± standard deviation over seeds)"
     assert [line.split()[:2] for line in shown.stdout.splitlines()[3:]] == [["4", "2"], ["16", "2"]]
     assert shown.stderr == "note: mind this\n"
     assert [

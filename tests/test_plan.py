@@ -215,7 +215,7 @@ def test_code_of_the_core_changes_the_fingerprint(
     fingerprint: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = fingerprint()
-    monkeypatch.setattr(plan_module, "_core_hash", lambda: "edited")
+    monkeypatch.setattr(plan_module, "core_hash", lambda *modules: "edited")
     assert fingerprint() != before
     assert all(
         (Path(plan_module.__file__).parent / f"{name}.py").is_file() for name in plan_module._RESULT_MODULES

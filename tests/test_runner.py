@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import TOY_SUITE, mlbench
 
 from mlbench import measure, runner
-from mlbench.errors import StoreError, SuiteError
+from mlbench.errors import MlbenchError, StoreError, SuiteError
+from mlbench.model import build_model
 from mlbench.record import METRICS, Record
 from mlbench.store import Store
 
@@ -103,6 +105,48 @@ def test_a_wrong_option_that_only_building_shows_stops_before_any_work(planned, 
     with pytest.raises(SuiteError, match=r"--set recipe.optimizer=adamv: unknown optimizer 'adamv'"):
         runner.run(planned(overrides=("recipe.optimizer=adamv",)), Store(tmp_path, "toy"), ears)
     assert ears.cases == []
+
+
+def test_a_plugin_that_cannot_even_be_built_fails_its_own_case(planned, tmp_path, monkeypatch) -> None:
+    def buggy(spec, seed):
+        if spec.name == "flatten":
+            raise ZeroDivisionError("division by zero")
+        return build_model(spec, seed)
+
+    monkeypatch.setattr("mlbench.model.build_model", buggy)
+    plan = planned("matrix:\n  neck.name: [gap, flatten]\n")
+    records = runner.run(plan, Store(tmp_path, "toy"), Ears())
+    assert [record.status for record in records] == ["done", "failed"]
+    assert records[1].error.startswith("ZeroDivisionError: ")
+
+
+def test_a_speed_that_cannot_be_measured_does_not_lose_the_training(planned, tmp_path, monkeypatch) -> None:
+    asked = []
+
+    def no_memory(*arguments: object) -> dict:
+        asked.append(arguments)
+        raise MlbenchError("measuring throughput was killed by signal 9; did memory run out?")
+
+    monkeypatch.setattr(measure, "measure_throughput", no_memory)
+    records = runner.run(planned("seeds: [0, 1]\n"), Store(tmp_path, "toy"), Ears())
+    assert [record.status for record in records] == ["done", "done"]
+    assert records[0].speed["images_per_second"] is None
+    assert records[0].notes[-1].startswith("speed is not known: measuring throughput was killed")
+    assert len(asked) == 1  # seeds share an architecture
+
+
+def test_a_recipes_matmul_precision_ends_with_its_case(planned, tmp_path) -> None:
+    before = torch.get_float32_matmul_precision()
+    runner.run(planned(overrides=("recipe.matmul_precision=medium",)), Store(tmp_path, "toy"), Ears())
+    assert torch.get_float32_matmul_precision() == before
+
+
+def test_what_a_killed_run_left_half_written_is_removed(planned, tmp_path) -> None:
+    leftover = tmp_path / "toy" / "gap-s0-1" / ".abc.tmp"
+    leftover.parent.mkdir(parents=True)
+    leftover.touch()
+    runner.run(planned(), Store(tmp_path, "toy"), Ears())
+    assert not leftover.exists()
 
 
 def test_shared_classes_are_said_aloud(planned, tmp_path) -> None:

@@ -21,8 +21,7 @@ def trained(case, tmp_path, score=lambda: 0.0):
     model = build_model(case.spec, case.seed)
     objective = build_objective(case, model)
     inputs = InputSource(case, model, fabric, silent).get("train")
-    labels = labels_of(case.dataset.split("train"))
-    result = train(case, objective, inputs, labels, score, fabric, tmp_path / "checkpoints", silent)
+    result = train(case, objective, inputs, score, fabric, tmp_path / "checkpoints", silent)
     return objective, result
 
 
@@ -101,11 +100,12 @@ def test_select_last_keeps_the_last(planned, tmp_path) -> None:
     assert trained(case, tmp_path, score=iter([0.9, 0.5, 0.1]).__next__)[1].best_epoch == 3
 
 
-def test_patience_stops_early(planned, tmp_path) -> None:
-    case = planned(overrides=("recipe.epochs=9", "recipe.patience=2")).cases[0]
+@pytest.mark.parametrize(("select", "kept"), [("best", 2), ("last", 4)])
+def test_patience_stops_early(planned, tmp_path, select: str, kept: int) -> None:
+    case = planned(overrides=("recipe.epochs=9", "recipe.patience=2", f"recipe.select={select}")).cases[0]
     _, result = trained(case, tmp_path, score=iter([0.1, 0.5, 0.4, 0.3, 0.9]).__next__)
     assert result.curves["calibration_f1"] == [0.1, 0.5, 0.4, 0.3]
-    assert result.best_epoch == 2
+    assert result.best_epoch == kept
     assert result.notes == ["stopped early after epoch 4"]
 
 

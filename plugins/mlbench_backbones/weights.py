@@ -43,8 +43,10 @@ def check_weights(model: str, weights: str) -> None:
 
 
 def weights_version(weights: str) -> str:
-    """What a file of weights holds, as a hash; "" for weights that their name says enough of."""
-    return "" if weights in ("hub", "bundled", "none") else _sha256(Path(weights))
+    """What the weights are beyond their name: a package's version, a file's hash; "" where not known."""
+    if weights == "bundled":
+        return f"{bundled.PACKAGE} {bundled.bundled_version()}"
+    return "" if weights in ("hub", "none") else _sha256(Path(weights))
 
 
 def load_network(model: str, weights: str) -> tuple[nn.Module, str]:

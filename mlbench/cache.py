@@ -1,0 +1,136 @@
+"""The array cache: arrays that can be made again, in files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlbench.errors import MlbenchError, StoreError
+
+__all__ = ["ArrayCache"]
+
+#: Half-written files older than this belong to processes that are no more.
+STALE_SECONDS = 86_400
+
+
+class ArrayCache:
+    """Arrays under `root`, each in a file named by the hash of a key.
+
+    Processes may share a cache: whoever is first writes, and a file is complete when it has its name.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, folder: str, key: Any) -> Path:
+        """Where the array of `key` (plain JSON data) is, or would be."""
+        name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
+        return self.root / folder / f"{name}.npy"
+
+    def get(
+        self,
+        path: Path,
+        count: int,
+        make: Callable[[], Iterator[np.ndarray]],
+        advance: Callable[[int], None],
+    ) -> np.ndarray:
+        """The array at `path`, memory-mapped; made from the chunks of `make` when it is not there.
+
+        count: rows of the whole array. advance: called with the rows that are done. A damaged file is made
+        again. Raises StoreError when the file cannot be written.
+        """
+        array = _load(path)
+        if array is None:
+            _write(path, count, make(), advance)
+            array = _load(path)
+        if array is None:
+            raise StoreError(f"{path}: cannot be read back; is something else writing to this cache?")
+        return array
+
+    def limit(self) -> int:
+        """Bytes that one split may add: MLBENCH_CACHE_LIMIT (such as "20G"), else half of what is free on
+        the cache's disk and at most 50 GB."""
+        text = os.environ.get("MLBENCH_CACHE_LIMIT", "")
+        if text:
+            units = {"K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+            try:
+                return int(float(text.rstrip("KMGTB")) * units.get(text.rstrip("B")[-1:], 1))
+            except (ValueError, OverflowError):
+                raise MlbenchError(
+                    f"MLBENCH_CACHE_LIMIT={text!r} is not a size; expected such as 20G"
+                ) from None
+        folder = self.root
+        while not folder.exists():
+            folder = folder.parent
+        return min(shutil.disk_usage(folder).free // 2, 50 * 10**9)
+
+
+def _load(path: Path) -> np.ndarray | None:
+    try:
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError):
+        return None
+    return array
+
+
+def _write(path: Path, count: int, chunks: Iterator[np.ndarray], advance: Callable[[int], None]) -> None:
+    """Write an array chunk by chunk, then give it its name.
+
+    Plain writes rather than a writable memory map: on a full disk a map ends the process with a signal,
+    a write ends with an error that can be told.
+    """
+    temporary: str | None = None
+    try:
+        with _told(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _remove_stale(path.parent)
+            descriptor, temporary = tempfile.mkstemp(suffix=".tmp", dir=path.parent)
+            file = os.fdopen(descriptor, "wb")
+        with file:
+            done = 0
+            for chunk in chunks:
+                with _told(path):
+                    if done == 0:
+                        shape = (count, *chunk.shape[1:])
+                        header = {"descr": chunk.dtype.str, "fortran_order": False, "shape": shape}
+                        np.lib.format.write_array_header_1_0(file, header)
+                    file.write(np.ascontiguousarray(chunk).data)
+                done += len(chunk)
+                advance(done)
+            with _told(path):
+                file.flush()
+        with _told(path):
+            os.replace(temporary, path)
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"{path}: cannot be written ({error.strerror}); free space, or set MLBENCH_CACHE to another "
+            "folder"
+        ) from None
+
+
+def _remove_stale(folder: Path) -> None:
+    oldest = time.time() - STALE_SECONDS
+    for file in folder.glob("*.tmp"):
+        with contextlib.suppress(OSError):
+            if file.stat().st_mtime < oldest:
+                file.unlink()
