@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -95,7 +96,12 @@ def cache_dir() -> Path:
     if named:
         return Path(named).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "mlbench"
+    if base:
+        return Path(base) / "mlbench"
+    try:
+        return Path.home() / ".cache" / "mlbench"
+    except RuntimeError:  # a user without a home, as in some containers
+        return Path(tempfile.gettempdir()) / "mlbench"
 
 
 def library_versions() -> dict[str, str]:

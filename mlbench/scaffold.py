@@ -46,6 +46,8 @@ def suite_for_folder(folder: Path) -> str:
     Raises DataError when there is no such folder, or no images in it.
     """
     folder = folder.expanduser().resolve()
+    if not folder.exists():
+        raise DataError(f"{folder}: no such folder; name the folder that holds your images")
     found = _survey(folder)
     size = 224 if found.images <= 3000 and found.short_side >= 192 else 128
     trained = found.trained

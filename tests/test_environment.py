@@ -92,3 +92,14 @@ def test_a_torch_that_cannot_be_imported_is_one_line(tmp_path: Path) -> None:
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert process.stdout == "torch cannot be imported: ImportError: libcudart.so.13: no such file\n"
+
+
+def test_cache_dir_of_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("MLBENCH_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert cache_dir().name == "mlbench"
+    assert cache_dir().parent.is_dir()
