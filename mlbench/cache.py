@@ -123,8 +123,8 @@ def _told(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StoreError(
-            f"{path}: cannot be written ({error.strerror}); free space, or set MLBENCH_CACHE to another "
-            "folder"
+            f"{path}: cannot be written ({error.strerror}); free space, or set MLBENCH_CACHE to a folder "
+            "that can be written"
         ) from None
 
 

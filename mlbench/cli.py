@@ -38,6 +38,8 @@ class _Group(click.Group):
             return super().invoke(context)
         except MlbenchError as error:
             _fail(str(error), 2 if isinstance(error, SuiteError) else 1)
+        except KeyboardInterrupt:
+            _fail("stopped; finished cases are kept, and the same command goes on from there", 130)
         except BrokenPipeError:
             raise  # the reader has seen enough; click ends quietly
         except OSError as error:  # a full disk, a missing permission: the system's message says which
@@ -154,17 +156,20 @@ def results(suite: str, results: Path, markdown: bool, as_json: bool) -> None:
     from mlbench.document import load_document
     from mlbench.store import Store
 
-    name, file = suite, "SUITE.yaml"
+    name, title, file = suite, suite, "SUITE.yaml"
     if suite.endswith((".yaml", ".yml")):
         file = suite
         data = load_document(Path(suite)).data
         name = str(data.get("suite", "")) if isinstance(data, dict) else ""
-    records = Store(results, name).latest()
+        title = str(data.get("title") or name) if isinstance(data, dict) else ""
+    records, remarks = Store(results, name).latest()
+    for remark in remarks:
+        click.echo(f"note: {remark}", err=True)
     if not records:
         raise MlbenchError(
             f"no records of the suite {name!r} in {results}; make some with: mlbench run {file}"
         )
-    _show(records, name, "json" if as_json else "markdown" if markdown else "table")
+    _show(records, title, "json" if as_json else "markdown" if markdown else "table")
 
 
 @main.command()

@@ -141,6 +141,11 @@ def _dataset(
             # Here, because a GPU that meets a label out of range is lost to the whole process.
             if len(labels) == 0 or labels.min() < 0 or labels.max() >= train.num_classes:
                 raise DataError(f"{part.entry}: labels must run from 0 to {train.num_classes - 1}")
+            for name in ("train", "calibration", "test"):
+                if (classes := dataset.split(name).num_classes) < 2:
+                    raise DataError(
+                        f"{part.entry}: {classes} class in the {name} split; at least 2 are needed"
+                    )
             known[key] = dataset, labels
     return known[key]
 

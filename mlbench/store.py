@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from mlbench.errors import StoreError
 from mlbench.record import Record
@@ -34,15 +37,32 @@ class Store:
         write_atomically(path, text.encode() + b"\n")
         return path
 
-    def latest(self) -> list[Record]:
-        """The newest record of every case and seed, by case and seed."""
-        newest: dict[tuple[str, int], Record] = {}
+    def latest(self) -> tuple[list[Record], list[str]]:
+        """The newest record of every case and seed, in the order in which the cases were run, and remarks
+        on what is left out: damaged files, and records that were made in another way than the newest of
+        their case, which no mean over seeds may mix.
+        """
+        records, remarks = [], []
         for path in sorted(self.folder.glob("*.json")):
-            record = _read(path)
-            other = newest.get((record.case, record.seed))
-            if other is None or other.finished <= record.finished:
-                newest[record.case, record.seed] = record
-        return [newest[key] for key in sorted(newest)]
+            try:
+                records.append(_read(path))
+            except StoreError as error:
+                remarks.append(str(error))
+        records.sort(key=lambda record: record.finished)
+        newest = {record.case: record for record in records}
+        chosen: dict[str, dict[int, Record]] = {}
+        older = Counter[str]()
+        for record in records:
+            if _alike(record, newest[record.case]):
+                chosen.setdefault(record.case, {})[record.seed] = record
+            else:
+                older[record.case] += 1
+        remarks += [
+            f"{case}: left out {count} older {'record' if count == 1 else 'records'} with other settings, "
+            "data, code or device"
+            for case, count in older.items()
+        ]
+        return [seeds[seed] for seeds in chosen.values() for seed in sorted(seeds)], remarks
 
     def checkpoints(self, key: str) -> Path:
         """Folder for the checkpoints of the record called `key`."""
@@ -110,5 +130,18 @@ def _read(path: Path) -> Record:
     return Record.from_plain(data, str(path))
 
 
+def _alike(record: Record, other: Record) -> bool:
+    """Whether two records are of the same experiment, whatever their seeds."""
+
+    def made(each: Record) -> tuple[Any, ...]:
+        device = [each.environment.get(key) for key in ("device", "device_product")]
+        return each.settings, each.components, device
+
+    versions = {each.data["version"] for each in (record, other) if each.data}  # none where a case failed
+    return made(record) == made(other) and len(versions) <= 1
+
+
 def _failed(path: Path, error: OSError) -> StoreError:
-    return StoreError(f"{path}: cannot be written ({error.strerror}); free space or choose another folder")
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    advice = "free space or choose another folder" if full else "choose another folder"
+    return StoreError(f"{path}: cannot be written ({error.strerror}); {advice}")

@@ -64,8 +64,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_file(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
     process = subprocess.run(command, capture_output=True, text=True, check=True)
-    expected = ".npy: cannot be written (File too large); free space, or set MLBENCH_CACHE to another folder"
-    assert process.stdout.strip().endswith(expected)
+    assert ".npy: cannot be written (File too large); free space, or set MLBENCH_CACHE" in process.stdout
     assert list((tmp_path / "f").iterdir()) == []
 
 

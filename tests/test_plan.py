@@ -251,3 +251,8 @@ def test_another_checkpoint_of_the_same_name_changes_the_fingerprint(
         backbone = f"backbone={{name: timm, model: lcnet_050, weights: {file}}}"
         found.append(fingerprint(overrides=(backbone,)))
     assert found[0] != found[1]
+
+
+def test_one_class_cannot_be_told_apart(planned: Callable[..., Plan]) -> None:
+    with pytest.raises(SuiteError, match="1 class in the train split; at least 2 are needed"):
+        planned(overrides=("dataset.classes=1",))

@@ -72,7 +72,7 @@ def test_run_does_not_run_a_finished_case_again(planned, tmp_path) -> None:
     assert runner.run(plan, store, ears) == first
     assert ears.cases == []
     assert runner.run(plan, store, ears, force=True)[0].finished > first[0].finished
-    assert len(store.latest()) == 1
+    assert len(store.latest()[0]) == 1
 
 
 def test_run_twice_gives_the_same_bits(planned, tmp_path) -> None:
@@ -200,3 +200,16 @@ def test_kill_9_keeps_finished_cases_and_the_next_run_does_the_rest(write, tmp_p
     for record in records[0]:
         assert record["speed"]["images_per_second"] > 0
         assert len(record["speed"]["rounds"]) == measure.ROUNDS
+
+
+def test_ctrl_c_is_one_line_and_leaves_no_half_record(write, tmp_path, installed_toys) -> None:
+    """A real SIGINT, sent by the data set itself in the middle of its reading."""
+    suite = write(whole=TOY_SUITE.replace("dataset: toy", f"dataset: {{name: deadly, once: {tmp_path / 'x'}, "
+                  "signal: 2}").replace("epochs: 2", "epochs: 1, workers: 0"))  # fmt: skip
+    stopped = mlbench("run", suite, "--results", tmp_path / "r", "--device", "cpu", env=installed_toys)
+    assert stopped.returncode == 130
+    assert stopped.stderr.strip().endswith(
+        "mlbench: stopped; finished cases are kept, and the same command goes on from there"
+    )
+    assert "Traceback" not in stopped.stderr
+    assert list((tmp_path / "r" / "toy").glob("*.json")) == []

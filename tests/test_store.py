@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import subprocess
 import sys
@@ -29,7 +30,7 @@ def test_put_then_get_gives_the_record_back(tmp_path: Path) -> None:
 def test_nothing_is_created_before_the_first_write(tmp_path: Path) -> None:
     store = Store(tmp_path / "results", "s")
     assert store.get("gap-s1-01234567") is None
-    assert store.latest() == []
+    assert store.latest() == ([], [])
     assert not (tmp_path / "results").exists()
 
 
@@ -39,15 +40,32 @@ def test_latest_gives_the_newest_of_each_case_and_seed(tmp_path: Path) -> None:
     other = replace(RECORD, seed=0)
     for record in (newer, RECORD, other):
         store.put(record)
-    assert store.latest() == [other, newer]
+    assert store.latest() == ([other, newer], [])
+
+
+def test_latest_does_not_mix_experiments_of_one_name(tmp_path: Path) -> None:
+    store = Store(tmp_path, "s")
+    old = replace(RECORD, settings={"neck": {"dim": 8}}, fingerprint="e" * 16, finished="2025-01-01")
+    seeds = [replace(RECORD, seed=seed, settings={"neck": {"dim": 32}}) for seed in (2, 0)]
+    early = replace(RECORD, case="before", finished="2024-01-01")
+    for record in (old, *seeds, early):
+        store.put(record)
+    records, remarks = store.latest()
+    assert records == [early, seeds[1], seeds[0]]
+    assert remarks == ["gap: left out 1 older record with other settings, data, code or device"]
 
 
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     store = Store(tmp_path, "s")
     path = store.put(RECORD)
     path.write_text(path.read_text()[:40])
+    other = replace(RECORD, seed=0)
+    store.put(other)
+    records, remarks = store.latest()
+    assert records == [other]
+    assert re.search(r"gap-s1-01234567.json: cannot be read .*; delete it", remarks[0])
     with pytest.raises(StoreError, match=r"gap-s1-01234567.json: cannot be read .*; delete it"):
-        store.latest()
+        store.get(RECORD.key)
     path.write_text("[]")
     with pytest.raises(StoreError, match="not a record"):
         store.get(RECORD.key)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Iterable
 from pathlib import Path
+from signal import SIGKILL
 from typing import Annotated, Any
 
 import numpy as np
@@ -133,15 +133,15 @@ def pair_loss() -> Any:
     return loss
 
 
-def deadly_dataset(*, once: str) -> ToyDataset:
-    """A toy data set whose reader dies with SIGKILL, the first time only."""
+def deadly_dataset(*, once: str, signal: int = SIGKILL) -> ToyDataset:
+    """A toy data set whose reader sends its own process a signal, the first time only."""
 
     class DeadlySplit(ToySplit):
         def image(self, index: int) -> Image.Image:
             flag = Path(once)
             if self.name == "train" and index == len(self) - 1 and not flag.exists():
                 flag.touch()
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), signal)
             return super().image(index)
 
     class DeadlyDataset(ToyDataset):
