@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -107,7 +108,7 @@ def make_plan(
                 f"case {spec.name!r}: fp16 needs a GPU; use --precision bf16 or fp32 on the CPU"
             )
     root = data_root(suite.path)
-    known: dict[str, tuple[Dataset, np.ndarray]] = {}
+    known: dict[str, tuple[Dataset, array[int]]] = {}
     planned = []
     for spec in chosen:
         dataset, labels = _dataset(spec, root, known)
@@ -128,8 +129,8 @@ def labels_of(split: Split) -> np.ndarray:
 
 
 def _dataset(
-    spec: Spec, root: Path, known: dict[str, tuple[Dataset, np.ndarray]]
-) -> tuple[Dataset, np.ndarray]:
+    spec: Spec, root: Path, known: dict[str, tuple[Dataset, array[int]]]
+) -> tuple[Dataset, array[int]]:
     """The data set of a case and the labels of its train split, made once for all cases that share it."""
     part = spec.parts["dataset"]
     key = json.dumps([part.entry.component.name, part.options, spec.image.size], sort_keys=True)
@@ -137,9 +138,10 @@ def _dataset(
         with _located(part):
             dataset: Dataset = part.build(data_root=root, image_size=spec.image.size)
             train = dataset.split("train")
-            labels = labels_of(train)
+            # Not a NumPy array: importing NumPy would take a third of the time of a plan.
+            labels = array("q", (train.label(index) for index in range(len(train))))
             # Here, because a GPU that meets a label out of range is lost to the whole process.
-            if len(labels) == 0 or labels.min() < 0 or labels.max() >= train.num_classes:
+            if not labels or min(labels) < 0 or max(labels) >= train.num_classes:
                 raise DataError(f"{part.entry}: labels must run from 0 to {train.num_classes - 1}")
             for name in ("train", "calibration", "test"):
                 if (classes := dataset.split(name).num_classes) < 2:
@@ -150,11 +152,14 @@ def _dataset(
     return known[key]
 
 
-def _forecast(spec: Spec, train: Split, labels: np.ndarray, recipe: Recipe) -> Forecast:
+def _forecast(spec: Spec, train: Split, labels: array[int], recipe: Recipe) -> Forecast:
     parts = spec.parts
     with _located(parts["batch_sampler"]):
-        batches = parts["batch_sampler"].build(labels=labels, batch_size=recipe.batch_size)
-    if len(batches) == 0:
+        batches: int | None = parts["batch_sampler"].predict(labels=labels, batch_size=recipe.batch_size)
+        if batches is None:
+            sampler = parts["batch_sampler"].build(labels=labels_of(train), batch_size=recipe.batch_size)
+            batches = len(sampler)
+    if batches == 0:
         raise SuiteError(
             f"{parts['recipe'].where('batch_size')}: {len(train)} training images make no batch of "
             f"{recipe.batch_size}; lower recipe.batch_size"
@@ -186,7 +191,7 @@ def _forecast(spec: Spec, train: Split, labels: np.ndarray, recipe: Recipe) -> F
         centres=centres if neck else None,
         classes=train.num_classes,
         images=len(train),
-        steps=len(batches) * recipe.epochs,
+        steps=batches * recipe.epochs,
         weights=backbone.version if backbone else "",
     )
 

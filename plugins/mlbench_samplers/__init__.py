@@ -32,6 +32,7 @@ def mlbench_components() -> Iterable[Component]:
             name="shuffle",
             factory="mlbench_samplers.batches:shuffle",
             summary="a random order of all images, cut into batches",
+            predict="mlbench_samplers.batches:predict_shuffle",
         ),
         Component(
             kind="batch_sampler",
@@ -39,5 +40,6 @@ def mlbench_components() -> Iterable[Component]:
             factory="mlbench_samplers.batches:m_per_class",
             summary="random classes with m images of each (P x K batches)",
             source="arXiv:1703.07737",
+            predict="mlbench_samplers.batches:predict_m_per_class",
         ),
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -12,7 +12,7 @@ from mlbench.errors import OptionError
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["MPerClass", "Shuffle", "m_per_class", "shuffle"]
+__all__ = ["MPerClass", "Shuffle", "m_per_class", "predict_m_per_class", "predict_shuffle", "shuffle"]
 
 
 class Shuffle:
@@ -21,8 +21,8 @@ class Shuffle:
     A data set smaller than one batch is one batch.
     """
 
-    def __init__(self, labels: np.ndarray, batch_size: int) -> None:
-        """labels: (N,) int64, N >= 1."""
+    def __init__(self, labels: Sequence[int] | np.ndarray, batch_size: int) -> None:
+        """labels: (N,) int64, N >= 1; only their number matters."""
         self._size = len(labels)
         self._batch_size = min(batch_size, len(labels))
 
@@ -100,3 +100,15 @@ def m_per_class(labels: np.ndarray, batch_size: int, *, m: Annotated[int, Field(
     Raises OptionError if m does not divide the batch size or the train split has too few classes.
     """
     return MPerClass(labels, batch_size, m)
+
+
+def predict_shuffle(labels: Sequence[int], batch_size: int) -> int:
+    """Batches in an epoch of `shuffle`."""
+    return len(Shuffle(labels, batch_size))
+
+
+def predict_m_per_class(labels: Sequence[int], batch_size: int, *, m: int = 4) -> int:
+    """Batches in an epoch of `m_per_class`. Raises OptionError as it does."""
+    import numpy as np
+
+    return len(MPerClass(np.asarray(labels), batch_size, m))
