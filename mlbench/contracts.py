@@ -92,12 +92,11 @@ class Component:
 
     kind: one of `KINDS`. name: how suites call it. factory: "module:attribute". summary: one line.
     source: the paper or page it comes from. predict: "module:attribute" of a function without heavy
-    imports that takes the same arguments as the factory and says what would be built without building
-    it (`BackboneShape` for a backbone, `NeckShape` for a neck, the centres per
-    class that a loss needs, 0 for none, the number of parameters of a sampler,
-    the number of batches of a batch sampler, whose labels are any sequence then; None
-    where only building can tell), so that `mlbench plan` can show sizes at once and refuse early; without
-    it, plan shows "?".
+    imports that takes the same arguments as the factory and says what would be built without building it
+    (`BackboneShape` for a backbone, `NeckShape` for a neck, the centres per class that a loss needs, 0
+    for none, the number of parameters of a sampler, the number of batches of a batch sampler, whose
+    labels are any sequence then; None where only building can tell), so that `mlbench plan` can show
+    sizes at once and refuse early; without it, plan shows "?".
     """
 
     kind: str
