@@ -31,6 +31,7 @@ __all__ = [
     "GALLERY",
     "KINDS",
     "QUERY",
+    "SPLITS",
     "Augmentation",
     "Backbone",
     "BackboneShape",
@@ -50,6 +51,7 @@ __all__ = [
 ]
 
 SplitName = Literal["train", "calibration", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "calibration", "test")
 
 #: Bits of `Split.role`: may this image ask, may it be found?
 QUERY, GALLERY = 1, 2

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlbench.contracts import BackboneShape, Dataset, NeckShape, Recipe, Split
+from mlbench.contracts import SPLITS, BackboneShape, Dataset, NeckShape, Recipe, Split
 from mlbench.environment import Device, data_root, library_versions
 from mlbench.errors import ComponentError, DataError, DeviceError, MlbenchError, OptionError, SuiteError, hint
 from mlbench.record import SCHEMA
@@ -143,7 +143,7 @@ def _dataset(
             # Here, because a GPU that meets a label out of range is lost to the whole process.
             if not labels or min(labels) < 0 or max(labels) >= train.num_classes:
                 raise DataError(f"{part.entry}: labels must run from 0 to {train.num_classes - 1}")
-            for name in ("train", "calibration", "test"):
+            for name in SPLITS:
                 if (classes := dataset.split(name).num_classes) < 2:
                     raise DataError(
                         f"{part.entry}: {classes} class in the {name} split; at least 2 are needed"

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mlbench.contracts import SplitName
+from mlbench.contracts import SPLITS
 from mlbench.environment import check_torch, environment
 from mlbench.errors import MlbenchError, OptionError, StoreError, SuiteError, WeightsError, first_line
 from mlbench.plan import Case, Plan
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 __all__ = ["Listener", "run"]
-
-SPLITS: tuple[SplitName, ...] = ("train", "calibration", "test")
 
 
 class Listener(Protocol):

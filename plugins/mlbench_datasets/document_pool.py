@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 from pydantic import Field
 
-from mlbench.contracts import GALLERY, QUERY, SplitName
+from mlbench.contracts import GALLERY, QUERY, SPLITS, SplitName
 from mlbench.errors import DataError
 from mlbench.image_files import walk_images
 from mlbench.seeding import numpy_generator
@@ -45,7 +45,6 @@ EXPANSIONS = tuple(
     (turns, flip, part) for part in ("whole", "top", "bottom") for flip in (False, True) for turns in range(4)
 )
 
-_SPLITS: tuple[SplitName, ...] = ("train", "calibration", "test")
 _CACHED_SOURCES = 256  # 50 MB in each process at 128 pixels
 _COMPARED_SIDE = 32
 # Mean difference, in grey levels, below which two expansions are one: less than a JPEG at low quality adds.
@@ -95,14 +94,14 @@ def document_pool(
     if len(sources) < 3 * MIN_CLASSES:
         raise DataError(
             f"{folder}: different images: {len(sources)}; at least {3 * MIN_CLASSES} are needed, "
-            f"{MIN_CLASSES} for each of {', '.join(_SPLITS)}{''.join(f' ({note})' for note in notes)}"
+            f"{MIN_CLASSES} for each of {', '.join(SPLITS)}{''.join(f' ({note})' for note in notes)}"
         )
     if len(sources) < len(readable):
         notes.append(f"{len(readable) - len(sources)} of {len(paths)} images left out as copies of another")
     splits: dict[SplitName, PhotographSplit] = {}
     symmetric: list[str] = []
     parts = partition(list(sources), calibration=calibration, test=test, seed=seed)
-    for name, part in zip(_SPLITS, parts, strict=True):
+    for name, part in zip(SPLITS, parts, strict=True):
         count, shown = (expand, views) if name == "train" else (expand_test, eval_views)
         documents = sorted(part)  # by content, so that a new name for a file changes nothing
         positions = [sources[digest] for digest in documents]

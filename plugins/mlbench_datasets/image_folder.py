@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field
 
-from mlbench.contracts import GALLERY, QUERY, SplitName
+from mlbench.contracts import GALLERY, QUERY, SPLITS, SplitName
 from mlbench.errors import DataError
 from mlbench_datasets.decode import read_image
 from mlbench_datasets.index import Index, index_images
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["ImageFolder", "ImageSplit", "image_folder"]
 
 _BOTH = QUERY | GALLERY
-_SPLITS: tuple[SplitName, ...] = ("train", "calibration", "test")
 
 
 def image_folder(
@@ -68,14 +67,14 @@ def image_folder(
     members = _assign(place, rows, calibration=calibration, test=test, seed=seed, notes=notes)
     splits = {
         name: _split(root, [rows[i] for i in members[name]], image_size, train=name == "train")
-        for name in _SPLITS
+        for name in SPLITS
     }
     for name in ("calibration", "test"):
         _check_scorable(place, name, splits[name])
     held_out = set(splits["test"].names)
     disjoint = held_out.isdisjoint(splits["train"].names) and held_out.isdisjoint(splits["calibration"].names)
     version = hashlib.blake2b(digest_size=8)
-    for name in _SPLITS:
+    for name in SPLITS:
         version.update(splits[name].fingerprint(digests[members[name]]))
     return ImageFolder(version.hexdigest(), disjoint, tuple(notes), splits)
 
@@ -188,8 +187,8 @@ def _assign(
     """Positions of the rows of each split, as the user says or by a division of the classes."""
     if rows[0].split is None:
         chosen = _divide(place, rows, calibration=calibration, test=test, seed=seed, notes=notes)
-        return {name: [i for i, row in enumerate(rows) if chosen[row.label] == name] for name in _SPLITS}
-    members: dict[SplitName, list[int]] = {name: [] for name in _SPLITS}
+        return {name: [i for i, row in enumerate(rows) if chosen[row.label] == name] for name in SPLITS}
+    members: dict[SplitName, list[int]] = {name: [] for name in SPLITS}
     for position, row in enumerate(rows):
         assert row.split is not None
         members[row.split].append(position)
@@ -225,12 +224,12 @@ def _divide(
     if len(full) < 3 * MIN_CLASSES:
         raise DataError(
             f"{place}: classes with two readable images or more: {len(full)} of {len(sizes)}; at least "
-            f"{3 * MIN_CLASSES} are needed, {MIN_CLASSES} for each of {', '.join(_SPLITS)}"
+            f"{3 * MIN_CLASSES} are needed, {MIN_CLASSES} for each of {', '.join(SPLITS)}"
         )
     chosen: dict[str, SplitName] = {}
     for group, minimum in ((full, MIN_CLASSES), (single, 0)):
         parts = partition(group, calibration=calibration, test=test, seed=seed, minimum=minimum)
-        for name, part in zip(_SPLITS, parts, strict=True):
+        for name, part in zip(SPLITS, parts, strict=True):
             chosen.update(dict.fromkeys(part, name))
     if single:
         notes.append(
