@@ -81,7 +81,7 @@ class RunProgress:
         seconds = record.seconds["total"]
         if record.status == "done":
             metrics = record.metrics
-            result = f"Recall@1 {metrics['recall_at_1']:.3f}  F1 {metrics['f1']:.3f}"
+            result = f"Recall@1 {X  F1 {metrics['f1']:.3f}"
         else:
             result = f"failed: {record.error}"
         text = f"{self._prefix}: {result}  ({seconds:.1f} s)"

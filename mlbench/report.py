@@ -26,13 +26,18 @@ def _share(value: float) -> str:
     return f"{value:.3f}"
 
 
+def _metric(name: str) -> Callable[[Record], float | None]:
+    return lambda record: record.metrics[name].value if name in record.metrics else None
+
+
 _COLUMNS = (
-    _Column("Recall@1", lambda r: r.metrics["recall_at_1"], _share),
-    _Column("F1", lambda r: r.metrics["f1"], _share),
-    _Column("precision", lambda r: r.metrics["precision"], _share),
-    _Column("recall", lambda r: r.metrics["recall"], _share),
-    _Column("at distance", lambda r: r.metrics["f1_threshold"], _share),
-    _Column("F1 optimistic", lambda r: r.metrics["f1_optimistic"], _share),
+    _Column("Recall@1", _metric("recall_at_1"), _share),
+    _Column("MAP@R", _metric("map_at_r"), _share),
+    _Column("F1", _metric("f1"), _share),
+    _Column("precision", _metric("precision"), _share),
+    _Column("recall", _metric("recall"), _share),
+    _Column("at distance", _metric("threshold"), _share),
+    _Column("F1 optimistic", _metric("f1_optimistic"), _share),
     _Column("MB", lambda r: r.size["bytes"] / 1e6, lambda v: f"{v:.2f}"),
     _Column("images/s", lambda r: r.speed["images_per_second"], lambda v: f"{v:,.0f}"),
 )
