@@ -65,7 +65,9 @@ class TorchCounter:
         tiles = list(_tiles(start, end, len(pairs.gallery), _SIDE, whole))
         for done, (top, bottom, left, right) in enumerate(tiles, 1):
             rows = self._read(pairs.queries, top, bottom)
-            scores = self._scores(rows, self._read(pairs.gallery, left, right))[: bottom - top, : right - left]
+            scores = self._scores(rows, self._read(pairs.gallery, left, right))[
+                : bottom - top, : right - left
+            ]
             scores.masked_fill_(self._same_class(top, bottom, left, right), _EXCLUDED)
             rankings.count(scores, top)
             diagonal = whole and top == left

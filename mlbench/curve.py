@@ -5,6 +5,7 @@ Two images are predicted to be the same when their cosine similarity is at least
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,6 +32,22 @@ class Curve:
     negatives: np.ndarray
     mirrored: bool = False
     resolution: float = 0.0
+
+    @classmethod
+    def of(cls, scores: np.ndarray, same: np.ndarray, thresholds: Sequence[float] = ()) -> Curve:
+        """The curve of given pairs. scores: (P,) float32 similarities; same: (P,) bool; thresholds: that it
+        shall have besides the scores of positives."""
+        scores = np.asarray(scores, np.float32)
+        edges = np.unique(np.concatenate([scores[same], np.array(thresholds, np.float32)]))
+        counts = []
+        for members in (np.sort(scores[same]), np.sort(scores[~same])):
+            reaching, above = (
+                len(members) - np.searchsorted(members, edges, side) for side in ("left", "right")
+            )
+            counts.append((reaching[::-1], (reaching - above)[::-1]))
+        (accepted, _), (false, ties) = counts
+        similarities = edges[::-1].astype(np.float64)
+        return cls(similarities, accepted, false, ties, np.array(same.sum()), np.array((~same).sum()))
 
     @property
     def distances(self) -> np.ndarray:
@@ -95,7 +112,8 @@ class Curve:
         missed = self.positives - self.accepted[..., -1]
         # Positives below every threshold (none, on an exact curve) share the last stretch evenly.
         rest = 0.5 * missed * (self.negatives - self.false[..., -1])
-        return ((gained * below).sum(-1) + rest) / (self.positives * self.negatives)
+        # Not by their product, which need not fit in 64 bits.
+        return ((gained * below).sum(-1) + rest) / self.positives / self.negatives
 
     @property
     def average_precision(self) -> np.ndarray:
@@ -107,14 +125,22 @@ class Curve:
     def eer(self) -> np.ndarray:
         """Equal error rate, (...): where the ROC meets FPR = 1 - TPR; on its slanted stretches (equal
         scores of positives and negatives) linear."""
-        fpr, tpr = self._corners()
-        excess = fpr - (1 - tpr)
-        # The first point, nothing accepted, has excess -1; the last, all accepted, has +1.
-        after = np.argmax(excess >= 0, axis=-1)[..., None]
-        low, high = (np.take_along_axis(excess, at, -1) for at in (after - 1, after))
-        share = -low / (high - low)
-        start, end = (np.take_along_axis(fpr, at, -1) for at in (after - 1, after))
-        return (start + share * (end - start))[..., 0]
+        fpr, tpr = self.fpr, self.tpr
+        # The first threshold at which FPR >= 1 - TPR; where there is none, all pairs are accepted after the last.
+        after = (fpr + tpr < 1).sum(-1)[..., None]
+        start, low = _take(fpr, after - 1, 0.0), _take(tpr, after - 1, 0.0)
+        end, high = _take(fpr, after, 1.0), _take(tpr, after, 1.0)
+        # From the threshold before, the ROC runs level to this corner, then slants to the threshold.
+        ties = _take(self.ties, after, np.inf) / np.expand_dims(self.negatives, -1)
+        corner = np.maximum(start, end - ties)
+        share = (1 - low - corner) / np.maximum(end - corner + high - low, 1e-300)
+        return np.where(corner + low >= 1, 1 - low, corner + share * (end - corner))[..., 0]
+
+    def within(self, fpr: float) -> np.ndarray:
+        """Which thresholds accept at most this share of the negatives, (..., T) bool."""
+        allowed = np.expand_dims(fpr * self.negatives, -1)
+        # Negatives are counted: a share that is a whole number of them must not fail by rounding.
+        return self.false <= allowed + 1e-9 * (allowed + 1)
 
     def tpr_at_fpr(self, most: float) -> np.ndarray:
         """Best recall of all thresholds that accept at most this share of the negatives, (...).
@@ -122,8 +148,7 @@ class Curve:
         Between the thresholds of a curve that is not exact (`resolution`) it is linear.
         """
         allowed = most * self.negatives
-        # Negatives are counted: a share that is a whole number of them must not fail by rounding.
-        inside = (self.false <= np.expand_dims(allowed + 1e-9 * (allowed + 1), -1)).sum(-1)[..., None]
+        inside = self.within(most).sum(-1)[..., None]
         tpr = np.concatenate([np.zeros_like(self.tpr[..., :1]), self.tpr], -1)
         reached = np.take_along_axis(tpr, inside, -1)[..., 0]
         if self.resolution == 0:
@@ -153,15 +178,8 @@ class Curve:
         """Negatives with each pair counted once."""
         return int(self.negatives) // (2 if self.mirrored else 1)
 
-    def _corners(self) -> tuple[np.ndarray, np.ndarray]:
-        """FPR and TPR of the corners of the ROC, each (..., 2 T + 2), from (0, 0) to (1, 1): before a
-        threshold's positives and ties, and with them."""
-        before = np.concatenate([np.zeros_like(self.accepted[..., :1]), self.accepted[..., :-1]], -1)
-        ends = np.expand_dims(self.negatives, -1), np.expand_dims(self.positives, -1)
-        sides = ((self.false - self.ties, self.false), (before, self.accepted))
-        fpr, tpr = (
-            np.concatenate([np.zeros_like(end), np.stack(pair, -1).reshape(*pair[0].shape[:-1], -1), end], -1)
-            / end
-            for pair, end in zip(sides, ends, strict=True)
-        )
-        return fpr, tpr
+
+def _take(values: np.ndarray, at: np.ndarray, outside: float) -> np.ndarray:
+    """values[..., at], and `outside` where there is no such place. at: (..., 1)."""
+    last = values.shape[-1] - 1
+    return np.where((at < 0) | (at > last), outside, np.take_along_axis(values, np.clip(at, 0, last), -1))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -83,7 +85,8 @@ class Evaluation:
     metrics: by name, in the order of the measures. facts: plain data about how many of what were compared and
     how. sweep: columns "distance", "true_positives", "false_positives" for thresholds by .01, until every
     positive pair is accepted. by_class: name to (C,) means over the class's queries, not a number for a
-    class without one. classes: (C,) labels. curve: exact, over all pairs.
+    class without one; queries_by_class: (C,) how many those are. classes: (C,) labels. curve: exact, over
+    all pairs.
     """
 
     metrics: Mapping[str, Estimate]
@@ -92,7 +95,34 @@ class Evaluation:
     sweep: Mapping[str, list[Any]]
     by_class: Mapping[str, np.ndarray]
     classes: np.ndarray
+    queries_by_class: np.ndarray
     curve: Curve
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader should know, one line each."""
+        notes = []
+        if without := self.facts["queries_without_positive"]:
+            single = self.facts["single_image_classes"]
+            notes.append(
+                f"{without:,} of {self.facts['queries']:,} queries"
+                " have no other image of their class to find "
+                f"and are left out of retrieval ({single:,} classes have a single image)"
+            )
+        if self.threshold.similarity is None:
+            notes.append(f"no threshold: {self.threshold.note}")
+        return notes
+
+    def classes_csv(self, names: Sequence[str]) -> str:
+        """A CSV table with a row a class: its name, its queries that have a positive, and their means."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["class", "queries", *self.by_class])
+        for at, name in enumerate(names):
+            means = [column[at] for column in self.by_class.values()]
+            cells = ["" if np.isnan(mean) else f"{mean:.6g}" for mean in means]
+            writer.writerow([name, int(self.queries_by_class[at]), *cells])
+        return text.getvalue()
 
     def plain(self) -> dict[str, Any]:
         """What a record keeps besides the metrics."""
@@ -143,6 +173,7 @@ def evaluate(
         facts=_facts(embeddings, pairs, found, engine),
         sweep=_sweep(found.curve),
         by_class=_by_class(found),
+        queries_by_class=np.bincount(found.query_classes, minlength=len(found.classes)),
         classes=found.classes,
         curve=found.curve,
     )

@@ -75,14 +75,14 @@ class Pairs:
         asking, found = np.diff(self.queries.first), np.diff(self.gallery.first)
         return asking * (len(self.gallery) - found) + found * (len(self.queries) - asking)
 
-    def panels(self, most: int) -> Iterator[tuple[int, int]]:
-        """Ranges of queries, each with at most `most` positives in all, or a single query."""
-        start = 0
-        while start < len(self.queries):
+    def panels(self, most: int, start: int = 0, end: int | None = None) -> Iterator[tuple[int, int]]:
+        """Ranges of the queries [start, end), each with at most `most` positives in all, or a single query."""
+        end = len(self.queries) if end is None else end
+        while start < end:
             reach = int(np.searchsorted(self.offsets, self.offsets[start] + most, side="right")) - 1
-            end = max(start + 1, reach)
-            yield start, end
-            start = end
+            stop = min(max(start + 1, reach), end)
+            yield start, stop
+            start = stop
 
     def windows(self, start: int, end: int, side: int) -> Iterator[Window]:
         """What must be scored to know the positives of queries [start, end), at most `side` wide and high.
@@ -116,7 +116,8 @@ def all_pairs(
     """The pairs of embedded images; `name` says of which, for messages.
 
     vectors: (N, D). norms: (N,) their lengths. labels: (N,) integers. queries, gallery: (N,) bool, who asks
-    and who may be found. Raises DataError when fewer than two classes take part or no class has two images.
+    and who may be found. Raises DataError when fewer than two classes take part or no query meets another
+    image of its class; past both checks there is a negative pair too.
     """
     classes, inverse = np.unique(labels[queries | gallery], return_inverse=True)
     if len(classes) < 2:
@@ -130,9 +131,9 @@ def all_pairs(
     offsets = np.concatenate([[0], np.cumsum(same)]).astype(np.int64)
     pairs = Pairs(asking, found, classes, mirrored, offsets)
     if pairs.positives == 0:
-        raise DataError(f"{name}: no class has two images, so there is no pair to recognise")
-    if pairs.negatives == 0:
-        raise DataError(f"{name}: no query meets a gallery image of another class")
+        raise DataError(
+            f"{name}: no query meets another image of its class, so there is no pair to recognise"
+        )
     return pairs
 
 

@@ -213,6 +213,8 @@ def _learn(
         measures = [Measure(part.build(), part.predict()) for part in case.spec.metrics.values()]
         evaluation = evaluate(test, threshold, measures, numpy_generator(case.seed, "bootstrap"), engine)
         times.append(time.perf_counter())
+    names = [inputs["test"].split.class_name(int(label)) for label in evaluation.classes]
+    write_atomically(store.checkpoints(case.key) / "classes.csv", evaluation.classes_csv(names).encode())
     centres = objective.centres
     facts = {
         "metrics": evaluation.metrics,
@@ -240,7 +242,7 @@ def _learn(
     }
     laps = [after - before for before, after in pairwise(times)]
     seconds = dict(zip(("inputs", "train", "evaluate"), laps, strict=True))
-    return facts, [*source.notes, *training.notes], seconds
+    return facts, [*source.notes, *training.notes, *evaluation.notes], seconds
 
 
 def _fabric(plan: Plan, case: Case) -> Fabric:

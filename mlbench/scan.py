@@ -36,6 +36,9 @@ Progress = Callable[[int, int], None]
 #: Thresholds where positives are too many to be thresholds themselves: 2^20 over [-1, 1].
 _GRID = 1 << 20
 
+#: Positives whose ranks are turned into values together; metrics need several numbers for each.
+_RANKED = 1 << 20
+
 #: Bytes for each ordered positive pair: score and count of rivals; a copy to sort, and its threshold with
 #: two counts (a pair of the same images in the other order shares it, but need not).
 _PER_POSITIVE = 4 + 4 + 4 + 4 + 8 + 8
@@ -152,9 +155,10 @@ def scan(
         offsets = pairs.offsets[start : end + 1]
         if by_class is not None:
             _band_positives(by_class, positives, offsets, pairs.queries.labels[start:end])
-        ranks = _ranks(counts.rivals, offsets)
-        if len(ranks.ranks):
-            values.append(per_query(ranks))
+        for top, bottom in pairs.panels(_RANKED, start, end):
+            ranks = _ranks(counts.rivals, pairs.offsets[top : bottom + 1], pairs.offsets[start])
+            if len(ranks.ranks):
+                values.append(per_query(ranks))
         positives.sort()
         accepted += len(positives) - np.searchsorted(positives, edges)
     answerable = np.diff(pairs.offsets) > 0
@@ -196,8 +200,9 @@ def _band_positives(bands: Bands, positives: np.ndarray, offsets: np.ndarray, la
     band_positives(positives, offsets, labels, floor, scale, bands.positives)
 
 
-def _ranks(rivals: np.ndarray, offsets: np.ndarray) -> Ranks:
+def _ranks(rivals: np.ndarray, offsets: np.ndarray, base: int) -> Ranks:
     from mlbench.tally import ranks_of
 
     starts = offsets - offsets[0]
-    return Ranks(ranks_of(rivals, offsets), np.append(starts[:-1][np.diff(starts) > 0], starts[-1]))
+    ranks = ranks_of(rivals[offsets[0] - base : offsets[-1] - base], offsets)
+    return Ranks(ranks, np.append(starts[:-1][np.diff(starts) > 0], starts[-1]))

@@ -19,7 +19,16 @@ from mlbench.seeding import MAX_SEED
 from mlbench.settings import SECTIONS, Changes, Settings
 from mlbench.variants import Variant, expand
 
-__all__ = ["PRECISIONS", "EvaluationSettings", "Image", "Part", "Spec", "Suite", "load_suite"]
+__all__ = [
+    "PRECISIONS",
+    "EvaluationSettings",
+    "Image",
+    "Part",
+    "Spec",
+    "Suite",
+    "evaluation_parts",
+    "load_suite",
+]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -248,6 +257,25 @@ def _plain(model: type[M], section: str, settings: Settings) -> M:
     except ValidationError as error:
         option, message = first_problem(error, given, _types(model), of=f" of {section}")
         raise SuiteError(f"{settings.where(section, option)}: {message}") from None
+
+
+def evaluation_parts(
+    base: Mapping[str, Any], overrides: Sequence[str], registry: Registry
+) -> tuple[Part, dict[str, Part], EvaluationSettings]:
+    """Threshold policy, metrics and settings of an evaluation without a suite file; `overrides` as in
+    `load_suite`. Raises SuiteError."""
+    settings = Settings().updated(Changes.read(base, lambda key: ".".join(map(str, key))))
+    variant = Variant("evaluation", {}, settings, "evaluation")
+    for override in overrides:
+        variant = _overridden(variant, override)
+    section = variant.settings.section("threshold")
+    if section is None:
+        raise SuiteError(f"--set threshold: name a policy; {hint('', registry.names('threshold'))}")
+    return (
+        _part("threshold", section, variant.settings, registry),
+        _metrics(variant, variant.settings, registry),
+        _plain(EvaluationSettings, "evaluation", variant.settings),
+    )
 
 
 def _always(where: str) -> Callable[[str], str]:

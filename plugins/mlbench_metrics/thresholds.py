@@ -88,7 +88,7 @@ class FprAtMost:
                 f"a false positive rate of {self._fpr:g} needs {1 / self._fpr:,.0f} negative pairs; "
                 f"the calibration split has {curve.distinct_negatives:,}"
             )
-        threshold = curve.strictest(curve.false <= self._fpr * curve.negatives)
+        threshold = curve.strictest(curve.within(self._fpr))
         if threshold is None:
             raise ThresholdError(
                 f"no threshold accepts a positive pair of the calibration split at a false positive rate of "

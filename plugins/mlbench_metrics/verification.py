@@ -47,6 +47,8 @@ class Verification:
         found: dict[str, Any] = {}
         f1 = curve.fbeta()
         best = np.argmax(f1, axis=-1)
+        # A threshold is chosen, not estimated: a plain number, which gets no interval.
+        resampled = f1.ndim > 1
         optimistic = np.max(f1, axis=-1)
         if threshold is None:
             names = ("f1", f"f{self._beta:g}", "precision", "recall", "accuracy", "threshold", "f1_gap")
@@ -65,7 +67,7 @@ class Verification:
             }
         found |= {
             "f1_optimistic": optimistic,
-            "f1_optimistic_threshold": curve.distances[best],
+            "f1_optimistic_threshold": 0.0 if resampled else float(curve.distances[best]),
             "auroc": curve.auroc,
             "average_precision": curve.average_precision,
             "eer": curve.eer,
@@ -87,7 +89,7 @@ class Verification:
         tpr = curve.tpr_at_fpr(rate)
         at: float | str = 0.0
         if not resampled:
-            strict = curve.strictest(curve.false <= rate * curve.negatives)
+            strict = curve.strictest(curve.within(rate))
             at = "no threshold accepts a positive pair at this rate" if strict is None else 1.0 - strict
         return dict(zip(keys, (tpr, 1.0 - tpr, at), strict=True))
 
