@@ -21,8 +21,9 @@ from mlbench.scan import Bands
 
 __all__ = ["Bootstrap", "banded_curve"]
 
-#: Resamples that are drawn together.
+#: Resamples that are drawn together at most, and classes drawn for them, which take 8 bytes several times.
 _TOGETHER = 128
+_DRAWN = 1 << 21
 
 
 class Bootstrap:
@@ -40,8 +41,9 @@ class Bootstrap:
     def weights(self) -> Iterator[np.ndarray]:
         """How often each class was drawn: (n, classes) float64 for some resamples at a time."""
         self._generator.bit_generator.state = self._state
-        for start in range(0, self.resamples, _TOGETHER):
-            count = min(_TOGETHER, self.resamples - start)
+        together = min(_TOGETHER, max(1, _DRAWN // self._classes))
+        for start in range(0, self.resamples, together):
+            count = min(together, self.resamples - start)
             drawn = self._generator.integers(self._classes, size=(count, self._classes))
             drawn += np.arange(count)[:, None] * self._classes
             drawn = np.bincount(drawn.ravel(), minlength=count * self._classes)

@@ -126,7 +126,7 @@ class Curve:
         """Equal error rate, (...): where the ROC meets FPR = 1 - TPR; on its slanted stretches (equal
         scores of positives and negatives) linear."""
         fpr, tpr = self.fpr, self.tpr
-        # The first threshold at which FPR >= 1 - TPR; where there is none, all pairs are accepted after the last.
+        # The first threshold with FPR >= 1 - TPR; if there is none, all pairs are accepted after the last.
         after = (fpr + tpr < 1).sum(-1)[..., None]
         start, low = _take(fpr, after - 1, 0.0), _take(tpr, after - 1, 0.0)
         end, high = _take(fpr, after, 1.0), _take(tpr, after, 1.0)

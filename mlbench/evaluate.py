@@ -240,7 +240,9 @@ def _curve_estimates(
         return {name: _estimate(value) for name, value in values.items()}
     # The bands are coarse: what counts is how resamples deviate from the estimate by the same bands.
     centre = metric.of_curve(banded_curve(found.bands), similarity)
-    chunks = [metric.of_curve(curve, similarity) for curve in bootstrap.curves(found.bands)]
+    # A resample of few classes may have no positive or no negative pair; its values are not numbers.
+    with np.errstate(invalid="ignore", divide="ignore"):
+        chunks = [metric.of_curve(curve, similarity) for curve in bootstrap.curves(found.bands)]
     estimates = {}
     for name, value in values.items():
         spread = None
@@ -308,21 +310,23 @@ def _difference(pairs: Pairs, products: Products) -> float:
     from mlbench.counting import rounded
 
     side = pairs.queries
-    rows = np.asarray(side.vectors[side.images[:512]], np.float64) / side.norms[:512, None]
+    rows = side.vectors[side.images[:512]]
+    rows = (rows if isinstance(rows, np.ndarray) else rows.cpu().double().numpy()).astype(np.float64)
+    rows /= side.norms[:512, None]
     coarse = rounded(rows.astype(np.float32), products).astype(np.float64)
     return float(np.abs(rows @ rows.T - coarse @ coarse.T).max())
 
 
 def _sweep(curve: Curve) -> dict[str, list[Any]]:
-    table: dict[str, list[Any]] = {"distance": [], "true_positives": [], "false_positives": []}
-    for similarity in _SWEEP:
-        at = curve.at(similarity)
-        table["distance"].append(round(1 - similarity, 2))
-        table["true_positives"].append(int(at.accepted[0]))
-        table["false_positives"].append(int(at.false[0]))
-        if at.accepted[0] == curve.positives:
-            break
-    return table
+    # These thresholds are among the curve's, down to the first that accepts every positive pair.
+    at = np.searchsorted(-curve.similarities, -np.array(_SWEEP))
+    at = at[at < len(curve.similarities)]
+    at = at[: int((curve.accepted[at] < curve.positives).sum()) + 1]
+    return {
+        "distance": [step / 100 for step in range(len(at))],
+        "true_positives": curve.accepted[at].tolist(),
+        "false_positives": curve.false[at].tolist(),
+    }
 
 
 def _by_class(found: Scan) -> dict[str, np.ndarray]:

@@ -76,7 +76,7 @@ class Pairs:
         return asking * (len(self.gallery) - found) + found * (len(self.queries) - asking)
 
     def panels(self, most: int, start: int = 0, end: int | None = None) -> Iterator[tuple[int, int]]:
-        """Ranges of the queries [start, end), each with at most `most` positives in all, or a single query."""
+        """Ranges of queries in [start, end), each with at most `most` positives in all, or a single query."""
         end = len(self.queries) if end is None else end
         while start < end:
             reach = int(np.searchsorted(self.offsets, self.offsets[start] + most, side="right")) - 1

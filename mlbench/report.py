@@ -23,8 +23,8 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """One column: heading, estimate of a record, how a value is written, and whether its spread over seeds and
-    its interval are shown."""
+    """One column: heading, estimate of a record, how a value is written, and whether its spread over seeds
+    and its interval are shown."""
 
     heading: str
     estimate: Callable[[Record], Estimate]

@@ -39,9 +39,10 @@ _GRID = 1 << 20
 #: Positives whose ranks are turned into values together; metrics need several numbers for each.
 _RANKED = 1 << 20
 
-#: Bytes for each ordered positive pair: score and count of rivals; a copy to sort, and its threshold with
-#: two counts (a pair of the same images in the other order shares it, but need not).
-_PER_POSITIVE = 4 + 4 + 4 + 4 + 8 + 8
+#: Bytes for each ordered positive pair: score and count of rivals; a copy to sort; its threshold with three
+#: counts (a pair of the same images in the other order shares it, but need not). What metrics make of a curve
+#: takes as much again, once the counter's buffers are free.
+_PER_POSITIVE = 4 + 4 + 4 + 4 + 3 * 8
 
 
 @dataclass(frozen=True)
@@ -124,8 +125,8 @@ def scan(
 
     per_query: turns ranks into values, (Q,) each; called for some queries at a time when memory is short.
     thresholds: similarities at which the curve must be exact besides the positives' own; sweep: likewise,
-    but only as far down as positives go. bands: of `Bands`, 0 for none. memory: bytes for all that grows
-    with the number of positive pairs or classes.
+    but only down to the first that accepts every positive. bands: of `Bands`, 0 for none. memory: bytes for
+    all that grows with the number of positive pairs or classes.
     """
     queries = len(pairs.queries)
     exact = pairs.positives * _PER_POSITIVE <= memory
@@ -134,8 +135,9 @@ def scan(
         panels = [(0, queries)]
         first = counter.positives(0, queries, progress)
         lowest = first.min()
-        # Below every positive a threshold only adds false pairs, and costs a look at every negative.
-        useful = [each for each in sweep if each >= lowest]
+        # Below every positive a threshold only adds false pairs and costs a look at every negative: one is
+        # enough.
+        useful = sorted(sweep, reverse=True)[: sum(each > lowest for each in sweep) + 1]
         edges = np.unique(np.concatenate([first, np.array([*thresholds, *useful], np.float32)]))
     else:
         panels = list(pairs.panels(memory // _PER_POSITIVE))

@@ -35,7 +35,10 @@ CHUNK = 64
 
 
 def _compiled(function: Any) -> Any:
-    return njit(nogil=True, cache=True)(function)
+    try:
+        return njit(nogil=True, cache=True)(function)
+    except RuntimeError:  # no folder where the compiled code could be kept: compile in every process
+        return njit(nogil=True)(function)
 
 
 @_compiled
