@@ -97,7 +97,8 @@ def report(rounds: int, as_json: bool) -> None:
     print("10,000 embeddings: precision_at_1 and mean_average_precision_at_r against all our metrics")
     print(f"{'AccuracyCalculator':>28}: {theirs['seconds']:6.2f} s   {theirs['gib']:5.2f} GiB")
     print(
-        f"{'mlbench':>28}: {our_time:6.2f} s   {our['gib']:5.2f} GiB   {result['speedup_vs_pml']:.0f} x faster"
+        f"{'mlbench':>28}: {our_time:6.2f} s   {our['gib']:5.2f} GiB   "
+        f"{result['speedup_vs_pml']:.0f} x faster"
     )
     print(f"60,000 embeddings: {large['seconds']:.1f} s, {large['gib']:.2f} GiB above the embeddings")
 

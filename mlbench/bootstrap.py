@@ -63,12 +63,13 @@ class Bootstrap:
             for weights in self.weights():
                 yield banded_curve(bands, weights)
 
-    def interval(self, value: float, centre: float, resampled: np.ndarray) -> tuple[float, float]:
-        """Percentile interval of a value. centre: what resamples deviate from: the value itself, or its
-        estimate by the means that gave `resampled`, (resamples,); not finite where it has none."""
+    def interval(self, value: float, centre: float, resampled: np.ndarray) -> tuple[float, float] | None:
+        """Percentile interval of a value, None where no resample has one. centre: what resamples deviate
+        from: the value itself, or its estimate by the means that gave `resampled`, (resamples,); not finite
+        where it has none."""
         found = resampled[np.isfinite(resampled)]
         if len(found) == 0:
-            return value, value
+            return None
         tail = (1 - self.level) / 2
         low, high = np.quantile(found, [tail, 1 - tail])
         return float(value + low - centre), float(value + high - centre)

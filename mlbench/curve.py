@@ -19,7 +19,8 @@ class Curve:
 
     similarities: (T,) float64, descending, distinct. accepted: (..., T) positives, false: (..., T) negatives
     at or above. ties: (..., T) negatives exactly at. positives, negatives: (...) of all pairs. The leading
-    axes, if any, are resamples. mirrored: every pair is counted in both orders. Every positive pair's score
+    axes, if any, are resamples. repeated: negative pairs that are
+    counted in both orders. Every positive pair's score
     is among the thresholds, so nothing that rises with recall can have a better value between two of them,
     up to `resolution`: the distance within which scores were taken as equal, 0 for none.
     """
@@ -30,7 +31,7 @@ class Curve:
     ties: np.ndarray
     positives: np.ndarray
     negatives: np.ndarray
-    mirrored: bool = False
+    repeated: int = 0
     resolution: float = 0.0
 
     @classmethod
@@ -176,7 +177,7 @@ class Curve:
     @property
     def distinct_negatives(self) -> int:
         """Negatives with each pair counted once."""
-        return int(self.negatives) // (2 if self.mirrored else 1)
+        return int(self.negatives) - self.repeated
 
 
 def _take(values: np.ndarray, at: np.ndarray, outside: float) -> np.ndarray:

@@ -105,9 +105,8 @@ class Evaluation:
         if without := self.facts["queries_without_positive"]:
             single = self.facts["single_image_classes"]
             notes.append(
-                f"{without:,} of {self.facts['queries']:,} queries"
-                " have no other image of their class to find "
-                f"and are left out of retrieval ({single:,} classes have a single image)"
+                f"{without:,} of {self.facts['queries']:,} queries have no other image of their class "
+                f"to find and are left out of retrieval ({single:,} classes have a single image)"
             )
         if self.threshold.similarity is None:
             notes.append(f"no threshold: {self.threshold.note}")
@@ -147,7 +146,15 @@ def evaluate(
     ranked = [each for each in measures if isinstance(each.metric, RankMetric)]
 
     def per_query(ranks: Ranks) -> Mapping[str, np.ndarray]:
-        return _joined(each.metric.per_query(ranks) for each in ranked if isinstance(each.metric, RankMetric))
+        values = _joined(
+            each.metric.per_query(ranks) for each in ranked if isinstance(each.metric, RankMetric)
+        )
+        for name, each in values.items():
+            if np.shape(each) != ranks.counts.shape:
+                raise ComponentError(
+                    f"metric {name!r} has shape {np.shape(each)} for {len(ranks.counts)} queries"
+                )
+        return values
 
     found = scan(
         pairs,
@@ -262,7 +269,8 @@ def _estimate(value: Any, spread: tuple[Bootstrap, float, np.ndarray] | None = N
     if spread is None:
         return Estimate(number)
     bootstrap, centre, resampled = spread
-    return Estimate(number, *bootstrap.interval(number, centre, resampled))
+    interval = bootstrap.interval(number, centre, resampled)
+    return Estimate(number) if interval is None else Estimate(number, *interval)
 
 
 def _described(estimates: Mapping[str, Estimate], measures: Sequence[Measure]) -> dict[str, Estimate]:

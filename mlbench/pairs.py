@@ -69,6 +69,13 @@ class Pairs:
         """Number of ordered pairs of two classes."""
         return int(self.negatives_of_classes().sum()) // 2
 
+    @property
+    def repeated_negatives(self) -> int:
+        """Number of negative pairs that stand in both orders: of images that both ask and are found."""
+        both = np.isin(self.queries.images, self.gallery.images, assume_unique=True)
+        counts = np.bincount(self.queries.labels[both], minlength=len(self.classes))
+        return int(counts.sum() ** 2 - (counts**2).sum()) // 2
+
     def negatives_of_classes(self) -> np.ndarray:
         """(C,) int64: ordered negative pairs whose query is of the class, and those whose gallery image is;
         each pair counts for both of its classes."""

@@ -175,7 +175,7 @@ def scan(
             ties=ties[down],
             positives=np.array(pairs.positives),
             negatives=np.array(pairs.negatives),
-            mirrored=pairs.mirrored,
+            repeated=pairs.repeated_negatives,
             resolution=0.0 if exact else 2 / _GRID,
         ),
         per_query={name: np.concatenate([each[name] for each in values]) for name in values[0]},

@@ -58,7 +58,7 @@ class EvaluationSettings(BaseModel):
 
     resamples: Annotated[int, Field(ge=0, le=100_000)] = 1000
     level: Annotated[float, Field(gt=0, lt=1)] = 0.95
-    memory_mib: Annotated[int, Field(ge=64)] = 512
+    memory_mib: Annotated[int, Field(ge=128)] = 512
     products: Literal["float32", "tf32", "bf16"] = "float32"
 
 

@@ -194,7 +194,7 @@ def test_a_rate_needs_so_many_different_negatives(
     negatives: int, mirrored: bool, fpr: float, resolvable: bool
 ) -> None:
     one = np.array([1])
-    curve = Curve(np.array([0.5]), one, one, one, np.array(2), np.array(negatives), mirrored)
+    curve = Curve(np.array([0.5]), one, one, one, np.array(2), np.array(negatives), negatives // 2 * mirrored)
     assert curve.resolvable(fpr) == resolvable
 
 
@@ -241,7 +241,7 @@ def test_published_label_image_rows_follow_from_their_counts(
         np.array([0]),
         np.array(positives),
         np.array(negatives),
-        mirrored=True,
+        repeated=310_800 // 2,
     )
     found = curve.precision[0], curve.tpr[0], curve.fbeta()[0]
     assert tuple(round(float(value), 4) for value in found) == (precision, recall, f1)

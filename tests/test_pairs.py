@@ -127,3 +127,14 @@ def test_all_pairs_refuses_what_cannot_be_compared(labels, queries, gallery, mes
         pairs_of(labels, queries, gallery)
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_negatives_that_stand_in_both_orders_are_counted(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, 4, 30)
+    queries, gallery = generator.random(30) < 0.7, generator.random(30) < 0.7
+    pairs = all_pairs(np.zeros((30, 2)), np.ones(30), labels, queries, gallery, "test")
+    both = queries & gallery
+    naive = sum(both[a] and both[b] and labels[a] != labels[b] for a in range(30) for b in range(a + 1, 30))
+    assert pairs.repeated_negatives == naive

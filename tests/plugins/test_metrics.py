@@ -23,7 +23,7 @@ def label_images(*rows: tuple[float, int, int]) -> Curve:
     """The curve of the published study with some of its rows: distance, TP, FP."""
     distance, accepted, false = map(np.array, zip(*rows, strict=True))
     ends = np.array(2240), np.array(310_800)
-    return Curve(1 - distance, accepted, false, np.zeros_like(false), *ends, mirrored=True)
+    return Curve(1 - distance, accepted, false, np.zeros_like(false), *ends, repeated=int(ends[1]) // 2)
 
 
 def some_curve(seed: int = 0, count: int = 400) -> tuple[Curve, np.ndarray, np.ndarray]:
@@ -134,7 +134,7 @@ def test_verification_equals_counting(seed: int, beta: float) -> None:
 def test_verification_does_not_extrapolate() -> None:
     # 999 different negatives, each in both orders: one false pair in 1000 cannot be seen.
     counts = np.array([5]), np.array([0]), np.array([0])
-    curve = Curve(np.array([0.5]), *counts, np.array(10), np.array(2 * 999), mirrored=True)
+    curve = Curve(np.array([0.5]), *counts, np.array(10), np.array(2 * 999), repeated=999)
     found = Verification(fpr=[1e-3, 1e-2]).of_curve(curve, None)
     for name in ("tpr_at_fpr_1e-3", "fnmr_at_fmr_1e-3", "threshold_at_fpr_1e-3"):
         assert found[name] == "not resolvable: 999 different negative pairs, 1,000 needed"
