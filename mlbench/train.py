@@ -14,7 +14,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from mlbench.contracts import BatchSampler, CentreLoss, CentreSampler, PairLoss, Recipe
+from mlbench.contracts import BatchSampler, CentreLoss, CentreSampler, PairLoss, Recipe, RowSampler
 from mlbench.errors import OptionError, TrainingError, hint
 from mlbench.features import Inputs
 from mlbench.model import EmbeddingModel
@@ -111,7 +111,8 @@ def train(
 
     inputs: of the train split. score: the model's score on the calibration split, higher is better.
     folder: last.pt is written there, and best.pt where the recipe selects the best. Raises TrainingError
-    when the loss is no longer finite.
+    when the loss is no longer finite; on the CPU, and where the sampler says so, last.pt then holds the
+    state of the step before.
     """
     recipe = case.recipe
     batches: BatchSampler = case.spec.parts["batch_sampler"].build(
@@ -137,7 +138,14 @@ def train(
                 # The middle of the step, so that neither the first nor the last has a rate of zero.
                 schedule.step_update(result.steps + 0.5)
                 optimizer.zero_grad(set_to_none=True)
-                loss = module(batch, labels[torch.as_tensor(indices)])
+                try:
+                    loss = module(batch, labels[torch.as_tensor(indices)])
+                    if fabric.device.type == "cpu":
+                        _check_finite(loss.detach().view(1), result.steps)
+                except TrainingError:
+                    # Nothing has changed since the step before: that state is worth keeping.
+                    _save(folder / "last.pt", model.trained_state(), objective, epoch)
+                    raise
                 fabric.backward(loss)
                 if recipe.clip_norm:
                     fabric.clip_gradients(
@@ -147,7 +155,7 @@ def train(
                 losses.append(loss.detach())
                 result.steps += 1
                 progress("training", result.steps, total)
-        # Looked at once an epoch: asking after every step would make a GPU wait for the answer.
+        # Here for a GPU, which would have to wait for the answer after every step.
         epoch_losses = torch.stack(losses).float().cpu()
         _check_finite(epoch_losses, result.steps - len(losses))
         result.curves["loss"].append(float(epoch_losses.mean()))
@@ -189,7 +197,8 @@ def _optimizer(objective: Objective, recipe: Recipe) -> torch.optim.Optimizer:
         for group in timm.optim.param_groups_weight_decay(module, decay)
     ]
     if objective.centres is not None:
-        centres = list(objective.centres.parameters())
+        sampler = objective.centres
+        centres = [sampler.stand_in] if isinstance(sampler, RowSampler) else list(sampler.parameters())
         groups.append(
             {"params": centres, "lr": recipe.lr * recipe.centre_lr, "weight_decay": decay, "name": "centres"}
         )
@@ -204,7 +213,22 @@ def _optimizer(objective: Objective, recipe: Recipe) -> torch.optim.Optimizer:
     optimizer: torch.optim.Optimizer = timm.optim.create_optimizer_v2(
         groups, opt=recipe.optimizer, lr=recipe.lr, weight_decay=decay, **extra
     )
+    if isinstance(objective.centres, RowSampler):
+        _update_along(optimizer, objective.centres)
     return optimizer
+
+
+def _update_along(optimizer: torch.optim.Optimizer, sampler: RowSampler) -> None:
+    """Have `sampler` update its centres with every step that `optimizer` takes, at the rates of that step.
+
+    A hook, because only the optimiser knows whether loss scaling lets it take the step.
+    """
+
+    def update(*_: object) -> None:
+        (group,) = (group for group in optimizer.param_groups if group["name"] == "centres")
+        sampler.update(group["lr"], group["weight_decay"])
+
+    optimizer.register_step_post_hook(update)
 
 
 def _schedule(
