@@ -196,9 +196,9 @@ def _optimizer(objective: Objective, recipe: Recipe) -> torch.optim.Optimizer:
         for module in modules
         for group in timm.optim.param_groups_weight_decay(module, decay)
     ]
+    rows = objective.centres if isinstance(objective.centres, RowSampler) else None
     if objective.centres is not None:
-        sampler = objective.centres
-        centres = [sampler.stand_in] if isinstance(sampler, RowSampler) else list(sampler.parameters())
+        centres = [rows.stand_in] if rows is not None else list(objective.centres.parameters())
         groups.append(
             {"params": centres, "lr": recipe.lr * recipe.centre_lr, "weight_decay": decay, "name": "centres"}
         )
@@ -213,8 +213,8 @@ def _optimizer(objective: Objective, recipe: Recipe) -> torch.optim.Optimizer:
     optimizer: torch.optim.Optimizer = timm.optim.create_optimizer_v2(
         groups, opt=recipe.optimizer, lr=recipe.lr, weight_decay=decay, **extra
     )
-    if isinstance(objective.centres, RowSampler):
-        _update_along(optimizer, objective.centres)
+    if rows is not None:
+        _update_along(optimizer, rows)
     return optimizer
 
 

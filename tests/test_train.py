@@ -151,6 +151,43 @@ def test_centre_lr_moves_only_the_centres(planned, tmp_path) -> None:
     assert not torch.equal(states[0][1], states[1][1])
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "momentum"])
+def test_a_sampler_with_an_optimiser_of_its_own_trains_as_the_recipes_does(
+    planned, tmp_path, optimizer: str
+) -> None:
+    """Same centres, same rates, same clipping: with all classes sampled, only rounding differs."""
+    losses, centres = [], []
+    common = (f"recipe.optimizer={optimizer}", "recipe.lr=0.01", "recipe.clip_norm=0.5", "recipe.centre_lr=2")
+    for sampler in ("all", f"{{name: partial_fc, rate: 1, optimizer: {optimizer}}}"):
+        case = planned(overrides=(*common, "recipe.epochs=4", f"sampler={sampler}")).cases[0]
+        objective, result = trained(case, tmp_path, score=iter([1.0, 2.0, 3.0, 4.0]).__next__)
+        losses.append(result.curves["loss"])
+        centres.append(objective.centres.centres.detach())
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    torch.testing.assert_close(*centres, rtol=1e-3, atol=1e-4)
+
+
+def test_a_sampler_that_refuses_leaves_the_state_of_the_step_before(planned, tmp_path, monkeypatch) -> None:
+    case = planned(overrides=("sampler={name: partial_fc, rate: 1}",)).cases[0]
+    from mlbench_samplers.partial_fc import PartialFC
+
+    forward, before = PartialFC.forward, []
+
+    def failing(self, embeddings, labels, loss):
+        if self.steps == 4:
+            before.append({name: value.clone() for name, value in self.state_dict().items()})
+            embeddings = embeddings * float("nan")
+        return forward(self, embeddings, labels, loss)
+
+    monkeypatch.setattr(PartialFC, "forward", failing)
+    with pytest.raises(TrainingError, match="step 5: the embeddings are not finite"):
+        trained(case, tmp_path)
+    kept = torch.load(tmp_path / "checkpoints" / "last.pt", weights_only=True)
+    assert kept["centres"]["centres"].isfinite().all()
+    for name, value in before[0].items():
+        assert name == "_extra_state" or torch.equal(kept["centres"][name], value)
+
+
 def test_check_recipe_refuses_an_unknown_optimizer(planned) -> None:
     recipe = planned(overrides=("recipe.optimizer=adamv",)).cases[0].recipe
     with pytest.raises(OptionError, match=r"unknown optimizer 'adamv' \(did you mean 'adam"):

@@ -123,7 +123,8 @@ def _sampled(num_classes: int, batch_size: int, rate: float | None, centres: int
     if centres is not None:
         if centres > num_classes:
             raise OptionError(
-                f"sampler partial_fc: {centres} centres of {num_classes} classes; expected at most all", "centres"
+                f"sampler partial_fc: {centres} centres of {num_classes} classes; expected at most all",
+                "centres",
             )
         sampled, what = centres, f"{centres} centres of {num_classes} classes are"
         advice = f"raise centres to {min(batch_size, num_classes)} or more"

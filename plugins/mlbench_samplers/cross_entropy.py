@@ -89,14 +89,15 @@ def cross_entropy(
         seen = look(part)
         if not twice:
             join(part)
-        if not wanted or not seen.logits.requires_grad:
+        if not wanted:
+            continue
+        if not seen.logits.requires_grad:
+            cosines[part] = 0
             continue
         slopes = seen.powers.mul_(((highest[part] - partition[part]).exp() / count).unsqueeze(1))
         here = (targets[part] >= 0).to(slopes.dtype).unsqueeze(1)
         slopes.scatter_add_(1, targets[part].clamp_min(0).unsqueeze(1), here / -count)
-        gradients = torch.autograd.grad(
-            seen.logits, [*seen.inputs, *trained], slopes, allow_unused=True
-        )
+        gradients = torch.autograd.grad(seen.logits, [*seen.inputs, *trained], slopes, allow_unused=True)
         cosines[part] = 0 if gradients[0] is None else gradients[0]
         if gradients[1] is not None:
             by_norms = torch.zeros_like(norms) if by_norms is None else by_norms

@@ -139,7 +139,7 @@ class PartialFC(nn.Module):
         self.steps = int(state)
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> PartialFC:
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.stand_in.data = fn(self.stand_in.data)
         self._memory = {}
         self._pending = None
@@ -233,7 +233,7 @@ class PartialFC(nn.Module):
     def _blocks(self, rows: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
         """The centres of `rows`, some at a time: their columns among the cosines, and (B, dim) in the
         precision of the computation. Copied out anew when asked again, which costs less than keeping them."""
-        kept, each, dim = self.centres.shape
+        _, each, dim = self.centres.shape
         size = block_rows(each * dim, rows.device)
         stored = self.centres.new_empty((min(size, len(rows)), each, dim))
         for start in range(0, len(rows), size):

@@ -12,9 +12,7 @@ OPTIMIZERS = {
     "momentum": (partial(RowSGD, momentum=0.8), partial(torch.optim.SGD, momentum=0.8)),
     "adamw": (partial(RowAdamW, betas=(0.8, 0.99)), partial(torch.optim.AdamW, betas=(0.8, 0.99))),
 }
-each_optimizer = pytest.mark.parametrize(
-    ("ours", "theirs"), OPTIMIZERS.values(), ids=list(OPTIMIZERS)
-)
+each_optimizer = pytest.mark.parametrize(("ours", "theirs"), OPTIMIZERS.values(), ids=list(OPTIMIZERS))
 
 
 @pytest.fixture
