@@ -279,9 +279,9 @@ class CentreSampler(Protocol):
 
 
 @runtime_checkable
-class RowSampler(Protocol):
-    """What a `CentreSampler` offers besides when it owns the optimiser of its centres, as it must where
-    they are too many to be touched in every step.
+class RowSampler(CentreSampler, Protocol):
+    """A `CentreSampler` that owns the optimiser of its centres too, as it must where they are too many to
+    be touched in every step.
 
     stand_in: a scalar that joins the optimiser in the centres' stead. The backward pass makes its gradient
     the norm of the centres' gradient, so that clipping and loss scaling take them into account; what these
