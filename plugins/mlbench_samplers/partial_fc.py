@@ -264,17 +264,19 @@ class PartialFC(nn.Module):
         by_cosines: (N, K * centres_per_class), used up.
         """
         gradient = self._reused("gradient", units, len(inverse), units.shape[1])
-        by_units = torch.zeros_like(units)
-        squares = []
+        by_units, square = torch.zeros_like(units), units.new_zeros(())
+        products = None
         for columns, block in self._blocks(rows):
             slopes = by_cosines[:, columns].mul_(inverse[columns])
             by_units.addmm_(slopes, block)
             part = torch.mm(slopes.T, units, out=gradient[columns])
             # A cosine does not change with the centre's length: nothing remains along the centre.
-            along = torch.linalg.vecdot(block, part).mul_(inverse[columns].square())
+            # One array for all blocks: new ones would lie scattered in memory and add up.
+            products = torch.empty_like(block) if products is None else products
+            along = torch.mul(block, part, out=products[: len(part)]).sum(1).mul_(inverse[columns].square())
             part.addcmul_(block, along.unsqueeze(1), value=-1)
-            squares.append(part.norm().square())
-        return gradient, by_units, torch.stack(squares).sum() if squares else units.new_zeros(())
+            square += part.norm().square()
+        return gradient, by_units, square
 
     def _reused(self, name: str, like: torch.Tensor, *shape: int) -> torch.Tensor:
         """Memory of this shape, kept from step to step: getting it anew costs as much as a product."""
