@@ -32,6 +32,7 @@ __all__ = [
     "KINDS",
     "QUERY",
     "SPLITS",
+    "Advice",
     "Augmentation",
     "Backbone",
     "BackboneShape",
@@ -39,6 +40,7 @@ __all__ = [
     "CentreLoss",
     "CentreSampler",
     "CentresShape",
+    "Choice",
     "Component",
     "Dataset",
     "FeatureShape",
@@ -100,7 +102,9 @@ class Component:
     (`BackboneShape` for a backbone, `NeckShape` for a neck, the centres per class that a loss needs, 0
     for none, `CentresShape` for a sampler, the number of batches of a batch sampler, whose
     labels are any sequence then; None where only building can tell), so that `mlbench plan` can show
-    sizes at once and refuse early; without it, plan shows "?".
+    sizes at once and refuse early; without it, plan shows "?". advise: "module:attribute" of a function
+    that takes what the kind provides, and options of its own, and returns `Advice` for this machine:
+    `mlbench advise` calls it with num_classes, dim and batch_size, and with the option rate.
     """
 
     kind: str
@@ -109,6 +113,7 @@ class Component:
     summary: str
     source: str = ""
     predict: str = ""
+    advise: str = ""
 
 
 class FeatureShape(NamedTuple):
@@ -145,6 +150,23 @@ class CentresShape(NamedTuple):
 
     parameters: int
     notes: tuple[str, ...] = ()
+
+
+class Choice(NamedTuple):
+    """One way to do it, and what it would cost here: centres in a step, peak bytes, seconds of a step."""
+
+    name: str
+    sampled: int
+    bytes: int
+    seconds: float
+
+
+class Advice(NamedTuple):
+    """Ways to choose from, the plainest first; what to do, in plain words; what the numbers rest on."""
+
+    choices: tuple[Choice, ...]
+    recommendation: str
+    basis: str
 
 
 @runtime_checkable

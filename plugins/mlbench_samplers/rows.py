@@ -18,15 +18,15 @@ from torch import nn
 
 from mlbench_samplers import kernels
 
-__all__ = ["RowAdamW", "RowOptimizer", "RowSGD", "block_rows", "compute_dtype"]
+__all__ = ["BLOCK_BYTES", "RowAdamW", "RowOptimizer", "RowSGD", "block_rows", "compute_dtype"]
 
 #: Bytes of the rows that are worked on at a time. On a CPU they stay in its cache; a GPU wants enough to do.
-_BLOCK_BYTES = {"cpu": 2**20, "cuda": 2**27}
+BLOCK_BYTES = {"cpu": 2**20, "cuda": 2**27}
 
 
 def block_rows(width: int, device: torch.device) -> int:
     """Rows of `width` numbers that are worked on at a time."""
-    return max(_BLOCK_BYTES.get(device.type, 2**27) // (4 * width), 1)
+    return max(BLOCK_BYTES.get(device.type, 2**27) // (4 * width), 1)
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
