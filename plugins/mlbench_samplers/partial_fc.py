@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 from mlbench.contracts import CentreLoss
 from mlbench.errors import TrainingError
 from mlbench.seeding import numpy_generator
+from mlbench_samplers import pages
 from mlbench_samplers.choice import choose_classes
 from mlbench_samplers.class_centres import INTEGERS
 from mlbench_samplers.cross_entropy import cross_entropy
@@ -70,7 +71,7 @@ class PartialFC(nn.Module):
         self.steps = 0
         self.ranks = Ranks(group)
         self.first, self.last = self.ranks.range_of(num_classes)
-        centres = torch.empty((self.last - self.first, centres_per_class, dim), dtype=dtype, device=device)
+        centres = pages.empty((self.last - self.first, centres_per_class, dim), dtype, device)
         _draw(centres, num_classes, self.first)
         self.centres = nn.Parameter(centres, requires_grad=False)
         self.optimizer = optimizer(centres.flatten(1))
@@ -283,7 +284,7 @@ class PartialFC(nn.Module):
         size = math.prod(shape)
         if name not in self._memory or len(self._memory[name]) < size:
             self._memory.pop(name, None)
-            self._memory[name] = like.new_empty(size)
+            self._memory[name] = pages.empty((size,), like.dtype, like.device)
         return self._memory[name][:size].view(shape)
 
     def _refuse_infinite(self, value: torch.Tensor, embeddings: torch.Tensor, *more: torch.Tensor) -> None:

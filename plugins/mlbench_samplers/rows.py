@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from mlbench_samplers import kernels
+from mlbench_samplers import kernels, pages
 
 __all__ = ["BLOCK_BYTES", "RowAdamW", "RowOptimizer", "RowSGD", "block_rows", "compute_dtype"]
 
@@ -110,7 +110,7 @@ class RowSGD(RowOptimizer):
         super().__init__()
         self.mu = momentum
         self.nesterov = nesterov
-        self.register_buffer("momentum", torch.zeros_like(weights, requires_grad=False))
+        self.register_buffer("momentum", _zeros_like(weights))
 
     def _formula(
         self,
@@ -163,7 +163,7 @@ class RowAdamW(RowOptimizer):
         self.betas = betas
         self.eps = eps
         for name in self.moments:
-            self.register_buffer(name, torch.zeros_like(weights, requires_grad=False))
+            self.register_buffer(name, _zeros_like(weights))
         self.register_buffer("steps", torch.zeros(len(weights), dtype=torch.int32, device=weights.device))
 
     def _biases(self, rows: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
@@ -208,6 +208,10 @@ class RowAdamW(RowOptimizer):
             kernels.adamw(*arrays, index[part], slopes[part], *before, rates[part], roots[part], *after)
 
         kernels.in_threads(run, len(index))
+
+
+def _zeros_like(weights: torch.Tensor) -> torch.Tensor:
+    return pages.empty(weights.shape, weights.dtype, weights.device).zero_()
 
 
 def _blocks(count: int, size: int) -> Iterator[slice]:
