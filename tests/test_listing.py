@@ -53,6 +53,7 @@ def test_components_json_is_complete(toys_only: Registry) -> None:
         "summary": "a toy",
         "source": "arXiv:1",
         "predict": "",
+        "advise": "",
         "plugin": "toys",
         "package": "acme",
         "version": "1.2",

@@ -27,6 +27,9 @@ _WORTH = 1.2
 #: Fewer centres in a step than this many times the batch's labels leave few negatives.
 _LABELS = 10
 
+#: The C library gives arrays below this many bytes back late, or never: they add up with what comes after.
+_HEAP = 2**25
+
 #: Numbers in the matrix of the trial's centres: more than caches hold.
 _TRIAL = 2**23
 
@@ -68,6 +71,8 @@ def advise_partial_fc(
 def full_bytes(num_classes: int, dim: int, batch_size: int) -> int:
     """Peak bytes of a head that updates all centres with AdamW, its centres and their state included."""
     matrix, logits = num_classes * dim, num_classes * batch_size
+    if 4 * logits < _HEAP:
+        return 4 * (6 * matrix + 12 * logits)
     # Centres and two moments; then either what the loss keeps for its backward pass, or the gradient and
     # as much again twice, of its parts on the way and of the optimiser's.
     return 4 * (3 * matrix + max(6 * logits, 3 * matrix))
@@ -174,7 +179,7 @@ def _median(step: Callable[[], None], device: torch.device) -> float:
     """Median seconds of three steps, after one for warmth; of one if that takes long."""
     import torch
 
-    seconds = []
+    seconds: list[float] = []
     while len(seconds) < 4 and sum(seconds[1:]) < 0.3:
         start = time.perf_counter()
         step()

@@ -1,8 +1,8 @@
 """Memory in large pages, for matrices of which few and scattered rows are touched.
 
 A row here and a row there of some gigabytes means a look into the page tables for each, and with pages of
-4 KiB those tables themselves no longer fit a CPU's caches. Pages of 2 MiB make a step at 2,000,000 classes cost
-what it costs at 400,000.
+4 KiB those tables themselves no longer fit a CPU's caches. Pages of 2 MiB make a step at 2,000,000 classes
+cost what it costs at 400,000.
 """
 
 from __future__ import annotations
