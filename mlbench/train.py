@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import timm.optim
@@ -257,6 +257,6 @@ def _save(path: Path, state: dict[str, torch.Tensor], objective: Objective, epoc
     """Write a checkpoint: the trained part of the model, the class centres, the loss, the epoch."""
     centres = objective.centres.state_dict() if objective.centres is not None else {}
     loss = objective.loss.state_dict() if isinstance(objective.loss, nn.Module) else {}
-    buffer = io.BytesIO()
-    torch.save({"model": state, "centres": centres, "loss": loss, "epoch": epoch}, buffer)
-    write_atomically(path, buffer.getvalue())
+    data = {"model": state, "centres": centres, "loss": loss, "epoch": epoch}
+    # Centres may be larger than all else in memory: straight into the file.
+    write_atomically(path, partial(torch.save, data))

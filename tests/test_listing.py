@@ -130,6 +130,7 @@ def test_plan_json_holds_every_run_in_full(planned: Callable[..., Plan]) -> None
             "images": 24,
             "steps": 6,
             "weights": "",
+            "notes": [],
         },
         "settings": plan.cases[3].spec.plain(),
     }

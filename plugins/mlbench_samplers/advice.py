@@ -94,10 +94,15 @@ def recommend(choices: list[Choice], num_classes: int, batch_size: int, availabl
     labels = min(batch_size, num_classes)
     enough = [choice for choice in others if choice.sampled >= _LABELS * labels]
     if not enough:
+        least = math.ceil(1000 * _LABELS * labels / num_classes) / 1000
+        needed = (
+            f"for negatives enough a step needs ten times the batch's labels, {_LABELS * labels:,} centres"
+        )
+        if least <= 0.5:
+            return f"Raise the rate to {least:g} or more: {needed}."
         return (
-            f"Do not use it, it cannot pay here: a step needs ten times the batch's labels "
-            f"({_LABELS * labels:,} centres) to have negatives enough, and there are {num_classes:,} classes "
-            "at such a rate. Use sampler all."
+            f"Do not use it, it cannot pay here: {needed}, which none of these rates gives with "
+            f"{num_classes:,} classes. Use sampler all."
         )
     # The published accuracies hold for rates of a tenth and more.
     best = next((choice for choice in enough if choice.sampled <= 0.1 * num_classes + 1), enough[-1])

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from mlbench.errors import StoreError, first_line
+from mlbench.store import write_atomically
 from mlbench_samplers.partial_fc import PartialFC
 
 __all__ = ["load_shards", "save_shard"]
@@ -26,15 +26,8 @@ def save_shard(sampler: PartialFC, folder: Path) -> Path:
     written; nothing is left behind then.
     """
     path = folder / _NAME.format(step=sampler.steps, first=sampler.first, last=sampler.last)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        torch.save({"num_classes": sampler.num_classes, "state": sampler.state_dict()}, temporary)
-        os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise StoreError(f"{path} cannot be written: {first_line(error)}") from None
+    data = {"num_classes": sampler.num_classes, "state": sampler.state_dict()}
+    write_atomically(path, partial(torch.save, data))
     return path
 
 

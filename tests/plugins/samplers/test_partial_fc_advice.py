@@ -77,7 +77,10 @@ def choices(*, gain=10.0, needed=GIGA, full=2 * GIGA, sampled=40_000):
     [
         ({}, "Use partial_fc 0.1: 10.0 x as fast as the full softmax. It saves 900.0 ms of every step"),
         ({"gain": 1.1}, "Do not use it, it cannot pay here: partial_fc 0.1 would be 1.1 x as fast"),
-        ({"sampled": 1279}, "Do not use it, it cannot pay here: a step needs ten times the batch's labels"),
+        (
+            {"sampled": 1279},
+            r"Raise the rate to 0\.004 or more: .* ten times the batch's labels, 1,280 centres",
+        ),
         ({"full": 9 * GIGA}, "Use partial_fc 0.1: the full softmax needs 9.0 GB and 8.0 GB are free; this"),
         (
             {"needed": 20 * GIGA},
@@ -113,4 +116,4 @@ def test_advice_of_one_rate_and_of_few_classes():
     assert [choice.sampled for choice in advise_partial_fc(1000, 8, 16, rate=0.25).choices] == [1000, 250]
     few = advise_partial_fc(20, 8, 16)
     assert [choice.sampled for choice in few.choices] == [20]
-    assert few.recommendation.startswith("Do not use it, it cannot pay here")
+    assert few.recommendation.startswith("Do not use it, it cannot pay here: for negatives enough")

@@ -246,6 +246,6 @@ def test_a_checkpoint_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(StoreError, match=r"cannot be written: OSError: .*No space left"):
+    with pytest.raises(StoreError, match="No space left"):
         save_shard(make(), tmp_path)
     assert not list(tmp_path.iterdir())
