@@ -76,7 +76,7 @@ def train_once(plan, folder: str) -> float:
     from lightning_fabric import Fabric
 
     from mlbench.embed import embed
-    from mlbench.evaluate import best_f1
+    from mlbench.evaluate import Engine, verification_curve
     from mlbench.features import InputSource
     from mlbench.model import build_model
     from mlbench.train import build_objective, train
@@ -92,7 +92,11 @@ def train_once(plan, folder: str) -> float:
         case,
         objective,
         inputs["train"],
-        lambda: best_f1(embed(model, inputs["calibration"], fabric)).f1,
+        lambda: float(
+            verification_curve(embed(model, inputs["calibration"], fabric, "calibration"), Engine())
+            .fbeta()
+            .max()
+        ),
         fabric,
         Path(folder, "checkpoints"),
         lambda *_: None,

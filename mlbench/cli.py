@@ -173,6 +173,58 @@ def results(suite: str, results: Path, markdown: bool, as_json: bool) -> None:
 
 
 @main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--labels", type=click.Path(path_type=Path), help="Labels of an .npy: .npy, or one a line.")
+@click.option(
+    "--calibration", type=click.Path(path_type=Path), help="Other embeddings, to fit the threshold."
+)
+@click.option(
+    "--calibration-share", "share", type=click.FloatRange(0, 1, max_open=True), default=0.0,
+    help="Or this share of the classes, which is left out of everything else.",
+)  # fmt: skip
+@click.option(
+    "--pairs", type=click.Path(path_type=Path), help="Judge these pairs: CSV left,right,same[,fold]."
+)
+@click.option(
+    "--folds", type=click.IntRange(2), default=10, show_default=True, help="Of pairs without folds."
+)
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="As in a suite: threshold=best_f1"
+)
+@click.option(
+    "--classes", type=click.Path(path_type=Path), help="Write means of each class to this CSV file."
+)
+@click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Of resamples and of the share.")
+@click.option("--device", default="cpu", metavar="NAME", help="cpu, cuda, cuda:1 or auto.")
+@click.option("--threads", type=click.IntRange(1), help="On the CPU; default all cores.")
+@_json
+def evaluate(file: Path, classes: Path | None, as_json: bool, **options: Any) -> None:
+    """Evaluate a FILE of embeddings that came from anywhere: .npz, .npy or .parquet."""
+    from rich.console import Console
+
+    from mlbench import report
+    from mlbench.assessment import Request, assess
+    from mlbench.progress import RunProgress
+    from mlbench.store import write_atomically
+
+    with RunProgress(Console(stderr=True), file.name) as progress:
+        found = assess(
+            Request(file=file, **options),
+            _registry(),
+            lambda done, total: progress.stage("evaluating", done, total),
+        )
+    if classes is not None and found.evaluation is not None:
+        names = [str(each) for each in found.evaluation.classes]
+        write_atomically(classes, found.evaluation.classes_csv(names).encode())
+    if as_json:
+        click.echo(report.assessment_json(found.metrics, found.facts, found.notes))
+        return
+    _print(report.assessment_table(found.metrics, found.facts, str(file)))
+    for note in found.notes:
+        click.echo(f"note: {note}", err=True)
+
+
+@main.command()
 @_choices
 @_json
 def plan(suite: Path, as_json: bool, **options: Any) -> None:

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import nn
 
+    from mlbench.curve import Curve
+    from mlbench.embeddings import Embeddings
+    from mlbench.ranks import Ranks
+
 __all__ = [
     "GALLERY",
     "KINDS",
@@ -42,16 +46,21 @@ __all__ = [
     "CentresShape",
     "Choice",
     "Component",
+    "CurveMetric",
     "Dataset",
+    "EmbeddingMetric",
     "FeatureShape",
     "Kind",
     "Neck",
     "NeckShape",
     "PairLoss",
+    "Quantity",
+    "RankMetric",
     "Recipe",
     "RowSampler",
     "Split",
     "SplitName",
+    "ThresholdPolicy",
 ]
 
 SplitName = Literal["train", "calibration", "test"]
@@ -88,6 +97,8 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "batch_sampler": Kind("which training images make up a batch", ("labels", "batch_size")),
         "recipe": Kind("optimiser, schedule and length of training"),
+        "metric": Kind("what is measured of the embeddings"),
+        "threshold": Kind("which threshold to deploy, found on the calibration split"),
     }
 )
 
@@ -102,9 +113,10 @@ class Component:
     (`BackboneShape` for a backbone, `NeckShape` for a neck, the centres per class that a loss needs, 0
     for none, `CentresShape` for a sampler, the number of batches of a batch sampler, whose
     labels are any sequence then; None where only building can tell), so that `mlbench plan` can show
-    sizes at once and refuse early; without it, plan shows "?". advise: "module:attribute" of a function
-    that takes what the kind provides, and options of its own, and returns `Advice` for this machine:
-    `mlbench advise` calls it with num_classes, dim and batch_size, and with the option rate.
+    sizes at once and refuse early; without it, plan shows "?". A metric must have it: it announces there,
+    name by name, each `Quantity` that it measures. advise: "module:attribute" of a function that takes what
+    the kind provides, and options of its own, and returns `Advice` for this machine: `mlbench advise` calls
+    it with num_classes, dim and batch_size, and with the option rate.
     """
 
     kind: str
@@ -366,3 +378,57 @@ class Recipe:
     evaluate_every: int = 1
     select: Literal["best", "last"] = "best"
     workers: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A named value in a record: what it is, its unit, and which direction is better (None: neither)."""
+
+    summary: str
+    unit: str = ""
+    higher_is_better: bool | None = True
+
+
+@runtime_checkable
+class RankMetric(Protocol):
+    """A metric of every query's ranking. Its values are means over queries; by class and with an interval
+    they come of themselves."""
+
+    def per_query(self, ranks: Ranks) -> Mapping[str, np.ndarray]:
+        """Name to (Q,) float. Called with some queries at a time when memory is short."""
+        ...
+
+
+@runtime_checkable
+class CurveMetric(Protocol):
+    """A metric of the verification curve over all pairs."""
+
+    def of_curve(self, curve: Curve, threshold: float | None) -> Mapping[str, np.ndarray | float | str]:
+        """Name to value; a text says why there is no value.
+
+        threshold: the cosine similarity that the threshold policy found on the calibration split, None where
+        it found none. The curve may have leading axes, one curve a resample, from which the interval comes:
+        values have those axes then.
+        """
+        ...
+
+
+@runtime_checkable
+class EmbeddingMetric(Protocol):
+    """A metric of the embeddings themselves; it has no interval."""
+
+    def of_embeddings(self, embeddings: Embeddings) -> Mapping[str, float | str]:
+        """Name to value; a text says why there is no value."""
+        ...
+
+
+class ThresholdPolicy(Protocol):
+    """Chooses the threshold to deploy."""
+
+    def __call__(self, curve: Curve | None) -> float:
+        """The cosine similarity at and above which two images are the same.
+
+        curve: of the calibration split, None where there is none. Raises ThresholdError when no threshold
+        does what is asked, with what the curve can reach.
+        """
+        ...

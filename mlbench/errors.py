@@ -7,6 +7,7 @@
     ├── DataError          images are missing, unreadable, or cannot form the splits that were asked for
     ├── WeightsError       pretrained weights cannot be had, or do not fit the model
     ├── DeviceError        the device or precision that was asked for is not here
+    ├── ThresholdError     no threshold does what the threshold policy asks
     ├── TrainingError      training cannot go on (a loss that is not finite, labels out of range)
     └── StoreError         records or caches cannot be read or written
 
@@ -27,6 +28,7 @@ __all__ = [
     "OptionError",
     "StoreError",
     "SuiteError",
+    "ThresholdError",
     "TrainingError",
     "WeightsError",
     "close_match",
@@ -68,6 +70,10 @@ class WeightsError(MlbenchError):
 
 class DeviceError(MlbenchError):
     """The device or the precision that was asked for is not available here."""
+
+
+class ThresholdError(MlbenchError):
+    """No threshold does what the threshold policy asks."""
 
 
 class TrainingError(MlbenchError):

@@ -1,147 +1,334 @@
-"""Evaluation: retrieval and verification over all pairs, with a threshold that was fitted elsewhere.
-
-Pairs are ordered (query, gallery), never an image with itself. Two images are predicted to be the same
-when their cosine similarity is at least the threshold; thresholds are reported as cosine distances.
-
-The similarity matrix is walked in blocks of rows and never kept. The best threshold over all is exact: F1
-can only rise where a positive pair is added, so it is enough to count, at each positive pair's
-similarity, the negatives at or above it. Memory grows with the number of positive pairs.
-"""
+"""Evaluation: every metric of embeddings, with the threshold that was fitted elsewhere and intervals."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
-import torch
+import numpy as np
 
-from mlbench.embed import Embeddings
-from mlbench.errors import DataError
-from mlbench.seeding import matmul_precision
+from mlbench.bootstrap import Bootstrap, banded_curve
+from mlbench.contracts import CurveMetric, EmbeddingMetric, Quantity, RankMetric, ThresholdPolicy
+from mlbench.curve import Curve
+from mlbench.embeddings import Embeddings, lengths
+from mlbench.errors import ComponentError, ThresholdError
+from mlbench.pairs import Pairs, all_pairs
+from mlbench.ranks import Ranks
+from mlbench.reading import usable_cores
+from mlbench.record import Estimate
+from mlbench.scan import Counter, Products, Progress, Scan, scan
 
-__all__ = ["Operating", "best_f1", "evaluate", "recall_at_1", "score_at"]
+__all__ = ["Engine", "Evaluation", "Measure", "Threshold", "evaluate", "fit_threshold", "verification_curve"]
 
-#: Elements of the similarity matrix held at once (64 MiB in float32).
-_BLOCK = 1 << 24
+#: Bands of similarity in which pairs are counted by class, for intervals.
+_BANDS = 256
 
-
-@dataclass(frozen=True, slots=True)
-class Operating:
-    """An operating point: similarity threshold, and the counts of ordered pairs at or above it."""
-
-    similarity: float
-    true_positives: int
-    false_positives: int
-    positives: int
-
-    @property
-    def precision(self) -> float:
-        """TP / (TP + FP); 0 when nothing is predicted positive."""
-        predicted = self.true_positives + self.false_positives
-        return self.true_positives / predicted if predicted else 0.0
-
-    @property
-    def recall(self) -> float:
-        """TP / P."""
-        return self.true_positives / self.positives
-
-    @property
-    def f1(self) -> float:
-        """2 TP / (TP + FP + P)."""
-        return 2 * self.true_positives / (self.true_positives + self.false_positives + self.positives)
-
-    @property
-    def distance(self) -> float:
-        """The threshold as a cosine distance."""
-        return 1.0 - self.similarity
+#: Thresholds of the published sweep: cosine distances by .01, as similarities.
+_SWEEP = tuple(float(np.float32(1 - step / 100)) for step in range(201))
 
 
-def evaluate(calibration: Embeddings, test: Embeddings) -> dict[str, float]:
-    """Every metric of `mlbench.record.METRICS`; the threshold has the best F1 on `calibration`.
+@dataclass(frozen=True)
+class Engine:
+    """How pairs are scored and metrics resampled.
 
-    Raises DataError when a split has no positive pair, or embeddings are not finite.
+    memory: bytes above the embeddings. resamples: of the bootstrap, 0 for no intervals. level: of intervals.
+    threads: None for all cores.
     """
-    # A training option must not change what is measured, however it rounds products.
-    with matmul_precision("highest"):
-        fitted = best_f1(calibration, "calibration")
-        optimistic = best_f1(test, "test")
-        honest = score_at(test, fitted.similarity)
-        recall = recall_at_1(test)
-    return {
-        "recall_at_1": recall,
-        "f1": honest.f1,
-        "precision": honest.precision,
-        "recall": honest.recall,
-        "f1_threshold": fitted.distance,
-        "f1_optimistic": optimistic.f1,
-        "f1_optimistic_threshold": optimistic.distance,
-    }
+
+    memory: int = 512 << 20
+    products: Products = "float32"
+    resamples: int = 1000
+    level: float = 0.95
+    threads: int | None = None
+    progress: Progress = lambda done, total: None
+
+    def counter(self, pairs: Pairs) -> Counter:
+        """What scores tiles where the embeddings are."""
+        if isinstance(pairs.queries.vectors, np.ndarray):
+            from mlbench.counting import CpuCounter
+
+            threads = self.threads or usable_cores()
+            return CpuCounter(pairs, threads=threads, products=self.products, memory=self.memory // 2)
+        from mlbench.counting_torch import TorchCounter
+
+        return TorchCounter(pairs, products=self.products)
 
 
-def recall_at_1(embeddings: Embeddings) -> float:
-    """Share of queries whose most similar gallery image, not the query itself, is of the query's class.
+@dataclass(frozen=True)
+class Measure:
+    """A metric and what it said it would measure, by name."""
 
-    Queries with no other image of their class in the gallery are left out. Ties count as misses: a
-    query hits when its best positive is strictly more similar than every negative.
+    metric: RankMetric | CurveMetric | EmbeddingMetric
+    quantities: Mapping[str, Quantity]
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """The threshold to deploy. similarity: None where the policy found none, and note says why."""
+
+    similarity: float | None
+    note: str = ""
+
+    @property
+    def distance(self) -> float | None:
+        """As a cosine distance."""
+        return None if self.similarity is None else 1.0 - self.similarity
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured on one split.
+
+    metrics: by name, in the order of the measures. facts: plain data about how many of what were compared and
+    how. sweep: columns "distance", "true_positives", "false_positives" for thresholds by .01, until every
+    positive pair is accepted. by_class: name to (C,) means over the class's queries, not a number for a
+    class without one; queries_by_class: (C,) how many those are. classes: (C,) labels. curve: exact, over
+    all pairs.
     """
-    hits = asked = 0
-    for similarities, positive, negative in _blocks(embeddings):
-        best_positive = similarities.masked_fill(~positive, -torch.inf).amax(1)
-        best_negative = similarities.masked_fill(~negative, -torch.inf).amax(1)
-        answerable = positive.any(1)
-        hits += int((answerable & (best_positive > best_negative)).sum())
-        asked += int(answerable.sum())
-    return hits / asked if asked else 0.0
+
+    metrics: Mapping[str, Estimate]
+    threshold: Threshold
+    facts: Mapping[str, Any]
+    sweep: Mapping[str, list[Any]]
+    by_class: Mapping[str, np.ndarray]
+    classes: np.ndarray
+    queries_by_class: np.ndarray
+    curve: Curve
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader should know, one line each."""
+        notes = []
+        if without := self.facts["queries_without_positive"]:
+            single = self.facts["single_image_classes"]
+            notes.append(
+                f"{without:,} of {self.facts['queries']:,} queries"
+                " have no other image of their class to find "
+                f"and are left out of retrieval ({single:,} classes have a single image)"
+            )
+        if self.threshold.similarity is None:
+            notes.append(f"no threshold: {self.threshold.note}")
+        return notes
+
+    def classes_csv(self, names: Sequence[str]) -> str:
+        """A CSV table with a row a class: its name, its queries that have a positive, and their means."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["class", "queries", *self.by_class])
+        for at, name in enumerate(names):
+            means = [column[at] for column in self.by_class.values()]
+            cells = ["" if np.isnan(mean) else f"{mean:.6g}" for mean in means]
+            writer.writerow([name, int(self.queries_by_class[at]), *cells])
+        return text.getvalue()
+
+    def plain(self) -> dict[str, Any]:
+        """What a record keeps besides the metrics."""
+        threshold = {"distance": self.threshold.distance, "note": self.threshold.note}
+        return {"threshold": threshold, **self.facts, "sweep": self.sweep}
 
 
-def best_f1(embeddings: Embeddings, name: str = "embeddings") -> Operating:
-    """The operating point with the best F1 over all thresholds; of equals the most precise.
+def evaluate(
+    embeddings: Embeddings,
+    threshold: Threshold,
+    measures: Sequence[Measure],
+    generator: np.random.Generator,
+    engine: Engine,
+) -> Evaluation:
+    """Measure embeddings in one pass over all their pairs.
 
-    name: of the split, for messages. Raises DataError when there is no positive pair or a value is not
-    finite.
+    threshold: fitted on other embeddings (see `fit_threshold`). generator: draws the resamples. Raises
+    DataError for embeddings that cannot be compared, ComponentError for a metric that measures what it has
+    not announced.
     """
-    if not torch.isfinite(embeddings.vectors).all():
-        raise DataError(f"{name}: embeddings are not finite; the model's weights may have diverged")
-    found = [similarities[positive] for similarities, positive, _ in _blocks(embeddings)]
-    scores = torch.cat(found).sort().values if found else torch.empty(0)
-    if len(scores) == 0:
-        raise DataError(f"{name}: no class has two images, so there is no pair to recognise")
-    thresholds, counts = torch.unique_consecutive(scores, return_counts=True)
-    true_positives = counts.flip(0).cumsum(0).flip(0)
-    # bins[k]: negatives at or above exactly the first k thresholds.
-    bins = torch.zeros(len(thresholds) + 1, dtype=torch.int64, device=scores.device)
-    for similarities, _, negative in _blocks(embeddings):
-        rivals = similarities[negative & (similarities >= thresholds[0])]
-        bins += torch.bincount(torch.bucketize(rivals, thresholds, right=True), minlength=len(bins))
-    false_positives = bins.flip(0).cumsum(0).flip(0)[1:]
-    f1 = 2 * true_positives.double() / (true_positives + false_positives + len(scores))
-    best = len(f1) - 1 - int(f1.flip(0).argmax())
-    return Operating(
-        float(thresholds[best]), int(true_positives[best]), int(false_positives[best]), len(scores)
+    pairs = _pairs(embeddings)
+    ranked = [each for each in measures if isinstance(each.metric, RankMetric)]
+
+    def per_query(ranks: Ranks) -> Mapping[str, np.ndarray]:
+        return _joined(each.metric.per_query(ranks) for each in ranked if isinstance(each.metric, RankMetric))
+
+    found = scan(
+        pairs,
+        engine.counter(pairs),
+        per_query,
+        thresholds=() if threshold.similarity is None else (threshold.similarity,),
+        sweep=_SWEEP,
+        bands=_BANDS if engine.resamples else 0,
+        memory=engine.memory // 2,
+        progress=engine.progress,
+    )
+    bootstrap = Bootstrap(len(pairs.classes), engine.resamples, engine.level, generator)
+    estimates = _rank_estimates(found, bootstrap)
+    for measure in measures:
+        if isinstance(measure.metric, CurveMetric):
+            estimates |= _curve_estimates(measure.metric, found, threshold, bootstrap)
+        if isinstance(measure.metric, EmbeddingMetric):
+            plain = measure.metric.of_embeddings(embeddings)
+            estimates |= {name: _estimate(value) for name, value in plain.items()}
+    return Evaluation(
+        metrics=_described(estimates, measures),
+        threshold=threshold,
+        facts=_facts(embeddings, pairs, found, engine),
+        sweep=_sweep(found.curve),
+        by_class=_by_class(found),
+        queries_by_class=np.bincount(found.query_classes, minlength=len(found.classes)),
+        classes=found.classes,
+        curve=found.curve,
     )
 
 
-def score_at(embeddings: Embeddings, similarity: float) -> Operating:
-    """The operating point at a given similarity threshold."""
-    true_positives = false_positives = positives = 0
-    for similarities, positive, negative in _blocks(embeddings):
-        predicted = similarities >= similarity
-        true_positives += int((predicted & positive).sum())
-        false_positives += int((predicted & negative).sum())
-        positives += int(positive.sum())
-    return Operating(similarity, true_positives, false_positives, positives)
+def verification_curve(embeddings: Embeddings, engine: Engine) -> Curve:
+    """The curve over all pairs of the embeddings. Raises DataError as `evaluate` does."""
+    pairs = _pairs(embeddings)
+    return scan(
+        pairs,
+        engine.counter(pairs),
+        lambda ranks: {},
+        memory=engine.memory // 2,
+        progress=engine.progress,
+    ).curve
 
 
-def _blocks(embeddings: Embeddings) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Rows of the query by gallery similarity matrix: similarities, and which pairs are positive and
-    negative; an image with itself is neither."""
-    queries = embeddings.queries.nonzero().flatten()
-    gallery = embeddings.gallery.nonzero().flatten()
-    if len(gallery) == 0:
-        return
-    found, found_labels = embeddings.vectors[gallery], embeddings.labels[gallery]
-    for rows in torch.split(queries, max(1, _BLOCK // len(gallery))):
-        similarities = embeddings.vectors[rows] @ found.T
-        same = embeddings.labels[rows][:, None] == found_labels[None, :]
-        other = rows[:, None] != gallery[None, :]
-        yield similarities, same & other, ~same & other
+def fit_threshold(policy: ThresholdPolicy, curve: Curve | None) -> Threshold:
+    """The threshold that a policy chooses on a calibration curve, or the reason why there is none."""
+    try:
+        # Scores are float32, and "at least the threshold" must mean the same there and here.
+        return Threshold(float(np.float32(policy(curve))))
+    except ThresholdError as error:
+        return Threshold(None, str(error))
+
+
+def _pairs(embeddings: Embeddings) -> Pairs:
+    return all_pairs(
+        embeddings.vectors,
+        lengths(embeddings),
+        embeddings.labels,
+        embeddings.queries,
+        embeddings.gallery,
+        embeddings.name,
+    )
+
+
+def _joined(mappings: Any) -> dict[str, Any]:
+    joined: dict[str, Any] = {}
+    for mapping in mappings:
+        joined |= mapping
+    return joined
+
+
+def _rank_estimates(found: Scan, bootstrap: Bootstrap) -> dict[str, Estimate]:
+    names = list(found.per_query)
+    if not names:
+        return {}
+    values = np.stack([np.asarray(found.per_query[name], np.float64) for name in names], axis=1)
+    means = values.mean(0)
+    resampled = bootstrap.means(values, found.query_classes) if bootstrap.resamples else None
+    return {
+        name: _estimate(means[at], None if resampled is None else (bootstrap, means[at], resampled[:, at]))
+        for at, name in enumerate(names)
+    }
+
+
+def _curve_estimates(
+    metric: CurveMetric, found: Scan, threshold: Threshold, bootstrap: Bootstrap
+) -> dict[str, Estimate]:
+    similarity = threshold.similarity
+    values = metric.of_curve(found.curve, similarity)
+    if found.bands is None:
+        return {name: _estimate(value) for name, value in values.items()}
+    # The bands are coarse: what counts is how resamples deviate from the estimate by the same bands.
+    centre = metric.of_curve(banded_curve(found.bands), similarity)
+    chunks = [metric.of_curve(curve, similarity) for curve in bootstrap.curves(found.bands)]
+    estimates = {}
+    for name, value in values.items():
+        spread = None
+        if np.ndim(chunks[0][name]) == 1:
+            resampled = np.concatenate([np.asarray(chunk[name], np.float64) for chunk in chunks])
+            spread = bootstrap, float(np.asarray(centre[name])[0]), resampled
+        estimates[name] = _estimate(value, spread)
+    return estimates
+
+
+def _estimate(value: Any, spread: tuple[Bootstrap, float, np.ndarray] | None = None) -> Estimate:
+    if isinstance(value, str):
+        return Estimate(None, note=value)
+    number = float(value)
+    if not np.isfinite(number):
+        return Estimate(None, note="not a number")
+    if spread is None:
+        return Estimate(number)
+    bootstrap, centre, resampled = spread
+    return Estimate(number, *bootstrap.interval(number, centre, resampled))
+
+
+def _described(estimates: Mapping[str, Estimate], measures: Sequence[Measure]) -> dict[str, Estimate]:
+    """The estimates in the order in which they were announced, with their units and directions."""
+    announced = _joined(measure.quantities for measure in measures)
+    if announced.keys() != estimates.keys():
+        names = ", ".join(sorted(announced.keys() ^ estimates.keys()))
+        raise ComponentError(f"metrics must measure what they announce, and only that; not so for: {names}")
+    return {
+        name: replace(estimates[name], unit=quantity.unit, higher_is_better=quantity.higher_is_better)
+        for name, quantity in announced.items()
+    }
+
+
+def _facts(embeddings: Embeddings, pairs: Pairs, found: Scan, engine: Engine) -> dict[str, Any]:
+    asks_or_found = embeddings.queries | embeddings.gallery
+    sizes = np.unique(embeddings.labels[asks_or_found], return_counts=True)[1]
+    facts: dict[str, Any] = {
+        "images": int(asks_or_found.sum()),
+        "classes": len(pairs.classes),
+        "single_image_classes": int((sizes == 1).sum()),
+        "queries": len(pairs.queries),
+        "queries_without_positive": found.unanswerable,
+        "gallery": len(pairs.gallery),
+        "positive_pairs": pairs.positives,
+        "negative_pairs": pairs.negatives,
+        "pairs": "ordered (query, gallery image), an image never with itself",
+        "ties": "in rankings a negative stands before a positive of equal similarity",
+        "threshold_resolution": found.curve.resolution,
+        "products": engine.products,
+    }
+    if engine.products != "float32":
+        facts["products_difference"] = _difference(pairs, engine.products)
+    if engine.resamples:
+        facts["intervals"] = {
+            "method": "bootstrap over classes, first-order projection for pairs",
+            "level": engine.level,
+            "resamples": engine.resamples,
+        }
+    return facts
+
+
+def _difference(pairs: Pairs, products: Products) -> float:
+    """Largest difference in similarity that rounding makes, over the pairs of the first 512 queries."""
+    from mlbench.counting import rounded
+
+    side = pairs.queries
+    rows = np.asarray(side.vectors[side.images[:512]], np.float64) / side.norms[:512, None]
+    coarse = rounded(rows.astype(np.float32), products).astype(np.float64)
+    return float(np.abs(rows @ rows.T - coarse @ coarse.T).max())
+
+
+def _sweep(curve: Curve) -> dict[str, list[Any]]:
+    table: dict[str, list[Any]] = {"distance": [], "true_positives": [], "false_positives": []}
+    for similarity in _SWEEP:
+        at = curve.at(similarity)
+        table["distance"].append(round(1 - similarity, 2))
+        table["true_positives"].append(int(at.accepted[0]))
+        table["false_positives"].append(int(at.false[0]))
+        if at.accepted[0] == curve.positives:
+            break
+    return table
+
+
+def _by_class(found: Scan) -> dict[str, np.ndarray]:
+    count = np.bincount(found.query_classes, minlength=len(found.classes))
+    with np.errstate(invalid="ignore"):
+        return {
+            name: np.bincount(found.query_classes, values, len(found.classes)) / count
+            for name, values in found.per_query.items()
+        }

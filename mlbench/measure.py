@@ -19,7 +19,7 @@ from mlbench.contracts import Component
 from mlbench.errors import MlbenchError
 from mlbench.plugins import Plugin
 from mlbench.registry import Entry
-from mlbench.suite import Image, Part, Spec
+from mlbench.suite import EvaluationSettings, Image, Part, Spec
 
 __all__ = ["measure_throughput"]
 
@@ -80,7 +80,7 @@ def _measure(task: dict[str, Any]) -> dict[str, Any]:
     device = torch.device(task["device"])
     fabric = Fabric(accelerator=device.type, devices=1, precision=task["precision"])
     torch.set_float32_matmul_precision(task["matmul_precision"])
-    model = build_model(Spec("", {}, parts, image, ""), 0).eval().to(device)
+    model = build_model(Spec("", {}, parts, {}, image, EvaluationSettings(), ""), 0).eval().to(device)
     # Autocast keeps the cast weights of parameters that could be trained; the frozen ones are to count alike.
     model.requires_grad_(True)
     generator = torch.Generator().manual_seed(0)

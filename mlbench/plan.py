@@ -26,14 +26,23 @@ __all__ = ["Case", "Forecast", "Plan", "check_sampler", "core_hash", "labels_of"
 
 #: Modules of the core whose code can change a result.
 _RESULT_MODULES = (
+    "bootstrap",
     "contracts",
+    "counting",
+    "counting_torch",
+    "curve",
     "embed",
+    "embeddings",
     "evaluate",
     "features",
     "model",
+    "pairs",
+    "ranks",
     "reading",
     "runner",
+    "scan",
     "seeding",
+    "tally",
     "train",
 )
 
@@ -224,7 +233,7 @@ def _fingerprint(spec: Spec, dataset: Dataset, forecast: Forecast, seed: int, de
         "seed": seed,
         "data": dataset.version,
         "weights": forecast.weights,
-        "components": {kind: part.entry.provenance for kind, part in spec.parts.items()},
+        "components": spec.provenance(),
         "libraries": library_versions(),
         "core": core_hash(*_RESULT_MODULES),
         "device": [device.kind, product],

@@ -33,9 +33,9 @@ class _Rate(ProgressColumn):
 class RunProgress:
     """A `mlbench.runner.Listener` for people. Use as a context manager."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, prefix: str = "") -> None:
         self._console = console
-        self._prefix = ""
+        self._prefix = prefix
         self._task: TaskID | None = None
         self._what = ""
         self._progress = Progress(
@@ -80,8 +80,11 @@ class RunProgress:
         """One line for the case that ended."""
         seconds = record.seconds["total"]
         if record.status == "done":
-            metrics = record.metrics
-            result = f"Recall@1 {metrics['recall_at_1']:.3f}  F1 {metrics['f1']:.3f}"
+            shown = (("Recall@1", "recall_at_1"), ("F1", "f1"))
+            known = [
+                (heading, record.metrics[name].value) for heading, name in shown if name in record.metrics
+            ]
+            result = "  ".join(f"{heading} {value:.3f}" for heading, value in known if value is not None)
         else:
             result = f"failed: {record.error}"
         text = f"{self._prefix}: {result}  ({seconds:.1f} s)"

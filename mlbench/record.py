@@ -4,48 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 from mlbench.errors import StoreError
 
-__all__ = ["METRICS", "SCHEMA", "Metric", "Record"]
+__all__ = ["SCHEMA", "Estimate", "Record"]
 
 #: Version of the stored form. Every past version stays readable for ever.
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Metric:
-    """A named value in a record: what it is, its unit, and which direction is better (None: neither)."""
+class Estimate:
+    """A measured value. value: None where there is none, and note says why. low, high: its interval, None
+    where there is none. higher_is_better: None where neither direction is better."""
 
-    summary: str
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    note: str = ""
     unit: str = ""
     higher_is_better: bool | None = True
-
-
-#: What an evaluation reports. Thresholds are cosine distances: two images are "the same" at or below.
-METRICS: Mapping[str, Metric] = MappingProxyType(
-    {
-        "recall_at_1": Metric("share of queries whose nearest gallery image is of the same class"),
-        "f1": Metric("F1 over all test pairs at the threshold fitted on the calibration split"),
-        "precision": Metric("precision over all test pairs at that threshold"),
-        "recall": Metric("recall over all test pairs at that threshold"),
-        "f1_threshold": Metric("cosine distance with the best F1 on the calibration split", "distance", None),
-        "f1_optimistic": Metric("best F1 that any threshold reaches on the test pairs themselves"),
-        "f1_optimistic_threshold": Metric("the threshold that reaches it", "distance", None),
-    }
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One case that was run.
 
-    status: "done" or "failed". error: one line, "" when done. metrics: see `METRICS`. size: of the deployed
-    model (backbone and neck; class centres apart). speed: images per second and how it was measured.
-    data: versions, sizes and notes of the data set. training: steps, seconds, curves. axes: the case's
-    label on each axis of the suite's matrix. components: provenance of each. finished: UTC, ISO 8601.
+    status: "done" or "failed". error: one line, "" when done. metrics: by name. evaluation: the threshold and
+    where it comes from, how many pairs were compared and how, and the sweep of thresholds. size: of the
+    deployed model (backbone and neck; class centres apart). speed: images per second and how it was
+    measured. data: versions, sizes and notes of the data set. training: steps, seconds, curves. axes: the
+    case's label on each axis of the suite's matrix. components: provenance of each. finished: UTC, ISO 8601.
     """
 
     suite: str
@@ -56,7 +46,8 @@ class Record:
     error: str = ""
     axes: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, Estimate] = field(default_factory=dict)
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
     size: Mapping[str, Any] = field(default_factory=dict)
     speed: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -81,10 +72,26 @@ class Record:
     def from_plain(cls, data: Mapping[str, Any], where: str) -> Record:
         """A record from stored data. Raises StoreError, naming `where`, for what is not a record."""
         version = data.get("schema")
-        if version != SCHEMA:
-            raise StoreError(f"{where}: record schema {version!r}; this mlbench reads {SCHEMA}")
+        if version == 1:
+            data = _from_1(data)
+        elif version != SCHEMA:
+            raise StoreError(f"{where}: record schema {version!r}; this mlbench reads 1 to {SCHEMA}")
         known = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
         try:
-            return cls(**{**known, "notes": tuple(known.get("notes", ()))})
-        except TypeError as error:
+            metrics = {name: Estimate(**value) for name, value in known.get("metrics", {}).items()}
+            return cls(**{**known, "metrics": metrics, "notes": tuple(known.get("notes", ()))})
+        except (TypeError, AttributeError) as error:
             raise StoreError(f"{where}: not a record ({error})") from None
+
+
+def _from_1(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Schema 1 kept metrics as bare numbers, and the threshold by the name of the only policy there was."""
+    metrics = {
+        {"f1_threshold": "threshold"}.get(name, name): (
+            {"value": value, "unit": "distance", "higher_is_better": None}
+            if name.endswith("threshold")
+            else {"value": value}
+        )
+        for name, value in data.get("metrics", {}).items()
+    }
+    return {**data, "metrics": metrics, "schema": SCHEMA}

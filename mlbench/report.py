@@ -4,37 +4,53 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from mlbench.record import Record
+from mlbench.record import Estimate, Record
 from mlbench.table import Table
 
-__all__ = ["notes_of", "results_json", "results_markdown", "results_table"]
+__all__ = [
+    "assessment_json",
+    "assessment_table",
+    "notes_of",
+    "results_json",
+    "results_markdown",
+    "results_table",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """One column: heading, value of a record (None: not known), and how a value is written."""
+    """One column: heading, estimate of a record, how a value is written, and whether its spread over seeds and
+    its interval are shown."""
 
     heading: str
-    value: Callable[[Record], float | None]
+    estimate: Callable[[Record], Estimate]
     form: Callable[[float], str]
+    spread: bool = False
+    interval: bool = False
 
 
 def _share(value: float) -> str:
     return f"{value:.3f}"
 
 
+def _metric(name: str) -> Callable[[Record], Estimate]:
+    return lambda record: record.metrics.get(name, Estimate(None))
+
+
 _COLUMNS = (
-    _Column("Recall@1", lambda r: r.metrics["recall_at_1"], _share),
-    _Column("F1", lambda r: r.metrics["f1"], _share),
-    _Column("precision", lambda r: r.metrics["precision"], _share),
-    _Column("recall", lambda r: r.metrics["recall"], _share),
-    _Column("at distance", lambda r: r.metrics["f1_threshold"], _share),
-    _Column("F1 optimistic", lambda r: r.metrics["f1_optimistic"], _share),
-    _Column("MB", lambda r: r.size["bytes"] / 1e6, lambda v: f"{v:.2f}"),
-    _Column("images/s", lambda r: r.speed["images_per_second"], lambda v: f"{v:,.0f}"),
+    _Column("Recall@1", _metric("recall_at_1"), _share, spread=True, interval=True),
+    _Column("MAP@R", _metric("map_at_r"), _share, spread=True),
+    _Column("F1", _metric("f1"), _share, spread=True, interval=True),
+    _Column("precision", _metric("precision"), _share),
+    _Column("recall", _metric("recall"), _share),
+    _Column("at distance", _metric("threshold"), _share, spread=True),
+    _Column("F1 optimistic", _metric("f1_optimistic"), _share),
+    _Column("MB", lambda r: Estimate(r.size["bytes"] / 1e6), lambda v: f"{v:.2f}"),
+    _Column("images/s", lambda r: Estimate(r.speed["images_per_second"]), lambda v: f"{v:,.0f}"),
 )
 
 _BLANK = [""] * (len(_COLUMNS) - 1)
@@ -42,7 +58,7 @@ _HEADINGS = ("case", "seeds", *(column.heading for column in _COLUMNS))
 
 
 def results_table(records: Sequence[Record], title: str) -> Table:
-    """A table with a row a case: mean over its seeds, and ± their standard deviation."""
+    """A table with a row a case: means over its seeds, ± their standard deviation, and intervals."""
     return Table(_HEADINGS, _rows(records), numbers=_HEADINGS[1:], title=f"{title}{_spread(records)}")
 
 
@@ -60,6 +76,24 @@ def results_json(records: Sequence[Record]) -> str:
     return json.dumps([record.plain() for record in records], indent=1, ensure_ascii=False)
 
 
+def assessment_table(metrics: Mapping[str, Estimate], facts: Mapping[str, Any], title: str) -> Table:
+    """A table with a row a metric: value, interval where it has one, unit."""
+    level = facts.get("intervals", {}).get("level")
+    headings = ("metric", "value", f"{level:.0%} interval" if level else "interval", "")
+    rows = []
+    for name, found in metrics.items():
+        value = "–" if found.value is None else f"{found.value:.4f}"
+        interval = "" if found.low is None or found.high is None else f"{found.low:.4f} – {found.high:.4f}"
+        rows.append([name, value, interval, found.unit if found.value is not None else found.note])
+    return Table(headings, rows, numbers=("value",), title=title)
+
+
+def assessment_json(metrics: Mapping[str, Estimate], facts: Mapping[str, Any], notes: Sequence[str]) -> str:
+    """The same and everything else as JSON."""
+    plain = {name: asdict(found) for name, found in metrics.items()}
+    return json.dumps({"metrics": plain, "evaluation": facts, "notes": notes}, indent=1, ensure_ascii=False)
+
+
 def notes_of(records: Sequence[Record]) -> list[str]:
     """Errors and notes of the records, each said once, with the cases that it holds for."""
     cases: dict[str, list[str]] = {}
@@ -75,9 +109,11 @@ def notes_of(records: Sequence[Record]) -> list[str]:
 
 
 def _spread(records: Sequence[Record]) -> str:
-    """What ± means, where it appears."""
-    seeds = {record.seed for record in records}
-    return " (mean ± standard deviation over seeds)" if len(seeds) > 1 else ""
+    """What ± and [ ] mean, where they appear."""
+    told = ["mean ± standard deviation over seeds"] if len({record.seed for record in records}) > 1 else []
+    levels = {r.evaluation["intervals"]["level"] for r in records if "intervals" in r.evaluation}
+    told += [f"[{level:.0%} interval over classes]" for level in sorted(levels)]
+    return f" ({'; '.join(told)})" if told else ""
 
 
 def _rows(records: Sequence[Record]) -> list[list[str]]:
@@ -94,14 +130,23 @@ def _rows(records: Sequence[Record]) -> list[list[str]]:
 
 
 def _cell(column: _Column, records: Sequence[Record]) -> str:
-    found = [column.value(record) for record in records]
-    values = [value for value in found if value is not None]
+    found = [column.estimate(record) for record in records]
+    values = [each.value for each in found if each.value is not None]
     if not values:
         return "?"
     text = column.form(statistics.fmean(values))
-    if len(values) > 1 and column.form is _share:
-        text += f" ±{statistics.stdev(values):.3f}".replace("±0.", "±.")
+    if len(values) > 1 and column.spread:
+        text += f" ±{_short(statistics.stdev(values))}"
+    lows = [each.low for each in found if each.low is not None]
+    highs = [each.high for each in found if each.high is not None]
+    if column.interval and lows and highs:
+        text += f" [{_short(statistics.fmean(lows))}–{_short(statistics.fmean(highs))}]"
     return text
+
+
+def _short(value: float) -> str:
+    """0.123 as ".123"."""
+    return f"{value:.3f}".removeprefix("0")
 
 
 def _markdown(cells: Sequence[str]) -> str:

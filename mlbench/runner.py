@@ -6,6 +6,7 @@ import json
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,6 +21,8 @@ from mlbench.suite import PRECISIONS
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+    from mlbench.embeddings import Embeddings
 
 __all__ = ["Listener", "run"]
 
@@ -114,7 +117,7 @@ def _record(
         "fingerprint": case.fingerprint,
         "axes": dict(case.spec.axes),
         "settings": case.spec.plain(),
-        "components": {kind: part.entry.provenance for kind, part in case.spec.parts.items()},
+        "components": case.spec.provenance(),
         "environment": environment(plan.device, torch.get_num_threads()),
     }
     start = time.perf_counter()
@@ -165,13 +168,26 @@ def _learn(
 ) -> tuple[dict[str, Any], list[str], dict[str, float]]:
     """Train and evaluate a case: facts for its record, notes, and seconds of each part."""
     from mlbench.embed import embed
-    from mlbench.evaluate import best_f1, evaluate
+    from mlbench.evaluate import Engine, Measure, evaluate, fit_threshold, verification_curve
     from mlbench.features import InputSource
     from mlbench.model import build_model, size_of
-    from mlbench.seeding import deterministic, matmul_precision
+    from mlbench.seeding import deterministic, matmul_precision, numpy_generator
     from mlbench.train import build_objective, train
 
     times = [time.perf_counter()]
+    chosen = case.spec.evaluation
+    engine = Engine(
+        memory=chosen.memory_mib << 20,
+        products=chosen.products,
+        resamples=chosen.resamples,
+        level=chosen.level,
+        progress=lambda done, total: progress("evaluating", done, total),
+    )
+
+    def best_f1(calibration: Embeddings) -> float:
+        silent = replace(engine, progress=lambda done, total: None)
+        return float(verification_curve(calibration, silent).fbeta().max())
+
     with deterministic(), matmul_precision(case.recipe.matmul_precision):
         fabric = _fabric(plan, case)
         model = build_model(case.spec, case.seed)
@@ -184,19 +200,25 @@ def _learn(
             case,
             objective,
             inputs["train"],
-            lambda: best_f1(embed(model, inputs["calibration"], fabric)).f1,
+            lambda: best_f1(embed(model, inputs["calibration"], fabric, "calibration")),
             fabric,
             store.checkpoints(case.key),
             progress,
         )
         times.append(time.perf_counter())
         progress("evaluating", 0, 1)
-        calibration, test = (embed(model, inputs[name], fabric) for name in ("calibration", "test"))
-        metrics = evaluate(calibration, test)
+        calibration, test = (embed(model, inputs[name], fabric, name) for name in ("calibration", "test"))
+        policy = case.spec.parts["threshold"].build()
+        threshold = fit_threshold(policy, verification_curve(calibration, engine))
+        measures = [Measure(part.build(), part.predict()) for part in case.spec.metrics.values()]
+        evaluation = evaluate(test, threshold, measures, numpy_generator(case.seed, "bootstrap"), engine)
         times.append(time.perf_counter())
+    names = [inputs["test"].split.class_name(int(label)) for label in evaluation.classes]
+    write_atomically(store.checkpoints(case.key) / "classes.csv", evaluation.classes_csv(names).encode())
     centres = objective.centres
     facts = {
-        "metrics": metrics,
+        "metrics": evaluation.metrics,
+        "evaluation": evaluation.plain(),
         "size": {
             **size_of(model),
             "centres": sum(p.numel() for p in centres.parameters()) if centres is not None else 0,
@@ -220,7 +242,7 @@ def _learn(
     }
     laps = [after - before for before, after in pairwise(times)]
     seconds = dict(zip(("inputs", "train", "evaluate"), laps, strict=True))
-    return facts, [*source.notes, *training.notes], seconds
+    return facts, [*source.notes, *training.notes, *evaluation.notes], seconds
 
 
 def _fabric(plan: Plan, case: Case) -> Fabric:

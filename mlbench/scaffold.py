@@ -84,6 +84,8 @@ def suite_for_folder(folder: Path) -> str:
           batch_sampler: shuffle
           # About {max(1, trained // batch_size) * epochs:,} steps, {_VIEWS} augmented views of each image.
           recipe: {{name: standard, epochs: {epochs}, batch_size: {batch_size}, lr: 1e-3, views: {_VIEWS}}}
+          metrics: [retrieval, verification]
+          threshold: best_f1
         # Each neck is a case of its own, and each is run with each seed: the seeds show what is chance.
         matrix:
           neck.name: [flatten, gap, squeeze]

@@ -12,8 +12,12 @@ from mlbench.errors import SuiteError, hint
 
 __all__ = ["SECTIONS", "Changes", "Leaf", "Settings", "Where"]
 
-#: Everything a case may set: one component of each kind, and two settings that belong to none.
-SECTIONS = (*KINDS, "image", "precision")
+#: Everything a case may set: one component of each kind but any number of metrics, and settings that
+#: belong to none.
+SECTIONS = (*(kind for kind in KINDS if kind != "metric"), "metrics", "image", "evaluation", "precision")
+
+#: Sections that hold options but no component.
+_PLAIN = ("image", "evaluation", "metrics")
 
 #: Turns a key path into text for messages ("suite.yaml:12: base.neck.dim").
 Where = Callable[[KeyPath], str]
@@ -46,7 +50,8 @@ class Changes:
 
         "neck: gap" and "neck: {name: gap, dim: 64}" replace the neck and all its options; "neck: {dim: 64}"
         and "neck.dim: 64" change an option of the neck that is there; "sampler: null" takes the sampler
-        away. Raises SuiteError for an unknown section, a value of the wrong shape or an option set twice.
+        away. "metrics: [a, b]" replaces all metrics, "metrics: {a: {k: [1]}}" sets one. Raises SuiteError
+        for an unknown section, a value of the wrong shape or an option set twice.
         """
         changes = cls()
         for name, value in overrides.items():
@@ -58,12 +63,16 @@ class Changes:
                 raise SuiteError(f"{here}: unknown key {name!r}; {_expected(section)}")
             if dot:
                 changes._put((section, option), Leaf(value, here))
+            elif section == "metrics" and isinstance(value, list) and all(isinstance(v, str) for v in value):
+                changes.replaced[section] = here
+                for index, metric in enumerate(value):
+                    changes._put((section, metric), Leaf({}, where((*key, name, index))))
             elif isinstance(value, Mapping) and section != "precision":
                 if "name" in value:
                     changes.replaced[section] = here
                 for inner, inner_value in value.items():
                     changes._put((section, inner), Leaf(inner_value, where((*key, name, inner))))
-            elif value is None or (isinstance(value, str) and section != "image"):
+            elif value is None or (isinstance(value, str) and section not in _PLAIN):
                 changes.replaced[section] = here
                 component = section in KINDS and value is not None
                 changes._put((section, "name") if component else (section,), Leaf(value, here))
@@ -124,6 +133,12 @@ class Settings:
 def _expected(section: str) -> str:
     if section == "precision":
         return "expected the name of a precision"
+    if section == "metrics":
+        return (
+            "expected names of metrics, such as [retrieval, verification], or a mapping of each one's options"
+        )
     if section == "image":
         return "expected a mapping such as {size: 128}"
+    if section == "evaluation":
+        return "expected a mapping such as {resamples: 1000}"
     return f"expected the name of a {section} or a mapping of its options"

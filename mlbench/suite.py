@@ -6,24 +6,34 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mlbench.contracts import KINDS
+from mlbench.contracts import KINDS, Quantity
 from mlbench.document import Document, load_document, parse_value
 from mlbench.errors import ComponentError, OptionError, SuiteError, hint
 from mlbench.options import first_problem
-from mlbench.record import METRICS
 from mlbench.registry import Entry, Registry
 from mlbench.seeding import MAX_SEED
 from mlbench.settings import SECTIONS, Changes, Settings
 from mlbench.variants import Variant, expand
 
-__all__ = ["PRECISIONS", "Image", "Part", "Spec", "Suite", "load_suite"]
+__all__ = [
+    "PRECISIONS",
+    "EvaluationSettings",
+    "Image",
+    "Part",
+    "Spec",
+    "Suite",
+    "evaluation_parts",
+    "load_suite",
+]
+
+M = TypeVar("M", bound=BaseModel)
 
 #: Kinds without which a case cannot run; the others may be left out or null.
-REQUIRED = ("dataset", "backbone", "neck", "loss", "batch_sampler", "recipe")
+REQUIRED = ("dataset", "backbone", "neck", "loss", "batch_sampler", "recipe", "threshold")
 
 #: Precisions by name, with Lightning Fabric's name for each.
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
@@ -37,6 +47,19 @@ class Image(BaseModel):
 
     size: Annotated[int, Field(ge=16, le=2048)] = 128
     resize: Literal["squash", "crop", "pad"] = "squash"
+
+
+class EvaluationSettings(BaseModel):
+    """How embeddings are compared. resamples: of the bootstrap over classes that gives every metric its
+    interval, 0 for none; level: of the intervals; memory_mib: what evaluation may take above the embeddings;
+    products: similarities in float32, or from vectors rounded to tf32 or bf16, faster on a GPU."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    resamples: Annotated[int, Field(ge=0, le=100_000)] = 1000
+    level: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    memory_mib: Annotated[int, Field(ge=64)] = 512
+    products: Literal["float32", "tf32", "bf16"] = "float32"
 
 
 class _File(BaseModel):
@@ -80,20 +103,47 @@ class Part:
 
 @dataclass(frozen=True)
 class Spec:
-    """A variant with every component found and every option checked and spelt out."""
+    """A variant with every component found and every option checked and spelt out.
+
+    metrics: by name; each has announced what it measures (`quantities`).
+    """
 
     name: str
     axes: Mapping[str, str]
     parts: Mapping[str, Part]
+    metrics: Mapping[str, Part]
     image: Image
+    evaluation: EvaluationSettings
     precision: str
+
+    def provenance(self) -> dict[str, dict[str, str]]:
+        """Where each component's code comes from, by kind; for metrics by "metric NAME"."""
+        found = {kind: part.entry.provenance for kind, part in self.parts.items()}
+        return found | {f"metric {name}": part.entry.provenance for name, part in self.metrics.items()}
+
+    def quantities(self) -> dict[str, Quantity]:
+        """Everything that will be measured, by name. Raises SuiteError when two metrics share a name."""
+        found: dict[str, Quantity] = {}
+        for part in self.metrics.values():
+            announced: Mapping[str, Quantity] = part.predict()
+            for name in announced.keys() & found.keys():
+                raise SuiteError(f"{part.where()}: {name!r} is measured by another metric too")
+            found |= announced
+        return found
 
     def plain(self) -> dict[str, Any]:
         """Everything as plain data, in a fixed order: what is hashed and stored."""
         data: dict[str, Any] = {
             kind: {"name": part.entry.component.name, **part.options} for kind, part in self.parts.items()
         }
-        return {**data, "image": self.image.model_dump(), "precision": self.precision}
+        metrics = {name: dict(part.options) for name, part in self.metrics.items()}
+        return {
+            **data,
+            "metrics": metrics,
+            "image": self.image.model_dump(),
+            "evaluation": self.evaluation.model_dump(),
+            "precision": self.precision,
+        }
 
 
 @dataclass(frozen=True)
@@ -122,10 +172,11 @@ def load_suite(path: Path, registry: Registry, *, overrides: Sequence[str] = ())
         variants = [_overridden(variant, override) for variant in variants]
     specs = tuple(_spec(variant, registry) for variant in variants)
     _check_distinct(variants, specs, overrides)
+    measured = {name for spec in specs for name in spec.quantities()}
     for name in file.tolerances:
-        if name not in METRICS:
+        if name not in measured:
             where = document.where(("tolerances", name))
-            raise SuiteError(f"{where}: unknown metric {name!r} ({hint(name, METRICS)})")
+            raise SuiteError(f"{where}: no case measures {name!r} ({hint(name, measured)})")
     if len(set(file.seeds)) != len(file.seeds):
         raise SuiteError(f"{document.where(('seeds',))}: a seed stands twice")
     return Suite(
@@ -174,6 +225,8 @@ def _spec(variant: Variant, registry: Registry) -> Spec:
     settings = variant.settings
     parts = {}
     for kind in KINDS:
+        if kind == "metric":
+            continue
         section = settings.section(kind)
         if section is None:
             if kind in REQUIRED:
@@ -185,16 +238,71 @@ def _spec(variant: Variant, registry: Registry) -> Spec:
     if precision not in PRECISIONS:
         known = hint(precision, PRECISIONS)
         raise SuiteError(f"{settings.where('precision')}: unknown precision {precision!r} ({known})")
-    return Spec(variant.name, variant.axes, parts, _image(settings), precision)
+    return Spec(
+        name=variant.name,
+        axes=variant.axes,
+        parts=parts,
+        metrics=_metrics(variant, settings, registry),
+        image=_plain(Image, "image", settings),
+        evaluation=_plain(EvaluationSettings, "evaluation", settings),
+        precision=precision,
+    )
 
 
-def _image(settings: Settings) -> Image:
-    given = settings.section("image") or {}
+def _plain(model: type[M], section: str, settings: Settings) -> M:
+    """A section that is no component."""
+    given = settings.section(section) or {}
     try:
-        return Image.model_validate(given)
+        return model.model_validate(given)
     except ValidationError as error:
-        option, message = first_problem(error, given, _types(Image), of=" of image")
-        raise SuiteError(f"{settings.where('image', option)}: {message}") from None
+        option, message = first_problem(error, given, _types(model), of=f" of {section}")
+        raise SuiteError(f"{settings.where(section, option)}: {message}") from None
+
+
+def evaluation_parts(
+    base: Mapping[str, Any], overrides: Sequence[str], registry: Registry
+) -> tuple[Part, dict[str, Part], EvaluationSettings]:
+    """Threshold policy, metrics and settings of an evaluation without a suite file; `overrides` as in
+    `load_suite`. Raises SuiteError."""
+    settings = Settings().updated(Changes.read(base, lambda key: ".".join(map(str, key))))
+    variant = Variant("evaluation", {}, settings, "evaluation")
+    for override in overrides:
+        variant = _overridden(variant, override)
+    section = variant.settings.section("threshold")
+    if section is None:
+        raise SuiteError(f"--set threshold: name a policy; {hint('', registry.names('threshold'))}")
+    return (
+        _part("threshold", section, variant.settings, registry),
+        _metrics(variant, variant.settings, registry),
+        _plain(EvaluationSettings, "evaluation", variant.settings),
+    )
+
+
+def _always(where: str) -> Callable[[str], str]:
+    return lambda option: where
+
+
+def _metrics(variant: Variant, settings: Settings, registry: Registry) -> dict[str, Part]:
+    chosen = {
+        name: options for name, options in (settings.section("metrics") or {}).items() if options is not None
+    }
+    if not chosen:
+        known = hint("", registry.names("metric"))
+        raise SuiteError(f"{variant.where}: case {variant.name!r} has no metrics; {known}")
+    parts = {}
+    for name, options in chosen.items():
+        where = settings.where("metrics", name)
+        if not isinstance(options, dict):
+            raise SuiteError(f"{where}: expected a mapping of options of metric {name!r}, not {options!r}")
+        try:
+            entry = registry.get("metric", name)
+            part = Part(entry, entry.check(options), _always(where))
+            if part.predict() is None:
+                raise ComponentError(f"{entry} does not announce what it measures: it has no predict")
+        except (OptionError, ComponentError) as error:
+            raise SuiteError(f"{where}: {error}") from None
+        parts[name] = part
+    return parts
 
 
 def _part(kind: str, section: dict[str, Any], settings: Settings, registry: Registry) -> Part:

@@ -31,6 +31,8 @@ base:
   sampler: all
   batch_sampler: shuffle
   recipe: {name: standard, epochs: 2, batch_size: 8}
+  metrics: [retrieval, verification]
+  threshold: best_f1
 """
 
 

@@ -13,7 +13,7 @@ from conftest import TESTS, TOY_SUITE, install_plugin, mlbench
 from PIL import Image
 
 from mlbench.cli import main
-from mlbench.record import Record
+from mlbench.record import Estimate, Record
 from mlbench.store import Store
 
 Write = Callable[..., Path]
@@ -276,9 +276,8 @@ def test_a_folder_is_no_suite(run: Callable[..., Result], tmp_path: Path) -> Non
 def finished(run: Callable[..., Result], suite: Path) -> list[Record]:
     """Records in results/ as if every run of the suite were done."""
     made = json.loads(run("plan", suite, "--json").stdout)
-    metrics = dict.fromkeys(
-        ("recall_at_1", "f1", "precision", "recall", "f1_threshold", "f1_optimistic"), 0.5
-    )
+    names = ("recall_at_1", "f1", "precision", "recall", "threshold", "f1_optimistic")
+    metrics = dict.fromkeys(names, Estimate(0.5))
     records = [
         Record(
             suite=each["suite"],

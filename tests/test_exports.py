@@ -38,6 +38,8 @@ def test_contracts_offer_these_names() -> None:
         "sampler",
         "batch_sampler",
         "recipe",
+        "metric",
+        "threshold",
     }
 
 

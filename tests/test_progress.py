@@ -7,7 +7,7 @@ from rich.console import Console
 
 from mlbench.plan import Plan
 from mlbench.progress import RunProgress
-from mlbench.record import Record
+from mlbench.record import Estimate, Record
 
 DONE = Record(
     suite="toy",
@@ -15,7 +15,7 @@ DONE = Record(
     seed=0,
     fingerprint="0",
     status="done",
-    metrics={"recall_at_1": 0.91, "f1": 0.5},
+    metrics={"recall_at_1": Estimate(0.91), "f1": Estimate(0.5)},
     seconds={"total": 1.25},
 )
 FAILED = Record(

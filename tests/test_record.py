@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from mlbench.errors import StoreError
-from mlbench.record import METRICS, SCHEMA, Record
+from mlbench.record import SCHEMA, Estimate, Record
 
 RECORD = Record(suite="s", case="gap", seed=1, fingerprint="0123456789abcdef", status="done")
 
@@ -25,6 +25,10 @@ def test_a_record_survives_json() -> None:
         error="x",
         notes=("a",),
         axes={"neck": "gap"},
+        metrics={
+            "f1": Estimate(0.5, 0.4, 0.6, unit="", higher_is_better=True),
+            "eer": Estimate(None, note="few"),
+        },
     )
     assert Record.from_plain(json.loads(json.dumps(record.plain())), "x") == record
 
@@ -41,7 +45,7 @@ def test_keys_of_later_versions_with_the_same_schema_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema": SCHEMA + 1}, f"^x.json: record schema {SCHEMA + 1}; this mlbench reads {SCHEMA}$"),
+        ({"schema": SCHEMA + 1}, f"^x.json: record schema {SCHEMA + 1}; this mlbench reads 1 to {SCHEMA}$"),
         ({"schema": None}, "^x.json: record schema None"),
         ({"notes": 3}, r"^x.json: not a record \("),
     ],
@@ -58,7 +62,9 @@ def test_a_record_without_its_case_is_named() -> None:
         Record.from_plain(plain, "x.json")
 
 
-def test_every_metric_says_what_it_is_and_which_way_is_better() -> None:
-    for name, metric in METRICS.items():
-        assert metric.summary
-        assert (metric.higher_is_better is None) == name.endswith("threshold")
+def test_bare_numbers_of_schema_1_become_estimates() -> None:
+    plain = {**RECORD.plain(), "schema": 1, "metrics": {"f1": 0.8, "f1_threshold": 0.3}}
+    record = Record.from_plain(plain, "x")
+    assert record.schema == SCHEMA
+    assert record.metrics["f1"] == Estimate(0.8)
+    assert record.metrics["threshold"] == Estimate(0.3, unit="distance", higher_is_better=None)

@@ -3,18 +3,26 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from mlbench.record import Record
-from mlbench.report import notes_of, results_json, results_markdown, results_table
+from mlbench.record import Estimate, Record
+from mlbench.report import (
+    assessment_json,
+    assessment_table,
+    notes_of,
+    results_json,
+    results_markdown,
+    results_table,
+)
 
-METRICS = {
+VALUES = {
     "recall_at_1": 0.9,
     "f1": 0.8,
     "precision": 0.7,
     "recall": 0.6,
-    "f1_threshold": 0.25,
+    "threshold": 0.25,
     "f1_optimistic": 0.85,
     "f1_optimistic_threshold": 0.3,
 }
+METRICS = {name: Estimate(value) for name, value in VALUES.items()}
 GAP = Record(
     suite="s",
     case="gap",
@@ -25,7 +33,7 @@ GAP = Record(
     size={"parameters": 3_000_000, "bytes": 12_345_678},
     speed={"images_per_second": 1234.5},
 )
-OTHER = replace(GAP, seed=1, metrics={**METRICS, "f1": 0.7, "recall_at_1": 0.9})
+OTHER = replace(GAP, seed=1, metrics={**METRICS, "f1": Estimate(0.7)})
 FAILED = Record(suite="s", case="squeeze", seed=0, fingerprint="0", status="failed", error="the loss is nan")
 
 
@@ -54,9 +62,9 @@ def test_one_seed_has_no_spread_and_failed_seeds_do_not_count() -> None:
 def test_markdown_is_a_table_with_notes() -> None:
     lines = results_markdown([GAP, FAILED], "T").splitlines()
     assert lines[:2] == ["### T", ""]
-    assert lines[2].startswith("| case | seeds | Recall@1 | F1 |")
+    assert lines[2].startswith("| case | seeds | Recall@1 | MAP@R | F1 |")
     assert lines[3].startswith("| --- | ---: |")
-    assert lines[4].startswith("| gap | 1 | 0.900 | 0.800 |")
+    assert lines[4].startswith("| gap | 1 | 0.900 | ? | 0.800 |")
     assert len({line.count("|") for line in lines[2:6]}) == 1
     assert lines[6:] == ["", "- squeeze seed 0: failed: the loss is nan"]
 
@@ -71,3 +79,34 @@ def test_a_note_is_said_once_with_its_cases() -> None:
     assert notes_of(records) == ["all", "c1 seed 0, c2 seed 0, c3 seed 0 ...: some"]
     assert notes_of([replace(GAP, notes=("x",))]) == ["x"]
     assert notes_of([]) == []
+
+
+def test_intervals_stand_beside_their_means() -> None:
+    level = {"intervals": {"level": 0.95}}
+    wide = {**METRICS, "f1": Estimate(0.8, 0.7, 0.9), "recall_at_1": Estimate(0.9, 0.85, 1.0)}
+    first = replace(GAP, metrics=wide, evaluation=level)
+    second = replace(first, seed=1, metrics={**wide, "f1": Estimate(0.7, 0.5, 0.8)})
+    table = results_table([first, second], "T")
+    assert table.title == "T (mean ± standard deviation over seeds; [95% interval over classes])"
+    row = dict(zip(table.headings, table.rows[0], strict=True))
+    assert row["F1"] == "0.750 ±.071 [.600–.850]"
+    assert row["Recall@1"] == "0.900 ±.000 [.850–1.000]"
+    assert row["precision"] == "0.700"
+
+
+def test_an_assessment_has_a_row_a_metric_and_says_why_a_value_is_missing() -> None:
+    metrics = {
+        "f1": Estimate(0.8, 0.7, 0.9),
+        "threshold": Estimate(0.25, unit="distance"),
+        "eer": Estimate(None, note="few"),
+    }
+    table = assessment_table(metrics, {"intervals": {"level": 0.9}}, "e.npz")
+    assert table.headings == ("metric", "value", "90% interval", "")
+    assert table.rows == [
+        ["f1", "0.8000", "0.7000 – 0.9000", ""],
+        ["threshold", "0.2500", "", "distance"],
+        ["eer", "–", "", "few"],
+    ]
+    plain = json.loads(assessment_json(metrics, {"images": 3}, ["mind"]))
+    assert plain["metrics"]["f1"]["high"] == 0.9
+    assert (plain["evaluation"], plain["notes"]) == ({"images": 3}, ["mind"])

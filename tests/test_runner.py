@@ -10,7 +10,7 @@ from conftest import TOY_SUITE, mlbench
 from mlbench import measure, runner
 from mlbench.errors import MlbenchError, StoreError, SuiteError
 from mlbench.model import build_model
-from mlbench.record import METRICS, Record
+from mlbench.record import Record
 from mlbench.store import Store
 
 
@@ -56,7 +56,16 @@ def test_run_gives_a_full_record_for_every_case_and_seed(planned, tmp_path) -> N
     for record, case in zip(records, plan.cases, strict=True):
         assert (record.status, record.error) == ("done", "")
         assert record.key == case.key
-        assert set(record.metrics) == set(METRICS)
+        assert set(record.metrics) == set(case.spec.quantities())
+        recall, f1 = record.metrics["recall_at_1"], record.metrics["f1"]
+        assert recall.low <= recall.value <= recall.high
+        assert f1.low <= f1.value <= f1.high
+        assert record.metrics["threshold"].value == record.evaluation["threshold"]["distance"]
+        assert record.evaluation["intervals"]["resamples"] == 1000
+        assert record.evaluation["positive_pairs"] == 6 * 4 * 3
+        classes = (tmp_path / "toy" / case.key / "classes.csv").read_text().splitlines()
+        assert classes[0].startswith("class,queries,recall_at_1,")
+        assert [line.split(",")[:2] for line in classes[1:]] == [[f"test/{label}", "4"] for label in range(6)]
         assert record.size["parameters"] > 0
         assert record.size["bytes"] >= 4 * record.size["parameters"]
         assert record.training["steps"] == case.forecast.steps

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mlbench.errors import StoreError
-from mlbench.record import SCHEMA, Record
+from mlbench.record import SCHEMA, Estimate, Record
 from mlbench.store import Store, write_atomically
 
 RECORD = Record(
@@ -21,7 +21,9 @@ RECORD = Record(
 
 def test_put_then_get_gives_the_record_back(tmp_path: Path) -> None:
     store = Store(tmp_path, "s")
-    record = replace(RECORD, metrics={"f1": 0.1 + 0.2}, notes=("prüfen",), settings={"a": [1, None, "x"]})
+    record = replace(
+        RECORD, metrics={"f1": Estimate(0.1 + 0.2)}, notes=("prüfen",), settings={"a": [1, None, "x"]}
+    )
     path = store.put(record)
     assert path == tmp_path / "s" / "gap-s1-01234567.json"
     assert store.get(record.key) == record
@@ -82,12 +84,12 @@ def test_records_of_every_past_schema_load() -> None:
     for path in paths:
         record = Record.from_plain(json.loads(path.read_text()), str(path))
         assert record.status == "done"
-        assert record.metrics["f1"] > 0
+        assert record.metrics["f1"].value > 0
 
 
 def test_a_record_with_a_value_that_json_lacks_is_not_half_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
-        Store(tmp_path, "s").put(replace(RECORD, metrics={"f1": float("nan")}))
+        Store(tmp_path, "s").put(replace(RECORD, metrics={"f1": Estimate(float("nan"))}))
     assert not (tmp_path / "s").exists()
 
 

@@ -45,6 +45,17 @@ def test_a_case_is_spelt_out_with_every_default(load: Load) -> None:
     assert "augmentation" not in plain
 
 
+def test_metrics_are_listed_changed_one_by_one_or_dropped(load: Load) -> None:
+    (spec,) = load("", "metrics.retrieval={k: [3]}", "metrics.verification=null").specs
+    assert spec.plain()["metrics"] == {"retrieval": {"k": [3]}}
+    assert "recall_at_3" in spec.quantities()
+    assert "recall_at_1" not in spec.quantities()
+    (spec,) = load("", "metrics=[verification]").specs
+    assert set(spec.metrics) == {"verification"}
+    assert {"f1", "threshold", "tpr_at_fpr_1e-3"} <= spec.quantities().keys()
+    assert spec.evaluation.resamples == 1000
+
+
 def test_a_component_that_is_not_required_may_be_null(load: Load) -> None:
     assert "sampler" not in load(whole=changed("sampler: all", "sampler: null")).specs[0].parts
 
@@ -72,25 +83,25 @@ NECK = "neck: {name: gap, dim: 8}"
         ("suite: a/b\nbase: {}", ":1: suite: 'suite' is \"a/b\"; expected str matching .*"),
         ("suite: 12\nbase: {}", ":1: suite: 'suite' is 12; expected str .*"),
         ("suite: s\nbase: []", r":2: base: 'base' is \[\]; expected mapping"),
-        (TOY_SUITE + "matrx: {}", r":11: matrx: unknown key 'matrx' \(did you mean 'matrix'\?\)"),
-        (TOY_SUITE + "neck: gap", ":11: neck: 'neck' belongs under 'base'"),
-        (TOY_SUITE + "title: 3", ":11: title: 'title' is 3; expected str"),
-        (TOY_SUITE + "matrix: [neck]", r":11: matrix: 'matrix' is \[\"neck\"\]; expected mapping"),
-        (TOY_SUITE + "matrix: null", ":11: matrix: 'matrix' is null; expected mapping"),
-        (TOY_SUITE + "exclude: {neck: gap}", ":11: exclude: 'exclude' is .*; expected list of mapping"),
-        (TOY_SUITE + "cases: {a: null}", ":11: cases.a: 'cases' is .*; expected mapping of mapping"),
-        (TOY_SUITE + "seeds: 3", ":11: seeds: 'seeds' is 3; expected list of int >= 0 and <= .*"),
-        (TOY_SUITE + "seeds: []", r":11: seeds: 'seeds' is \[\]; expected list of .* with length >= 1"),
+        (TOY_SUITE + "matrx: {}", r":13: matrx: unknown key 'matrx' \(did you mean 'matrix'\?\)"),
+        (TOY_SUITE + "neck: gap", ":13: neck: 'neck' belongs under 'base'"),
+        (TOY_SUITE + "title: 3", ":13: title: 'title' is 3; expected str"),
+        (TOY_SUITE + "matrix: [neck]", r":13: matrix: 'matrix' is \[\"neck\"\]; expected mapping"),
+        (TOY_SUITE + "matrix: null", ":13: matrix: 'matrix' is null; expected mapping"),
+        (TOY_SUITE + "exclude: {neck: gap}", ":13: exclude: 'exclude' is .*; expected list of mapping"),
+        (TOY_SUITE + "cases: {a: null}", ":13: cases.a: 'cases' is .*; expected mapping of mapping"),
+        (TOY_SUITE + "seeds: 3", ":13: seeds: 'seeds' is 3; expected list of int >= 0 and <= .*"),
+        (TOY_SUITE + "seeds: []", r":13: seeds: 'seeds' is \[\]; expected list of .* with length >= 1"),
         (
             TOY_SUITE + "seeds:\n- 0\n- -1",
-            r":13: seeds.1: 'seeds' is \[0, -1\]; expected list of int >= 0 .*",
+            r":15: seeds.1: 'seeds' is \[0, -1\]; expected list of int >= 0 .*",
         ),
-        (TOY_SUITE + "seeds: [1.5]", ":11: seeds.0: 'seeds' is .*"),
-        (TOY_SUITE + "seeds: [4294967296]", ":11: seeds.0: 'seeds' is .* and <= 4294967295 .*"),
-        (TOY_SUITE + "seeds: [1, 1]", ":11: seeds: a seed stands twice"),
-        (TOY_SUITE + "tolerances: {f2: 0.1}", r":11: tolerances.f2: unknown metric 'f2' \(.*"),
-        (TOY_SUITE + "tolerances: {f1: -1}", ":11: tolerances.f1: .*; expected mapping of float >= 0"),
-        (TOY_SUITE + "tolerances: {f1: big}", ":11: tolerances.f1: .*; expected mapping of float >= 0"),
+        (TOY_SUITE + "seeds: [1.5]", ":13: seeds.0: 'seeds' is .*"),
+        (TOY_SUITE + "seeds: [4294967296]", ":13: seeds.0: 'seeds' is .* and <= 4294967295 .*"),
+        (TOY_SUITE + "seeds: [1, 1]", ":13: seeds: a seed stands twice"),
+        (TOY_SUITE + "tolerances: {f2: 0.1}", r":13: tolerances.f2: no case measures 'f2' \(.*"),
+        (TOY_SUITE + "tolerances: {f1: -1}", ":13: tolerances.f1: .*; expected mapping of float >= 0"),
+        (TOY_SUITE + "tolerances: {f1: big}", ":13: tolerances.f1: .*; expected mapping of float >= 0"),
         (changed("  loss:", "  los:"), r":7: base.los: unknown key 'los' \(did you mean 'loss'\?\)"),
         (changed(NECK, "neck: gpa"), r":6: base.neck: unknown neck 'gpa' \(did you mean 'gap'\?\)"),
         (
@@ -116,16 +127,43 @@ NECK = "neck: {name: gap, dim: 8}"
             r":3: base.image.sise: unknown key 'sise' \(.*'size'\?\) of image",
         ),
         (changed("size: 16", "size: 8"), ":3: base.image.size: 'size' of image is 8; expected int >= 16 .*"),
-        (TOY_SUITE + "  precision: fp8", r":11: base.precision: unknown precision 'fp8' \(choose from: .*"),
-        (TOY_SUITE + "  precision: [fp32]", ":11: base.precision: expected the name of a precision, not .*"),
+        (TOY_SUITE + "  precision: fp8", r":13: base.precision: unknown precision 'fp8' \(choose from: .*"),
+        (TOY_SUITE + "  precision: [fp32]", ":13: base.precision: expected the name of a precision, not .*"),
+        (
+            changed("[retrieval, verification]", "[retreival]"),
+            r":11: base.metrics.0: unknown metric 'retreival' \(did you mean 'retrieval'\?\)",
+        ),
+        (
+            changed("[retrieval, verification]", "{retrieval: {k: [0]}}"),
+            r":11: base.metrics.retrieval: 'k' of metric 'retrieval' is .*",
+        ),
+        (
+            changed("[retrieval, verification]", "{retrieval: 3}"),
+            r":11: base.metrics.retrieval: expected a mapping of options of metric 'retrieval', not 3",
+        ),
+        (
+            changed("[retrieval, verification]", "retrieval"),
+            r":11: base.metrics: expected names of metrics, such as .*, not .*",
+        ),
+        (
+            changed("metrics: [retrieval, verification]", "precision: fp32"),
+            r":2: base: case 'base' has no metrics; .*",
+        ),
+        (changed("best_f1", "null"), r":2: base: case 'base' has no threshold; .*"),
+        (
+            changed("best_f1", "{name: fpr_at_most, fpr: 2}"),
+            r":12: base.threshold.fpr: 'fpr' of threshold 'fpr_at_most' is 2; .*",
+        ),
+        (TOY_SUITE + "  evaluation: {resample: 3}", r":13: base.evaluation.resample: unknown key .*"),
+        (TOY_SUITE + "  evaluation: 3", r":13: base.evaluation: expected a mapping such as .*, not 3"),
         (
             TOY_SUITE + "matrix:\n  neck.dim:\n  - 4\n  - x",
-            ":14: matrix.neck.dim.1: 'dim' of neck 'gap' is \"x\"; .*",
+            ":16: matrix.neck.dim.1: 'dim' of neck 'gap' is \"x\"; .*",
         ),
-        (TOY_SUITE + "cases:\n  a: {loss: null}\n  b: {}", ":12: cases.a: case 'a' has no loss; .*"),
+        (TOY_SUITE + "cases:\n  a: {loss: null}\n  b: {}", ":14: cases.a: case 'a' has no loss; .*"),
         (
             TOY_SUITE + "cases:\n  a: {}\n  b: {}",
-            ":13: cases.b: the cases 'a' and 'b' are the same experiment; drop one",
+            ":15: cases.b: the cases 'a' and 'b' are the same experiment; drop one",
         ),
     ],
 )

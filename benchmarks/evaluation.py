@@ -1,0 +1,220 @@
+"""What evaluation costs: all metrics and curves against the similarity products alone, and against
+pytorch-metric-learning's AccuracyCalculator.
+
+One thread, 512 dimensions, five images a class. Times are taken in turns in one process, medians over rounds;
+each peak of memory in a process of its own, above what it held with the embeddings ready.
+
+    python benchmarks/evaluation.py [--json] [--rounds 5]
+    python benchmarks/evaluation.py --scale 20000 60000 200000 [--threads N]   time and memory by size
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[name] = "1"
+
+import numpy as np  # noqa: E402  (the threads must be set before)
+
+DIM, PER_CLASS = 512, 5
+#: Noise beside each class's centre: easy as a trained model's embeddings, and none of the class at all.
+NOISE = {"trained": 1.0, "random": 1e6}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--scale", type=int, nargs="+", default=[])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        what, size, threads = arguments.measure
+        print(json.dumps(measured(what, int(size), int(threads))))
+        return
+    if arguments.scale:
+        found = {size: alone("ours", size, arguments.threads) for size in arguments.scale}
+        if arguments.json:
+            print(json.dumps(found))
+            return
+        print(f"{arguments.threads} threads, all metrics, 1,000 resamples")
+        for size, each in found.items():
+            print(
+                f"{size:>9,} embeddings: {each['seconds']:8.1f} s, {each['gib']:5.2f} GiB above them, "
+                f"{each['seconds'] / size**2 * 1e9:5.1f} ns a pair of rows"
+            )
+        return
+    report(arguments.rounds, arguments.json)
+
+
+def report(rounds: int, as_json: bool) -> None:
+    warm_up()
+    times: dict[str, list[float]] = {}
+    for kind in NOISE:
+        data = embeddings(20_000, kind)
+        tasks = {
+            "products": lambda data=data: products(data.vectors),
+            "metrics": lambda data=data: ours(data, 0),
+            "metrics and intervals": lambda data=data: ours(data, 1000),
+        }
+        for _ in range(rounds):
+            for task, run in tasks.items():
+                times.setdefault(f"{kind} {task}", []).append(timed(run))
+    medians = {task: statistics.median(values) for task, values in times.items()}
+    theirs, our = alone("theirs", 10_000, 1), alone("ours", 10_000, 1)
+    our_time = statistics.median(timed(lambda: ours(embeddings(10_000, "trained"), 0)) for _ in range(3))
+    large = alone("ours", 60_000, 1)
+
+    def ratio(kind: str, task: str) -> float:
+        return medians[f"{kind} {task}"] / medians[f"{kind} products"]
+
+    result = {
+        "over_gemm": ratio("trained", "metrics"),
+        "over_gemm_bootstrap": ratio("trained", "metrics and intervals"),
+        "over_gemm_random": ratio("random", "metrics"),
+        "over_gemm_bootstrap_random": ratio("random", "metrics and intervals"),
+        "speedup_vs_pml": theirs["seconds"] / our_time,
+        "memory_vs_pml": our["gib"] / theirs["gib"],
+        "extra_gib_60k": large["gib"],
+    }
+    if as_json:
+        print(json.dumps({**result, "seconds": medians, "pml": theirs, "ours_10k": our, "ours_60k": large}))
+        return
+    print(f"20,000 embeddings of {DIM} dimensions, one thread, medians of {rounds} rounds")
+    for kind in NOISE:
+        print(f"  {kind} embeddings")
+        for task in ("products", "metrics", "metrics and intervals"):
+            print(f"{task:>28}: {medians[f'{kind} {task}']:6.2f} s   {ratio(kind, task):5.2f} x")
+    print("10,000 embeddings: precision_at_1 and mean_average_precision_at_r against all our metrics")
+    print(f"{'AccuracyCalculator':>28}: {theirs['seconds']:6.2f} s   {theirs['gib']:5.2f} GiB")
+    print(
+        f"{'mlbench':>28}: {our_time:6.2f} s   {our['gib']:5.2f} GiB   {result['speedup_vs_pml']:.0f} x faster"
+    )
+    print(f"60,000 embeddings: {large['seconds']:.1f} s, {large['gib']:.2f} GiB above the embeddings")
+
+
+def embeddings(size: int, kind: str):
+    """`size` embeddings, five a class around centres that are drawn at random."""
+    from mlbench.embeddings import Embeddings
+
+    generator = np.random.default_rng(0)
+    labels = np.arange(size) // PER_CLASS
+    vectors = np.empty((size, DIM), np.float32)
+    centres = generator.standard_normal((labels[-1] + 1, DIM), np.float32)
+    for start in range(0, size, 4096):
+        rows = labels[start : start + 4096]
+        noise = generator.standard_normal((len(rows), DIM), np.float32)
+        vectors[start : start + 4096] = centres[rows] + np.float32(NOISE[kind]) * noise
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return Embeddings.of(vectors, labels)
+
+
+def ours(data, resamples: int, threads: int = 1) -> None:
+    """Every built-in metric and curve, with intervals when there are resamples."""
+    from mlbench.evaluate import Engine, Measure, Threshold, evaluate
+    from mlbench.plugins import load_plugins
+    from mlbench.registry import Registry
+
+    registry = Registry(load_plugins())
+    measures = []
+    for name in ("retrieval", "verification"):
+        entry = registry.get("metric", name)
+        options = entry.check({})
+        measures.append(Measure(entry.build(options), entry.predict(options)))
+    engine = Engine(resamples=resamples, threads=threads)
+    evaluate(data, Threshold(0.3), measures, np.random.default_rng(0), engine)
+
+
+def products(vectors: np.ndarray) -> None:
+    """The products of all rows with all rows, each pair of blocks once: the faster of NumPy and torch."""
+    FASTEST(vectors)
+
+
+def numpy_products(vectors: np.ndarray) -> None:
+    for left, right in blocks(vectors):
+        np.matmul(left, right.T, out=SCORES[: len(left), : len(right)])
+
+
+def torch_products(vectors: np.ndarray) -> None:
+    import torch
+
+    scores = torch.from_numpy(SCORES)
+    for left, right in blocks(torch.from_numpy(vectors)):
+        torch.mm(left, right.T, out=scores[: len(left), : len(right)])
+
+
+BLOCK = 1024
+SCORES = np.empty((BLOCK, BLOCK), np.float32)
+FASTEST = torch_products
+
+
+def blocks(vectors):
+    for top in range(0, len(vectors), BLOCK):
+        for left in range(top, len(vectors), BLOCK):
+            yield vectors[top : top + BLOCK], vectors[left : left + BLOCK]
+
+
+def theirs(data) -> None:
+    import torch
+    from pytorch_metric_learning.distances import CosineSimilarity
+    from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
+    from pytorch_metric_learning.utils.inference import CustomKNN
+
+    calculator = AccuracyCalculator(
+        include=("precision_at_1", "mean_average_precision_at_r"),
+        knn_func=CustomKNN(CosineSimilarity()),
+        device=torch.device("cpu"),
+    )
+    calculator.get_accuracy(torch.from_numpy(data.vectors), torch.from_numpy(data.labels))
+
+
+def timed(run) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def warm_up() -> None:
+    """Compile and import everything, and choose the faster products."""
+    global FASTEST
+    small = embeddings(3000, "random")
+    ours(small, 10)
+    FASTEST = min(
+        (numpy_products, torch_products),
+        key=lambda run: (run(small.vectors), timed(lambda: run(small.vectors)))[1],
+    )
+
+
+def alone(what: str, size: int, threads: int) -> dict[str, float]:
+    """Seconds and peak memory in a process of its own."""
+    command = [sys.executable, __file__, "--measure", what, str(size), str(threads)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def measured(what: str, size: int, threads: int) -> dict[str, float]:
+    run = theirs if what == "theirs" else lambda data: ours(data, 1000, threads)
+    run(embeddings(600, "trained"))
+    data = embeddings(size, "trained")
+    before = memory("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
+    seconds = timed(lambda: run(data))
+    return {"seconds": seconds, "gib": (memory("VmHWM") - before) / 2**30}
+
+
+def memory(key: str) -> int:
+    """Bytes, as Linux counts them for this process."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
+    return int(line.split()[1]) * 1024
+
+
+if __name__ == "__main__":
+    main()

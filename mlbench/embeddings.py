@@ -1,0 +1,72 @@
+"""Embeddings: vectors with labels, and who may ask and who may be found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mlbench.errors import DataError
+
+__all__ = ["Embeddings", "lengths"]
+
+#: Rows that are checked together.
+_ROWS = 8192
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """N embedded images.
+
+    vectors: (N, D) floats of any length but zero; an array, or a torch tensor on the device that shall
+    compare them. labels: (N,) integers. queries, gallery: (N,) bool, whether an image may ask and be found.
+    name: of the split or file, for messages.
+    """
+
+    vectors: Any
+    labels: np.ndarray
+    queries: np.ndarray
+    gallery: np.ndarray
+    name: str = "embeddings"
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @classmethod
+    def of(cls, vectors: Any, labels: Any, name: str = "embeddings") -> Embeddings:
+        """Every image asks and is found."""
+        everyone = np.ones(len(labels), bool)
+        return cls(vectors, np.asarray(labels), everyone, everyone, name)
+
+
+def lengths(embeddings: Embeddings) -> np.ndarray:
+    """Lengths of the vectors, (N,) float64.
+
+    Raises DataError when shapes do not agree, or an embedding is not finite or zero, which has no cosine.
+    """
+    vectors, name = embeddings.vectors, embeddings.name
+    if vectors.ndim != 2:
+        raise DataError(
+            f"{name}: embeddings have shape {tuple(vectors.shape)}; expected (images, dimensions)"
+        )
+    for what in ("labels", "queries", "gallery"):
+        if (shape := getattr(embeddings, what).shape) != (len(vectors),):
+            raise DataError(
+                f"{name}: {len(vectors)} embeddings but {what} of shape {shape}; expected one for each"
+            )
+    norms = np.empty(len(vectors))
+    for start in range(0, len(vectors), _ROWS):
+        rows = vectors[start : start + _ROWS]
+        if isinstance(rows, np.ndarray):
+            norms[start : start + _ROWS] = np.linalg.norm(rows.astype(np.float64), axis=1)
+        else:
+            norms[start : start + _ROWS] = rows.double().norm(dim=1).cpu().numpy()
+    for bad, problem in ((~np.isfinite(norms), "not finite"), (norms == 0, "zero, which has no direction")):
+        if bad.any():
+            count, first = int(bad.sum()), int(np.argmax(bad))
+            raise DataError(
+                f"{name}: the embedding of image {first} is {problem}"
+                f"{f' (and {count - 1:,} others)' if count > 1 else ''}; the weights may have diverged"
+            )
+    return norms

@@ -1,0 +1,145 @@
+"""All pairs of queries and gallery images: in which order they stand, and which tiles of scores cover them.
+
+Both sides are ordered by class, so that the pairs of one class are a rectangle of the score matrix, and a
+tile either lies outside all of them or meets only the few that are known from its corners.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mlbench.errors import DataError
+
+__all__ = ["Pairs", "Side", "Window", "all_pairs"]
+
+
+@dataclass(frozen=True)
+class Side:
+    """The rows (queries) or columns (gallery) of the score matrix, ordered by class.
+
+    images: (n,) int64, the image at each place. labels: (n,) int64 in [0, C), ascending. first: (C + 1,)
+    int64, where each class starts. norms: (n,) float64, lengths of the vectors.
+    """
+
+    vectors: Any
+    images: np.ndarray
+    labels: np.ndarray
+    first: np.ndarray
+    norms: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Rows [top, bottom) against each range [left, right) of columns: every pair of some classes' rows."""
+
+    top: int
+    bottom: int
+    columns: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Every ordered pair (query, gallery image) except an image with itself.
+
+    classes: (C,) the labels as they were given. mirrored: both sides are the same images, so that each pair
+    stands in both orders with one score. offsets: (Q + 1,) int64, where each query's positives would start
+    in one flat array.
+    """
+
+    queries: Side
+    gallery: Side
+    classes: np.ndarray
+    mirrored: bool
+    offsets: np.ndarray
+
+    @property
+    def positives(self) -> int:
+        """Number of ordered pairs of one class."""
+        return int(self.offsets[-1])
+
+    @property
+    def negatives(self) -> int:
+        """Number of ordered pairs of two classes."""
+        return int(self.negatives_of_classes().sum()) // 2
+
+    def negatives_of_classes(self) -> np.ndarray:
+        """(C,) int64: ordered negative pairs whose query is of the class, and those whose gallery image is;
+        each pair counts for both of its classes."""
+        asking, found = np.diff(self.queries.first), np.diff(self.gallery.first)
+        return asking * (len(self.gallery) - found) + found * (len(self.queries) - asking)
+
+    def panels(self, most: int, start: int = 0, end: int | None = None) -> Iterator[tuple[int, int]]:
+        """Ranges of the queries [start, end), each with at most `most` positives in all, or a single query."""
+        end = len(self.queries) if end is None else end
+        while start < end:
+            reach = int(np.searchsorted(self.offsets, self.offsets[start] + most, side="right")) - 1
+            stop = min(max(start + 1, reach), end)
+            yield start, stop
+            start = stop
+
+    def windows(self, start: int, end: int, side: int) -> Iterator[Window]:
+        """What must be scored to know the positives of queries [start, end), at most `side` wide and high.
+
+        Whole classes share a window while they fit; a larger class is cut.
+        """
+        rows, columns = self.queries.first, self.gallery.first
+        label = int(self.queries.labels[start]) if start < end else 0
+        top = start
+        while top < end:
+            last = label
+            while (
+                last + 1 < len(self.classes)
+                and rows[last + 1] < end
+                and rows[last + 2] - top <= side
+                and columns[last + 2] - columns[label] <= side
+            ):
+                last += 1
+            bottom = min(end, int(rows[last + 1]))
+            left, right = int(columns[label]), int(columns[last + 1])
+            cuts = tuple((at, min(at + side, right)) for at in range(left, right, side))
+            for at in range(top, bottom, side):
+                if cuts:
+                    yield Window(at, min(at + side, bottom), cuts)
+            top, label = bottom, last + 1
+
+
+def all_pairs(
+    vectors: Any, norms: np.ndarray, labels: np.ndarray, queries: np.ndarray, gallery: np.ndarray, name: str
+) -> Pairs:
+    """The pairs of embedded images; `name` says of which, for messages.
+
+    vectors: (N, D). norms: (N,) their lengths. labels: (N,) integers. queries, gallery: (N,) bool, who asks
+    and who may be found. Raises DataError when fewer than two classes take part or no query meets another
+    image of its class; past both checks there is a negative pair too.
+    """
+    classes, inverse = np.unique(labels[queries | gallery], return_inverse=True)
+    if len(classes) < 2:
+        raise DataError(f"{name}: {len(classes)} class; at least 2 are needed to tell same from different")
+    codes = np.zeros(len(labels), np.int64)
+    codes[queries | gallery] = inverse
+    mirrored = bool(np.array_equal(queries, gallery))
+    asking = _side(vectors, norms, codes, queries, len(classes))
+    found = asking if mirrored else _side(vectors, norms, codes, gallery, len(classes))
+    same = np.diff(found.first)[asking.labels] - gallery[asking.images]
+    offsets = np.concatenate([[0], np.cumsum(same)]).astype(np.int64)
+    pairs = Pairs(asking, found, classes, mirrored, offsets)
+    if pairs.positives == 0:
+        raise DataError(
+            f"{name}: no query meets another image of its class, so there is no pair to recognise"
+        )
+    return pairs
+
+
+def _side(vectors: Any, norms: np.ndarray, codes: np.ndarray, member: np.ndarray, classes: int) -> Side:
+    images = np.flatnonzero(member)
+    images = images[np.argsort(codes[images], kind="stable")]
+    labels = codes[images]
+    first = np.searchsorted(labels, np.arange(classes + 1)).astype(np.int64)
+    return Side(vectors, images, labels, first, norms[images])

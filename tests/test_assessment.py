@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from conftest import mlbench
+
+from mlbench.cli import main
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(40), 4)
+    vectors = rng.standard_normal((40, 8))[labels] + 0.5 * rng.standard_normal((160, 8))
+    path = tmp_path / "e.npz"
+    np.savez(path, embeddings=vectors.astype(np.float32), labels=np.array([f"c{each:02}" for each in labels]))
+    return path
+
+
+def evaluated(*arguments: object, code: int = 0) -> str:
+    result = CliRunner().invoke(main, ["evaluate", *map(str, arguments)], catch_exceptions=False)
+    assert result.exit_code == code, result.output
+    return result.stdout if code == 0 else result.stderr
+
+
+def test_without_calibration_nothing_is_fitted_and_it_says_so(file: Path) -> None:
+    found = json.loads(evaluated(file, "--json"))
+    assert found["metrics"]["recall_at_1"]["value"] > 0.8
+    assert found["metrics"]["f1"]["value"] is None
+    assert found["metrics"]["f1_optimistic"]["value"] > 0.5
+    assert any("--calibration-share" in note for note in found["notes"])
+    assert found["evaluation"]["images"] == 160
+
+
+def test_a_share_of_the_classes_fits_the_threshold_and_is_left_out(file: Path) -> None:
+    found = json.loads(evaluated(file, "--calibration-share", 0.5, "--json"))
+    assert found["evaluation"]["classes"] == 20
+    assert found["evaluation"]["calibration"] == {"images": 80, "classes": 20}
+    f1 = found["metrics"]["f1"]
+    assert f1["low"] < f1["value"] < f1["high"]
+    assert f1["value"] <= found["metrics"]["f1_optimistic"]["value"]
+    assert evaluated(file, "--calibration-share", 0.5, "--json") == json.dumps(found, indent=1) + "\n"
+    assert json.loads(evaluated(file, "--calibration-share", 0.5, "--seed", 1, "--json")) != found
+
+
+def test_another_file_fits_the_threshold(file: Path) -> None:
+    found = json.loads(evaluated(file, "--calibration", file, "--json"))
+    assert found["metrics"]["f1"]["value"] == found["metrics"]["f1_optimistic"]["value"]
+    assert found["metrics"]["f1_gap"]["value"] == 0
+
+
+def test_a_fixed_threshold_needs_no_calibration(file: Path) -> None:
+    found = json.loads(evaluated(file, "--set", "threshold={name: fixed, distance: 0.3}", "--json"))
+    assert found["metrics"]["threshold"]["value"] == pytest.approx(0.3)
+    sweep = found["evaluation"]["sweep"]
+    at = sweep["distance"].index(0.3)
+    accepted = sweep["true_positives"][at] / found["evaluation"]["positive_pairs"]
+    assert found["metrics"]["recall"]["value"] == pytest.approx(accepted, abs=1e-9)
+
+
+def test_an_unreachable_precision_is_no_failure(tmp_path: Path) -> None:
+    # Every image stands twice, in two classes: the most similar pairs are all false.
+    vectors = np.random.default_rng(0).standard_normal((30, 4)).repeat(2, axis=0)
+    path = tmp_path / "e.npz"
+    np.savez(path, embeddings=vectors, labels=np.roll(np.arange(60) // 2, 1))
+    policy = "threshold={name: precision_at_least, precision: 0.99}"
+    found = json.loads(evaluated(path, "--set", policy, "--calibration", path, "--json"))
+    assert found["metrics"]["f1"]["value"] is None
+    assert any("no threshold reaches precision 0.99" in note for note in found["notes"])
+
+
+def test_means_of_each_class_go_to_a_file(file: Path, tmp_path: Path) -> None:
+    evaluated(file, "--classes", tmp_path / "classes.csv")
+    rows = list(csv.DictReader((tmp_path / "classes.csv").read_text().splitlines()))
+    assert [row["class"] for row in rows] == [f"c{each:02}" for each in range(40)]
+    assert {row["queries"] for row in rows} == {"4"}
+    whole = json.loads(evaluated(file, "--json"))["metrics"]["recall_at_1"]["value"]
+    assert np.mean([float(row["recall_at_1"]) for row in rows]) == pytest.approx(whole)
+
+
+def test_pairs_are_judged_fold_by_fold(file: Path, tmp_path: Path) -> None:
+    lines = [f"{4 * c},{4 * c + 1},1\n{4 * c},{(4 * c + 4) % 160},0\n" for c in range(40)]
+    (tmp_path / "pairs.csv").write_text("left,right,same\n" + "".join(lines))
+    found = json.loads(evaluated(file, "--pairs", tmp_path / "pairs.csv", "--folds", 5, "--json"))
+    assert found["evaluation"]["folds"] == 5
+    assert found["metrics"]["accuracy"]["value"] > 0.7
+    assert "recall_at_1" not in found["metrics"]
+
+
+def test_the_table_names_every_metric(file: Path) -> None:
+    text = evaluated(file)
+    for name in ("recall_at_1", "map_at_r", "f1_optimistic", "auroc", "eer", "tpr_at_fpr_1e-3"):
+        assert f"\n{name} " in text
+    assert "not resolvable" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "code"),
+    [
+        (("--set", "threshold=bst_f1"), "unknown threshold 'bst_f1' (did you mean 'best_f1'?)", 2),
+        (("--set", "evaluation.level=2"), "'level' of evaluation is 2; expected float > 0 and < 1", 2),
+        (("--set", "metrics=[nope]"), "unknown metric 'nope'", 2),
+        (("--device", "tpu"), "tpu", 1),
+        (("--calibration-share", 0.99), "leaves one side fewer than 2", 1),
+        (("--labels", "nowhere.txt"), "nowhere.txt: labels cannot be read", 1),
+    ],
+)
+def test_mistakes_are_one_line(file: Path, arguments: tuple[object, ...], message: str, code: int) -> None:
+    error = evaluated(file, *arguments, code=code)
+    assert error.startswith("mlbench: ")
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_bad_embeddings_are_one_line_in_a_real_process(tmp_path: Path) -> None:
+    vectors = np.ones((4, 2), np.float32)
+    vectors[2] = 0
+    np.savez(tmp_path / "e.npz", embeddings=vectors, labels=[0, 0, 1, 1])
+    process = mlbench("evaluate", tmp_path / "e.npz")
+    assert process.returncode == 1
+    assert process.stdout == ""
+    assert process.stderr.startswith("mlbench: e.npz: the embedding of image 2 is zero")
+    assert process.stderr.count("\n") == 1
