@@ -105,7 +105,8 @@ def full_head(classes: int, sampled: int, device: str = "cpu") -> Callable:
     from mlbench_losses.margin import CosFace
     from mlbench_samplers.class_centres import ClassCentres
 
-    head = ClassCentres(classes, DIM, 1).to(device)
+    with torch.device(device):  # made there: the host may not have the room
+        head = ClassCentres(classes, DIM, 1)
     optimizer = torch.optim.SGD(head.parameters(), lr=LR, momentum=MOMENTUM, weight_decay=DECAY)
     loss = CosFace(64.0, 0.4)
 
