@@ -242,7 +242,8 @@ def validate(suite: Path, **options: Any) -> None:
     made = _plan(suite, **options)
     names = {case.name for case in made.cases}
     click.echo(f"{suite}: fine; cases: {len(names)}, runs: {len(made.cases)}")
-    for note in dict.fromkeys(note for case in made.cases for note in case.dataset.notes):
+    notes = (note for case in made.cases for note in (*case.dataset.notes, *case.forecast.notes))
+    for note in dict.fromkeys(notes):
         click.echo(f"note: {note}", err=True)
 
 
@@ -283,6 +284,25 @@ def plugins(as_json: bool) -> None:
 
     found = _plugins()
     _print(plugins_json(found) if as_json else plugins_table(found))
+
+
+@main.command()
+@click.argument("sampler")
+@click.option("--classes", "num_classes", type=click.IntRange(min=2), required=True, help="How many.")
+@click.option("--dim", type=click.IntRange(min=1), required=True, help="Width of the embeddings.")
+@click.option("--batch", "batch_size", type=click.IntRange(min=1), required=True, help="Images in a step.")
+@click.option("--rate", type=float, help="Only this share of the centres in a step.")
+@_json
+def advise(sampler: str, as_json: bool, **question: Any) -> None:
+    """Predict what a SAMPLER of class centres would cost on this machine, and say whether it pays."""
+    from mlbench.advice import advice_json, advice_table
+    from mlbench.advice import advise as ask
+
+    advice = ask(_registry(), sampler, **question)
+    _print(advice_json(advice) if as_json else advice_table(advice))
+    if not as_json:
+        click.echo(advice.recommendation)
+        click.echo(f"note: {advice.basis}", err=True)
 
 
 @main.command()

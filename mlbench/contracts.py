@@ -36,12 +36,15 @@ __all__ = [
     "KINDS",
     "QUERY",
     "SPLITS",
+    "Advice",
     "Augmentation",
     "Backbone",
     "BackboneShape",
     "BatchSampler",
     "CentreLoss",
     "CentreSampler",
+    "CentresShape",
+    "Choice",
     "Component",
     "CurveMetric",
     "Dataset",
@@ -54,6 +57,7 @@ __all__ = [
     "Quantity",
     "RankMetric",
     "Recipe",
+    "RowSampler",
     "Split",
     "SplitName",
     "ThresholdPolicy",
@@ -107,10 +111,12 @@ class Component:
     source: the paper or page it comes from. predict: "module:attribute" of a function without heavy
     imports that takes the same arguments as the factory and says what would be built without building it
     (`BackboneShape` for a backbone, `NeckShape` for a neck, the centres per class that a loss needs, 0
-    for none, the number of parameters of a sampler, the number of batches of a batch sampler, whose
+    for none, `CentresShape` for a sampler, the number of batches of a batch sampler, whose
     labels are any sequence then; None where only building can tell), so that `mlbench plan` can show
     sizes at once and refuse early; without it, plan shows "?". A metric must have it: it announces there,
-    name by name, each `Quantity` that it measures.
+    name by name, each `Quantity` that it measures. advise: "module:attribute" of a function that takes what
+    the kind provides, and options of its own, and returns `Advice` for this machine: `mlbench advise` calls
+    it with num_classes, dim and batch_size, and with the option rate.
     """
 
     kind: str
@@ -119,6 +125,7 @@ class Component:
     summary: str
     source: str = ""
     predict: str = ""
+    advise: str = ""
 
 
 class FeatureShape(NamedTuple):
@@ -145,6 +152,33 @@ class NeckShape(NamedTuple):
 
     parameters: int
     dim: int
+
+
+class CentresShape(NamedTuple):
+    """What a sampler of class centres would be: the centres' parameters.
+
+    notes: what a user must know about this choice, one line each.
+    """
+
+    parameters: int
+    notes: tuple[str, ...] = ()
+
+
+class Choice(NamedTuple):
+    """One way to do it, and what it would cost here: centres in a step, peak bytes, seconds of a step."""
+
+    name: str
+    sampled: int
+    bytes: int
+    seconds: float
+
+
+class Advice(NamedTuple):
+    """Ways to choose from, the plainest first; what to do, in plain words; what the numbers rest on."""
+
+    choices: tuple[Choice, ...]
+    recommendation: str
+    basis: str
 
 
 @runtime_checkable
@@ -244,6 +278,10 @@ class CentreLoss(Protocol):
 
     The centres belong to the sampler, which computes cosines to the centres that take part in the step
     and, from the logits, the cross entropy. So every such loss runs with every sampler.
+
+    A loss may have an attribute `per_example`, true when the logits of an example depend on nothing but
+    that example's cosines, target and norm, and asking twice gives the same (no batch statistics, no
+    draws). A sampler may then ask for a few examples at a time, which saves time and memory.
     """
 
     centres_per_class: int
@@ -257,7 +295,8 @@ class CentreLoss(Protocol):
 
 class CentreSampler(Protocol):
     """Owns the class centres. A torch.nn.Module; its parameters join the optimiser, without weight decay
-    exceptions of their own, as the parameter group "centres"."""
+    exceptions of their own, as the parameter group "centres". One that is a `RowSampler` too updates them
+    itself."""
 
     def __call__(self, embeddings: torch.Tensor, labels: torch.Tensor, loss: CentreLoss) -> torch.Tensor:
         """embeddings: (N, D) float, any length; labels: (N,) int64 in [0, num_classes).
@@ -270,6 +309,25 @@ class CentreSampler(Protocol):
 
     def state_dict(self) -> Mapping[str, torch.Tensor]:
         """What a checkpoint keeps."""
+        ...
+
+
+@runtime_checkable
+class RowSampler(CentreSampler, Protocol):
+    """A `CentreSampler` that owns the optimiser of its centres too, as it must where they are too many to
+    be touched in every step.
+
+    stand_in: a scalar that joins the optimiser in the centres' stead. The backward pass makes its gradient
+    the norm of the centres' gradient, so that clipping and loss scaling take them into account; what these
+    make of it, `update` does to the centres' gradient. Its value means nothing.
+    """
+
+    @property
+    def stand_in(self) -> nn.Parameter: ...
+
+    def update(self, lr: float, weight_decay: float) -> None:
+        """Move the centres by the gradient of the last backward pass. Called after each step that the
+        optimiser took (loss scaling may skip one), with the group's values at that step."""
         ...
 
 

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlbench.contracts import SPLITS, BackboneShape, Dataset, NeckShape, Recipe, Split
+from mlbench.contracts import SPLITS, BackboneShape, CentresShape, Dataset, NeckShape, Recipe, Split
 from mlbench.environment import Device, data_root, library_versions
 from mlbench.errors import ComponentError, DataError, DeviceError, MlbenchError, OptionError, SuiteError, hint
 from mlbench.record import SCHEMA
@@ -52,7 +52,8 @@ class Forecast:
     """What training a case will take, as far as it is known without building it (None: not known).
 
     parameters: of the deployed model. centres: parameters of the class centres. steps: of training.
-    weights: version of the first weights, where the options do not say all (see `BackboneShape`).
+    weights: version of the first weights, where the options do not say all (see `BackboneShape`). notes:
+    what components have to say about their options, one line each.
     """
 
     parameters: int | None
@@ -61,6 +62,7 @@ class Forecast:
     images: int
     steps: int
     weights: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -183,7 +185,7 @@ def _forecast(spec: Spec, train: Split, labels: array[int], recipe: Recipe) -> F
         centres_per_class: int | None = parts["loss"].predict()
         if centres_per_class:
             check_sampler(parts)
-    centres = None
+    centres: CentresShape | None = None
     if "sampler" in parts:
         with _located(parts["sampler"]):
             centres = parts["sampler"].predict(
@@ -197,11 +199,12 @@ def _forecast(spec: Spec, train: Split, labels: array[int], recipe: Recipe) -> F
     parameters = backbone.parameters if backbone else None
     return Forecast(
         parameters=parameters + neck.parameters if parameters is not None and neck else None,
-        centres=centres if neck else None,
+        centres=centres.parameters if centres and neck else None,
         classes=train.num_classes,
         images=len(train),
         steps=batches * recipe.epochs,
         weights=backbone.version if backbone else "",
+        notes=centres.notes if centres else (),
     )
 
 

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlbench.contracts import KINDS, Component
+from mlbench.contracts import KINDS, Advice, Component
 from mlbench.errors import ComponentError, first_line, hint
 from mlbench.plugins import Plugin
 
@@ -49,6 +49,13 @@ class Entry:
         if not self.component.predict:
             return None
         return self._schema(self.component.predict).build(options, provided)
+
+    def advise(self, options: Mapping[str, Any], **provided: Any) -> Advice | None:
+        """What this component would cost on this machine; None when it has no advice."""
+        if not self.component.advise:
+            return None
+        advice: Advice = self._schema(self.component.advise).build(options, provided)
+        return advice
 
     @cached_property
     def provenance(self) -> dict[str, str]:

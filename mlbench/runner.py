@@ -275,4 +275,4 @@ def _data_notes(case: Case) -> tuple[str, ...]:
     shared = (
         () if case.dataset.disjoint else ("test shares classes with training: expect optimistic numbers",)
     )
-    return (*shared, *case.dataset.notes)
+    return (*shared, *case.dataset.notes, *case.forecast.notes)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import timm.optim
@@ -14,7 +14,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from mlbench.contracts import BatchSampler, CentreLoss, CentreSampler, PairLoss, Recipe
+from mlbench.contracts import BatchSampler, CentreLoss, CentreSampler, PairLoss, Recipe, RowSampler
 from mlbench.errors import OptionError, TrainingError, hint
 from mlbench.features import Inputs
 from mlbench.model import EmbeddingModel
@@ -111,7 +111,8 @@ def train(
 
     inputs: of the train split. score: the model's score on the calibration split, higher is better.
     folder: last.pt is written there, and best.pt where the recipe selects the best. Raises TrainingError
-    when the loss is no longer finite.
+    when the loss is no longer finite; on the CPU, and where the sampler says so, last.pt then holds the
+    state of the step before.
     """
     recipe = case.recipe
     batches: BatchSampler = case.spec.parts["batch_sampler"].build(
@@ -137,7 +138,14 @@ def train(
                 # The middle of the step, so that neither the first nor the last has a rate of zero.
                 schedule.step_update(result.steps + 0.5)
                 optimizer.zero_grad(set_to_none=True)
-                loss = module(batch, labels[torch.as_tensor(indices)])
+                try:
+                    loss = module(batch, labels[torch.as_tensor(indices)])
+                    if fabric.device.type == "cpu":
+                        _check_finite(loss.detach().view(1), result.steps)
+                except TrainingError:
+                    # Nothing has changed since the step before: that state is worth keeping.
+                    _save(folder / "last.pt", model.trained_state(), objective, epoch)
+                    raise
                 fabric.backward(loss)
                 if recipe.clip_norm:
                     fabric.clip_gradients(
@@ -147,7 +155,7 @@ def train(
                 losses.append(loss.detach())
                 result.steps += 1
                 progress("training", result.steps, total)
-        # Looked at once an epoch: asking after every step would make a GPU wait for the answer.
+        # Here for a GPU, which would have to wait for the answer after every step.
         epoch_losses = torch.stack(losses).float().cpu()
         _check_finite(epoch_losses, result.steps - len(losses))
         result.curves["loss"].append(float(epoch_losses.mean()))
@@ -188,8 +196,9 @@ def _optimizer(objective: Objective, recipe: Recipe) -> torch.optim.Optimizer:
         for module in modules
         for group in timm.optim.param_groups_weight_decay(module, decay)
     ]
+    rows = objective.centres if isinstance(objective.centres, RowSampler) else None
     if objective.centres is not None:
-        centres = list(objective.centres.parameters())
+        centres = [rows.stand_in] if rows is not None else list(objective.centres.parameters())
         groups.append(
             {"params": centres, "lr": recipe.lr * recipe.centre_lr, "weight_decay": decay, "name": "centres"}
         )
@@ -204,7 +213,22 @@ def _optimizer(objective: Objective, recipe: Recipe) -> torch.optim.Optimizer:
     optimizer: torch.optim.Optimizer = timm.optim.create_optimizer_v2(
         groups, opt=recipe.optimizer, lr=recipe.lr, weight_decay=decay, **extra
     )
+    if rows is not None:
+        _update_along(optimizer, rows)
     return optimizer
+
+
+def _update_along(optimizer: torch.optim.Optimizer, sampler: RowSampler) -> None:
+    """Have `sampler` update its centres with every step that `optimizer` takes, at the rates of that step.
+
+    A hook, because only the optimiser knows whether loss scaling lets it take the step.
+    """
+
+    def update(*_: object) -> None:
+        (group,) = (group for group in optimizer.param_groups if group["name"] == "centres")
+        sampler.update(group["lr"], group["weight_decay"])
+
+    optimizer.register_step_post_hook(update)
 
 
 def _schedule(
@@ -233,6 +257,6 @@ def _save(path: Path, state: dict[str, torch.Tensor], objective: Objective, epoc
     """Write a checkpoint: the trained part of the model, the class centres, the loss, the epoch."""
     centres = objective.centres.state_dict() if objective.centres is not None else {}
     loss = objective.loss.state_dict() if isinstance(objective.loss, nn.Module) else {}
-    buffer = io.BytesIO()
-    torch.save({"model": state, "centres": centres, "loss": loss, "epoch": epoch}, buffer)
-    write_atomically(path, buffer.getvalue())
+    data = {"model": state, "centres": centres, "loss": loss, "epoch": epoch}
+    # Centres may be larger than all else in memory: straight into the file.
+    write_atomically(path, partial(torch.save, data))

@@ -53,6 +53,7 @@ def test_components_json_is_complete(toys_only: Registry) -> None:
         "summary": "a toy",
         "source": "arXiv:1",
         "predict": "",
+        "advise": "",
         "plugin": "toys",
         "package": "acme",
         "version": "1.2",
@@ -129,6 +130,7 @@ def test_plan_json_holds_every_run_in_full(planned: Callable[..., Plan]) -> None
             "images": 24,
             "steps": 6,
             "weights": "",
+            "notes": [],
         },
         "settings": plan.cases[3].spec.plain(),
     }

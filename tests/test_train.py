@@ -9,7 +9,7 @@ from mlbench.errors import OptionError, SuiteError, TrainingError
 from mlbench.features import InputSource
 from mlbench.model import build_model, state_hash
 from mlbench.plan import labels_of
-from mlbench.train import build_objective, check_recipe, train
+from mlbench.train import _optimizer, build_objective, check_recipe, train
 
 
 def silent(*_: object) -> None:
@@ -149,6 +149,69 @@ def test_centre_lr_moves_only_the_centres(planned, tmp_path) -> None:
         )
     assert states[0][0] == states[1][0]
     assert not torch.equal(states[0][1], states[1][1])
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd", "momentum"])
+def test_a_sampler_with_an_optimiser_of_its_own_trains_as_the_recipes_does(
+    planned, tmp_path, optimizer: str
+) -> None:
+    """Same centres, same rates, same clipping: with all classes sampled, only rounding differs."""
+    losses, centres = [], []
+    common = (f"recipe.optimizer={optimizer}", "recipe.lr=0.01", "recipe.clip_norm=0.5", "recipe.centre_lr=2")
+    for sampler in ("all", f"{{name: partial_fc, rate: 1, optimizer: {optimizer}}}"):
+        case = planned(overrides=(*common, "recipe.epochs=4", f"sampler={sampler}")).cases[0]
+        objective, result = trained(case, tmp_path, score=iter([1.0, 2.0, 3.0, 4.0]).__next__)
+        losses.append(result.curves["loss"])
+        centres.append(objective.centres.centres.detach())
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    torch.testing.assert_close(*centres, rtol=1e-3, atol=1e-4)
+
+
+def test_loss_scaling_and_clipping_reach_centres_with_an_optimiser_of_their_own(planned) -> None:
+    case = planned(overrides=("sampler={name: partial_fc, rate: 1, optimizer: sgd}",)).cases[0]
+    images = torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator())
+    labels = torch.arange(8) % 6
+    centres = []
+    for scale in (1.0, 2.0**12):
+        objective = build_objective(case, build_model(case.spec, case.seed))
+        optimizer = _optimizer(objective, case.recipe)
+        scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        for limit in (0.1, 1e9):
+            optimizer.zero_grad()
+            scaler.scale(objective(images, labels)).backward()
+            scaler.unscale_(optimizer)
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            torch.nn.utils.clip_grad_norm_(parameters, limit)
+            scaler.step(optimizer)
+            scaler.update()
+        centres.append(objective.centres.centres.clone())
+        # A gradient that overflowed: the scaler lets nothing take this step.
+        scaler.scale(objective(images, labels)).backward()
+        parameters[0].grad[:] = float("inf")
+        scaler.step(optimizer)
+        assert torch.equal(objective.centres.centres, centres[-1])
+    torch.testing.assert_close(*centres, rtol=1e-4, atol=1e-5)
+
+
+def test_a_sampler_that_refuses_leaves_the_state_of_the_step_before(planned, tmp_path, monkeypatch) -> None:
+    case = planned(overrides=("sampler={name: partial_fc, rate: 1}",)).cases[0]
+    from mlbench_samplers.partial_fc import PartialFC
+
+    forward, before = PartialFC.forward, []
+
+    def failing(self, embeddings, labels, loss):
+        if self.steps == 4:
+            before.append({name: value.clone() for name, value in self.state_dict().items()})
+            embeddings = embeddings * float("nan")
+        return forward(self, embeddings, labels, loss)
+
+    monkeypatch.setattr(PartialFC, "forward", failing)
+    with pytest.raises(TrainingError, match="step 5: the embeddings are not finite"):
+        trained(case, tmp_path)
+    kept = torch.load(tmp_path / "checkpoints" / "last.pt", weights_only=True)
+    assert kept["centres"]["centres"].isfinite().all()
+    for name, value in before[0].items():
+        assert name == "_extra_state" or torch.equal(kept["centres"][name], value)
 
 
 def test_check_recipe_refuses_an_unknown_optimizer(planned) -> None:

@@ -26,6 +26,7 @@ def mlbench_components() -> Iterable[Component]:
             summary="the batch's own class centres and a random share of the others",
             source="arXiv:2203.15565",
             predict="mlbench_samplers.centres:predict_partial_fc",
+            advise="mlbench_samplers.advice:advise_partial_fc",
         ),
         Component(
             kind="batch_sampler",

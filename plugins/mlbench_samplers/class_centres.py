@@ -1,4 +1,4 @@
-"""The modules that own the class centres and turn embeddings into a loss."""
+"""All class centres in every step: the plain classification head."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from torch.nn import functional as F
 
 from mlbench.contracts import CentreLoss
 from mlbench.errors import TrainingError
-from mlbench.seeding import torch_generator
 
-__all__ = ["ClassCentres", "PartialFC"]
+__all__ = ["INTEGERS", "ClassCentres"]
 
-_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 class ClassCentres(nn.Module):
@@ -40,7 +39,7 @@ class ClassCentres(nn.Module):
         return _cross_entropy(embeddings, self.centres, labels.long(), loss)
 
     def _check(self, labels: torch.Tensor) -> None:
-        if labels.dtype not in _INTEGERS:
+        if labels.dtype not in INTEGERS:
             raise TrainingError(f"labels are {labels.dtype}; expected integers")
         if labels.device.type == "cpu" and labels.numel():
             low, high = (int(value) for value in labels.aminmax())
@@ -49,49 +48,6 @@ class ClassCentres(nn.Module):
                     f"labels run from {low} to {high}; expected 0 to {len(self.centres) - 1}, "
                     f"as there are {len(self.centres)} classes"
                 )
-
-
-class PartialFC(ClassCentres):
-    """Class centres of which `sampled` take part in a step: those of the batch's labels, then random ones
-    without replacement (An et al., arXiv:2010.05222, arXiv:2203.15565). More than `sampled` distinct
-    labels in a batch use exactly their own centres.
-
-    The draws depend on `seed` and on how many steps came before; `state_dict` holds the latter.
-    """
-
-    def __init__(
-        self, num_classes: int, dim: int, centres_per_class: int, *, sampled: int, seed: int
-    ) -> None:
-        super().__init__(num_classes, dim, centres_per_class)
-        self.sampled = sampled
-        self.seed = seed
-        self.steps = 0
-
-    def forward(self, embeddings: torch.Tensor, labels: torch.Tensor, loss: CentreLoss) -> torch.Tensor:
-        """As `ClassCentres.forward`, over the columns of this step."""
-        self._check(labels)
-        labels = labels.long()
-        columns = self.sample(labels)
-        targets = torch.searchsorted(columns, labels)
-        return _cross_entropy(embeddings, self.centres.index_select(0, columns), targets, loss)
-
-    def sample(self, labels: torch.Tensor) -> torch.Tensor:
-        """Classes of the next step for labels (N,) int64: (K,) int64, ascending, all labels among them."""
-        generator = torch_generator(self.seed, "centres", self.steps)
-        self.steps += 1
-        # The largest of uniform draws are a uniform choice; a label's draw is raised above all others.
-        draws = torch.rand(len(self.centres), generator=generator).to(labels.device)
-        draws.index_fill_(0, labels, 2.0)
-        count = self.sampled
-        if len(labels) > count:
-            count = max(count, int((draws == 2.0).sum()))
-        return draws.topk(count).indices.sort().values
-
-    def get_extra_state(self) -> torch.Tensor:
-        return torch.tensor(self.steps)
-
-    def set_extra_state(self, state: torch.Tensor) -> None:
-        self.steps = int(state)
 
 
 def _cross_entropy(

@@ -16,8 +16,8 @@ def test_centres_predict_what_they_build(centres_per_class):
     provided = {"num_classes": 50, "dim": 8, "centres_per_class": centres_per_class}
     every = all_centres(**provided)
     some = partial_fc(**provided, batch_size=10, seed=0, rate=0.3)
-    assert predict_all_centres(**provided) == sum(p.numel() for p in every.parameters())
-    predicted = predict_partial_fc(**provided, batch_size=10, seed=0, rate=0.3)
+    assert predict_all_centres(**provided) == (sum(p.numel() for p in every.parameters()), ())
+    predicted = predict_partial_fc(**provided, batch_size=10, seed=0, rate=0.3).parameters
     assert predicted == sum(p.numel() for p in some.parameters()) == 50 * 8 * centres_per_class
 
 
@@ -55,4 +55,47 @@ def test_partial_fc_sends_few_classes_to_the_other_sampler():
 
 
 def test_partial_fc_at_rate_one_takes_any_number_of_classes():
-    assert partial(100, 128, 1.0) == 800
+    assert partial(100, 128, 1.0) == (800, ())
+
+
+def test_partial_fc_takes_a_number_instead_of_a_share():
+    assert partial_fc(1000, 8, 1, 16, 0, centres=200).sampled == 200
+    assert predict_partial_fc(1000, 8, 1, 16, 0, centres=200) == (8000, ())
+
+
+@pytest.mark.parametrize(
+    ("options", "option", "message"),
+    [
+        ({}, "", "expected one of rate and centres; neither is given"),
+        ({"rate": 0.5, "centres": 50}, "rate", "expected one of rate and centres; both are given"),
+        ({"centres": 101}, "centres", "101 centres of 100 classes; expected at most all"),
+        ({"centres": 9}, "centres", "fewer than the batch of 10 images .* raise centres to 10 or more"),
+    ],
+)
+@pytest.mark.parametrize("function", [partial_fc, predict_partial_fc])
+def test_partial_fc_takes_exactly_one_size_that_fits(function, options, option, message):
+    with pytest.raises(OptionError, match=message) as caught:
+        function(100, 8, 1, 10, 0, **options)
+    assert caught.value.option == option
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "batch_size", "rate", "few"),
+    [(1000, 10, 0.1, False), (1000, 10, 0.099, True), (50, 10, 1.0, False), (50, 10, 0.9, True)],
+)
+def test_partial_fc_says_when_few_negatives_are_left(num_classes, batch_size, rate, few):
+    notes = partial(num_classes, batch_size, rate).notes
+    assert len(notes) == few
+    assert all("expect worse accuracy below ten times that" in note for note in notes)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_partial_fc_builds_the_optimizer_that_is_asked_for(dtype):
+    def build(**options):
+        return partial_fc(20, 8, 1, 4, 0, rate=0.5, dtype=dtype, **options).optimizer
+
+    assert type(build()).__name__ == "RowAdamW"
+    assert build(betas=(0.5, 0.6)).betas == (0.5, 0.6)
+    assert (build(optimizer="sgd").nesterov, build(optimizer="momentum").nesterov) == (True, False)
+    assert build(optimizer="sgd", momentum=0.5).mu == 0.5
+    assert str(build(optimizer="sgd").momentum.dtype) == f"torch.{dtype}"

@@ -1,16 +1,13 @@
 """Class centres in a training step, against loops and closed forms."""
 
-import copy
 import math
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from mlbench.errors import TrainingError
 from mlbench_losses.margin import CosFace
-from mlbench_samplers.class_centres import ClassCentres, PartialFC
+from mlbench_samplers.class_centres import ClassCentres
 
 LOSS = CosFace(scale=8.0, margin=0.35)
 
@@ -119,13 +116,6 @@ def test_class_centres_gradient_is_exact():
     assert torch.autograd.gradcheck(loss, (embeddings, centres))
 
 
-def make_partial(sampled, num_classes=40, seed=5):
-    return PartialFC(num_classes, 6, 1, sampled=sampled, seed=seed)
-
-
-@pytest.mark.parametrize(
-    "make", [lambda: ClassCentres(5, 3, 1), lambda: PartialFC(5, 3, 1, sampled=4, seed=0)]
-)
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
@@ -136,9 +126,9 @@ def make_partial(sampled, num_classes=40, seed=5):
         (torch.tensor([True, False]), r"labels are torch\.bool; expected integers"),
     ],
 )
-def test_class_centres_refuse_labels_that_are_none(make, labels, message):
+def test_class_centres_refuse_labels_that_are_none(labels, message):
     with pytest.raises(TrainingError, match=message):
-        make()(torch.randn(2, 3), labels, LOSS)
+        ClassCentres(5, 3, 1)(torch.randn(2, 3), labels, LOSS)
 
 
 def test_class_centres_take_any_integers():
@@ -146,84 +136,3 @@ def test_class_centres_take_any_integers():
     embeddings = torch.randn(2, 3)
     expected = sampler(embeddings, torch.tensor([4, 0]), LOSS)
     assert torch.equal(sampler(embeddings, torch.tensor([4, 0], dtype=torch.int32), LOSS), expected)
-
-
-@settings(max_examples=60, derandomize=True, deadline=None)
-@given(st.data())
-def test_partial_fc_samples_all_labels_and_as_many_others_as_fit(data):
-    num_classes = data.draw(st.integers(1, 30))
-    sampled = data.draw(st.integers(1, num_classes))
-    labels = torch.tensor(data.draw(st.lists(st.integers(0, num_classes - 1), min_size=1, max_size=20)))
-    columns = make_partial(sampled, num_classes).sample(labels).tolist()
-    distinct = set(labels.tolist())
-    assert columns == sorted(set(columns))
-    assert distinct <= set(columns) <= set(range(num_classes))
-    assert len(columns) == max(sampled, len(distinct))
-
-
-def test_partial_fc_draws_negatives_evenly():
-    sampler = make_partial(10, num_classes=25)
-    counts = torch.zeros(25)
-    for _ in range(2000):
-        counts[sampler.sample(torch.tensor([3, 3, 7]))] += 1
-    assert counts[3] == counts[7] == 2000
-    others = counts[[k for k in range(25) if k not in (3, 7)]]
-    expected = 2000 * 8 / 23
-    # Binomial with a standard deviation below 22: five of them.
-    assert (others - expected).abs().max() < 110
-
-
-def test_partial_fc_matches_a_loop_over_its_columns():
-    sampler = make_partial(12)
-    embeddings, labels = torch.randn(8, 6), torch.randint(40, (8,))
-    columns = copy.deepcopy(sampler).sample(labels).tolist()
-    expected = naive_loss(embeddings, sampler.centres, labels, columns)
-    assert len(columns) == 12
-    assert sampler(embeddings, labels, LOSS).item() == pytest.approx(expected, rel=1e-5)
-
-
-def test_partial_fc_of_all_classes_is_the_whole_head():
-    partial, whole = make_partial(40), ClassCentres(40, 6, 1)
-    whole.load_state_dict({"centres": partial.centres})
-    embeddings, labels = torch.randn(8, 6), torch.randint(40, (8,))
-    losses = [sampler(embeddings, labels, LOSS) for sampler in (partial, whole)]
-    assert torch.equal(*losses)
-    for loss in losses:
-        loss.backward()
-    assert torch.equal(partial.centres.grad, whole.centres.grad)
-
-
-def test_partial_fc_moves_only_the_centres_of_its_columns():
-    sampler = make_partial(12)
-    labels = torch.tensor([1, 2, 39])
-    columns = copy.deepcopy(sampler).sample(labels)
-    sampler(torch.randn(3, 6), labels, LOSS).backward()
-    moved = sampler.centres.grad.flatten(1).abs().sum(1).nonzero().flatten()
-    assert torch.equal(moved, columns)
-
-
-def test_partial_fc_draws_anew_at_each_step_and_again_from_the_same_seed():
-    labels = torch.tensor([0, 1])
-    first, second, other = make_partial(10), make_partial(10), make_partial(10, seed=6)
-    draws = [first.sample(labels).tolist() for _ in range(3)]
-    assert draws == [second.sample(labels).tolist() for _ in range(3)]
-    assert len({tuple(draw) for draw in draws}) == 3
-    assert draws[0] != other.sample(labels).tolist()
-
-
-def test_partial_fc_leaves_the_global_generator_alone():
-    sampler = make_partial(10)
-    before = torch.get_rng_state()
-    sampler(torch.randn(2, 6, generator=torch.Generator()), torch.tensor([0, 1]), LOSS)
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_partial_fc_goes_on_from_a_checkpoint(tmp_path):
-    labels = torch.tensor([0, 1])
-    sampler = make_partial(10)
-    sampler.sample(labels)
-    torch.save(sampler.state_dict(), tmp_path / "state.pt")
-    expected = sampler.sample(labels)
-    restored = make_partial(10)
-    restored.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
-    assert torch.equal(restored.sample(labels), expected)

@@ -1,0 +1,54 @@
+"""Advice: what a class-centre sampler would cost on this machine, as a table and as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from mlbench.contracts import Advice
+from mlbench.errors import ComponentError, hint
+from mlbench.table import Table
+
+if TYPE_CHECKING:
+    from mlbench.registry import Registry
+
+__all__ = ["advice_json", "advice_table", "advise"]
+
+
+def advise(
+    registry: Registry, name: str, *, num_classes: int, dim: int, batch_size: int, rate: float | None
+) -> Advice:
+    """Ask the sampler of that name; a dash may stand for an underscore.
+
+    Raises ComponentError when there is no such sampler or it has no advice, OptionError for a wrong rate.
+    """
+    entry = registry.get("sampler", name.replace("-", "_"))
+    options = {} if rate is None else {"rate": rate}
+    advice = entry.advise(options, num_classes=num_classes, dim=dim, batch_size=batch_size)
+    if advice is None:
+        able = [each.component.name for each in registry if each.component.advise]
+        raise ComponentError(f"{entry} has no advice to give ({hint('', able)})")
+    return advice
+
+
+def advice_table(advice: Advice) -> Table:
+    """The choices, each beside the first."""
+    first = advice.choices[0]
+    rows = [
+        (
+            choice.name,
+            f"{choice.sampled:,}",
+            f"{choice.bytes / 1e9:.2f}",
+            f"{1000 * choice.seconds:.1f}",
+            f"{first.seconds / choice.seconds:.1f} x",
+        )
+        for choice in advice.choices
+    ]
+    headings = ("head", "centres in a step", "GB", "ms a step", "speed")
+    return Table(headings, rows, numbers=headings[1:])
+
+
+def advice_json(advice: Advice) -> str:
+    """The same as JSON."""
+    data = {**advice._asdict(), "choices": [choice._asdict() for choice in advice.choices]}
+    return json.dumps(data, indent=1)

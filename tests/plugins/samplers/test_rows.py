@@ -1,0 +1,130 @@
+"""Row optimisers, against torch's own on the rows that take part."""
+
+from functools import partial
+
+import pytest
+import torch
+
+from mlbench_samplers.rows import RowAdamW, RowSGD
+
+OPTIMIZERS = {
+    "sgd": (partial(RowSGD, nesterov=True), partial(torch.optim.SGD, momentum=0.9, nesterov=True)),
+    "momentum": (partial(RowSGD, momentum=0.8), partial(torch.optim.SGD, momentum=0.8)),
+    "adamw": (partial(RowAdamW, betas=(0.8, 0.99)), partial(torch.optim.AdamW, betas=(0.8, 0.99))),
+}
+each_optimizer = pytest.mark.parametrize(("ours", "theirs"), OPTIMIZERS.values(), ids=list(OPTIMIZERS))
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(params=["fused", "formula"])
+def path(request, monkeypatch):
+    """The pass of the CPU, and the formula that other devices use."""
+    if request.param == "formula":
+
+        def formula(self, weights, rows, gradient, scale, lr, decay):
+            stored = [weights, *(getattr(self, name) for name in self.moments)]
+            values = [tensor[rows] for tensor in stored]
+            self._formula(rows, *values, gradient * scale, lr=lr, weight_decay=decay)
+            for tensor, value in zip(stored, values, strict=True):
+                tensor[rows] = value
+
+        for kind in (RowSGD, RowAdamW):
+            monkeypatch.setattr(kind, "_step_fused", formula)
+
+
+@each_optimizer
+@pytest.mark.usefixtures("path")
+def test_rows_that_always_take_part_are_updated_as_torch_does(ours, theirs, generator):
+    weights = torch.randn(12, 7, generator=generator, dtype=torch.float64)
+    before = weights.clone()
+    rows = torch.tensor([1, 4, 5, 11])
+    expected = torch.nn.Parameter(weights[rows].clone())
+    optimizer, reference = ours(weights), theirs([expected], lr=1.0, weight_decay=0.1)
+    for step in range(5):
+        gradient = torch.randn(4, 7, generator=generator, dtype=torch.float64)
+        expected.grad = 0.5 * gradient
+        reference.param_groups[0]["lr"] = lr = 0.1 / (step + 1)
+        reference.step()
+        scale = torch.tensor(0.5, dtype=torch.float64)
+        optimizer.step(weights, rows, gradient.clone(), scale=scale, lr=lr, weight_decay=0.1)
+    torch.testing.assert_close(weights[rows], expected.data, rtol=1e-12, atol=1e-14)
+    others = [row for row in range(12) if row not in rows.tolist()]
+    assert torch.equal(weights[others], before[others])
+    for name, state in optimizer.state_dict().items():
+        assert not state[others].any(), name
+
+
+@each_optimizer
+@pytest.mark.usefixtures("path")
+def test_a_row_is_updated_as_if_it_trained_alone(ours, theirs, generator):
+    """Rows take part now and then; each has only known its own steps."""
+    weights = torch.randn(6, 3, generator=generator, dtype=torch.float64)
+    optimizer = ours(weights)
+    alone = [torch.nn.Parameter(row.clone()) for row in weights]
+    references = [theirs([row], lr=0.1, weight_decay=0.05) for row in alone]
+    for step in range(8):
+        rows = torch.randperm(6, generator=generator)[: 1 + step % 4].sort().values
+        gradient = torch.randn(len(rows), 3, generator=generator, dtype=torch.float64)
+        for row, slope in zip(rows.tolist(), gradient, strict=True):
+            alone[row].grad = slope.clone()
+            references[row].step()
+        one = torch.ones((), dtype=torch.float64)
+        optimizer.step(weights, rows, gradient, scale=one, lr=0.1, weight_decay=0.05)
+    torch.testing.assert_close(weights, torch.stack([row.data for row in alone]), rtol=1e-12, atol=1e-14)
+
+
+@each_optimizer
+def test_threads_change_no_bit(ours, theirs, generator):
+    rows = torch.randperm(3000, generator=generator)[:1200].sort().values
+    start = torch.randn(3000, 4, generator=generator)
+    gradient = torch.randn(1200, 4, generator=generator)
+    threads, results = torch.get_num_threads(), []
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            weights = start.clone()
+            ours(weights).step(
+                weights, rows, gradient.clone(), scale=torch.tensor(1.0), lr=0.1, weight_decay=0.1
+            )
+            results.append(weights)
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(*results)
+
+
+def noise(rows, width, generator):
+    draw = partial(torch.randint, 2**16, generator=generator, dtype=torch.int32)
+    return draw((rows,)), draw((3, width))
+
+
+def test_bfloat16_rows_move_right_on_average(generator):
+    """Each step is a hundredth of the distance to the next number: rounding to nearest would never move."""
+    weights = torch.ones(400, 50, dtype=torch.bfloat16)
+    weights[1::2] = -1
+    optimizer, rows = RowSGD(weights, momentum=0.0), torch.arange(400)
+    lr = 2**-7 / 100
+    for _ in range(50):
+        gradient = torch.full((400, 50), -1.0)
+        optimizer.step(
+            weights, rows, gradient, scale=torch.tensor(1.0), lr=lr, weight_decay=0.0,
+            noise=noise(400, 50, generator),
+        )  # fmt: skip
+    moved = (weights.float() - torch.tensor([1.0, -1.0]).repeat(200).unsqueeze(1)).mean(1)
+    assert moved[0::2].mean().item() == pytest.approx(50 * lr, rel=0.05)
+    assert moved[1::2].mean().item() == pytest.approx(50 * lr, rel=0.05)
+
+
+def test_bfloat16_keeps_what_it_can_represent(generator):
+    weights = torch.randn(20, 8, generator=generator).bfloat16()
+    before = weights.clone()
+    optimizer = RowAdamW(weights)
+    optimizer.step(
+        weights, torch.arange(20), torch.zeros(20, 8), scale=torch.tensor(1.0), lr=0.1, weight_decay=0.0,
+        noise=noise(20, 8, generator),
+    )  # fmt: skip
+    assert torch.equal(weights, before)
+    assert optimizer.first.dtype == optimizer.second.dtype == torch.bfloat16
