@@ -41,6 +41,7 @@ __all__ = [
     "Backbone",
     "BackboneShape",
     "BatchSampler",
+    "BatchesShape",
     "CentreLoss",
     "CentreSampler",
     "CentresShape",
@@ -81,7 +82,8 @@ class Kind:
 #: Every kind. `provides` are the ordinary parameters that a factory of this kind may name:
 #: data_root (Path): relative paths in a suite start here; image_size (int): pixels, images are square;
 #: feature_shape (FeatureShape): the backbone's output; num_classes (int): classes of the train split;
-#: dim (int): width of the embeddings; centres_per_class (int): as the loss asks;
+#: dim (int): width of the embeddings; centres_per_class (int): as the loss asks; batch_labels (int): most
+#: different labels that a batch may hold;
 #: labels (np.ndarray, (N,) int64): labels of the train split; batch_size (int); seed (int): the case's
 #: derived seed for this component.
 KINDS: Mapping[str, Kind] = MappingProxyType(
@@ -93,7 +95,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "loss": Kind("what training makes small"),
         "sampler": Kind(
             "the class centres, and which of them take part in a step",
-            ("num_classes", "dim", "centres_per_class", "batch_size", "seed"),
+            ("num_classes", "dim", "centres_per_class", "batch_size", "batch_labels", "seed"),
         ),
         "batch_sampler": Kind("which training images make up a batch", ("labels", "batch_size")),
         "recipe": Kind("optimiser, schedule and length of training"),
@@ -111,8 +113,8 @@ class Component:
     source: the paper or page it comes from. predict: "module:attribute" of a function without heavy
     imports that takes the same arguments as the factory and says what would be built without building it
     (`BackboneShape` for a backbone, `NeckShape` for a neck, the centres per class that a loss needs, 0
-    for none, `CentresShape` for a sampler, the number of batches of a batch sampler, whose
-    labels are any sequence then; None where only building can tell), so that `mlbench plan` can show
+    for none, `CentresShape` for a sampler, `BatchesShape` for a batch sampler, whose labels are any
+    sequence then; None where only building can tell), so that `mlbench plan` can show
     sizes at once and refuse early; without it, plan shows "?". A metric must have it: it announces there,
     name by name, each `Quantity` that it measures. advise: "module:attribute" of a function that takes what
     the kind provides, and options of its own, and returns `Advice` for this machine: `mlbench advise` calls
@@ -152,6 +154,14 @@ class NeckShape(NamedTuple):
 
     parameters: int
     dim: int
+
+
+class BatchesShape(NamedTuple):
+    """What a batch sampler would make: batches in an epoch, and the most different labels that one of them
+    may hold, None for as many as it has images."""
+
+    batches: int
+    labels: int | None = None
 
 
 class CentresShape(NamedTuple):

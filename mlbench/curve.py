@@ -164,14 +164,15 @@ class Curve:
 
     def strictest(self, reached: np.ndarray) -> float | None:
         """The strictest threshold with the highest recall among those marked in `reached`, (T,) bool; None
-        when none is marked or all those accept no positive."""
+        when none is marked or all those accept no positive. For one curve, without leading axes."""
         inside = np.flatnonzero(reached)
         if len(inside) == 0 or self.accepted[inside[-1]] == 0:
             return None
         return float(self.similarities[np.searchsorted(self.accepted, self.accepted[inside[-1]])])
 
     def resolvable(self, fpr: float) -> bool:
-        """Are there enough negatives for this rate: would one false pair in all keep within it?"""
+        """Are there enough negatives for this rate: would one false pair in all keep within it? For one
+        curve, without leading axes."""
         return fpr * self.distinct_negatives >= 1
 
     @property

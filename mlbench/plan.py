@@ -13,7 +13,16 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlbench.contracts import SPLITS, BackboneShape, CentresShape, Dataset, NeckShape, Recipe, Split
+from mlbench.contracts import (
+    SPLITS,
+    BackboneShape,
+    BatchesShape,
+    CentresShape,
+    Dataset,
+    NeckShape,
+    Recipe,
+    Split,
+)
 from mlbench.environment import Device, data_root, library_versions
 from mlbench.errors import ComponentError, DataError, DeviceError, MlbenchError, OptionError, SuiteError, hint
 from mlbench.record import SCHEMA
@@ -52,8 +61,9 @@ class Forecast:
     """What training a case will take, as far as it is known without building it (None: not known).
 
     parameters: of the deployed model. centres: parameters of the class centres. steps: of training.
-    weights: version of the first weights, where the options do not say all (see `BackboneShape`). notes:
-    what components have to say about their options, one line each.
+    batch_labels: most different labels in a batch. weights: version of the first weights, where the options
+    do not say all (see `BackboneShape`). notes: what components have to say about their options, one line
+    each.
     """
 
     parameters: int | None
@@ -61,6 +71,7 @@ class Forecast:
     classes: int
     images: int
     steps: int
+    batch_labels: int
     weights: str = ""
     notes: tuple[str, ...] = ()
 
@@ -166,11 +177,13 @@ def _dataset(
 def _forecast(spec: Spec, train: Split, labels: array[int], recipe: Recipe) -> Forecast:
     parts = spec.parts
     with _located(parts["batch_sampler"]):
-        batches: int | None = parts["batch_sampler"].predict(labels=labels, batch_size=recipe.batch_size)
+        batches: BatchesShape | None = parts["batch_sampler"].predict(
+            labels=labels, batch_size=recipe.batch_size
+        )
         if batches is None:
             sampler = parts["batch_sampler"].build(labels=labels_of(train), batch_size=recipe.batch_size)
-            batches = len(sampler)
-    if batches == 0:
+            batches = BatchesShape(len(sampler))
+    if batches.batches == 0:
         raise SuiteError(
             f"{parts['recipe'].where('batch_size')}: {len(train)} training images make no batch of "
             f"{recipe.batch_size}; lower recipe.batch_size"
@@ -185,6 +198,8 @@ def _forecast(spec: Spec, train: Split, labels: array[int], recipe: Recipe) -> F
         centres_per_class: int | None = parts["loss"].predict()
         if centres_per_class:
             check_sampler(parts)
+    most = recipe.batch_size if batches.labels is None else batches.labels
+    batch_labels = min(most, train.num_classes)
     centres: CentresShape | None = None
     if "sampler" in parts:
         with _located(parts["sampler"]):
@@ -194,6 +209,7 @@ def _forecast(spec: Spec, train: Split, labels: array[int], recipe: Recipe) -> F
                 dim=neck.dim if neck else 1,
                 centres_per_class=centres_per_class or 1,
                 batch_size=recipe.batch_size,
+                batch_labels=batch_labels,
                 seed=0,
             )
     parameters = backbone.parameters if backbone else None
@@ -202,7 +218,8 @@ def _forecast(spec: Spec, train: Split, labels: array[int], recipe: Recipe) -> F
         centres=centres.parameters if centres and neck else None,
         classes=train.num_classes,
         images=len(train),
-        steps=batches * recipe.epochs,
+        steps=batches.batches * recipe.epochs,
+        batch_labels=batch_labels,
         weights=backbone.version if backbone else "",
         notes=centres.notes if centres else (),
     )

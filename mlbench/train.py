@@ -84,6 +84,7 @@ def build_objective(case: Case, model: EmbeddingModel) -> Objective:
             dim=model.neck.dim,
             centres_per_class=loss.centres_per_class,
             batch_size=case.recipe.batch_size,
+            batch_labels=case.forecast.batch_labels,
             seed=derive(case.seed, "sampler"),
         )
     return Objective(model, loss, centres)

@@ -75,7 +75,9 @@ def test_a_sampler_that_refuses_is_named_with_its_place(
     write: Callable[..., Path], registry: Registry, predicting: Registry, predicts: bool
 ) -> None:
     suite = write(whole=TOY_SUITE.replace("sampler: all", "sampler: {name: partial_fc, rate: 0.5}", 1))
-    message = r"toy.yaml:8: base.sampler.rate: .* of 6 classes is 3 centres, fewer than the batch of 8 .*"
+    message = (
+        r"toy.yaml:8: base.sampler.rate: .* of 6 classes is 3 centres, fewer than the 6 different labels .*"
+    )
     with pytest.raises(SuiteError, match=message):
         make_plan(load_suite(suite, predicting if predicts else registry), CPU)
 
@@ -256,3 +258,11 @@ def test_another_checkpoint_of_the_same_name_changes_the_fingerprint(
 def test_one_class_cannot_be_told_apart(planned: Callable[..., Plan]) -> None:
     with pytest.raises(SuiteError, match="1 class in the train split; at least 2 are needed"):
         planned(overrides=("dataset.classes=1",))
+
+
+def test_a_sampler_hears_how_many_labels_a_batch_can_hold(planned: Callable[..., Plan]) -> None:
+    few = ("sampler={name: partial_fc, centres: 3}",)
+    with pytest.raises(SuiteError, match="fewer than the 6 different labels that a batch may hold"):
+        planned(overrides=few)
+    (case,) = planned(overrides=(*few, "batch_sampler={name: m_per_class, m: 4}")).cases
+    assert case.forecast.batch_labels == 2

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from mlbench.contracts import BatchesShape
 from mlbench.errors import OptionError
 
 if TYPE_CHECKING:
@@ -102,13 +103,13 @@ def m_per_class(labels: np.ndarray, batch_size: int, *, m: Annotated[int, Field(
     return MPerClass(labels, batch_size, m)
 
 
-def predict_shuffle(labels: Sequence[int], batch_size: int) -> int:
-    """Batches in an epoch of `shuffle`."""
-    return len(Shuffle(labels, batch_size))
+def predict_shuffle(labels: Sequence[int], batch_size: int) -> BatchesShape:
+    """What `shuffle` would make."""
+    return BatchesShape(len(Shuffle(labels, batch_size)))
 
 
-def predict_m_per_class(labels: Sequence[int], batch_size: int, *, m: int = 4) -> int:
-    """Batches in an epoch of `m_per_class`. Raises OptionError as it does."""
+def predict_m_per_class(labels: Sequence[int], batch_size: int, *, m: int = 4) -> BatchesShape:
+    """What `m_per_class` would make. Raises OptionError as it does."""
     import numpy as np
 
-    return len(MPerClass(np.asarray(labels), batch_size, m))
+    return BatchesShape(len(MPerClass(np.asarray(labels), batch_size, m)), labels=batch_size // m)

@@ -39,7 +39,7 @@ def partial_fc(
     num_classes: int,
     dim: int,
     centres_per_class: int,
-    batch_size: int,
+    batch_labels: int,
     seed: int,
     *,
     rate: _Rate | None = None,
@@ -77,7 +77,7 @@ def partial_fc(
         num_classes,
         dim,
         centres_per_class,
-        sampled=_sampled(num_classes, batch_size, rate, centres),
+        sampled=_sampled(num_classes, batch_labels, rate, centres),
         seed=seed,
         optimizer=partial(RowAdamW, betas=betas)
         if optimizer == "adamw"
@@ -90,7 +90,7 @@ def predict_partial_fc(
     num_classes: int,
     dim: int,
     centres_per_class: int,
-    batch_size: int,
+    batch_labels: int,
     seed: int,
     *,
     rate: _Rate | None = None,
@@ -101,8 +101,8 @@ def predict_partial_fc(
     dtype: Literal["float32", "bfloat16"] = "float32",
 ) -> CentresShape:
     """Shape of what `partial_fc` would build. Raises OptionError as it does."""
-    sampled = _sampled(num_classes, batch_size, rate, centres)
-    labels = min(batch_size, num_classes)
+    sampled = _sampled(num_classes, batch_labels, rate, centres)
+    labels = min(batch_labels, num_classes)
     notes: tuple[str, ...] = ()
     if sampled < min(10 * labels, num_classes):
         notes = (
@@ -112,7 +112,7 @@ def predict_partial_fc(
     return CentresShape(num_classes * centres_per_class * dim, notes)
 
 
-def _sampled(num_classes: int, batch_size: int, rate: float | None, centres: int | None) -> int:
+def _sampled(num_classes: int, batch_labels: int, rate: float | None, centres: int | None) -> int:
     """Classes of a step, or an OptionError where a batch may hold more classes than that."""
     if (rate is None) == (centres is None):
         given = "both are" if rate is not None else "neither is"
@@ -127,18 +127,18 @@ def _sampled(num_classes: int, batch_size: int, rate: float | None, centres: int
                 "centres",
             )
         sampled, what = centres, f"{centres} centres of {num_classes} classes are"
-        advice = f"raise centres to {min(batch_size, num_classes)} or more"
+        advice = f"raise centres to {min(batch_labels, num_classes)} or more"
     else:
         assert rate is not None
         # Rounded first: 0.29 * 100 is 28.999999999999996 in floating point, and 29 is meant.
         sampled = math.floor(round(rate * num_classes, 6))
         what = f"rate {rate:g} of {num_classes} classes is {sampled} centres,"
-        least = math.ceil(1000 * batch_size / num_classes) / 1000
+        least = math.ceil(1000 * batch_labels / num_classes) / 1000
         advice = f"raise rate to {least:g} or more" if least < 1 else "use sampler all"
-    if sampled < min(batch_size, num_classes):
+    if sampled < min(batch_labels, num_classes):
         raise OptionError(
-            f"sampler partial_fc: {what} fewer than the batch of {batch_size} images may need for its own "
-            f"classes; {advice}",
+            f"sampler partial_fc: {what} fewer than the {batch_labels} different labels that a batch may "
+            f"hold; {advice}",
             "rate" if centres is None else "centres",
         )
     return sampled

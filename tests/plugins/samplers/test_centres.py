@@ -6,18 +6,18 @@ from mlbench.errors import OptionError
 from mlbench_samplers.centres import all_centres, partial_fc, predict_all_centres, predict_partial_fc
 
 
-def partial(num_classes, batch_size, rate, *, build=False):
+def partial(num_classes, batch_labels, rate, *, build=False):
     function = partial_fc if build else predict_partial_fc
-    return function(num_classes, 8, 1, batch_size, 0, rate=rate)
+    return function(num_classes, 8, 1, batch_labels, 0, rate=rate)
 
 
 @pytest.mark.parametrize("centres_per_class", [1, 3])
 def test_centres_predict_what_they_build(centres_per_class):
     provided = {"num_classes": 50, "dim": 8, "centres_per_class": centres_per_class}
     every = all_centres(**provided)
-    some = partial_fc(**provided, batch_size=10, seed=0, rate=0.3)
+    some = partial_fc(**provided, batch_labels=10, seed=0, rate=0.3)
     assert predict_all_centres(**provided) == (sum(p.numel() for p in every.parameters()), ())
-    predicted = predict_partial_fc(**provided, batch_size=10, seed=0, rate=0.3).parameters
+    predicted = predict_partial_fc(**provided, batch_labels=10, seed=0, rate=0.3).parameters
     assert predicted == sum(p.numel() for p in some.parameters()) == 50 * 8 * centres_per_class
 
 
@@ -30,23 +30,29 @@ def test_partial_fc_samples_the_floor_of_its_share(num_classes, rate, sampled):
 
 
 @pytest.mark.parametrize("build", [False, True])
-def test_partial_fc_refuses_fewer_centres_than_images(build):
+def test_partial_fc_refuses_fewer_centres_than_labels(build):
     with pytest.raises(OptionError) as caught:
         partial(500, 128, 0.1, build=build)
     message = str(caught.value)
     assert caught.value.option == "rate"
-    for part in ("rate 0.1", "500 classes", "50 centres", "batch of 128", "raise rate to 0.256 or more"):
+    for part in (
+        "rate 0.1",
+        "500 classes",
+        "50 centres",
+        "the 128 different labels",
+        "raise rate to 0.256 or more",
+    ):
         assert part in message
 
 
-@pytest.mark.parametrize(("num_classes", "batch_size"), [(500, 128), (1000, 7), (999, 512), (8191, 1024)])
-def test_partial_fc_advice_is_the_smallest_rate_in_thousandths_that_works(num_classes, batch_size):
+@pytest.mark.parametrize(("num_classes", "batch_labels"), [(500, 128), (1000, 7), (999, 512), (8191, 1024)])
+def test_partial_fc_advice_is_the_smallest_rate_in_thousandths_that_works(num_classes, batch_labels):
     with pytest.raises(OptionError) as caught:
-        partial(num_classes, batch_size, 1e-5)
+        partial(num_classes, batch_labels, 1e-5)
     advised = float(str(caught.value).split("raise rate to ")[1].split(" ")[0])
-    partial(num_classes, batch_size, advised)
+    partial(num_classes, batch_labels, advised)
     with pytest.raises(OptionError, match="raise rate"):
-        partial(num_classes, batch_size, advised - 0.001)
+        partial(num_classes, batch_labels, advised - 0.001)
 
 
 def test_partial_fc_sends_few_classes_to_the_other_sampler():
@@ -69,7 +75,7 @@ def test_partial_fc_takes_a_number_instead_of_a_share():
         ({}, "", "expected one of rate and centres; neither is given"),
         ({"rate": 0.5, "centres": 50}, "rate", "expected one of rate and centres; both are given"),
         ({"centres": 101}, "centres", "101 centres of 100 classes; expected at most all"),
-        ({"centres": 9}, "centres", "fewer than the batch of 10 images .* raise centres to 10 or more"),
+        ({"centres": 9}, "centres", "fewer than the 10 different labels .* raise centres to 10 or more"),
     ],
 )
 @pytest.mark.parametrize("function", [partial_fc, predict_partial_fc])

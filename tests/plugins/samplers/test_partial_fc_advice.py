@@ -1,6 +1,7 @@
 """Advice: the memory that is predicted is the memory that is used, and the words follow from the numbers."""
 
 import json
+import statistics
 import subprocess
 import sys
 
@@ -60,7 +61,10 @@ print(resident("VmHWM") - before)
 def test_predicted_memory_is_what_is_measured(classes, dim, batch, sampled):
     question = json.dumps([classes, dim, batch, sampled])
     command = [sys.executable, "-c", PROGRAM, question]
-    measured = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    # What a process holds at its peak differs by a tenth from run to run: the middle of three.
+    measured = statistics.median(
+        int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) for _ in range(3)
+    )
     predicted = partial_bytes(classes, dim, batch, sampled) if sampled else full_bytes(classes, dim, batch)
     assert predicted == pytest.approx(measured, rel=0.15)
 
