@@ -129,6 +129,7 @@ def test_plan_json_holds_every_run_in_full(planned: Callable[..., Plan]) -> None
             "classes": 6,
             "images": 24,
             "steps": 6,
+            "batch_labels": 6,
             "weights": "",
             "notes": [],
         },
