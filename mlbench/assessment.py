@@ -12,7 +12,7 @@ import numpy as np
 from mlbench.embedding_files import read_embeddings, read_pairs
 from mlbench.embeddings import Embeddings
 from mlbench.environment import find_device
-from mlbench.errors import DataError, ThresholdError
+from mlbench.errors import DataError, OptionError
 from mlbench.evaluate import (
     Engine,
     Evaluation,
@@ -66,7 +66,12 @@ class Assessment:
 
 
 def assess(request: Request, registry: Registry, progress: Progress) -> Assessment:
-    """Evaluate a file of embeddings. Raises SuiteError for a wrong option, DataError for wrong data."""
+    """Evaluate a file of embeddings. Raises SuiteError or OptionError for a wrong option,
+    DataError for wrong data."""
+    if request.calibration is not None and request.share:
+        raise OptionError("--calibration and --calibration-share both fit the threshold; give one of them")
+    if request.pairs is not None and (request.calibration is not None or request.share):
+        raise OptionError("--pairs fits its thresholds on the other folds; leave --calibration away")
     base = _BASE_PAIRS if request.pairs else _BASE
     policy_part, metrics, settings = evaluation_parts(base, request.overrides, registry)
     policy = policy_part.build()
@@ -79,6 +84,12 @@ def assess(request: Request, registry: Registry, progress: Progress) -> Assessme
     calibration = None
     if request.calibration is not None:
         calibration = read_embeddings(request.calibration, name=f"calibration {request.calibration.name}")
+        widths = [int(each.vectors.shape[1]) for each in (embeddings, calibration)]
+        if widths[0] != widths[1]:
+            raise DataError(
+                f"{calibration.name}: {widths[1]} dimensions, but {embeddings.name} has {widths[0]}; "
+                "a threshold holds for the model that it was fitted on"
+            )
     elif request.share:
         embeddings, calibration = _set_apart(embeddings, request.share, request.seed)
     engine = Engine(
@@ -104,11 +115,9 @@ def assess(request: Request, registry: Registry, progress: Progress) -> Assessme
 def _threshold(policy: Any, calibration: Embeddings | None, engine: Engine) -> Threshold:
     if calibration is not None:
         return fit_threshold(policy, verification_curve(calibration, engine))
-    try:
-        return Threshold(float(np.float32(policy(None))))
-    except ThresholdError:
-        advice = "give --calibration FILE, or --calibration-share 0.5 to set half of the classes apart for it"
-        return Threshold(None, advice)
+    known = fit_threshold(policy, None)
+    advice = "give --calibration FILE, or --calibration-share 0.5 to set half of the classes apart for it"
+    return Threshold(None, advice) if known.similarity is None else known
 
 
 def _set_apart(embeddings: Embeddings, share: float, seed: int) -> tuple[Embeddings, Embeddings]:

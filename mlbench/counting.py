@@ -62,7 +62,7 @@ class CpuCounter:
         self._threads = max(1, min(threads, memory // each))
         self._lock = threading.Lock()
 
-    def positives(self, start: int, end: int, progress: Progress) -> np.ndarray:
+    def positives(self, start: int, end: int) -> np.ndarray:
         pairs = self._pairs
         base = pairs.offsets[start]
         found = np.empty(pairs.offsets[end] - base, np.float32)

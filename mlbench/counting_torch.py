@@ -28,7 +28,7 @@ class TorchCounter:
         self._products = products
         self._device = pairs.queries.vectors.device
 
-    def positives(self, start: int, end: int, progress: Progress) -> np.ndarray:
+    def positives(self, start: int, end: int) -> np.ndarray:
         pairs = self._pairs
         found = []
         for window in pairs.windows(start, end, _SIDE):

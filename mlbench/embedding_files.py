@@ -131,6 +131,7 @@ def _load(path: Path) -> dict[str, np.ndarray]:
 def _load_parquet(path: Path) -> dict[str, np.ndarray]:
     try:
         import pyarrow as arrow
+        import pyarrow.compute
         import pyarrow.parquet as parquet
     except ImportError:
         raise DataError(
@@ -146,13 +147,9 @@ def _load_parquet(path: Path) -> dict[str, np.ndarray]:
             or arrow.types.is_large_list(kind)
             or arrow.types.is_fixed_size_list(kind)
         ):
-            flat = column.flatten().to_numpy(zero_copy_only=False)
-            if len(column) == 0 or column.null_count or len(flat) % len(column):
+            if len(arrow.compute.unique(arrow.compute.list_value_length(column))) != 1 or column.null_count:
                 raise DataError(f"{path}: the lists of column {name!r} differ in length or are missing")
-            sizes = {len(each) for each in (column[0], column[len(column) - 1])}
-            if sizes != {len(flat) // len(column)}:
-                raise DataError(f"{path}: the lists of column {name!r} differ in length")
-            columns[name] = flat.reshape(len(column), -1)
+            columns[name] = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
         else:
             columns[name] = column.to_numpy(zero_copy_only=False)
     return columns

@@ -75,7 +75,7 @@ class Counts:
 class Counter(Protocol):
     """Scores tiles on one device and counts."""
 
-    def positives(self, start: int, end: int, progress: Progress) -> np.ndarray:
+    def positives(self, start: int, end: int) -> np.ndarray:
         """Scores of the positives of queries [start, end), (P,) float32, each query's ascending."""
         ...
 
@@ -133,7 +133,7 @@ def scan(
     bands = min(bands, max(16, memory // (4 * 8 * 2 * len(pairs.classes)))) if bands else 0
     if exact:
         panels = [(0, queries)]
-        first = counter.positives(0, queries, progress)
+        first = counter.positives(0, queries)
         lowest = first.min()
         # Below every positive a threshold only adds false pairs and costs a look at every negative: one is
         # enough.
@@ -150,7 +150,7 @@ def scan(
     above, ties = np.zeros_like(accepted), np.zeros_like(accepted)
     values = []
     for start, end in panels:
-        positives = first if exact else counter.positives(start, end, lambda done, total: None)
+        positives = first if exact else counter.positives(start, end)
         counts = counter.negatives(start, end, positives, edges, by_class, progress)
         above += counts.above
         ties += counts.ties

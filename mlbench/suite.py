@@ -268,6 +268,9 @@ def evaluation_parts(
     variant = Variant("evaluation", {}, settings, "evaluation")
     for override in overrides:
         variant = _overridden(variant, override)
+    for (given, *_), leaf in variant.settings:
+        if given not in (*base, "evaluation"):
+            raise SuiteError(f"{leaf.where}: {given!r} has no part in an evaluation of embeddings")
     section = variant.settings.section("threshold")
     if section is None:
         raise SuiteError(f"--set threshold: name a policy; {hint('', registry.names('threshold'))}")

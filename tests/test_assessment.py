@@ -105,6 +105,9 @@ def test_the_table_names_every_metric(file: Path) -> None:
         (("--set", "threshold=bst_f1"), "unknown threshold 'bst_f1' (did you mean 'best_f1'?)", 2),
         (("--set", "evaluation.level=2"), "'level' of evaluation is 2; expected float > 0 and < 1", 2),
         (("--set", "metrics=[nope]"), "unknown metric 'nope'", 2),
+        (("--set", "loss=cosface"), "'loss' has no part in an evaluation of embeddings", 2),
+        (("--calibration", "x.npz", "--calibration-share", 0.5), "give one of them", 1),
+        (("--pairs", "x.csv", "--calibration-share", 0.5), "leave --calibration away", 1),
         (("--device", "tpu"), "tpu", 1),
         (("--calibration-share", 0.99), "leaves one side fewer than 2", 1),
         (("--labels", "nowhere.txt"), "nowhere.txt: labels cannot be read", 1),
@@ -126,3 +129,10 @@ def test_bad_embeddings_are_one_line_in_a_real_process(tmp_path: Path) -> None:
     assert process.stdout == ""
     assert process.stderr.startswith("mlbench: e.npz: the embedding of image 2 is zero")
     assert process.stderr.count("\n") == 1
+
+
+def test_calibration_of_another_width_is_refused(file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.npz"
+    np.savez(other, embeddings=np.eye(4), labels=[0, 0, 1, 1])
+    message = "calibration other.npz: 4 dimensions, but e.npz has 8"
+    assert message in evaluated(file, "--calibration", other, code=1)

@@ -55,7 +55,13 @@ def test_parquet_lists_of_different_length_are_refused(tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow")
     import pyarrow.parquet as pq
 
-    for lists in ([[1.0], [1.0, 2.0, 3.0]], [[1.0, 2.0], None], [[1.0], [1.0, 2.0, 3.0], [4.0, 5.0]]):
+    cases = (
+        [[1.0], [1.0, 2.0, 3.0]],
+        [[1.0, 2.0], None],
+        [[1.0], [1.0, 2.0, 3.0], [4.0, 5.0]],
+        [[1.0, 2.0], [1.0], [1.0, 2.0, 3.0], [4.0, 5.0]],
+    )
+    for lists in cases:
         table = pa.table(
             {"embedding": pa.array(lists, pa.list_(pa.float32())), "label": list(range(len(lists)))}
         )
