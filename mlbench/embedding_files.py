@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mlbench.contracts import PairList
 from mlbench.embeddings import Embeddings
 from mlbench.errors import DataError, MlbenchError, first_line
 
-__all__ = ["PairList", "read_embeddings", "read_pairs"]
+__all__ = ["read_embeddings", "read_pairs"]
 
 _FORMATS = ".npz, .npy or .parquet"
 
@@ -20,16 +20,6 @@ _FORMATS = ".npz, .npy or .parquet"
 _VECTORS = ("embeddings", "embedding", "vectors", "features")
 _LABELS = ("labels", "label", "classes", "class")
 _ROLES = (("queries", "query"), ("gallery",))
-
-
-@dataclass(frozen=True)
-class PairList:
-    """Pairs chosen by hand: left, right (P,) int64 rows, same (P,) bool, folds (P,) int64."""
-
-    left: np.ndarray
-    right: np.ndarray
-    same: np.ndarray
-    folds: np.ndarray
 
 
 def read_embeddings(

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from mlbench.contracts import CurveMetric, ThresholdPolicy
+from mlbench.contracts import CurveMetric, PairList, ThresholdPolicy
 from mlbench.curve import Curve
-from mlbench.embedding_files import PairList
 from mlbench.embeddings import Embeddings, lengths
 from mlbench.errors import DataError
 from mlbench.evaluate import Measure, fit_threshold

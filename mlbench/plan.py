@@ -19,6 +19,7 @@ from mlbench.contracts import (
     BatchesShape,
     CentresShape,
     Dataset,
+    LossShape,
     NeckShape,
     Recipe,
     Split,
@@ -195,8 +196,10 @@ def _forecast(spec: Spec, train: Split, labels: array[int], recipe: Recipe) -> F
         with _located(parts["neck"]):
             neck = parts["neck"].predict(feature_shape=backbone.feature_shape)
     with _located(parts["loss"]):
-        centres_per_class: int | None = parts["loss"].predict()
-        if centres_per_class:
+        loss: LossShape | None = parts["loss"].predict(
+            num_classes=train.num_classes, dim=neck.dim if neck else 1
+        )
+        if loss is not None and loss.centres_per_class:
             check_sampler(parts)
     most = recipe.batch_size if batches.labels is None else batches.labels
     batch_labels = min(most, train.num_classes)
@@ -207,7 +210,7 @@ def _forecast(spec: Spec, train: Split, labels: array[int], recipe: Recipe) -> F
                 num_classes=train.num_classes,
                 # Asked even where the width is not known: a sampler may refuse the number of classes.
                 dim=neck.dim if neck else 1,
-                centres_per_class=centres_per_class or 1,
+                centres_per_class=(loss.centres_per_class if loss else 0) or 1,
                 batch_size=recipe.batch_size,
                 batch_labels=batch_labels,
                 seed=0,
@@ -263,5 +266,7 @@ def core_hash(*modules: str) -> str:
     """First 12 hex digits of a hash over the code of modules of the core."""
     digest = hashlib.sha256()
     for name in modules:
-        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
+        path = Path(__file__).parent / name
+        for file in sorted(path.glob("*.py")) if path.is_dir() else [path.with_suffix(".py")]:
+            digest.update(file.read_bytes())
     return digest.hexdigest()[:12]

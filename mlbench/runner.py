@@ -92,7 +92,7 @@ def _preflight(cases: list[Case]) -> None:
             side = case.spec.image.size
             model(torch.zeros((1, 3, side, side), dtype=torch.uint8))
             kind = "loss"
-            build_loss(case)
+            build_loss(case, model.neck.dim)
             kind = "recipe"
             check_recipe(case.recipe)
         except WeightsError:

@@ -65,9 +65,15 @@ class Training:
     notes: list[str] = field(default_factory=list)
 
 
-def build_loss(case: Case) -> CentreLoss | PairLoss:
-    """The loss of a case. Raises ComponentError when it has class centres and the case no sampler."""
-    loss: CentreLoss | PairLoss = case.spec.parts["loss"].build()
+def build_loss(case: Case, dim: int) -> CentreLoss | PairLoss:
+    """The loss of a case for embeddings of `dim` numbers.
+
+    Raises ComponentError when it has class centres and the case no sampler.
+    """
+    with torch_seed(case.seed, "loss"):
+        loss: CentreLoss | PairLoss = case.spec.parts["loss"].build(
+            num_classes=case.forecast.classes, dim=dim
+        )
     if isinstance(loss, CentreLoss):
         check_sampler(case.spec.parts)
     return loss
@@ -75,7 +81,7 @@ def build_loss(case: Case) -> CentreLoss | PairLoss:
 
 def build_objective(case: Case, model: EmbeddingModel) -> Objective:
     """The objective of a case around its model."""
-    loss = build_loss(case)
+    loss = build_loss(case, model.neck.dim)
     if not isinstance(loss, CentreLoss):
         return Objective(model, loss, None)
     with torch_seed(case.seed, "centres"):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mlbench.embedding_files import PairList
+from mlbench.contracts import PairList
 from mlbench.embeddings import Embeddings
 from mlbench.errors import DataError
 from mlbench.evaluate import Measure

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
+from mlbench.contracts import LossShape
+
 if TYPE_CHECKING:
     import torch
 
@@ -58,11 +60,11 @@ def softmax(*, scale: Annotated[float, Field(gt=0)] = 64.0) -> CosFace:
     return CosFace(scale=scale, margin=0.0)
 
 
-def predict_cosface(*, scale: float = 64.0, margin: float = 0.4) -> int:
-    """Centres per class that `cosface` needs."""
-    return 1
+def predict_cosface(*, scale: float = 64.0, margin: float = 0.4) -> LossShape:
+    """What `cosface` would be."""
+    return LossShape(centres_per_class=1)
 
 
-def predict_softmax(*, scale: float = 64.0) -> int:
-    """Centres per class that `softmax` needs."""
-    return 1
+def predict_softmax(*, scale: float = 64.0) -> LossShape:
+    """What `softmax` would be."""
+    return LossShape(centres_per_class=1)

@@ -1,0 +1,118 @@
+"""Images: data sets, their splits, and random changes to training images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from PIL import Image
+
+__all__ = [
+    "GALLERY",
+    "QUERY",
+    "SPLITS",
+    "Augmentation",
+    "Dataset",
+    "Mixed",
+    "Mixing",
+    "PairList",
+    "PairedDataset",
+    "Split",
+    "SplitName",
+]
+
+SplitName = Literal["train", "calibration", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "calibration", "test")
+
+#: Bits of `Split.role`: may this image ask, may it be found?
+QUERY, GALLERY = 1, 2
+
+
+@runtime_checkable
+class Split(Protocol):
+    """A sized, indexable source of labelled images. Picklable: it travels to worker processes.
+
+    Labels are contiguous within the split, 0 .. num_classes - 1. Asking twice for the same index gives
+    the same bits, in any process.
+    """
+
+    @property
+    def num_classes(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+    def label(self, index: int) -> int:
+        """Label of image `index`, without reading the image."""
+        ...
+
+    def image(self, index: int) -> Image.Image:
+        """Image `index`: RGB, any size."""
+        ...
+
+    def class_name(self, label: int) -> str:
+        """A name for the class that is unique across all splits of the data set."""
+        ...
+
+    def role(self, index: int) -> int:
+        """`QUERY`, `GALLERY` or both, as bits."""
+        ...
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Three splits, and a version that changes when the data changes.
+
+    disjoint: no class of train or calibration occurs in test; a run says it aloud when it is false.
+    notes: what a user must know about the data ("3 unreadable files left out: a.jpg, ..."), one line each.
+    Built without torch: planning a run asks only for versions and sizes.
+    """
+
+    version: str
+    disjoint: bool
+    notes: Sequence[str]
+
+    def split(self, name: SplitName) -> Split: ...
+
+
+class Augmentation(Protocol):
+    """A random change to a training image; all randomness comes from `generator`. Picklable."""
+
+    def __call__(self, image: Image.Image, generator: np.random.Generator) -> Image.Image: ...
+
+
+class PairList(NamedTuple):
+    """Pairs chosen by hand: left, right (P,) int64 rows, same (P,) bool, folds (P,) int64."""
+
+    left: np.ndarray
+    right: np.ndarray
+    same: np.ndarray
+    folds: np.ndarray
+
+
+@runtime_checkable
+class PairedDataset(Dataset, Protocol):
+    """A data set whose test split comes with the pairs to be verified, as Labeled Faces in the Wild does."""
+
+    def pairs(self) -> PairList:
+        """Pairs of indices into the test split."""
+        ...
+
+
+class Mixed(NamedTuple):
+    """A mixed batch: images (N, 3, S, S) float32 in [0, 255]; partners (N,) int64 on the CPU, the place in
+    the batch of the image that was mixed into each; share: of its own image in each, in [0, 1]."""
+
+    images: torch.Tensor
+    partners: torch.Tensor
+    share: float
+
+
+class Mixing(Protocol):
+    """A random mix of training images; all randomness comes from `generator`."""
+
+    def __call__(self, images: torch.Tensor, generator: np.random.Generator) -> Mixed | None:
+        """images: (N, 3, S, S) uint8 on any device. None leaves the batch as it is."""
+        ...

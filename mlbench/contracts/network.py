@@ -1,0 +1,44 @@
+"""The network: backbones and necks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from mlbench.contracts.component import FeatureShape, TokensShape
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+__all__ = ["Backbone", "Neck"]
+
+
+class Backbone(Protocol):
+    """Images (N, 3, H, W) float32, already normalised with `mean` and `std`, to maps (N, C, h, w)
+    or, where `feature_shape` has tokens, to sequences (N, tokens + h * w, C).
+
+    A torch.nn.Module in two parts, `forward(x) == trained(frozen(x))`. `frozen` is the prefix that
+    training never changes (an empty nn.Sequential when all is trained); mlbench keeps it without gradient
+    and in evaluation mode. `trained` is the rest (empty when all is frozen). mean, std: per channel, for
+    images in [0, 1]. weights: where the initial weights come from, in words, for the record.
+    """
+
+    frozen: nn.Module
+    trained: nn.Module
+    feature_shape: FeatureShape | TokensShape
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    weights: str
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor: ...
+
+
+class Neck(Protocol):
+    """Feature maps (N, C, h, w), or sequences as the backbone gives them, to embeddings (N, dim).
+
+    A torch.nn.Module. The embeddings need not have unit length; whoever compares them normalises.
+    """
+
+    dim: int
+
+    def __call__(self, features: torch.Tensor) -> torch.Tensor: ...
