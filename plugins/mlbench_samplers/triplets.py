@@ -110,8 +110,9 @@ def hard_triplets(
     (of equals the strictest). Hard positives of an anchor are the images of its class at distance t* or
     more, hard negatives those of other classes at t* or less; its triplets are the pairs of both. An image
     without a hard positive or without a hard negative never trains as an anchor: the notes of a run count
-    them. Random mining takes all positives and all negatives instead. A batch's rows are anchor, positive,
-    negative, anchor, positive, negative, ...; its size is a multiple of 3.
+    them. To mine once takes as long as to embed and evaluate the train split. Random mining takes all
+    positives and all negatives instead. A batch's rows are anchor, positive, negative, anchor, positive,
+    negative, ...; its size is a multiple of 3.
 
     Options
     -------
@@ -158,11 +159,11 @@ def _batches(labels: Sequence[int] | np.ndarray, batch_size: int, triplets: int 
             f"batch sampler hard_triplets: batch size {batch_size} is no multiple of 3 (anchor, positive, "
             f"negative); set the recipe's batch_size to {near}"
         )
-    sizes = Counter(labels if isinstance(labels, Sequence) else labels.tolist())
+    sizes = Counter(labels)
     if len(sizes) < 2 or max(sizes.values()) < 2:
         raise OptionError(
-            f"batch sampler hard_triplets: the train split has {len(sizes)} classes, the largest of "
-            f"{max(sizes.values())} images; expected at least 2 classes, and one with 2 images or more"
+            f"batch sampler hard_triplets: the train split has no triplet (classes: {len(sizes)}, images of "
+            f"the largest: {max(sizes.values())}); expected 2 classes or more, and 2 images or more in one"
         )
     if triplets is None:
         return max(1, len(labels) // batch_size)

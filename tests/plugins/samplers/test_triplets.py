@@ -157,8 +157,8 @@ def test_length_of_an_epoch_is_known_before_anything_is_mined(images, batch_size
             "",
         ),
         ([0, 0, 1], 2, {}, r"batch size 2 is no multiple of 3 .* batch_size to 3$", ""),
-        ([0, 0, 0], 3, {}, r"1 classes, the largest of 3 images; expected at least 2 classes", ""),
-        ([0, 1, 2], 3, {}, r"3 classes, the largest of 1 images; .* one with 2 images or more", ""),
+        ([0, 0, 0], 3, {}, r"no triplet \(classes: 1, images of the largest: 3\); expected 2 classes", ""),
+        ([0, 1, 2], 3, {}, r"no triplet \(classes: 3, images of the largest: 1\); .* more in one$", ""),
         (
             [0, 0, 1],
             30,
