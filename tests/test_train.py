@@ -7,9 +7,12 @@ from lightning_fabric import Fabric
 
 from mlbench.errors import OptionError, SuiteError, TrainingError
 from mlbench.features import InputSource
-from mlbench.model import build_model, state_hash
+from mlbench.feed import build_feed
+from mlbench.model import build_model, build_teacher, state_hash
+from mlbench.objective import Batch, build_objective
+from mlbench.optimisation import build_optimizer, check_recipe
 from mlbench.plan import labels_of
-from mlbench.train import _optimizer, build_objective, check_recipe, train
+from mlbench.train import train
 
 
 def silent(*_: object) -> None:
@@ -19,9 +22,13 @@ def silent(*_: object) -> None:
 def trained(case, tmp_path, score=lambda: 0.0):
     fabric = Fabric(accelerator="cpu", devices=1)
     model = build_model(case.spec, case.seed)
-    objective = build_objective(case, model)
-    inputs = InputSource(case, model, fabric, silent).get("train")
-    result = train(case, objective, inputs, score, fabric, tmp_path / "checkpoints", silent)
+    teacher = build_teacher(case.spec, case.seed)
+    objective = build_objective(case, model, teacher)
+    source = InputSource(case, model, fabric, silent)
+    taught = InputSource(case, teacher, fabric, silent, "teacher") if teacher is not None else None
+    feed = build_feed(case, objective, source, taught, fabric)
+    embed = lambda: torch.rand((24, 4), generator=torch.Generator().manual_seed(0)).numpy()  # noqa: E731
+    result = train(case, objective, feed, embed, score, fabric, tmp_path / "checkpoints", silent)
     return objective, result
 
 
@@ -69,7 +76,7 @@ def test_training_equals_a_bare_loop(planned, tmp_path) -> None:
     for epoch in range(3):
         for indices in batches.batches(numpy_generator(case.seed, "batches", epoch)):
             optimizer.zero_grad()
-            bare(images[indices], labels[indices]).backward()
+            bare(Batch(images[indices], labels[indices])).backward()
             optimizer.step()
     for name, value in objective.named_parameters():
         torch.testing.assert_close(value, parameters[name], rtol=1e-4, atol=1e-5)
@@ -92,7 +99,7 @@ def test_the_best_checkpoint_is_kept(planned, tmp_path) -> None:
     assert (best["epoch"], last["epoch"]) == (2, 4)
     assert state_hash(objective.model.trained_state().values()) == state_hash(best["model"].values())
     assert state_hash(best["model"].values()) != state_hash(last["model"].values())
-    assert best["centres"]["centres"].shape[0] == 6
+    assert best["losses"]["cosface"]["centres"]["centres"].shape[0] == 6
 
 
 def test_select_last_keeps_the_last(planned, tmp_path) -> None:
@@ -122,7 +129,7 @@ def test_a_loss_that_is_not_finite_names_the_step(planned, tmp_path) -> None:
 def test_a_pair_loss_needs_no_centres(planned, tmp_path) -> None:
     case = planned(overrides=("loss=pair", "recipe.epochs=8", "recipe.lr=0.01")).cases[0]
     objective, result = trained(case, tmp_path)
-    assert objective.centres is None
+    assert objective.terms[0].centres is None
     assert result.curves["loss"][-1] < result.curves["loss"][0]
 
 
@@ -145,7 +152,7 @@ def test_centre_lr_moves_only_the_centres(planned, tmp_path) -> None:
         case = planned(overrides=(*common, f"recipe.centre_lr={factor}")).cases[0]
         objective = trained(case, tmp_path)[0]
         states.append(
-            (state_hash(objective.model.trained_state().values()), objective.centres.centres.clone())
+            (state_hash(objective.model.trained_state().values()), objective.terms[0].centres.centres.clone())
         )
     assert states[0][0] == states[1][0]
     assert not torch.equal(states[0][1], states[1][1])
@@ -162,7 +169,7 @@ def test_a_sampler_with_an_optimiser_of_its_own_trains_as_the_recipes_does(
         case = planned(overrides=(*common, "recipe.epochs=4", f"sampler={sampler}")).cases[0]
         objective, result = trained(case, tmp_path, score=iter([1.0, 2.0, 3.0, 4.0]).__next__)
         losses.append(result.curves["loss"])
-        centres.append(objective.centres.centres.detach())
+        centres.append(objective.terms[0].centres.centres.detach())
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
     torch.testing.assert_close(*centres, rtol=1e-3, atol=1e-4)
 
@@ -174,22 +181,22 @@ def test_loss_scaling_and_clipping_reach_centres_with_an_optimiser_of_their_own(
     centres = []
     for scale in (1.0, 2.0**12):
         objective = build_objective(case, build_model(case.spec, case.seed))
-        optimizer = _optimizer(objective, case.recipe)
+        optimizer = build_optimizer(objective, case.recipe)
         scaler = torch.amp.GradScaler("cpu", init_scale=scale)
         for limit in (0.1, 1e9):
             optimizer.zero_grad()
-            scaler.scale(objective(images, labels)).backward()
+            scaler.scale(objective(Batch(images, labels))).backward()
             scaler.unscale_(optimizer)
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             torch.nn.utils.clip_grad_norm_(parameters, limit)
             scaler.step(optimizer)
             scaler.update()
-        centres.append(objective.centres.centres.clone())
+        centres.append(objective.terms[0].centres.centres.clone())
         # A gradient that overflowed: the scaler lets nothing take this step.
-        scaler.scale(objective(images, labels)).backward()
+        scaler.scale(objective(Batch(images, labels))).backward()
         parameters[0].grad[:] = float("inf")
         scaler.step(optimizer)
-        assert torch.equal(objective.centres.centres, centres[-1])
+        assert torch.equal(objective.terms[0].centres.centres, centres[-1])
     torch.testing.assert_close(*centres, rtol=1e-4, atol=1e-5)
 
 
@@ -209,9 +216,9 @@ def test_a_sampler_that_refuses_leaves_the_state_of_the_step_before(planned, tmp
     with pytest.raises(TrainingError, match="step 5: the embeddings are not finite"):
         trained(case, tmp_path)
     kept = torch.load(tmp_path / "checkpoints" / "last.pt", weights_only=True)
-    assert kept["centres"]["centres"].isfinite().all()
+    assert kept["losses"]["cosface"]["centres"]["centres"].isfinite().all()
     for name, value in before[0].items():
-        assert name == "_extra_state" or torch.equal(kept["centres"][name], value)
+        assert name == "_extra_state" or torch.equal(kept["losses"]["cosface"]["centres"][name], value)
 
 
 def test_check_recipe_refuses_an_unknown_optimizer(planned) -> None:
