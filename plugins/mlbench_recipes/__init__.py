@@ -51,6 +51,7 @@ def mlbench_components() -> Iterable[Component]:
             preset={
                 "augmentation": {"name": "document"},
                 "batch_sampler": {"name": "uniform", "steps": 5000},
+                "compute": {"matmul_precision": "medium"},
             },
         ),
         Component(

@@ -20,7 +20,7 @@ _Share = Annotated[float, Field(gt=0, lt=1)]
 
 def standard(
     *,
-    epochs: Annotated[int, Field(ge=1)] = 10,
+    epochs: Annotated[int, Field(ge=0)] = 10,
     batch_size: Annotated[int, Field(ge=1)] = 128,
     optimizer: str = "adamw",
     lr: Annotated[float, Field(gt=0)] = 1e-3,
@@ -46,7 +46,7 @@ def standard(
 
     Options
     -------
-    epochs: passes over the training images.
+    epochs: passes over the training images; 0 to evaluate the model as it starts.
     batch_size: images in a step.
     optimizer: its timm name.
     lr: highest learning rate.

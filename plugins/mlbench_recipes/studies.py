@@ -12,10 +12,10 @@ docclassifier = preset(
     The schedule of DocClassifier (https://github.com/DocsaidLab/DocClassifier): 100,000 steps of 512 images.
 
     There an epoch is 5,000 steps of images drawn with replacement, and training takes 20 of them; the batch
-    sampler that does so comes along, with the study's augmentation. Under batch_sampler: shuffle, 51,200,000
-    / N epochs of N images are as many steps. Warm-up and decay are shares of whatever is set. Betas are
-    AdamW's usual 0.9 and 0.999. The study chose its checkpoint on the test data; here the calibration split
-    chooses.
+    sampler that does so comes along, with the study's augmentation and its float32 products of medium
+    precision. Under batch_sampler: shuffle, 51,200,000 / N epochs of N images are as many steps. Warm-up and
+    decay are shares of whatever is set. Betas are AdamW's usual 0.9 and 0.999. The study chose its checkpoint
+    on the test data; here the calibration split chooses.
     """,
     epochs=20,
     batch_size=512,
@@ -25,7 +25,6 @@ docclassifier = preset(
     schedule="linear",
     warmup=0.1,
     clip_norm=5.0,
-    matmul_precision="medium",
 )
 
 triplet = preset(

@@ -101,10 +101,13 @@ def test_docclassifier_is_as_published():
         min_lr=0.0,
         warmup=0.1,
         clip_norm=5.0,
-        matmul_precision="medium",
     )
     assert recipe == published
-    assert COMPONENTS["docclassifier"].preset["batch_sampler"] == {"name": "uniform", "steps": 5000}
+    assert COMPONENTS["docclassifier"].preset == {
+        "augmentation": {"name": "document"},
+        "batch_sampler": {"name": "uniform", "steps": 5000},
+        "compute": {"matmul_precision": "medium"},
+    }
     assert recipe.epochs * 5000 == 100_000
     weight = [torch.nn.Parameter(torch.zeros(1))]
     optimizer = timm.optim.create_optimizer_v2(weight, recipe.optimizer, lr=recipe.lr)
@@ -167,8 +170,8 @@ def test_preset_trains_with_another_optimizer(name, optimizer):
 
 
 def test_preset_refuses_what_is_out_of_range_and_unknown():
-    with pytest.raises(OptionError, match=r"'epochs'.*expected int >= 1"):
-        schema("a1").check({"epochs": 0})
+    with pytest.raises(OptionError, match=r"'epochs'.*expected int >= 0"):
+        schema("a1").check({"epochs": -1})
     with pytest.raises(OptionError, match=r"unknown key 'epoch' .*epochs"):
         schema("a1").check({"epoch": 3})
     with pytest.raises(AssertionError, match="'warm_up'"):

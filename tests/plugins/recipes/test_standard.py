@@ -39,7 +39,6 @@ def test_standard_hands_every_option_to_its_own_field():
         "min_lr": 0.125,
         "warmup": 0.0625,
         "clip_norm": 7.0,
-        "matmul_precision": "medium",
         "views": 4,
         "patience": 5,
         "evaluate_every": 6,
@@ -53,7 +52,7 @@ def test_standard_hands_every_option_to_its_own_field():
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        ("epochs", 0),
+        ("epochs", -1),
         ("batch_size", 0),
         ("lr", 0.0),
         ("weight_decay", -0.1),
@@ -69,7 +68,6 @@ def test_standard_hands_every_option_to_its_own_field():
         ("min_lr", -1e-6),
         ("warmup", 1.0),
         ("clip_norm", -1.0),
-        ("matmul_precision", "low"),
         ("views", -1),
         ("patience", -1),
         ("evaluate_every", 0),
