@@ -21,9 +21,9 @@ _TEXT = """
 
     What is no part of a recipe comes along as settings of other sections, where a suite does not say
     otherwise: image sizes, augmentation, mixing, repeated augmentation, the binary cross entropy, stochastic
-    depth. A mixed image counts as one of both classes, as the paper puts it: targets above 0.2 become 1, as
-    timm was run with. Label smoothing hardly shows in such targets; loss.target_threshold: null keeps the
-    shares.
+    depth. A mixed image counts as one of both classes, as the paper puts it: targets above 0.2 become 1, the
+    threshold of reproductions with timm. Label smoothing hardly shows in such targets; under
+    loss.target_threshold: null they are the shares.
 """
 _WARMUP_EPOCHS = 5
 

@@ -35,8 +35,8 @@ triplet = preset(
     That study states the patience, and 4,000 mined triplets an epoch, at most 5 of an anchor; the batch
     sampler that finds them comes along. Its durations (110 s an epoch, just under 1 s a step) fit 32 triplets
     in a step, which are 96 images. Adam at a constant 1e-4 without decay or warm-up is the reading taken for
-    the rest: the Keras example of triplet learning, whose layer names the study uses, has it so. At most 100
-    epochs; no run of the study took longer than about 25.
+    the rest: the Keras example of triplet learning, whose layer names the study uses, has it so. It names no
+    last epoch either; 100 is one that patience hardly lets a run see.
     """,
     epochs=100,
     batch_size=96,

@@ -8,7 +8,7 @@ import pytest
 import timm.optim
 import torch
 
-from mlbench.contracts import Recipe
+from mlbench.contracts import KINDS, Recipe
 from mlbench.errors import OptionError
 from mlbench.options import Schema
 from mlbench_recipes import mlbench_components
@@ -181,3 +181,17 @@ def test_preset_refuses_what_is_out_of_range_and_unknown():
 def test_presets_of_other_sections_are_plain_data():
     for component in COMPONENTS.values():
         assert json.loads(json.dumps(component.preset)) == component.preset
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_preset_names_components_and_options_that_exist(name):
+    packages = ("augmentations", "losses", "samplers")
+    modules = [import_module(f"mlbench_{package}") for package in packages]
+    known = {(each.kind, each.name): each for module in modules for each in module.mlbench_components()}
+    for kind, settings in COMPONENTS[name].preset.items():
+        if kind not in ("image", "compute", "backbone"):  # no components, or of the suite's choice
+            options = {key: value for key, value in settings.items() if key != "name"}
+            component = known[kind, settings["name"]]
+            module, _, attribute = component.factory.partition(":")
+            target = getattr(import_module(module), attribute)
+            Schema(target, owner=component.name, provides=KINDS[kind].provides).check(options)
