@@ -138,18 +138,20 @@ class Teacher(nn.Module):
 def statistics_kept(module: nn.Module) -> Iterator[None]:
     """Batch norms in `module` normalise by their batch inside the block but leave their running statistics,
     as they must when the same images go through a second time."""
-    norms = [
+    norms: list[Any] = [
         each
         for each in module.modules()
-        if isinstance(each, nn.modules.batchnorm._BatchNorm) and each.track_running_stats
+        if isinstance(each, nn.modules.batchnorm._BatchNorm) and each.num_batches_tracked is not None
     ]
+    before = [(norm, norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
     for norm in norms:
-        norm.track_running_stats = False
+        norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, momentum, count in before:
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(count)
 
 
 class _Normalise(nn.Module):

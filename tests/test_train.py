@@ -20,8 +20,11 @@ def silent(*_: object) -> None:
 
 
 def trained(case, tmp_path, score=lambda: 0.0):
+    return trained_model(case, build_model(case.spec, case.seed), tmp_path, score)
+
+
+def trained_model(case, model, tmp_path, score=lambda: 0.0):
     fabric = Fabric(accelerator="cpu", devices=1)
-    model = build_model(case.spec, case.seed)
     teacher = build_teacher(case.spec, case.seed)
     objective = build_objective(case, model, teacher)
     source = InputSource(case, model, fabric, silent)
@@ -225,3 +228,172 @@ def test_check_recipe_refuses_an_unknown_optimizer(planned) -> None:
     recipe = planned(overrides=("recipe.optimizer=adamv",)).cases[0].recipe
     with pytest.raises(OptionError, match=r"unknown optimizer 'adamv' \(did you mean 'adam"):
         check_recipe(recipe)
+
+
+#: Plain gradient steps: what differs is the gradient.
+SGD = ("recipe={name: full, optimizer: momentum, schedule: constant}",)
+
+
+@pytest.mark.parametrize(
+    "loss", [("sampler=all",), ("loss=pair",), ("sampler={name: partial_fc, rate: 1, optimizer: sgd}",)]
+)
+def test_a_batch_in_parts_has_the_gradients_of_the_whole(planned, tmp_path, loss) -> None:
+    """Batch norm sees a part at a time, so this model's is out of the way; dropout draws by the part."""
+    ends = []
+    for parts in (1, 3):
+        case = planned(overrides=(*SGD, *loss, f"compute.accumulate={parts}")).cases[0]
+        model = build_model(case.spec, case.seed)
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.momentum, module.training = 0.0, False
+                module.train = lambda mode=True, module=module: module
+        objective, result = trained_model(case, model, tmp_path)
+        ends.append((result.curves["loss"], [p.detach().clone() for p in objective.parameters()]))
+    assert ends[0][0] == pytest.approx(ends[1][0], rel=1e-4)
+    for whole, parts in zip(ends[0][1], ends[1][1], strict=True):
+        torch.testing.assert_close(parts, whole, rtol=1e-3, atol=1e-5)
+
+
+def test_a_batch_in_parts_draws_the_same_twice_and_counts_its_statistics_once(planned, tmp_path) -> None:
+    """What both passes see is recorded: inputs of the projection after dropout, and the norm's statistics."""
+    case = planned(overrides=(*SGD, "neck=noisy", "compute.accumulate=2", "recipe.epochs=1")).cases[0]
+    model = build_model(case.spec, case.seed)
+    seen, means = [], []
+    model.neck.projection.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].clone()))
+    norm = model.neck[0]
+    model.neck.projection.register_forward_hook(lambda *_: means.append(float(norm.running_mean[0])))
+    trained_model(case, model, tmp_path)
+    steps = [(*seen[step : step + 2], *seen[step + 2 : step + 4]) for step in range(0, 12, 4)]
+    for first, second, first_again, second_again in steps:
+        assert torch.equal(first, first_again)
+        assert torch.equal(second, second_again)
+        assert not torch.equal(first, second)
+    for first, second, third, fourth in zip(*(means[offset::4] for offset in range(4)), strict=True):
+        assert first != second == third == fourth
+    assert int(norm.num_batches_tracked) == 6
+
+
+@pytest.mark.parametrize(
+    ("option", "neck"), [("checkpointing=true", ("neck=noisy",)), ("channels_last=false", ())]
+)
+def test_how_it_is_computed_changes_no_more_than_rounding(planned, tmp_path, option: str, neck) -> None:
+    ends = []
+    for override in ("compute.accumulate=1", f"compute.{option}"):
+        case = planned(overrides=(*SGD, *neck, override)).cases[0]
+        objective, _ = trained(case, tmp_path)
+        ends.append(objective.model.state_dict())
+    for name, value in ends[0].items():
+        torch.testing.assert_close(ends[1][name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_checkpointing_keeps_nothing_between_its_layers(planned) -> None:
+    """The activations that the backward pass keeps: fewer, and still the gradients of the plain pass."""
+    kept, gradients = [], []
+    for override in ("compute.checkpointing=false", "compute.checkpointing=true"):
+        case = planned(overrides=(override, "image.size=64")).cases[0]
+        model = build_model(case.spec, case.seed)
+        images = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator())
+        sizes = []
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda t, s=sizes: s.append(t.numel()) or t, lambda t: t
+        ):
+            loss = model(images).square().sum()
+        loss.backward()
+        kept.append(sum(sizes))
+        gradients.append([p.grad for p in model.parameters()])
+    assert kept[1] < kept[0]
+    torch.testing.assert_close(*gradients)
+
+
+def test_the_mean_of_the_weights_is_what_is_scored_and_kept(planned, tmp_path) -> None:
+    case = planned(overrides=("recipe={name: full, ema: 0.9, epochs: 4}",)).cases[0]
+    model = build_model(case.spec, case.seed)
+    seen = []
+
+    def score() -> float:
+        seen.append(state_hash(model.trained_state().values()))
+        return float(len(seen))
+
+    objective, _ = trained_model(case, model, tmp_path, score)
+    kept = torch.load(tmp_path / "checkpoints" / "best.pt", weights_only=True)["model"]
+    last = torch.load(tmp_path / "checkpoints" / "last.pt", weights_only=True)["model"]
+    assert seen[-1] == state_hash(kept.values()) == state_hash(last.values())
+    assert state_hash(objective.model.trained_state().values()) == seen[-1]
+    plain = planned(overrides=("recipe={name: full, epochs: 4}",)).cases[0]
+    other = trained(plain, tmp_path / "plain", score=iter([1.0, 2.0, 3.0, 4.0]).__next__)[0]
+    assert state_hash(other.model.trained_state().values()) != seen[-1]
+
+
+def test_no_epochs_leave_the_model_as_it_starts(planned, tmp_path) -> None:
+    case = planned(overrides=("recipe={name: full, epochs: 0}",)).cases[0]
+    objective, result = trained(case, tmp_path)
+    assert result.steps == 0
+    assert result.notes == ["not trained: recipe.epochs is 0"]
+    fresh = build_model(case.spec, case.seed)
+    assert state_hash(objective.model.state_dict().values()) == state_hash(fresh.state_dict().values())
+    assert (tmp_path / "checkpoints" / "last.pt").exists()
+
+
+@pytest.mark.parametrize("frozen", ["true", "false"])
+def test_mixed_training_runs_and_gives_the_same_bits(planned, tmp_path, frozen: str) -> None:
+    case = planned(overrides=("mixing=toy", f"backbone.frozen={frozen}")).cases[0]
+    hashes = {state_hash(trained(case, tmp_path)[0].state_dict().values()) for _ in range(2)}
+    assert len(hashes) == 1
+    plain = planned(overrides=(f"backbone.frozen={frozen}",)).cases[0]
+    assert state_hash(trained(plain, tmp_path)[0].state_dict().values()) not in hashes
+
+
+@pytest.mark.parametrize("images", ["clean", "augmented"])
+@pytest.mark.parametrize("views", [0, 2])
+def test_distillation_pulls_the_embeddings_to_the_teachers(
+    planned, tmp_path, images: str, views: int
+) -> None:
+    """The distance alone is trained, weight 1e3 to the loss's 1: it falls."""
+    overrides = (
+        "teacher={name: toy, frozen: true}",
+        f"distiller={{name: toy, images: {images}, weight: 1000}}",
+        "augmentation=jitter",
+        f"recipe.views={views}",
+        "recipe.epochs=12",
+        "recipe.lr=0.01",
+    )
+    case = planned(overrides=overrides).cases[0]
+    _, result = trained(case, tmp_path)
+    assert result.curves["loss"][-1] < 0.5 * result.curves["loss"][0]
+
+
+def test_a_teacher_is_asked_once_for_all_epochs_and_cases(planned, tmp_path, monkeypatch) -> None:
+    from mlbench.model import Teacher
+
+    asked = []
+    encode = Teacher.encode
+
+    def counting(self, images):
+        asked.append(len(images))
+        return encode(self, images)
+
+    monkeypatch.setattr(Teacher, "encode", counting)
+    overrides = ("teacher=toy", "distiller=toy", "augmentation=jitter", "recipe.epochs=3")
+    plan = planned("seeds: [0]\nmatrix: {neck.dim: [8, 16]}\n", overrides=overrides)
+    for case in plan.cases:
+        trained(case, tmp_path)
+    assert asked == [64, 64]  # how wide its output is, then all 24 images, each time in a run of 64
+
+
+def test_training_images_may_be_smaller(planned, tmp_path) -> None:
+    case = planned(overrides=("image.train_size=32", "image.size=16")).cases[0]
+    seen = []
+    model = build_model(case.spec, case.seed)
+    model.backbone.trained.register_forward_hook(
+        lambda module, inputs, output: seen.append(inputs[0].shape[2])
+    )
+    trained_model(case, model, tmp_path)
+    assert set(seen) == {32}
+
+
+def test_a_neck_that_depends_on_the_size_refuses_another_for_training(planned) -> None:
+    timm = "backbone={name: timm, model: resnet18, weights: none}"
+    message = r"neck 'flatten' has other weights for images of 32 px \(image.train_size\) than of 64 px"
+    with pytest.raises(SuiteError, match=message):
+        planned(overrides=(timm, "neck=flatten", "image.train_size=32", "image.size=64"))
+    planned(overrides=(timm, "neck=gap", "image.train_size=32", "image.size=64"))
