@@ -57,6 +57,15 @@ def test_mixing_repeats_and_leaves_the_batch_and_global_states_alone(factory, co
     assert torch.equal(torch.get_rng_state(), states[2])
 
 
+@pytest.mark.parametrize("factory", [mixup, cutmix, mixup_cutmix])
+def test_mixing_never_waits_for_the_device(factory):
+    """A meta tensor has no values: whoever asks for one, as a wait for a GPU would, gets an error."""
+    batch = torch.empty(4, 3, 8, 8, dtype=torch.uint8, device="meta")
+    for seed in range(5):
+        mixed = factory()(batch, generator(seed))
+        assert (mixed.images.device.type, mixed.partners.device.type) == ("meta", "cpu")
+
+
 @pytest.mark.parametrize("count", [4, 5])
 def test_mixup_is_the_weighted_mean_with_the_partner(count):
     batch = images(count)
