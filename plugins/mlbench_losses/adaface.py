@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from mlbench_losses.arcface import sines_of
+from mlbench_losses.target import put_target, take_target
+
 __all__ = ["AdaFace"]
 
 
@@ -39,13 +42,10 @@ class AdaFace(nn.Module):
         """cosines: (N, K, 1) float in [-1, 1]; targets: (N,) int64 in [0, K), or -1 where the target is
         not among the K; norms: (N,) float. Returns logits (N, K)."""
         cosines = cosines.squeeze(2)
-        column = targets.clamp_min(0).unsqueeze(1)
-        target = cosines.gather(1, column)
-        wide = target.to(torch.promote_types(target.dtype, torch.float32))
-        quality = self._quality(norms).to(wide.dtype).unsqueeze(1)
-        moved = _turned(wide, -self.margin * quality) - self.margin * (1 + quality)
-        moved = torch.where(targets.unsqueeze(1) >= 0, moved.to(target.dtype), target)
-        return cosines.scatter(1, column, moved) * self.scale
+        target = take_target(cosines, targets)
+        quality = self._quality(norms).to(target.dtype).unsqueeze(1)
+        moved = _turned(target, -self.margin * quality) - self.margin * (1 + quality)
+        return put_target(cosines, targets, moved) * self.scale
 
     def _quality(self, norms: torch.Tensor) -> torch.Tensor:
         """(N,) in [-1, 1]."""
@@ -61,9 +61,7 @@ class AdaFace(nn.Module):
 def _turned(cosines: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
     """cos(t + angle) of cosines cos(t), with t + angle held to [0, pi] and a gradient of zero where it is
     held; angles in [-pi/2, pi/2]."""
-    # The floor is met by 1 and -1 alone, whose gradient would have a pole.
-    sines = ((1 - cosines) * (1 + cosines)).clamp_min(1e-30).sqrt()
     edges = angles.cos()
-    turned = cosines * edges - sines * angles.sin()
+    turned = cosines * edges - sines_of(cosines) * angles.sin()
     turned = torch.where((angles < 0) & (cosines > edges), 1, turned)
     return torch.where((angles > 0) & (cosines < -edges), -1, turned)

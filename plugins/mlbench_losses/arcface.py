@@ -8,7 +8,9 @@ from typing import ClassVar
 
 import torch
 
-__all__ = ["ArcFace", "add_angle", "guarded"]
+from mlbench_losses.target import put_target, take_target
+
+__all__ = ["ArcFace", "add_angle", "guarded", "sines_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,28 +33,29 @@ class ArcFace:
         """cosines: (N, K, centres_per_class) float in [-1, 1]; targets: (N,) int64 in [0, K), or -1 where
         the target is not among the K; norms: (N,) float, not used. Returns logits (N, K)."""
         nearest = cosines.squeeze(2) if self.centres_per_class == 1 else cosines.amax(2)
-        column = targets.clamp_min(0).unsqueeze(1)
-        target = nearest.gather(1, column)
-        wide = target.to(torch.promote_types(target.dtype, torch.float32))
+        target = take_target(nearest, targets)
         if self.straight_through:
             with torch.no_grad():
-                by = add_angle(wide, self.margin) - wide
-            moved = wide + by
+                by = add_angle(target, self.margin) - target
+            moved = target + by
         else:
-            moved = guarded(wide, self.margin)
-        moved = torch.where(targets.unsqueeze(1) >= 0, moved.to(target.dtype), target)
-        return nearest.scatter(1, column, moved) * self.scale
+            moved = guarded(target, self.margin)
+        return put_target(nearest, targets, moved) * self.scale
+
+
+def sines_of(cosines: torch.Tensor) -> torch.Tensor:
+    """sin(t) of cosines cos(t), float32 or float64, with a gradient of 0 at cosines of 1 and -1, where the
+    formula's has a pole."""
+    # 1 - cosine is exact near 1, as 1 - cosine ** 2 is not. The floor is met by 1 and -1 alone.
+    return ((1 - cosines) * (1 + cosines)).clamp_min(1e-30).sqrt()
 
 
 def add_angle(cosines: torch.Tensor, angle: float) -> torch.Tensor:
     """cos(t + angle) of cosines cos(t), float32 or float64, for an angle in radians.
 
-    Without the angle itself, so that the gradient, sin(t + angle) / sin(t), is finite at cosines of 1 and -1
-    too: there it is cos(angle), where the formula has a pole.
+    The gradient is sin(t + angle) / sin(t); at cosines of 1 and -1, where that has a pole, cos(angle).
     """
-    # 1 - cosine is exact near 1, as 1 - cosine ** 2 is not. The floor is met by 1 and -1 alone.
-    sines = ((1 - cosines) * (1 + cosines)).clamp_min(1e-30).sqrt()
-    return cosines * math.cos(angle) - sines * math.sin(angle)
+    return cosines * math.cos(angle) - sines_of(cosines) * math.sin(angle)
 
 
 def guarded(cosines: torch.Tensor, margin: float) -> torch.Tensor:

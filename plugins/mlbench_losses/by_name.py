@@ -27,6 +27,7 @@ _OBJECTS = {
 _LEFT_OUT = {"aggregation_func", "collect_stats", "iter_fn", "mat_based_loss", "weight_init_func"}
 #: What cannot be part of a loss here.
 _UNFIT = {
+    "BatchedDistance": "it calls a function, which is no plain data",
     "ClassWeightedReducer": "its weights are no plain data",
     "DoNothingReducer": "it gives no scalar",
     "MultipleReducers": "its reducers are no plain data",

@@ -95,8 +95,9 @@ def _check_threshold(num_classes: int, smoothing: float, threshold: float | None
         return
     low = smoothing / num_classes
     high = 1 - smoothing + low
-    if not low <= threshold < high:
-        every = "all" if threshold < low else "none"
+    all_above = smoothing > 0 and threshold <= low
+    if all_above or threshold >= high:
+        every = "all" if all_above else "none"
         raise OptionError(
             f"loss bce: with smoothing {smoothing:g} the targets of {num_classes} classes are {low:g} and "
             f"{high:g}, of which {every} are above target_threshold {threshold:g}; expected a threshold "

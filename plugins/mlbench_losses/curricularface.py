@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from mlbench_losses.arcface import add_angle, guarded
+from mlbench_losses.target import put_target, take_target
 
 __all__ = ["CurricularFace"]
 
@@ -19,7 +20,8 @@ class CurricularFace(nn.Module):
     moves it: neither `eval` mode nor `torch.no_grad` does.
 
     An example whose target is not among the columns (-1) keeps its cosines and leaves t alone: what is hard
-    for it cannot be said here.
+    for it cannot be said here. So with class centres split over several processes, this is not what one
+    process would compute.
     """
 
     centres_per_class = 1
@@ -37,15 +39,12 @@ class CurricularFace(nn.Module):
         """cosines: (N, K, 1) float in [-1, 1]; targets: (N,) int64 in [0, K), or -1 where the target is
         not among the K; norms: (N,) float, not used. Returns logits (N, K)."""
         cosines = cosines.squeeze(2)
-        column = targets.clamp_min(0).unsqueeze(1)
+        target = take_target(cosines, targets)
         here = targets.unsqueeze(1) >= 0
-        target = cosines.gather(1, column)
-        wide = target.to(torch.promote_types(target.dtype, torch.float32))
-        self._learn(wide, here)
-        hard = here & (cosines > add_angle(wide.detach(), self.margin))
+        self._learn(target, here)
+        hard = here & (cosines > add_angle(target.detach(), self.margin))
         others = torch.where(hard, cosines * (self.t.to(cosines.dtype) + cosines), cosines)
-        moved = torch.where(here, guarded(wide, self.margin).to(target.dtype), target)
-        return others.scatter(1, column, moved) * self.scale
+        return put_target(others, targets, guarded(target, self.margin)) * self.scale
 
     def _learn(self, target: torch.Tensor, here: torch.Tensor) -> None:
         if not (self.training and torch.is_grad_enabled()):

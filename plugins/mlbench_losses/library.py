@@ -14,7 +14,15 @@ from mlbench_losses.labels import check_labels
 __all__ = ["LibraryLoss"]
 
 # What the library raises for a batch or a miner that a loss cannot take.
-_REFUSALS = (AssertionError, IndexError, KeyError, NotImplementedError, TypeError, ValueError)
+_REFUSALS = (
+    ArithmeticError,
+    AssertionError,
+    IndexError,
+    KeyError,
+    NotImplementedError,
+    TypeError,
+    ValueError,
+)
 
 
 class LibraryLoss(nn.Module):
@@ -55,7 +63,7 @@ class LibraryLoss(nn.Module):
             # A loss that found nothing may be no function of the embeddings, or the mean of nothing.
             nothing = 0 * wide.sum()
             alone = (labels.sort().values.diff() != 0).all()
-            return torch.where(alone & value.isnan(), nothing, value.sum() + nothing)
+            return torch.where(alone & value.isnan(), nothing, value + nothing)
 
     def _let_go(self) -> None:
         """Cut running statistics off from this step: DynamicSoftMarginLoss keeps them with their graph, so

@@ -85,8 +85,8 @@ def predict_pml(
     miner: str | None = None,
     miner_options: dict[str, Any] | None = None,
 ) -> LossShape:
-    """What `pml` would be. Raises OptionError for names that the library does not have; options are looked
-    at when the loss is built."""
+    """What `pml` would be. Raises OptionError for names that the library does not have; most options are
+    only looked at when the loss is built."""
     _check_names(loss, miner, miner_options)
     return LossShape(parameters=_parameters(num_classes, dim, loss, options or {}))
 
@@ -118,7 +118,10 @@ def _check_names(loss: str, miner: str | None, miner_options: Mapping[str, Any] 
 def _parameters(num_classes: int, dim: int, loss: str, options: Mapping[str, Any]) -> int:
     if loss in _ROWS:
         option, default = _ROWS[loss]
-        return num_classes * dim * options.get(option, default)
+        each = options.get(option, default)
+        if not isinstance(each, int):
+            raise OptionError(f"loss pml: {loss}'s {option} is {each!r}; expected a whole number", "options")
+        return num_classes * dim * each
     if loss == "MarginLoss" and options.get("learn_beta"):
         return options.get("num_classes") or 1
     if loss == "CrossBatchMemory" and isinstance(inner := options.get("loss"), Mapping):

@@ -95,10 +95,11 @@ def test_cross_entropy_of_mixed_images_is_that_of_mixed_targets(smoothing, share
 
 
 @pytest.mark.parametrize("sum_classes", [False, True])
-@pytest.mark.parametrize("threshold", [None, 0.0, 0.2, 0.6])
-def test_bce_is_timms(threshold, sum_classes):
-    loss = built(bce, target_threshold=threshold, sum_classes=sum_classes)
-    theirs = timm.loss.BinaryCrossEntropy(smoothing=0, target_threshold=threshold, sum_classes=sum_classes)
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("threshold", [None, 0.2, 0.6])
+def test_bce_is_timms(threshold, smoothing, sum_classes):
+    options = {"smoothing": smoothing, "target_threshold": threshold, "sum_classes": sum_classes}
+    loss, theirs = built(bce, **options), timm.loss.BinaryCrossEntropy(**options)
     assert torch.equal(loss(embeddings(), LABELS), theirs(loss.linear(embeddings()), LABELS))
 
 
@@ -147,6 +148,11 @@ def test_mixed_is_linear_in_the_share(factory):
     arguments = embeddings(), LABELS, LABELS.roll(1)
     ends = [loss.mixed(*arguments, share) for share in (0.0, 1.0)]
     torch.testing.assert_close(loss.mixed(*arguments, 0.3), 0.7 * ends[0] + 0.3 * ends[1])
+
+
+def test_bce_takes_a_threshold_of_zero_where_nothing_is_smoothed():
+    sharp, soft = (built(bce, target_threshold=threshold) for threshold in (0.0, None))
+    torch.testing.assert_close(sharp(embeddings(), LABELS), soft(embeddings(), LABELS))
 
 
 def test_bce_with_a_threshold_takes_both_classes_whole():

@@ -204,6 +204,11 @@ def refusal(function, **options):
         ({"loss": "SelfSupervisedLoss"}, "loss", "compares two views"),
         ({"loss": "ManifoldLoss"}, "loss", "takes no labels"),
         ({"loss": "MultipleLosses"}, "loss", "add losses up in the suite"),
+        (
+            {"loss": "SoftTripleLoss", "options": {"centers_per_class": "2"}},
+            "options",
+            "centers_per_class is '2'; expected a",
+        ),
     ],
 )
 def test_pml_refuses_what_cannot_be_used_before_anything_is_built(function, options, option, message):
@@ -228,6 +233,11 @@ def test_pml_refuses_what_cannot_be_used_before_anything_is_built(function, opti
         ("TripletMarginLoss", {"distance": "Lp"}, "distances has no 'Lp'"),
         ("TripletMarginLoss", {"distance": {"name": "LpDistance", "q": 2}}, "LpDistance has no 'q'"),
         ("TripletMarginLoss", {"reducer": "DoNothingReducer"}, "it gives no scalar"),
+        (
+            "TripletMarginLoss",
+            {"distance": {"name": "BatchedDistance", "distance": "LpDistance"}},
+            "no plain data",
+        ),
         ("TripletMarginLoss", {"weight_init_func": "zeros"}, "has no 'weight_init_func'"),
         ("ArcFaceLoss", {"num_classes": 5}, "num_classes is filled in; leave it out"),
         ("ArcFaceLoss", {"distance": "LpDistance"}, "CosineSimilarity"),
@@ -259,6 +269,7 @@ def test_pml_says_what_a_miner_takes():
             (0, 0, 1),
             r"assert len\(embeddings\) <= len\(self.embedding_memory\)",
         ),
+        ({"loss": "FastAPLoss", "options": {"num_bins": 0}}, (0, 0, 1), "division by zero"),
         ({"loss": "ArcFaceLoss"}, (0, 0, 6), "labels run from 0 to 6; expected 0 to 5"),
     ],
 )

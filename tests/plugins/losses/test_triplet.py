@@ -71,7 +71,7 @@ def test_triplet_pair_costs_nothing_where_positives_meet_and_negatives_are_far(t
     assert loss(at(20, 20, 120), torch.tensor([0, 0, 1])).item() == pytest.approx(0, abs=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.data())
 def test_triplet_pair_equals_a_loop_over_triplets(data):
     triplets = data.draw(st.sampled_from(KINDS))
