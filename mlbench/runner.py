@@ -273,7 +273,8 @@ def _speed(case: Case, plan: Plan, known: dict[str, dict[str, Any]]) -> dict[str
     from mlbench.measure import measure_throughput
 
     plain = case.spec.plain()
-    key = json.dumps([plain[name] for name in ("backbone", "neck", "image", "compute", "precision")])
+    image = case.spec.image.size
+    key = json.dumps([image, *(plain[name] for name in ("backbone", "neck", "compute", "precision"))])
     if key not in known:
         precision = PRECISIONS[case.spec.precision]
         try:
