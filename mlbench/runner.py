@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mlbench.contracts import SPLITS
+from mlbench.contracts import SPLITS, PairedDataset
 from mlbench.environment import check_torch, environment
 from mlbench.errors import MlbenchError, OptionError, StoreError, SuiteError, WeightsError, first_line
 from mlbench.plan import Case, Plan
@@ -168,8 +168,9 @@ def _learn(
 ) -> tuple[dict[str, Any], list[str], dict[str, float]]:
     """Train and evaluate a case: facts for its record, notes, and seconds of each part."""
     from mlbench.embed import embed
-    from mlbench.evaluate import Engine, Measure, evaluate, fit_threshold, verification_curve
+    from mlbench.evaluate import Engine, Measure, fit_threshold, verification_curve
     from mlbench.features import InputSource
+    from mlbench.folds import evaluate_split
     from mlbench.model import build_model, size_of
     from mlbench.seeding import deterministic, matmul_precision, numpy_generator
     from mlbench.train import build_objective, train
@@ -211,14 +212,17 @@ def _learn(
         policy = case.spec.parts["threshold"].build()
         threshold = fit_threshold(policy, verification_curve(calibration, engine))
         measures = [Measure(part.build(), part.predict()) for part in case.spec.metrics.values()]
-        evaluation = evaluate(test, threshold, measures, numpy_generator(case.seed, "bootstrap"), engine)
+        generator = numpy_generator(case.seed, "bootstrap")
+        pairs = case.dataset.pairs() if isinstance(case.dataset, PairedDataset) else None
+        found = evaluate_split(test, pairs, policy, threshold, measures, generator, engine)
         times.append(time.perf_counter())
-    names = [inputs["test"].split.class_name(int(label)) for label in evaluation.classes]
-    write_atomically(store.checkpoints(case.key) / "classes.csv", evaluation.classes_csv(names).encode())
+    if (evaluation := found.evaluation) is not None:
+        names = [inputs["test"].split.class_name(int(label)) for label in evaluation.classes]
+        write_atomically(store.checkpoints(case.key) / "classes.csv", evaluation.classes_csv(names).encode())
     centres = objective.centres
     facts = {
-        "metrics": evaluation.metrics,
-        "evaluation": evaluation.plain(),
+        "metrics": found.metrics,
+        "evaluation": found.facts,
         "size": {
             **size_of(model),
             "centres": sum(p.numel() for p in centres.parameters()) if centres is not None else 0,
@@ -242,7 +246,7 @@ def _learn(
     }
     laps = [after - before for before, after in pairwise(times)]
     seconds = dict(zip(("inputs", "train", "evaluate"), laps, strict=True))
-    return facts, [*source.notes, *training.notes, *evaluation.notes], seconds
+    return facts, [*source.notes, *training.notes, *found.notes], seconds
 
 
 def _fabric(plan: Plan, case: Case) -> Fabric:
