@@ -57,11 +57,11 @@ def huggingface(
     from mlbench_datasets.containers.division import divide, without_calibration
     from mlbench_datasets.containers.split import ContainerSet, part, version_of
 
+    check_fractions(calibration, test if test_split is None else 0)
     notes: list[str] = []
     tables = load_tables(data_root, path, config, revision)
     pool, content = tables.pool(split, image, label)
     if test_split is None:
-        check_fractions(calibration, test)
         chosen = divide(tables.place, pool, notes, calibration=calibration, test=test, seed=seed)
         splits = {name: part(pool, chosen[name], image_size, train=name == "train") for name in SPLITS}
         return ContainerSet(version_of(splits, content), True, tuple(notes), splits)

@@ -47,13 +47,11 @@ def read_pair_list(file: Path) -> list[ListedPair]:
         raise DataError(f"{file}: it is empty; expected a list of pairs such as LFW's pairs.txt")
     where, header = rows.pop(0)
     if not all(word.isdecimal() for word in header) or len(header) not in (1, 2):
-        raise DataError(
-            f"{where}: expected two numbers, of folds and of pairs of a kind in each, as '10 300'"
-        )
+        raise DataError(f"{where}: expected two numbers, folds and pairs of a kind in each, as '10 300'")
     folds, count = (int(word) for word in (["1", *header])[-2:])
     if folds < 2 or count < 1:
         raise DataError(
-            f"{where}: {folds} fold with {count} pairs of a kind; a threshold is fitted on the other folds, "
+            f"{where}: {folds} fold(s) with {count} pairs of a kind; a threshold is fitted on other folds, "
             "so at least 2 folds are needed (LFW: pairs.txt, not pairsDevTest.txt)"
         )
     wanted = 2 * folds * count
@@ -68,12 +66,13 @@ def read_pair_list(file: Path) -> list[ListedPair]:
 
 
 def _pair(words: list[str], where: str, fold: int, *, same: bool) -> ListedPair:
+    listed = " ".join(words)
     if same and len(words) == 3:
         words = [words[0], words[1], words[0], words[2]]
     numbers = words[1::2]
     if len(words) != 4 or not all(number.isdecimal() for number in numbers) or same != (words[0] == words[2]):
         expected = "'NAME 1 4', one person" if same else "'NAME 1 OTHER 2', two persons"
-        raise DataError(f"{where}: {' '.join(words)[:80]!r} is not {expected}")
+        raise DataError(f"{where}: {listed[:80]!r} is not {expected}")
     left, right = (Portrait(words[at], int(words[at + 1])) for at in (0, 2))
     if left == right:
         raise DataError(f"{where}: an image is paired with itself")

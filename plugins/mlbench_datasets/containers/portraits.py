@@ -51,9 +51,7 @@ def paired_test(folder: Path, pair_file: Path, image_size: int) -> PairedTest:
     paths = [portraits[each] for each in rows]
     index = index_images(folder, paths, source=pair_file)
     if index.unreadable:
-        raise DataError(
-            f"{folder}: {left_out(paths, index.unreadable)}, but the pairs in {pair_file} need them"
-        )
+        raise DataError(f"{folder}: {left_out(paths, index.unreadable)}, but they are in {pair_file.name}")
     pool = _pool(folder, paths, [each.person for each in rows])
     pairs = PairList(
         np.array([rows[pair.left] for pair in listed]),
@@ -81,7 +79,7 @@ def training_pool(place: Path, left_over: Mapping[str, str] | None, notes: list[
         left_over = {row.path: row.label for row in manifest.rows}
     if not left_over:
         raise DataError(
-            f"{place}: everybody is in a pair, so nobody is left to train on; name a folder as train"
+            f"{place}: everybody is in a pair, nobody is left to train on; name a folder as train"
         )
     paths = sorted(left_over)
     index = index_images(place, paths)

@@ -58,11 +58,11 @@ def webdataset(
     from mlbench_datasets.containers.split import ContainerSet, part, version_of
     from mlbench_datasets.containers.tar_index import index_shards
 
+    check_fractions(calibration, test if test_path is None else 0)
     notes: list[str] = []
     files = _shards(data_root, path)
     pool = index_shards(files, label_key, notes)
     if test_path is None:
-        check_fractions(calibration, test)
         chosen = divide(path, pool, notes, calibration=calibration, test=test, seed=seed)
         splits = {name: part(pool, chosen[name], image_size, train=name == "train") for name in SPLITS}
         disjoint = True
