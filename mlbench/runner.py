@@ -216,7 +216,13 @@ def _learn(
         pairs = case.dataset.pairs() if isinstance(case.dataset, PairedDataset) else None
         found = evaluate_split(test, pairs, policy, threshold, measures, generator, engine)
         times.append(time.perf_counter())
-    if (evaluation := found.evaluation) is not None:
+    splits: dict[str, dict[str, int | None]] = {
+        name: {"classes": int(each.split.num_classes), "images": len(each.split)}
+        for name, each in inputs.items()
+    }
+    if (evaluation := found.evaluation) is None:
+        splits["test"]["classes"] = None  # without labels, nobody knows
+    else:
         names = [inputs["test"].split.class_name(int(label)) for label in evaluation.classes]
         write_atomically(store.checkpoints(case.key) / "classes.csv", evaluation.classes_csv(names).encode())
     centres = objective.centres
@@ -230,10 +236,7 @@ def _learn(
         "data": {
             "version": str(case.dataset.version),
             "disjoint": bool(case.dataset.disjoint),
-            "splits": {
-                name: {"classes": int(each.split.num_classes), "images": len(each.split)}
-                for name, each in inputs.items()
-            },
+            "splits": splits,
         },
         "training": {
             "steps": training.steps,

@@ -96,6 +96,7 @@ def test_run_judges_the_pairs_that_a_data_set_lists(planned, tmp_path, labelled)
         assert record.metrics["recall_at_1"].note == "not measured: the test images have no labels"
         assert any(note.startswith("test images have no labels") for note in record.notes)
         assert not classes.exists()
+        assert record.data["splits"]["test"] == {"classes": None, "images": 24}
     assert json.loads(json.dumps(record.plain())) == record.plain() | {"notes": list(record.notes)}
     table = results_markdown([record], "toy")
     assert "| accuracy (pair list) |" in table
