@@ -47,13 +47,15 @@ class Tables:
     place: str
     tables: dict[str, Any]
 
-    def pool(self, split: str, image: str, label: str) -> tuple[Pool, bytes]:
-        """Images and classes of a split, and what stands for its pixels. Raises OptionError for a column or
-        split that is not there, DataError for a row without a label."""
+    def pool(self, split: str, image: str, label: str, option: str = "split") -> tuple[Pool, bytes]:
+        """Images and classes of a split, and what stands for its pixels. option: that named the split.
+
+        Raises OptionError for a column or split that is not there, DataError for a row without a label.
+        """
         import datasets
 
         if split not in self.tables:
-            raise OptionError(f"{self.place}: no split {split!r}; {hint(split, self.tables)}")
+            raise OptionError(f"{self.place}: no split {split!r}; {hint(split, self.tables)}", option)
         table, name = self.tables[split], f"{self.place}: {split}"
         for option, column in (("image", image), ("label", label)):
             if column not in table.column_names:

@@ -65,7 +65,7 @@ def huggingface(
         chosen = divide(tables.place, pool, notes, calibration=calibration, test=test, seed=seed)
         splits = {name: part(pool, chosen[name], image_size, train=name == "train") for name in SPLITS}
         return ContainerSet(version_of(splits, content), True, tuple(notes), splits)
-    tested, tested_content = tables.pool(test_split, image, label)
+    tested, tested_content = tables.pool(test_split, image, label, "test_split")
     train, held_out = without_calibration(tables.place, pool, notes, share=calibration, seed=seed)
     splits = {
         "train": part(pool, train, image_size, train=True),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from mlbench.contracts import SplitName
+from mlbench.errors import OptionError, hint
 
 if TYPE_CHECKING:
     from mlbench_datasets.containers.split import PairedContainerSet
@@ -59,9 +60,8 @@ def insightface(
     notes: list[str] = []
     place = data_root / Path(path).expanduser()
     records = place if place.suffix == ".rec" and not place.is_dir() else place / "train.rec"
-    beside = records.parent / test
-    pack = read_face_pack(beside if beside.is_file() else data_root / Path(test).expanduser())
     pool = read_records(records, notes)
+    pack = read_face_pack(_verification_set(data_root, records.parent, test))
     train, held_out = without_calibration(str(records), pool, notes, share=calibration, seed=seed)
     if not disjoint:
         notes.append(f"whether somebody in {test} is trained on is not in the files (see option disjoint)")
@@ -70,5 +70,13 @@ def insightface(
         "calibration": part(pool, held_out, image_size, train=False),
         "test": unlabelled(pack.source, len(pack.source.images), image_size, name=test),
     }
-    version = version_of(splits, stamp([records]), pack.content)
+    version = version_of(splits, stamp([records, records.with_suffix(".idx")]), pack.content)
     return PairedContainerSet(version, disjoint, tuple(notes), splits, pack.pairs)
+
+
+def _verification_set(data_root: Path, folder: Path, test: str) -> Path:
+    for place in (folder / test, data_root / Path(test).expanduser()):
+        if place.is_file():
+            return place
+    there = [file.name for file in folder.glob("*.bin")]
+    raise OptionError(f"{folder}: no verification set {test!r} in it; {hint(test, there)}", "test")

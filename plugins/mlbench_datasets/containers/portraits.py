@@ -72,7 +72,7 @@ def training_pool(place: Path, left_over: Mapping[str, str] | None, notes: list[
     """The images to train on, and what stands for their content: `left_over` of a folder, or all of a folder
     of classes, or of a .rec file."""
     if left_over is None and place.suffix == ".rec" and not place.is_dir():
-        return read_records(place, notes), stamp([place])
+        return read_records(place, notes), stamp([place, place.with_suffix(".idx")])
     if left_over is None:
         manifest = read_folder(place)
         notes += manifest.notes

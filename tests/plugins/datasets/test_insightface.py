@@ -8,7 +8,7 @@ import pytest
 from containers import check_dataset, face_records, images_by_class, picture, shown
 
 from mlbench.contracts import PairedDataset
-from mlbench.errors import DataError
+from mlbench.errors import DataError, OptionError
 from mlbench_datasets.containers.insightface import insightface
 from mlbench_datasets.containers.split import PairedContainerSet
 
@@ -69,7 +69,8 @@ def test_verification_set_is_found_beside_the_records_or_by_path(tmp_path: Path,
     (tmp_path / "bins").mkdir()
     (faces / "lfw.bin").rename(tmp_path / "bins" / "lfw.bin")
     assert build(tmp_path, test="bins/lfw.bin").split("test").class_name(0) == "bins/lfw.bin image 0"
-    with pytest.raises(DataError, match=r"lfw\.bin: No such file"):
+    pack(faces / "cfp_fp.bin")
+    with pytest.raises(OptionError, match=r"emore: no verification set 'lfw\.bin' in it; choose"):
         build(tmp_path)
     (tmp_path / "bins" / "lfw.bin").rename(faces / "lfw.bin")
     assert build(tmp_path, path="emore/train.rec").version == version
@@ -81,7 +82,8 @@ def test_version_follows_the_records_and_the_verification_set(tmp_path: Path, fa
     assert build(tmp_path).version == version
     os.utime(faces / "train.rec", (OLD + 9, OLD + 9))
     touched = build(tmp_path).version
-    assert touched != version
+    os.utime(faces / "train.idx", (OLD + 9, OLD + 9))
+    assert len({version, touched, build(tmp_path).version}) == 3
     pack(faces / "lfw.bin", seed=501)
     assert build(tmp_path).version not in (version, touched)
 
