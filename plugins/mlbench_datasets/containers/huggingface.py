@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from mlbench.contracts import SPLITS
 from mlbench_datasets.partition import check_fractions
 
 if TYPE_CHECKING:
@@ -54,24 +53,20 @@ def huggingface(
     Raises DataError when it cannot be loaded, a row has no label, or classes are too few.
     """
     from mlbench_datasets.containers.arrow import load_tables
-    from mlbench_datasets.containers.division import divide, without_calibration
-    from mlbench_datasets.containers.split import ContainerSet, part, version_of
+    from mlbench_datasets.containers.division import divide, tested_whole, with_test
+    from mlbench_datasets.containers.split import ContainerSet, version_of
 
     check_fractions(calibration, test if test_split is None else 0)
     notes: list[str] = []
     tables = load_tables(data_root, path, config, revision)
     pool, content = tables.pool(split, image, label)
+    contents, disjoint = [content], True
     if test_split is None:
-        chosen = divide(tables.place, pool, notes, calibration=calibration, test=test, seed=seed)
-        splits = {name: part(pool, chosen[name], image_size, train=name == "train") for name in SPLITS}
-        return ContainerSet(version_of(splits, content), True, tuple(notes), splits)
-    tested, tested_content = tables.pool(test_split, image, label, "test_split")
-    train, held_out = without_calibration(tables.place, pool, notes, share=calibration, seed=seed)
-    splits = {
-        "train": part(pool, train, image_size, train=True),
-        "calibration": part(pool, held_out, image_size, train=False),
-        "test": part(tested, tested.names, image_size, train=False),
-    }
-    disjoint = set(tested.names).isdisjoint(pool.names)
-    version = version_of(splits, content, tested_content)
-    return ContainerSet(version, disjoint, tuple(notes), splits)
+        splits = divide(path, pool, image_size, notes, calibration=calibration, test=test, seed=seed)
+    else:
+        tested, content = tables.pool(test_split, image, label, "test_split")
+        contents.append(content)
+        disjoint = set(tested.names).isdisjoint(pool.names)
+        whole = tested_whole(path, tested, image_size)
+        splits = with_test(path, pool, whole, image_size, notes, calibration=calibration, seed=seed)
+    return ContainerSet(version_of(splits, *contents), disjoint, tuple(notes), splits)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from mlbench.contracts import SplitName
 from mlbench.errors import OptionError, hint
 
 if TYPE_CHECKING:
@@ -45,31 +44,21 @@ def insightface(
 
     Raises DataError for a missing or damaged file, and too few identities.
     """
-    from mlbench_datasets.containers.division import without_calibration
+    from mlbench_datasets.containers.division import with_test
     from mlbench_datasets.containers.face_pack import read_face_pack
     from mlbench_datasets.containers.kept import stamp
     from mlbench_datasets.containers.recordio import read_records
-    from mlbench_datasets.containers.split import (
-        ContainerSplit,
-        PairedContainerSet,
-        part,
-        unlabelled,
-        version_of,
-    )
+    from mlbench_datasets.containers.split import PairedContainerSet, unlabelled, version_of
 
     notes: list[str] = []
     place = data_root / Path(path).expanduser()
     records = place if place.suffix == ".rec" and not place.is_dir() else place / "train.rec"
     pool = read_records(records, notes)
     pack = read_face_pack(_verification_set(data_root, records.parent, test))
-    train, held_out = without_calibration(str(records), pool, notes, share=calibration, seed=seed)
     if not disjoint:
         notes.append(f"whether somebody in {test} is trained on is not in the files (see option disjoint)")
-    splits: dict[SplitName, ContainerSplit] = {
-        "train": part(pool, train, image_size, train=True),
-        "calibration": part(pool, held_out, image_size, train=False),
-        "test": unlabelled(pack.source, len(pack.source.images), image_size, name=test),
-    }
+    faces = unlabelled(pack.source, len(pack.source.images), image_size, name=test)
+    splits = with_test(str(records), pool, faces, image_size, notes, calibration=calibration, seed=seed)
     version = version_of(splits, stamp([records, records.with_suffix(".idx")]), pack.content)
     return PairedContainerSet(version, disjoint, tuple(notes), splits, pack.pairs)
 

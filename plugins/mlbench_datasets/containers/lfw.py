@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from mlbench.contracts import SplitName
 from mlbench.errors import DataError, OptionError
 from mlbench_datasets.notes import examples
 
@@ -46,9 +45,9 @@ def lfw(
     Raises DataError for a missing file, an image of the list that is missing or cannot be read, too few
     classes.
     """
-    from mlbench_datasets.containers.division import without_calibration
+    from mlbench_datasets.containers.division import with_test
     from mlbench_datasets.containers.portraits import paired_test, training_pool
-    from mlbench_datasets.containers.split import ContainerSplit, PairedContainerSet, part, version_of
+    from mlbench_datasets.containers.split import PairedContainerSet, version_of
 
     notes: list[str] = []
     folder = data_root / Path(path).expanduser()
@@ -63,12 +62,7 @@ def lfw(
         )
     if train is not None and not disjoint and not shared:
         notes.append(f"names do not tell whether somebody in the pairs is in {train} too (see disjoint)")
-    chosen, held_out = without_calibration(str(place), pool, notes, share=calibration, seed=seed)
-    splits: dict[SplitName, ContainerSplit] = {
-        "train": part(pool, chosen, image_size, train=True),
-        "calibration": part(pool, held_out, image_size, train=False),
-        "test": tested.split,
-    }
+    splits = with_test(str(place), pool, tested.split, image_size, notes, calibration=calibration, seed=seed)
     version = version_of(splits, content, tested.content)
     return PairedContainerSet(version, disjoint or train is None, tuple(notes), splits, tested.pairs)
 

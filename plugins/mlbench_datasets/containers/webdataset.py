@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from mlbench.contracts import SPLITS
 from mlbench.errors import DataError
 from mlbench_datasets.partition import check_fractions
 
@@ -53,30 +52,25 @@ def webdataset(
 
     Raises DataError for a missing, damaged or compressed shard, an image without a label, too few classes.
     """
-    from mlbench_datasets.containers.division import divide, without_calibration
+    from mlbench_datasets.containers.division import divide, tested_whole, with_test
     from mlbench_datasets.containers.kept import stamp
-    from mlbench_datasets.containers.split import ContainerSet, part, version_of
+    from mlbench_datasets.containers.split import ContainerSet, version_of
     from mlbench_datasets.containers.tar_index import index_shards
 
     check_fractions(calibration, test if test_path is None else 0)
     notes: list[str] = []
     files = _shards(data_root, path)
     pool = index_shards(files, label_key, notes)
+    disjoint = True
     if test_path is None:
-        chosen = divide(path, pool, notes, calibration=calibration, test=test, seed=seed)
-        splits = {name: part(pool, chosen[name], image_size, train=name == "train") for name in SPLITS}
-        disjoint = True
+        splits = divide(path, pool, image_size, notes, calibration=calibration, test=test, seed=seed)
     else:
         test_files = _shards(data_root, test_path)
         tested = index_shards(test_files, label_key, notes)
         files = [*files, *test_files]
-        train, held_out = without_calibration(path, pool, notes, share=calibration, seed=seed)
-        splits = {
-            "train": part(pool, train, image_size, train=True),
-            "calibration": part(pool, held_out, image_size, train=False),
-            "test": part(tested, tested.names, image_size, train=False),
-        }
         disjoint = set(tested.names).isdisjoint(pool.names)
+        whole = tested_whole(test_path, tested, image_size)
+        splits = with_test(path, pool, whole, image_size, notes, calibration=calibration, seed=seed)
     return ContainerSet(version_of(splits, stamp(files)), disjoint, tuple(notes), splits)
 
 

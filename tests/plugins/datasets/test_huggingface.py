@@ -151,7 +151,7 @@ class TestWithLibrary:
         )
         assert problem(path="hidden").startswith("…/hidden: train: row 4 has no label in 'label'")
         self.table(5).save_to_disk(tmp_path / "few")
-        assert problem(path="few").startswith("…/few: classes with two images or more: 5 of 5; at least 6")
+        assert problem(path="few").startswith("few: classes with two images or more: 5 of 5; at least 6")
 
     def test_image_that_cannot_be_read_is_named(self, tmp_path: Path) -> None:
         files = self.table().to_dict()

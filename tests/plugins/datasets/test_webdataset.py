@@ -216,6 +216,11 @@ def test_shards_that_cannot_be_used_are_one_clear_line(tmp_path: Path) -> None:
     assert problem(tmp_path).startswith("…/data/train-000.tar: not a tar archive, or damaged (ReadError:")
     with pytest.raises(OptionError):
         build(tmp_path, calibration=0.5, test=0.5)
+    shards(tmp_path / "train")
+    shards(tmp_path / "alone", views=1)
+    assert problem(tmp_path, "train", test_path="alone") == (
+        "alone: classes to be scored on with two images or more: 0 of 8; at least 2 are needed"
+    )
 
 
 def test_member_of_negative_size_is_refused(tmp_path: Path) -> None:
