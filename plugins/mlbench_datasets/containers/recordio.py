@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,8 +106,9 @@ def _learnt(file: Path, index: Path) -> dict[str, np.ndarray]:
 def _read_index(index: Path) -> tuple[np.ndarray, np.ndarray]:
     """Keys, ascending, and byte offsets of the records."""
     try:
-        empty = not index.stat().st_size
-        table = np.empty((0, 2)) if empty else np.loadtxt(index, np.int64, comments=None, ndmin=2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # NumPy's, on an empty file
+            table = np.loadtxt(index, np.int64, comments=None, ndmin=2)
     except OSError as error:
         raise DataError(f"{index}: {error.strerror or error}") from None
     except (ValueError, OverflowError):
@@ -136,6 +138,8 @@ def _labels_by_identity(
     if not len(starts) or not np.array_equal([*starts, first], [1, *ends]):
         return None
     sizes = (ends - starts).astype(np.int64)
+    if sizes.sum() != len(images):  # fractions
+        return None
     # Image records say it too: what the first and the last of each identity say must agree.
     at = (np.cumsum(sizes) - sizes, np.cumsum(sizes) - 1)
     low, high = (np.array([labels_of(i)[0] for i in images[each].tolist()], np.float64) for each in at)

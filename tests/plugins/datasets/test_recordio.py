@@ -58,11 +58,15 @@ def test_labels_come_from_the_identities_without_reading_every_image(
     assert len(read) == 1 + 3 + 2 * 3  # record 0, identities, first and last image of each
 
 
-@pytest.mark.parametrize("harm", ["overlap", "gap", "labels", "rounded"])
+@pytest.mark.parametrize("harm", ["overlap", "gap", "fractions", "labels", "rounded"])
 def test_identities_that_do_not_fit_give_way_to_the_labels_of_the_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str
 ) -> None:
-    ranges = {"overlap": [(1, 4), (3, 5)], "gap": [(1, 2), (3, 5)]}.get(harm, [(1, 3), (3, 5)])
+    ranges = {
+        "overlap": [(1, 4), (3, 5)],
+        "gap": [(1, 2), (3, 5)],
+        "fractions": [(1, 2.5), (2.5, 5)],
+    }.get(harm, [(1, 3), (3, 5)])
     truth = [0, 1, 0, 1] if harm == "labels" else [0, 0, 1, 1]
     if harm == "rounded":
         monkeypatch.setattr(recordio, "_EXACT", 4)
@@ -136,7 +140,7 @@ def test_records_that_cannot_be_read_are_one_clear_line(tmp_path: Path) -> None:
     text, whole = index.read_text(), file.read_bytes()
     index.unlink()
     assert problem().startswith("…/train.idx: no such file")
-    for wrong in ("", "0\n1\n", "0\t0\tx\n", "nonsense", "0\t-8\n"):
+    for wrong in ("", "\n", "0\n1\n", "0\t0\tx\n", "nonsense", "0\t-8\n"):
         index.write_text(wrong)
         assert problem() == "…/train.idx: not an index; expected a key and a byte offset on each line"
     index.write_text(text + "1\t0\n")
