@@ -71,6 +71,18 @@ def test_triplet_pair_costs_nothing_where_positives_meet_and_negatives_are_far(t
     assert loss(at(20, 20, 120), torch.tensor([0, 0, 1])).item() == pytest.approx(0, abs=1e-12)
 
 
+@pytest.mark.parametrize("triplets", KINDS)
+def test_triplet_pair_costs_nothing_where_a_negative_is_exactly_far_enough(triplets):
+    loss = triplet_pair(margin=0.0, pair_weight=0.0, triplets=triplets)
+    embeddings = at(0, 40, 40)
+    embeddings[2] = embeddings[1]
+    value = loss(embeddings, torch.tensor([0, 0, 1])).item()
+    # Beside the tie, the positive as an anchor has its negative on top of it.
+    assert value == pytest.approx(
+        0 if triplets == "rows" else (1 - math.cos(math.radians(40))) / 2, abs=1e-12
+    )
+
+
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.data())
 def test_triplet_pair_equals_a_loop_over_triplets(data):
