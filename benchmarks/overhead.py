@@ -60,8 +60,8 @@ def measure(folder: Path, rounds: int, threads: int, device: str) -> tuple[list[
     from lightning_fabric import Fabric
 
     from mlbench.environment import find_device
-    from mlbench.feed import build_feed
     from mlbench.features import InputSource
+    from mlbench.feed import build_feed
     from mlbench.model import build_model
     from mlbench.objective import build_objective
     from mlbench.plan import make_plan

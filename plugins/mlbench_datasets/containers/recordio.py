@@ -112,7 +112,7 @@ def _read_index(index: Path) -> tuple[np.ndarray, np.ndarray]:
     except OSError as error:
         raise DataError(f"{index}: {error.strerror or error}") from None
     except (ValueError, OverflowError):
-        table = np.empty((0, 2))
+        table = np.empty((0, 2), np.int64)
     if not len(table) or table.shape[1] != 2 or (table < 0).any():
         raise DataError(f"{index}: not an index; expected a key and a byte offset on each line")
     keys, offsets = table.T
