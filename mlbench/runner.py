@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mlbench.contracts import PairedDataset
 from mlbench.environment import check_torch, environment
 from mlbench.errors import MlbenchError, OptionError, StoreError, SuiteError, WeightsError, first_line
 from mlbench.plan import Case, Plan
@@ -171,9 +172,10 @@ def _learn(
 ) -> tuple[dict[str, Any], list[str], dict[str, float]]:
     """Train and evaluate a case: facts for its record, notes, and seconds of each part."""
     from mlbench.embed import as_array, embed
-    from mlbench.evaluate import Engine, Measure, evaluate, fit_threshold, verification_curve
+    from mlbench.evaluate import Engine, Measure, fit_threshold, verification_curve
     from mlbench.features import InputSource, Look
     from mlbench.feed import build_feed
+    from mlbench.folds import evaluate_split
     from mlbench.model import build_model, build_teacher, size_of
     from mlbench.objective import build_objective
     from mlbench.seeding import deterministic, matmul_precision, numpy_generator
@@ -224,13 +226,22 @@ def _learn(
         policy = case.spec.parts["threshold"].build()
         threshold = fit_threshold(policy, verification_curve(calibration, engine))
         measures = [Measure(part.build(), part.predict()) for part in case.spec.metrics.values()]
-        evaluation = evaluate(test, threshold, measures, numpy_generator(case.seed, "bootstrap"), engine)
+        generator = numpy_generator(case.seed, "bootstrap")
+        pairs = case.dataset.pairs() if isinstance(case.dataset, PairedDataset) else None
+        found = evaluate_split(test, pairs, policy, threshold, measures, generator, engine)
         times.append(time.perf_counter())
-    names = [inputs["test"].split.class_name(int(label)) for label in evaluation.classes]
-    write_atomically(store.checkpoints(case.key) / "classes.csv", evaluation.classes_csv(names).encode())
+    splits: dict[str, dict[str, int | None]] = {
+        name: {"classes": int(each.split.num_classes), "images": len(each.split)}
+        for name, each in {"train": feed.inputs, **inputs}.items()
+    }
+    if (evaluation := found.evaluation) is None:
+        splits["test"]["classes"] = None  # without labels, nobody knows
+    else:
+        names = [inputs["test"].split.class_name(int(label)) for label in evaluation.classes]
+        write_atomically(store.checkpoints(case.key) / "classes.csv", evaluation.classes_csv(names).encode())
     facts = {
-        "metrics": evaluation.metrics,
-        "evaluation": evaluation.plain(),
+        "metrics": found.metrics,
+        "evaluation": found.facts,
         "size": {
             **size_of(model),
             # Class centres, and whatever else only training needs.
@@ -239,10 +250,7 @@ def _learn(
         "data": {
             "version": str(case.dataset.version),
             "disjoint": bool(case.dataset.disjoint),
-            "splits": {
-                name: {"classes": int(each.split.num_classes), "images": len(each.split)}
-                for name, each in {"train": feed.inputs, **inputs}.items()
-            },
+            "splits": splits,
         },
         "training": {
             "steps": training.steps,
@@ -257,7 +265,7 @@ def _learn(
     laps = [after - before for before, after in pairwise(times)]
     seconds = dict(zip(("inputs", "train", "evaluate"), laps, strict=True))
     notes = [note for each in sources for note in each.notes]
-    return facts, [*notes, *training.notes, *evaluation.notes], seconds
+    return facts, [*notes, *training.notes, *found.notes], seconds
 
 
 def _fabric(plan: Plan, case: Case) -> Fabric:

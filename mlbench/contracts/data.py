@@ -94,7 +94,11 @@ class PairList(NamedTuple):
 
 @runtime_checkable
 class PairedDataset(Dataset, Protocol):
-    """A data set whose test split comes with the pairs to be verified, as Labeled Faces in the Wild does."""
+    """A data set whose test split comes with the pairs to be verified, as Labeled Faces in the Wild does.
+
+    Where the pairs are all that is known of the test images, each stands in a class of its own and has no
+    role: nothing but the pairs is measured then.
+    """
 
     def pairs(self) -> PairList:
         """Pairs of indices into the test split."""

@@ -1,4 +1,4 @@
-"""Data sets that need no download, data sets of the user's own, and augmentations."""
+"""Data sets that need no download, data sets of the user's own and in common formats, and augmentations."""
 
 from __future__ import annotations
 
@@ -30,6 +30,34 @@ def mlbench_components() -> Iterable[Component]:
             name="image_folder",
             factory="mlbench_datasets.image_folder:image_folder",
             summary="your own images: a folder for each class, or a CSV or parquet manifest",
+        ),
+        Component(
+            kind="dataset",
+            name="lfw",
+            factory="mlbench_datasets.containers.lfw:lfw",
+            summary="portraits as NAME/NAME_0001.jpg with a list of pairs to be verified in folds",
+            source="https://vis-www.cs.umass.edu/lfw/",
+        ),
+        Component(
+            kind="dataset",
+            name="insightface",
+            factory="mlbench_datasets.containers.insightface:insightface",
+            summary="faces in RecordIO files, and verification sets such as lfw.bin",
+            source="https://github.com/deepinsight/insightface",
+        ),
+        Component(
+            kind="dataset",
+            name="huggingface",
+            factory="mlbench_datasets.containers.huggingface:huggingface",
+            summary="what the Hugging Face datasets library loads, from a folder or the hub",
+            source="https://huggingface.co/docs/datasets",
+        ),
+        Component(
+            kind="dataset",
+            name="webdataset",
+            factory="mlbench_datasets.containers.webdataset:webdataset",
+            summary="tar shards of images with labels, read in place",
+            source="https://github.com/webdataset/webdataset",
         ),
         Component(
             kind="augmentation",
