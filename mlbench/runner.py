@@ -294,6 +294,6 @@ def _speed(case: Case, plan: Plan, known: dict[str, dict[str, Any]]) -> dict[str
 
 def _data_notes(case: Case) -> tuple[str, ...]:
     shared = (
-        () if case.dataset.disjoint else ("test shares classes with training: expect optimistic numbers",)
+        () if case.dataset.disjoint else ("test may share classes with training: expect optimistic numbers",)
     )
     return (*shared, *case.dataset.notes, *case.forecast.notes)
