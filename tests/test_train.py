@@ -286,6 +286,18 @@ def test_how_it_is_computed_changes_no_more_than_rounding(planned, tmp_path, opt
         torch.testing.assert_close(ends[1][name], value, rtol=1e-4, atol=1e-5)
 
 
+def test_checkpointing_bears_layers_that_write_into_their_input(planned) -> None:
+    backbone = "backbone={name: timm, model: resnet10t, weights: none}"
+    gradients = []
+    for override in ("compute.checkpointing=false", "compute.checkpointing=true"):
+        case = planned(overrides=(override, backbone, "image.size=32")).cases[0]
+        model = build_model(case.spec, case.seed)
+        images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator())
+        model(images).square().sum().backward()
+        gradients.append([p.grad for p in model.parameters()])
+    torch.testing.assert_close(*gradients)
+
+
 def test_checkpointing_keeps_nothing_between_its_layers(planned) -> None:
     """The activations that the backward pass keeps: fewer, and still the gradients of the plain pass."""
     kept, gradients = [], []
