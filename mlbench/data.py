@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mlbench.contracts import DataCheck, DataProgress, DataSource, PartCount
-from mlbench.errors import DataError, hint
+from mlbench.errors import DataError
 from mlbench.registry import Registry
 from mlbench.table import Table
 
@@ -44,8 +44,8 @@ def find_source(registry: Registry, data_root: Path, name: str) -> NamedSource:
     files that must be had first."""
     source = registry.get("dataset", name).source(data_root)
     if source is None:
-        known = [entry.component.name for entry in registry if entry.component.data]
-        raise DataError(f"the data set {name!r} has no files to fetch ({hint(name, known)})")
+        known = ", ".join(entry.component.name for entry in registry if entry.component.data)
+        raise DataError(f"the data set {name!r} has no files to fetch; these have: {known}")
     return NamedSource(name, source)
 
 

@@ -171,9 +171,9 @@ def _load(file: Path, *wanted: str) -> dict[str, Any]:
         raise DataError(f"{file}: MATLAB files need scipy; pip install 'mlbench[matlab]'") from None
     try:
         content: dict[str, Any] = loadmat(file, squeeze_me=True, variable_names=wanted)
-    except OSError as error:
-        raise DataError(f"{file}: {error.strerror or error}") from None
-    except Exception as error:  # scipy's reader raises nearly anything on damaged files
+    except Exception as error:  # scipy's reader raises nearly anything on damaged files, OSError, too
+        if isinstance(error, OSError) and error.strerror:
+            raise DataError(f"{file}: {error.strerror}") from None
         raise DataError(f"{file}: not a MATLAB file ({first_line(error)})") from None
     for name in wanted:
         if name not in content or not content[name].ndim:

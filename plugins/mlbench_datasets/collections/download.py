@@ -12,7 +12,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import BinaryIO
 
-from mlbench.errors import DataError, first_line
+from mlbench.errors import DataError
 from mlbench_datasets.collections.archive import Progress, nothing
 
 __all__ = ["check_digest", "download"]
@@ -44,10 +44,10 @@ def download(address: str, file: Path, *, md5: str = "", progress: Progress = no
     except (OSError, HTTPException) as error:  # URLError and timeouts are OSErrors
         if getattr(error, "filename", None) == str(partial) or getattr(error, "errno", None) in _DISK_FULL:
             raise  # the disk, not the network
-        reason = first_line(error) if type(error) is not urllib.error.URLError else error.reason
+        reason = error.reason if type(error) is urllib.error.URLError else str(error)
         raise DataError(
-            f"{address}: cannot be had ({reason}); try again, or get it with a browser, save it as {file} and "
-            "give the same command"
+            f"{address}: cannot be had ({reason or type(error).__name__}); try again, or get it with a "
+            f"browser, save it as {file} and give the same command"
         ) from None
     finally:
         if not md5:
