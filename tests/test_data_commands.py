@@ -165,7 +165,7 @@ def test_check_counts_and_its_code_says_whether_all_is_well(data: Callable[..., 
         ("acme_box", "unknown dataset 'acme_box' (did you mean 'acme_boxes'?)"),
         (
             "acme_free",
-            "the data set 'acme_free' has no files to fetch (choose from: acme_boxes, acme_secret)",
+            "the data set 'acme_free' has no files to fetch; these have: acme_boxes, acme_secret",
         ),
     ],
 )
