@@ -9,10 +9,12 @@ Either way the inputs are the same, to the bit.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,11 +24,12 @@ from torch.nn.functional import pad
 from mlbench.cache import ArrayCache
 from mlbench.contracts import SplitName
 from mlbench.environment import cache_dir, library_versions
-from mlbench.model import EmbeddingModel, state_hash
+from mlbench.model import state_hash
 from mlbench.plan import Case, core_hash, labels_of
-from mlbench.reading import Reader, batched, describe
+from mlbench.reading import Draw, Reader, batched, describe
+from mlbench.spec import ImageSettings, Part
 
-__all__ = ["ENCODE_BATCH", "InputSource", "Inputs"]
+__all__ = ["ENCODE_BATCH", "Encoder", "InputSource", "Inputs", "Look", "encode"]
 
 #: Images that go through the frozen prefix together, always: their number can change the last bits.
 ENCODE_BATCH = 64
@@ -34,14 +37,36 @@ ENCODE_BATCH = 64
 Progress = Callable[[str, int, int], None]
 
 
+class Encoder(Protocol):
+    """A network that starts with a frozen prefix, or has none: an `EmbeddingModel` or a `Teacher`."""
+
+    has_prefix: bool
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor: ...
+
+    def frozen_state(self) -> Iterable[torch.Tensor]: ...
+
+
+@dataclass(frozen=True)
+class Look:
+    """How the images of a split are looked at. views: how many augmented ones there are of each image, 0 for
+    a new one every time; raw: as images, before any frozen prefix."""
+
+    image: ImageSettings
+    augmentation: Part | None = None
+    views: int = 1
+    raw: bool = False
+
+
 class Inputs:
-    """Inputs for `EmbeddingModel.embed` of one split, for as many views as there are.
+    """Inputs of one split for `EmbeddingModel.embed`, for as many views as there are; images where the look
+    is raw.
 
     waited: seconds spent waiting for inputs to be read.
     """
 
     def __init__(
-        self, reader: Reader, model: EmbeddingModel, fabric: Fabric, stored: Sequence[np.ndarray], views: int
+        self, reader: Reader, model: Encoder, fabric: Fabric, stored: Sequence[np.ndarray], look: Look
     ) -> None:
         self.split = reader.split
         self.waited = 0.0
@@ -49,7 +74,7 @@ class Inputs:
         self._model = model
         self._fabric = fabric
         self._stored = stored
-        self._views = views
+        self._look = look
 
     @property
     def stored(self) -> bool:
@@ -68,8 +93,8 @@ class Inputs:
 
     def batches(self, order: Iterable[Sequence[int]], epoch: int = 0) -> Iterator[torch.Tensor]:
         """Inputs on the device, a batch for each list of indices."""
-        view = epoch % self._views if self._views else epoch
-        read = self._from_cache(order, view) if self._stored else self._reader.batches(list(order), view)
+        plan = self._plan(order, epoch)
+        read = self._from_cache(plan) if self._stored else self._reader.batches(plan)
         while True:
             start = time.perf_counter()
             batch = next(read, None)
@@ -77,60 +102,86 @@ class Inputs:
             if batch is None:
                 return
             batch = _to_device(batch, self._fabric.device)
-            yield batch if self._stored else _encode(self._model, batch, self._fabric)
+            yield batch if self._stored or self._look.raw else encode(self._model, batch, self._fabric)
 
-    def _from_cache(self, order: Iterable[Sequence[int]], view: int) -> Iterator[torch.Tensor]:
-        array = self._stored[view]
+    def _plan(self, order: Iterable[Sequence[int]], epoch: int) -> list[list[Draw]]:
+        """What to read: of a number of views that of the epoch, of endless ones a new one.
+
+        An image that comes again in the epoch shows the view after that.
+        """
+        views = self._look.views
+        if views == 1:
+            return [[Draw(index) for index in indices] for indices in order]
+        seen: Counter[int] = Counter()
+        plan = []
         for indices in order:
-            rows = array[indices.start : indices.stop] if isinstance(indices, range) else array[indices]
-            yield torch.from_numpy(np.array(rows))
+            draws = []
+            for index in indices:
+                copy = seen[index]
+                draws.append(Draw(index, (epoch + copy) % views) if views else Draw(index, epoch, copy))
+                seen[index] += 1
+            plan.append(draws)
+        return plan
+
+    def _from_cache(self, plan: Iterable[Sequence[Draw]]) -> Iterator[torch.Tensor]:
+        for draws in plan:
+            first, view, _ = draws[0]
+            last = first + len(draws)
+            if draws[-1].image == last - 1 and all(
+                draw[:2] == (first + n, view) for n, draw in enumerate(draws)
+            ):
+                rows = np.array(self._stored[view][first:last])
+            else:
+                rows = np.stack([self._stored[draw.view][draw.image] for draw in draws])
+            yield torch.from_numpy(rows)
 
 
 class InputSource:
-    """Makes the inputs of a case, from the cache where it can.
+    """Makes the inputs of a case for one network, from the cache where it can.
 
-    progress: called with (what, done, total). notes: why something was not cached.
+    section: of the suite, in which the network's backbone stands. progress: called with (what, done, total).
+    notes: why something was not cached.
     """
 
-    def __init__(self, case: Case, model: EmbeddingModel, fabric: Fabric, progress: Progress) -> None:
+    def __init__(
+        self, case: Case, model: Encoder, fabric: Fabric, progress: Progress, section: str = "backbone"
+    ) -> None:
         self.notes: list[str] = []
         self._case = case
         self._model = model
+        self._section = section
         self._fabric = fabric
         self._progress = progress
         self._cache = ArrayCache(cache_dir())
 
-    def get(self, split: SplitName) -> Inputs:
-        """Inputs of one split; for train with augmented views as the recipe says."""
+    def get(self, split: SplitName, look: Look) -> Inputs:
+        """Inputs of one split."""
         case = self._case
         augmentation = None
-        views = 1
-        if split == "train" and "augmentation" in case.spec.parts:
-            augmentation = case.spec.parts["augmentation"].build(image_size=case.spec.image.size)
-            views = case.recipe.views
+        if look.augmentation is not None:
+            augmentation = look.augmentation.build(image_size=look.image.size)
         # A pool of views belongs to the data, so that seeds share it; fresh views belong to the seed.
         reader = Reader(
             case.dataset.split(split),
-            case.spec.image,
+            look.image,
             augmentation,
-            seed=0 if views else case.seed,
+            seed=0 if look.views else case.seed,
             workers=case.recipe.workers,
             pin_memory=self._fabric.device.type == "cuda",
         )
-        files = [self._files(split, view, augmented=augmentation is not None) for view in range(views)]
+        files = [self._files(split, look, view) for view in range(look.views)]
         stored: list[np.ndarray] = []
-        if files and self._fits(split, len(reader.split), files):
+        if files and self._fits(split, len(reader.split), look.image.size, files):
             stored = [self._stored(reader, *paths, split, view) for view, paths in enumerate(files)]
-        return Inputs(reader, self._model, self._fabric, stored, views)
+        return Inputs(reader, self._model, self._fabric, stored, look)
 
-    def _fits(self, split: str, count: int, files: list[tuple[Path, Path | None]]) -> bool:
+    def _fits(self, split: str, count: int, side: int, files: list[tuple[Path, Path | None]]) -> bool:
         """Whether what is not in the cache yet may be added to it."""
-        side = self._case.spec.image.size
         need = 0
         for pixels, features in files:
             if features is not None and not features.exists():
                 sample = torch.zeros((1, 3, side, side), dtype=torch.uint8, device=self._fabric.device)
-                need += 4 * _encode(self._model, sample, self._fabric).numel() * count
+                need += 4 * encode(self._model, sample, self._fabric).numel() * count
             if not (features or pixels).exists() and not pixels.exists():
                 need += 3 * side * side * count
         limit = self._cache.limit() if need else 0
@@ -142,27 +193,27 @@ class InputSource:
         )
         return False
 
-    def _files(self, split: SplitName, view: int, *, augmented: bool) -> tuple[Path, Path | None]:
+    def _files(self, split: SplitName, look: Look, view: int) -> tuple[Path, Path | None]:
         """Cache files of the pixels of one view, and of their features where there is a frozen prefix."""
         spec = self._case.spec
         pixels = [
             describe(spec.parts["dataset"]),
             self._case.dataset.version,
             split,
-            spec.image.model_dump(),
-            [describe(spec.parts["augmentation"]), view] if augmented else [],
+            [look.image.size, look.image.resize, 1.0 if look.augmentation else look.image.crop_ratio],
+            [describe(look.augmentation), view] if look.augmentation else [],
             library_versions(),
             core_hash("reading", "seeding"),
         ]
-        if not self._model.has_prefix:
+        if look.raw or not self._model.has_prefix:
             return self._cache.path("pixels", pixels), None
         device = self._fabric.device
         features = [
             pixels,
-            describe(spec.parts["backbone"]),
+            describe(spec.parts[self._section]),
             self._frozen_hash,
             [device.type, torch.cuda.get_device_name(device) if device.type == "cuda" else ""],
-            [spec.precision, self._case.recipe.matmul_precision],
+            [spec.precision, spec.compute.matmul_precision, spec.compute.channels_last, spec.compute.compile],
             core_hash("features", "model"),
         ]
         return self._cache.path("pixels", pixels), self._cache.path("features", features)
@@ -173,30 +224,31 @@ class InputSource:
         count = len(reader.split)
 
         def read() -> Iterator[np.ndarray]:
-            for batch in reader.batches(batched(count, ENCODE_BATCH), view):
+            plan = [[Draw(index, view) for index in indices] for indices in batched(count, ENCODE_BATCH)]
+            for batch in reader.batches(plan):
                 yield batch.numpy()
 
         def images() -> np.ndarray:
             what = f"reading {split} images"
             return self._cache.get(pixels, count, read, partial(self._advance, what, count))
 
-        def encode() -> Iterator[np.ndarray]:
+        def features_of_all() -> Iterator[np.ndarray]:
             array = images()
             for rows in batched(count, ENCODE_BATCH):
                 batch = torch.from_numpy(np.array(array[rows.start : rows.stop])).to(self._fabric.device)
-                yield _encode(self._model, batch, self._fabric).contiguous().cpu().numpy()
+                yield encode(self._model, batch, self._fabric).contiguous().cpu().numpy()
 
         if features is None:
             return images()
-        what = f"frozen prefix over {split} images"
-        return self._cache.get(features, count, encode, partial(self._advance, what, count))
+        what = f"{'teacher' if self._section == 'teacher' else 'frozen prefix'} over {split} images"
+        return self._cache.get(features, count, features_of_all, partial(self._advance, what, count))
 
     def _advance(self, what: str, total: int, done: int) -> None:
         self._progress(what, done, total)
 
     @cached_property
     def _frozen_hash(self) -> Any:
-        return state_hash(self._model.backbone.frozen.state_dict().values())
+        return state_hash(self._model.frozen_state())
 
 
 def _to_device(batch: torch.Tensor, device: torch.device) -> torch.Tensor:
@@ -206,7 +258,7 @@ def _to_device(batch: torch.Tensor, device: torch.device) -> torch.Tensor:
     return batch.pin_memory().to(device, non_blocking=True)
 
 
-def _encode(model: EmbeddingModel, images: torch.Tensor, fabric: Fabric) -> torch.Tensor:
+def encode(model: Encoder, images: torch.Tensor, fabric: Fabric) -> torch.Tensor:
     """Inputs of the trained part: images as they are, or the frozen prefix's output in float32.
 
     images: (N, 3, S, S) uint8 on the device. They go through in runs of `ENCODE_BATCH`, the last filled up,

@@ -19,7 +19,7 @@ from mlbench.contracts import Component
 from mlbench.errors import MlbenchError
 from mlbench.plugins import Plugin
 from mlbench.registry import Entry
-from mlbench.suite import EvaluationSettings, Image, Part, Spec
+from mlbench.spec import ComputeSettings, EvaluationSettings, ImageSettings, Part, Spec
 
 __all__ = ["measure_throughput"]
 
@@ -27,11 +27,11 @@ __all__ = ["measure_throughput"]
 BATCH_SIZE, WARMUP, ROUNDS, ROUND_SECONDS = 32, 3, 7, 0.2
 
 
-def measure_throughput(spec: Spec, device: str, precision: str, matmul_precision: str) -> dict[str, Any]:
+def measure_throughput(spec: Spec, device: str, precision: str) -> dict[str, Any]:
     """Images per second of inference, from uint8 images to embeddings: the median over rounds, and each
     round's value.
 
-    device: torch name. precision: Lightning Fabric's name. matmul_precision: torch's. Raises MlbenchError
+    device: torch name. precision: Lightning Fabric's name. Raises MlbenchError
     when the process fails, as it does when memory runs out.
     """
     parts = {
@@ -46,7 +46,7 @@ def measure_throughput(spec: Spec, device: str, precision: str, matmul_precision
         "image": spec.image.model_dump(),
         "device": device,
         "precision": precision,
-        "matmul_precision": matmul_precision,
+        "compute": spec.compute.model_dump(),
     }
     process = subprocess.run(
         # -P: a user's own queue.py in the working folder is not Python's.
@@ -76,11 +76,12 @@ def _measure(task: dict[str, Any]) -> dict[str, Any]:
     for kind, part in task["parts"].items():
         entry = Entry(Component(**part["component"]), Plugin("", "", "", ""))
         parts[kind] = Part(entry, part["options"], lambda option: option)
-    image = Image(**task["image"])
+    image, compute = ImageSettings(**task["image"]), ComputeSettings(**task["compute"])
     device = torch.device(task["device"])
     fabric = Fabric(accelerator=device.type, devices=1, precision=task["precision"])
-    torch.set_float32_matmul_precision(task["matmul_precision"])
-    model = build_model(Spec("", {}, parts, {}, image, EvaluationSettings(), ""), 0).eval().to(device)
+    torch.set_float32_matmul_precision(compute.matmul_precision)
+    spec = Spec("", {}, parts, {}, {}, image, compute, EvaluationSettings(), "")
+    model = build_model(spec, 0).eval().to(device)
     # Autocast keeps the cast weights of parameters that could be trained; the frozen ones are to count alike.
     model.requires_grad_(True)
     generator = torch.Generator().manual_seed(0)

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.functional import interpolate
+from torch.utils.checkpoint import checkpoint
 
 from mlbench.contracts import Backbone, Neck
 from mlbench.seeding import torch_seed
-from mlbench.suite import Spec
+from mlbench.spec import ComputeSettings, Spec
 
-__all__ = ["EmbeddingModel", "build_model", "size_of", "state_hash"]
+__all__ = [
+    "EmbeddingModel",
+    "Teacher",
+    "build_model",
+    "build_teacher",
+    "size_of",
+    "state_hash",
+    "statistics_kept",
+]
 
 
 class EmbeddingModel(nn.Module):
@@ -22,19 +35,19 @@ class EmbeddingModel(nn.Module):
     a prefix it passes the images on. images: (N, 3, S, S) uint8.
     """
 
-    mean: torch.Tensor
-    std: torch.Tensor
-
-    def __init__(self, backbone: Backbone, neck: Neck) -> None:
+    def __init__(self, backbone: Backbone, neck: Neck, compute: ComputeSettings) -> None:
         super().__init__()
         self.backbone = backbone
         self.neck = neck
         self.has_prefix = next(iter(backbone.frozen.children()), None) is not None
-        shape = (1, 3, 1, 1)
-        self.register_buffer("mean", torch.tensor(backbone.mean).view(shape) * 255, persistent=False)
-        self.register_buffer("std", torch.tensor(backbone.std).view(shape) * 255, persistent=False)
-        self.to(memory_format=torch.channels_last)  # what convolutions are fastest with, CPU and CUDA alike
+        self._checkpointing = compute.checkpointing
+        self._normalise = _Normalise(backbone, compute)
+        self.to(memory_format=self._normalise.memory_format)
         backbone.frozen.requires_grad_(False)
+        if compute.compile:
+            modules: list[Any] = [backbone.frozen, backbone.trained, neck]
+            for module in modules:
+                module.compile()
         self.train()
 
     def train(self, mode: bool = True) -> EmbeddingModel:
@@ -49,13 +62,18 @@ class EmbeddingModel(nn.Module):
         if not self.has_prefix:
             return images
         with torch.no_grad():
-            features: torch.Tensor = self.backbone.frozen(self._normalised(images))
+            features: torch.Tensor = self.backbone.frozen(self._normalise(images))
             return features
 
     def embed(self, inputs: torch.Tensor) -> torch.Tensor:
         """Embeddings (N, D), of any length, of what `encode` gave."""
-        features = inputs if self.has_prefix else self._normalised(inputs)
-        return self.neck(self.backbone.trained(features))
+        features = inputs if self.has_prefix else self._normalise(inputs)
+        if not (self._checkpointing and self.training and torch.is_grad_enabled()):
+            return self.neck(self.backbone.trained(features))
+        trained = self.backbone.trained
+        for layer in trained if isinstance(trained, nn.Sequential) else [trained]:
+            features = _checkpointed(layer, features)
+        return self.neck(features)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Embeddings (N, D) of images."""
@@ -73,9 +91,96 @@ class EmbeddingModel(nn.Module):
         """Put back what `trained_state` gave."""
         self.load_state_dict(state, strict=False)
 
-    def _normalised(self, images: torch.Tensor) -> torch.Tensor:
-        pixels = images.to(self.mean.dtype).contiguous(memory_format=torch.channels_last)
+    def frozen_state(self) -> Iterable[torch.Tensor]:
+        """What `encode` depends on."""
+        return self.backbone.frozen.state_dict().values()
+
+
+class Teacher(nn.Module):
+    """A backbone that stays as it is, and the mean over its map or its class token.
+
+    In the place of an `EmbeddingModel`, it is a frozen prefix and nothing else: what `encode` gives can be
+    kept. Images of another size are brought to its own.
+    """
+
+    has_prefix = True
+
+    def __init__(self, backbone: Backbone, size: int, compute: ComputeSettings) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.dim = backbone.feature_shape.channels
+        self._size = size
+        self._normalise = _Normalise(backbone, compute)
+        self.to(memory_format=self._normalise.memory_format)
+        self.requires_grad_(False)
+        self.train()
+
+    def train(self, mode: bool = True) -> Teacher:
+        """It stays in evaluation mode."""
+        return super().train(False)
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        """Images (N, 3, S, S) uint8 to vectors (N, dim), of any length."""
+        with torch.no_grad():
+            pixels = self._normalise(images)
+            if pixels.shape[-1] != self._size:
+                shape = (self._size, self._size)
+                pixels = interpolate(pixels, shape, mode="bilinear", align_corners=False, antialias=True)
+            features: torch.Tensor = self.backbone(pixels)
+            return features[:, 0] if features.ndim == 3 else features.mean((2, 3))
+
+    def frozen_state(self) -> Iterable[torch.Tensor]:
+        """What `encode` depends on."""
+        return self.backbone.state_dict().values()  # type: ignore[attr-defined]
+
+
+@contextmanager
+def statistics_kept(module: nn.Module) -> Iterator[None]:
+    """Batch norms in `module` normalise by their batch inside the block but leave their running statistics,
+    as they must when the same images go through a second time."""
+    norms: list[Any] = [
+        each
+        for each in module.modules()
+        if isinstance(each, nn.modules.batchnorm._BatchNorm) and each.num_batches_tracked is not None
+    ]
+    before = [(norm, norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum, count in before:
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(count)
+
+
+class _Normalise(nn.Module):
+    """Images (N, 3, S, S) in [0, 255] to what a backbone takes."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, backbone: Backbone, compute: ComputeSettings) -> None:
+        super().__init__()
+        # What convolutions are fastest with, CPU and CUDA alike, is channels last.
+        self.memory_format = torch.channels_last if compute.channels_last else torch.contiguous_format
+        shape = (1, 3, 1, 1)
+        self.register_buffer("mean", torch.tensor(backbone.mean).view(shape) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(backbone.std).view(shape) * 255, persistent=False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        pixels = images.to(self.mean.dtype).contiguous(memory_format=self.memory_format)
         return (pixels - self.mean) / self.std
+
+
+def _checkpointed(layer: nn.Module, features: torch.Tensor) -> torch.Tensor:
+    contexts = partial(_again, layer)
+    result: torch.Tensor = checkpoint(layer, features, use_reentrant=False, context_fn=contexts)
+    return result
+
+
+def _again(layer: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    return nullcontext(), statistics_kept(layer)
 
 
 def build_model(spec: Spec, seed: int) -> EmbeddingModel:
@@ -87,7 +192,16 @@ def build_model(spec: Spec, seed: int) -> EmbeddingModel:
         backbone = spec.parts["backbone"].build(image_size=spec.image.size)
     with torch_seed(seed, "neck"):
         neck = spec.parts["neck"].build(feature_shape=backbone.feature_shape)
-    return EmbeddingModel(backbone, neck)
+    return EmbeddingModel(backbone, neck, spec.compute)
+
+
+def build_teacher(spec: Spec, seed: int) -> Teacher | None:
+    """The teacher of a case on the CPU, None where it has none."""
+    if "distiller" not in spec.parts:
+        return None
+    size = spec.image.teacher_size or spec.image.size
+    with torch_seed(seed, "teacher"):
+        return Teacher(spec.parts["teacher"].build(image_size=size), size, spec.compute)
 
 
 def size_of(model: nn.Module) -> dict[str, int]:

@@ -27,7 +27,8 @@ from mlbench.contracts import (
 from mlbench.environment import Device, data_root, library_versions
 from mlbench.errors import ComponentError, DataError, DeviceError, MlbenchError, OptionError, SuiteError, hint
 from mlbench.record import SCHEMA
-from mlbench.suite import Part, Spec, Suite
+from mlbench.spec import Part, Spec
+from mlbench.suite import Suite
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,7 +46,10 @@ _RESULT_MODULES = (
     "embeddings",
     "evaluate",
     "features",
+    "feed",
     "model",
+    "objective",
+    "optimisation",
     "pairs",
     "ranks",
     "reading",
@@ -179,10 +183,12 @@ def _forecast(spec: Spec, train: Split, labels: array[int], recipe: Recipe) -> F
     parts = spec.parts
     with _located(parts["batch_sampler"]):
         batches: BatchesShape | None = parts["batch_sampler"].predict(
-            labels=labels, batch_size=recipe.batch_size
+            labels=labels, batch_size=recipe.batch_size, embed=None
         )
         if batches is None:
-            sampler = parts["batch_sampler"].build(labels=labels_of(train), batch_size=recipe.batch_size)
+            sampler = parts["batch_sampler"].build(
+                labels=labels_of(train), batch_size=recipe.batch_size, embed=None
+            )
             batches = BatchesShape(len(sampler))
     if batches.batches == 0:
         raise SuiteError(
@@ -195,43 +201,80 @@ def _forecast(spec: Spec, train: Split, labels: array[int], recipe: Recipe) -> F
     if backbone is not None and backbone.feature_shape is not None:
         with _located(parts["neck"]):
             neck = parts["neck"].predict(feature_shape=backbone.feature_shape)
-    with _located(parts["loss"]):
-        loss: LossShape | None = parts["loss"].predict(
-            num_classes=train.num_classes, dim=neck.dim if neck else 1
-        )
-        if loss is not None and loss.centres_per_class:
-            check_sampler(parts)
+    _check_sizes(spec, neck)
+    losses = []
+    for each in spec.losses.values():
+        with _located(each.part):
+            loss: LossShape | None = each.part.predict(
+                num_classes=train.num_classes, dim=neck.dim if neck else 1
+            )
+            losses.append(loss)
+            if loss is not None and loss.centres_per_class:
+                check_sampler(parts, each.part)
     most = recipe.batch_size if batches.labels is None else batches.labels
     batch_labels = min(most, train.num_classes)
-    centres: CentresShape | None = None
-    if "sampler" in parts:
+    centres: list[CentresShape | None] = []
+    for loss in losses if "sampler" in parts else []:
+        if loss is not None and not loss.centres_per_class:
+            continue
         with _located(parts["sampler"]):
-            centres = parts["sampler"].predict(
+            shape: CentresShape | None = parts["sampler"].predict(
                 num_classes=train.num_classes,
                 # Asked even where the width is not known: a sampler may refuse the number of classes.
                 dim=neck.dim if neck else 1,
-                centres_per_class=(loss.centres_per_class if loss else 0) or 1,
+                centres_per_class=loss.centres_per_class if loss else 1,
                 batch_size=recipe.batch_size,
                 batch_labels=batch_labels,
                 seed=0,
             )
+            centres.append(shape)
     parameters = backbone.parameters if backbone else None
+    counts = [loss.parameters if loss else None for loss in losses]
+    counts += [shape.parameters if shape else None for shape in centres]
     return Forecast(
         parameters=parameters + neck.parameters if parameters is not None and neck else None,
-        centres=centres.parameters if centres and neck else None,
+        centres=sum(filter(None, counts)) if neck and None not in counts else None,
         classes=train.num_classes,
         images=len(train),
         steps=batches.batches * recipe.epochs,
         batch_labels=batch_labels,
-        weights=backbone.version if backbone else "",
-        notes=centres.notes if centres else (),
+        weights=_weights(spec),
+        notes=tuple(dict.fromkeys(note for shape in centres if shape for note in shape.notes)),
     )
 
 
-def check_sampler(parts: Mapping[str, Part]) -> None:
+def _weights(spec: Spec) -> str:
+    """Versions of the first weights of the backbone and of the teacher."""
+    sizes = {"backbone": spec.image.size, "teacher": spec.image.teacher_size or spec.image.size}
+    versions = []
+    for section, size in sizes.items():
+        if section in spec.parts:
+            with _located(spec.parts[section]):
+                shape: BackboneShape | None = spec.parts[section].predict(image_size=size)
+            versions.append(shape.version if shape else "")
+    return " | ".join(filter(None, versions))
+
+
+def _check_sizes(spec: Spec, neck: NeckShape | None) -> None:
+    """Raise SuiteError when the neck would be another one at the size of the training images."""
+    size = spec.image.train_size
+    if size in (None, spec.image.size) or neck is None:
+        return
+    shape = spec.parts["backbone"].predict(image_size=size)
+    if shape is None or shape.feature_shape is None:
+        return
+    if spec.parts["neck"].predict(feature_shape=shape.feature_shape) != neck:
+        part = spec.parts["neck"]
+        raise SuiteError(
+            f"{part.where()}: {part.entry} has other weights for images of {size} px (image.train_size) than "
+            f"of {spec.image.size} px; choose one that pools, such as gap"
+        )
+
+
+def check_sampler(parts: Mapping[str, Part], loss: Part) -> None:
     """Raise ComponentError when a loss with class centres has no sampler to own them."""
     if "sampler" not in parts:
-        raise ComponentError(f"{parts['loss'].entry} has class centres and needs a sampler; set sampler: all")
+        raise ComponentError(f"{loss.entry} has class centres and needs a sampler; set sampler: all")
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
@@ -15,16 +15,16 @@ from torchvision.transforms.v2 import functional as F
 from mlbench.contracts import Augmentation, Split
 from mlbench.errors import DataError, MlbenchError
 from mlbench.seeding import numpy_generator
-from mlbench.suite import Image as ImageSettings
+from mlbench.spec import ImageSettings
 
-__all__ = ["Reader", "batched", "describe", "square", "usable_cores"]
+__all__ = ["Draw", "Reader", "batched", "describe", "square", "usable_cores"]
 
 #: Grey that fills up a padded image, the middle of what the usual normalisations expect.
 _PAD = 128
 
 
 def square(image: Image.Image, settings: ImageSettings) -> Image.Image:
-    """`image` as a square of settings.size pixels; see `mlbench.suite.Image` for the ways."""
+    """`image` as a square of settings.size pixels; see `mlbench.spec.ImageSettings` for the ways."""
     width, height = image.size
     if settings.resize == "crop":
         side = min(width, height)
@@ -41,10 +41,19 @@ def square(image: Image.Image, settings: ImageSettings) -> Image.Image:
     return resized
 
 
+class Draw(NamedTuple):
+    """An image to read, by its index, and which of its augmented views; copy counts how often the image came
+    before in the epoch, where each time draws anew."""
+
+    image: int
+    view: int = 0
+    copy: int = 0
+
+
 class Reader:
     """Reads images of one split.
 
-    augmentation: changes each image by draws that depend on (seed, view, index) alone, so that neither
+    augmentation: changes each image by draws that depend on its seed and `Draw` alone, so that neither
     workers nor order change a bit. workers: processes; None for one a core. pin_memory: for a GPU.
     """
 
@@ -62,17 +71,16 @@ class Reader:
         self._workers = usable_cores() if workers is None else workers
         self._pin_memory = pin_memory
 
-    def batches(self, order: Sequence[Sequence[int]], view: int = 0) -> Iterator[torch.Tensor]:
-        """Batches of images (N, 3, S, S) uint8, one for each list of indices in `order`.
+    def batches(self, plan: Sequence[Sequence[Draw]]) -> Iterator[torch.Tensor]:
+        """Batches of images (N, 3, S, S) uint8, one for each list in `plan`.
 
         Raises DataError when an image cannot be read.
         """
-        plan = [[(index, view) for index in indices] for indices in order]
         # A worker costs a process; a handful of images is read sooner without.
         workers = self._workers if sum(map(len, plan)) >= 64 * self._workers else 0
         loader = DataLoader(
             self._source,
-            batch_sampler=plan,
+            batch_sampler=[list(draws) for draws in plan],
             num_workers=workers,
             collate_fn=torch.stack,
             pin_memory=self._pin_memory,
@@ -93,7 +101,7 @@ class Reader:
 
 
 class _Source(Dataset[torch.Tensor]):
-    """(index, view) to a uint8 tensor (3, S, S)."""
+    """A `Draw` to a uint8 tensor (3, S, S)."""
 
     def __init__(
         self, split: Split, settings: ImageSettings, augmentation: Augmentation | None, seed: int
@@ -103,12 +111,17 @@ class _Source(Dataset[torch.Tensor]):
         self._augmentation = augmentation
         self._seed = seed
 
-    def __getitem__(self, item: tuple[int, int]) -> torch.Tensor:
-        index, view = item
+    def __getitem__(self, draw: Draw) -> torch.Tensor:
+        index, view, copy = draw
         try:
             image = self._split.image(index)
             if self._augmentation is not None:
-                image = self._augmentation(image, numpy_generator(self._seed, "augment", view, index))
+                path = ("augment", view, index, copy) if copy else ("augment", view, index)
+                image = self._augmentation(image, numpy_generator(self._seed, *path))
+            elif self._settings.crop_ratio < 1:
+                image = F.center_crop(
+                    image, [round(side * self._settings.crop_ratio) for side in image.size[::-1]]
+                )
             pixels: torch.Tensor = F.pil_to_tensor(square(image, self._settings))
             return pixels
         except MlbenchError:

@@ -11,13 +11,12 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mlbench.contracts import SPLITS
 from mlbench.environment import check_torch, environment
 from mlbench.errors import MlbenchError, OptionError, StoreError, SuiteError, WeightsError, first_line
 from mlbench.plan import Case, Plan
 from mlbench.record import Record
+from mlbench.spec import PRECISIONS
 from mlbench.store import Store, write_atomically
-from mlbench.suite import PRECISIONS
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -73,15 +72,16 @@ def _preflight(cases: list[Case]) -> None:
     any training. Weights that cannot be had are their cases' own failure, later."""
     import torch
 
-    from mlbench.model import build_model
-    from mlbench.train import build_loss, check_recipe
+    from mlbench.model import build_model, build_teacher
+    from mlbench.objective import build_losses
+    from mlbench.optimisation import check_recipe
 
     seen = set()
     for case in cases:
         parts = case.spec.parts
-        names = ("backbone", "neck", "loss", "recipe")
-        chosen = [[parts[name].entry.component.name, parts[name].options] for name in names]
-        key = json.dumps([chosen, case.spec.image.size])
+        plain = case.spec.plain()
+        names = ("backbone", "neck", "loss", "losses", "mixing", "teacher", "recipe", "image")
+        key = json.dumps([plain.get(name) for name in names])
         if key in seen:
             continue
         seen.add(key)
@@ -92,14 +92,17 @@ def _preflight(cases: list[Case]) -> None:
             side = case.spec.image.size
             model(torch.zeros((1, 3, side, side), dtype=torch.uint8))
             kind = "loss"
-            build_loss(case, model.neck.dim)
+            build_losses(case, model.neck.dim)
             kind = "recipe"
             check_recipe(case.recipe)
+            kind = "teacher"
+            build_teacher(case.spec, case.seed)
         except WeightsError:
             continue
         except MlbenchError as error:
             option = error.option if isinstance(error, OptionError) else ""
-            raise SuiteError(f"{parts[kind].where(option)}: {error}") from None
+            part = parts[kind] if kind in parts else next(iter(case.spec.losses.values())).part
+            raise SuiteError(f"{part.where(option)}: {error}") from None
         # A plugin's bug is the failure of its own cases, which will meet it again and tell it.
         except Exception:  # noqa: S112
             continue
@@ -167,12 +170,16 @@ def _learn(
     case: Case, plan: Plan, store: Store, progress: Callable[[str, int, int], None]
 ) -> tuple[dict[str, Any], list[str], dict[str, float]]:
     """Train and evaluate a case: facts for its record, notes, and seconds of each part."""
+    import numpy as np
+
     from mlbench.embed import embed
     from mlbench.evaluate import Engine, Measure, evaluate, fit_threshold, verification_curve
-    from mlbench.features import InputSource
-    from mlbench.model import build_model, size_of
+    from mlbench.features import InputSource, Look
+    from mlbench.feed import build_feed
+    from mlbench.model import build_model, build_teacher, size_of
+    from mlbench.objective import build_objective
     from mlbench.seeding import deterministic, matmul_precision, numpy_generator
-    from mlbench.train import build_objective, train
+    from mlbench.train import train
 
     times = [time.perf_counter()]
     chosen = case.spec.evaluation
@@ -188,18 +195,26 @@ def _learn(
         silent = replace(engine, progress=lambda done, total: None)
         return float(verification_curve(calibration, silent).fbeta().max())
 
-    with deterministic(), matmul_precision(case.recipe.matmul_precision):
+    with deterministic(), matmul_precision(case.spec.compute.matmul_precision):
         fabric = _fabric(plan, case)
         model = build_model(case.spec, case.seed)
-        objective = build_objective(case, model)
+        teacher = build_teacher(case.spec, case.seed)
+        objective = build_objective(case, model, teacher)
         fabric.to_device(objective)
         source = InputSource(case, model, fabric, progress)
-        inputs = {name: source.get(name) for name in SPLITS}
+        sources = [source]
+        if teacher is not None:
+            fabric.to_device(teacher)
+            sources.append(InputSource(case, teacher, fabric, progress, "teacher"))
+        feed = build_feed(case, objective, source, sources[1] if teacher is not None else None, fabric)
+        look = Look(case.spec.image)
+        inputs = {name: source.get(name, look) for name in ("calibration", "test")}
         times.append(time.perf_counter())
         training = train(
             case,
             objective,
-            inputs["train"],
+            feed,
+            lambda: np.asarray(embed(model, source.get("train", look), fabric, "train").vectors),
             lambda: best_f1(embed(model, inputs["calibration"], fabric, "calibration")),
             fabric,
             store.checkpoints(case.key),
@@ -215,20 +230,20 @@ def _learn(
         times.append(time.perf_counter())
     names = [inputs["test"].split.class_name(int(label)) for label in evaluation.classes]
     write_atomically(store.checkpoints(case.key) / "classes.csv", evaluation.classes_csv(names).encode())
-    centres = objective.centres
     facts = {
         "metrics": evaluation.metrics,
         "evaluation": evaluation.plain(),
         "size": {
             **size_of(model),
-            "centres": sum(p.numel() for p in centres.parameters()) if centres is not None else 0,
+            # Class centres, and whatever else only training needs.
+            "centres": size_of(objective)["parameters"] - size_of(model)["parameters"],
         },
         "data": {
             "version": str(case.dataset.version),
             "disjoint": bool(case.dataset.disjoint),
             "splits": {
                 name: {"classes": int(each.split.num_classes), "images": len(each.split)}
-                for name, each in inputs.items()
+                for name, each in {"train": feed.inputs, **inputs}.items()
             },
         },
         "training": {
@@ -236,13 +251,15 @@ def _learn(
             "best_epoch": training.best_epoch,
             "waited_seconds": training.waited,
             "weights": model.backbone.weights,
-            "inputs_cached": inputs["train"].stored,
+            **({"teacher": teacher.backbone.weights} if teacher is not None else {}),
+            "inputs_cached": feed.inputs.stored,
             "curves": training.curves,
         },
     }
     laps = [after - before for before, after in pairwise(times)]
     seconds = dict(zip(("inputs", "train", "evaluate"), laps, strict=True))
-    return facts, [*source.notes, *training.notes, *evaluation.notes], seconds
+    notes = [note for each in sources for note in each.notes]
+    return facts, [*notes, *training.notes, *evaluation.notes], seconds
 
 
 def _fabric(plan: Plan, case: Case) -> Fabric:
@@ -258,14 +275,11 @@ def _speed(case: Case, plan: Plan, known: dict[str, dict[str, Any]]) -> dict[str
     from mlbench.measure import measure_throughput
 
     plain = case.spec.plain()
-    names = ("backbone", "neck", "image", "precision")
-    key = json.dumps([*(plain[name] for name in names), case.recipe.matmul_precision])
+    key = json.dumps([plain[name] for name in ("backbone", "neck", "image", "compute", "precision")])
     if key not in known:
         precision = PRECISIONS[case.spec.precision]
         try:
-            known[key] = measure_throughput(
-                case.spec, plan.device.name, precision, case.recipe.matmul_precision
-            )
+            known[key] = measure_throughput(case.spec, plan.device.name, precision)
         except MlbenchError as error:
             known[key] = {"images_per_second": None, "error": str(error)}
     return known[key]

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from mlbench.contracts import KINDS
 from mlbench.document import KeyPath
 from mlbench.errors import SuiteError, hint
 
-__all__ = ["SECTIONS", "Changes", "Leaf", "Settings", "Where"]
+__all__ = ["COLLECTIONS", "COMPONENTS", "SECTIONS", "Changes", "Leaf", "Settings", "Where"]
 
-#: Everything a case may set: one component of each kind but any number of metrics, and settings that
-#: belong to none.
-SECTIONS = (*(kind for kind in KINDS if kind != "metric"), "metrics", "image", "evaluation", "precision")
+#: Sections that hold one component, and its kind. A teacher is a backbone that stays as it is.
+COMPONENTS: Mapping[str, str] = MappingProxyType(
+    {**{kind: kind for kind in KINDS if kind != "metric"}, "teacher": "backbone"}
+)
+
+#: Sections that hold any number of components by name, and their kind.
+COLLECTIONS: Mapping[str, str] = MappingProxyType({"losses": "loss", "metrics": "metric"})
 
 #: Sections that hold options but no component.
-_PLAIN = ("image", "evaluation", "metrics")
+_PLAIN = ("image", "compute", "evaluation")
+
+#: Everything a case may set.
+SECTIONS = (*COMPONENTS, *COLLECTIONS, *_PLAIN, "precision")
 
 #: Turns a key path into text for messages ("suite.yaml:12: base.neck.dim").
 Where = Callable[[KeyPath], str]
@@ -50,7 +58,8 @@ class Changes:
 
         "neck: gap" and "neck: {name: gap, dim: 64}" replace the neck and all its options; "neck: {dim: 64}"
         and "neck.dim: 64" change an option of the neck that is there; "sampler: null" takes the sampler
-        away. "metrics: [a, b]" replaces all metrics, "metrics: {a: {k: [1]}}" sets one. Raises SuiteError
+        away. "metrics: [a, b]" replaces all metrics, "metrics: {a: {k: [1]}}" sets one, and so with losses.
+        Raises SuiteError
         for an unknown section, a value of the wrong shape or an option set twice.
         """
         changes = cls()
@@ -63,18 +72,18 @@ class Changes:
                 raise SuiteError(f"{here}: unknown key {name!r}; {_expected(section)}")
             if dot:
                 changes._put((section, option), Leaf(value, here))
-            elif section == "metrics" and isinstance(value, list) and all(isinstance(v, str) for v in value):
+            elif section in COLLECTIONS and isinstance(value, list) and {str} >= set(map(type, value)):
                 changes.replaced[section] = here
-                for index, metric in enumerate(value):
-                    changes._put((section, metric), Leaf({}, where((*key, name, index))))
+                for index, each in enumerate(value):
+                    changes._put((section, each), Leaf({}, where((*key, name, index))))
             elif isinstance(value, Mapping) and section != "precision":
-                if "name" in value:
+                if "name" in value and section in COMPONENTS:
                     changes.replaced[section] = here
                 for inner, inner_value in value.items():
                     changes._put((section, inner), Leaf(inner_value, where((*key, name, inner))))
-            elif value is None or (isinstance(value, str) and section not in _PLAIN):
+            elif value is None or (isinstance(value, str) and section in (*COMPONENTS, "precision")):
                 changes.replaced[section] = here
-                component = section in KINDS and value is not None
+                component = section in COMPONENTS and value is not None
                 changes._put((section, "name") if component else (section,), Leaf(value, here))
             else:
                 raise SuiteError(f"{here}: {_expected(section)}, not {value!r}")
@@ -109,6 +118,19 @@ class Settings:
             leaves[path] = leaf
         return Settings(leaves)
 
+    def over(self, preset: Settings) -> Settings:
+        """These settings with `preset` beneath them, key by key. A section that is taken away here, or names
+        another component, has nothing from below."""
+        replaced = {
+            path[0]: leaf.where
+            for path, leaf in self
+            if len(path) == 1 or (path[1] == "name" and leaf.value != preset._value(path, leaf.value))
+        }
+        return preset.updated(Changes(replaced, dict(self)))
+
+    def _value(self, path: _Path, default: Any) -> Any:
+        return self._leaves[path].value if path in self._leaves else default
+
     def section(self, section: str) -> dict[str, Any] | None:
         """Options of a section as plain data; None when it is absent or set to null."""
         found = {path[1]: leaf.value for path, leaf in self if path[0] == section and len(path) > 1}
@@ -137,8 +159,9 @@ def _expected(section: str) -> str:
         return (
             "expected names of metrics, such as [retrieval, verification], or a mapping of each one's options"
         )
-    if section == "image":
-        return "expected a mapping such as {size: 128}"
-    if section == "evaluation":
-        return "expected a mapping such as {resamples: 1000}"
+    if section == "losses":
+        return "expected a mapping such as {cosface: {margin: 0.4}, supcon: {weight: 0.5}}"
+    if section in _PLAIN:
+        example = {"image": "size: 128", "compute": "compile: true", "evaluation": "resamples: 1000"}[section]
+        return f"expected a mapping such as {{{example}}}"
     return f"expected the name of a {section} or a mapping of its options"

@@ -6,60 +6,33 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mlbench.contracts import KINDS, Quantity
 from mlbench.document import Document, load_document, parse_value
 from mlbench.errors import ComponentError, OptionError, SuiteError, hint
 from mlbench.options import first_problem
-from mlbench.registry import Entry, Registry
+from mlbench.registry import Registry
 from mlbench.seeding import MAX_SEED
-from mlbench.settings import SECTIONS, Changes, Settings
+from mlbench.settings import COLLECTIONS, COMPONENTS, SECTIONS, Changes, Settings
+from mlbench.spec import (
+    PRECISIONS,
+    ComputeSettings,
+    EvaluationSettings,
+    ImageSettings,
+    Part,
+    Spec,
+    WeightedLoss,
+)
 from mlbench.variants import Variant, expand
 
-__all__ = [
-    "PRECISIONS",
-    "EvaluationSettings",
-    "Image",
-    "Part",
-    "Spec",
-    "Suite",
-    "evaluation_parts",
-    "load_suite",
-]
+__all__ = ["Suite", "evaluation_parts", "load_suite"]
 
 M = TypeVar("M", bound=BaseModel)
 
-#: Kinds without which a case cannot run; the others may be left out or null.
-REQUIRED = ("dataset", "backbone", "neck", "loss", "batch_sampler", "recipe", "threshold")
-
-#: Precisions by name, with Lightning Fabric's name for each.
-PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
-
-
-class Image(BaseModel):
-    """Size of the square model input in pixels, and how an image of another shape becomes square:
-    squash it, cut its middle out (crop), or fill it up with grey (pad)."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    size: Annotated[int, Field(ge=16, le=2048)] = 128
-    resize: Literal["squash", "crop", "pad"] = "squash"
-
-
-class EvaluationSettings(BaseModel):
-    """How embeddings are compared. resamples: of the bootstrap over classes that gives every metric its
-    interval, 0 for none; level: of the intervals; memory_mib: what evaluation may take above the embeddings;
-    products: similarities in float32, or from vectors rounded to tf32 or bf16, faster on a GPU."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    resamples: Annotated[int, Field(ge=0, le=100_000)] = 1000
-    level: Annotated[float, Field(gt=0, lt=1)] = 0.95
-    memory_mib: Annotated[int, Field(ge=128)] = 512
-    products: Literal["float32", "tf32", "bf16"] = "float32"
+#: Sections without which a case cannot run; the others may be left out or null.
+REQUIRED = ("dataset", "backbone", "neck", "batch_sampler", "recipe", "threshold")
 
 
 class _File(BaseModel):
@@ -78,72 +51,6 @@ class _File(BaseModel):
     cases: dict[str, dict[str, Any]] = {}
     seeds: Annotated[list[Annotated[int, Field(ge=0, le=MAX_SEED)]], Field(min_length=1)] = [0]
     tolerances: dict[str, Annotated[float, Field(ge=0)]] = {}
-
-
-@dataclass(frozen=True)
-class Part:
-    """One component of a case: its registration, all its options, and where they were written."""
-
-    entry: Entry
-    options: Mapping[str, Any]
-    places: Callable[[str], str]
-
-    def build(self, **provided: Any) -> Any:
-        """The component, made with what it asks for out of `provided`."""
-        return self.entry.build(self.options, **provided)
-
-    def predict(self, **provided: Any) -> Any:
-        """What `build` would make (see `Component.predict`), or None."""
-        return self.entry.predict(self.options, **provided)
-
-    def where(self, option: str = "") -> str:
-        """Place of an option in the suite file, else of the component."""
-        return self.places(option)
-
-
-@dataclass(frozen=True)
-class Spec:
-    """A variant with every component found and every option checked and spelt out.
-
-    metrics: by name; each has announced what it measures (`quantities`).
-    """
-
-    name: str
-    axes: Mapping[str, str]
-    parts: Mapping[str, Part]
-    metrics: Mapping[str, Part]
-    image: Image
-    evaluation: EvaluationSettings
-    precision: str
-
-    def provenance(self) -> dict[str, dict[str, str]]:
-        """Where each component's code comes from, by kind; for metrics by "metric NAME"."""
-        found = {kind: part.entry.provenance for kind, part in self.parts.items()}
-        return found | {f"metric {name}": part.entry.provenance for name, part in self.metrics.items()}
-
-    def quantities(self) -> dict[str, Quantity]:
-        """Everything that will be measured, by name. Raises SuiteError when two metrics share a name."""
-        found: dict[str, Quantity] = {}
-        for part in self.metrics.values():
-            announced: Mapping[str, Quantity] = part.predict()
-            for name in announced.keys() & found.keys():
-                raise SuiteError(f"{part.where()}: {name!r} is measured by another metric too")
-            found |= announced
-        return found
-
-    def plain(self) -> dict[str, Any]:
-        """Everything as plain data, in a fixed order: what is hashed and stored."""
-        data: dict[str, Any] = {
-            kind: {"name": part.entry.component.name, **part.options} for kind, part in self.parts.items()
-        }
-        metrics = {name: dict(part.options) for name, part in self.metrics.items()}
-        return {
-            **data,
-            "metrics": metrics,
-            "image": self.image.model_dump(),
-            "evaluation": self.evaluation.model_dump(),
-            "precision": self.precision,
-        }
 
 
 @dataclass(frozen=True)
@@ -222,18 +129,18 @@ def _overridden(variant: Variant, override: str) -> Variant:
 
 
 def _spec(variant: Variant, registry: Registry) -> Spec:
-    settings = variant.settings
+    settings = variant.settings.over(_presets(variant.settings, registry))
     parts = {}
-    for kind in KINDS:
-        if kind == "metric":
-            continue
-        section = settings.section(kind)
-        if section is None:
-            if kind in REQUIRED:
-                known = hint("", registry.names(kind))
-                raise SuiteError(f"{variant.where}: case {variant.name!r} has no {kind}; {known}")
-            continue
-        parts[kind] = _part(kind, section, settings, registry)
+    for section in COMPONENTS:
+        given = settings.section(section)
+        if given is not None:
+            parts[section] = _part(section, given, settings, registry)
+        elif section in REQUIRED:
+            known = hint("", registry.names(section))
+            raise SuiteError(f"{variant.where}: case {variant.name!r} has no {section}; {known}")
+    if "distiller" in parts and "teacher" not in parts:
+        where = parts["distiller"].where()
+        raise SuiteError(f"{where}: a distiller needs a teacher, which is any backbone; set teacher")
     precision = settings.value("precision") or "fp32"
     if precision not in PRECISIONS:
         known = hint(precision, PRECISIONS)
@@ -242,11 +149,47 @@ def _spec(variant: Variant, registry: Registry) -> Spec:
         name=variant.name,
         axes=variant.axes,
         parts=parts,
+        losses=_losses(variant, parts, settings, registry),
         metrics=_metrics(variant, settings, registry),
-        image=_plain(Image, "image", settings),
+        image=_plain(ImageSettings, "image", settings),
+        compute=_plain(ComputeSettings, "compute", settings),
         evaluation=_plain(EvaluationSettings, "evaluation", settings),
         precision=precision,
     )
+
+
+def _presets(settings: Settings, registry: Registry) -> Settings:
+    """What the named components bring along for other sections."""
+    presets = Settings()
+    for section, kind in COMPONENTS.items():
+        name = (settings.section(section) or {}).get("name")
+        if name in registry.names(kind):
+            brought = registry.get(kind, name).component.preset
+            where = f"{settings.where(section)}: preset of {kind} {name}"
+            presets = presets.updated(Changes.read(brought, _always(where)))
+    return presets
+
+
+def _losses(
+    variant: Variant, parts: Mapping[str, Part], settings: Settings, registry: Registry
+) -> dict[str, WeightedLoss]:
+    given = _collection("losses", settings)
+    if "loss" in parts:
+        if given:
+            raise SuiteError(f"{settings.where('losses')}: give loss or losses, not both (loss: null)")
+        return {parts["loss"].entry.component.name: WeightedLoss(parts["loss"])}
+    if not given:
+        known = hint("", registry.names("loss"))
+        raise SuiteError(f"{variant.where}: case {variant.name!r} has no loss; {known}")
+    losses = {}
+    for name, options in given.items():
+        where = settings.where("losses", name)
+        rest = {"name": name, **options}
+        weight = rest.pop("weight", 1.0)
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or weight < 0:
+            raise SuiteError(f"{where}: the weight of loss {name!r} is {weight!r}; expected a number >= 0")
+        losses[name] = WeightedLoss(_member("loss", rest, where, registry), float(weight))
+    return losses
 
 
 def _plain(model: type[M], section: str, settings: Settings) -> M:
@@ -281,47 +224,60 @@ def evaluation_parts(
     )
 
 
-def _always(where: str) -> Callable[[str], str]:
-    return lambda option: where
+def _always(where: str) -> Callable[[Any], str]:
+    return lambda _: where
+
+
+def _collection(section: str, settings: Settings) -> dict[str, dict[str, Any]]:
+    """Options of each member of a section that holds several, without those set to null."""
+    given = settings.section(section) or {}
+    for name, options in given.items():
+        if options is not None and not isinstance(options, dict):
+            kind, where = COLLECTIONS[section], settings.where(section, name)
+            raise SuiteError(f"{where}: expected a mapping of options of {kind} {name!r}, not {options!r}")
+    return {name: options for name, options in given.items() if options is not None}
 
 
 def _metrics(variant: Variant, settings: Settings, registry: Registry) -> dict[str, Part]:
-    chosen = {
-        name: options for name, options in (settings.section("metrics") or {}).items() if options is not None
-    }
+    chosen = _collection("metrics", settings)
     if not chosen:
         known = hint("", registry.names("metric"))
         raise SuiteError(f"{variant.where}: case {variant.name!r} has no metrics; {known}")
     parts = {}
     for name, options in chosen.items():
         where = settings.where("metrics", name)
-        if not isinstance(options, dict):
-            raise SuiteError(f"{where}: expected a mapping of options of metric {name!r}, not {options!r}")
-        try:
-            entry = registry.get("metric", name)
-            part = Part(entry, entry.check(options), _always(where))
-            if part.predict() is None:
-                raise ComponentError(f"{entry} does not announce what it measures: it has no predict")
-        except (OptionError, ComponentError) as error:
-            raise SuiteError(f"{where}: {error}") from None
+        part = _member("metric", {**options, "name": name}, where, registry)
+        if part.predict() is None:
+            raise SuiteError(f"{where}: {part.entry} does not announce what it measures: it has no predict")
         parts[name] = part
     return parts
 
 
-def _part(kind: str, section: dict[str, Any], settings: Settings, registry: Registry) -> Part:
+def _member(kind: str, section: dict[str, Any], where: str, registry: Registry) -> Part:
+    """One of several components of a section; all its options stand at one place."""
     options = dict(section)
+    try:
+        entry = registry.get(kind, str(options.pop("name")))
+        return Part(entry, entry.check(options), _always(where))
+    except (OptionError, ComponentError) as error:
+        raise SuiteError(f"{where}: {error}") from None
+
+
+def _part(section: str, given: dict[str, Any], settings: Settings, registry: Registry) -> Part:
+    kind = COMPONENTS[section]
+    options = dict(given)
     name = options.pop("name", None)
     if not isinstance(name, str):
         state = "it has options but no name" if name is None else f"its name is {name!r}"
         known = hint("", registry.names(kind))
-        raise SuiteError(f"{settings.where(kind)}: which {kind}? {state}; {known}")
+        raise SuiteError(f"{settings.where(section)}: which {section}? {state}; {known}")
     try:
         entry = registry.get(kind, name)
-        return Part(entry, entry.check(options), lambda option: settings.where(kind, option))
+        return Part(entry, entry.check(options), lambda option: settings.where(section, option))
     except OptionError as error:
-        raise SuiteError(f"{settings.where(kind, error.option)}: {error}") from None
+        raise SuiteError(f"{settings.where(section, error.option)}: {error}") from None
     except ComponentError as error:
-        raise SuiteError(f"{settings.where(kind)}: {error}") from None
+        raise SuiteError(f"{settings.where(section)}: {error}") from None
 
 
 def _check_distinct(variants: Sequence[Variant], specs: Sequence[Spec], overrides: Sequence[str]) -> None:

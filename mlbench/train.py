@@ -4,47 +4,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import timm.optim
-import timm.scheduler
+import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import nn
 
-from mlbench.contracts import BatchSampler, CentreLoss, CentreSampler, PairLoss, Recipe, RowSampler
-from mlbench.errors import OptionError, TrainingError, hint
-from mlbench.features import Inputs
-from mlbench.model import EmbeddingModel
-from mlbench.plan import Case, check_sampler
-from mlbench.seeding import derive, numpy_generator, torch_seed
+from mlbench.contracts import BatchSampler
+from mlbench.errors import TrainingError
+from mlbench.feed import Feed
+from mlbench.model import statistics_kept
+from mlbench.objective import Batch, Objective
+from mlbench.optimisation import WeightMean, build_optimizer, build_schedule
+from mlbench.plan import Case
+from mlbench.seeding import numpy_generator, torch_seed
 from mlbench.store import write_atomically
 
-__all__ = ["Objective", "Training", "build_loss", "build_objective", "check_recipe", "train"]
+__all__ = ["Training", "train"]
 
 #: Above this share of training time spent waiting for images, and this many seconds, the run says so.
 WAIT_SHARE, WAIT_SECONDS = 0.25, 2.0
-
-
-class Objective(nn.Module):
-    """Inputs and labels to the scalar that training makes small: model, loss, and class centres if any."""
-
-    def __init__(
-        self, model: EmbeddingModel, loss: CentreLoss | PairLoss, centres: CentreSampler | None
-    ) -> None:
-        super().__init__()
-        self.model = model
-        self.loss = loss
-        self.centres = centres
-
-    def forward(self, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """inputs: what `EmbeddingModel.encode` gives; labels: (N,) int64."""
-        embeddings = self.model.embed(inputs)
-        if self.centres is None:
-            return self.loss(embeddings, labels)  # type: ignore[operator]
-        return self.centres(embeddings, labels, self.loss)  # type: ignore[arg-type]
 
 
 @dataclass
@@ -65,50 +47,11 @@ class Training:
     notes: list[str] = field(default_factory=list)
 
 
-def build_loss(case: Case, dim: int) -> CentreLoss | PairLoss:
-    """The loss of a case for embeddings of `dim` numbers.
-
-    Raises ComponentError when it has class centres and the case no sampler.
-    """
-    with torch_seed(case.seed, "loss"):
-        loss: CentreLoss | PairLoss = case.spec.parts["loss"].build(
-            num_classes=case.forecast.classes, dim=dim
-        )
-    if isinstance(loss, CentreLoss):
-        check_sampler(case.spec.parts)
-    return loss
-
-
-def build_objective(case: Case, model: EmbeddingModel) -> Objective:
-    """The objective of a case around its model."""
-    loss = build_loss(case, model.neck.dim)
-    if not isinstance(loss, CentreLoss):
-        return Objective(model, loss, None)
-    with torch_seed(case.seed, "centres"):
-        centres = case.spec.parts["sampler"].build(
-            num_classes=case.forecast.classes,
-            dim=model.neck.dim,
-            centres_per_class=loss.centres_per_class,
-            batch_size=case.recipe.batch_size,
-            batch_labels=case.forecast.batch_labels,
-            seed=derive(case.seed, "sampler"),
-        )
-    return Objective(model, loss, centres)
-
-
-def check_recipe(recipe: Recipe) -> None:
-    """Raise OptionError for an optimiser that timm does not know."""
-    known = timm.optim.list_optimizers()
-    if recipe.optimizer not in known:
-        raise OptionError(
-            f"unknown optimizer {recipe.optimizer!r} ({hint(recipe.optimizer, known)})", "optimizer"
-        )
-
-
 def train(
     case: Case,
     objective: Objective,
-    inputs: Inputs,
+    feed: Feed,
+    embed: Callable[[], np.ndarray],
     score: Callable[[], float],
     fabric: Fabric,
     folder: Path,
@@ -116,50 +59,55 @@ def train(
 ) -> Training:
     """Train `objective` in place, to the checkpoint that the recipe selects.
 
-    inputs: of the train split. score: the model's score on the calibration split, higher is better.
-    folder: last.pt is written there, and best.pt where the recipe selects the best. Raises TrainingError
-    when the loss is no longer finite; on the CPU, and where the sampler says so, last.pt then holds the
-    state of the step before.
+    feed: of the train split. embed: embeddings of the train split by the model as it is, for batch samplers
+    that ask. score: the model's score on the calibration split, higher is better. folder: last.pt is written
+    there, and best.pt where the recipe selects the best. Raises TrainingError when the loss is no longer
+    finite; on the CPU, and where the sampler says so, last.pt then holds the state of the step before.
     """
     recipe = case.recipe
+    model = objective.model
+    if not recipe.epochs:
+        _save(folder / "last.pt", objective, 0)
+        return Training(notes=["not trained: recipe.epochs is 0"])
     batches: BatchSampler = case.spec.parts["batch_sampler"].build(
-        labels=inputs.labels, batch_size=recipe.batch_size
+        labels=feed.labels, batch_size=recipe.batch_size, embed=embed
     )
     total = len(batches) * recipe.epochs
-    optimizer = _optimizer(objective, recipe)
-    schedule = _schedule(optimizer, recipe, total)
+    optimizer = build_optimizer(objective, recipe)
+    schedule = build_schedule(optimizer, recipe, total)
     module, optimizer = fabric.setup(objective, optimizer)
-    model = objective.model
-    labels = torch.from_numpy(inputs.labels).to(fabric.device)
+    step = (
+        partial(_in_parts, parts=case.spec.compute.accumulate) if case.spec.compute.accumulate > 1 else _whole
+    )
+    mean = WeightMean(model, recipe.ema) if recipe.ema else None
+    labels = torch.from_numpy(feed.labels).to(fabric.device)
 
     result = Training()
     best, stale = float("-inf"), 0
-    start, waited_before = time.perf_counter(), inputs.waited
+    start, waited_before = time.perf_counter(), feed.waited
     for epoch in range(recipe.epochs):
-        module.train()
+        objective.train()
         order = list(batches.batches(numpy_generator(case.seed, "batches", epoch)))
         losses = []
         # Dropout and the like draw from torch's global generator.
         with torch_seed(case.seed, "epoch", epoch, device=fabric.device):
-            for indices, batch in zip(order, inputs.batches(order, epoch), strict=True):
+            for batch in feed.batches(order, labels, epoch):
                 # The middle of the step, so that neither the first nor the last has a rate of zero.
                 schedule.step_update(result.steps + 0.5)
                 optimizer.zero_grad(set_to_none=True)
                 try:
-                    loss = module(batch, labels[torch.as_tensor(indices)])
-                    if fabric.device.type == "cpu":
-                        _check_finite(loss.detach().view(1), result.steps)
+                    losses.append(step(objective, batch, fabric, result.steps))
                 except TrainingError:
                     # Nothing has changed since the step before: that state is worth keeping.
-                    _save(folder / "last.pt", model.trained_state(), objective, epoch)
+                    _save(folder / "last.pt", objective, epoch)
                     raise
-                fabric.backward(loss)
                 if recipe.clip_norm:
                     fabric.clip_gradients(
                         module, optimizer, max_norm=recipe.clip_norm, error_if_nonfinite=False
                     )
                 optimizer.step()
-                losses.append(loss.detach())
+                if mean is not None:
+                    mean.update()
                 result.steps += 1
                 progress("training", result.steps, total)
         # Here for a GPU, which would have to wait for the answer after every step.
@@ -170,22 +118,26 @@ def train(
         last = epoch + 1 == recipe.epochs
         if not last and (epoch + 1) % recipe.evaluate_every:
             continue
-        value = score()
-        result.curves["calibration_f1"].append(value)
-        best, stale = (value, 0) if value > best else (best, stale + 1)
-        if stale == 0 and recipe.select == "best":
-            kept, result.best_epoch = model.trained_state(), epoch + 1
-            _save(folder / "best.pt", kept, objective, epoch + 1)
+        with mean.in_place() if mean is not None else nullcontext():
+            value = score()
+            result.curves["calibration_f1"].append(value)
+            best, stale = (value, 0) if value > best else (best, stale + 1)
+            if stale == 0 and recipe.select == "best":
+                kept, result.best_epoch = model.trained_state(), epoch + 1
+                _save(folder / "best.pt", objective, epoch + 1)
         if recipe.patience and stale >= recipe.patience:
             result.notes.append(f"stopped early after epoch {epoch + 1}")
             break
-    _save(folder / "last.pt", model.trained_state(), objective, epoch + 1)
+    if mean is not None:
+        mean.keep()
+    _save(folder / "last.pt", objective, epoch + 1)
     if recipe.select == "best":
         model.load_trained_state(kept)
     else:
         result.best_epoch = epoch + 1
     result.seconds = time.perf_counter() - start
-    result.waited = inputs.waited - waited_before
+    result.waited = feed.waited - waited_before
+    result.notes.extend(getattr(batches, "notes", ()))
     if result.waited > max(WAIT_SECONDS, WAIT_SHARE * result.seconds):
         share = result.waited / result.seconds
         result.notes.append(
@@ -195,60 +147,59 @@ def train(
     return result
 
 
-def _optimizer(objective: Objective, recipe: Recipe) -> torch.optim.Optimizer:
-    decay = recipe.weight_decay
-    modules = [objective.model] + ([objective.loss] if isinstance(objective.loss, nn.Module) else [])
-    groups = [
-        {**group, "name": "model"}
-        for module in modules
-        for group in timm.optim.param_groups_weight_decay(module, decay)
-    ]
-    rows = objective.centres if isinstance(objective.centres, RowSampler) else None
-    if objective.centres is not None:
-        centres = [rows.stand_in] if rows is not None else list(objective.centres.parameters())
-        groups.append(
-            {"params": centres, "lr": recipe.lr * recipe.centre_lr, "weight_decay": decay, "name": "centres"}
-        )
-    groups = [group for group in groups if group["params"]]
-    if not groups:
-        raise TrainingError("nothing to train: the whole model is frozen and the loss has no parameters")
-    extra = {
-        name: value
-        for name, value in (("betas", recipe.betas), ("momentum", recipe.momentum))
-        if value is not None
-    }
-    optimizer: torch.optim.Optimizer = timm.optim.create_optimizer_v2(
-        groups, opt=recipe.optimizer, lr=recipe.lr, weight_decay=decay, **extra
-    )
-    if rows is not None:
-        _update_along(optimizer, rows)
-    return optimizer
+def _whole(objective: Objective, batch: Batch, fabric: Fabric, step: int) -> torch.Tensor:
+    """Gradients of a batch; returns its loss."""
+    with fabric.autocast():
+        loss: torch.Tensor = objective(batch)
+    if fabric.device.type == "cpu":
+        _check_finite(loss.detach().view(1), step)
+    fabric.backward(loss)
+    return loss.detach()
 
 
-def _update_along(optimizer: torch.optim.Optimizer, sampler: RowSampler) -> None:
-    """Have `sampler` update its centres with every step that `optimizer` takes, at the rates of that step.
+def _in_parts(objective: Objective, batch: Batch, fabric: Fabric, step: int, *, parts: int) -> torch.Tensor:
+    """The same with a model that sees one part of the batch at a time (arXiv:2101.06983).
 
-    A hook, because only the optimiser knows whether loss scaling lets it take the step.
+    All parts are embedded without gradients, the loss of all embeddings gives the gradient of each, and each
+    part goes through the model again to take it further. The second time draws what the first drew, and
+    leaves the running statistics of norms alone.
     """
+    model = objective.model
+    images = batch.images.chunk(parts)
+    states = []
+    embeddings = []
+    with torch.no_grad(), fabric.autocast():
+        for part in images:
+            states.append(_generator_state(fabric.device))
+            embeddings.append(model.embed(part).float())
+    together = torch.cat(embeddings).requires_grad_()
+    with fabric.autocast():
+        loss = objective.loss(together, batch)
+    if fabric.device.type == "cpu":
+        _check_finite(loss.detach().view(1), step)
+    fabric.backward(loss)
+    assert together.grad is not None
+    after = _generator_state(fabric.device)
+    with statistics_kept(model):
+        for part, state, gradient in zip(images, states, together.grad.chunk(parts), strict=True):
+            _set_generator_state(fabric.device, state)
+            with fabric.autocast():
+                again = model.embed(part)
+            if again.requires_grad:
+                torch.autograd.backward(again, gradient.to(again.dtype))
+    _set_generator_state(fabric.device, after)
+    return loss.detach()
 
-    def update(*_: object) -> None:
-        (group,) = (group for group in optimizer.param_groups if group["name"] == "centres")
-        sampler.update(group["lr"], group["weight_decay"])
 
-    optimizer.register_step_post_hook(update)
+def _generator_state(device: torch.device) -> torch.Tensor:
+    return torch.get_rng_state() if device.type == "cpu" else torch.cuda.get_rng_state(device)
 
 
-def _schedule(
-    optimizer: torch.optim.Optimizer, recipe: Recipe, total: int
-) -> timm.scheduler.scheduler.Scheduler:
-    warmup = round(recipe.warmup * total)
-    common = {"warmup_t": warmup, "warmup_prefix": True, "t_in_epochs": False}
-    rest = max(total - warmup, 1)
-    if recipe.schedule == "cosine":
-        return timm.scheduler.CosineLRScheduler(optimizer, rest, lr_min=recipe.min_lr, **common)
-    if recipe.schedule == "linear":
-        return timm.scheduler.PolyLRScheduler(optimizer, rest, power=1.0, lr_min=recipe.min_lr, **common)
-    return timm.scheduler.StepLRScheduler(optimizer, decay_t=rest, decay_rate=1.0, **common)
+def _set_generator_state(device: torch.device, state: torch.Tensor) -> None:
+    if device.type == "cpu":
+        torch.set_rng_state(state)
+    else:
+        torch.cuda.set_rng_state(state, device)
 
 
 def _check_finite(losses: torch.Tensor, first_step: int) -> None:
@@ -260,10 +211,8 @@ def _check_finite(losses: torch.Tensor, first_step: int) -> None:
         )
 
 
-def _save(path: Path, state: dict[str, torch.Tensor], objective: Objective, epoch: int) -> None:
-    """Write a checkpoint: the trained part of the model, the class centres, the loss, the epoch."""
-    centres = objective.centres.state_dict() if objective.centres is not None else {}
-    loss = objective.loss.state_dict() if isinstance(objective.loss, nn.Module) else {}
-    data = {"model": state, "centres": centres, "loss": loss, "epoch": epoch}
+def _save(path: Path, objective: Objective, epoch: int) -> None:
+    """Write a checkpoint: the trained part of the model, the losses with their class centres, the epoch."""
+    data = {"model": objective.model.trained_state(), **objective.state(), "epoch": epoch}
     # Centres may be larger than all else in memory: straight into the file.
     write_atomically(path, partial(torch.save, data))

@@ -32,10 +32,12 @@ def test_contracts_offer_these_names() -> None:
     assert set(mlbench.contracts.KINDS) == {
         "dataset",
         "augmentation",
+        "mixing",
         "backbone",
         "neck",
         "loss",
         "sampler",
+        "distiller",
         "batch_sampler",
         "recipe",
         "metric",

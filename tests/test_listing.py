@@ -54,6 +54,7 @@ def test_components_json_is_complete(toys_only: Registry) -> None:
         "source": "arXiv:1",
         "predict": "",
         "advise": "",
+        "preset": {},
         "plugin": "toys",
         "package": "acme",
         "version": "1.2",

@@ -18,7 +18,7 @@ def test_encode_then_embed_is_forward_with_and_without_a_prefix(planned) -> None
 def test_model_normalises_pixels_with_the_backbones_mean_and_std(planned) -> None:
     model = build_model(planned().cases[0].spec, 0)
     black_and_white = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 16, 16)
-    normalised = model._normalised(black_and_white)
+    normalised = model._normalise(black_and_white)
     assert normalised[0].unique().tolist() == [-1]
     assert normalised[1].unique().tolist() == [1]
 

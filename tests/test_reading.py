@@ -7,8 +7,12 @@ import toys
 from PIL import Image
 
 from mlbench.errors import DataError
-from mlbench.reading import Reader, square
-from mlbench.suite import Image as ImageSettings
+from mlbench.reading import Draw, Reader, square
+from mlbench.spec import ImageSettings
+
+
+def draws(images, view: int = 0) -> list[Draw]:
+    return [Draw(image, view) for image in images]
 
 
 def test_square_squashes_crops_and_pads() -> None:
@@ -36,9 +40,9 @@ def test_reader_gives_the_same_bits_in_any_order_and_process(workers: int) -> No
     split = toys.ToySplit("train", 40, 4, -1)
     settings = ImageSettings(size=16)
     reader = Reader(split, settings, toys.Jitter(), seed=1, workers=workers)
-    forward = torch.cat(list(reader.batches([range(100), range(100, 160)], view=2)))
-    backward = torch.cat(list(reader.batches([range(159, -1, -1)], view=2)))
-    single = torch.cat(list(Reader(split, settings, toys.Jitter(), 1, 0).batches([range(160)], view=2)))
+    forward = torch.cat(list(reader.batches([draws(range(100), 2), draws(range(100, 160), 2)])))
+    backward = torch.cat(list(reader.batches([draws(range(159, -1, -1), 2)])))
+    single = torch.cat(list(Reader(split, settings, toys.Jitter(), 1, 0).batches([draws(range(160), 2)])))
     assert forward.dtype == torch.uint8
     assert torch.equal(forward, backward.flip(0))
     assert torch.equal(forward, single)
@@ -46,19 +50,19 @@ def test_reader_gives_the_same_bits_in_any_order_and_process(workers: int) -> No
 
 def test_reader_draws_a_new_augmentation_for_each_view_and_seed() -> None:
     split = toys.ToySplit("train", 4, 4, -1)
-    draws = []
+    seen = []
     for seed, view in ((0, 0), (0, 1), (1, 0)):
         reader = Reader(split, ImageSettings(size=16), toys.Jitter(), seed, 0)
-        draws.append(torch.cat(list(reader.batches([range(16)], view))))
-    assert not torch.equal(draws[0], draws[1])
-    assert not torch.equal(draws[0], draws[2])
+        seen.append(torch.cat(list(reader.batches([draws(range(16), view)]))))
+    assert not torch.equal(seen[0], seen[1])
+    assert not torch.equal(seen[0], seen[2])
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_reader_passes_on_a_data_error_in_one_line(workers: int) -> None:
     reader = Reader(toys.ToySplit("train", 40, 4, 3), ImageSettings(size=16), workers=workers)
     with pytest.raises(DataError) as caught:
-        list(reader.batches([range(160)]))
+        list(reader.batches([draws(range(160))]))
     assert str(caught.value) == "toy.png: truncated"
 
 
@@ -69,4 +73,18 @@ def test_reader_names_the_image_that_a_plugin_failed_on() -> None:
 
     reader = Reader(Broken("train", 4, 4, -1), ImageSettings(size=16), workers=0)
     with pytest.raises(DataError, match="image 5 of class train/1 cannot be read"):
-        list(reader.batches([[5]]))
+        list(reader.batches([draws([5])]))
+
+
+def test_crop_ratio_keeps_the_middle_of_what_is_not_augmented() -> None:
+    class Framed(toys.ToySplit):
+        def image(self, index: int) -> Image.Image:
+            pixels = np.zeros((20, 40, 3), np.uint8)
+            pixels[5:15, 10:30] = 200
+            return Image.fromarray(pixels)
+
+    split, settings = Framed("train", 4, 4, -1), ImageSettings(size=16, crop_ratio=0.5)
+    (plain,) = Reader(split, settings, workers=0).batches([draws([0])])
+    assert (plain == 200).all()
+    (augmented,) = Reader(split, settings, lambda image, generator: image, workers=0).batches([draws([0])])
+    assert augmented.min() == 0

@@ -144,9 +144,9 @@ def test_a_speed_that_cannot_be_measured_does_not_lose_the_training(planned, tmp
     assert len(asked) == 1  # seeds share an architecture
 
 
-def test_a_recipes_matmul_precision_ends_with_its_case(planned, tmp_path) -> None:
+def test_the_matmul_precision_ends_with_its_case(planned, tmp_path) -> None:
     before = torch.get_float32_matmul_precision()
-    runner.run(planned(overrides=("recipe.matmul_precision=medium",)), Store(tmp_path, "toy"), Ears())
+    runner.run(planned(overrides=("compute.matmul_precision=medium",)), Store(tmp_path, "toy"), Ears())
     assert torch.get_float32_matmul_precision() == before
 
 

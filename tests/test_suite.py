@@ -39,7 +39,20 @@ def test_a_case_is_spelt_out_with_every_default(load: Load) -> None:
     plain = spec.plain()
     assert plain["neck"] == {"name": "gap", "dim": 8, "norm": "ln"}
     assert plain["dataset"] == {"name": "toy", "classes": 6, "views": 4, "broken": -1, "disjoint": True}
-    assert plain["image"] == {"size": 16, "resize": "squash"}
+    assert plain["image"] == {
+        "size": 16,
+        "train_size": None,
+        "teacher_size": None,
+        "resize": "squash",
+        "crop_ratio": 1.0,
+    }
+    assert plain["compute"] == {
+        "matmul_precision": "highest",
+        "channels_last": True,
+        "compile": False,
+        "checkpointing": False,
+        "accumulate": 1,
+    }
     assert plain["precision"] == "fp32"
     assert plain["recipe"]["lr"] == 1e-3
     assert "augmentation" not in plain

@@ -6,13 +6,13 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from signal import SIGKILL
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from PIL import Image
 from pydantic import Field
 
-from mlbench.contracts import GALLERY, QUERY, Component, FeatureShape
+from mlbench.contracts import GALLERY, QUERY, Component, FeatureShape, Mixed, Recipe
 from mlbench.errors import DataError
 from mlbench.hookspecs import hookimpl
 from mlbench.seeding import numpy_generator
@@ -133,6 +133,105 @@ def pair_loss() -> Any:
     return loss
 
 
+class Halves:
+    """Mixes each image with its neighbour, and tells what it did."""
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+
+    def __call__(self, images: Any, generator: np.random.Generator) -> Any:
+        import torch
+
+        if generator.random() < 0.2:
+            return None
+        partners = torch.arange(len(images)).roll(1)
+        pixels = images.float()
+        return Mixed(pixels * self.share + pixels[partners] * (1 - self.share), partners, self.share)
+
+
+def mixing(*, share: float = 0.7) -> Halves:
+    return Halves(share)
+
+
+def distiller(
+    dim: int, teacher_dim: int, *, images: Literal["clean", "augmented"] = "clean", weight: float = 1.0
+) -> Any:
+    """Mean squared distance to the teacher, through a projection."""
+    import torch
+    from torch import nn
+
+    class ToyDistiller(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.images = images
+            self.weight = weight
+            self.projection = nn.Linear(dim, teacher_dim, bias=False)
+
+        def forward(self, embeddings: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+            return (self.projection(embeddings) - targets).square().mean()
+
+    return ToyDistiller()
+
+
+def noisy_neck(feature_shape: FeatureShape, *, dim: int = 8) -> Any:
+    """A projection whose training draws: dropout, and a batch norm before it."""
+    import torch
+    from torch import nn
+
+    class Noisy(nn.Sequential):
+        def __init__(self) -> None:
+            channels = feature_shape[0]
+            super().__init__(nn.BatchNorm2d(channels), nn.Dropout(0.3), nn.AdaptiveAvgPool2d(1))
+            self.projection = nn.Linear(channels, dim)
+            self.dim = dim
+
+        def forward(self, features: torch.Tensor) -> torch.Tensor:
+            for layer in list(self)[:3]:
+                features = layer(features)
+            return self.projection(features.flatten(1))
+
+    return Noisy()
+
+
+def preset_recipe(*, epochs: int = 2, batch_size: int = 8) -> Recipe:
+    return Recipe(epochs=epochs, batch_size=batch_size)
+
+
+def full_recipe(
+    *,
+    epochs: int = 2,
+    batch_size: int = 8,
+    schedule: Literal["step", "constant"] = "step",
+    milestones: tuple[float, ...] = (0.5,),
+    optimizer: str = "adamw",
+    options: dict[str, Any] | None = None,
+    ema: float = 0.0,
+    warmup: float = 0.0,
+    clip_norm: float = 0.0,
+) -> Recipe:
+    return Recipe(
+        epochs=epochs,
+        batch_size=batch_size,
+        optimizer=optimizer,
+        optimizer_options=options or {},
+        schedule=schedule,
+        milestones=milestones,
+        ema=ema,
+        warmup=warmup,
+        clip_norm=clip_norm,
+    )
+
+
+#: What comes with the recipe "preset".
+PRESET = {
+    "image": {"crop_ratio": 0.5},
+    "mixing": {"name": "toy", "share": 0.9},
+    "loss": {"name": "cosface", "scale": 8},
+    "backbone": {"frozen": True},
+    "batch_sampler": {"name": "m_per_class", "m": 2},
+}
+
+
 def deadly_dataset(*, once: str, signal: int = SIGKILL) -> ToyDataset:
     """A toy data set whose reader sends its own process a signal, the first time only."""
 
@@ -161,4 +260,9 @@ def mlbench_components() -> Iterable[Component]:
         Component("loss", "nan", "toys:nan_loss", "never finite"),
         Component("loss", "crashing", "toys:crashing_loss", "a plugin's bug"),
         Component("loss", "pair", "toys:pair_loss", "no class centres"),
+        Component("mixing", "toy", "toys:mixing", "mixes neighbours"),
+        Component("distiller", "toy", "toys:distiller", "squared distance"),
+        Component("neck", "noisy", "toys:noisy_neck", "draws in training"),
+        Component("recipe", "preset", "toys:preset_recipe", "brings sections along", preset=PRESET),
+        Component("recipe", "full", "toys:full_recipe", "every field that is new"),
     ]

@@ -34,11 +34,11 @@ class Kind:
 #: Every kind. `provides` are the ordinary parameters that a factory of this kind may name:
 #: data_root (Path): relative paths in a suite start here; image_size (int): pixels, images are square;
 #: feature_shape (FeatureShape or TokensShape): the backbone's output; num_classes (int): classes of the train
-#: split; dim (int): width of the embeddings; teacher_dim (int): width of the teacher's; centres_per_class (int): as
-#: the loss asks; batch_labels (int): most different labels that a batch may hold; labels (np.ndarray, (N,)
-#: int64): labels of the train split; batch_size (int); embed (Callable[[], np.ndarray], or None while a run
-#: is planned): embeddings of the train split without augmentation by the model as it is now, (N, D) float32
-#: of unit length; seed (int): the case's derived seed for this component.
+#: split; dim (int): width of the embeddings; teacher_dim (int): width of the teacher's; centres_per_class
+#: (int): as the loss asks; batch_labels (int): most different labels that a batch may hold; labels
+#: (np.ndarray, (N,) int64): labels of the train split; batch_size (int); embed (Callable[[], np.ndarray], or
+#: None while a run is planned): embeddings of the train split without augmentation by the model as it is now,
+#: (N, D) float32 of unit length; seed (int): the case's derived seed for this component.
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         "dataset": Kind("labelled images in train, calibration and test splits", ("data_root", "image_size")),

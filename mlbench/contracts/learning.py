@@ -143,20 +143,19 @@ class BatchSampler(Protocol):
 class Recipe:
     """How a case is trained. Optimisers and schedules are timm's, by their timm names.
 
-    epochs: passes over the training images. batch_size: images. optimizer, lr, weight_decay, betas,
-    momentum: as timm's `create_optimizer_v2` takes them (None: betas of the optimiser, momentum .9);
-    biases and norms are not decayed. centre_lr: learning rate of the class centres, as a multiple of lr.
-    optimizer_options: further arguments of timm's optimiser, such as {"max_grad_norm": None} for lamb.
-    schedule: how the rate falls, step by step, to min_lr; "step" multiplies it by decay_rate at each of
-    `milestones`, shares of all steps in (0, 1), rising. warmup: share of all steps in [0, 1) with a
-    linear rise from 0. clip_norm: largest norm of the gradient, 0 for no limit. matmul_precision: as
-    `torch.set_float32_matmul_precision` takes it. views: how many augmented views of each training image
-    exist; epoch e shows view e mod views; 0 draws a new one every epoch. patience: stop after so many
-    evaluations on the calibration split without a better score, 0 to train to the end. evaluate_every:
-    epochs between such evaluations. select: "best" keeps the checkpoint that scored best on the
-    calibration split, "last" the final one. ema: decay of the running mean of the weights that is evaluated
-    and kept in their stead, in [0, 1), 0 for none. workers: processes that read images, None to choose by the
-    machine.
+    epochs: passes over the training images, 0 to evaluate the model as it starts. batch_size: images.
+    optimizer, lr, weight_decay, betas, momentum: as timm's `create_optimizer_v2` takes them (None: betas of
+    the optimiser, momentum .9); biases and norms are not decayed. optimizer_options: further arguments of
+    timm's optimiser, such as {"max_grad_norm": None} for lamb. centre_lr: learning rate of the class centres,
+    as a multiple of lr. schedule: how the rate falls, step by step, to min_lr; "step" multiplies it by
+    decay_rate at each of `milestones`, shares of all steps in (0, 1), rising. warmup: share of all steps in
+    [0, 1) with a linear rise from 0. clip_norm: largest norm of the gradient, 0 for no limit. views: how many
+    augmented views of each training image exist; epoch e shows view e mod views; 0 draws a new one every
+    epoch. patience: stop after so many evaluations on the calibration split without a better score, 0 to
+    train to the end. evaluate_every: epochs between such evaluations. select: "best" keeps the checkpoint
+    that scored best on the calibration split, "last" the final one. ema: decay of the running mean of the
+    weights that is evaluated and kept in their stead, in [0, 1), 0 for none. workers: processes that read
+    images, None to choose by the machine.
     """
 
     epochs: int
@@ -174,7 +173,6 @@ class Recipe:
     min_lr: float = 0.0
     warmup: float = 0.1
     clip_norm: float = 5.0
-    matmul_precision: Literal["highest", "high", "medium"] = "highest"
     views: int = 0
     patience: int = 0
     evaluate_every: int = 1

@@ -29,7 +29,6 @@ def standard(
     min_lr: _NotNegative = 0.0,
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1,
     clip_norm: _NotNegative = 5.0,
-    matmul_precision: Literal["highest", "high", "medium"] = "highest",
     views: Annotated[int, Field(ge=0)] = 0,
     patience: Annotated[int, Field(ge=0)] = 0,
     evaluate_every: Annotated[int, Field(ge=1)] = 1,
@@ -52,7 +51,6 @@ def standard(
     min_lr: where it falls to; at most lr.
     warmup: share of all steps in which it rises from 0.
     clip_norm: largest norm of the gradient; 0 for no limit.
-    matmul_precision: of float32 products, as torch.set_float32_matmul_precision names it.
     views: augmented views of each image, shown in turn; 0 for a new one every epoch.
     patience: stop after so many evaluations without a better score; 0 to train to the end.
     evaluate_every: epochs from one evaluation on the calibration split to the next.
@@ -78,7 +76,6 @@ def standard(
         min_lr=min_lr,
         warmup=warmup,
         clip_norm=clip_norm,
-        matmul_precision=matmul_precision,
         views=views,
         patience=patience,
         evaluate_every=evaluate_every,
