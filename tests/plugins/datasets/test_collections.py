@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import pickle
 import re
 import shutil
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from emoji_files import write_emoji
 from PIL import Image
 from scipy.io import savemat
 
@@ -144,34 +144,11 @@ def make_cifar(folder: Path, *, images: int = 6) -> None:
     (base / "fine_label_names.txt").write_text("\n".join(f"thing {i:02}" for i in range(100)) + "\n\n")
 
 
-def make_emoji(folder: Path, *, count: int = 20, flags: int = 3) -> None:
-    """`count` emoji, the last `flags` of which are flags, and one that facebook has not drawn."""
-    table = [
-        {
-            "image": f"1f{number:03}.png",
-            "short_name": f"face-{number}",
-            "category": "Flags" if number >= count - flags else "Symbols",
-            "sort_order": number + 1,
-            **{f"has_img_{vendor}": number < count or vendor != "facebook" for vendor in emoji._VENDORS},
-        }
-        for number in range(count + 1)
-    ]
-    for vendor in emoji._VENDORS:
-        package = folder / "node_modules" / f"emoji-datasource-{vendor}"
-        (package / "img" / vendor / "64").mkdir(parents=True)
-        (package / "package.json").write_text(json.dumps({"version": "16.0.0"}))
-        (package / "emoji.json").write_text(json.dumps(table[::-1]))
-        for number in range(count):
-            picture = Image.new("RGBA", (64, 64), (0, 0, 0, 0))
-            picture.paste((number, 100, 200, 255), (16, 16, 48, 48))
-            picture.save(package / "img" / vendor / "64" / f"1f{number:03}.png")
-
-
 MAKERS: dict[str, Callable[[Path], None]] = {
     "cars196": make_cars,
     "cifar100": make_cifar,
     "cub200": make_cub,
-    "emoji": make_emoji,
+    "emoji": write_emoji,
     "inshop": make_inshop,
     "sop": make_sop,
 }
@@ -535,7 +512,7 @@ def test_cifar_images_whose_file_shrinks_are_an_error(tmp_path: Path) -> None:
 
 
 def test_emoji_leave_flags_out_of_the_second_half(tmp_path: Path) -> None:
-    make_emoji(tmp_path / "emoji", count=21, flags=3)
+    write_emoji(tmp_path / "emoji", count=21, flags=3)
     data = load("emoji", tmp_path)
     # The halves are of all 21; the one that a vendor lacks is in neither.
     assert classes(data, "test") == [f"1f{number:03} face-{number}" for number in range(10, 18)]
@@ -552,7 +529,7 @@ def test_emoji_leave_flags_out_of_the_second_half(tmp_path: Path) -> None:
 
 
 def test_emoji_of_another_release_are_refused(tmp_path: Path) -> None:
-    make_emoji(tmp_path / "emoji")
+    write_emoji(tmp_path / "emoji")
     file = tmp_path / "emoji/node_modules/emoji-datasource-google/package.json"
     file.write_text('{"version": "15.1.2"}')
     line = refused("emoji", tmp_path)
@@ -572,13 +549,13 @@ def test_emoji_of_another_release_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_emoji_tables_that_are_damaged_are_named(tmp_path: Path, table: str, message: str) -> None:
-    make_emoji(tmp_path / "emoji")
+    write_emoji(tmp_path / "emoji")
     (tmp_path / "emoji/node_modules/emoji-datasource-apple/emoji.json").write_text(table)
     assert message in refused("emoji", tmp_path)
 
 
 def test_too_few_classes_to_hold_any_out_are_an_error(tmp_path: Path) -> None:
-    make_emoji(tmp_path / "emoji", count=7, flags=0)
+    write_emoji(tmp_path / "emoji", count=7, flags=0)
     message = "training classes with two images or more: 3; at least 4 are needed"
     assert refused("emoji", tmp_path).endswith(message)
 
