@@ -92,12 +92,12 @@ def list_sources(root: Path, as_json: bool) -> None:
 @_root
 def fetch(name: str, root: Path) -> None:
     """Get the files of the data set NAME, or say what to put where."""
-    from mlbench import data
+    from mlbench.data import fetch as get
 
     named = _source(root, name)
     click.echo(f"{name}: {named.source.home}; licence: {named.source.licence}", err=True)
     with _progress(name) as progress:
-        data.fetch(named, progress)
+        get(named, progress)
     click.echo(f"{name}: ready in {named.source.folder}; next: mlbench data check {name} --root {root}")
 
 

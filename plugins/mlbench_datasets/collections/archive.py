@@ -84,12 +84,9 @@ def unpack(archive: Path, folder: Path, progress: Progress = nothing) -> None:
 
 
 def _members(archive: Path, raw: BinaryIO) -> Iterator[_Member]:
-    if zipfile.is_zipfile(raw):
-        raw.seek(0)
-        yield from _zip_members(archive, raw)
-    else:
-        raw.seek(0)
-        yield from _tar_members(archive, raw)
+    is_zip = raw.read(2) == b"PK"
+    raw.seek(0)
+    yield from _zip_members(archive, raw) if is_zip else _tar_members(archive, raw)
 
 
 def _tar_members(archive: Path, raw: BinaryIO) -> Iterator[_Member]:
