@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch.nn.functional import normalize
@@ -12,7 +15,7 @@ from mlbench.features import ENCODE_BATCH, Inputs
 from mlbench.model import EmbeddingModel
 from mlbench.reading import batched
 
-__all__ = ["embed"]
+__all__ = ["as_array", "embed"]
 
 
 def embed(model: EmbeddingModel, inputs: Inputs, fabric: Fabric, name: str) -> Embeddings:
@@ -34,3 +37,9 @@ def embed(model: EmbeddingModel, inputs: Inputs, fabric: Fabric, name: str) -> E
         (inputs.roles & GALLERY) > 0,
         name,
     )
+
+
+def as_array(embeddings: Embeddings) -> np.ndarray:
+    """The vectors (N, D) float32 of `embed`, on the CPU."""
+    vectors: Any = embeddings.vectors
+    return vectors if isinstance(vectors, np.ndarray) else vectors.cpu().numpy()

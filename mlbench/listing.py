@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -60,8 +60,25 @@ def component_text(entry: Entry) -> str:
     for option in options:
         default = "required" if option.default is None else f"default {option.default}"
         lines.append(f"  {option.name:{names}}  {option.type:{types}}  {default}")
+    if component.preset:
+        lines += ["also set, where the suite does not:", *_preset_lines(component.preset)]
     documentation = inspect.getdoc(entry.schema.factory)
     return "\n".join([*lines, *(["", documentation] if documentation else [])])
+
+
+def _preset_lines(preset: Mapping[str, Any]) -> list[str]:
+    """Sections of a preset as they would stand in a suite, a line each."""
+    import yaml
+
+    width = max(map(len, preset))
+    texts = (
+        yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=1000)
+        for value in preset.values()
+    )
+    return [
+        f"  {name + ':':{width + 1}} {text.removesuffix('...').strip()}"
+        for name, text in zip(preset, texts, strict=True)
+    ]
 
 
 def component_json(entry: Entry) -> str:

@@ -170,9 +170,7 @@ def _learn(
     case: Case, plan: Plan, store: Store, progress: Callable[[str, int, int], None]
 ) -> tuple[dict[str, Any], list[str], dict[str, float]]:
     """Train and evaluate a case: facts for its record, notes, and seconds of each part."""
-    import numpy as np
-
-    from mlbench.embed import embed
+    from mlbench.embed import as_array, embed
     from mlbench.evaluate import Engine, Measure, evaluate, fit_threshold, verification_curve
     from mlbench.features import InputSource, Look
     from mlbench.feed import build_feed
@@ -214,7 +212,7 @@ def _learn(
             case,
             objective,
             feed,
-            lambda: np.asarray(embed(model, source.get("train", look), fabric, "train").vectors),
+            lambda: as_array(embed(model, source.get("train", look), fabric, "train")),
             lambda: best_f1(embed(model, inputs["calibration"], fabric, "calibration")),
             fabric,
             store.checkpoints(case.key),

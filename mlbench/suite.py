@@ -129,12 +129,14 @@ def _overridden(variant: Variant, override: str) -> Variant:
 
 
 def _spec(variant: Variant, registry: Registry) -> Spec:
-    settings = variant.settings.over(_presets(variant.settings, registry))
+    presets = _presets(variant.settings, registry)
+    settings = variant.settings.over(presets)
     parts = {}
     for section in COMPONENTS:
         given = settings.section(section)
         if given is not None:
-            parts[section] = _part(section, given, settings, registry)
+            brought = presets.section(section) or {}
+            parts[section] = _part(section, given, settings, registry, frozenset(brought))
         elif section in REQUIRED:
             known = hint("", registry.names(section))
             raise SuiteError(f"{variant.where}: case {variant.name!r} has no {section}; {known}")
@@ -218,7 +220,7 @@ def evaluation_parts(
     if section is None:
         raise SuiteError(f"--set threshold: name a policy; {hint('', registry.names('threshold'))}")
     return (
-        _part("threshold", section, variant.settings, registry),
+        _part("threshold", section, variant.settings, registry, frozenset()),
         _metrics(variant, variant.settings, registry),
         _plain(EvaluationSettings, "evaluation", variant.settings),
     )
@@ -263,7 +265,11 @@ def _member(kind: str, section: dict[str, Any], where: str, registry: Registry) 
         raise SuiteError(f"{where}: {error}") from None
 
 
-def _part(section: str, given: dict[str, Any], settings: Settings, registry: Registry) -> Part:
+def _part(
+    section: str, given: dict[str, Any], settings: Settings, registry: Registry, brought: frozenset[str]
+) -> Part:
+    """The component of a section. brought: options that a preset has for it; where this component has no such
+    option, null leaves it out."""
     kind = COMPONENTS[section]
     options = dict(given)
     name = options.pop("name", None)
@@ -273,9 +279,15 @@ def _part(section: str, given: dict[str, Any], settings: Settings, registry: Reg
         raise SuiteError(f"{settings.where(section)}: which {section}? {state}; {known}")
     try:
         entry = registry.get(kind, name)
+        foreign = brought - {option.name for option in entry.schema.options}
+        unused = [key for key in foreign if options.get(key, name) is None]
+        options = {key: value for key, value in options.items() if key not in unused}
         return Part(entry, entry.check(options), lambda option: settings.where(section, option))
     except OptionError as error:
-        raise SuiteError(f"{settings.where(section, error.option)}: {error}") from None
+        advice = ""
+        if error.option in foreign:
+            advice = f"; {section}.{error.option}: null leaves it out"
+        raise SuiteError(f"{settings.where(section, error.option)}: {error}{advice}") from None
     except ComponentError as error:
         raise SuiteError(f"{settings.where(section)}: {error}") from None
 

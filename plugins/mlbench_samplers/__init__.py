@@ -43,4 +43,27 @@ def mlbench_components() -> Iterable[Component]:
             source="arXiv:1703.07737",
             predict="mlbench_samplers.batches:predict_m_per_class",
         ),
+        Component(
+            kind="batch_sampler",
+            name="repeated",
+            factory="mlbench_samplers.batches:repeated",
+            summary="repeated augmentation: each image several times in a batch, augmented anew",
+            source="arXiv:1902.05509",
+            predict="mlbench_samplers.batches:predict_repeated",
+        ),
+        Component(
+            kind="batch_sampler",
+            name="uniform",
+            factory="mlbench_samplers.batches:uniform",
+            summary="images, or classes, drawn uniformly with replacement",
+            predict="mlbench_samplers.batches:predict_uniform",
+        ),
+        Component(
+            kind="batch_sampler",
+            name="hard_triplets",
+            factory="mlbench_samplers.triplets:hard_triplets",
+            summary="anchor, hard positive, hard negative, mined at the threshold of the best F1",
+            source="arXiv:1503.03832",
+            predict="mlbench_samplers.triplets:predict_hard_triplets",
+        ),
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
@@ -13,28 +13,88 @@ from mlbench.errors import OptionError
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["MPerClass", "Shuffle", "m_per_class", "predict_m_per_class", "predict_shuffle", "shuffle"]
+__all__ = [
+    "MPerClass",
+    "Shuffle",
+    "Uniform",
+    "m_per_class",
+    "predict_m_per_class",
+    "predict_repeated",
+    "predict_shuffle",
+    "predict_uniform",
+    "repeated",
+    "shuffle",
+    "uniform",
+]
 
 
 class Shuffle:
-    """All images in a random order; what is left at the end and fills no batch is left out.
+    """All images in a random order, each `repeats` times in a row; what is left once there are as many
+    batches as the images fill without repeats is left out.
 
     A data set smaller than one batch is one batch.
     """
 
-    def __init__(self, labels: Sequence[int] | np.ndarray, batch_size: int) -> None:
+    def __init__(self, labels: Sequence[int] | np.ndarray, batch_size: int, repeats: int = 1) -> None:
         """labels: (N,) int64, N >= 1; only their number matters."""
         self._size = len(labels)
         self._batch_size = min(batch_size, len(labels))
+        self._repeats = repeats
 
     def __len__(self) -> int:
         return self._size // self._batch_size
 
+    @property
+    def images(self) -> int:
+        """The most different images that a batch holds."""
+        size, repeats = self._batch_size, self._repeats
+        # Where a batch starts among the repeats of an image recurs after so many batches.
+        starts = (at * size for at in range(min(len(self), repeats)))
+        return max((start + size - 1) // repeats - start // repeats + 1 for start in starts)
+
     def batches(self, generator: np.random.Generator) -> Iterator[list[int]]:
         """Indices of each batch of one epoch."""
-        order = generator.permutation(self._size)
+        order = generator.permutation(self._size).repeat(self._repeats)
         for start in range(0, len(self) * self._batch_size, self._batch_size):
             yield order[start : start + self._batch_size].tolist()
+
+
+class Uniform:
+    """Batches of images drawn uniformly with replacement, or of classes so drawn and an image of each.
+
+    A batch has batch_size images even of a data set that has fewer.
+    """
+
+    def __init__(
+        self,
+        labels: Sequence[int] | np.ndarray,
+        batch_size: int,
+        steps: int | None = None,
+        by: Literal["image", "class"] = "image",
+    ) -> None:
+        """labels: (N,) int64, N >= 1. steps: batches in an epoch, None for as many as `Shuffle` makes."""
+        self._labels = labels
+        self._batch_size = batch_size
+        self._length = steps or max(1, len(labels) // batch_size)
+        self._by = by
+
+    def __len__(self) -> int:
+        return self._length
+
+    def batches(self, generator: np.random.Generator) -> Iterator[list[int]]:
+        """Indices of each batch of one epoch."""
+        import numpy as np
+
+        if self._by == "image":
+            for _ in range(len(self)):
+                yield generator.integers(len(self._labels), size=self._batch_size).tolist()
+            return
+        order = np.argsort(self._labels, kind="stable")
+        sizes = np.unique(self._labels, return_counts=True)[1]
+        starts = np.cumsum(sizes) - sizes
+        for _ in range(len(self)):
+            classes = generator.integers(len(sizes), size=self._batch_size)
+            yield order[starts[classes] + generator.integers(sizes[classes])].tolist()
 
 
 class MPerClass:
@@ -91,6 +151,40 @@ def shuffle(labels: np.ndarray, batch_size: int) -> Shuffle:
     return Shuffle(labels, batch_size)
 
 
+def repeated(labels: np.ndarray, batch_size: int, *, repeats: Annotated[int, Field(ge=1)] = 3) -> Shuffle:
+    """Repeated augmentation (Berman et al., arXiv:1902.05509; as in arXiv:2110.00476): a batch holds the
+    images it has several times, each time augmented anew.
+
+    The repeats of an image stand side by side, in one batch but for those that the end of a batch parts:
+    as they do in the literature, and with timm's `RepeatAugSampler` on one process. An epoch has as many
+    batches as that of `shuffle`, so it shows about one in `repeats` of the images. Unlike timm, which
+    rounds an epoch down to a multiple of 256 images, it has as many whole batches as there are, and a data
+    set smaller than a batch is one batch.
+
+    Options
+    -------
+    repeats: how often an image comes; 1 is `shuffle`.
+    """
+    return Shuffle(labels, batch_size, repeats)
+
+
+def uniform(
+    labels: np.ndarray,
+    batch_size: int,
+    *,
+    steps: Annotated[int, Field(ge=1)] | None = None,
+    by: Literal["image", "class"] = "image",
+) -> Uniform:
+    """Images drawn uniformly with replacement, so that the length of an epoch need not follow the data.
+
+    Options
+    -------
+    steps: batches in an epoch; null for as many as `shuffle` makes.
+    by: what is drawn uniformly: image, or class, with an image of each class that is drawn.
+    """
+    return Uniform(labels, batch_size, steps, by)
+
+
 def m_per_class(labels: np.ndarray, batch_size: int, *, m: Annotated[int, Field(ge=2)] = 4) -> MPerClass:
     """Random classes, with the same number of images of each (arXiv:1703.07737).
 
@@ -106,6 +200,23 @@ def m_per_class(labels: np.ndarray, batch_size: int, *, m: Annotated[int, Field(
 def predict_shuffle(labels: Sequence[int], batch_size: int) -> BatchesShape:
     """What `shuffle` would make."""
     return BatchesShape(len(Shuffle(labels, batch_size)))
+
+
+def predict_repeated(labels: Sequence[int], batch_size: int, *, repeats: int = 3) -> BatchesShape:
+    """What `repeated` would make."""
+    sampler = Shuffle(labels, batch_size, repeats)
+    return BatchesShape(len(sampler), sampler.images)
+
+
+def predict_uniform(
+    labels: Sequence[int],
+    batch_size: int,
+    *,
+    steps: int | None = None,
+    by: Literal["image", "class"] = "image",
+) -> BatchesShape:
+    """What `uniform` would make."""
+    return BatchesShape(len(Uniform(labels, batch_size, steps, by)))
 
 
 def predict_m_per_class(labels: Sequence[int], batch_size: int, *, m: int = 4) -> BatchesShape:

@@ -21,7 +21,19 @@ PACKAGES = {
         ("batch_sampler", "shuffle"),
         ("batch_sampler", "m_per_class"),
     },
-    "mlbench_recipes": {("recipe", "standard")},
+    "mlbench_recipes": {
+        *(("recipe", name) for name in ("standard", "a1", "a2", "a3", "docclassifier", "triplet", "cifar")),
+    },
+    "mlbench_augmentations": {
+        ("augmentation", "flip_crop"),
+        ("augmentation", "resized_crop"),
+        ("augmentation", "randaugment"),
+        ("augmentation", "crop_randaugment"),
+        ("augmentation", "document"),
+        ("mixing", "mixup"),
+        ("mixing", "cutmix"),
+        ("mixing", "mixup_cutmix"),
+    },
 }
 COMPONENTS = [component for name in PACKAGES for component in import_module(name).mlbench_components()]
 each_component = pytest.mark.parametrize("component", COMPONENTS, ids=lambda c: f"{c.kind}-{c.name}")

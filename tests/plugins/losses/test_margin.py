@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from pytorch_metric_learning import losses
+from torch.nn import functional as F
 
 from mlbench.contracts import CentreLoss
 from mlbench_losses.margin import CosFace, cosface, softmax
@@ -66,3 +68,17 @@ def test_cosface_gradient_is_exact():
 def test_softmax_only_scales():
     logits = softmax(scale=16.0).logits(COSINES, torch.tensor([0]), NORMS)
     torch.testing.assert_close(logits, 16.0 * COSINES[:, :, 0])
+
+
+@pytest.mark.parametrize("name", ["cosface", "softmax"])
+def test_margin_losses_agree_with_pytorch_metric_learning(name):
+    torch.manual_seed(0)
+    labels, embeddings = torch.arange(12) % 5, torch.randn(12, 6, dtype=torch.float64)
+    if name == "cosface":
+        theirs, ours = losses.CosFaceLoss(5, 6, margin=0.35, scale=32), cosface(scale=32.0, margin=0.35)
+    else:
+        theirs, ours = losses.NormalizedSoftmaxLoss(5, 6, temperature=1 / 32), softmax(scale=32.0)
+    theirs = theirs.double()
+    cosines = F.normalize(embeddings) @ F.normalize(theirs.W.detach(), dim=0)
+    got = F.cross_entropy(ours.logits(cosines.unsqueeze(2), labels, embeddings.norm(dim=1)), labels)
+    torch.testing.assert_close(got, theirs(embeddings, labels).detach())

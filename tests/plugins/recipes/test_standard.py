@@ -32,15 +32,18 @@ def test_standard_hands_every_option_to_its_own_field():
         "betas": (0.5, 0.75),
         "momentum": 0.625,
         "centre_lr": 2.0,
-        "schedule": "cosine",
+        "optimizer_options": {"max_grad_norm": None},
+        "schedule": "step",
+        "milestones": (0.25, 0.75),
+        "decay_rate": 0.375,
         "min_lr": 0.125,
         "warmup": 0.0625,
         "clip_norm": 7.0,
-        "matmul_precision": "medium",
         "views": 4,
         "patience": 5,
         "evaluate_every": 6,
         "select": "last",
+        "ema": 0.875,
         "workers": 8,
     }
     assert dataclasses.asdict(standard(**values)) == values
@@ -49,22 +52,27 @@ def test_standard_hands_every_option_to_its_own_field():
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        ("epochs", 0),
+        ("epochs", -1),
         ("batch_size", 0),
         ("lr", 0.0),
         ("weight_decay", -0.1),
         ("betas", [0.9, 1.0]),
         ("momentum", 1.0),
         ("centre_lr", 0.0),
-        ("schedule", "step"),
+        ("optimizer_options", [1]),
+        ("schedule", "poly"),
+        ("milestones", [0.0]),
+        ("milestones", [1.0]),
+        ("decay_rate", 0.0),
+        ("decay_rate", 1.0),
         ("min_lr", -1e-6),
         ("warmup", 1.0),
         ("clip_norm", -1.0),
-        ("matmul_precision", "low"),
         ("views", -1),
         ("patience", -1),
         ("evaluate_every", 0),
         ("select", "first"),
+        ("ema", 1.0),
         ("workers", -1),
         ("epochs", "3"),
     ],
@@ -84,3 +92,26 @@ def test_standard_refuses_a_schedule_that_rises():
     with pytest.raises(OptionError, match=r"min_lr 0\.1 is above lr 0\.01") as caught:
         standard(lr=0.01, min_lr=0.1)
     assert caught.value.option == "min_lr"
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"schedule": "step"}, r"milestones \[\]: schedule 'step' needs at least one"),
+        ({"milestones": (0.5,)}, r"milestones \[0.5\]: schedule 'linear' has none; set schedule: step"),
+        ({"schedule": "step", "milestones": (0.5, 0.25)}, "each must be above the one before"),
+        ({"schedule": "step", "milestones": (0.5, 0.5)}, "each must be above the one before"),
+        ({"schedule": "step", "milestones": (0.05, 0.5)}, r"in the warm-up, which ends at 0\.1"),
+    ],
+)
+def test_standard_refuses_milestones_that_mean_nothing(options, problem):
+    with pytest.raises(OptionError, match=problem) as caught:
+        standard(**options)
+    assert caught.value.option == "milestones"
+
+
+@pytest.mark.parametrize("name", ["lr", "weight_decay", "betas", "momentum"])
+def test_standard_refuses_optimizer_options_that_are_options_already(name):
+    with pytest.raises(OptionError, match=f"holds {name!r}; say recipe.{name} instead") as caught:
+        standard(optimizer_options={name: 0.5})
+    assert caught.value.option == "optimizer_options"

@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from mlbench.errors import OptionError
 from mlbench.seeding import numpy_generator
-from mlbench_samplers.batches import m_per_class, shuffle
+from mlbench_samplers.batches import (
+    m_per_class,
+    predict_repeated,
+    predict_shuffle,
+    predict_uniform,
+    repeated,
+    shuffle,
+    uniform,
+)
 
 
 def epoch(sampler, seed=0):
@@ -100,7 +108,117 @@ def test_m_per_class_refuses_batches_that_cannot_be(batch_size, m, message):
     assert caught.value.option == "m"
 
 
-@pytest.mark.parametrize("sampler", [shuffle(np.zeros(4), 2), m_per_class(np.zeros(4), 2, m=2)])
+@settings(max_examples=80, derandomize=True, deadline=None)
+@given(size=st.integers(1, 60), batch_size=st.integers(1, 25), repeats=st.integers(1, 5))
+def test_repeated_images_come_together_and_as_often_as_was_asked(size, batch_size, repeats):
+    labels = np.zeros(size, dtype=np.int64)
+    sampler = repeated(labels, batch_size, repeats=repeats)
+    batches = epoch(sampler)
+    seen = [index for batch in batches for index in batch]
+    assert len(batches) == len(sampler) == len(shuffle(labels, batch_size))
+    assert {len(batch) for batch in batches} == {min(size, batch_size)}
+    # Every image in one run of `repeats`, but for the one that the end of the epoch cuts.
+    whole, cut = divmod(len(seen), repeats)
+    assert [len(set(seen[at : at + repeats])) for at in range(0, len(seen), repeats)] == [1] * (
+        whole + bool(cut)
+    )
+    assert sorted(Counter(seen).values(), reverse=True) == [repeats] * whole + [cut] * bool(cut)
+    assert predict_repeated(labels, batch_size, repeats=repeats) == (
+        len(batches),
+        max(len(set(batch)) for batch in batches),
+    )
+
+
+def test_repeated_selects_the_images_that_timm_selects():
+    from timm.data.distributed_sampler import RepeatAugSampler
+
+    theirs = RepeatAugSampler(range(600), num_replicas=1, rank=0, num_repeats=3, selected_round=0)
+    ours = repeated(np.zeros(600), 25, repeats=3)
+
+    order = np.array(list(theirs)[::3] + sorted(set(range(600)) - set(theirs)))
+    fake = type("Generator", (), {"permutation": lambda self, size: order})()
+    assert [index for batch in ours.batches(fake) for index in batch] == list(theirs)
+
+
+def test_repeated_once_is_shuffle():
+    labels = np.zeros(31)
+    assert epoch(repeated(labels, 4, repeats=1), 5) == epoch(shuffle(labels, 4), 5)
+    assert predict_repeated(labels, 4, repeats=1).labels == 4
+
+
+def test_repeated_shows_other_images_in_each_epoch():
+    sampler = repeated(np.zeros(30), 10)
+    generator = numpy_generator(0, "epochs")
+    epochs = [{index for batch in sampler.batches(generator) for index in batch} for _ in range(30)]
+    assert {len(seen) for seen in epochs} == {10}
+    assert set().union(*epochs) == set(range(30))
+
+
+class Enumerated:
+    """A generator that goes through every number in turn instead of drawing."""
+
+    def __init__(self):
+        self.drawn = 0
+
+    def integers(self, high, size=None):
+        if size is None:
+            return np.array([self.next(each) for each in high])
+        return np.array([self.next(high) for _ in range(size)])
+
+    def next(self, high):
+        self.drawn += 1
+        return (self.drawn - 1) % high
+
+
+def test_uniform_draws_each_image_alike():
+    (batch,) = uniform(np.zeros(7), 21, steps=1).batches(Enumerated())
+    assert set(Counter(batch).values()) == {3}
+    assert set(batch) == set(range(7))
+
+
+def test_uniform_by_class_draws_each_class_alike_whatever_its_size():
+    labels = np.array([5, 2, 5, 5, 9, 5, 2])
+    generator = Enumerated()
+    batches = list(uniform(labels, 12, steps=3, by="class").batches(generator))
+    for batch in batches:
+        assert Counter(labels[batch].tolist()) == {2: 4, 5: 4, 9: 4}
+    assert {index for batch in batches for index in batch} == set(range(7))
+
+
+def test_uniform_reaches_every_image_and_repeats_some():
+    seen = Counter(index for batch in epoch(uniform(np.zeros(20), 10, steps=60)) for index in batch)
+    # 600 draws, 30 of each expected.
+    assert set(seen) == set(range(20))
+    assert 14 < min(seen.values()) <= max(seen.values()) < 48
+
+
+@pytest.mark.parametrize("by", ["image", "class"])
+@pytest.mark.parametrize(("size", "steps", "batches"), [(50, None, 5), (3, None, 1), (3, 40, 40)])
+def test_uniform_has_full_batches_and_as_many_as_was_asked(by, size, steps, batches):
+    labels = np.arange(size) % 3
+    sampler = uniform(labels, 10, steps=steps, by=by)
+    assert [len(batch) for batch in epoch(sampler)] == [10] * batches
+    assert len(sampler) == predict_uniform(labels.tolist(), 10, steps=steps, by=by).batches == batches
+    if steps is None:
+        assert batches == predict_shuffle(labels.tolist(), 10).batches
+
+
+@pytest.mark.parametrize("by", ["image", "class"])
+def test_uniform_is_the_same_from_the_same_seed(by):
+    sampler = uniform(np.arange(30) % 7, 8, by=by)
+    assert epoch(sampler, 3) == epoch(sampler, 3) != epoch(sampler, 4)
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        shuffle(np.zeros(4), 2),
+        m_per_class(np.zeros(4), 2, m=2),
+        repeated(np.zeros(4), 2),
+        uniform(np.zeros(4), 2),
+        uniform(np.zeros(4), 2, by="class"),
+    ],
+)
 def test_batch_samplers_make_lists_of_plain_integers(sampler):
     for batch in epoch(sampler):
         assert type(batch) is list

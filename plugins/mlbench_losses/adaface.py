@@ -1,0 +1,67 @@
+"""A margin that adapts to the length of the embedding."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from mlbench_losses.arcface import sines_of
+from mlbench_losses.target import put_target, take_target
+
+__all__ = ["AdaFace"]
+
+
+class AdaFace(nn.Module):
+    """Quality adaptive margin (Kim et al., arXiv:2204.00964).
+
+    With q, the embedding's length before normalisation, standardised by running statistics, times h and
+    clipped to [-1, 1], the target's logit is scale * (cos(angle - margin * q) - margin * (1 + q)), the angle
+    held to [0, pi]: long embeddings, of good images, get a margin that stresses the hard ones, short
+    embeddings one that stresses the easy ones. No gradient reaches the length.
+
+    mean, std: of the lengths, float32; they start at 20 and 100 and move by `momentum` towards each batch's,
+    which they take in before it is judged. Only training moves them: neither `eval` mode nor `torch.no_grad`
+    does, nor does a batch of one, which has no deviation.
+    """
+
+    centres_per_class = 1
+    per_example = False
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, *, scale: float, margin: float, h: float, momentum: float) -> None:
+        super().__init__()
+        self.scale = scale
+        self.margin = margin
+        self.h = h
+        self.momentum = momentum
+        self.register_buffer("mean", torch.tensor(20.0))
+        self.register_buffer("std", torch.tensor(100.0))
+
+    def logits(self, cosines: torch.Tensor, targets: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
+        """cosines: (N, K, 1) float in [-1, 1]; targets: (N,) int64 in [0, K), or -1 where the target is
+        not among the K; norms: (N,) float. Returns logits (N, K)."""
+        cosines = cosines.squeeze(2)
+        target = take_target(cosines, targets)
+        quality = self._quality(norms).to(target.dtype).unsqueeze(1)
+        moved = _turned(target, -self.margin * quality) - self.margin * (1 + quality)
+        return put_target(cosines, targets, moved) * self.scale
+
+    def _quality(self, norms: torch.Tensor) -> torch.Tensor:
+        """(N,) in [-1, 1]."""
+        learning = self.training and torch.is_grad_enabled()
+        with torch.no_grad():
+            norms = norms.to(self.mean.dtype).clamp(1e-3, 100)
+            if learning and len(norms) > 1:
+                self.mean.lerp_(norms.mean(), self.momentum)
+                self.std.lerp_(norms.std(), self.momentum)
+            return ((norms - self.mean) / (self.std + 1e-3) * self.h).clamp(-1, 1)
+
+
+def _turned(cosines: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
+    """cos(t + angle) of cosines cos(t), with t + angle held to [0, pi] and a gradient of zero where it is
+    held; angles in [-pi/2, pi/2]."""
+    edges = angles.cos()
+    turned = cosines * edges - sines_of(cosines) * angles.sin()
+    turned = torch.where((angles < 0) & (cosines > edges), 1, turned)
+    return torch.where((angles > 0) & (cosines < -edges), -1, turned)

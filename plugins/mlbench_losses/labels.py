@@ -1,0 +1,24 @@
+"""Labels that a loss with rows for each class can take."""
+
+from __future__ import annotations
+
+import torch
+
+from mlbench.errors import TrainingError
+
+__all__ = ["check_labels"]
+
+
+def check_labels(labels: torch.Tensor, num_classes: int) -> None:
+    """Raise TrainingError unless labels, (N,) integers, are in [0, num_classes).
+
+    On the CPU only: elsewhere looking at them would make every step wait for the device.
+    """
+    if labels.device.type != "cpu" or not labels.numel():
+        return
+    low, high = (int(value) for value in labels.aminmax())
+    if low < 0 or high >= num_classes:
+        raise TrainingError(
+            f"labels run from {low} to {high}; expected 0 to {num_classes - 1}, "
+            f"as there are {num_classes} classes"
+        )

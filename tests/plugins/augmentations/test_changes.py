@@ -1,0 +1,265 @@
+"""Augmentations: what they give, and that nothing but the generator decides it."""
+
+# ruff: noqa: NPY002 (timm draws from the global generators)
+
+import pickle
+import random
+
+import numpy as np
+import pytest
+from PIL import Image
+from timm.data.auto_augment import rand_augment_transform
+from timm.data.transforms import RandomResizedCropAndInterpolation
+
+from mlbench.errors import OptionError
+from mlbench.options import Schema
+from mlbench_augmentations.augmentation import (
+    crop_randaugment,
+    document,
+    flip_crop,
+    randaugment,
+    resized_crop,
+)
+from mlbench_augmentations.document import _GROUPS
+
+AUGMENTATIONS = {
+    "flip_crop": flip_crop(32),
+    "resized_crop": resized_crop(24),
+    "randaugment": randaugment(),
+    "crop_randaugment": crop_randaugment(24),
+    "document": document(24),
+}
+each_augmentation = pytest.mark.parametrize("augmentation", AUGMENTATIONS.values(), ids=AUGMENTATIONS.keys())
+
+
+def generator(seed):
+    return np.random.Generator(np.random.Philox(key=seed))
+
+
+def seeded(seed):
+    """Seeds the global generators as the passed generator does in its first use."""
+    first, second = generator(seed).integers(2**32, size=2).tolist()
+    random.seed(first)
+    np.random.seed(second)
+
+
+@pytest.fixture
+def image():
+    """Every pixel has a colour of its own."""
+    rows, columns = np.mgrid[0:32, 0:32].astype(np.uint8)
+    return Image.fromarray(np.stack([8 * rows, 8 * columns, 4 * (rows + columns)], axis=2))
+
+
+@pytest.fixture
+def global_states():
+    """Fails the test if it left a global generator in another state."""
+    random.seed(1)
+    np.random.seed(2)
+    before = random.getstate(), np.random.get_state()
+    yield
+    assert random.getstate() == before[0]
+    np.testing.assert_equal(np.random.get_state(), before[1])
+
+
+@each_augmentation
+def test_augmentation_repeats_from_the_same_state_and_is_picklable(augmentation, image, global_states):
+    copy = pickle.loads(pickle.dumps(augmentation))
+    for seed in range(10):
+        first, second = augmentation(image, generator(seed)), copy(image, generator(seed))
+        assert (first.mode, first.size, first.tobytes()) == ("RGB", second.size, second.tobytes())
+
+
+@each_augmentation
+def test_augmentation_differs_between_states_and_leaves_the_image_alone(augmentation, image):
+    before = image.tobytes()
+    assert len({augmentation(image, generator(seed)).tobytes() for seed in range(30)}) > 10
+    assert image.tobytes() == before
+
+
+@each_augmentation
+@pytest.mark.parametrize("size", [(1, 1), (50, 3), (3, 50), (90, 70)])
+def test_augmentation_takes_any_size(augmentation, size):
+    for seed in range(8):
+        assert augmentation(Image.new("RGB", size), generator(seed)).mode == "RGB"
+
+
+@each_augmentation
+def test_augmentation_gives_the_global_generators_back_after_an_error(augmentation, global_states):
+    with pytest.raises((AttributeError, TypeError)):
+        augmentation(None, generator(0))
+
+
+@pytest.mark.parametrize("name", ["resized_crop", "crop_randaugment", "document"])
+def test_crops_have_the_training_size(name):
+    assert AUGMENTATIONS[name](Image.new("RGB", (90, 70)), generator(0)).size == (24, 24)
+
+
+def test_flip_crop_shifts_and_flips(image):
+    """Every shift by up to 4 pixels and both orientations, found by trying them all."""
+    padded = np.pad(np.asarray(image), ((4, 4), (4, 4), (0, 0)), constant_values=9)
+    crops = {}
+    for top in range(9):
+        for left in range(9):
+            crop = padded[top : top + 32, left : left + 32]
+            crops[crop.tobytes()] = (top, left, False)
+            crops[crop[:, ::-1].tobytes()] = (top, left, True)
+    augmentation = flip_crop(32, fill=(9, 9, 9))
+    found = [crops[augmentation(image, generator(seed)).tobytes()] for seed in range(300)]
+    tops, lefts, flips = zip(*found, strict=True)
+    assert set(tops) == set(lefts) == set(range(9))
+    assert 100 < sum(flips) < 200
+
+
+def test_flip_crop_pads_a_larger_image_in_proportion(image):
+    large = image.resize((64, 96), Image.Resampling.NEAREST)
+    seen = {flip_crop(32, pad=4, flip=0.0)(large, generator(seed)).tobytes() for seed in range(300)}
+    padded = np.pad(np.asarray(large), ((12, 12), (8, 8), (0, 0)))
+    every = {padded[y : y + 96, x : x + 64].tobytes() for y in range(25) for x in range(17)}
+    assert seen <= every
+    assert len(seen) > 150
+
+
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+def test_flip_crop_without_padding_only_flips(image, flip):
+    expected = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flip else image
+    augmented = flip_crop(32, pad=0, flip=flip)(image, generator(0))
+    assert augmented.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "random"])
+def test_resized_crop_is_that_of_timm(image, interpolation):
+    theirs = RandomResizedCropAndInterpolation(24, (0.3, 0.9), (0.5, 1.5), interpolation)
+    ours = resized_crop(24, scale=(0.3, 0.9), ratio=(0.5, 1.5), flip=0.0, interpolation=interpolation)
+    for seed in range(10):
+        seeded(seed)
+        assert ours(image, generator(seed)).tobytes() == theirs(image).tobytes()
+
+
+@pytest.mark.parametrize("option", ["scale", "ratio"])
+def test_resized_crop_refuses_bounds_the_wrong_way_round(option):
+    for factory in (resized_crop, crop_randaugment):
+        with pytest.raises(OptionError, match=rf"{option} \[0\.9, 0\.5\] is the wrong way round") as caught:
+            factory(24, **{option: (0.9, 0.5)})
+        assert caught.value.option == option
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("rand-m7-mstd0.5-inc1", {"magnitude": 7}),
+        ("rand-m6-mstd0.5-inc1", {"magnitude": 6}),
+        ("rand-m9-mstd0-n3-p0.25-inc0", {"magnitude_std": 0.0, "layers": 3, "probability": 0.25}),
+        ("rand-m5-n1-p1.0", {"magnitude": 5, "magnitude_std": 0.0000001, "layers": 1, "probability": 1.0}),
+    ],
+)
+@pytest.mark.parametrize("interpolation", ["bicubic", "random"])
+def test_randaugment_is_that_of_timm(image, text, options, interpolation):
+    settings = {"img_mean": (1, 2, 3)}
+    if interpolation == "bicubic":
+        settings["interpolation"] = Image.Resampling.BICUBIC
+    theirs = rand_augment_transform(text, settings)
+    ours = randaugment(**options, increasing="inc1" in text, interpolation=interpolation, fill=(1, 2, 3))
+    changed = 0
+    for seed in range(40):
+        seeded(seed)
+        expected = theirs(image).tobytes()
+        assert ours(image, generator(seed)).tobytes() == expected
+        changed += expected != image.tobytes()
+    assert changed > 10
+
+
+@pytest.mark.parametrize(("magnitude", "increasing"), [(0, False), (10, True)])
+def test_randaugment_without_a_bit_left_is_black(image, magnitude, increasing):
+    augmentation = randaugment(
+        magnitude=magnitude, magnitude_std=0.0, layers=1, probability=1.0, increasing=increasing
+    )
+    augmented = [augmentation(image, generator(seed)) for seed in range(60)]
+    assert any(not np.asarray(image).any() for image in augmented)
+
+
+def test_crop_randaugment_crops_flips_and_then_changes(image):
+    augmentation = crop_randaugment(24, scale=(0.5, 1.0), magnitude=7)
+    for seed in range(10):
+        state = generator(seed)
+        expected = randaugment(magnitude=7)(resized_crop(24, scale=(0.5, 1.0))(image, state), state)
+        assert augmentation(image, generator(seed)).tobytes() == expected.tobytes()
+
+
+def test_document_without_groups_is_a_plain_resize(image):
+    plain = image.resize((24, 24), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    assert document(24, probability=0.0)(image, generator(0)).tobytes() == plain.tobytes()
+
+
+def test_document_draws_from_each_group_with_its_probability(image, monkeypatch):
+    """Each change leaves its name instead; 2,000 images, 4 groups."""
+    drawn = []
+    groups = tuple(
+        tuple(
+            lambda image, generator, place=(number, place): drawn.append(place) or image
+            for place in range(len(group))
+        )
+        for number, group in enumerate(_GROUPS)
+    )
+    monkeypatch.setattr("mlbench_augmentations.document._GROUPS", groups)
+    state = generator(0)
+    for _ in range(2000):
+        document(4)(image, state)
+    assert [len(group) for group in groups] == [2, 4, 2, 7]
+    for number, group in enumerate(groups):
+        counts = [drawn.count((number, place)) for place in range(len(group))]
+        assert 900 < sum(counts) < 1100
+        assert min(counts) > 0.7 * 1000 / len(group)
+
+
+@pytest.mark.parametrize(
+    "change", [change for group in _GROUPS for change in group], ids=lambda change: change.__name__
+)
+def test_document_changes_are_of_the_same_size(image, change):
+    image.putpixel((20, 15), (255, 0, 255))  # else a median leaves the picture as it is
+    changed = [change(image, generator(seed)) for seed in range(20)]
+    assert {(new.mode, new.size) for new in changed} == {("RGB", (32, 32))}
+    assert any(new.tobytes() != image.tobytes() for new in changed)
+
+
+def test_document_moves_by_at_most_what_it_says():
+    """A dot in the middle stays within 0.1 of the size, and a dot at the side turns by 15 degrees at most."""
+    move = next(change for change in _GROUPS[0] if change.__name__ == "_move")
+    dots = Image.new("RGB", (200, 200))
+    dots.paste((255, 0, 0), (96, 96, 105, 105))
+    dots.paste((0, 255, 0), (156, 96, 165, 105))
+    shifts, angles, lengths = [], [], []
+    for seed in range(300):
+        pixels = np.asarray(move(dots, generator(seed)), dtype=float)
+        (x0, y0), (x1, y1) = (
+            [np.average(axis, weights=pixels[:, :, channel]) for axis in np.mgrid[0:200, 0:200][::-1]]
+            for channel in (0, 1)
+        )
+        shifts.append(np.abs([x0 - 100, y0 - 100]).max())
+        angles.append(abs(np.degrees(np.arctan2(y1 - y0, x1 - x0))))
+        lengths.append(np.hypot(x1 - x0, y1 - y0) / 60)
+    assert 18 < max(shifts) < 20.6
+    assert 14 < max(angles) < 15.3
+    assert 0.89 < min(lengths) < 0.91
+    assert 1.09 < max(lengths) < 1.11
+
+
+@pytest.mark.parametrize(
+    ("factory", "option", "value"),
+    [
+        (flip_crop, "pad", -1),
+        (flip_crop, "fill", [0, 0, 256]),
+        (resized_crop, "scale", [0.0, 1.0]),
+        (resized_crop, "ratio", [0.0, 1.0]),
+        (resized_crop, "interpolation", "cubic"),
+        (randaugment, "magnitude", 11),
+        (randaugment, "magnitude_std", -1.0),
+        (randaugment, "layers", 0),
+        (crop_randaugment, "probability", 1.5),
+        (document, "probability", -0.1),
+    ],
+)
+def test_options_out_of_range_are_refused(factory, option, value):
+    schema = Schema(factory, owner="augmentation", provides=("image_size",))
+    with pytest.raises(OptionError) as caught:
+        schema.check({option: value})
+    assert caught.value.option.split(".")[0] == option
