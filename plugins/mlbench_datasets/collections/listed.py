@@ -57,9 +57,9 @@ def load_listed(
     items = read(source.folder)
     index = index_images(source.folder, [item.path for item in items], source=source.folder)
     if index.unreadable:
-        raise DataError(
-            f"{_unreadable(source.folder, items, index.unreadable)}; see: mlbench data check {source.name}"
-        )
+        command = source.command("check")
+        advice = f"; see: {command}" if command else ""
+        raise DataError(_unreadable(source.folder, items, index.unreadable) + advice)
     trained = Counter(item.label for item in items if item.part == "train")
     full = [name for name, size in trained.items() if size > 1]
     if len(full) < 2 * MIN_CLASSES:

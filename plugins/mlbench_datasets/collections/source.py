@@ -81,13 +81,18 @@ class Source:
         if self.layout() is None:
             raise self.absent()
 
+    def command(self, verb: str) -> str:
+        """`mlbench data VERB` for this folder; "" for a folder of the user's own, which it does not know."""
+        if self.folder != self.data_root / self.name:
+            return ""
+        return f"mlbench data {verb} {self.name} --root {self.data_root}"
+
     def absent(self) -> DataError:
         """What is missing, and what to do about it."""
         nearest = min(self.layouts, key=lambda layout: sum(not self._has(path) for path in layout))
         missing = ", ".join(path for path in nearest if not self._has(path))
         text = self.instructions
-        if self.folder == self.data_root / self.name:
-            command = f"mlbench data fetch {self.name} --root {self.data_root}"
+        if command := self.command("fetch"):
             halves = [each.gives for each in self.archives if each.address and self._has(each.gives)]
             if halves:
                 text = f"move {self.folder / halves[0]} away, which is not complete, and run: {command}"
