@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mlbench.contracts import PairedDataset
+from mlbench.contracts import SPLITS, PairedDataset
 from mlbench.environment import check_torch, environment
 from mlbench.errors import MlbenchError, OptionError, StoreError, SuiteError, WeightsError, first_line
 from mlbench.plan import Case, Plan
@@ -206,7 +206,9 @@ def _learn(
         if teacher is not None:
             fabric.to_device(teacher)
             sources.append(InputSource(case, teacher, fabric, progress, "teacher"))
-        feed = build_feed(case, objective, source, sources[1] if teacher is not None else None, fabric)
+        feed = None
+        if case.recipe.epochs:
+            feed = build_feed(case, objective, source, sources[1] if teacher is not None else None, fabric)
         look = Look(case.spec.image)
         inputs = {name: source.get(name, look) for name in ("calibration", "test")}
         times.append(time.perf_counter())
@@ -231,8 +233,8 @@ def _learn(
         found = evaluate_split(test, pairs, policy, threshold, measures, generator, engine)
         times.append(time.perf_counter())
     splits: dict[str, dict[str, int | None]] = {
-        name: {"classes": int(each.split.num_classes), "images": len(each.split)}
-        for name, each in {"train": feed.inputs, **inputs}.items()
+        name: {"classes": int(split.num_classes), "images": len(split)}
+        for name, split in ((name, case.dataset.split(name)) for name in SPLITS)
     }
     if (evaluation := found.evaluation) is None:
         splits["test"]["classes"] = None  # without labels, nobody knows
@@ -258,7 +260,7 @@ def _learn(
             "waited_seconds": training.waited,
             "weights": model.backbone.weights,
             **({"teacher": teacher.backbone.weights} if teacher is not None else {}),
-            "inputs_cached": feed.inputs.stored,
+            "inputs_cached": feed is not None and feed.inputs.stored,
             "curves": training.curves,
         },
     }

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from conftest import TESTS, TOY_SUITE, install_plugin, mlbench
+from emoji_files import write_emoji
 from PIL import Image
 
 from mlbench.cli import main
@@ -93,13 +94,25 @@ def test_every_suite_that_comes_with_mlbench_is_fine(
     for document in range(20):
         generator = np.random.default_rng(document)
         Image.fromarray(generator.integers(0, 256, (48, 64, 3), np.uint8)).save(pool / f"{document}.png")
+    write_emoji(tmp_path / "emoji")
     monkeypatch.setenv("MLBENCH_DATA", str(tmp_path))
     assert run("validate", suite, "--device", "cpu").stdout.startswith(f"{suite}: fine; cases: ")
 
 
 def test_help_names_every_command(run: Callable[..., Result]) -> None:
     text = run("--help").stdout
-    for command in ("doctor", "init", "list", "plan", "plugins", "results", "run", "show", "validate"):
+    for command in (
+        "data",
+        "doctor",
+        "init",
+        "list",
+        "plan",
+        "plugins",
+        "results",
+        "run",
+        "show",
+        "validate",
+    ):
         assert f"\n  {command} " in text
         assert run(command, "--help").stdout.startswith(f"Usage: mlbench {command}")
     assert run("--version").stdout.startswith("mlbench, version ")
