@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import statistics
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -66,56 +65,41 @@ def export(request: Request, registry: Registry, progress: Progress) -> list[Sco
     case = make_plan(suite, find_device("cpu")).cases[0]
     model = _load_model(case, store.checkpoints(record.key))
     progress("exporting", 0, 1)
+    graphs = {"float32": to_onnx(model, case.spec.image.size)}
+    if request.int8:
+        graphs["int8"] = to_int8(graphs["float32"])
+    with tempfile.TemporaryDirectory() as folder:
+        trial = Trial(case, model, _threshold(record), Path(folder), progress)
+        own = trial.torch()
+        _check_record(own, record, case)
+        scores = [trial.onnx(name, graph, refit=name == "int8") for name, graph in graphs.items()]
+        _check_same(scores[0])
+        scores = trial.timed(scores)
+    return [own, *(_write(score, graphs[score.name], record, case, request.output) for score in scores)]
+
+
+def _write(score: Score, graph: bytes, record: Record, case: Case, folder: Path) -> Score:
+    """Write one file, whole or not at all."""
     image = case.spec.image
     card = Card(
-        suite=name,
-        case=case.name,
-        seed=case.seed,
+        suite=record.suite,
+        case=record.case,
+        seed=record.seed,
         fingerprint=record.fingerprint,
         version=__version__,
         weights=str(record.training["weights"]),
-        precision="float32",
+        precision=score.name,
         size=image.size,
         resize=image.resize,
         crop_ratio=image.crop_ratio,
-        similarity=None,
+        similarity=score.threshold.similarity,
+        note=score.threshold.note,
     )
-    threshold = _threshold(record)
-    graph = to_onnx(model, image.size)
-    stem = request.output / f"{name}-{case.name}-s{case.seed}"
-    with tempfile.TemporaryDirectory() as folder:
-        trial = Trial(case, model, Path(folder), progress)
-        own = trial.torch(threshold)
-        _check_record(own, record, case)
-        made = [trial.onnx("float32", graph, own, threshold, threshold)]
-        if (difference := made[0].difference) > TOLERANCE:
-            raise ExportError(
-                f"the exported model does not compute the same: an embedding differs from PyTorch's by "
-                f"{difference:.2g}, where {TOLERANCE:g} is allowed; nothing was written"
-            )
-        graphs = [graph]
-        if request.int8:
-            progress("quantising", 0, 1)
-            graphs.append(to_int8(graph))
-            made.append(trial.onnx("int8", graphs[1], own, threshold, None))
-        progress("measuring speed", 0, 1)
-        speeds = trial.speeds([each.name for each in made])
-    written = []
-    for each, data, rounds in zip(made, graphs, speeds, strict=True):
-        file = stem.with_name(stem.name + (INT8 if each.name == "int8" else ".onnx"))
-        own_card = replace(
-            card,
-            precision=each.name,
-            similarity=each.threshold.similarity,
-            note=each.threshold.note,
-        )
-        data = with_metadata(data, own_card.metadata())
-        write_atomically(file, data)
-        speed = statistics.median(rounds)
-        written.append(
-            replace(each, file=file, bytes=len(data), images_per_second=speed, rounds=tuple(rounds))
-        )
-    return [own, *written]
+    end = INT8 if score.name == "int8" else ".onnx"
+    file = folder / f"{record.suite}-{record.case}-s{record.seed}{end}"
+    data = with_metadata(graph, card.metadata())
+    write_atomically(file, data)
+    return replace(score, file=file, bytes=len(data))
 
 
 def _suite(suite: str) -> tuple[str, Path]:
@@ -142,9 +126,7 @@ def _record(store: Store, request: Request) -> Record:
         seed = request.seed
     if seed not in seeds:
         known = ", ".join(map(str, sorted(seeds)))
-        raise StoreError(
-            f"{store.folder}: no record of case {request.case!r} with seed {seed}; seeds: {known}"
-        )
+        raise StoreError(f"{store.folder}: case {request.case!r} has no seed {seed} (there are: {known})")
     record = seeds[seed]
     if record.status != "done":
         raise StoreError(f"case {record.case!r} failed and left nothing to export: {record.error}")
@@ -197,6 +179,15 @@ def _check_record(own: Score, record: Record, case: Case) -> None:
                 f"the model of case {case.name!r} scores {name} {now:.4f} here and {then.value:.4f} in its "
                 "record: weights or code that it was made from have changed; run the case again"
             )
+
+
+def _check_same(score: Score) -> None:
+    """Raise ExportError when a float32 file does not compute what PyTorch does."""
+    if not score.difference <= TOLERANCE:
+        raise ExportError(
+            f"the exported model does not compute the same: an embedding differs from PyTorch's by "
+            f"{score.difference:.2g}, where {TOLERANCE:g} is allowed; nothing was written"
+        )
 
 
 def _check_writable(folder: Path) -> None:

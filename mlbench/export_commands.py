@@ -172,11 +172,12 @@ def _differences(found: Sequence[Score]) -> list[str]:
     own, *files = found
     lines = []
     for each in files:
-        changes = {name: each.metrics[name] - value for name, value in own.metrics.items()}
-        name = max(changes, key=lambda name: abs(changes[name]))
+        both = each.metrics.keys() & own.metrics.keys()
+        changes = {name: abs(each.metrics[name] - own.metrics[name]) for name in sorted(both)}
+        name = max(changes, key=lambda name: changes[name])
         lines.append(
             f"{each.name} against PyTorch: embeddings differ by at most {each.difference:.2g}, "
-            f"metrics by at most {abs(changes[name]):.2g} ({name})"
+            f"metrics by at most {changes[name]:.2g} ({name})"
         )
     return lines
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +32,12 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Score:
-    """A model and what it does on the test images. file, bytes, images_per_second: None for PyTorch's own.
-    difference: the largest of a component of an embedding from PyTorch's. metrics: at the threshold of the
-    case. threshold: the one that is fitted on the calibration images by this model's embeddings; refitted:
-    metrics there, where it is another one."""
+    """A model and what it does on the test images.
+
+    metrics: at the threshold of the case. threshold: of this model; refitted: metrics there, where it is not
+    the case's. file, bytes, images_per_second, rounds: not known of PyTorch's own. difference: the largest
+    of a component of an embedding from PyTorch's.
+    """
 
     name: str
     metrics: Mapping[str, float]
@@ -49,45 +53,51 @@ class Score:
 class Trial:
     """Embeds the test images with one model after the other, and scores them as a run does."""
 
-    def __init__(self, case: Case, model: EmbeddingModel, folder: Path, progress: Progress) -> None:
+    def __init__(
+        self, case: Case, model: EmbeddingModel, threshold: Threshold, folder: Path, progress: Progress
+    ) -> None:
         self._case = case
         self._model = model
+        self._threshold = threshold
         self._folder = folder
         self._progress = progress
-        fabric = Fabric(accelerator="cpu", devices=1)
-        self._source = InputSource(case, model, fabric, progress)
-        self._look = Look(case.spec.image, raw=True)
+        self._source = InputSource(case, model, Fabric(accelerator="cpu", devices=1), progress)
         self._policy: ThresholdPolicy = case.spec.parts["threshold"].build()
-        self._expected: np.ndarray | None = None
         chosen = case.spec.evaluation
         self._engine = Engine(memory=chosen.memory_mib << 20, products=chosen.products, resamples=0)
 
-    def torch(self, threshold: Threshold) -> Score:
+    def torch(self) -> Score:
         """The model itself."""
-        with deterministic():
-            embeddings = self._embed("test", "PyTorch", self._by_torch)
-        self._expected = embeddings.vectors
-        return Score("PyTorch", self._score(embeddings, threshold), threshold)
+        return Score("PyTorch", self._scored(self._expected, self._threshold), self._threshold)
 
-    def onnx(
-        self, name: str, data: bytes, own: Score, threshold: Threshold, fitted: Threshold | None
-    ) -> Score:
-        """A model file's bytes; where no threshold was `fitted`, its own is."""
+    def onnx(self, name: str, graph: bytes, *, refit: bool) -> Score:
+        """A model file's bytes. refit: whether it needs a threshold of its own."""
         file = self._file(name)
-        file.write_bytes(data)
+        file.write_bytes(graph)
         session = OnnxSession(file)
-        embeddings = self._embed("test", name, session.embed)
-        difference = float(np.abs(embeddings.vectors - self._expected).max())
-        metrics, refitted = self._score(embeddings, threshold), {}
-        if fitted is None:
-            calibration = self._embed("calibration", name, session.embed)
-            fitted = fit_threshold(self._policy, verification_curve(calibration, self._engine))
-            refitted = self._score(embeddings, fitted)
-        return Score(name, metrics, fitted, difference=difference, refitted=refitted)
+        found = self._embeddings("test", name, session.embed)
+        difference = float(np.abs(found.vectors - self._expected.vectors).max())
+        score = Score(name, self._scored(found, self._threshold), self._threshold, difference=difference)
+        if not refit:
+            return score
+        calibration = self._embeddings("calibration", name, session.embed)
+        fitted = fit_threshold(self._policy, verification_curve(calibration, self._engine))
+        return replace(score, threshold=fitted, refitted=self._scored(found, fitted))
 
-    def speeds(self, names: Sequence[str]) -> list[list[float]]:
-        """Images per second of the files, round by round."""
-        return onnx_rounds([self._file(name) for name in names], self._case.spec.image.size)
+    def timed(self, scores: Sequence[Score]) -> list[Score]:
+        """The scores of `onnx` with the speed of each."""
+        self._progress("measuring speed", 0, 1)
+        files = [self._file(score.name) for score in scores]
+        speeds = onnx_rounds(files, self._case.spec.image.size)
+        return [
+            replace(score, images_per_second=statistics.median(rounds), rounds=tuple(rounds))
+            for score, rounds in zip(scores, speeds, strict=True)
+        ]
+
+    @cached_property
+    def _expected(self) -> Embeddings:
+        with deterministic():
+            return self._embeddings("test", "PyTorch", self._by_torch)
 
     def _file(self, name: str) -> Path:
         return self._folder / f"{name}.onnx"
@@ -97,9 +107,12 @@ class Trial:
             embeddings = normalize(self._model(torch.from_numpy(images)).float())
         return embeddings.numpy()
 
-    def _embed(self, split: SplitName, name: str, function: Callable[[np.ndarray], np.ndarray]) -> Embeddings:
-        inputs: Inputs = self._source.get(split, self._look)
-        vectors = list(self._vectors(inputs, f"{name} over {split} images", function))
+    def _embeddings(
+        self, split: SplitName, name: str, function: Callable[[np.ndarray], np.ndarray]
+    ) -> Embeddings:
+        inputs = self._source.get(split, Look(self._case.spec.image, raw=True))
+        what = f"{name} over {split} images"
+        vectors = list(self._vectors(inputs, what, function))
         roles = inputs.roles
         return Embeddings(
             np.concatenate(vectors), inputs.labels, (roles & QUERY) > 0, (roles & GALLERY) > 0, split
@@ -114,7 +127,7 @@ class Trial:
             yield function(images.numpy())
             done += len(images)
 
-    def _score(self, embeddings: Embeddings, threshold: Threshold) -> dict[str, float]:
+    def _scored(self, embeddings: Embeddings, threshold: Threshold) -> dict[str, float]:
         case = self._case
         measures = [Measure(part.build(), part.predict()) for part in case.spec.metrics.values()]
         pairs = case.dataset.pairs() if isinstance(case.dataset, PairedDataset) else None
