@@ -15,7 +15,7 @@ from mlbench.contracts import SPLITS, PairedDataset
 from mlbench.environment import check_torch, environment
 from mlbench.errors import MlbenchError, OptionError, StoreError, SuiteError, WeightsError, first_line
 from mlbench.plan import Case, Plan
-from mlbench.record import Record
+from mlbench.record import Record, Timing
 from mlbench.spec import PRECISIONS
 from mlbench.store import Store, write_atomically
 
@@ -157,11 +157,14 @@ def _run_case(
         torch.cuda.empty_cache()
     progress("measuring speed", 0, 1)
     start = time.perf_counter()
-    speed = _speed(case, plan, speeds)
-    unmeasured = [f"speed is not known: {speed['error']}"] if "error" in speed else []
+    speed = dict(_speed(case, plan, speeds))
+    value, rounds = speed.pop("images_per_second"), tuple(speed.pop("rounds", ()))
+    timing = Timing(value, rounds, "images/s", note=speed.pop("error", ""))
+    unmeasured = [f"speed is not known: {timing.note}"] if timing.note else []
     return {
         **facts,
-        "speed": speed,
+        "speed": {"images_per_second": timing},
+        "measured": speed,
         "notes": (*_data_notes(case), *notes, *unmeasured),
         "seconds": {**seconds, "measure": time.perf_counter() - start},
     }
