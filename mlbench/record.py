@@ -4,14 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from mlbench.errors import StoreError
 
-__all__ = ["SCHEMA", "Estimate", "Record", "Timing"]
+__all__ = ["MEASURED", "SCHEMA", "Estimate", "Record", "Timing"]
 
 #: Version of the stored form. Every past version stays readable for ever.
 SCHEMA = 3
+
+
+#: What is measured of a model beside its metrics, by name: the unit, and whether more is better. Speeds and
+#: memory have a `Timing` (`Record.speed`, `Record.memory`), the rest is in `Record.size`.
+MEASURED: Mapping[str, tuple[str, bool]] = MappingProxyType(
+    {
+        "images_per_second": ("images/s", True),
+        "latency_p50": ("ms", False),
+        "latency_p95": ("ms", False),
+        "training_images_per_second": ("images/s", True),
+        "onnx_images_per_second": ("images/s", True),
+        "reference": ("s", False),
+        "peak_host": ("bytes", False),
+        "peak_cuda": ("bytes", False),
+        "training_peak_host": ("bytes", False),
+        "training_peak_cuda": ("bytes", False),
+        "parameters": ("", False),
+        "bytes": ("bytes", False),
+        "centres": ("", False),
+        "flops": ("", False),
+        "checkpoint_float32": ("bytes", False),
+        "checkpoint_float16": ("bytes", False),
+        "onnx": ("bytes", False),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
