@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mlbench.document import Document, load_document, parse_value
 from mlbench.errors import ComponentError, OptionError, SuiteError, hint
 from mlbench.options import first_problem
+from mlbench.record import MEASURED
 from mlbench.registry import Registry
 from mlbench.seeding import MAX_SEED
 from mlbench.settings import COLLECTIONS, COMPONENTS, SECTIONS, Changes, Settings
@@ -21,6 +22,7 @@ from mlbench.spec import (
     ComputeSettings,
     EvaluationSettings,
     ImageSettings,
+    MeasureSettings,
     Part,
     Spec,
     WeightedLoss,
@@ -79,7 +81,7 @@ def load_suite(path: Path, registry: Registry, *, overrides: Sequence[str] = ())
         variants = [_overridden(variant, override) for variant in variants]
     specs = tuple(_spec(variant, registry) for variant in variants)
     _check_distinct(variants, specs, overrides)
-    measured = {name for spec in specs for name in spec.quantities()}
+    measured = {name for spec in specs for name in spec.quantities()} | MEASURED.keys()
     for name in file.tolerances:
         if name not in measured:
             where = document.where(("tolerances", name))
@@ -156,6 +158,7 @@ def _spec(variant: Variant, registry: Registry) -> Spec:
         image=_plain(ImageSettings, "image", settings),
         compute=_plain(ComputeSettings, "compute", settings),
         evaluation=_plain(EvaluationSettings, "evaluation", settings),
+        measure=_plain(MeasureSettings, "measure", settings),
         precision=precision,
     )
 
