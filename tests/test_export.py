@@ -14,12 +14,14 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from click.testing import CliRunner
 from conftest import TESTS, TOY_SUITE, install_plugin, mlbench
 from test_runner import Ears
 from torch import nn
 
 from mlbench import export as export_module
 from mlbench import runner
+from mlbench.cli import main
 from mlbench.environment import Device
 from mlbench.errors import ExportError, MlbenchError, StoreError, SuiteError
 from mlbench.export import Request, export
@@ -216,6 +218,26 @@ def test_export_refuses_what_is_not_there(write, tmp_path: Path, options, messag
     assert not (tmp_path / "export").exists()
 
 
+def test_export_says_before_any_work_that_it_could_not_write(
+    write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlbench.export.os.access", lambda path, mode: path != tmp_path)
+    with pytest.raises(StoreError, match=rf"^{tmp_path}: cannot be written; choose another --output"):
+        write("plain")
+
+
+def test_export_names_the_extra_where_it_is_not_installed(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlbench.onnx_packages.find_spec", lambda name: None if "onnx" in name else name)
+    told = CliRunner().invoke(main, ["export", "toy", "plain", "--results", str(finished / "results")])
+    assert told.exit_code == 1
+    assert told.stderr == (
+        "mlbench: an export needs onnx, onnxscript, onnxruntime; "
+        "install with: pip install 'mlbench[export]'\n"
+    )
+
+
 def test_export_and_match_from_the_command_line(finished: Path, tmp_path: Path, registry: Registry) -> None:
     from toys import ToySplit
 
@@ -247,19 +269,3 @@ def test_export_and_match_from_the_command_line(finished: Path, tmp_path: Path, 
     for each, vector in zip(answer["matches"], vectors[1:], strict=True):
         assert each["similarity"] == pytest.approx(float(vector @ vectors[0]), abs=1e-6)
         assert each["same"] == (each["distance"] <= answer["threshold"])
-
-
-@pytest.mark.parametrize("json_too", [False, True])
-def test_onnx_speed_is_measured_in_a_process_of_its_own(tmp_path: Path, json_too: bool) -> None:
-    from mlbench.onnx_speed import onnx_rounds
-
-    file = tmp_path / "model.onnx"
-    if json_too:
-        file.write_bytes(b"nothing")
-        with pytest.raises(ExportError, match=r"cannot be measured: .*model\.onnx: is no ONNX model"):
-            onnx_rounds([file], 16)
-        return
-    file.write_bytes(to_onnx(nn.Flatten(), 16))
-    found = onnx_rounds([file, file], 16, batch_size=2, rounds=3, seconds=0.001, threads=1)
-    assert [len(rounds) for rounds in found] == [3, 3]
-    assert min(map(min, found)) > 0

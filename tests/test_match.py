@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner, Result
 from PIL import Image
 from test_card import CARD
 from torch import nn
 
+from mlbench.cli import main
 from mlbench.errors import DataError, ExportError, StoreError
 from mlbench.match import find_model, load_image, match
 from mlbench.onnx_model import to_onnx, with_metadata
@@ -29,6 +34,18 @@ class Means(nn.Module):
 @pytest.fixture(scope="module")
 def graph() -> bytes:
     return to_onnx(Means(), 16)
+
+
+@pytest.fixture
+def run() -> Callable[..., Result]:
+    """`mlbench match` in this process."""
+
+    def run(*arguments: object, code: int = 0) -> Result:
+        result = CliRunner().invoke(main, ["match", *map(str, arguments)])
+        assert result.exit_code == code, result.output
+        return result
+
+    return run
 
 
 def paint(path: Path, *colour: int, size: tuple[int, int] = (24, 18)) -> Path:
@@ -111,6 +128,32 @@ def test_images_are_prepared_as_those_of_a_folder_are_in_training(
     files = (tmp_path / "photos").rglob("*.*")
     mine = {load_image(file, card).tobytes() for file in files}
     assert {image.numpy().tobytes() for image in batch} <= mine
+
+
+def test_match_imports_no_torch_and_shows_a_table(tmp_path: Path, graph: bytes) -> None:
+    session = deployed(tmp_path, graph, 0.7)
+    files = [paint(tmp_path / f"{at}.png", 100 - 20 * at, 10 * at, 0, size=(20, 20)) for at in (0, 1, 4)]
+    code = f"""
+import sys
+from mlbench.cli import main
+main(["match", *{[*map(str, files)]}, "--model", {str(session.file)!r}], standalone_mode=False)
+print({{"torch", "torchvision", "timm", "onnx"}} & sys.modules.keys())
+"""
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    title, headings, _, *rows, imported = process.stdout.splitlines()
+    assert title == f"{files[0]} (same: distance up to 0.3000)"
+    assert headings.split() == ["image", "answer", "distance", "similarity"]
+    assert [row.split()[:2] for row in rows] == [[str(files[1]), "same"], [str(files[2]), "different"]]
+    assert imported == "set()"
+
+
+def test_match_of_one_image_is_a_mistake(run: Callable[..., Result]) -> None:
+    assert "give two images" in run("a.png", code=2).stderr
+
+
+def test_match_refuses_in_one_line(run: Callable[..., Result], tmp_path: Path) -> None:
+    (line,) = run("a.png", "b.png", "--model", tmp_path / "none", code=1).stderr.splitlines()
+    assert line == f"mlbench: {tmp_path / 'none'}: no such model; make one with: mlbench export SUITE CASE"
 
 
 def test_find_model_takes_a_file_or_the_only_one_of_a_folder(tmp_path: Path) -> None:
