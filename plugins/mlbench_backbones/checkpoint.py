@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["fit_state", "read_state", "reason_of", "sha256"]
+__all__ = ["as_timm_loads", "fit_state", "read_state", "reason_of", "sha256"]
 
 
 def read_state(file: Path, owner: str) -> dict[str, torch.Tensor]:
@@ -35,6 +36,20 @@ def read_state(file: Path, owner: str) -> dict[str, torch.Tensor]:
     import torch
 
     return {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
+
+
+def as_timm_loads(network: nn.Module, state: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+    """The state as timm's own loader would hand it to a whole model: position embeddings resized to it, keys
+    of the authors' checkpoints renamed."""
+    convert = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
+    if convert is None:
+        return state
+    try:
+        converted: Mapping[str, torch.Tensor] = convert(dict(state), network)
+    # What it cannot convert it was not meant for; the keys then say best what is wrong.
+    except Exception:
+        return state
+    return converted
 
 
 def fit_state(

@@ -52,9 +52,9 @@ class AsMap(nn.Module):
         self.shape = shape
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        _, height, width, tokens = self.shape
+        channels, height, width, tokens = self.shape
         if features.ndim == 3:
-            features = features[:, tokens:].unflatten(1, (height, width))
+            features = features[:, tokens:].reshape(-1, height, width, channels)
         return features.permute(0, 3, 1, 2)
 
 

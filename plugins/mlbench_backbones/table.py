@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -101,7 +101,7 @@ def predict_shape(
     side = side or -(-row.size // row.stride)
     shape: FeatureShape | TokensShape = FeatureShape(row.channels, side, side)
     if output == "tokens":
-        shape = TokensShape(*shape, tokens=row.tokens)
+        shape = TokensShape(row.channels, side, side, row.tokens)
     return BackboneShape(row.count(row.parameters, image_size), shape)
 
 
@@ -110,10 +110,10 @@ def _read() -> tuple[str, dict[str, Row]]:
     with TABLE.open(newline="", encoding="utf-8") as file:
         version = file.readline().split()[-1]
         lines = csv.DictReader(file)
-        rows = {
-            line["model"]: Row(
-                **{f.name: line[f.name] if f.name == "rounding" else int(line[f.name]) for f in fields(Row)}
-            )
-            for line in lines
-        }
+        rows = {line.pop("model"): _row(line) for line in lines}
     return version, rows
+
+
+def _row(line: dict[str, str]) -> Row:
+    rounding = line.pop("rounding")
+    return Row(**{name: int(value) for name, value in line.items()}, rounding=rounding)

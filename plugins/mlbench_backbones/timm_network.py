@@ -122,7 +122,7 @@ def places(network: Any, features: Any) -> TokensShape | None:
         _, *sides, channels = features.shape
         if not _channels_last(network, features):
             channels, *sides = features.shape[1:]
-        return TokensShape(channels, *sides, tokens=0)
+        return TokensShape(channels, sides[0], sides[1], 0)
     if features.ndim != 3:
         return None
     tokens = getattr(network, "num_prefix_tokens", None)
@@ -186,7 +186,7 @@ def _of_features(model: str, network: Any, output: str, images: torch.Tensor) ->
     if output == "map":
         return TimmLayers(layers, len(layers), shape)
     adapted = [*layers, ("as_tokens", AsTokens(channels_last=False))]
-    return TimmLayers(adapted, len(layers), TokensShape(*shape, tokens=0))
+    return TimmLayers(adapted, len(layers), TokensShape(*shape, 0))
 
 
 def _computes(layers: Layers, images: torch.Tensor, expected: torch.Tensor) -> bool:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlbench.errors import OptionError, WeightsError, hint
 from mlbench_backbones import bundled
-from mlbench_backbones.checkpoint import fit_state, read_state, reason_of, sha256
+from mlbench_backbones.checkpoint import as_timm_loads, fit_state, read_state, reason_of, sha256
 from mlbench_backbones.hub import cached_file, reachable
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
 __all__ = ["check_model", "check_weights", "load_network", "weights_version"]
@@ -68,7 +65,7 @@ def load_network(model: str, weights: str, **arguments: Any) -> tuple[nn.Module,
         fit_state(network, bundled.bundled_state_dict(), _OWNER, what, ignored=_classifier(network))
         file = bundled.bundled_file()
         return network, f"{bundled.PACKAGE} {bundled.bundled_version()} (ImageNet-1k), {sha256(file)}"
-    state = _converted(network, read_state(Path(weights), _OWNER))
+    state = as_timm_loads(network, read_state(Path(weights), _OWNER))
     fit_state(network, state, _OWNER, f"{weights} as weights of {model}", ignored=_classifier(network))
     return network, f"{weights}, {sha256(Path(weights))}"
 
@@ -140,20 +137,6 @@ def _from_hub(model: str, arguments: dict[str, Any]) -> tuple[nn.Module, str]:
         ) from error
     file = file or cached_file(repository, names)
     return network, f"{repository} of {constants.ENDPOINT}" + (f", {sha256(file)}" if file else "")
-
-
-def _converted(network: nn.Module, state: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
-    """The state as timm's own loader would hand it to a whole model: position embeddings resized to it, keys
-    of the authors' checkpoints renamed."""
-    convert = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
-    if convert is None:
-        return state
-    try:
-        converted: Mapping[str, torch.Tensor] = convert(dict(state), network)
-    # What it cannot convert it was not meant for; the keys then say best what is wrong.
-    except Exception:
-        return state
-    return converted
 
 
 def _classifier(network: nn.Module) -> tuple[str, ...]:
