@@ -99,7 +99,7 @@ def predict_timm_backbone(
     Raises OptionError and WeightsError as it does, but for what only building can show: a layer's name,
     and whether a file's or the hub's weights fit.
     """
-    shape = predict_shape(model, image_size, output, drop_path=bool(drop_path))
+    shape = predict_shape(model, image_size, output, drop_path=drop_path is not None)
     check_weights(model, weights)
     version = weights_version(weights)
     if shape is None:

@@ -28,7 +28,7 @@ __all__ = ["row_of"]
 SIZES = (64, 75, 97, 128, 150, 224, 299)
 
 #: The same for models that are built for one size, so once for each of these.
-FIXED_SIZES = (64, 97, 160)
+FIXED_SIZES = (64, 75, 97, 150, 160)
 
 #: Strides that a model may have beside its own size over its map's side, where that is rounded itself.
 STRIDES = (16, 32, 64)
@@ -170,16 +170,16 @@ def _per_position(measured: dict[int, tuple[int, int]], native: int) -> int:
 
 
 def _with_rounding(row: Row, measured: dict[int, tuple[int, int]], sizes: tuple[int, ...]) -> Row:
-    """The row with the first rule, and stride, that holds wherever it says anything."""
-    if len(measured) < 2:
-        return row
+    """The row with the first rule, and stride, that holds wherever it says anything, and says enough."""
     for rule in ("ceil", "floor", "exact"):
         for stride in (row.stride, *STRIDES):
             ruled = replace(row, rounding=rule, stride=stride)
             predicted = {size: ruled.side(size) for size in {row.size, *sizes}}
-            true = (side in (None, measured.get(size, (0, None))[1]) for size, side in predicted.items())
-            if predicted[row.size] is not None and all(true):
+            said = {size: side for size, side in predicted.items() if side is not None}
+            true = all(size in measured and measured[size][1] == side for size, side in said.items())
+            if true and row.size in said and len(said) > 1:
                 return ruled
+    assert round(row.size / row.stride) == measured[row.size][1]
     return row
 
 

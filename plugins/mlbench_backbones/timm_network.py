@@ -127,7 +127,8 @@ def places(network: Any, features: Any) -> TokensShape | None:
         return None
     tokens = getattr(network, "num_prefix_tokens", None)
     if tokens is None:
-        tokens = int(getattr(network, "cls_token", None) is not None)
+        token = getattr(network, "cls_token", None)
+        tokens = 0 if token is None else token.shape[-2]
     side = round(max(0, features.shape[1] - tokens) ** 0.5)
     if side == 0 or side * side != features.shape[1] - tokens:
         return None
