@@ -32,7 +32,9 @@ def test_readme_shows_settings_that_a_suite_can_have(block: str, registry: Regis
     shown = yaml.safe_load(block)
     changed = {key.partition(".")[0] for key in shown["base"]}
     dropped = {"loss"} if changed & {"losses", "recipe"} else set()
-    base = {key: value for key, value in yaml.safe_load(TOY_SUITE)["base"].items() if key not in changed | dropped}
+    base = {
+        key: value for key, value in yaml.safe_load(TOY_SUITE)["base"].items() if key not in changed | dropped
+    }
     suite = {"suite": "shown", "base": base | shown["base"], "cases": shown.get("cases", {})}
     path = tmp_path / "shown.yaml"
     path.write_text(yaml.safe_dump(suite))

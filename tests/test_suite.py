@@ -37,7 +37,7 @@ def test_a_suite_keeps_its_metadata(load: Load) -> None:
 def test_a_case_is_spelt_out_with_every_default(load: Load) -> None:
     (spec,) = load().specs
     plain = spec.plain()
-    assert plain["neck"] == {"name": "gap", "dim": 8, "norm": "ln"}
+    assert plain["neck"] == {"name": "gap", "dim": 8, "norm": "ln", "layers": 2, "bias": False}
     assert plain["dataset"] == {"name": "toy", "classes": 6, "views": 4, "broken": -1, "disjoint": True}
     assert plain["image"] == {
         "size": 16,
