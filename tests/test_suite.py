@@ -226,6 +226,15 @@ def test_a_part_builds_and_knows_its_place(load: Load) -> None:
     assert part.where("epochs").endswith("toy.yaml:10: base.recipe.epochs")
 
 
+def test_a_teacher_is_part_of_the_cases_that_have_a_distiller(load: Load) -> None:
+    text = TOY_SUITE + "  teacher: toy\n"
+    plain, distilled = load("cases: {plain: {}, distilled: {distiller: toy}}\n", whole=text).specs
+    assert "teacher" not in plain.plain()
+    assert {"teacher", "distiller"} <= distilled.plain().keys()
+    with pytest.raises(SuiteError, match=r"toy.yaml:13: base.teacher.*: no case has a distiller"):
+        load(whole=text)
+
+
 LOSS = "  loss: {name: cosface, scale: 16, margin: 0.1}\n"
 
 
