@@ -4,7 +4,7 @@ Both train the same network with the same loss on the same images, in turns, in 
 
     python benchmarks/overhead.py [--json] [--rounds N] [--threads N] [--device cpu]
 
-train_loop_vs_bare is the median, over rounds, of the ratio of seconds an epoch: 1 is as fast as the bare loop,
+train_loop_vs_bare is the median over rounds of the ratio of seconds an epoch: 1 is as fast as the bare loop,
 and 1.03 is 3 % slower.
 """
 
@@ -60,8 +60,8 @@ def measure(folder: Path, rounds: int, threads: int, device: str) -> tuple[list[
     from lightning_fabric import Fabric
 
     from mlbench.environment import find_device
-    from mlbench.feed import build_feed
     from mlbench.features import InputSource
+    from mlbench.feed import build_feed
     from mlbench.model import build_model
     from mlbench.objective import build_objective
     from mlbench.plan import make_plan

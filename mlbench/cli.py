@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from mlbench.contracts import KINDS
+from mlbench.data_commands import data
 from mlbench.errors import MlbenchError, SuiteError
 from mlbench.seeding import MAX_SEED
 
@@ -64,6 +65,9 @@ def _fail(message: str, code: int) -> NoReturn:
 def main(context: click.Context, block: tuple[str, ...]) -> None:
     """Benchmarks for metric learning: choose, ship and keep watch over an embedding model."""
     context.obj = block
+
+
+main.add_command(data)
 
 
 def _plugins() -> tuple[Plugin, ...]:

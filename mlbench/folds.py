@@ -14,10 +14,13 @@ from mlbench.contracts import CurveMetric, PairList, ThresholdPolicy
 from mlbench.curve import Curve
 from mlbench.embeddings import Embeddings, lengths
 from mlbench.errors import DataError
-from mlbench.evaluate import Measure, fit_threshold
+from mlbench.evaluate import Engine, Evaluation, Measure, Threshold, evaluate, fit_threshold
 from mlbench.record import Estimate
 
-__all__ = ["FoldEvaluation", "evaluate_folds"]
+__all__ = ["PAIR_LIST", "FoldEvaluation", "SplitEvaluation", "evaluate_folds", "evaluate_split"]
+
+#: What the names of metrics over a list of pairs begin with in a record; the others are over all pairs.
+PAIR_LIST = "pair_list_"
 
 #: Pairs that are scored together.
 _ROWS = 1 << 14
@@ -31,6 +34,51 @@ class FoldEvaluation:
     metrics: Mapping[str, Estimate]
     thresholds: Sequence[float | None]
     facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class SplitEvaluation:
+    """Everything that a record keeps of the measures of a split. evaluation: over all pairs, None where the
+    images have no labels."""
+
+    metrics: Mapping[str, Estimate]
+    facts: Mapping[str, Any]
+    notes: Sequence[str]
+    evaluation: Evaluation | None
+
+
+def evaluate_split(
+    embeddings: Embeddings,
+    pairs: PairList | None,
+    policy: ThresholdPolicy,
+    threshold: Threshold,
+    measures: Sequence[Measure],
+    generator: np.random.Generator,
+    engine: Engine,
+) -> SplitEvaluation:
+    """Evaluate over all pairs and, where the data set comes with a list of pairs, over these by folds too.
+
+    Images of which none may ask or be found have no labels to tell pairs by: all that is measured of them is
+    the list. The arguments are those of `evaluate` and `evaluate_folds`, which say what is raised.
+    """
+    if pairs is None or (embeddings.queries | embeddings.gallery).any():
+        evaluation = evaluate(embeddings, threshold, measures, generator, engine)
+        metrics, facts, notes = dict(evaluation.metrics), evaluation.plain(), evaluation.notes
+    else:
+        evaluation = None
+        missing = Estimate(None, note="not measured: the test images have no labels")
+        metrics = {
+            name: replace(missing, unit=quantity.unit, higher_is_better=quantity.higher_is_better)
+            for measure in measures
+            for name, quantity in measure.quantities.items()
+        }
+        facts = {"threshold": {"distance": threshold.distance, "note": threshold.note}}
+        notes = [f"test images have no labels: only {PAIR_LIST}... is measured, over the listed pairs"]
+    if pairs is not None:
+        judged = evaluate_folds(embeddings, pairs, policy, measures, engine.level)
+        metrics |= {f"{PAIR_LIST}{name}": found for name, found in judged.metrics.items()}
+        facts["pair_list"] = {**judged.facts, "thresholds": judged.thresholds}
+    return SplitEvaluation(metrics, facts, notes, evaluation)
 
 
 def evaluate_folds(
@@ -87,6 +135,8 @@ def _scores(embeddings: Embeddings, pairs: PairList) -> np.ndarray:
     """Cosines of the pairs, (P,) float32."""
     norms = lengths(embeddings)
     vectors = embeddings.vectors
+    if not isinstance(vectors, np.ndarray):
+        vectors = vectors.cpu().numpy()
     scores = np.empty(len(pairs.left), np.float32)
     for start in range(0, len(scores), _ROWS):
         left, right = pairs.left[start : start + _ROWS], pairs.right[start : start + _ROWS]

@@ -174,9 +174,15 @@ class _Normalise(nn.Module):
 
 
 def _checkpointed(layer: nn.Module, features: torch.Tensor) -> torch.Tensor:
-    contexts = partial(_again, layer)
-    result: torch.Tensor = checkpoint(layer, features, use_reentrant=False, context_fn=contexts)
-    return result
+    def forward(features: torch.Tensor) -> torch.Tensor:
+        # A layer may write into its input (nn.ReLU(inplace=True)), which the second time needs as it was.
+        result: torch.Tensor = layer(features.clone())
+        return result
+
+    again: torch.Tensor = checkpoint(
+        forward, features, use_reentrant=False, context_fn=partial(_again, layer)
+    )
+    return again
 
 
 def _again(layer: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:

@@ -47,6 +47,7 @@ _RESULT_MODULES = (
     "evaluate",
     "features",
     "feed",
+    "folds",
     "model",
     "objective",
     "optimisation",

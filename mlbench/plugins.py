@@ -91,7 +91,7 @@ def _check(component: Component) -> None:
             f"component {component.name!r} has the unknown kind {component.kind!r} "
             f"({hint(component.kind, KINDS)})"
         )
-    for target in (component.factory, *([component.predict] if component.predict else [])):
+    for target in (component.factory, *filter(None, (component.predict, component.data))):
         if not re.fullmatch(r"[\w.]+:\w+", target):
             raise ValueError(
                 f"the {component.kind} {component.name!r} points at {target!r}; expected 'module:attribute'"

@@ -80,7 +80,11 @@ class RunProgress:
         """One line for the case that ended."""
         seconds = record.seconds["total"]
         if record.status == "done":
-            shown = (("Recall@1", "recall_at_1"), ("F1", "f1"))
+            shown = (
+                ("Recall@1", "recall_at_1"),
+                ("F1", "f1"),
+                ("accuracy (pair list)", "pair_list_accuracy"),
+            )
             known = [
                 (heading, record.metrics[name].value) for heading, name in shown if name in record.metrics
             ]

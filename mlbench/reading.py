@@ -70,6 +70,8 @@ class Reader:
         self._source = _Source(split, settings, augmentation, seed)
         self._workers = usable_cores() if workers is None else workers
         self._pin_memory = pin_memory
+        self._plan: list[list[Draw]] = []
+        self._parallel: DataLoader[torch.Tensor] | None = None
 
     def batches(self, plan: Sequence[Sequence[Draw]]) -> Iterator[torch.Tensor]:
         """Batches of images (N, 3, S, S) uint8, one for each list in `plan`.
@@ -78,14 +80,14 @@ class Reader:
         """
         # A worker costs a process; a handful of images is read sooner without.
         workers = self._workers if sum(map(len, plan)) >= 64 * self._workers else 0
-        loader = DataLoader(
-            self._source,
-            batch_sampler=[list(draws) for draws in plan],
-            num_workers=workers,
-            collate_fn=torch.stack,
-            pin_memory=self._pin_memory,
-            generator=torch.Generator(),  # else it would draw from the global one, which dropout uses
-        )
+        # Workers stay from one call to the next, and then take up what the plan is now.
+        self._plan[:] = map(list, plan)
+        if not workers:
+            loader = self._loader(0)
+        elif self._parallel is None:
+            loader = self._parallel = self._loader(workers)
+        else:
+            loader = self._parallel
         iterator = iter(loader)
         while True:
             try:
@@ -98,6 +100,17 @@ class Reader:
             if batch is None:
                 return
             yield batch
+
+    def _loader(self, workers: int) -> DataLoader[torch.Tensor]:
+        return DataLoader(
+            self._source,
+            batch_sampler=self._plan,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            collate_fn=torch.stack,
+            pin_memory=self._pin_memory,
+            generator=torch.Generator(),  # else it would draw from the global one, which dropout uses
+        )
 
 
 class _Source(Dataset[torch.Tensor]):

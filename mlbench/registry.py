@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlbench.contracts import KINDS, Advice, Component
+from mlbench.contracts import KINDS, Advice, Component, DataSource
 from mlbench.errors import ComponentError, first_line, hint
 from mlbench.plugins import Plugin
 
@@ -56,6 +56,13 @@ class Entry:
             return None
         advice: Advice = self._schema(self.component.advise).build(options, provided)
         return advice
+
+    def source(self, data_root: Path) -> DataSource | None:
+        """Where the files of this data set come from; None when none must be had first."""
+        if not self.component.data:
+            return None
+        source: DataSource = self._schema(self.component.data).build({}, {"data_root": data_root})
+        return source
 
     @cached_property
     def provenance(self) -> dict[str, str]:

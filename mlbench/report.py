@@ -53,19 +53,21 @@ _COLUMNS = (
     _Column("images/s", lambda r: Estimate(r.speed["images_per_second"]), lambda v: f"{v:,.0f}"),
 )
 
-_BLANK = [""] * (len(_COLUMNS) - 1)
-_HEADINGS = ("case", "seeds", *(column.heading for column in _COLUMNS))
+#: Shown first where a data set lists pairs.
+_PAIR_LIST = _Column("accuracy (pair list)", _metric("pair_list_accuracy"), _share, spread=True)
 
 
 def results_table(records: Sequence[Record], title: str) -> Table:
     """A table with a row a case: means over its seeds, ± their standard deviation, and intervals."""
-    return Table(_HEADINGS, _rows(records), numbers=_HEADINGS[1:], title=f"{title}{_spread(records)}")
+    headings = _headings(records)
+    return Table(headings, _rows(records), numbers=headings[1:], title=f"{title}{_spread(records)}")
 
 
 def results_markdown(records: Sequence[Record], title: str) -> str:
     """The same table in Markdown."""
-    rule = ["---", *["---:"] * (len(_HEADINGS) - 1)]
-    lines = [f"### {title}{_spread(records)}", "", _markdown(_HEADINGS), _markdown(rule)]
+    headings = _headings(records)
+    rule = ["---", *["---:"] * (len(headings) - 1)]
+    lines = [f"### {title}{_spread(records)}", "", _markdown(headings), _markdown(rule)]
     lines += [_markdown(row) for row in _rows(records)]
     lines += ["", *(f"- {note}" for note in notes_of(records))]
     return "\n".join(lines).rstrip() + "\n"
@@ -116,7 +118,17 @@ def _spread(records: Sequence[Record]) -> str:
     return f" ({'; '.join(told)})" if told else ""
 
 
+def _columns(records: Sequence[Record]) -> tuple[_Column, ...]:
+    listed = any(_PAIR_LIST.estimate(record).value is not None for record in records)
+    return (_PAIR_LIST, *_COLUMNS) if listed else _COLUMNS
+
+
+def _headings(records: Sequence[Record]) -> list[str]:
+    return ["case", "seeds", *(column.heading for column in _columns(records))]
+
+
 def _rows(records: Sequence[Record]) -> list[list[str]]:
+    columns = _columns(records)
     groups: dict[str, list[Record]] = {}
     for record in records:
         groups.setdefault(record.case, []).append(record)
@@ -124,7 +136,8 @@ def _rows(records: Sequence[Record]) -> list[list[str]]:
     for case, group in groups.items():
         done = [record for record in group if record.status == "done"]
         seeds = str(len(done)) if len(done) == len(group) else f"{len(done)}/{len(group)}"
-        cells = [_cell(column, done) for column in _COLUMNS] if done else ["failed", *_BLANK]
+        blank = [""] * (len(columns) - 1)
+        cells = [_cell(column, done) for column in columns] if done else ["failed", *blank]
         rows.append([case, seeds, *cells])
     return rows
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
+from mlbench.contracts import SPLITS, PairedDataset
 from mlbench.environment import check_torch, environment
 from mlbench.errors import MlbenchError, OptionError, StoreError, SuiteError, WeightsError, first_line
 from mlbench.plan import Case, Plan
@@ -171,9 +172,10 @@ def _learn(
 ) -> tuple[dict[str, Any], list[str], dict[str, float]]:
     """Train and evaluate a case: facts for its record, notes, and seconds of each part."""
     from mlbench.embed import as_array, embed
-    from mlbench.evaluate import Engine, Measure, evaluate, fit_threshold, verification_curve
+    from mlbench.evaluate import Engine, Measure, fit_threshold, verification_curve
     from mlbench.features import InputSource, Look
     from mlbench.feed import build_feed
+    from mlbench.folds import evaluate_split
     from mlbench.model import build_model, build_teacher, size_of
     from mlbench.objective import build_objective
     from mlbench.seeding import deterministic, matmul_precision, numpy_generator
@@ -204,7 +206,9 @@ def _learn(
         if teacher is not None:
             fabric.to_device(teacher)
             sources.append(InputSource(case, teacher, fabric, progress, "teacher"))
-        feed = build_feed(case, objective, source, sources[1] if teacher is not None else None, fabric)
+        feed = None
+        if case.recipe.epochs:
+            feed = build_feed(case, objective, source, sources[1] if teacher is not None else None, fabric)
         look = Look(case.spec.image)
         inputs = {name: source.get(name, look) for name in ("calibration", "test")}
         times.append(time.perf_counter())
@@ -224,13 +228,22 @@ def _learn(
         policy = case.spec.parts["threshold"].build()
         threshold = fit_threshold(policy, verification_curve(calibration, engine))
         measures = [Measure(part.build(), part.predict()) for part in case.spec.metrics.values()]
-        evaluation = evaluate(test, threshold, measures, numpy_generator(case.seed, "bootstrap"), engine)
+        generator = numpy_generator(case.seed, "bootstrap")
+        pairs = case.dataset.pairs() if isinstance(case.dataset, PairedDataset) else None
+        found = evaluate_split(test, pairs, policy, threshold, measures, generator, engine)
         times.append(time.perf_counter())
-    names = [inputs["test"].split.class_name(int(label)) for label in evaluation.classes]
-    write_atomically(store.checkpoints(case.key) / "classes.csv", evaluation.classes_csv(names).encode())
+    splits: dict[str, dict[str, int | None]] = {
+        name: {"classes": int(split.num_classes), "images": len(split)}
+        for name, split in ((name, case.dataset.split(name)) for name in SPLITS)
+    }
+    if (evaluation := found.evaluation) is None:
+        splits["test"]["classes"] = None  # without labels, nobody knows
+    else:
+        names = [inputs["test"].split.class_name(int(label)) for label in evaluation.classes]
+        write_atomically(store.checkpoints(case.key) / "classes.csv", evaluation.classes_csv(names).encode())
     facts = {
-        "metrics": evaluation.metrics,
-        "evaluation": evaluation.plain(),
+        "metrics": found.metrics,
+        "evaluation": found.facts,
         "size": {
             **size_of(model),
             # Class centres, and whatever else only training needs.
@@ -239,10 +252,7 @@ def _learn(
         "data": {
             "version": str(case.dataset.version),
             "disjoint": bool(case.dataset.disjoint),
-            "splits": {
-                name: {"classes": int(each.split.num_classes), "images": len(each.split)}
-                for name, each in {"train": feed.inputs, **inputs}.items()
-            },
+            "splits": splits,
         },
         "training": {
             "steps": training.steps,
@@ -250,14 +260,14 @@ def _learn(
             "waited_seconds": training.waited,
             "weights": model.backbone.weights,
             **({"teacher": teacher.backbone.weights} if teacher is not None else {}),
-            "inputs_cached": feed.inputs.stored,
+            "inputs_cached": feed is not None and feed.inputs.stored,
             "curves": training.curves,
         },
     }
     laps = [after - before for before, after in pairwise(times)]
     seconds = dict(zip(("inputs", "train", "evaluate"), laps, strict=True))
     notes = [note for each in sources for note in each.notes]
-    return facts, [*notes, *training.notes, *evaluation.notes], seconds
+    return facts, [*notes, *training.notes, *found.notes], seconds
 
 
 def _fabric(plan: Plan, case: Case) -> Fabric:
@@ -273,7 +283,8 @@ def _speed(case: Case, plan: Plan, known: dict[str, dict[str, Any]]) -> dict[str
     from mlbench.measure import measure_throughput
 
     plain = case.spec.plain()
-    key = json.dumps([plain[name] for name in ("backbone", "neck", "image", "compute", "precision")])
+    image = case.spec.image.size
+    key = json.dumps([image, *(plain[name] for name in ("backbone", "neck", "compute", "precision"))])
     if key not in known:
         precision = PRECISIONS[case.spec.precision]
         try:
@@ -285,6 +296,6 @@ def _speed(case: Case, plan: Plan, known: dict[str, dict[str, Any]]) -> dict[str
 
 def _data_notes(case: Case) -> tuple[str, ...]:
     shared = (
-        () if case.dataset.disjoint else ("test shares classes with training: expect optimistic numbers",)
+        () if case.dataset.disjoint else ("test may share classes with training: expect optimistic numbers",)
     )
     return (*shared, *case.dataset.notes, *case.forecast.notes)

@@ -50,7 +50,7 @@ class Training:
 def train(
     case: Case,
     objective: Objective,
-    feed: Feed,
+    feed: Feed | None,
     embed: Callable[[], np.ndarray],
     score: Callable[[], float],
     fabric: Fabric,
@@ -59,14 +59,15 @@ def train(
 ) -> Training:
     """Train `objective` in place, to the checkpoint that the recipe selects.
 
-    feed: of the train split. embed: embeddings of the train split by the model as it is, for batch samplers
-    that ask. score: the model's score on the calibration split, higher is better. folder: last.pt is written
-    there, and best.pt where the recipe selects the best. Raises TrainingError when the loss is no longer
-    finite; on the CPU, and where the sampler says so, last.pt then holds the state of the step before.
+    feed: of the train split, None where the recipe has no epochs. embed: embeddings of the train split by the
+    model as it is, for batch samplers that ask. score: the model's score on the calibration split, higher is
+    better. folder: last.pt is written there, and best.pt where the recipe selects the best. Raises
+    TrainingError when the loss is no longer finite; on the CPU, and where the sampler says so, last.pt then
+    holds the state of the step before.
     """
     recipe = case.recipe
     model = objective.model
-    if not recipe.epochs:
+    if feed is None:
         _save(folder / "last.pt", objective, 0)
         return Training(notes=["not trained: recipe.epochs is 0"])
     batches: BatchSampler = case.spec.parts["batch_sampler"].build(

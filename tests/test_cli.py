@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from conftest import TESTS, TOY_SUITE, install_plugin, mlbench
+from emoji_files import write_emoji
 from PIL import Image
 
 from mlbench.cli import main
@@ -93,13 +94,25 @@ def test_every_suite_that_comes_with_mlbench_is_fine(
     for document in range(20):
         generator = np.random.default_rng(document)
         Image.fromarray(generator.integers(0, 256, (48, 64, 3), np.uint8)).save(pool / f"{document}.png")
+    write_emoji(tmp_path / "emoji")
     monkeypatch.setenv("MLBENCH_DATA", str(tmp_path))
     assert run("validate", suite, "--device", "cpu").stdout.startswith(f"{suite}: fine; cases: ")
 
 
 def test_help_names_every_command(run: Callable[..., Result]) -> None:
     text = run("--help").stdout
-    for command in ("doctor", "init", "list", "plan", "plugins", "results", "run", "show", "validate"):
+    for command in (
+        "data",
+        "doctor",
+        "init",
+        "list",
+        "plan",
+        "plugins",
+        "results",
+        "run",
+        "show",
+        "validate",
+    ):
         assert f"\n  {command} " in text
         assert run(command, "--help").stdout.startswith(f"Usage: mlbench {command}")
     assert run("--version").stdout.startswith("mlbench, version ")
@@ -131,7 +144,7 @@ def test_the_core_works_without_any_component(run: Callable[..., Result], write:
     assert message.endswith("toy.yaml:4: base.dataset: unknown dataset 'toy' (none is available)")
     assert "gap" not in run("--block", "neck*", "list").stdout
     assert (
-        CliRunner(env={"MLBENCH_BLOCK": "necks losses"}).invoke(main, ["list", "neck", "--json"]).stdout
+        CliRunner(env={"MLBENCH_BLOCK": "samplers losses"}).invoke(main, ["list", "sampler", "--json"]).stdout
         == "[]\n"
     )
 
@@ -327,7 +340,7 @@ def test_results_by_name_and_by_file(run: Callable[..., Result], write: Write) -
 def test_doctor_finds_the_same_as_json(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mlbench.doctor.check_torch", lambda device: None)
     findings = json.loads(run("doctor", "--json").stdout)
-    assert {"what": "plugin toys", "value": "toys 1.0, components: 7", "problem": ""} in findings
+    assert {"what": "plugin toys", "value": "toys 1.0, components: 13", "problem": ""} in findings
     assert len(run("doctor").stdout.splitlines()) == len(findings) + 2
 
 

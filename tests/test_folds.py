@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from mlbench.contracts import PairList
 from mlbench.embeddings import Embeddings
 from mlbench.errors import DataError
-from mlbench.evaluate import Measure
-from mlbench.folds import evaluate_folds
+from mlbench.evaluate import Engine, Measure, Threshold
+from mlbench.folds import SplitEvaluation, evaluate_folds, evaluate_split
 from mlbench.plugins import load_plugins
 from mlbench.registry import Registry
 
@@ -103,3 +105,77 @@ def test_folds_that_cannot_be_judged_are_named(same: list[int], folds: list[int]
         evaluate_folds(
             at_angles(0, 10, 50, 60, 90), pairs, built("threshold", "best_accuracy"), verification()
         )
+
+
+def evaluated(embeddings: Embeddings, pairs: PairList | None) -> SplitEvaluation:
+    measures = [
+        *verification(),
+        Measure(built("metric", "retrieval"), REGISTRY.get("metric", "retrieval").predict({})),
+    ]
+    return evaluate_split(
+        embeddings,
+        pairs,
+        built("threshold", "best_accuracy"),
+        Threshold(0.5),
+        measures,
+        np.random.default_rng(0),
+        Engine(resamples=20),
+    )
+
+
+def test_a_list_of_pairs_is_judged_beside_all_pairs_and_under_its_own_names() -> None:
+    embeddings, pairs = random_pairs(1, 300, 10)
+    embeddings = replace(embeddings, labels=np.arange(60) // 5)
+    both, alone = evaluated(embeddings, pairs), evaluated(embeddings, None)
+    listed = evaluate_folds(embeddings, pairs, built("threshold", "best_accuracy"), verification())
+    assert {name: found for name, found in both.metrics.items() if not name.startswith("pair_list_")} == (
+        alone.metrics
+    )
+    assert {
+        name.removeprefix("pair_list_"): found
+        for name, found in both.metrics.items()
+        if name.startswith("pair_list_")
+    } == listed.metrics
+    accuracy = both.metrics["pair_list_accuracy"]
+    assert accuracy.low < accuracy.value < accuracy.high
+    assert accuracy.value != both.metrics["accuracy"].value
+    assert both.facts == {**alone.facts, "pair_list": {**listed.facts, "thresholds": listed.thresholds}}
+    assert (both.notes, both.evaluation.notes) == (alone.notes, alone.notes)
+
+
+def test_images_without_labels_are_measured_by_their_pairs_alone() -> None:
+    embeddings, pairs = random_pairs(1, 300, 10)
+    nobody = np.zeros(60, bool)
+    found = evaluated(replace(embeddings, queries=nobody, gallery=nobody), pairs)
+    labelled = evaluated(replace(embeddings, labels=np.arange(60) // 5), pairs)
+    assert list(found.metrics) == list(labelled.metrics)
+    for name, estimate in found.metrics.items():
+        if name.startswith("pair_list_"):
+            assert estimate == labelled.metrics[name]
+        else:
+            assert (estimate.value, estimate.low, estimate.high) == (None, None, None)
+            assert estimate.note == "not measured: the test images have no labels"
+            assert estimate.unit == labelled.metrics[name].unit
+    assert found.evaluation is None
+    assert found.facts.keys() == {"threshold", "pair_list"}
+    assert found.notes == [
+        "test images have no labels: only pair_list_... is measured, over the listed pairs"
+    ]
+
+
+def test_images_without_labels_and_pairs_are_an_error() -> None:
+    embeddings, _ = random_pairs(1, 300, 10)
+    nobody = np.zeros(60, bool)
+    with pytest.raises(DataError):
+        evaluated(replace(embeddings, queries=nobody, gallery=nobody), None)
+
+
+def test_folds_take_embeddings_where_they_are() -> None:
+    import torch
+
+    embeddings, pairs = random_pairs(3, 300, 10)
+    policy = built("threshold", "best_accuracy")
+    moved = replace(embeddings, vectors=torch.from_numpy(embeddings.vectors))
+    assert evaluate_folds(moved, pairs, policy, verification()) == evaluate_folds(
+        embeddings, pairs, policy, verification()
+    )

@@ -55,6 +55,7 @@ def test_components_json_is_complete(toys_only: Registry) -> None:
         "predict": "",
         "advise": "",
         "preset": {},
+        "data": "",
         "plugin": "toys",
         "package": "acme",
         "version": "1.2",

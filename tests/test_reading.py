@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -88,3 +90,28 @@ def test_crop_ratio_keeps_the_middle_of_what_is_not_augmented() -> None:
     assert (plain == 200).all()
     (augmented,) = Reader(split, settings, lambda image, generator: image, workers=0).batches([draws([0])])
     assert augmented.min() == 0
+
+
+def test_workers_stay_and_read_another_plan() -> None:
+    class Named(toys.ToySplit):
+        def image(self, index: int) -> Image.Image:
+            return Image.fromarray(np.full((16, 16, 3), os.getpid() % 251, np.uint8))
+
+    reader = Reader(Named("train", 40, 4, -1), ImageSettings(size=16), workers=1)
+    first = list(reader.batches([draws(range(100)), draws(range(10))]))
+    second = list(reader.batches([draws(range(70))]))
+    assert [len(batch) for batch in first + second] == [100, 10, 70]
+    seen = {int(batch[0, 0, 0, 0]) for batch in first + second}
+    assert len(seen) == 1
+    assert seen != {os.getpid() % 251}
+
+
+def test_a_reading_that_was_given_up_leaves_nothing_to_the_next() -> None:
+    reader = Reader(toys.ToySplit("train", 40, 4, -1), ImageSettings(size=16), workers=2)
+    whole = [draws(range(start, start + 20)) for start in range(0, 160, 20)]
+    next(reader.batches(whole))
+    backward = torch.cat(list(reader.batches(whole[::-1])))
+    assert torch.equal(
+        backward,
+        torch.cat(list(Reader(reader.split, ImageSettings(size=16), workers=0).batches(whole[::-1]))),
+    )

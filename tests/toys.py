@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from pydantic import Field
 
-from mlbench.contracts import GALLERY, QUERY, Component, FeatureShape, Mixed, Recipe
+from mlbench.contracts import GALLERY, QUERY, Component, FeatureShape, Mixed, PairList, Recipe
 from mlbench.errors import DataError
 from mlbench.hookspecs import hookimpl
 from mlbench.seeding import numpy_generator
@@ -72,6 +72,29 @@ def dataset(
     disjoint: bool = True,
 ) -> ToyDataset:
     return ToyDataset(classes, views, broken, disjoint)
+
+
+class ToyPairs(ToyDataset):
+    """The first two views of each class are one; the first of it and of the next are not."""
+
+    def __init__(self, *, labelled: bool) -> None:
+        super().__init__(6, 4, -1, True)
+        self.labelled = labelled
+
+    def split(self, name: str) -> ToySplit:
+        split = super().split(name)
+        if name == "test" and not self.labelled:
+            split.role = lambda index: 0  # type: ignore[method-assign]
+        return split
+
+    def pairs(self) -> PairList:
+        first = np.arange(0, 24, 4)
+        left, right = np.repeat(first, 2), np.stack([first + 1, np.roll(first, 1)], 1).ravel()
+        return PairList(left, right, np.arange(12) % 2 == 0, np.arange(12) // 6)
+
+
+def paired_dataset(*, labelled: bool = True) -> ToyPairs:
+    return ToyPairs(labelled=labelled)
 
 
 class Jitter:
@@ -254,6 +277,7 @@ def deadly_dataset(*, once: str, signal: int = SIGKILL) -> ToyDataset:
 def mlbench_components() -> Iterable[Component]:
     return [
         Component("dataset", "toy", "toys:dataset", "patterns with noise"),
+        Component("dataset", "toy_pairs", "toys:paired_dataset", "patterns with noise, and pairs"),
         Component("dataset", "deadly", "toys:deadly_dataset", "dies once"),
         Component("augmentation", "jitter", "toys:jitter", "brightness"),
         Component("backbone", "toy", "toys:backbone", "two convolutions"),

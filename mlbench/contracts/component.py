@@ -75,7 +75,9 @@ class Component:
     the kind provides, and options of its own, and returns `Advice` for this machine: `mlbench advise` calls
     it with num_classes, dim and batch_size, and with the option rate. preset: what a case that names this
     component sets as well, key by key, where the suite does not: a mapping as under `base`, such as
-    {"mixing": {"name": "mixup"}, "backbone": {"drop_path": 0.05}}.
+    {"mixing": {"name": "mixup"}, "backbone": {"drop_path": 0.05}}. data: of a data set whose files must be
+    had first, "module:attribute" of a function that takes data_root and gives its `DataSource`, for
+    `mlbench data`.
     """
 
     kind: str
@@ -86,6 +88,7 @@ class Component:
     predict: str = ""
     advise: str = ""
     preset: Mapping[str, Any] = field(default_factory=dict)
+    data: str = ""
 
 
 class FeatureShape(NamedTuple):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -15,11 +16,16 @@ __all__ = [
     "QUERY",
     "SPLITS",
     "Augmentation",
+    "DataCheck",
+    "DataProgress",
+    "DataSource",
+    "DataState",
     "Dataset",
     "Mixed",
     "Mixing",
     "PairList",
     "PairedDataset",
+    "PartCount",
     "Split",
     "SplitName",
 ]
@@ -77,6 +83,59 @@ class Dataset(Protocol):
     def split(self, name: SplitName) -> Split: ...
 
 
+#: What of a data set's files is here.
+DataState = Literal["ready", "incomplete", "missing"]
+
+#: Called with what is being done, and how much of it is done and how much there is.
+DataProgress = Callable[[str, int, int], None]
+
+
+class PartCount(NamedTuple):
+    """Classes and images found in one published part, such as train, test, query or gallery, and how many
+    were published, None where nobody says."""
+
+    part: str
+    classes: int
+    images: int
+    published_classes: int | None = None
+    published_images: int | None = None
+
+
+class DataCheck(NamedTuple):
+    """What a look at every file has found: the parts, and one line for each thing that is wrong."""
+
+    parts: Sequence[PartCount]
+    problems: Sequence[str]
+
+
+@runtime_checkable
+class DataSource(Protocol):
+    """Where the files of a data set come from, and what of them is here. Made and asked without torch.
+
+    home: address of the page that describes the data. licence: who may use them for what, one line.
+    size: bytes to download, about. folder: where the files lie. instructions: what to put where by hand, one
+    line. fetch: gets the files into `folder` with whole files or none, and raises DataError; None where only
+    a person can.
+    """
+
+    home: str
+    licence: str
+    size: int
+    folder: Path
+    instructions: str
+
+    @property
+    def fetch(self) -> Callable[[DataProgress], None] | None: ...
+
+    def state(self) -> DataState:
+        """Answers at once, from the names of files alone."""
+        ...
+
+    def check(self, progress: DataProgress) -> DataCheck:
+        """Looks into every file. Files that are missing altogether are a problem, not an error."""
+        ...
+
+
 class Augmentation(Protocol):
     """A random change to a training image; all randomness comes from `generator`. Picklable."""
 
@@ -94,7 +153,11 @@ class PairList(NamedTuple):
 
 @runtime_checkable
 class PairedDataset(Dataset, Protocol):
-    """A data set whose test split comes with the pairs to be verified, as Labeled Faces in the Wild does."""
+    """A data set whose test split comes with the pairs to be verified, as Labeled Faces in the Wild does.
+
+    Where the pairs are all that is known of the test images, each stands in a class of its own and has no
+    role: nothing but the pairs is measured then.
+    """
 
     def pairs(self) -> PairList:
         """Pairs of indices into the test split."""

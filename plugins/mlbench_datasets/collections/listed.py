@@ -1,0 +1,155 @@
+"""Data sets that come as image files with a list: the list read, the files looked into, the splits made."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from mlbench.contracts import GALLERY, QUERY, DataCheck, DataProgress, PartCount, SplitName
+from mlbench.errors import DataError
+from mlbench_datasets.collections.source import Source
+from mlbench_datasets.image_folder import ImageFolder, ImageSplit
+from mlbench_datasets.index import index_images
+from mlbench_datasets.notes import examples
+from mlbench_datasets.partition import MIN_CLASSES, hold_out
+
+__all__ = ["Item", "Published", "check_listed", "differences", "load_listed", "read_lines"]
+
+#: Classes and images of each part, as published.
+Published = Mapping[str, tuple[int, int]]
+
+#: Which parts make up the test split, and what their images may do there.
+_TESTED = {"test": QUERY | GALLERY, "query": QUERY, "gallery": GALLERY}
+
+# Files that a check names, of those that are missing or damaged.
+_NAMED = 20
+
+
+class Item(NamedTuple):
+    """An image of a list: its path relative to the data set's folder, its class, and its part: train, test,
+    query or gallery."""
+
+    path: str
+    label: str
+    part: str
+
+
+#: Reads the list in a folder: its images, classes in their published order. Raises DataError.
+Reader = Callable[[Path], list[Item]]
+
+
+def load_listed(
+    source: Source, read: Reader, published: Published, image_size: int, *, calibration: float, seed: int
+) -> ImageFolder:
+    """The published train and test splits, with a share of the training classes held out for calibration.
+
+    Raises DataError where files are missing or cannot be read: numbers on a part of a published data set are
+    nobody else's.
+    """
+    if source.layout() is None:
+        raise source.absent()
+    items = read(source.folder)
+    index = index_images(source.folder, [item.path for item in items], source=source.folder)
+    if index.unreadable:
+        command = source.command("check")
+        advice = f"; see: {command}" if command else ""
+        raise DataError(_unreadable(source.folder, items, index.unreadable) + advice)
+    trained = Counter(item.label for item in items if item.part == "train")
+    full = [name for name, size in trained.items() if size > 1]
+    if len(full) < 2 * MIN_CLASSES:
+        raise DataError(
+            f"{source.folder}: training classes with two images or more: {len(full)}; "
+            f"at least {2 * MIN_CLASSES} are needed"
+        )
+    held = hold_out(full, calibration, seed=seed, minimum=MIN_CLASSES, leave=MIN_CLASSES)
+    positions: dict[SplitName, list[int]] = {"train": [], "calibration": [], "test": []}
+    for position, item in enumerate(items):
+        name: SplitName = "test" if item.part in _TESTED else "calibration" if item.label in held else "train"
+        positions[name].append(position)
+    splits = {
+        name: _split(source.folder, [items[i] for i in chosen], image_size, train=name == "train")
+        for name, chosen in positions.items()
+    }
+    version = hashlib.blake2b(digest_size=8)
+    for name, chosen in positions.items():
+        version.update(splits[name].fingerprint(index.digests[chosen]))
+    notes = [
+        f"{len(held)} of the {len(trained)} published training classes are held out for calibration",
+        *differences(_parts(items, published)),
+    ]
+    return ImageFolder(version.hexdigest(), trained.keys().isdisjoint(splits["test"].names), notes, splits)
+
+
+def check_listed(read: Reader, published: Published, folder: Path, progress: DataProgress) -> DataCheck:
+    """Looks into every image of a list, and counts."""
+    items = read(folder)
+    progress(f"reading {len(items):,} images, which takes a while the first time", 0, len(items))
+    index = index_images(folder, [item.path for item in items], source=folder)
+    readable = [item for position, item in enumerate(items) if position not in index.unreadable]
+    parts = _parts(readable, published)
+    problems = [_unreadable(folder, items, index.unreadable, _NAMED)] if index.unreadable else []
+    return DataCheck(parts, [*problems, *differences(parts)])
+
+
+def differences(parts: Sequence[PartCount]) -> list[str]:
+    """A line for each part that is not as published."""
+    return [
+        f"{part.part}: {part.classes:,} classes, {part.images:,} images; published: "
+        f"{part.published_classes:,} classes, {part.published_images:,} images"
+        for part in parts
+        if (part.classes, part.images) != (part.published_classes, part.published_images)
+    ]
+
+
+def read_lines(file: Path) -> list[str]:
+    """Lines of a text file. Raises DataError."""
+    try:
+        return file.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise DataError(f"{file}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{file}: not a text file in UTF-8; get it again") from None
+
+
+def _split(folder: Path, items: Sequence[Item], image_size: int, *, train: bool) -> ImageSplit:
+    names = list(dict.fromkeys(item.label for item in items))  # in published order
+    positions = {name: label for label, name in enumerate(names)}
+    sizes = Counter(item.label for item in items)
+    roles = [
+        # An image alone in its class asks for nothing that could be found.
+        GALLERY if sizes[item.label] == 1 and not train else _TESTED.get(item.part, QUERY | GALLERY)
+        for item in items
+    ]
+    return ImageSplit(
+        root=str(folder),
+        paths=np.array([os.fsencode(item.path) for item in items]),
+        labels=np.array([positions[item.label] for item in items], np.int32),
+        roles=np.array(roles, np.uint8),
+        boxes=None,
+        names=names,
+        image_size=image_size,
+    )
+
+
+def _parts(items: Sequence[Item], published: Published) -> list[PartCount]:
+    return [
+        PartCount(
+            part,
+            len({item.label for item in items if item.part == part}),
+            sum(item.part == part for item in items),
+            classes,
+            images,
+        )
+        for part, (classes, images) in published.items()
+    ]
+
+
+def _unreadable(folder: Path, items: Sequence[Item], reasons: Mapping[int, str], show: int = 3) -> str:
+    named = examples([f"{items[position].path} ({reason})" for position, reason in reasons.items()], show)
+    return f"{folder}: {len(reasons):,} of {len(items):,} images are missing or cannot be read: {named}"

@@ -1,0 +1,82 @@
+"""What was learnt of large files, kept in the cache folder until a file's size or time of change differs."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlbench.environment import cache_dir
+from mlbench.errors import DataError
+
+__all__ = ["kept", "stamp"]
+
+_FORMAT = "1"  # raise it when what is learnt of the same files changes
+# A file that changed so shortly before it was read may change again without its time of change moving.
+_SETTLED_NS = 2_000_000_000
+
+
+def stamp(files: Sequence[Path]) -> bytes:
+    """Stands for the content of files that are too large to be read for it: names, sizes and times of
+    change. Raises DataError for a missing one."""
+    total = hashlib.blake2b(digest_size=16)
+    for file in files:
+        status = _status(file)
+        total.update(
+            f"{file.name}\0{status.st_size}\0{status.st_mtime_ns}\0".encode(errors="surrogateescape")
+        )
+    return total.digest()
+
+
+def kept(
+    what: str, files: Sequence[Path], make: Callable[[], Mapping[str, np.ndarray]]
+) -> Mapping[str, np.ndarray]:
+    """What `make` learns of `files`, plain arrays by name; from the cache where it is known.
+
+    what: is learnt; each has a cache of its own. A cache that cannot be read is made again, one that cannot
+    be written is done without.
+    """
+    places = "\0".join([what, _FORMAT, *(os.path.realpath(file) for file in files)])
+    name = hashlib.blake2b(places.encode(errors="surrogateescape"), digest_size=16).hexdigest()
+    file = cache_dir() / "containers" / f"{name}.npz"
+    mark = np.frombuffer(stamp(files), np.uint8)
+    try:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            if np.array_equal(arrays["stamp"], mark):
+                return {name: arrays[name] for name in arrays.files if name != "stamp"}
+    except Exception:  # noqa: S110 - there is none yet, or it is damaged, in whatever way: make it again
+        pass
+    start = time.time_ns()
+    found = make()
+    if all(start - _status(each).st_mtime_ns >= _SETTLED_NS for each in files):
+        _save(file, {**found, "stamp": mark})
+    return found
+
+
+def _status(file: Path) -> os.stat_result:
+    try:
+        return file.stat()
+    except OSError as error:
+        raise DataError(f"{file}: {error.strerror or error}") from None
+
+
+def _save(file: Path, arrays: dict[str, Any]) -> None:
+    """Replace the file in one step, so that no other process sees half of it."""
+    temporary = None
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".tmp", delete=False) as stream:
+            temporary = stream.name
+            np.savez(stream, **arrays)
+        os.replace(temporary, file)
+    except OSError:  # read-only or full: the next start is slower, no more
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)

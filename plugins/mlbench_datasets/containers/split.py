@@ -1,0 +1,182 @@
+"""Splits of images that are read by position out of containers."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from mlbench.contracts import GALLERY, QUERY, PairList, SplitName
+from mlbench.errors import DataError
+from mlbench_datasets.decode import UnreadableImageError, decode
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = [
+    "ContainerSet",
+    "ContainerSplit",
+    "FileSource",
+    "PairedContainerSet",
+    "Pool",
+    "Source",
+    "part",
+    "read_bytes",
+    "unlabelled",
+    "version_of",
+]
+
+
+class Source(Protocol):
+    """Encoded images by position. Picklable."""
+
+    def read(self, item: int) -> bytes:
+        """The file of an image as it would lie on a disk. Raises DataError."""
+        ...
+
+    def where(self, item: int) -> str:
+        """The image's place, for messages."""
+        ...
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Images before they are divided into splits. classes: (N,) int64, positions in `names`, all of which
+    occur."""
+
+    source: Source
+    classes: np.ndarray
+    names: Sequence[str]
+
+
+@dataclass(frozen=True)
+class ContainerSplit:
+    """One split. items: (N,) int64 positions in the source. labels: (N,) int32. roles: (N,) uint8."""
+
+    source: Source
+    items: np.ndarray
+    labels: np.ndarray
+    roles: np.ndarray
+    names: Sequence[str]
+    image_size: int
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.names)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def label(self, index: int) -> int:
+        return int(self.labels[index])
+
+    def image(self, index: int) -> Image.Image:
+        """Raises DataError, with the image's place, when it cannot be read."""
+        item = int(self.items[index])
+        try:
+            # Twice what is needed, so that the resizing and cropping to come have pixels to average.
+            return decode(self.source.read(item), short_side=2 * self.image_size)[0]
+        except UnreadableImageError as error:
+            raise DataError(f"{self.source.where(item)}: {error}") from None
+
+    def class_name(self, label: int) -> str:
+        return self.names[label]
+
+    def role(self, index: int) -> int:
+        return int(self.roles[index])
+
+
+@dataclass(frozen=True)
+class ContainerSet:
+    """Three splits."""
+
+    version: str
+    disjoint: bool
+    notes: Sequence[str]
+    splits: dict[SplitName, ContainerSplit]
+
+    def split(self, name: SplitName) -> ContainerSplit:
+        return self.splits[name]
+
+
+@dataclass(frozen=True)
+class PairedContainerSet(ContainerSet):
+    """Three splits, and pairs of the test split's images."""
+
+    listed: PairList
+
+    def pairs(self) -> PairList:
+        return self.listed
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """Files below a folder. paths: (N,) bytes, relative to root or absolute."""
+
+    root: str
+    paths: np.ndarray
+
+    def read(self, item: int) -> bytes:
+        file = Path(self.where(item))
+        try:
+            return file.read_bytes()
+        except OSError as error:
+            raise DataError(f"{file}: {error.strerror or error}") from None
+
+    def where(self, item: int) -> str:
+        return os.path.join(self.root, os.fsdecode(self.paths[item]))
+
+
+def part(pool: Pool, chosen: Iterable[str], image_size: int, *, train: bool) -> ContainerSplit:
+    """The split of the images whose class is among `chosen`, in the pool's order."""
+    wanted = set(chosen)
+    kept = np.fromiter((name in wanted for name in pool.names), bool, len(pool.names))
+    items = np.flatnonzero(kept[pool.classes])
+    labels = (np.cumsum(kept, dtype=np.int32) - 1)[pool.classes[items]].astype(np.int32)
+    names = [name for name, here in zip(pool.names, kept.tolist(), strict=True) if here]
+    # An image alone in its class asks for nothing that could be found.
+    asks = (np.bincount(labels, minlength=1)[labels] > 1) | train
+    roles = np.where(asks, QUERY | GALLERY, GALLERY).astype(np.uint8)
+    return ContainerSplit(pool.source, items, labels, roles, names, image_size)
+
+
+def read_bytes(file: str, start: int, size: int) -> bytes:
+    """`size` bytes of a file from `start`. Raises DataError when it has not so many.
+
+    The file is opened anew each time: nothing is shared between processes, and nothing has to be closed.
+    """
+    try:
+        with open(file, "rb", buffering=0) as stream:
+            stream.seek(start)
+            data = stream.read(size)
+    except OSError as error:
+        raise DataError(f"{file}: {error.strerror or error}") from None
+    if len(data) != size:
+        raise DataError(f"{file}: it ends within the image at byte {start:,}; it has been cut off or changed")
+    return data
+
+
+def version_of(splits: dict[SplitName, ContainerSplit], *contents: bytes) -> str:
+    """A version of which images lie in which class and split, and of `contents`, what stands for their
+    pixels."""
+    total = hashlib.blake2b(digest_size=8)
+    for split in splits.values():
+        names = "\0".join(split.names).encode(errors="surrogateescape")
+        for each in (split.items.tobytes(), split.labels.tobytes(), names):
+            total.update(hashlib.blake2b(each).digest())
+    for content in contents:
+        total.update(hashlib.blake2b(content).digest())
+    return total.hexdigest()
+
+
+def unlabelled(source: Source, count: int, image_size: int, *, name: str) -> ContainerSplit:
+    """A split of `count` images of which nothing is known but pairs: each stands in a class of its own, and
+    none may ask or be found."""
+    each = np.arange(count)
+    names = [f"{name} image {number}" for number in range(count)]
+    return ContainerSplit(source, each, each.astype(np.int32), np.zeros(count, np.uint8), names, image_size)
