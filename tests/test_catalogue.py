@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import toys
@@ -28,13 +29,11 @@ BASE = {
     "backbone": {"name": "toy"},
 }
 TEXT = catalogue_suite(REGISTRY, BASE)
-#: What a toy cannot stand in for.
-SLOW = ("backbone", "dataset")
-CASES = [
-    name
+CASES = {
+    name: sections
     for name, sections in yaml.safe_load(TEXT)["cases"].items()
-    if not name.startswith(SLOW) and not sections.get("backbone", {}).get("name")
-]
+    if not name.startswith(("backbone", "dataset")) and not sections.get("backbone", {}).get("name")
+}
 
 
 class Deaf:
@@ -52,23 +51,31 @@ def _no_stopwatch(monkeypatch) -> None:
     monkeypatch.setattr(measure, "measure_throughput", lambda *_: {"images_per_second": 100.0})
 
 
-def run(text, registry, folder, cases="*"):
+def plan_of(text, registry, folder, *overrides):
     path = folder / "catalogue.yaml"
     path.write_text(text)
-    plan = make_plan(load_suite(path, registry), Device("cpu", "test"), cases=cases)
-    return runner.run(plan, Store(folder, "catalogue"), Deaf())
+    return make_plan(load_suite(path, registry, overrides=overrides), Device("cpu", "test"))
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_component_runs_with_toys(case, tmp_path) -> None:
-    (record,) = run(TEXT, REGISTRY, tmp_path, case)
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory):
+    text = yaml.safe_dump({**yaml.safe_load(TEXT), "cases": CASES})
+    return plan_of(text, REGISTRY, tmp_path_factory.mktemp("catalogue"))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_component_runs_with_toys(name, plan, tmp_path) -> None:
+    (case,) = (case for case in plan.cases if case.name == name)
+    (record,) = runner.run(replace(plan, cases=(case,)), Store(tmp_path, "catalogue"), Deaf())
     assert (record.status, record.error) == ("done", "")
 
 
 @pytest.mark.slow
-def test_every_component_runs(tmp_path) -> None:
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_every_component_runs(precision, tmp_path) -> None:
     registry = Registry(PLUGINS)
-    records = run(catalogue_suite(registry), registry, tmp_path)
+    plan = plan_of(catalogue_suite(registry), registry, tmp_path, f"precision={precision}")
+    records = runner.run(plan, Store(tmp_path, "catalogue"), Deaf())
     assert {record.case: record.error for record in records if record.status != "done"} == {}
     used = {(kind, record.settings[section]["name"]) for record in records
             for section, kind in COMPONENTS.items() if section in record.settings}  # fmt: skip

@@ -16,11 +16,11 @@ from importlib import import_module
 from typing import Any
 
 from mlbench.contracts import Component
-from mlbench.testing.catalogue import EXAMPLES, catalogue_suite
+from mlbench.testing.catalogue import catalogue_suite, example_options
 from mlbench.testing.check import Check, Subject
 from mlbench.testing.component import CHECKS, imports_nothing_heavy
 
-__all__ = ["EXAMPLES", "Check", "catalogue_suite", "checks", "imports_nothing_heavy"]
+__all__ = ["Check", "catalogue_suite", "checks", "example_options", "imports_nothing_heavy"]
 
 #: Where the checks of each kind are. These modules import torch.
 _MODULES = {

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from textwrap import shorten
 from types import MappingProxyType
 from typing import Any
 
 import yaml
 
-from mlbench.errors import MlbenchError
+from mlbench.contracts import Component
+from mlbench.errors import DataError, MlbenchError, first_line
 from mlbench.registry import Entry, Registry
 from mlbench.settings import COMPONENTS
 
-__all__ = ["EXAMPLES", "catalogue_suite"]
+__all__ = ["EXAMPLES", "catalogue_suite", "example_options"]
 
 _Sections = Mapping[str, Any]
 
@@ -54,7 +56,7 @@ _BESIDES: Mapping[str, _Sections] = {
 }
 
 #: Components that are tried with more than their defaults: by kind and name, then by label, sections of a
-#: case. Conformance checks take their own section's options.
+#: case.
 EXAMPLES: Mapping[tuple[str, str], Mapping[str, _Sections]] = MappingProxyType(
     {
         ("backbone", "timm"): {
@@ -100,16 +102,16 @@ EXAMPLES: Mapping[tuple[str, str], Mapping[str, _Sections]] = MappingProxyType(
 
 def catalogue_suite(registry: Registry, base: _Sections | None = None) -> str:
     """A suite in YAML with a case for every component that runs without files of the user's own: one epoch
-    over a few small images each. Comments name the components that are left out, with the reason.
+    over a few small images each. Comments name what is left out, with the reason.
 
     base: sections of a suite that stand in for this one's, such as {"dataset": {"name": "mine"}}.
     """
     common = {**_BASE, **_REST, **(base or {})}
     cases: dict[str, dict[str, Any]] = {}
-    left_out = []
+    left_out = [f"plugin {plugin.name}: {plugin.error}" for plugin in registry.broken]
     seen = set()
     for entry in registry:
-        for name, sections in _examples(entry):
+        for name, sections in _examples(entry.component):
             try:
                 _check(entry, sections)
                 case = _case(entry, sections, common, registry)
@@ -120,7 +122,7 @@ def catalogue_suite(registry: Registry, base: _Sections | None = None) -> str:
             if text not in seen:
                 seen.add(text)
                 cases[name] = case
-    lines = [f"# Left out: {line}" for line in left_out]
+    lines = [f"# Left out: {shorten(line, 150)}" for line in left_out]
     lines += ["suite: catalogue", "title: Does every component run?", "base:"]
     lines += _lines({key: value for key, value in common.items() if key not in _REST}, "  ")
     lines.append("cases:")
@@ -138,27 +140,42 @@ def _lines(sections: _Sections, indent: str) -> list[str]:
     return [f"{indent}{name}: {text.rstrip()}" for name, text in texts.items()]
 
 
-def _examples(entry: Entry) -> Iterator[tuple[str, _Sections]]:
+def example_options(component: Component) -> list[dict[str, Any]]:
+    """Options with which a component is tried: those of its examples, else its defaults."""
+    return [_options(component.kind, sections) for _, sections in _examples(component)]
+
+
+def _examples(component: Component) -> Iterator[tuple[str, _Sections]]:
     """Names of cases and their sections; that of the component has its name too."""
-    component = entry.component
-    if component.kind == "metric":
+    kind = component.kind
+    if kind == "metric":
         yield f"metric-{component.name}", {"metrics": [component.name]}
         return
     plain: Mapping[str, _Sections] = {"": {}}
-    examples = EXAMPLES.get((component.kind, component.name), plain)
-    for label, sections in examples.items():
-        own = {"name": component.name, **sections.get(component.kind, {})}
-        name = "-".join(filter(None, (component.kind, component.name, label)))
-        yield name, {**_BESIDES.get(component.kind, {}), **sections, component.kind: own}
+    for label, sections in EXAMPLES.get((kind, component.name), plain).items():
+        own = {"name": component.name, **sections.get(kind, {})}
+        name = "-".join(filter(None, (kind, component.name, label)))
+        yield name, {**_BESIDES.get(kind, {}), **sections, kind: own}
+
+
+def _options(kind: str, sections: _Sections) -> dict[str, Any]:
+    return {key: value for key, value in sections.get(kind, {}).items() if key != "name"}
 
 
 def _check(entry: Entry, sections: _Sections) -> None:
-    """Raise MlbenchError where the component cannot be made of these options."""
+    """Raise MlbenchError where the component cannot be made of these options, or needs files."""
     kind = entry.component.kind
-    options = {key: value for key, value in sections.get(kind, {}).items() if key != "name"}
+    options = _options(kind, sections)
     entry.check(options)
-    if kind == "dataset":
-        entry.build(options, data_root=Path(), image_size=_BASE["image"]["size"])
+    if kind != "dataset":
+        return
+    try:
+        # A folder that is not there: a data set that the user happens to have would be too large.
+        entry.build(options, data_root=Path("no files"), image_size=_BASE["image"]["size"])
+    # Other people's code; the other components are shown all the same.
+    except Exception as error:
+        reason = "it needs files" if isinstance(error, DataError) else first_line(error)
+        raise DataError(reason) from None
 
 
 def _case(entry: Entry, sections: _Sections, common: _Sections, registry: Registry) -> dict[str, Any]:

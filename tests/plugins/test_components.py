@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from mlbench.plugins import load_plugins
 from mlbench.registry import Registry
-from mlbench.testing import EXAMPLES, checks, imports_nothing_heavy
+from mlbench.testing import checks, example_options, imports_nothing_heavy
+from mlbench.testing.catalogue import EXAMPLES
 
 REGISTRY = Registry(load_plugins())
 COMPONENTS = [entry.component for entry in REGISTRY]
 
 
-def options(component):
-    """The options of each example of a component; its defaults where there is none."""
-    examples = EXAMPLES.get((component.kind, component.name), {"": {}})
-    known = {option.name for option in REGISTRY.get(component.kind, component.name).schema.options}
-    every = [dict(sections.get(component.kind, {})) for sections in examples.values()]
-    for given in every:
-        given.pop("name", None)
-    return [given for given in every if given.keys() <= known]
-
-
-ALL = [check for each in COMPONENTS for given in options(each) for check in checks(each, **given)]
+ALL = [
+    check
+    for component in COMPONENTS
+    for options in example_options(component)
+    for check in checks(component, **options)
+]
 
 
 @pytest.mark.parametrize("check", ALL, ids=str)
 def test_component(check):
     check()
+
+
+@pytest.mark.parametrize("name", ["image_folder", "document_pool"])
+def test_data_set_of_files(name, tmp_path):
+    """Those that take a folder of images, with one."""
+    generator = np.random.default_rng(0)
+    for at in range(32):
+        path = tmp_path / f"class{at // 4}" / f"{at}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(generator.integers(0, 256, (48, 40, 3), dtype=np.uint8)).save(path)
+    for check in checks(REGISTRY.get("dataset", name).component, path=str(tmp_path)):
+        check()
 
 
 def test_no_plugin_is_broken():
