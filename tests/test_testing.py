@@ -24,7 +24,7 @@ from mlbench.contracts import (
     Quantity,
     Recipe,
 )
-from mlbench.errors import DataError, OptionError
+from mlbench.errors import ComponentError, DataError, OptionError
 from mlbench.testing import checks, imports_nothing_heavy
 
 GENERAL = {"summary_is_one_line", "every_option_is_documented"}
@@ -141,22 +141,12 @@ def backbone(image_size: int, *, fault: str) -> Any:
         made.std = (0.5, 0.5, 0.0)
     if fault == "drifts":
         made.frozen.register_buffer("seen", torch.zeros(()))
-        made.frozen.register_forward_hook(lambda *_: made.frozen.seen.add_(1).sum() and None)
+        made.frozen.register_forward_pre_hook(lambda module, _: setattr(module, "seen", module.seen + 1))
     if fault == "own generator":
         nn.init.constant_(made.trained[0].weight, random.random())
     if fault == "teacher":
-        made.trained.append(AlwaysDrops())
+        made.trained.register_forward_hook(lambda module, _, features: torch.dropout(features, 0.5, True))
     return made
-
-
-def AlwaysDrops() -> Any:
-    import torch
-
-    class Drops(torch.nn.Module):
-        def forward(self, features: Any) -> Any:
-            return torch.dropout(features, 0.5, True)
-
-    return Drops()
 
 
 def predict_backbone(image_size: int, *, fault: str) -> BackboneShape:
@@ -504,6 +494,11 @@ def test_checks_that_need_options_or_files_are_skipped() -> None:
     with pytest.raises(SkipTest, match=r"dataset-needy needs files: a.csv: no such file"):
         given()
     assert str(given) == "dataset-needy-dataset_has_three_splits"
+
+
+def test_checks_know_the_kinds() -> None:
+    with pytest.raises(ComponentError, match=r"unknown kind 'los'.*did you mean 'loss'"):
+        next(checks(Component("los", "mine", "test_testing:documented", "")))
 
 
 def test_checks_take_what_is_provided_by_name() -> None:

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any
 
-from mlbench.contracts import Component
+from mlbench.contracts import KINDS, Component
+from mlbench.errors import ComponentError, hint
 from mlbench.testing.catalogue import catalogue_suite, example_options
 from mlbench.testing.check import Check, Subject
 from mlbench.testing.component import CHECKS, imports_nothing_heavy
@@ -44,7 +45,10 @@ def checks(component: Component, **given: Any) -> Iterator[Check]:
 
     given: options that it shall have instead of its defaults; and, by the names in `KINDS`, values that it
     shall be provided instead of the small ones that checks use (image_size=96 for a backbone that needs it).
+    Raises ComponentError for an unknown kind.
     """
+    if component.kind not in KINDS:
+        raise ComponentError(f"unknown kind {component.kind!r} ({hint(component.kind, KINDS)})")
     subject = Subject(component, given)
     kind: tuple[Callable[[Subject], None], ...] = import_module(
         f"mlbench.testing.{_MODULES[component.kind]}"

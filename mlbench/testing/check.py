@@ -30,7 +30,7 @@ class Subject:
     def __init__(self, component: Component, given: Mapping[str, Any]) -> None:
         provides = KINDS[component.kind].provides
         self.component = component
-        self.entry = Entry(component, Plugin("checked", component.factory, "the component's", "0"))
+        self.entry = Entry(component, Plugin("under test", component.factory, "unregistered", "0"))
         self.options = {name: value for name, value in given.items() if name not in provides}
         self.provided = {name: value for name, value in given.items() if name in provides}
 

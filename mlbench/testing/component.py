@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -37,7 +38,9 @@ def imports_nothing_heavy(*components: Component) -> None:
         "        sys.exit(f'{module} imports {sorted(heavy)} at its top; import them inside functions')"
     )
     command = [sys.executable, "-P", "-c", program, *modules]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # What this process finds, the new one shall find.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     expect(done.returncode == 0, done.stderr.strip())
 
 
