@@ -21,6 +21,7 @@ from mlbench.contracts import (
     LossShape,
     Mixed,
     NeckShape,
+    PairList,
     Quantity,
     Recipe,
 )
@@ -90,6 +91,21 @@ class FaultySplit(toys.ToySplit):
 
 def dataset(*, fault: str) -> FaultyDataset:
     return FaultyDataset(fault)
+
+
+class FaultyPairs(FaultyDataset):
+    """Pairs of neighbours in the test split."""
+
+    def pairs(self) -> PairList:
+        left = np.array([0, 2, 3, 5])
+        same = np.array([True, False, True, False])
+        right = left + (11 if self.fault == "range" else 1)
+        folds = np.array([0, 0, 1] if self.fault == "folds" else [0, 0, 1, 1])
+        return PairList(left, right, ~same if self.fault == "same" else same, folds)
+
+
+def paired(*, fault: str) -> FaultyPairs:
+    return FaultyPairs(fault)
 
 
 def augmentation(*, fault: str) -> Any:
@@ -342,6 +358,9 @@ FAULTS = [
     ("dataset", "grey", "images_are_always_the_same", "not L"),
     ("dataset", "names", "classes_have_names", "trains on no class"),
     ("dataset", "roles", "roles_allow_a_test", "queries and a gallery"),
+    ("paired", "range", "pairs_are_right", "images of the test split"),
+    ("paired", "folds", "pairs_are_right", "equally long"),
+    ("paired", "same", "pairs_are_right", "the same label"),
     ("augmentation", "global", "augmentation_draws_from_its_generator_alone", "global generators"),
     ("augmentation", "in place", "augmentation_gives_rgb_images", "leaves the one"),
     ("augmentation", "grey", "augmentation_gives_rgb_images", "not L"),
@@ -410,11 +429,12 @@ PREDICTS = {
     "batch_sampler": "predict_batch_sampler",
     "metric": "quantities",
 }
+KINDS_OF = {"paired": "dataset", "pair_loss": "loss", "centre_loss": "loss", "picky": "loss"}
 
 
 def faulty(factory: str) -> Component:
     predict = f"test_testing:{PREDICTS[factory]}" if factory in PREDICTS else ""
-    kind = "loss" if factory.endswith("loss") or factory == "picky" else factory
+    kind = KINDS_OF.get(factory, factory)
     return Component(kind, "faulty", f"test_testing:{factory}", "with one fault or none", predict=predict)
 
 
