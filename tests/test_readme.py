@@ -8,9 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import TESTS, install_plugin, mlbench
+import yaml
+from conftest import TESTS, TOY_SUITE, install_plugin, mlbench
 
 from mlbench.cli import main
+from mlbench.registry import Registry
+from mlbench.suite import load_suite
 
 ROOT = TESTS.parent
 README = (ROOT / "README.md").read_text()
@@ -22,6 +25,25 @@ def blocks(language: str) -> list[str]:
 
 def test_readme_shows_the_suite_as_it_is() -> None:
     assert blocks("yaml")[0] == (ROOT / "suites" / "textimage.yaml").read_text()
+
+
+@pytest.mark.parametrize("block", blocks("yaml")[1:], ids=lambda block: block.split(":")[1].strip())
+def test_readme_shows_settings_that_a_suite_can_have(block: str, registry: Registry, tmp_path: Path) -> None:
+    shown = yaml.safe_load(block)
+    changed = {key.partition(".")[0] for key in shown["base"]}
+    dropped = {"loss"} if changed & {"losses", "recipe"} else set()
+    base = {key: value for key, value in yaml.safe_load(TOY_SUITE)["base"].items() if key not in changed | dropped}
+    suite = {"suite": "shown", "base": base | shown["base"], "cases": shown.get("cases", {})}
+    path = tmp_path / "shown.yaml"
+    path.write_text(yaml.safe_dump(suite))
+    assert load_suite(path, registry).specs
+
+
+def test_readme_names_every_component(registry: Registry) -> None:
+    section = README.partition("## What there is")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`(\w+)`", section))
+    ours = {entry.component.name for entry in registry if entry.plugin.package == "mlbench"}
+    assert ours <= named
 
 
 def test_readme_plugin_is_15_lines_and_works(tmp_path: Path, write: Callable[..., Path]) -> None:

@@ -1,7 +1,7 @@
 """Makes the table of timm's models: ``python -m mlbench_backbones.make_table``, after an upgrade of timm.
 
-It builds every model without memory for its weights (torch's meta device), and takes about half an hour on
-two cores. A model that cannot be built in any output is named on the standard error.
+It builds every model without memory for its weights (torch's meta device), and takes a quarter of an hour or
+more on two cores. A model that cannot be built in any output is named on the standard error.
 """
 
 from __future__ import annotations

@@ -27,9 +27,9 @@ class Row:
     without them. per_position: parameters for each position of the map, -1 where only `size` is known.
     channels, stride: of the map; stride in pixels. rounding: the map's side is image_size / stride, rounded
     "ceil" or "floor"; "exact" where neither holds for sizes that the stride does not divide, "" where none of
-    this holds, so that it is known at `size` alone, and "none" where the model has no map (its numbers are 0). tokens: in front of the map's.
-    pooled_parameters, pooled: parameters and width of the pooled features, 0 where it has none.
-    drop_path: 1 where it has stochastic depth.
+    this holds, so that it is known at `size` alone, and "none" where the model has no map (its numbers are
+    0). tokens: in front of the map's. pooled_parameters, pooled: parameters and width of the pooled features,
+    0 where it has none. drop_path: 1 where it has stochastic depth.
     """
 
     size: int
