@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,6 +64,15 @@ def test_readme_plugin_is_15_lines_and_works(tmp_path: Path, write: Callable[...
     assert ran.returncode == 0, ran.stderr
     record = json.loads(ran.stdout)[0]
     assert (record["components"]["neck"]["package"], record["size"]["parameters"]) == ("meanmax", 400 + 136)
+
+
+def test_readme_plugin_passes_the_checks_as_the_readme_runs_them(tmp_path: Path) -> None:
+    (tmp_path / "meanmax.py").write_text(blocks("python")[0])
+    (tmp_path / "test_meanmax.py").write_text(blocks("python")[1])
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_meanmax.py"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout
+    assert re.search(r"^\d\d passed", ran.stdout, flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", sorted(main.commands))

@@ -24,6 +24,7 @@ from mlbench.contracts import (
     PairList,
     Quantity,
     Recipe,
+    TokensShape,
 )
 from mlbench.errors import ComponentError, DataError, OptionError
 from mlbench.testing import checks, imports_nothing_heavy
@@ -169,7 +170,7 @@ def predict_backbone(image_size: int, *, fault: str) -> BackboneShape:
     return BackboneShape(7 if fault == "predict" else None, None)
 
 
-def neck(feature_shape: FeatureShape, *, fault: str) -> Any:
+def neck(feature_shape: FeatureShape | TokensShape, *, fault: str) -> Any:
     if fault == "refuses" or (len(feature_shape) > 3 and fault != "crashes"):
         raise OptionError("neck faulty: it needs a map")
     made = toys.noisy_neck(feature_shape)
@@ -180,7 +181,7 @@ def neck(feature_shape: FeatureShape, *, fault: str) -> Any:
     return made
 
 
-def predict_neck(feature_shape: FeatureShape, *, fault: str) -> NeckShape:
+def predict_neck(feature_shape: FeatureShape | TokensShape, *, fault: str) -> NeckShape:
     if len(feature_shape) > 3 and fault != "predicts tokens":
         raise OptionError("neck faulty: it needs a map")
     return NeckShape(88, 8 if fault != "predict" else 7)

@@ -1,6 +1,6 @@
 """For authors of plugins: does a component keep what its kind promises?
 
-    @pytest.mark.parametrize("check", checks(COMPONENT, margin=0.3), ids=str)
+    @pytest.mark.parametrize("check", list(checks(COMPONENT, margin=0.3)), ids=str)
     def test_component(check):
         check()
 

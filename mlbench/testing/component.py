@@ -57,13 +57,14 @@ def source_is_a_paper_or_an_address(subject: Subject) -> None:
 def every_option_is_documented(subject: Subject) -> None:
     options = [option.name for option in subject.entry.schema.options]
     text = inspect.getdoc(subject.entry.schema.factory) or ""
-    section = text.partition("Options\n-------\n")[2].partition("\n\n")[0]
+    _, heading, rest = text.partition("Options\n-------\n")
+    section = rest.partition("\n\n")[0] if heading else text
     lines = re.findall(r"^(\w+(?:, \w+)*): ", section, flags=re.MULTILINE)
     described = [name for line in lines for name in line.split(", ")]
     expect(
         described == options,
-        'the docstring of the factory has a section "Options", underlined, with a line "name: what it is" '
-        f"for each option, in their order; it describes {described} and the options are {options}",
+        'the docstring of the factory, or its section "Options", has a line "name: what it is" for each '
+        f"option, in their order; it describes {described} and the options are {options}",
     )
 
 

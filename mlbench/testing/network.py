@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +21,7 @@ from mlbench.testing.check import Subject, expect
 __all__ = ["CHECKS"]
 
 _IMAGE_SIZE = 32
-_SHAPES = (FeatureShape(8, 4, 4), TokensShape(8, 4, 4, 1))
+_MAP, _TOKENS = FeatureShape(8, 4, 4), TokensShape(8, 4, 4, 1)
 
 
 def _backbone(subject: Subject, seed: int = 0) -> Any:
@@ -147,6 +148,15 @@ def _neck(subject: Subject, shape: FeatureShape | TokensShape) -> Any:
     return neck
 
 
+def _shapes(subject: Subject) -> list[FeatureShape | TokensShape]:
+    """What the neck is tried with: a map, and a sequence where its factory's type hint speaks of them."""
+    if "feature_shape" in subject.provided:
+        return [subject.provided["feature_shape"]]
+    parameter = inspect.signature(subject.entry.schema.factory).parameters.get("feature_shape")
+    takes_tokens = parameter is not None and "TokensShape" in str(parameter.annotation)
+    return [_MAP, _TOKENS] if takes_tokens else [_MAP]
+
+
 def _features(shape: FeatureShape | TokensShape) -> torch.Tensor:
     size: tuple[int, ...] = (6, *shape)
     if isinstance(shape, TokensShape):
@@ -157,8 +167,7 @@ def _features(shape: FeatureShape | TokensShape) -> torch.Tensor:
 def _necks(subject: Subject) -> list[tuple[Any, torch.Tensor]]:
     """The necks for a map and for a sequence, where they are not refused, with features for each."""
     made = []
-    shapes = [subject.provided["feature_shape"]] if "feature_shape" in subject.provided else _SHAPES
-    for shape in shapes:
+    for shape in _shapes(subject):
         neck = _neck(subject, shape)
         if not isinstance(neck, MlbenchError):
             made.append((neck, _features(shape)))
@@ -195,7 +204,7 @@ def neck_has_finite_gradients(subject: Subject) -> None:
 def neck_predict_is_what_is_built(subject: Subject) -> None:
     if not subject.component.predict:
         return
-    for shape in _SHAPES:
+    for shape in _shapes(subject):
         neck = _neck(subject, shape)
         if isinstance(neck, MlbenchError):
             expect(subject.refuses(feature_shape=shape), f"predict refuses {shape} as the factory does")
