@@ -291,9 +291,11 @@ def _located(part: Part) -> Iterator[None]:
 def _fingerprint(spec: Spec, dataset: Dataset, forecast: Forecast, seed: int, device: Device) -> str:
     """Hex SHA-256 of everything that can change the result."""
     product = device.product if device.kind == "cuda" else ""
+    settings = spec.plain()
+    del settings["measure"]
     data: Mapping[str, Any] = {
         "schema": SCHEMA,
-        "settings": spec.plain(),
+        "settings": settings,
         "seed": seed,
         "data": dataset.version,
         "weights": forecast.weights,

@@ -4,14 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from mlbench.errors import StoreError
 
-__all__ = ["SCHEMA", "Estimate", "Record"]
+__all__ = ["MEASURED", "SCHEMA", "Estimate", "Record", "Timing"]
 
 #: Version of the stored form. Every past version stays readable for ever.
-SCHEMA = 2
+SCHEMA = 3
+
+
+#: What is measured of a model beside its metrics, by name: the unit, and whether more is better. Speeds and
+#: memory have a `Timing` (`Record.speed`, `Record.memory`), the rest is in `Record.size`.
+MEASURED: Mapping[str, tuple[str, bool]] = MappingProxyType(
+    {
+        "images_per_second": ("images/s", True),
+        "latency_p50": ("ms", False),
+        "latency_p95": ("ms", False),
+        "training_images_per_second": ("images/s", True),
+        "onnx_images_per_second": ("images/s", True),
+        "reference": ("s", False),
+        "peak_host": ("bytes", False),
+        "peak_cuda": ("bytes", False),
+        "training_peak_host": ("bytes", False),
+        "training_peak_cuda": ("bytes", False),
+        "parameters": ("", False),
+        "bytes": ("bytes", False),
+        "centres": ("", False),
+        "flops": ("", False),
+        "checkpoint_float32": ("bytes", False),
+        "checkpoint_float16": ("bytes", False),
+        "onnx": ("bytes", False),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +53,31 @@ class Estimate:
     higher_is_better: bool | None = True
 
 
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What was measured in several rounds of one process. value: their median where there are any; None where
+    it could not be measured, and note says why ("out of memory at batch size 512"). Rounds of several
+    measurements of one record belong together by their place: they followed each other."""
+
+    value: float | None
+    rounds: tuple[float, ...] = ()
+    unit: str = ""
+    higher_is_better: bool = True
+    note: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One case that was run.
 
     status: "done" or "failed". error: one line, "" when done. metrics: by name. evaluation: the threshold and
     where it comes from, how many pairs were compared and how, and the sweep of thresholds. size: of the
-    deployed model (backbone and neck; class centres apart). speed: images per second and how it was
-    measured. data: versions, sizes and notes of the data set. training: steps, seconds, curves. axes: the
-    case's label on each axis of the suite's matrix. components: provenance of each. finished: UTC, ISO 8601.
+    deployed model (backbone and neck) in parameters, bytes and operations; centres: parameters of the class
+    centres and whatever else only training needs; None where it is not known. speed: by name, and as
+    "reference" the seconds of a workload that never changes. memory: peaks in bytes by name. measured: how
+    speed and memory were measured. data: versions, sizes and notes of the data set. training: steps, seconds,
+    curves. axes: the case's label on each axis of the suite's matrix. components: provenance of each.
+    finished: UTC, ISO 8601.
     """
 
     suite: str
@@ -48,8 +90,10 @@ class Record:
     settings: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Estimate] = field(default_factory=dict)
     evaluation: Mapping[str, Any] = field(default_factory=dict)
-    size: Mapping[str, Any] = field(default_factory=dict)
-    speed: Mapping[str, Any] = field(default_factory=dict)
+    size: Mapping[str, int | None] = field(default_factory=dict)
+    speed: Mapping[str, Timing] = field(default_factory=dict)
+    memory: Mapping[str, Timing] = field(default_factory=dict)
+    measured: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -71,17 +115,23 @@ class Record:
     @classmethod
     def from_plain(cls, data: Mapping[str, Any], where: str) -> Record:
         """A record from stored data. Raises StoreError, naming `where`, for what is not a record."""
-        version = data.get("schema")
-        if version == 1:
-            data = _from_1(data)
-        elif version != SCHEMA:
+        version: Any = data.get("schema")
+        if version not in range(1, SCHEMA + 1):
             raise StoreError(f"{where}: record schema {version!r}; this mlbench reads 1 to {SCHEMA}")
-        known = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
         try:
-            metrics = {name: Estimate(**value) for name, value in known.get("metrics", {}).items()}
-            return cls(**{**known, "metrics": metrics, "notes": tuple(known.get("notes", ()))})
+            for upgrade in (_from_1, _from_2)[version - 1 :]:
+                data = upgrade(data)
+            known = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
+            known["metrics"] = {name: Estimate(**each) for name, each in known.get("metrics", {}).items()}
+            for name in ("speed", "memory"):
+                known[name] = {key: _timing(each) for key, each in known.get(name, {}).items()}
+            return cls(**{**known, "notes": tuple(known.get("notes", ()))})
         except (TypeError, AttributeError) as error:
             raise StoreError(f"{where}: not a record ({error})") from None
+
+
+def _timing(data: Mapping[str, Any]) -> Timing:
+    return Timing(**{**data, "rounds": tuple(data.get("rounds", ()))})
 
 
 def _from_1(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,4 +144,18 @@ def _from_1(data: Mapping[str, Any]) -> dict[str, Any]:
         )
         for name, value in data.get("metrics", {}).items()
     }
-    return {**data, "metrics": metrics, "schema": SCHEMA}
+    return {**data, "metrics": metrics}
+
+
+def _from_2(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Schema 2 kept one speed, and how it was measured beside it."""
+    old = dict(data.get("speed", {}))
+    speed = {}
+    if "images_per_second" in old:
+        speed["images_per_second"] = {
+            "value": old.pop("images_per_second"),
+            "rounds": old.pop("rounds", ()),
+            "unit": "images/s",
+            "note": old.pop("error", ""),
+        }
+    return {**data, "speed": speed, "measured": old, "schema": SCHEMA}

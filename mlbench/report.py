@@ -41,6 +41,10 @@ def _metric(name: str) -> Callable[[Record], Estimate]:
     return lambda record: record.metrics.get(name, Estimate(None))
 
 
+def _timing(name: str) -> Callable[[Record], Estimate]:
+    return lambda record: Estimate(record.speed[name].value if name in record.speed else None)
+
+
 _COLUMNS = (
     _Column("Recall@1", _metric("recall_at_1"), _share, spread=True, interval=True),
     _Column("MAP@R", _metric("map_at_r"), _share, spread=True),
@@ -49,8 +53,8 @@ _COLUMNS = (
     _Column("recall", _metric("recall"), _share),
     _Column("at distance", _metric("threshold"), _share, spread=True),
     _Column("F1 optimistic", _metric("f1_optimistic"), _share),
-    _Column("MB", lambda r: Estimate(r.size["bytes"] / 1e6), lambda v: f"{v:.2f}"),
-    _Column("images/s", lambda r: Estimate(r.speed["images_per_second"]), lambda v: f"{v:,.0f}"),
+    _Column("MB", lambda r: Estimate(r.size.get("bytes")), lambda v: f"{v / 1e6:.2f}"),
+    _Column("images/s", _timing("images_per_second"), lambda v: f"{v:,.0f}"),
 )
 
 #: Shown first where a data set lists pairs.

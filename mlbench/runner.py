@@ -12,8 +12,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mlbench.contracts import SPLITS, PairedDataset
-from mlbench.environment import check_torch, environment
+from mlbench.environment import Device, check_torch, environment
 from mlbench.errors import MlbenchError, OptionError, StoreError, SuiteError, WeightsError, first_line
+from mlbench.harness import save_benchmarks
+from mlbench.measure import Drive, Measurement, measure, subject
 from mlbench.plan import Case, Plan
 from mlbench.record import Record
 from mlbench.spec import PRECISIONS
@@ -40,31 +42,45 @@ class Listener(Protocol):
         """A case has its record."""
 
 
-def run(plan: Plan, store: Store, listener: Listener, *, force: bool = False) -> list[Record]:
+def run(
+    plan: Plan,
+    store: Store,
+    listener: Listener,
+    *,
+    force: bool = False,
+    again: bool = False,
+    drive: Drive | None = None,
+) -> list[Record]:
     """Records of all cases of the plan, in its order.
 
-    A case with a finished record is not run again unless `force`. A case that fails gets a record with its
-    error and the others go on; only a store that cannot be written stops the run (StoreError).
+    A case with a finished record is not run again unless `force`; it is only measured again if `again`, or if
+    it is to be measured in another way. A case that fails gets a record with its error and the others go on;
+    only a store that cannot be written stops the run (StoreError). drive: runs the rounds of a measurement.
     """
+    stopwatch = _Stopwatch(plan.device, drive)
     records: dict[str, Record] = {}
     pending = []
     for case in plan.cases:
         record = None if force else store.get(case.key)
         if record is not None and record.status == "done":
             records[case.key] = record
-        else:
-            pending.append(case)
+            if not again and record.settings.get("measure") == case.spec.plain()["measure"]:
+                continue
+        pending.append(case)
     if pending:
         check_torch(plan.device)
         with store.locked():
-            _preflight(pending)
-            speeds: dict[str, dict[str, Any]] = {}
+            _preflight([case for case in pending if case.key not in records])
             for position, case in enumerate(pending, 1):
                 listener.case(case, position, len(pending))
-                record = _record(case, plan, store, listener, speeds)
+                if case.key in records:
+                    record = _measured_again(records[case.key], case, stopwatch, listener)
+                else:
+                    record = _record(case, plan, store, listener, stopwatch)
                 store.put(record)
                 records[case.key] = record
                 listener.finished(record)
+            save_benchmarks([records[case.key] for case in pending], plan.suite.path, store.folder)
     return [records[case.key] for case in plan.cases]
 
 
@@ -109,9 +125,45 @@ def _preflight(cases: list[Case]) -> None:
             continue
 
 
-def _record(
-    case: Case, plan: Plan, store: Store, listener: Listener, speeds: dict[str, dict[str, Any]]
-) -> Record:
+class _Stopwatch:
+    """Measures each architecture once; a speed belongs to no seed."""
+
+    def __init__(self, device: Device, drive: Drive | None) -> None:
+        self.device = device
+        self._drive = drive
+        self._known: dict[str, Measurement] = {}
+
+    def measure(self, case: Case) -> Measurement:
+        key = subject(case)
+        if key not in self._known:
+            self._known[key] = measure(case, self.device.name, *([self._drive] if self._drive else []))
+        return self._known[key]
+
+
+def _measured_again(record: Record, case: Case, stopwatch: _Stopwatch, listener: Listener) -> Record:
+    """The record with speed and memory as they are now."""
+    import torch
+
+    listener.stage("measuring speed", 0, 1)
+    start = time.perf_counter()
+    found = stopwatch.measure(case)
+    old = Measurement(record.speed).notes
+    return replace(
+        record,
+        settings=case.spec.plain(),
+        **found.facts(record.size),
+        notes=(*(note for note in record.notes if note not in old), *found.notes),
+        environment=environment(stopwatch.device, torch.get_num_threads()),
+        seconds={**record.seconds, "measure": time.perf_counter() - start},
+        finished=_now(),
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def _record(case: Case, plan: Plan, store: Store, listener: Listener, stopwatch: _Stopwatch) -> Record:
     import torch
 
     facts: dict[str, Any] = {
@@ -126,7 +178,7 @@ def _record(
     }
     start = time.perf_counter()
     try:
-        facts.update(_run_case(case, plan, store, listener.stage, speeds), status="done")
+        facts.update(_run_case(case, plan, store, listener.stage, stopwatch), status="done")
     except StoreError:
         raise
     except MlbenchError as error:
@@ -137,7 +189,7 @@ def _record(
         write_atomically(log, traceback.format_exc().encode())
         facts.update(status="failed", error=f"{first_line(error)} (traceback in {log})")
     facts["seconds"] = {**facts.get("seconds", {}), "total": time.perf_counter() - start}
-    facts["finished"] = datetime.now(UTC).isoformat(timespec="microseconds")
+    facts["finished"] = _now()
     return Record(**facts)
 
 
@@ -146,7 +198,7 @@ def _run_case(
     plan: Plan,
     store: Store,
     progress: Callable[[str, int, int], None],
-    speeds: dict[str, dict[str, Any]],
+    stopwatch: _Stopwatch,
 ) -> dict[str, Any]:
     """Everything that a successful case adds to its record."""
     import torch
@@ -157,12 +209,11 @@ def _run_case(
         torch.cuda.empty_cache()
     progress("measuring speed", 0, 1)
     start = time.perf_counter()
-    speed = _speed(case, plan, speeds)
-    unmeasured = [f"speed is not known: {speed['error']}"] if "error" in speed else []
+    found = stopwatch.measure(case)
     return {
         **facts,
-        "speed": speed,
-        "notes": (*_data_notes(case), *notes, *unmeasured),
+        **found.facts(facts["size"]),
+        "notes": (*_data_notes(case), *notes, *found.notes),
         "seconds": {**seconds, "measure": time.perf_counter() - start},
     }
 
@@ -276,22 +327,6 @@ def _fabric(plan: Plan, case: Case) -> Fabric:
     kind, _, index = plan.device.name.partition(":")
     devices: Any = [int(index)] if index else 1
     return Fabric(accelerator=kind, devices=devices, precision=PRECISIONS[case.spec.precision])
-
-
-def _speed(case: Case, plan: Plan, known: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Throughput belongs to an architecture, not to a seed: measured once for each in a run."""
-    from mlbench.measure import measure_throughput
-
-    plain = case.spec.plain()
-    image = case.spec.image.size
-    key = json.dumps([image, *(plain[name] for name in ("backbone", "neck", "compute", "precision"))])
-    if key not in known:
-        precision = PRECISIONS[case.spec.precision]
-        try:
-            known[key] = measure_throughput(case.spec, plan.device.name, precision)
-        except MlbenchError as error:
-            known[key] = {"images_per_second": None, "error": str(error)}
-    return known[key]
 
 
 def _data_notes(case: Case) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ COMPONENTS: Mapping[str, str] = MappingProxyType(
 COLLECTIONS: Mapping[str, str] = MappingProxyType({"losses": "loss", "metrics": "metric"})
 
 #: Sections that hold options but no component.
-_PLAIN = ("image", "compute", "evaluation")
+_PLAIN = ("image", "compute", "evaluation", "measure")
 
 #: Everything a case may set.
 SECTIONS = (*COMPONENTS, *COLLECTIONS, *_PLAIN, "precision")
@@ -162,6 +162,11 @@ def _expected(section: str) -> str:
     if section == "losses":
         return "expected a mapping such as {cosface: {margin: 0.4}, supcon: {weight: 0.5}}"
     if section in _PLAIN:
-        example = {"image": "size: 128", "compute": "compile: true", "evaluation": "resamples: 1000"}[section]
+        example = {
+            "image": "size: 128",
+            "compute": "compile: true",
+            "evaluation": "resamples: 1000",
+            "measure": "batch_size: 32",
+        }[section]
         return f"expected a mapping such as {{{example}}}"
     return f"expected the name of a {section} or a mapping of its options"

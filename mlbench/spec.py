@@ -17,6 +17,7 @@ __all__ = [
     "ComputeSettings",
     "EvaluationSettings",
     "ImageSettings",
+    "MeasureSettings",
     "Part",
     "Spec",
     "WeightedLoss",
@@ -73,6 +74,20 @@ class EvaluationSettings(BaseModel):
     products: Literal["float32", "tf32", "bf16"] = "float32"
 
 
+class MeasureSettings(BaseModel):
+    """How speed and memory are measured; the results of training do not depend on it. batch_size: images that
+    are embedded together; what does not fit into memory is reported, never measured with fewer. rounds: of
+    each measurement. latency: also of single images. training: also of training steps, with the recipe's
+    batch size."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    batch_size: Annotated[int, Field(ge=1, le=65536)] = 32
+    rounds: Annotated[int, Field(ge=1, le=1000)] = 7
+    latency: bool = True
+    training: bool = True
+
+
 @dataclass(frozen=True)
 class Part:
     """One component of a case: its registration, all its options, and where they were written."""
@@ -118,6 +133,7 @@ class Spec:
     image: ImageSettings
     compute: ComputeSettings
     evaluation: EvaluationSettings
+    measure: MeasureSettings
     precision: str
 
     def provenance(self) -> dict[str, dict[str, str]]:
@@ -138,7 +154,7 @@ class Spec:
         return found
 
     def plain(self) -> dict[str, Any]:
-        """Everything as plain data, in a fixed order: what is hashed and stored."""
+        """Everything as plain data, in a fixed order: what is stored."""
         data: dict[str, Any] = {
             section: {"name": part.entry.component.name, **part.options}
             for section, part in self.parts.items()
@@ -155,5 +171,6 @@ class Spec:
             "image": self.image.model_dump(),
             "compute": self.compute.model_dump(),
             "evaluation": self.evaluation.model_dump(),
+            "measure": self.measure.model_dump(),
             "precision": self.precision,
         }

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mlbench.document import Document, load_document, parse_value
 from mlbench.errors import ComponentError, OptionError, SuiteError, hint
 from mlbench.options import first_problem
+from mlbench.record import MEASURED
 from mlbench.registry import Registry
 from mlbench.seeding import MAX_SEED
 from mlbench.settings import COLLECTIONS, COMPONENTS, SECTIONS, Changes, Settings
@@ -21,6 +22,7 @@ from mlbench.spec import (
     ComputeSettings,
     EvaluationSettings,
     ImageSettings,
+    MeasureSettings,
     Part,
     Spec,
     WeightedLoss,
@@ -80,7 +82,7 @@ def load_suite(path: Path, registry: Registry, *, overrides: Sequence[str] = ())
     specs = tuple(_spec(variant, registry) for variant in variants)
     _check_teachers(variants, specs)
     _check_distinct(variants, specs, overrides)
-    measured = {name for spec in specs for name in spec.quantities()}
+    measured = {name for spec in specs for name in spec.quantities()} | MEASURED.keys()
     for name in file.tolerances:
         if name not in measured:
             where = document.where(("tolerances", name))
@@ -159,6 +161,7 @@ def _spec(variant: Variant, registry: Registry) -> Spec:
         image=_plain(ImageSettings, "image", settings),
         compute=_plain(ComputeSettings, "compute", settings),
         evaluation=_plain(EvaluationSettings, "evaluation", settings),
+        measure=_plain(MeasureSettings, "measure", settings),
         precision=precision,
     )
 

@@ -23,7 +23,7 @@ from mlbench.plan import Case
 from mlbench.seeding import numpy_generator, torch_seed
 from mlbench.store import write_atomically
 
-__all__ = ["Training", "train"]
+__all__ = ["Step", "Training", "train"]
 
 #: Above this share of training time spent waiting for images, and this many seconds, the run says so.
 WAIT_SHARE, WAIT_SECONDS = 0.25, 2.0
@@ -45,6 +45,40 @@ class Training:
         default_factory=lambda: {"loss": [], "lr": [], "calibration_f1": []}
     )
     notes: list[str] = field(default_factory=list)
+
+
+class Step:
+    """What moves the weights by one batch. total: steps that the schedule is laid over. count: steps done.
+    mean: the running mean of the weights, None where the recipe has none."""
+
+    def __init__(self, case: Case, objective: Objective, fabric: Fabric, total: int) -> None:
+        self.count = 0
+        self._objective = objective
+        self._fabric = fabric
+        self._clip_norm = case.recipe.clip_norm
+        optimizer = build_optimizer(objective, case.recipe)
+        self._schedule = build_schedule(optimizer, case.recipe, total)
+        self._module, self.optimizer = fabric.setup(objective, optimizer)
+        parts = case.spec.compute.accumulate
+        self._gradients = partial(_in_parts, parts=parts) if parts > 1 else _whole
+        self.mean = WeightMean(objective.model, case.recipe.ema) if case.recipe.ema else None
+
+    def __call__(self, batch: Batch) -> torch.Tensor:
+        """Returns the loss of the batch. Raises TrainingError, before anything has changed, when that is not
+        finite; on the CPU only, as a GPU would have to be waited for."""
+        # The middle of the step, so that neither the first nor the last has a rate of zero.
+        self._schedule.step_update(self.count + 0.5)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self._gradients(self._objective, batch, self._fabric, self.count)
+        if self._clip_norm:
+            self._fabric.clip_gradients(
+                self._module, self.optimizer, max_norm=self._clip_norm, error_if_nonfinite=False
+            )
+        self.optimizer.step()
+        if self.mean is not None:
+            self.mean.update()
+        self.count += 1
+        return loss
 
 
 def train(
@@ -74,13 +108,7 @@ def train(
         labels=feed.labels, batch_size=recipe.batch_size, embed=embed
     )
     total = len(batches) * recipe.epochs
-    optimizer = build_optimizer(objective, recipe)
-    schedule = build_schedule(optimizer, recipe, total)
-    module, optimizer = fabric.setup(objective, optimizer)
-    step = (
-        partial(_in_parts, parts=case.spec.compute.accumulate) if case.spec.compute.accumulate > 1 else _whole
-    )
-    mean = WeightMean(model, recipe.ema) if recipe.ema else None
+    step = Step(case, objective, fabric, total)
     labels = torch.from_numpy(feed.labels).to(fabric.device)
 
     result = Training()
@@ -93,33 +121,22 @@ def train(
         # Dropout and the like draw from torch's global generator.
         with torch_seed(case.seed, "epoch", epoch, device=fabric.device):
             for batch in feed.batches(order, labels, epoch):
-                # The middle of the step, so that neither the first nor the last has a rate of zero.
-                schedule.step_update(result.steps + 0.5)
-                optimizer.zero_grad(set_to_none=True)
                 try:
-                    losses.append(step(objective, batch, fabric, result.steps))
+                    losses.append(step(batch))
                 except TrainingError:
                     # Nothing has changed since the step before: that state is worth keeping.
                     _save(folder / "last.pt", objective, epoch)
                     raise
-                if recipe.clip_norm:
-                    fabric.clip_gradients(
-                        module, optimizer, max_norm=recipe.clip_norm, error_if_nonfinite=False
-                    )
-                optimizer.step()
-                if mean is not None:
-                    mean.update()
-                result.steps += 1
-                progress("training", result.steps, total)
+                progress("training", step.count, total)
         # Here for a GPU, which would have to wait for the answer after every step.
         epoch_losses = torch.stack(losses).float().cpu()
-        _check_finite(epoch_losses, result.steps - len(losses))
+        _check_finite(epoch_losses, step.count - len(losses))
         result.curves["loss"].append(float(epoch_losses.mean()))
-        result.curves["lr"].append(optimizer.param_groups[0]["lr"])
+        result.curves["lr"].append(step.optimizer.param_groups[0]["lr"])
         last = epoch + 1 == recipe.epochs
         if not last and (epoch + 1) % recipe.evaluate_every:
             continue
-        with mean.in_place() if mean is not None else nullcontext():
+        with step.mean.in_place() if step.mean is not None else nullcontext():
             value = score()
             result.curves["calibration_f1"].append(value)
             best, stale = (value, 0) if value > best else (best, stale + 1)
@@ -129,8 +146,9 @@ def train(
         if recipe.patience and stale >= recipe.patience:
             result.notes.append(f"stopped early after epoch {epoch + 1}")
             break
-    if mean is not None:
-        mean.keep()
+    if step.mean is not None:
+        step.mean.keep()
+    result.steps = step.count
     _save(folder / "last.pt", objective, epoch + 1)
     if recipe.select == "best":
         model.load_trained_state(kept)

@@ -14,7 +14,7 @@ from emoji_files import write_emoji
 from PIL import Image
 
 from mlbench.cli import main
-from mlbench.record import Estimate, Record
+from mlbench.record import Estimate, Record, Timing
 from mlbench.store import Store
 
 Write = Callable[..., Path]
@@ -300,7 +300,7 @@ def finished(run: Callable[..., Result], suite: Path) -> list[Record]:
             status="done",
             metrics=metrics,
             size={"parameters": 1, "bytes": 4},
-            speed={"images_per_second": 9.0},
+            speed={"images_per_second": Timing(9.0)},
             notes=("mind this",),
         )
         for each in made

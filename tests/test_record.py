@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from mlbench.errors import StoreError
-from mlbench.record import SCHEMA, Estimate, Record
+from mlbench.record import SCHEMA, Estimate, Record, Timing
 
 RECORD = Record(suite="s", case="gap", seed=1, fingerprint="0123456789abcdef", status="done")
 
@@ -29,6 +29,10 @@ def test_a_record_survives_json() -> None:
             "f1": Estimate(0.5, 0.4, 0.6, unit="", higher_is_better=True),
             "eer": Estimate(None, note="few"),
         },
+        speed={"latency_p50": Timing(2.0, (1.0, 2.0, 4.0), "ms", higher_is_better=False)},
+        memory={"peak_cuda": Timing(None, note="out of memory at batch size 512")},
+        size={"parameters": 3, "onnx": None},
+        measured={"batch_size": 512},
     )
     assert Record.from_plain(json.loads(json.dumps(record.plain())), "x") == record
 
@@ -68,3 +72,17 @@ def test_bare_numbers_of_schema_1_become_estimates() -> None:
     assert record.schema == SCHEMA
     assert record.metrics["f1"] == Estimate(0.8)
     assert record.metrics["threshold"] == Estimate(0.3, unit="distance", higher_is_better=None)
+
+
+def test_the_only_speed_of_schema_2_becomes_a_timing() -> None:
+    speed = {"images_per_second": 20.0, "rounds": [10.0, 20.0, 30.0], "batch_size": 32, "threads": 2}
+    record = Record.from_plain({**RECORD.plain(), "schema": 2, "speed": speed}, "x")
+    assert record.schema == SCHEMA
+    assert record.speed == {"images_per_second": Timing(20.0, (10.0, 20.0, 30.0), "images/s")}
+    assert record.measured == {"batch_size": 32, "threads": 2}
+
+
+def test_a_speed_that_schema_2_could_not_measure_keeps_its_reason() -> None:
+    speed = {"images_per_second": None, "error": "killed by signal 9"}
+    record = Record.from_plain({**RECORD.plain(), "schema": 2, "speed": speed}, "x")
+    assert record.speed["images_per_second"] == Timing(None, unit="images/s", note="killed by signal 9")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from mlbench.record import Estimate, Record
+from mlbench.record import Estimate, Record, Timing
 from mlbench.report import (
     assessment_json,
     assessment_table,
@@ -31,7 +31,7 @@ GAP = Record(
     status="done",
     metrics=METRICS,
     size={"parameters": 3_000_000, "bytes": 12_345_678},
-    speed={"images_per_second": 1234.5},
+    speed={"images_per_second": Timing(1234.5)},
 )
 OTHER = replace(GAP, seed=1, metrics={**METRICS, "f1": Estimate(0.7)})
 FAILED = Record(suite="s", case="squeeze", seed=0, fingerprint="0", status="failed", error="the loss is nan")

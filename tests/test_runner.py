@@ -7,10 +7,11 @@ import pytest
 import torch
 from conftest import TOY_SUITE, mlbench
 
-from mlbench import measure, runner
-from mlbench.errors import MlbenchError, StoreError, SuiteError
+from mlbench import runner
+from mlbench.errors import StoreError, SuiteError
+from mlbench.measure import Measurement
 from mlbench.model import build_model
-from mlbench.record import Record
+from mlbench.record import Record, Timing
 from mlbench.report import results_markdown
 from mlbench.store import Store
 
@@ -36,13 +37,19 @@ class Ears:
 def _no_stopwatch(request, monkeypatch) -> None:
     """Speed is measured in a process of its own, which takes seconds; one test does it for real."""
     if "real_speed" not in request.keywords:
-        monkeypatch.setattr(measure, "measure_throughput", lambda *_: {"images_per_second": 100.0})
+        monkeypatch.setattr(runner, "measure", lambda *_: measured(100.0))
+
+
+def measured(images_per_second: float | None, note: str = "") -> Measurement:
+    rounds = () if images_per_second is None else (images_per_second,)
+    speed = {"images_per_second": Timing(images_per_second, rounds, "images/s", note=note)}
+    return Measurement(speed, size={"flops": 7}, measured={"batch_size": 32})
 
 
 def timeless(record: Record | dict) -> dict:
     """A record without what may differ between two runs that did the same."""
     plain = record.plain() if isinstance(record, Record) else dict(record)
-    for key in ("seconds", "finished", "speed", "environment"):
+    for key in ("seconds", "finished", "speed", "measured", "environment"):
         plain.pop(key)
     plain["training"] = {k: v for k, v in plain["training"].items() if k != "waited_seconds"}
     return json.loads(json.dumps(plain))
@@ -97,7 +104,7 @@ def test_run_judges_the_pairs_that_a_data_set_lists(planned, tmp_path, labelled)
         assert any(note.startswith("test images have no labels") for note in record.notes)
         assert not classes.exists()
         assert record.data["splits"]["test"] == {"classes": None, "images": 24}
-    assert json.loads(json.dumps(record.plain())) == record.plain() | {"notes": list(record.notes)}
+    assert Record.from_plain(json.loads(json.dumps(record.plain())), "x") == record
     table = results_markdown([record], "toy")
     assert "| accuracy (pair list) |" in table
     assert f"| {accuracy.value:.3f} |" in table
@@ -161,16 +168,49 @@ def test_a_plugin_that_cannot_even_be_built_fails_its_own_case(planned, tmp_path
 def test_a_speed_that_cannot_be_measured_does_not_lose_the_training(planned, tmp_path, monkeypatch) -> None:
     asked = []
 
-    def no_memory(*arguments: object) -> dict:
+    def no_memory(*arguments: object) -> Measurement:
         asked.append(arguments)
-        raise MlbenchError("measuring throughput was killed by signal 9; did memory run out?")
+        return measured(None, "out of memory at batch size 32")
 
-    monkeypatch.setattr(measure, "measure_throughput", no_memory)
+    monkeypatch.setattr(runner, "measure", no_memory)
     records = runner.run(planned("seeds: [0, 1]\n"), Store(tmp_path, "toy"), Ears())
     assert [record.status for record in records] == ["done", "done"]
-    assert records[0].speed["images_per_second"] is None
-    assert records[0].notes[-1].startswith("speed is not known: measuring throughput was killed")
+    assert records[0].speed["images_per_second"].value is None
+    assert records[0].notes[-1] == "images_per_second not known: out of memory at batch size 32"
     assert len(asked) == 1  # seeds share an architecture
+
+
+def test_another_way_of_measuring_measures_again_and_trains_nothing(planned, tmp_path, monkeypatch) -> None:
+    store = Store(tmp_path, "toy")
+    first = runner.run(planned(), store, Ears())[0]
+    checkpoint = tmp_path / "toy" / first.key / "last.pt"
+    before = checkpoint.stat().st_mtime_ns
+    monkeypatch.setattr(runner, "measure", lambda *_: measured(None, "out of memory at batch size 64"))
+    ears = Ears()
+    second = runner.run(planned(overrides=("measure.batch_size=64",)), store, ears)[0]
+    assert ears.cases == ["gap 0 1/1"]
+    assert checkpoint.stat().st_mtime_ns == before
+    assert (second.key, second.metrics) == (first.key, first.metrics)
+    assert second.settings["measure"]["batch_size"] == 64
+    assert second.speed["images_per_second"].value is None
+    assert second.notes == (*first.notes, "images_per_second not known: out of memory at batch size 64")
+    monkeypatch.setattr(runner, "measure", lambda *_: measured(50.0))
+    third = runner.run(planned(), store, Ears())[0]
+    assert (third.speed["images_per_second"].value, third.notes) == (50.0, first.notes)
+    assert third.size == first.size
+    assert runner.run(planned(), store, Ears()) == [third]
+    assert runner.run(planned(), store, Ears(), again=True)[0].finished > third.finished
+
+
+def test_a_run_leaves_what_pytest_benchmark_reads(planned, tmp_path) -> None:
+    plan = planned("seeds: [0, 1]\n")
+    runner.run(plan, Store(tmp_path, "toy"), Ears())
+    runner.run(plan, Store(tmp_path, "toy"), Ears())  # nothing is measured, nothing is added
+    (path,) = (tmp_path / "toy" / "benchmarks").glob("*/*.json")
+    found = json.loads(path.read_text())["benchmarks"]
+    rounds = {each["name"]: each["stats"]["data"] for each in found}
+    assert rounds == {"gap[0]": [0.32], "gap[1]": [0.32]}
+    assert Store(tmp_path, "toy").latest()[1] == []
 
 
 def test_the_matmul_precision_ends_with_its_case(planned, tmp_path) -> None:
@@ -236,8 +276,8 @@ def test_kill_9_keeps_finished_cases_and_the_next_run_does_the_rest(write, tmp_p
     assert [record["case"] for record in records[0]] == ["first", "second", "third"]
     assert [timeless(record) for record in records[0]] == [timeless(record) for record in records[1]]
     for record in records[0]:
-        assert record["speed"]["images_per_second"] > 0
-        assert len(record["speed"]["rounds"]) == measure.ROUNDS
+        assert record["speed"]["images_per_second"]["value"] > 0
+        assert len(record["speed"]["images_per_second"]["rounds"]) == 7
 
 
 def test_ctrl_c_is_one_line_and_leaves_no_half_record(write, tmp_path, installed_toys) -> None:

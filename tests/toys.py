@@ -142,6 +142,11 @@ def crashing_loss(*, message: str = "boom") -> Any:
     return loss
 
 
+def killing_loss() -> Any:
+    """Ends its process as the kernel does when memory runs out."""
+    return lambda embeddings, labels: os.kill(os.getpid(), SIGKILL)
+
+
 def pair_loss() -> Any:
     """Mean distance of positives minus mean distance of negatives."""
 
@@ -283,6 +288,7 @@ def mlbench_components() -> Iterable[Component]:
         Component("backbone", "toy", "toys:backbone", "two convolutions"),
         Component("loss", "nan", "toys:nan_loss", "never finite"),
         Component("loss", "crashing", "toys:crashing_loss", "a plugin's bug"),
+        Component("loss", "killing", "toys:killing_loss", "ends its process"),
         Component("loss", "pair", "toys:pair_loss", "no class centres"),
         Component("mixing", "toy", "toys:mixing", "mixes neighbours"),
         Component("distiller", "toy", "toys:distiller", "squared distance"),

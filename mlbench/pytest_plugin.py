@@ -1,0 +1,133 @@
+"""Suites under pytest: `pytest suites/textimage.yaml` runs every case as a benchmark of pytest-benchmark.
+
+A case that has no finished record is trained first; then its speed is measured, and the record keeps both.
+Only suites that are named on the command line are collected, so that a plain `pytest` never trains anything.
+This module is imported by every pytest of an environment that has mlbench: nothing heavy at the top.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mlbench.measure import Measuring
+    from mlbench.plan import Case, Plan
+    from mlbench.record import Record
+
+__all__ = ["CaseItem", "SuiteFile"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("mlbench")
+    group.addoption("--mlbench-results", default="results", metavar="DIR", help="Folder of the records.")
+    group.addoption("--mlbench-device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse to time several things at once."""
+    parallel = config.getoption("dist", "no") != "no"
+    if parallel and any(_is_suite(Path(argument.partition("::")[0])) for argument in config.args):
+        raise pytest.UsageError(
+            "pytest -n would time cases while others run on the same cores; run suites without -n"
+        )
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SuiteFile | None:
+    if parent.session.isinitpath(file_path) and _is_suite(file_path):
+        return SuiteFile.from_parent(parent, path=file_path)
+    return None
+
+
+class SuiteFile(pytest.File):
+    """A suite; its items are its cases with each of their seeds."""
+
+    def collect(self) -> Iterator[CaseItem]:
+        from mlbench.environment import find_device
+        from mlbench.harness import benchmark_name
+        from mlbench.plan import make_plan
+        from mlbench.plugins import load_plugins
+        from mlbench.registry import Registry
+        from mlbench.suite import load_suite
+
+        suite = load_suite(Path(os.path.relpath(self.path)), Registry(load_plugins()))
+        plan = make_plan(suite, find_device(self.config.getoption("mlbench_device")))
+        for case in plan.cases:
+            yield CaseItem.of(self, benchmark_name(case.name, case.seed), plan, case)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *style: Any) -> Any:
+        return _one_line(excinfo) or super().repr_failure(excinfo, *style)
+
+
+class CaseItem(pytest.Function):
+    """A case, run and timed through the fixture `benchmark` of pytest-benchmark."""
+
+    @classmethod
+    def of(cls, parent: SuiteFile, name: str, plan: Plan, case: Case) -> CaseItem:
+        """The item of one case of a plan."""
+        from mlbench.harness import extra_info
+        from mlbench.runner import run
+        from mlbench.store import Store
+
+        store = Store(Path(parent.config.getoption("mlbench_results")), plan.suite.name)
+        started: list[Measuring] = []
+
+        def clock() -> float:
+            return started[0].clock()
+
+        def run_case(benchmark: Any) -> None:
+            def drive(measuring: Measuring) -> None:
+                started.append(measuring)
+                benchmark.pedantic(measuring.round, rounds=measuring.rounds)
+
+            # A measurement of its own, however many others the record has seen.
+            alone = replace(plan, cases=(case,))
+            (record,) = run(alone, store, _Silent(), again=True, drive=drive)
+            benchmark.extra_info.update(extra_info(record))
+            if record.status != "done":
+                pytest.fail(record.error, pytrace=False)
+            if benchmark.enabled and record.speed["images_per_second"].value is None:
+                pytest.fail(record.speed["images_per_second"].note, pytrace=False)
+
+        item = cls.from_parent(parent, name=name, callobj=run_case)
+        item.add_marker(pytest.mark.benchmark(timer=clock))
+        return item
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """The suite, not this module, is where the item comes from."""
+        return self.path, 0, self.name
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *style: Any) -> Any:
+        return _one_line(excinfo) or super().repr_failure(excinfo, *style)
+
+
+def _one_line(excinfo: pytest.ExceptionInfo[BaseException]) -> str:
+    """The message of an error that mlbench raises on purpose, "" for any other."""
+    from mlbench.errors import MlbenchError
+
+    return str(excinfo.value) if isinstance(excinfo.value, MlbenchError) else ""
+
+
+class _Silent:
+    def case(self, case: Case, position: int, total: int) -> None: ...
+
+    def stage(self, what: str, done: int, total: int) -> None: ...
+
+    def finished(self, record: Record) -> None: ...
+
+
+def _is_suite(path: Path) -> bool:
+    """Whether a file has the first key of every suite; what else it has is told when it is collected."""
+    if path.suffix not in (".yaml", ".yml"):
+        return False
+    try:
+        return re.search(r"^suite\s*:", path.read_text(encoding="utf-8"), re.MULTILINE) is not None
+    except (OSError, UnicodeDecodeError):
+        return False

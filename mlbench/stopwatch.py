@@ -1,0 +1,253 @@
+"""The process that measures: speed, memory and sizes of one case, one round at a time.
+
+`mlbench.measure` starts it, writes the case to its stdin, and then a line for each round; the answers are
+JSON, a line each. A fresh process has no cached kernels, no fragmented memory and no worker processes of a
+training before it, so one case's speed does not depend on which case ran first.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import json
+import math
+import os
+import pickle
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TextIO
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from mlbench.errors import first_line
+from mlbench.features import Encoder, encode
+from mlbench.feed import Feed, training_look
+from mlbench.memory import Peak, is_out_of_memory
+from mlbench.model import build_model, build_teacher
+from mlbench.objective import build_objective
+from mlbench.plan import Case
+from mlbench.reference import VERSION, Reference, synchronize
+from mlbench.size import checkpoint_bytes, flops
+from mlbench.spec import PRECISIONS
+from mlbench.train import Step
+
+__all__ = ["Stopwatch", "serve"]
+
+#: Runs before the clock starts, and least seconds of a round.
+WARMUP, ROUND_SECONDS = 3, 0.2
+
+#: Single images in a round: enough for a 95th percentile.
+SINGLE_IMAGES = 20
+
+
+class Stopwatch:
+    """Measures a case on one device.
+
+    unwanted: stages to leave out, "inference", "latency" or "training". failed: stages that could not be
+    measured, and why. size, memory: what is known before the first round. announce: called with each stage
+    before it starts.
+    """
+
+    def __init__(
+        self, case: Case, device: str, unwanted: Iterable[str], announce: Callable[[str], None]
+    ) -> None:
+        spec = case.spec
+        self.failed: dict[str, str] = {}
+        self.memory: dict[str, int] = {}
+        self._device = torch.device(device)
+        index = [self._device.index] if self._device.index is not None else 1
+        self._fabric = Fabric(
+            accelerator=self._device.type, devices=index, precision=PRECISIONS[spec.precision]
+        )
+        torch.set_float32_matmul_precision(spec.compute.matmul_precision)
+        self._case = case
+        self._reference = Reference(self._device)
+        self._rounds: dict[str, Callable[[], dict[str, float]]] = {}
+        announce("model")
+        self._peak = Peak(self._device)
+        self._model = build_model(spec, case.seed).eval().to(self._device)
+        # Autocast keeps the cast weights of parameters that could be trained; the frozen ones count alike.
+        self._model.requires_grad_(True)
+        for stage, start in (
+            ("inference", self._start_inference),
+            ("latency", self._start_latency),
+            ("training", self._start_training),
+        ):
+            if stage not in unwanted:
+                announce(stage)
+                self._try(stage, start)
+        announce("size")
+        self.size = {
+            "flops": flops(self._model, spec.image.size),
+            "checkpoint_float32": checkpoint_bytes(self._model, torch.float32),
+            "checkpoint_float16": checkpoint_bytes(self._model, torch.float16),
+        }
+
+    def round(self) -> dict[str, float]:
+        """One round of everything: seconds of a batch by stage, of the reference workload, and latencies."""
+        found: dict[str, float] = {}
+        for stage, measure in self._rounds.items():
+            if stage == "inference":  # the reference stands on both sides of what it is a reference for
+                before = self._reference.seconds()
+                found |= measure()
+                found["reference"] = before + self._reference.seconds()
+            else:
+                found |= measure()
+        if "reference" not in found:
+            found["reference"] = self._reference.seconds() + self._reference.seconds()
+        return found
+
+    def _try(self, stage: str, start: Callable[[], None]) -> None:
+        try:
+            start()
+        # A plugin's bug or too large a batch fails its own stage; the others can still be measured.
+        except Exception as error:
+            self.failed[stage] = "out of memory" if is_out_of_memory(error) else first_line(error)
+        # Outside the except clause, where the error no longer holds what was allocated.
+        gc.collect()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _start_inference(self) -> None:
+        images = self._images(self._case.spec.measure.batch_size)
+        self._peak.restart()
+        self._embed(images, WARMUP)
+        batches = math.ceil(ROUND_SECONDS * WARMUP / self._embed(images, WARMUP))
+        self.memory |= self._peak.bytes()
+        self._rounds["inference"] = lambda: {"inference": self._embed(images, batches) / batches}
+
+    def _start_latency(self) -> None:
+        image = self._images(1)
+        self._embed(image, WARMUP)
+
+        def measure() -> dict[str, float]:
+            seconds = [self._embed(image, 1) for _ in range(SINGLE_IMAGES)]
+            return {f"latency_p{rank}": float(np.percentile(seconds, rank)) for rank in (50, 95)}
+
+        self._rounds["latency"] = measure
+
+    def _start_training(self) -> None:
+        peak = Peak(self._device)
+        batches = _training_batches(self._case, self._fabric, self._images)
+        step, stream = batches
+        peak.restart()
+
+        def run(steps: int) -> float:
+            synchronize(self._device)
+            start = time.perf_counter()
+            for _ in range(steps):
+                step(next(stream))
+            synchronize(self._device)
+            return time.perf_counter() - start
+
+        run(WARMUP - 1)
+        steps = math.ceil(ROUND_SECONDS / run(1))
+        self.memory |= {f"training_{name}": value for name, value in peak.bytes().items()}
+        self._rounds["training"] = lambda: {"training": run(steps) / steps}
+
+    def _images(self, count: int, side: int | None = None) -> torch.Tensor:
+        side = side or self._case.spec.image.size
+        generator = torch.Generator().manual_seed(0)
+        shape = (count, 3, side, side)
+        images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+        return images.to(self._device)
+
+    def _embed(self, images: torch.Tensor, batches: int) -> float:
+        """Seconds that so many batches take."""
+        with torch.inference_mode(), self._fabric.autocast():
+            synchronize(self._device)
+            start = time.perf_counter()
+            for _ in range(batches):
+                self._model(images)
+            synchronize(self._device)
+            return time.perf_counter() - start
+
+
+class _Images:
+    """In the place of the inputs of a training split: the same images again and again, through the frozen
+    prefix where they are not kept."""
+
+    waited = 0.0
+
+    def __init__(self, images: torch.Tensor, encoder: Encoder | None, kept: bool, fabric: Fabric) -> None:
+        self._images = encode(encoder, images, fabric) if encoder is not None and kept else images
+        self._encoder = None if kept else encoder
+        self._fabric = fabric
+
+    def batches(self, order: Iterable[Sequence[int]], epoch: int = 0) -> Iterator[torch.Tensor]:
+        for _ in order:
+            if self._encoder is None:
+                yield self._images
+            else:
+                yield encode(self._encoder, self._images, self._fabric)
+
+
+def _training_batches(
+    case: Case, fabric: Fabric, random_images: Callable[[int, int | None], torch.Tensor]
+) -> tuple[Step, Iterator[Any]]:
+    """A step of training and endless batches of random images for it. Inputs that training would keep are
+    kept, so that a frozen prefix is not in the step."""
+    # So small a rate that the weights stay; the work is the same.
+    recipe = replace(case.recipe, lr=1e-12, min_lr=0.0, schedule="constant", milestones=(), warmup=0.0)
+    case = replace(case, recipe=recipe)
+    model = build_model(case.spec, case.seed)
+    teacher = build_teacher(case.spec, case.seed)
+    objective = build_objective(case, model, teacher)
+    fabric.to_device(objective)
+    look = training_look(case)
+    mixing = case.spec.parts["mixing"].build() if "mixing" in case.spec.parts else None
+    count, kept = recipe.batch_size, bool(look.views)
+    images = random_images(count, look.image.size)
+    inputs: Any = _Images(images, None if mixing is not None else model, kept, fabric)
+    clean: Any = None
+    targets: Any = None
+    if teacher is not None and objective.distiller is not None:
+        fabric.to_device(teacher)
+        if objective.distiller.images == "clean":
+            clean = _Images(images, model, True, fabric)
+            large = random_images(count, case.spec.image.teacher_size or look.image.size)
+            targets = _Images(large, teacher, True, fabric)
+        else:
+            targets = _Images(images, teacher, kept, fabric)
+    feed = Feed(inputs, model, fabric, case.seed, mixing, clean, targets)
+    # As many different labels as a batch of this case has at most, each as often as the others.
+    labels = torch.arange(count, device=fabric.device) % case.forecast.batch_labels
+    objective.train()
+    order: Any = itertools.repeat(range(count))
+    return Step(case, objective, fabric, 1), feed.batches(order, labels, 0)
+
+
+def serve(task: Mapping[str, Any], lines: Iterable[str], answer: Callable[[Mapping[str, Any]], None]) -> None:
+    """Measure one task: answers each stage as it starts, then what is known, then a round for each line."""
+    watch = Stopwatch(task["case"], task["device"], task["unwanted"], lambda stage: answer({"stage": stage}))
+    answer(
+        {
+            "failed": watch.failed,
+            "memory": watch.memory,
+            "size": watch.size,
+            "threads": torch.get_num_threads(),
+            "reference_version": VERSION,
+        }
+    )
+    for _ in lines:
+        answer(watch.round())
+
+
+def _main() -> None:
+    task = pickle.load(sys.stdin.buffer)  # noqa: S301 -- from the process that started this one
+    # What libraries print is not to come between the answers.
+    stdout: TextIO = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+    def answer(data: Mapping[str, Any]) -> None:
+        print(json.dumps(data), file=stdout, flush=True)
+
+    serve(task, iter(sys.stdin.buffer.readline, b""), answer)  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+
+from mlbench.memory import Peak, is_out_of_memory
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_peak_is_what_was_used_above_the_start() -> None:
+    peak = Peak(torch.device("cpu"))
+    used = torch.ones(64 << 18)  # 64 MiB
+    del used
+    assert 60 << 20 < peak.bytes()["peak_host"] < 200 << 20
+
+
+def test_a_real_lack_of_memory_is_known() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 55)
+    assert is_out_of_memory(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "lacks"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), True),
+        (RuntimeError("shapes do not fit"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_other_errors_are_told_apart(error: Exception, lacks: bool) -> None:
+    assert is_out_of_memory(error) is lacks

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import TOY_SUITE
+
+
+@pytest.fixture
+def pytest_run(tmp_path: Path, installed_toys: dict[str, str]) -> Callable[..., Any]:
+    """Run pytest in a process and a folder of its own."""
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-P", "-m", "pytest", "-p", "no:cacheprovider", *map(str, arguments)]
+        return subprocess.run(
+            command, cwd=tmp_path, env=installed_toys, capture_output=True, text=True, check=False
+        )
+
+    return run
+
+
+def test_a_suite_is_a_file_of_benchmarks(pytest_run, write, tmp_path) -> None:
+    small = "measure: {rounds: 2, batch_size: 4, latency: false, training: false}"
+    write(whole=TOY_SUITE.replace("epochs: 2", "epochs: 1, workers: 0") + f"  {small}\nseeds: [0, 1]\n")
+    ran = pytest_run("toy.yaml", "--mlbench-device=cpu", "--benchmark-json=out.json", "--benchmark-save=x")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    found = json.loads((tmp_path / "out.json").read_text())["benchmarks"]
+    assert [each["fullname"] for each in found] == ["toy.yaml::base[0]", "toy.yaml::base[1]"]
+    for seed, each in enumerate(found):
+        (path,) = (tmp_path / "results" / "toy").glob(f"base-s{seed}-*.json")
+        record = json.loads(path.read_text())
+        rounds = record["speed"]["images_per_second"]["rounds"]
+        assert each["stats"]["data"] == pytest.approx([4 / speed for speed in rounds])
+        assert each["extra_info"]["f1"] == record["metrics"]["f1"]["value"]
+        assert each["extra_info"]["threshold"] == record["metrics"]["threshold"]["value"]
+        assert each["extra_info"]["parameters"] == record["size"]["parameters"]
+    assert list(tmp_path.glob(".benchmarks/*/0001_x.json"))
+
+    before = (tmp_path / "results" / "toy").glob("*/last.pt")
+    stamps = {path: path.stat().st_mtime_ns for path in before}
+    again = pytest_run("toy.yaml", "--mlbench-device=cpu", "-k", "base[1]", "--benchmark-compare")
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "base[1] (NOW)" in again.stdout
+    assert "base[1] (0001_x)" in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps  # measured, not trained
+
+
+def test_pytest_with_processes_is_refused_with_a_reason(pytest_run, write) -> None:
+    write()
+    ran = pytest_run("toy.yaml", "-n", "2")
+    assert ran.returncode == pytest.ExitCode.USAGE_ERROR
+    assert ran.stderr.strip() == (
+        "ERROR: pytest -n would time cases while others run on the same cores; run suites without -n"
+    )
+
+
+def test_a_mistake_in_a_suite_is_one_line(pytest_run, write) -> None:
+    write(whole=TOY_SUITE.replace("neck: {name: gap", "neck: {name: gpa"))
+    ran = pytest_run("toy.yaml", "-q")
+    assert ran.returncode == pytest.ExitCode.INTERRUPTED
+    assert re.search(r"toy.yaml:6: base.neck.name: .*'gpa'", ran.stdout)
+    assert "Traceback" not in ran.stdout
+
+
+def test_a_failed_case_is_a_failed_test_in_one_line(pytest_run, write) -> None:
+    write(whole=TOY_SUITE.replace("loss: {name: cosface, scale: 16, margin: 0.1}", "loss: nan"))
+    ran = pytest_run("toy.yaml", "-q", "--mlbench-device=cpu")
+    assert ran.returncode == pytest.ExitCode.TESTS_FAILED
+    assert "\nthe loss is nan at step 1; lower recipe.lr, or set recipe.clip_norm\n" in ran.stdout
+    assert "Traceback" not in ran.stdout
+
+
+def test_only_suites_that_are_named_are_collected(pytest_run, write, tmp_path) -> None:
+    write()
+    (tmp_path / "other.yaml").write_text("services: [web]\n")
+    (tmp_path / "test_x.py").write_text("def test_x(): pass\n")
+    (tmp_path / "test_light.py").write_text(
+        "import sys\ndef test_light(): assert not {'torch', 'numpy', 'yaml'} & sys.modules.keys()\n"
+    )
+    ran = pytest_run()
+    assert ran.returncode == 0, ran.stdout
+    assert "2 passed" in ran.stdout
+    assert pytest_run("other.yaml", "test_x.py").returncode == pytest.ExitCode.USAGE_ERROR
