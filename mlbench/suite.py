@@ -29,7 +29,7 @@ from mlbench.spec import (
 )
 from mlbench.variants import Variant, expand
 
-__all__ = ["Suite", "evaluation_parts", "load_suite"]
+__all__ = ["Suite", "evaluation_parts", "load_suite", "recorded_suite"]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -230,6 +230,18 @@ def evaluation_parts(
         _metrics(variant, variant.settings, registry),
         _plain(EvaluationSettings, "evaluation", variant.settings),
     )
+
+
+def recorded_suite(
+    name: str, path: Path, case: str, seed: int, settings: Mapping[str, Any], where: str, registry: Registry
+) -> Suite:
+    """A suite of one case and one seed, from the settings that a record holds (see `Spec.plain`). path: where
+    its suite file stands or would stand. where: of the record, for messages. Raises SuiteError."""
+    # What the record does not have was not there: no preset may bring it along now.
+    absent = dict.fromkeys((*COMPONENTS, *COLLECTIONS))
+    written = Settings().updated(Changes.read({**absent, **settings}, _always(where)))
+    spec = _spec(Variant(case, {}, written, where), registry)
+    return Suite(name, "", "", "", path, (spec,), (seed,), {})
 
 
 def _always(where: str) -> Callable[[Any], str]:

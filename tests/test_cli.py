@@ -104,8 +104,10 @@ def test_help_names_every_command(run: Callable[..., Result]) -> None:
     for command in (
         "data",
         "doctor",
+        "export",
         "init",
         "list",
+        "match",
         "plan",
         "plugins",
         "results",
