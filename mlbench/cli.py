@@ -17,6 +17,7 @@ import click
 from mlbench.contracts import KINDS
 from mlbench.data_commands import data
 from mlbench.errors import MlbenchError, SuiteError
+from mlbench.export_commands import export, match
 from mlbench.seeding import MAX_SEED
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ def main(context: click.Context, block: tuple[str, ...]) -> None:
 
 
 main.add_command(data)
+main.add_command(export)
+main.add_command(match)
 
 
 def _plugins() -> tuple[Plugin, ...]:
