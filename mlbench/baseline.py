@@ -23,8 +23,8 @@ __all__ = ["SCHEMA", "Baseline", "baseline_text", "choose_baseline", "read_basel
 #: Version of the stored form.
 SCHEMA = 1
 
-#: Significant digits that are kept: of metrics, and of what is timed.
-_DIGITS, _TIMED_DIGITS = 9, 5
+#: Significant digits that are kept of what has noise. Metrics are kept as they are.
+_DIGITS = 5
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,8 @@ def read_baseline(text: str | bytes, where: str) -> Baseline:
     try:
         facts = {name: dict(data[name]) for name in ("hardware", "tolerances")}
         records = tuple(Record.from_plain(each, where) for each in data["records"])
+        if not records:
+            raise StoreError(f"{where}: a baseline with no record")
         return Baseline(str(data["suite"]), **facts, records=records)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(f"{where}: not a baseline ({error!r})") from None
@@ -168,21 +170,15 @@ def _lean(each: Estimate | Timing, default: Estimate | Timing) -> dict[str, Any]
 
 
 def _rounded(each: Estimate) -> Estimate:
-    return replace(
-        each,
-        value=_short(each.value, _DIGITS),
-        low=_short(each.low, _DIGITS),
-        high=_short(each.high, _DIGITS),
-    )
+    return replace(each, low=_short(each.low), high=_short(each.high))
 
 
 def _rounded_timing(each: Timing) -> Timing:
-    rounds = tuple(float(f"{value:.{_TIMED_DIGITS}g}") for value in each.rounds)
-    return replace(each, value=_short(each.value, _DIGITS), rounds=rounds)
+    return replace(each, rounds=tuple(float(f"{value:.{_DIGITS}g}") for value in each.rounds))
 
 
-def _short(value: float | None, digits: int) -> float | None:
-    return None if value is None else float(f"{value:.{digits}g}")
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.{_DIGITS}g}")
 
 
 def _ordered(records: Sequence[Record]) -> tuple[Record, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import stdev
 
-from mlbench.record import Record
+from mlbench.record import MEASURED, Record
 from mlbench.statistics import samples_needed
 from mlbench.table import Table
 
@@ -47,14 +47,10 @@ def plan_power(
     to spread as if they did not at all, by the square root of 2 times the spread over seeds. Where they do,
     fewer suffice.
     """
-    measured = {name for record in records for name in record.metrics}
-    speeds = {
-        name for record in records for group in (record.speed, record.memory, record.size) for name in group
-    }
     found = []
     for case in cases:
         for metric, tolerance in tolerances.items():
-            if metric in speeds and metric not in measured:
+            if metric in MEASURED:
                 continue  # told by rounds, not by seeds
             values = [
                 value

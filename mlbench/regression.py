@@ -66,7 +66,7 @@ class Change:
     """One quantity of one case, before and after.
 
     group: metrics, speed, memory or size. before, after: means over the seeds that both sides have; of a
-    speed its median as it was measured. difference, low, high: in the metric's unit; of the others as shares of
+    speed its median as it was measured. difference, low, high: in the metric's unit; of the others shares of
     before (0.1 is 10 % more), of speeds by the reference workload where there is one. samples: seeds, or the
     rounds of the side that has fewer. verdict: None where neither direction is better. gated: whether it can
     fail a check. note: what there is to know about the comparison, and what would resolve it.
@@ -354,7 +354,7 @@ def _more_rounds(rounds: int, interval: Interval, allowed: float) -> str:
     if distance > 0:
         needed = rounds * ((interval.high - interval.low) / 2 / distance) ** 2
     if needed > _MOST:
-        return f"{rounds} rounds; the change lies at the tolerance"
+        return f"{rounds} rounds; more than {_MOST:,} would be needed to tell"
     return f"{rounds} rounds; about {math.ceil(max(needed, rounds + 1))} would tell"
 
 
