@@ -247,6 +247,8 @@ def plan(suite: Path, results: Path, power: bool, as_json: bool, **options: Any)
         names = list(dict.fromkeys(case.name for case in made.cases))
         records, _ = Store(results, made.suite.name).latest()
         found = plan_power(names, records, made.suite.tolerances)
+        if not found:
+            click.echo("note: the suite states no tolerance of a metric", err=True)
         _print(power_json(found) if as_json else power_table(found))
         return
     _print(plan_json(made) if as_json else plan_table(made))

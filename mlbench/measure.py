@@ -34,8 +34,8 @@ _STAGES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-#: The process keeps what memory it was given. Else glibc hands it back and asks for it again, batch after batch
-#: or not at all, as its heap happens to lie: speeds of two such processes differ by a third.
+#: The process keeps what memory it was given. Else glibc hands it back and asks for it again, every batch or
+#: not at all, as its heap happens to lie: speeds of two such processes differ by a third.
 _KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(1 << 40), "MALLOC_MMAP_MAX_": "0"}
 
 

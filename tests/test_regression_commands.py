@@ -131,12 +131,12 @@ def test_plan_power_shows_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     )
     (tmp_path / "toy.yaml").write_text(text + "tolerances: {recall_at_1: 0.02}\n")
     for record in scored([0.90, 0.91, 0.92]):
-        Store(Path("results"), "toy").put(replace(record, case="toy"))
+        Store(Path("results"), "toy").put(replace(record, case="base"))
     arguments = ["plan", "toy.yaml", "--power", "--device", "cpu"]
     shown = CliRunner().invoke(main, arguments)
     assert shown.exit_code == 0, shown.output
-    (row,) = [line for line in shown.stdout.splitlines() if line.startswith("toy ")]
-    assert row.split() == ["toy", "recall_at_1", "0.02", "3", "0.0100", "7"]
+    (row,) = [line for line in shown.stdout.splitlines() if line.startswith("base ")]
+    assert row.split() == ["base", "recall_at_1", "0.02", "3", "0.0100", "7"]
     (found,) = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)
     assert found["seeds"] == 7
 

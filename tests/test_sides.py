@@ -75,9 +75,9 @@ def test_a_side_is_what_a_git_revision_holds(
 
 
 def test_a_side_that_is_not_here_is_one_clear_line(results: Path, tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="^nowhere: not here; expected a folder of records"):
+    with pytest.raises(StoreError, match=r"^nowhere: not here; expected a folder of records"):
         load_side("nowhere", results)
-    with pytest.raises(StoreError, match="no records there; name one of its folders: s$"):
+    with pytest.raises(StoreError, match=r"no records there; name one of its folders: s$"):
         load_side(str(results), results)
     save_baselines([RECORD], {}, tmp_path / "baselines")
     with pytest.raises(StoreError, match=r"no records there; name one of its files: s\.x\.2-cores\.json$"):

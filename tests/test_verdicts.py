@@ -16,9 +16,18 @@ from mlbench.verdicts import (
     summary,
 )
 
-WORSE = Change("a|b", "metrics", "recall_at_1", 0.9, 0.85, -0.05, -0.06, -0.04, 0.02, 3, True, Verdict.WORSE)
-UNDECIDED = Change("gap", "metrics", "f1", 0.9, 0.85, -0.05, -0.2, 0.1, 0.02, 2, True, Verdict.INCONCLUSIVE, "2 seeds; 50 would show it")  # fmt: skip
-FASTER = Change("gap", "speed", "images_per_second", 1000.0, 1500.0, 0.5, 0.4, 0.6, 0.1, 7, True, Verdict.BETTER)  # fmt: skip
+WORSE = Change(
+    "a|b", "metrics", "recall_at_1", 0.9, 0.85, -0.05, -0.06, -0.04,
+    tolerance=0.02, samples=3, gated=True, verdict=Verdict.WORSE,
+)  # fmt: skip
+UNDECIDED = Change(
+    "gap", "metrics", "f1", 0.9, 0.85, -0.05, -0.2, 0.1,
+    tolerance=0.02, samples=2, gated=True, verdict=Verdict.INCONCLUSIVE, note="2 seeds; 50 would show it",
+)  # fmt: skip
+FASTER = Change(
+    "gap", "speed", "images_per_second", 1000.0, 1500.0, 0.5, 0.4, 0.6,
+    tolerance=0.1, samples=7, gated=True, verdict=Verdict.BETTER,
+)  # fmt: skip
 MOVED = Change("gap", "metrics", "threshold", 0.3, 0.4, 0.1, 0.05, 0.15, samples=3)
 LOST = Missing("old", "", "after", "no record", gated=True)
 NEW = Missing("new", "f1", "before", "no record", gated=True)
