@@ -17,6 +17,7 @@ import click
 from mlbench.contracts import KINDS
 from mlbench.data_commands import data
 from mlbench.errors import MlbenchError, SuiteError
+from mlbench.export_commands import export, match
 from mlbench.regression_commands import baseline, check, compare
 from mlbench.seeding import MAX_SEED
 
@@ -68,7 +69,7 @@ def main(context: click.Context, block: tuple[str, ...]) -> None:
     context.obj = block
 
 
-for command in (data, compare, baseline, check):
+for command in (data, export, match, compare, baseline, check):
     main.add_command(command)
 
 

@@ -9,7 +9,8 @@
     ├── DeviceError        the device or precision that was asked for is not here
     ├── ThresholdError     no threshold does what the threshold policy asks
     ├── TrainingError      training cannot go on (a loss that is not finite, labels out of range)
-    └── StoreError         records or caches cannot be read or written
+    ├── StoreError         records, caches or model files cannot be read or written
+    └── ExportError        a model cannot be exported
 
 A message is one line and says what is wrong, where, what was expected and what to do. The command
 line prints it without a traceback; anything that is not an MlbenchError is a bug and shows one.
@@ -24,6 +25,7 @@ __all__ = [
     "ComponentError",
     "DataError",
     "DeviceError",
+    "ExportError",
     "MlbenchError",
     "OptionError",
     "StoreError",
@@ -81,7 +83,11 @@ class TrainingError(MlbenchError):
 
 
 class StoreError(MlbenchError):
-    """Records or caches cannot be read or written."""
+    """Records, caches or model files cannot be read or written."""
+
+
+class ExportError(MlbenchError):
+    """A model cannot be exported."""
 
 
 def first_line(error: BaseException) -> str:

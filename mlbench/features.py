@@ -203,7 +203,7 @@ class InputSource:
             [look.image.size, look.image.resize, 1.0 if look.augmentation else look.image.crop_ratio],
             [describe(look.augmentation), view] if look.augmentation else [],
             library_versions(),
-            core_hash("reading", "seeding"),
+            core_hash("decode", "preprocess", "reading", "seeding"),
         ]
         if look.raw or not self._model.has_prefix:
             return self._cache.path("pixels", pixels), None

@@ -7,38 +7,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from PIL import Image
 from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from mlbench.contracts import Augmentation, Split
 from mlbench.errors import DataError, MlbenchError
+from mlbench.preprocess import centre, square
 from mlbench.seeding import numpy_generator
 from mlbench.spec import ImageSettings
 
-__all__ = ["Draw", "Reader", "batched", "describe", "square", "usable_cores"]
-
-#: Grey that fills up a padded image, the middle of what the usual normalisations expect.
-_PAD = 128
-
-
-def square(image: Image.Image, settings: ImageSettings) -> Image.Image:
-    """`image` as a square of settings.size pixels; see `mlbench.spec.ImageSettings` for the ways."""
-    width, height = image.size
-    if settings.resize == "crop":
-        side = min(width, height)
-        image = F.center_crop(image, [side, side])
-    elif settings.resize == "pad" and width != height:
-        side = max(width, height)
-        left, top = (side - width) // 2, (side - height) // 2
-        right, bottom = side - width - left, side - height - top
-        image = F.pad(image, [left, top, right, bottom], fill=_PAD)
-    if image.size == (settings.size, settings.size):
-        return image
-    shape = [settings.size, settings.size]
-    resized: Image.Image = F.resize(image, shape, InterpolationMode.BILINEAR, antialias=True)
-    return resized
+__all__ = ["Draw", "Reader", "batched", "describe", "usable_cores"]
 
 
 class Draw(NamedTuple):
@@ -131,11 +109,10 @@ class _Source(Dataset[torch.Tensor]):
             if self._augmentation is not None:
                 path = ("augment", view, index, copy) if copy else ("augment", view, index)
                 image = self._augmentation(image, numpy_generator(self._seed, *path))
-            elif self._settings.crop_ratio < 1:
-                image = F.center_crop(
-                    image, [round(side * self._settings.crop_ratio) for side in image.size[::-1]]
-                )
-            pixels: torch.Tensor = F.pil_to_tensor(square(image, self._settings))
+            else:
+                image = centre(image, self._settings.crop_ratio)
+            settings = self._settings
+            pixels: torch.Tensor = F.pil_to_tensor(square(image, settings.size, settings.resize))
             return pixels
         except MlbenchError:
             raise

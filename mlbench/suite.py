@@ -29,7 +29,7 @@ from mlbench.spec import (
 )
 from mlbench.variants import Variant, expand
 
-__all__ = ["Suite", "evaluation_parts", "load_suite"]
+__all__ = ["Suite", "evaluation_parts", "load_suite", "recorded_suite"]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -80,6 +80,7 @@ def load_suite(path: Path, registry: Registry, *, overrides: Sequence[str] = ())
     for override in overrides:
         variants = [_overridden(variant, override) for variant in variants]
     specs = tuple(_spec(variant, registry) for variant in variants)
+    _check_teachers(variants, specs)
     _check_distinct(variants, specs, overrides)
     measured = {name for spec in specs for name in spec.quantities()} | MEASURED.keys()
     for name in file.tolerances:
@@ -145,6 +146,8 @@ def _spec(variant: Variant, registry: Registry) -> Spec:
     if "distiller" in parts and "teacher" not in parts:
         where = parts["distiller"].where()
         raise SuiteError(f"{where}: a distiller needs a teacher, which is any backbone; set teacher")
+    if "distiller" not in parts:
+        parts.pop("teacher", None)  # that of the other cases
     precision = settings.value("precision") or "fp32"
     if precision not in PRECISIONS:
         known = hint(precision, PRECISIONS)
@@ -229,6 +232,18 @@ def evaluation_parts(
     )
 
 
+def recorded_suite(
+    name: str, path: Path, case: str, seed: int, settings: Mapping[str, Any], where: str, registry: Registry
+) -> Suite:
+    """A suite of one case and one seed, from the settings that a record holds (see `Spec.plain`). path: where
+    its suite file stands or would stand. where: of the record, for messages. Raises SuiteError."""
+    # What the record does not have was not there: no preset may bring it along now.
+    absent = dict.fromkeys((*COMPONENTS, *COLLECTIONS))
+    written = Settings().updated(Changes.read({**absent, **settings}, _always(where)))
+    spec = _spec(Variant(case, {}, written, where), registry)
+    return Suite(name, "", "", "", path, (spec,), (seed,), {})
+
+
 def _always(where: str) -> Callable[[Any], str]:
     return lambda _: where
 
@@ -293,6 +308,17 @@ def _part(
         raise SuiteError(f"{settings.where(section, error.option)}: {error}{advice}") from None
     except ComponentError as error:
         raise SuiteError(f"{settings.where(section)}: {error}") from None
+
+
+def _check_teachers(variants: Sequence[Variant], specs: Sequence[Spec]) -> None:
+    if any("distiller" in spec.parts for spec in specs):
+        return
+    for variant in variants:
+        if variant.settings.section("teacher"):
+            where = variant.settings.where("teacher")
+            raise SuiteError(
+                f"{where}: no case has a distiller, so nothing learns from this teacher; set distiller"
+            )
 
 
 def _check_distinct(variants: Sequence[Variant], specs: Sequence[Spec], overrides: Sequence[str]) -> None:

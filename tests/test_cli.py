@@ -104,8 +104,10 @@ def test_help_names_every_command(run: Callable[..., Result]) -> None:
     for command in (
         "data",
         "doctor",
+        "export",
         "init",
         "list",
+        "match",
         "plan",
         "plugins",
         "results",
@@ -144,7 +146,7 @@ def test_the_core_works_without_any_component(run: Callable[..., Result], write:
     assert message.endswith("toy.yaml:4: base.dataset: unknown dataset 'toy' (none is available)")
     assert "gap" not in run("--block", "neck*", "list").stdout
     assert (
-        CliRunner(env={"MLBENCH_BLOCK": "necks losses"}).invoke(main, ["list", "neck", "--json"]).stdout
+        CliRunner(env={"MLBENCH_BLOCK": "samplers losses"}).invoke(main, ["list", "sampler", "--json"]).stdout
         == "[]\n"
     )
 
@@ -340,7 +342,7 @@ def test_results_by_name_and_by_file(run: Callable[..., Result], write: Write) -
 def test_doctor_finds_the_same_as_json(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mlbench.doctor.check_torch", lambda device: None)
     findings = json.loads(run("doctor", "--json").stdout)
-    assert {"what": "plugin toys", "value": "toys 1.0, components: 7", "problem": ""} in findings
+    assert {"what": "plugin toys", "value": "toys 1.0, components: 13", "problem": ""} in findings
     assert len(run("doctor").stdout.splitlines()) == len(findings) + 2
 
 

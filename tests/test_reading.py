@@ -9,32 +9,12 @@ import toys
 from PIL import Image
 
 from mlbench.errors import DataError
-from mlbench.reading import Draw, Reader, square
+from mlbench.reading import Draw, Reader
 from mlbench.spec import ImageSettings
 
 
 def draws(images, view: int = 0) -> list[Draw]:
     return [Draw(image, view) for image in images]
-
-
-def test_square_squashes_crops_and_pads() -> None:
-    left, right = np.zeros((10, 10, 3), np.uint8), np.full((10, 10, 3), 200, np.uint8)
-    wide = Image.fromarray(np.concatenate([left, right], 1))
-    squashed = np.asarray(square(wide, ImageSettings(size=16, resize="squash")))
-    assert squashed[:, 0].max() == 0
-    assert squashed[:, -1].min() == 200
-    cropped = np.asarray(square(wide, ImageSettings(size=16, resize="crop")))
-    assert cropped[0, 0].max() == 0  # the middle: 5 columns of each half
-    assert cropped[0, -1].min() == 200
-    padded = np.asarray(square(wide, ImageSettings(size=20, resize="pad")))
-    assert (padded[:4] == 128).all()
-    assert (padded[-4:] == 128).all()
-    assert padded[10, 0].max() == 0
-
-
-def test_square_leaves_a_fitting_image_as_it_is() -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
-    assert (np.asarray(square(Image.fromarray(pixels), ImageSettings(size=16))) == pixels).all()
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -37,7 +37,7 @@ def test_a_suite_keeps_its_metadata(load: Load) -> None:
 def test_a_case_is_spelt_out_with_every_default(load: Load) -> None:
     (spec,) = load().specs
     plain = spec.plain()
-    assert plain["neck"] == {"name": "gap", "dim": 8, "norm": "ln"}
+    assert plain["neck"] == {"name": "gap", "dim": 8, "norm": "ln", "layers": 2, "bias": False}
     assert plain["dataset"] == {"name": "toy", "classes": 6, "views": 4, "broken": -1, "disjoint": True}
     assert plain["image"] == {
         "size": 16,
@@ -224,6 +224,15 @@ def test_a_part_builds_and_knows_its_place(load: Load) -> None:
     part = load().specs[0].parts["recipe"]
     assert part.build().epochs == 2
     assert part.where("epochs").endswith("toy.yaml:10: base.recipe.epochs")
+
+
+def test_a_teacher_is_part_of_the_cases_that_have_a_distiller(load: Load) -> None:
+    text = TOY_SUITE + "  teacher: toy\n"
+    plain, distilled = load("cases: {plain: {}, distilled: {distiller: toy}}\n", whole=text).specs
+    assert "teacher" not in plain.plain()
+    assert {"teacher", "distiller"} <= distilled.plain().keys()
+    with pytest.raises(SuiteError, match=r"toy.yaml:13: base.teacher.*: no case has a distiller"):
+        load(whole=text)
 
 
 LOSS = "  loss: {name: cosface, scale: 16, margin: 0.1}\n"

@@ -63,7 +63,8 @@ class Split(Protocol):
         ...
 
     def role(self, index: int) -> int:
-        """`QUERY`, `GALLERY` or both, as bits."""
+        """`QUERY`, `GALLERY` or both, as bits; 0 for an image without a label, which only a `PairedDataset`
+        has."""
         ...
 
 

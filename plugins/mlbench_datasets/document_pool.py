@@ -20,11 +20,11 @@ from PIL import Image
 from pydantic import Field
 
 from mlbench.contracts import GALLERY, QUERY, SPLITS, SplitName
+from mlbench.decode import read_image
 from mlbench.errors import DataError
 from mlbench.image_files import walk_images
 from mlbench.seeding import numpy_generator
 from mlbench_datasets.camera import photograph
-from mlbench_datasets.decode import read_image
 from mlbench_datasets.index import index_images
 from mlbench_datasets.notes import examples, left_out
 from mlbench_datasets.partition import MIN_CLASSES, check_fractions, partition

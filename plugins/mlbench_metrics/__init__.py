@@ -34,7 +34,7 @@ def mlbench_components() -> Iterable[Component]:
             kind="threshold",
             name="best_f1",
             factory=f"{_THRESHOLDS}:best_f1",
-            summary="best F1",
+            summary="best F1 of precision and recall",
         ),
         Component(
             kind="threshold",

@@ -28,7 +28,9 @@ class Retrieval:
     R-Precision that among the first R; MAP@R the sum of k / r_k over r_k <= R, divided by R ("A Metric
     Learning Reality Check", arXiv:2003.08505); mAP the mean of k / r_k over all R; MRR is 1 / r_1.
 
-    k: the depths K.
+    Options
+    -------
+    k: the depths K, at least one.
     """
 
     def __init__(self, *, k: Depths = [1, 5, 10]) -> None:  # noqa: B006  (options are never changed)

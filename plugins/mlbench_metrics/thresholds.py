@@ -32,7 +32,9 @@ def _best(curve: Curve, score: np.ndarray) -> float:
 class BestFBeta:
     """The threshold with the best F-beta; of equals the strictest.
 
-    beta: below 1 when a false match is worse than a miss.
+    Options
+    -------
+    beta: above 0; below 1 when a false match is worse than a miss.
     """
 
     def __init__(self, *, beta: Annotated[float, Field(gt=0)] = 0.5) -> None:
@@ -58,7 +60,12 @@ class BestAccuracy:
 
 
 class PrecisionAtLeast:
-    """The threshold with the best recall of those whose precision is at least `precision`."""
+    """The threshold with the best recall of those whose precision is at least `precision`.
+
+    Options
+    -------
+    precision: in (0, 1).
+    """
 
     def __init__(self, *, precision: Share) -> None:
         self._precision = precision
@@ -76,7 +83,12 @@ class PrecisionAtLeast:
 
 
 class FprAtMost:
-    """The threshold with the best recall of those that accept at most the share `fpr` of negative pairs."""
+    """The threshold with the best recall of those that accept at most the share `fpr` of negative pairs.
+
+    Options
+    -------
+    fpr: in (0, 1).
+    """
 
     def __init__(self, *, fpr: Share) -> None:
         self._fpr = fpr
@@ -100,6 +112,8 @@ class FprAtMost:
 class Fixed:
     """A threshold that is known already; nothing is fitted.
 
+    Options
+    -------
     distance: cosine distance at and below which two images are the same.
     """
 

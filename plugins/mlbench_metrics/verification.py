@@ -33,7 +33,10 @@ class Verification:
     for false positive rates x the best recall of a threshold that keeps to x (TPR@FPR, also TAR@FAR), its
     complement (FNMR@FMR) and that threshold. A rate that one false pair would exceed is not resolvable.
 
-    beta: of F-beta, below 1 when a false match is worse than a miss. fpr: the rates.
+    Options
+    -------
+    beta: of F-beta, below 1 when a false match is worse than a miss.
+    fpr: the rates x, each in (0, 1).
     """
 
     def __init__(self, *, beta: Beta = 0.5, fpr: Rates = _RATES) -> None:

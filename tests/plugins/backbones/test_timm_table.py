@@ -5,7 +5,7 @@ import timm
 
 from mlbench.contracts import BackboneShape
 from mlbench.errors import OptionError
-from mlbench_backbones import table
+from mlbench_backbones import make_table, table
 from mlbench_backbones.backbone import timm_backbone
 from mlbench_backbones.table import predict_shape
 
@@ -74,6 +74,18 @@ def test_table_holds_what_its_fields_promise():
         numbers = (row.parameters, row.channels, row.stride)
         assert (numbers == (0, 0, 0)) == (row.rounding == "none"), name
         assert all(number > 0 for number in numbers) or row.rounding == "none", name
+        assert (row.pooled > 0) == (row.pooled_parameters > 0), name
+        assert row.size > 0, name
+        assert row.per_position >= -1, name
+        assert 0 <= row.tokens < 300, name
+
+
+def test_table_has_an_output_for_every_model():
+    _, rows = table._read()
+    assert [name for name, row in rows.items() if row.rounding == "none" and not row.pooled] == []
+    for name, row in rows.items():
+        output = "map" if row.rounding != "none" else "pooled"
+        assert None not in predict_shape(name, row.size, output)[:2], name
 
 
 def test_table_ignores_the_tag_of_the_weights():
@@ -92,9 +104,21 @@ def test_table_does_not_judge_names_of_another_timm():
     assert predict_shape("resnet18", 128) is not None
 
 
-def test_table_refuses_a_model_without_a_feature_map():
-    with pytest.raises(OptionError, match="vit_tiny_patch16_224 has no convolutional feature map"):
-        predict_shape("vit_tiny_patch16_224", 224)
+@pytest.mark.parametrize(
+    ("model", "output"), [("crossvit_tiny_240", "map"), ("mobilenetv5_300m_enc", "pooled")]
+)
+def test_table_refuses_an_output_that_a_model_does_not_have(model, output):
+    with pytest.raises(OptionError, match=f"{model} has no {output}") as caught:
+        predict_shape(model, 240, output)
+    assert caught.value.option == "output"
+
+
+@pytest.mark.parametrize(
+    "model", ["resnet18", "lcnet_050", "vit_tiny_patch16_224", "hiera_tiny_224", "swin_s3_tiny_224"]
+)
+def test_table_is_what_its_program_makes(model):
+    _, rows = table._read()
+    assert make_table.row_of(model) == rows[model]
 
 
 def test_table_refuses_images_below_the_stride():

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from mlbench.decode import UnreadableImageError, decode, read_image
 from mlbench.errors import DataError
-from mlbench_datasets.decode import UnreadableImageError, decode, read_image
 
 
 def encoded(image: Image.Image, format: str, **options: object) -> bytes:

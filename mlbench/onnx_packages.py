@@ -1,0 +1,25 @@
+"""The packages of the extra "export", which most commands do without."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from mlbench.errors import ExportError
+
+__all__ = ["check_exporter", "check_runtime"]
+
+
+def check_exporter() -> None:
+    """Raise ExportError when a package that an export needs is not installed."""
+    _check("an export", "onnx", "onnxscript", "onnxruntime")
+
+
+def check_runtime() -> None:
+    """Raise ExportError when ONNX Runtime, which runs model files, is not installed."""
+    _check("a model file", "onnxruntime")
+
+
+def _check(what: str, *packages: str) -> None:
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise ExportError(f"{what} needs {', '.join(missing)}; install with: pip install 'mlbench[export]'")

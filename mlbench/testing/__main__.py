@@ -1,0 +1,9 @@
+"""`python -m mlbench.testing` prints a suite with a case for every installed component."""
+
+import sys
+
+from mlbench.plugins import load_plugins
+from mlbench.registry import Registry
+from mlbench.testing.catalogue import catalogue_suite
+
+sys.stdout.write(catalogue_suite(Registry(load_plugins())))

@@ -1,0 +1,195 @@
+"""A small suite with a case for every component: does all that is installed run, here, on this device?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from textwrap import shorten
+from types import MappingProxyType
+from typing import Any
+
+import yaml
+
+from mlbench.contracts import Component
+from mlbench.errors import DataError, MlbenchError, first_line
+from mlbench.registry import Entry, Registry
+from mlbench.settings import COMPONENTS
+
+__all__ = ["EXAMPLES", "catalogue_suite", "example_options"]
+
+_Sections = Mapping[str, Any]
+
+#: What every case has unless it says otherwise.
+_BASE: _Sections = {
+    "image": {"size": 32, "train_size": 32},
+    "dataset": {
+        "name": "textimage",
+        "classes": 8,
+        "calibration_classes": 4,
+        "test_classes": 4,
+        "views": 4,
+        "eval_views": 3,
+    },
+    "backbone": {"name": "timm", "model": "test_resnet", "weights": "none"},
+    "neck": {"name": "gap", "dim": 16},
+    "sampler": {"name": "all"},
+    "metrics": ["retrieval", "verification"],
+    "threshold": {"name": "best_f1"},
+    "evaluation": {"resamples": 50},
+}
+
+#: What every case has as well, unless a preset brings it.
+_REST: _Sections = {
+    "loss": {"name": "cosface", "scale": 16, "margin": 0.1},
+    "batch_sampler": {"name": "m_per_class"},
+    "recipe": {"name": "standard"},
+}
+
+#: Options of every recipe that has them: short, and read without further processes.
+_SHORT = {"epochs": 1, "batch_size": 12, "workers": 0}
+
+#: What the cases of a kind have besides the component.
+_BESIDES: Mapping[str, _Sections] = {
+    "mixing": {"loss": {"name": "bce"}},
+    "distiller": {"teacher": _BASE["backbone"]},
+}
+
+#: Components that are tried with more than their defaults: by kind and name, then by label, sections of a
+#: case.
+EXAMPLES: Mapping[tuple[str, str], Mapping[str, _Sections]] = MappingProxyType(
+    {
+        ("backbone", "timm"): {
+            "frozen": {
+                "backbone": {"model": "test_resnet", "weights": "none", "trainable_from": "none"},
+            },
+            "tokens": {
+                "backbone": {"model": "test_vit", "weights": "none", "output": "tokens"},
+                "neck": {"name": "token"},
+            },
+            "map": {"backbone": {"model": "test_vit", "weights": "none", "output": "map"}},
+            "pooled": {"backbone": {"model": "test_resnet", "weights": "none", "output": "pooled"}},
+        },
+        ("backbone", "open_clip"): {"": {"backbone": {"model": "ViT-S-32-alt", "weights": "none"}}},
+        ("backbone", "preact_resnet"): {"": {"backbone": {"depth": 11}}},
+        ("batch_sampler", "hard_triplets"): {
+            "": {"batch_sampler": {}},
+            "random": {"batch_sampler": {"mining": "random", "triplets": 8}},
+        },
+        ("dataset", "textimage"): {"": {"dataset": _BASE["dataset"]}},
+        ("distiller", "cosine"): {
+            "": {"distiller": {}},
+            "augmented": {"distiller": {"images": "augmented"}},
+        },
+        ("neck", "token"): {
+            "": {
+                "backbone": {"name": "timm", "model": "test_vit", "weights": "none", "output": "tokens"},
+                "neck": {},
+            }
+        },
+        ("recipe", "docclassifier"): {"": {"batch_sampler": {"steps": 2}}},
+        ("recipe", "triplet"): {"": {"batch_sampler": {"triplets": 8}}},
+        ("sampler", "partial_fc"): {
+            "rate": {"sampler": {"rate": 0.5}},
+            "bfloat16": {"sampler": {"centres": 4, "optimizer": "sgd", "dtype": "bfloat16"}},
+        },
+        ("threshold", "fixed"): {"": {"threshold": {"distance": 0.5}}},
+        ("threshold", "fpr_at_most"): {"": {"threshold": {"fpr": 0.1}}},
+        ("threshold", "precision_at_least"): {"": {"threshold": {"precision": 0.5}}},
+    }
+)
+
+
+def catalogue_suite(registry: Registry, base: _Sections | None = None) -> str:
+    """A suite in YAML with a case for every component that runs without files of the user's own: one epoch
+    over a few small images each. Comments name what is left out, with the reason.
+
+    base: sections of a suite that stand in for this one's, such as {"dataset": {"name": "mine"}}.
+    """
+    common = {**_BASE, **_REST, **(base or {})}
+    cases: dict[str, dict[str, Any]] = {}
+    left_out = [f"plugin {plugin.name}: {plugin.error}" for plugin in registry.broken]
+    seen = set()
+    for entry in registry:
+        for name, sections in _examples(entry.component):
+            try:
+                _check(entry, sections)
+                case = _case(entry, sections, common, registry)
+            except MlbenchError as error:
+                left_out.append(f"{name}: {error}")
+                continue
+            text = json.dumps({**common, **case}, sort_keys=True)
+            if text not in seen:
+                seen.add(text)
+                cases[name] = case
+    lines = [f"# Left out: {shorten(line, 150)}" for line in left_out]
+    lines += ["suite: catalogue", "title: Does every component run?", "base:"]
+    lines += _lines({key: value for key, value in common.items() if key not in _REST}, "  ")
+    lines.append("cases:")
+    for name, case in cases.items():
+        lines += [f"  {name}:", *_lines(case, "    ")]
+    return "\n".join(lines) + "\n"
+
+
+def _lines(sections: _Sections, indent: str) -> list[str]:
+    """Sections in YAML, a line each."""
+    texts = {
+        name: yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000)
+        for name, value in sections.items()
+    }
+    return [f"{indent}{name}: {text.rstrip()}" for name, text in texts.items()]
+
+
+def example_options(component: Component) -> list[dict[str, Any]]:
+    """Options with which a component is tried: those of its examples, else its defaults."""
+    return [_options(component.kind, sections) for _, sections in _examples(component)]
+
+
+def _examples(component: Component) -> Iterator[tuple[str, _Sections]]:
+    """Names of cases and their sections; that of the component has its name too."""
+    kind = component.kind
+    if kind == "metric":
+        yield f"metric-{component.name}", {"metrics": [component.name]}
+        return
+    plain: Mapping[str, _Sections] = {"": {}}
+    for label, sections in EXAMPLES.get((kind, component.name), plain).items():
+        own = {"name": component.name, **sections.get(kind, {})}
+        name = "-".join(filter(None, (kind, component.name, label)))
+        yield name, {**_BESIDES.get(kind, {}), **sections, kind: own}
+
+
+def _options(kind: str, sections: _Sections) -> dict[str, Any]:
+    return {key: value for key, value in sections.get(kind, {}).items() if key != "name"}
+
+
+def _check(entry: Entry, sections: _Sections) -> None:
+    """Raise MlbenchError where the component cannot be made of these options, or needs files."""
+    kind = entry.component.kind
+    options = _options(kind, sections)
+    entry.check(options)
+    if kind != "dataset":
+        return
+    try:
+        # A folder that is not there: a data set that the user happens to have would be too large.
+        entry.build(options, data_root=Path("no files"), image_size=_BASE["image"]["size"])
+    # Other people's code; the other components are shown all the same.
+    except Exception as error:
+        reason = "it needs files" if isinstance(error, DataError) else first_line(error)
+        raise DataError(reason) from None
+
+
+def _case(entry: Entry, sections: _Sections, common: _Sections, registry: Registry) -> dict[str, Any]:
+    """A case with what `common` has of the sections that neither it nor its preset sets."""
+    preset = entry.component.preset
+    case: dict[str, Any] = {**{key: common[key] for key in _REST if key not in preset}, **sections}
+    recipe = case["recipe"]
+    known = {option.name for option in registry.get("recipe", recipe["name"]).schema.options}
+    case["recipe"] = {**recipe, **{key: value for key, value in _SHORT.items() if key in known}}
+    for section, brought in preset.items():
+        # Options that a preset has for whatever component there is, where this one has no such option.
+        if section in COMPONENTS and "name" not in brought and section in common:
+            schema = registry.get(COMPONENTS[section], common[section]["name"]).schema
+            lacking = set(brought) - {option.name for option in schema.options}
+            if lacking:
+                case[section] = {**case.get(section, {}), **dict.fromkeys(sorted(lacking))}
+    return case

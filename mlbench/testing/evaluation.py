@@ -1,0 +1,113 @@
+"""Checks of metrics and of threshold policies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from mlbench.contracts import CurveMetric, EmbeddingMetric, Quantity, RankMetric
+from mlbench.curve import Curve
+from mlbench.embeddings import Embeddings
+from mlbench.errors import ThresholdError
+from mlbench.ranks import Ranks
+from mlbench.seeding import numpy_generator
+from mlbench.testing.check import Subject, expect
+
+__all__ = ["CHECKS"]
+
+
+def _ranks() -> Ranks:
+    """Three queries with 2, 1 and 3 positives."""
+    return Ranks(np.array([1, 3, 2, 1, 4, 9]), np.array([0, 2, 3, 6]))
+
+
+def _curve() -> Curve:
+    generator = numpy_generator(0, "curve")
+    same = np.arange(400) % 4 == 0
+    return Curve.of(generator.normal(0.4 * same, 0.25).clip(-1, 1).astype(np.float32), same)
+
+
+def _measured(metric: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if isinstance(metric, RankMetric):
+        found |= metric.per_query(_ranks())
+    if isinstance(metric, CurveMetric):
+        found |= metric.of_curve(_curve(), 0.3)
+    if isinstance(metric, EmbeddingMetric):
+        vectors = numpy_generator(0, "vectors").normal(size=(24, 8)).astype(np.float32)
+        found |= metric.of_embeddings(Embeddings.of(vectors, np.arange(24) % 6))
+    return found
+
+
+def metric_measures_what_it_announces(subject: Subject) -> None:
+    expect(subject.component.predict, "a metric announces what it measures: it has a predict")
+    announced = subject.predict()
+    mapped = isinstance(announced, Mapping) and all(isinstance(each, Quantity) for each in announced.values())
+    expect(mapped and announced, "predict gives a mapping of names to Quantity")
+    metric = subject.build()
+    kinds = (RankMetric, CurveMetric, EmbeddingMetric)
+    expect(isinstance(metric, kinds), "a metric has per_query(), of_curve() or of_embeddings()")
+    measured = _measured(metric)
+    odd = sorted(announced.keys() ^ measured.keys())
+    expect(not odd, f"a metric measures what it announces and only that; not so for {', '.join(odd)}")
+    expect(_measured(subject.build()).keys() == measured.keys(), "names do not change")
+
+
+def rank_metric_sees_queries_apart(subject: Subject) -> None:
+    metric = subject.build()
+    if not isinstance(metric, RankMetric):
+        return
+    together = metric.per_query(_ranks())
+    alone = metric.per_query(Ranks(np.array([1, 3]), np.array([0, 2])))
+    for name, values in together.items():
+        expect(np.shape(values) == (3,), f"{name} has a value for each query: (3,), not {np.shape(values)}")
+        close = np.isclose(values[0], alone[name][0], equal_nan=True)
+        expect(close, f"{name} of a query does not depend on the other queries")
+
+
+def curve_metric_takes_resamples(subject: Subject) -> None:
+    metric = subject.build()
+    if not isinstance(metric, CurveMetric):
+        return
+    curve = _curve()
+    without = metric.of_curve(curve, None)
+    plain = metric.of_curve(curve, 0.3)
+    expect(without.keys() == plain.keys(), "names are the same where no threshold was found")
+    accepted, false, ties, positives, negatives = (
+        np.stack([each, each])
+        for each in (curve.accepted, curve.false, curve.ties, curve.positives, curve.negatives)
+    )
+    twice = Curve(curve.similarities, accepted, false, ties, positives, negatives)
+    resampled = metric.of_curve(twice, 0.3)
+    for name, value in plain.items():
+        if np.ndim(resampled[name]) == 1 and not isinstance(value, str):
+            same = np.allclose(np.asarray(resampled[name], np.float64), float(value), equal_nan=True)
+            expect(same, f"{name} of a curve with leading axes is that of each curve by itself")
+        else:
+            right = isinstance(value, str) or np.ndim(value) == 0
+            expect(right, f"{name} is a number, a text that says why there is none, or one for each curve")
+
+
+def threshold_is_a_similarity(subject: Subject) -> None:
+    policy = subject.build()
+    for curve in (_curve(), None):
+        try:
+            similarity = policy(curve)
+        except ThresholdError as error:
+            expect(str(error).strip(), "a ThresholdError says what the curve can reach")
+            continue
+        number = isinstance(similarity, float) and np.isfinite(similarity)
+        expect(number, f"a policy gives a cosine similarity or raises ThresholdError; not {similarity!r}")
+        expect(policy(curve) == similarity, "the same curve has the same threshold")
+
+
+CHECKS: dict[str, tuple[Callable[[Subject], None], ...]] = {
+    "metric": (
+        metric_measures_what_it_announces,
+        rank_metric_sees_queries_apart,
+        curve_metric_takes_resamples,
+    ),
+    "threshold": (threshold_is_a_similarity,),
+}

@@ -1,0 +1,248 @@
+"""Checks of backbones and necks."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any
+from unittest import SkipTest
+
+import torch
+from torch import nn
+
+from mlbench.contracts import BackboneShape, FeatureShape, NeckShape, TokensShape
+from mlbench.errors import MlbenchError, first_line
+from mlbench.model import Teacher, state_hash
+from mlbench.seeding import torch_generator, torch_seed
+from mlbench.spec import ComputeSettings
+from mlbench.testing.check import Subject, expect
+
+__all__ = ["CHECKS"]
+
+_IMAGE_SIZE = 32
+_MAP, _TOKENS = FeatureShape(8, 4, 4), TokensShape(8, 4, 4, 1)
+
+
+def _backbone(subject: Subject, seed: int = 0) -> Any:
+    with torch_seed(seed, "backbone"):
+        return subject.build(image_size=_IMAGE_SIZE)
+
+
+def _images(subject: Subject, count: int = 2) -> torch.Tensor:
+    side = subject.provided.get("image_size", _IMAGE_SIZE)
+    return torch.rand((count, 3, side, side), generator=torch_generator(0, "images"))
+
+
+def has_a_frozen_and_a_trained_part(subject: Subject) -> None:
+    backbone = _backbone(subject)
+    expect(isinstance(backbone, nn.Module), "a backbone is a torch.nn.Module")
+    for name in ("frozen", "trained"):
+        part = getattr(backbone, name, None)
+        expect(isinstance(part, nn.Module), f"a backbone has the part `{name}`, a torch.nn.Module")
+    parts = [*backbone.frozen.parameters(), *backbone.trained.parameters()]
+    outside = {id(p) for p in backbone.parameters()} - {id(p) for p in parts}
+    expect(not outside, "every parameter belongs to `frozen` or to `trained`")
+
+
+def forward_is_trained_after_frozen(subject: Subject) -> None:
+    backbone, images = _backbone(subject).eval(), _images(subject)
+    with torch.no_grad():
+        whole, parts = backbone(images), backbone.trained(backbone.frozen(images))
+    expect(torch.allclose(whole, parts, rtol=1e-4, atol=1e-5), "forward(x) == trained(frozen(x))")
+    expect(torch.isfinite(whole).all(), "features are finite")
+
+
+def feature_shape_is_true(subject: Subject) -> None:
+    backbone = _backbone(subject).eval()
+    shape = backbone.feature_shape
+    expect(isinstance(shape, FeatureShape | TokensShape), "feature_shape is a FeatureShape or a TokensShape")
+    with torch.no_grad():
+        given = tuple(backbone(_images(subject)).shape)
+    if isinstance(shape, TokensShape):
+        wanted: tuple[int, ...] = (2, shape.tokens + shape.height * shape.width, shape.channels)
+    else:
+        wanted = (2, *shape)
+    expect(given == wanted, f"two images give features of shape {wanted}, as feature_shape says, not {given}")
+
+
+def says_its_normalisation_and_its_weights(subject: Subject) -> None:
+    backbone = _backbone(subject)
+    for name in ("mean", "std"):
+        values = getattr(backbone, name, None)
+        numbers = isinstance(values, tuple | list) and len(values) == 3 and all(map(math.isfinite, values))
+        expect(numbers, f"`{name}` is three numbers, for images in [0, 1]; it is {values!r}")
+    expect(min(backbone.std) > 0, "`std` is above 0")
+    expect(isinstance(backbone.weights, str) and backbone.weights, "`weights` says where they come from")
+
+
+def only_the_trained_part_is_trained(subject: Subject) -> None:
+    backbone = _backbone(subject).train()
+    backbone.frozen.requires_grad_(False)
+    backbone.frozen.eval()
+    before = state_hash(backbone.frozen.state_dict().values())
+    features = backbone(_images(subject))
+    trained = [p for p in backbone.trained.parameters() if p.requires_grad]
+    if trained:
+        features.square().sum().backward()
+        gradients = [p.grad for p in trained if p.grad is not None]
+        expect(gradients, "the trained part has a gradient")
+        expect(all(torch.isfinite(each).all() for each in gradients), "gradients are finite")
+    after = state_hash(backbone.frozen.state_dict().values())
+    expect(before == after, "in evaluation mode the frozen prefix keeps its state")
+
+
+def predict_is_what_is_built(subject: Subject) -> None:
+    shape = subject.predict(image_size=_IMAGE_SIZE)
+    if shape is None:
+        return
+    expect(isinstance(shape, BackboneShape), "predict gives a BackboneShape")
+    backbone = _backbone(subject)
+    _same_number(shape.parameters, backbone)
+    if shape.feature_shape is not None:
+        expect(
+            shape.feature_shape == backbone.feature_shape,
+            f"predict says {shape.feature_shape}; the backbone has {backbone.feature_shape}",
+        )
+
+
+def same_seed_gives_the_same_weights(subject: Subject) -> None:
+    first, second = (state_hash(_backbone(subject).state_dict().values()) for _ in range(2))
+    expect(first == second, "weights that are drawn come from torch's global generator")
+
+
+def works_as_a_teacher(subject: Subject) -> None:
+    backbone = _backbone(subject)
+    side = subject.provided.get("image_size", _IMAGE_SIZE)
+    teacher = Teacher(backbone, side, ComputeSettings())
+    images = (_images(subject, 3) * 255).to(torch.uint8)
+    vectors = teacher.encode(images)
+    wanted = (3, backbone.feature_shape.channels)
+    expect(tuple(vectors.shape) == wanted, f"as a teacher it gives vectors of shape {wanted}")
+    expect(torch.isfinite(vectors).all(), "as a teacher it gives finite vectors")
+    expect(torch.equal(vectors, teacher.encode(images)), "in evaluation mode it draws nothing")
+
+
+def backbone_runs_in_bfloat16(subject: Subject) -> None:
+    backbone = _backbone(subject).eval()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        features = backbone(_images(subject))
+    expect(torch.isfinite(features).all(), "features are finite under bfloat16 autocast")
+
+
+def _neck(subject: Subject, shape: FeatureShape | TokensShape) -> Any:
+    """A neck that has taken features of this shape, or the MlbenchError with which it refuses them."""
+    with torch_seed(0, "neck"):
+        try:
+            neck = subject.attempt(feature_shape=shape)
+            if not isinstance(neck, MlbenchError):
+                neck.eval()(_features(shape))
+        except SkipTest:
+            raise
+        # Whatever comes of features that its author did not think of.
+        except Exception as error:
+            raise AssertionError(
+                f"a neck takes what has a {shape}, or refuses it with an OptionError when it is made: "
+                f"{first_line(error)}; give checks() another feature_shape to check that one alone"
+            ) from error
+    return neck
+
+
+def _shapes(subject: Subject) -> list[FeatureShape | TokensShape]:
+    """What the neck is tried with: a map, and a sequence where its factory's type hint speaks of them."""
+    if "feature_shape" in subject.provided:
+        return [subject.provided["feature_shape"]]
+    parameter = inspect.signature(subject.entry.schema.factory).parameters.get("feature_shape")
+    takes_tokens = parameter is not None and "TokensShape" in str(parameter.annotation)
+    return [_MAP, _TOKENS] if takes_tokens else [_MAP]
+
+
+def _features(shape: FeatureShape | TokensShape) -> torch.Tensor:
+    size: tuple[int, ...] = (6, *shape)
+    if isinstance(shape, TokensShape):
+        size = (6, shape.tokens + shape.height * shape.width, shape.channels)
+    return torch.randn(size, generator=torch_generator(0, "features"))
+
+
+def _necks(subject: Subject) -> list[tuple[Any, torch.Tensor]]:
+    """The necks for a map and for a sequence, where they are not refused, with features for each."""
+    made = []
+    for shape in _shapes(subject):
+        neck = _neck(subject, shape)
+        if not isinstance(neck, MlbenchError):
+            made.append((neck, _features(shape)))
+    expect(made, f"a neck takes maps or sequences; this one takes none: {neck}")
+    return made
+
+
+def embeddings_have_its_dim(subject: Subject) -> None:
+    for neck, features in _necks(subject):
+        expect(isinstance(neck, nn.Module), "a neck is a torch.nn.Module")
+        embeddings = neck.eval()(features)
+        wanted = (len(features), neck.dim)
+        expect(tuple(embeddings.shape) == wanted, f"embeddings have shape {wanted}, as `dim` says")
+        expect(torch.isfinite(embeddings).all(), "embeddings are finite")
+        single = neck(features[:1])
+        close = torch.allclose(single, embeddings[:1], rtol=1e-4, atol=1e-5)
+        expect(close, "in evaluation mode an embedding depends on its own features alone")
+
+
+def neck_has_finite_gradients(subject: Subject) -> None:
+    for neck, features in _necks(subject):
+        features.requires_grad_()
+        embeddings = neck.train()(features)
+        # Not the sum of squares, which is constant after a norm.
+        weights = torch.randn(embeddings.shape, generator=torch_generator(0, "weights"))
+        (embeddings * weights).sum().backward()
+        tensors = {"its input": features, **dict(neck.named_parameters())}
+        for name, tensor in tensors.items():
+            if tensor.requires_grad:
+                expect(tensor.grad is not None, f"{name} has a gradient")
+                expect(torch.isfinite(tensor.grad).all(), f"the gradient of {name} is finite")
+
+
+def neck_predict_is_what_is_built(subject: Subject) -> None:
+    if not subject.component.predict:
+        return
+    for shape in _shapes(subject):
+        neck = _neck(subject, shape)
+        if isinstance(neck, MlbenchError):
+            expect(subject.refuses(feature_shape=shape), f"predict refuses {shape} as the factory does")
+            continue
+        predicted = subject.predict(feature_shape=shape)
+        expect(isinstance(predicted, NeckShape), "predict gives a NeckShape")
+        _same_number(predicted.parameters, neck)
+        expect(predicted.dim == neck.dim, f"predict says dim {predicted.dim}; the neck has {neck.dim}")
+
+
+def neck_runs_in_bfloat16(subject: Subject) -> None:
+    for neck, features in _necks(subject):
+        with torch.autocast("cpu", torch.bfloat16):
+            embeddings = neck.train()(features.to(torch.bfloat16))
+        expect(torch.isfinite(embeddings).all(), "embeddings are finite under bfloat16 autocast")
+
+
+def _same_number(predicted: int | None, module: nn.Module) -> None:
+    count = sum(parameter.numel() for parameter in module.parameters())
+    expect(predicted in (None, count), f"predict says {predicted} parameters; there are {count}")
+
+
+CHECKS: dict[str, tuple[Callable[[Subject], None], ...]] = {
+    "backbone": (
+        has_a_frozen_and_a_trained_part,
+        forward_is_trained_after_frozen,
+        feature_shape_is_true,
+        says_its_normalisation_and_its_weights,
+        only_the_trained_part_is_trained,
+        predict_is_what_is_built,
+        same_seed_gives_the_same_weights,
+        works_as_a_teacher,
+        backbone_runs_in_bfloat16,
+    ),
+    "neck": (
+        embeddings_have_its_dim,
+        neck_has_finite_gradients,
+        neck_predict_is_what_is_built,
+        neck_runs_in_bfloat16,
+    ),
+}

@@ -1,0 +1,78 @@
+"""What open_clip's models are, read from the package's own configuration files, without torch."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from mlbench.contracts import BackboneShape, FeatureShape, TokensShape
+from mlbench.errors import OptionError, hint
+
+__all__ = ["predict_tower", "read_config"]
+
+#: Settings of a transformer tower that add parameters which are not counted here.
+_UNUSUAL = (
+    *("attentional_pool", "block_type", "qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner"),
+    *("scale_attn", "scale_fc"),
+)
+
+
+def read_config(model: str) -> dict[str, Any]:
+    """open_clip's configuration of a model: embed_dim, vision_cfg and more.
+
+    Raises OptionError for a model that open_clip does not have or if open_clip is not installed.
+    """
+    files = _files()
+    name = model.replace("/", "-")
+    if name not in files:
+        known = f"open_clip has no model {model!r} ({hint(name, files)})"
+        problem = known if files else "the package is not installed; run: pip install open_clip_torch"
+        raise OptionError(f"backbone open_clip: {problem}", "model")
+    configuration: dict[str, Any] = json.loads(files[name].read_text(encoding="utf-8"))
+    return configuration
+
+
+def predict_tower(configuration: dict[str, Any], image_size: int, output: str) -> BackboneShape:
+    """Parameters and output of the image tower, None where only building it can tell.
+
+    Raises OptionError for images smaller than a patch.
+    """
+    width = configuration["embed_dim"]
+    vision = {"layers": 12, "width": 768, "patch_size": 16, "mlp_ratio": 4.0, **configuration["vision_cfg"]}
+    pooled = FeatureShape(width, 1, 1) if output == "pooled" else None
+    if "timm_model_name" in vision or isinstance(vision["layers"], list):
+        return BackboneShape(None, pooled)
+    channels, patch = vision["width"], vision["patch_size"]
+    side = image_size // patch
+    if side == 0:
+        raise OptionError(
+            f"backbone open_clip: images of {image_size} px are smaller than a patch, {patch} px; "
+            "choose larger images",
+            "model",
+        )
+    parameters: int | None = None
+    if not any(vision.get(name) for name in _UNUSUAL):
+        hidden = int(channels * vision["mlp_ratio"])
+        scales = 2 * channels if vision.get("ls_init_value") is not None else 0
+        attention = 4 * channels * (channels + 1)
+        block = 4 * channels + attention + 2 * channels * hidden + hidden + channels + scales
+        stem = 3 * channels * patch**2 + channels * (side**2 + 2)
+        norms = (2 if vision.get("no_ln_pre") else 4) * channels
+        projection = channels * width if output == "pooled" else 0
+        parameters = stem + norms + vision["layers"] * block + projection
+    if output == "tokens":
+        return BackboneShape(parameters, TokensShape(channels, side, side, 1))
+    return BackboneShape(parameters, pooled or FeatureShape(channels, side, side))
+
+
+@cache
+def _files() -> dict[str, Path]:
+    """The configuration file of each model, found without importing open_clip, which imports torch."""
+    package = find_spec("open_clip")
+    if package is None or not package.submodule_search_locations:
+        return {}
+    folder = Path(package.submodule_search_locations[0], "model_configs")
+    return {file.stem: file for file in sorted(folder.glob("*.json"))}

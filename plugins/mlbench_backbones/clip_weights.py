@@ -1,0 +1,178 @@
+"""Where an open_clip tower's first weights come from: a tag of open_clip, a file, or chance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mlbench.errors import OptionError, WeightsError, hint
+from mlbench_backbones.checkpoint import as_timm_loads, fit_state, read_state, reason_of, sha256
+from mlbench_backbones.clip_config import read_config
+from mlbench_backbones.hub import cached_file, reachable
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["Tower", "check_clip_weights", "clip_weights_version", "load_tower"]
+
+_OWNER = "backbone open_clip"
+_ADVICE = "set weights to none or the path of a checkpoint"
+
+#: The names under which open_clip looks for weights in a hub repository, in its order.
+_HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+
+#: Files that weights are in; a name that ends so is a path.
+_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
+
+#: Where the keys of a tower that is a timm model begin.
+_TRUNK = "visual.trunk."
+
+
+class Tower(NamedTuple):
+    """An image tower, what its images are normalised with, and where its weights come from, in words."""
+
+    network: nn.Module
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    origin: str
+
+
+def check_clip_weights(model: str, weights: str) -> None:
+    """Raise WeightsError for a path that is no file. Loads nothing."""
+    if weights.endswith(_SUFFIXES) and not Path(weights).is_file():
+        raise WeightsError(
+            f"{_OWNER}: weights {weights!r} is not a file under {Path.cwd()}; expected a tag of {model}, "
+            "none or the path of a checkpoint"
+        )
+
+
+def clip_weights_version(weights: str) -> str:
+    """What the weights are beyond their name: a file's hash; "" where not known."""
+    return sha256(Path(weights)) if weights.endswith(_SUFFIXES) else ""
+
+
+def load_tower(model: str, weights: str, image_size: int) -> Tower:
+    """The image tower of open_clip's `model` with its weights, for images of that size.
+
+    Raises OptionError for a model that open_clip does not have or whose tower cannot take such images,
+    WeightsError for weights that cannot be had or do not fit.
+    """
+    configuration = read_config(model)
+    name = model.replace("/", "-")
+    tag: dict[str, Any] = {}
+    file: Path | None = None
+    origin = "random"
+    if weights.endswith(_SUFFIXES):
+        file = Path(weights)
+        origin = f"{weights}, {sha256(file)}"
+    elif weights != "none":
+        tag = _tag(name, weights)
+        file = _file(f"{name} {weights}", tag)
+        origin = f"{name} {weights} of open_clip, {sha256(file)}"
+    # A tag says which GELU its weights were trained with; a configuration only what is usual.
+    quick = bool(tag.get("quick_gelu", configuration.get("quick_gelu", False)))
+    network = _build(model, configuration, image_size, quick)
+    _resize(model, network, image_size)
+    if file is not None:
+        _load(network, file, f"{weights} as weights of {model}")
+    mean, std = _normalisation(name, tag)
+    return Tower(network, mean, std, origin)
+
+
+def _build(model: str, configuration: dict[str, Any], image_size: int, quick: bool) -> nn.Module:
+    from open_clip.model import _build_vision_tower
+
+    vision = dict(configuration["vision_cfg"], output_tokens=False)
+    if "timm_model_name" in vision:
+        vision["timm_model_pretrained"] = False
+    else:
+        vision["image_size"] = image_size
+    try:
+        network: nn.Module = _build_vision_tower(configuration["embed_dim"], vision, quick)
+    # open_clip checks little itself, so a wrong size fails anywhere in a model.
+    except Exception as error:
+        raise OptionError(
+            f"{_OWNER}: open_clip cannot build {model} for images of {image_size} px ({reason_of(error)})",
+            "model",
+        ) from error
+    return network
+
+
+def _resize(model: str, network: Any, image_size: int) -> None:
+    """Tell a tower that is a timm model which size its images have; the others are built for it."""
+    native = network.image_size if isinstance(network.image_size, int) else network.image_size[0]
+    if native == image_size:
+        return
+    try:
+        network.set_input_size(image_size)
+    # timm's models refuse in many ways.
+    except Exception as error:
+        raise OptionError(
+            f"{_OWNER}: {model} cannot take images of {image_size} px ({reason_of(error)})", "model"
+        ) from error
+
+
+def _load(network: Any, file: Path, what: str) -> None:
+    from open_clip.convert import convert_state_dict
+    from open_clip.model import resize_pos_embed
+    from torch import nn
+
+    model = nn.Module()
+    model.visual = network
+    state = convert_state_dict(model, read_state(file, _OWNER))
+    resize_pos_embed(state, model)
+    if hasattr(network, "trunk"):
+        trunk = {key.removeprefix(_TRUNK): state.pop(key) for key in list(state) if key.startswith(_TRUNK)}
+        state |= {f"{_TRUNK}{key}": value for key, value in as_timm_loads(network.trunk, trunk).items()}
+    fit_state(model, state, _OWNER, what)
+
+
+def _tag(name: str, weights: str) -> dict[str, Any]:
+    from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
+
+    tag: dict[str, Any] = get_pretrained_cfg(name, weights)
+    if not tag:
+        tags = list_pretrained_tags_by_model(name)
+        raise WeightsError(
+            f"{_OWNER}: {name} has no weights {weights!r} ({hint(weights, ['none', *tags])}); "
+            "expected a tag, none or the path of a checkpoint"
+        )
+    return tag
+
+
+def _file(what: str, tag: dict[str, Any]) -> Path:
+    """The weights of a tag, from the cache or else the hub."""
+    from huggingface_hub import constants
+    from open_clip.pretrained import download_pretrained
+
+    repository, _, filename = tag.get("hf_hub", "").rpartition("/")
+    if repository:
+        # A cached file is taken as it is, because its client would try the hub first.
+        safe = [f"{Path(filename).stem}.safetensors"] if filename else []
+        file = cached_file(repository, [*safe, filename] if filename else _HUB_FILES)
+        if file is not None:
+            return file
+        if not reachable(constants.ENDPOINT):
+            raise WeightsError(
+                f"{_OWNER}: weights {what} are not in the local cache and {constants.ENDPOINT} does not "
+                f"answer; {_ADVICE}"
+            )
+    try:
+        return Path(download_pretrained(tag))
+    # Network and disk errors come as whatever the clients raise.
+    except Exception as error:
+        raise WeightsError(
+            f"{_OWNER}: weights {what} cannot be loaded ({reason_of(error)}); {_ADVICE}"
+        ) from error
+
+
+def _normalisation(name: str, tag: dict[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and std of the tag's images; without a tag, those of the model's tags where they agree, else
+    OpenAI's."""
+    from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+    from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
+
+    usual = (OPENAI_DATASET_MEAN, OPENAI_DATASET_STD)
+    tags = [tag] if tag else [get_pretrained_cfg(name, t) for t in list_pretrained_tags_by_model(name)]
+    found = {(tuple(t.get("mean") or usual[0]), tuple(t.get("std") or usual[1])) for t in tags}
+    return found.pop() if len(found) == 1 else usual
