@@ -29,9 +29,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from mlbench.change import Verdict
 from mlbench.contracts import Component
 from mlbench.record import Estimate, Record
-from mlbench.regression import Verdict, compare
+from mlbench.regression import compare
 from mlbench.statistics import samples_needed
 
 TOLERANCE, SPREAD, ACCURACY_TRIALS = 0.02, 0.01, 1000

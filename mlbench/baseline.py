@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mlbench.change import hardware
 from mlbench.errors import StoreError
 from mlbench.record import Estimate, Record, Timing
-from mlbench.regression import hardware
 from mlbench.store import write_atomically
 
 __all__ = ["SCHEMA", "Baseline", "baseline_text", "choose_baseline", "read_baseline", "save_baselines"]
@@ -29,7 +29,7 @@ _DIGITS = 5
 
 @dataclass(frozen=True)
 class Baseline:
-    """What a suite once reached on one hardware. hardware: see `mlbench.regression.hardware`. tolerances: of
+    """What a suite once reached on one hardware. hardware: see `mlbench.change.hardware`. tolerances: of
     the suite when it was saved."""
 
     suite: str

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from xml.etree import ElementTree
 
-from mlbench.regression import Change, Comparison, Missing, Verdict
+from mlbench.change import Change, Verdict
+from mlbench.regression import Comparison, Missing
 from mlbench.table import Table
 
 __all__ = [

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlbench.change import OTHER_HARDWARE, Change, Verdict
 from mlbench.record import Estimate, Record, Timing
-from mlbench.regression import OTHER_HARDWARE, Change, Missing, Verdict, compare
+from mlbench.regression import Missing, compare
 
 HERE = {"cpu": "x", "cores": 2, "device": "cpu", "device_product": "x"}
 
@@ -190,12 +191,22 @@ def test_compare_on_other_hardware_needs_a_reference_and_allows_more() -> None:
     assert change.note == "other hardware, and no reference workload was timed beside it"
 
 
-def test_compare_does_not_judge_speed_under_other_conditions() -> None:
+@pytest.mark.parametrize(
+    ("measured", "told"),
+    [
+        ({"batch_size": 8, "threads": 1}, "batch size (before, after: 32, 8)"),
+        ({"batch_size": 32, "threads": 2}, "threads (before, after: 1, 2)"),
+        (
+            {"batch_size": 32, "threads": 1, "reference_version": 2},
+            "reference workload (before, after: None, 2)",
+        ),
+    ],
+)
+def test_compare_does_not_judge_speed_under_other_conditions(measured: dict[str, int], told: str) -> None:
     before, after = timed([100.0] * 7), timed([50.0] * 7)
-    after = [replace(each, measured={"batch_size": 8, "threads": 1}) for each in after]
-    change = the_change(before, after)
+    change = the_change(before, [replace(each, measured=measured) for each in after])
     assert change.verdict is Verdict.INCONCLUSIVE
-    assert change.note == "measured with other batch size (before, after: 32, 8)"
+    assert change.note == f"measured with other {told}"
 
 
 def test_compare_counts_the_rounds_of_a_shared_measurement_once() -> None:

@@ -5,7 +5,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from mlbench.regression import Change, Comparison, Missing, Verdict
+from mlbench.change import Change, Verdict
+from mlbench.regression import Comparison, Missing
 from mlbench.verdicts import (
     comparison_github,
     comparison_json,
