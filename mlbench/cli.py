@@ -18,6 +18,7 @@ from mlbench.contracts import KINDS
 from mlbench.data_commands import data
 from mlbench.errors import MlbenchError, SuiteError
 from mlbench.export_commands import export, match
+from mlbench.regression_commands import baseline, check, compare
 from mlbench.seeding import MAX_SEED
 
 if TYPE_CHECKING:
@@ -68,9 +69,8 @@ def main(context: click.Context, block: tuple[str, ...]) -> None:
     context.obj = block
 
 
-main.add_command(data)
-main.add_command(export)
-main.add_command(match)
+for command in (data, export, match, compare, baseline, check):
+    main.add_command(command)
 
 
 def _plugins() -> tuple[Plugin, ...]:
@@ -233,12 +233,25 @@ def evaluate(file: Path, classes: Path | None, as_json: bool, **options: Any) ->
 
 @main.command()
 @_choices
+@_results
+@click.option("--power", is_flag=True, help="Show how many seeds would show each tolerance.")
 @_json
-def plan(suite: Path, as_json: bool, **options: Any) -> None:
+def plan(suite: Path, results: Path, power: bool, as_json: bool, **options: Any) -> None:
     """Show the cases of a suite with predicted sizes and steps. Trains nothing."""
     from mlbench.listing import plan_json, plan_table
 
     made = _plan(suite, **options)
+    if power:
+        from mlbench.power import plan_power, power_json, power_table
+        from mlbench.store import Store
+
+        names = list(dict.fromkeys(case.name for case in made.cases))
+        records, _ = Store(results, made.suite.name).latest()
+        found = plan_power(names, records, made.suite.tolerances)
+        if not found:
+            click.echo("note: the suite states no tolerance of a metric", err=True)
+        _print(power_json(found) if as_json else power_table(found))
+        return
     _print(plan_json(made) if as_json else plan_table(made))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import pickle
 import statistics
 import subprocess
@@ -32,6 +33,11 @@ _STAGES: Mapping[str, tuple[str, ...]] = {
     "training": ("training_images_per_second",),
     "onnx": ("onnx_images_per_second",),
 }
+
+
+#: The process keeps what memory it was given. Else glibc hands it back and asks for it again, every batch or
+#: not at all, as its heap happens to lie: speeds of two such processes differ by a third.
+_KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(1 << 40), "MALLOC_MMAP_MAX_": "0"}
 
 
 @dataclass(frozen=True)
@@ -204,6 +210,7 @@ class Measuring:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
+            env={**_KEEP_MEMORY, **os.environ},
         )
         unwanted = [stage for stage in _STAGES if stage not in self.stages or stage in self._failed]
         task = {"case": _portable(self._case), "device": self._device, "unwanted": unwanted}
