@@ -265,3 +265,9 @@ def test_a_sampler_hears_how_many_labels_a_batch_can_hold(planned: Callable[...,
         planned(overrides=few)
     (case,) = planned(overrides=(*few, "batch_sampler={name: m_per_class, m: 4}")).cases
     assert case.forecast.batch_labels == 2
+
+
+def test_how_speed_is_measured_is_no_part_of_the_fingerprint(planned) -> None:
+    first, second = (planned(overrides=each).cases[0] for each in ((), ("measure.rounds=99",)))
+    assert first.fingerprint == second.fingerprint
+    assert second.spec.plain()["measure"]["rounds"] == 99

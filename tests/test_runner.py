@@ -49,7 +49,7 @@ def measured(images_per_second: float | None, note: str = "") -> Measurement:
 def timeless(record: Record | dict) -> dict:
     """A record without what may differ between two runs that did the same."""
     plain = record.plain() if isinstance(record, Record) else dict(record)
-    for key in ("seconds", "finished", "speed", "measured", "environment"):
+    for key in ("seconds", "finished", "speed", "memory", "measured", "environment"):
         plain.pop(key)
     plain["training"] = {k: v for k, v in plain["training"].items() if k != "waited_seconds"}
     return json.loads(json.dumps(plain))

@@ -320,3 +320,8 @@ def test_what_a_recipe_sets_and_a_component_lacks_is_said_and_can_be_left_out(lo
     assert "frozen" not in load("", "backbone.frozen=null", whole=text).specs[0].plain()["backbone"]
     with pytest.raises(SuiteError, match=r"unknown key 'frosen'"):
         load("", "backbone.frosen=null", "backbone.frozen=null", whole=text)
+
+
+def test_speeds_sizes_and_memory_have_tolerances_too(load) -> None:
+    tolerances = {"images_per_second": 0.1, "peak_host": 0.2, "checkpoint_float16": 0.0, "f1": 0.02}
+    assert load(f"tolerances: {tolerances}\n").tolerances == tolerances
