@@ -108,7 +108,7 @@ def show(file: Path, as_json: bool) -> None:
 @click.command()
 @click.argument("suite")
 @click.option(
-    "--baseline", "against", type=click.Path(path_type=Path, exists=True), default=_BASELINES,
+    "--baseline", "against", type=click.Path(path_type=Path), default=_BASELINES,
     show_default=True, help="File, or a folder with one for this hardware.",
 )  # fmt: skip
 @_results
