@@ -47,7 +47,8 @@ def load_side(text: str, results: Path) -> Side:
     if colon and revision and inside:
         return _revision(text, revision, inside)
     raise StoreError(
-        f"{text or repr(text)}: not here; expected a folder of records, a suite, a baseline, or REVISION:PATH in git"
+        f"{text or repr(text)}: not here; "
+        "expected a folder of records, a suite, a baseline, or REVISION:PATH in git"
     )
 
 
