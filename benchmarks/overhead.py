@@ -1,11 +1,14 @@
-"""What mlbench costs on top of PyTorch: one epoch of its training loop against a bare loop.
+"""What mlbench costs on top of PyTorch and timm.
 
-Both train the same network with the same loss on the same images, in turns, in one process:
+One epoch of its training loop against a bare loop, both training the same network with the same loss on the
+same images; and its throughput of timm models against the procedure of timm's own benchmark script (warm-up,
+then the bare model on one batch of random numbers). Each pair in turns, in one process:
 
-    python benchmarks/overhead.py [--json] [--rounds N] [--threads N] [--device cpu]
+    python benchmarks/overhead.py [--json] [--rounds N] [--threads N] [--device cpu] [--models NAME ...]
 
 train_loop_vs_bare is the median over rounds of the ratio of seconds an epoch: 1 is as fast as the bare loop,
-and 1.03 is 3 % slower.
+and 1.03 is 3 % slower. throughput_vs_timm is the median over rounds of the ratio of images per second, of the
+model where that is lowest: 1 is as fast as timm, and 0.97 is 3 % slower.
 """
 
 from __future__ import annotations
@@ -34,48 +37,124 @@ base:
 """
 
 
+#: Batch, pixels, and least seconds of a round of throughput.
+BATCH, SIDE, SECONDS = 16, 224, 0.4
+MODELS = ["tf_efficientnet_lite0", "mobilenetv3_large_100", "resnet18", "vit_tiny_patch16_224"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=0, help="0 for torch's own choice")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--models", nargs="*", default=MODELS, help="of timm, for images of 224 px")
     arguments = parser.parse_args()
+    import torch
+
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["MLBENCH_CACHE"] = str(Path(folder) / "cache")
-        ours, bare = measure(Path(folder), arguments.rounds, arguments.threads, arguments.device)
+        ours, bare = measure(Path(folder), arguments.rounds, arguments.device)
+        speeds = {
+            model: throughputs(Path(folder), model, arguments.rounds, arguments.device)
+            for model in arguments.models
+        }
     ratio = statistics.median(a / b for a, b in zip(ours, bare, strict=True))
+    ratios = {
+        model: statistics.median(a / b for a, b in zip(each["mlbench"], each["timm"], strict=True))
+        for model, each in speeds.items()
+    }
+    lowest = min(ratios.values(), default=None)
     if arguments.json:
-        print(json.dumps({"train_loop_vs_bare": ratio, "seconds": {"mlbench": ours, "bare": bare}}))
+        found = {"train_loop_vs_bare": ratio, "throughput_vs_timm": lowest, "models": ratios}
+        print(json.dumps({**found, "seconds": {"mlbench": ours, "bare": bare}, "images_per_second": speeds}))
         return
     print(f"one epoch, 8 steps of 32 images of 96 px, medians of {arguments.rounds} rounds")
     print(f"  mlbench {statistics.median(ours):6.3f} s")
     print(f"  bare    {statistics.median(bare):6.3f} s")
     print(f"  train_loop_vs_bare {ratio:.3f}")
+    print(f"images per second, batches of {BATCH} of {SIDE} px")
+    for model, each in speeds.items():
+        numbers = (f"{name} {statistics.median(values):7.1f}" for name, values in each.items())
+        print(f"  {model:24} {'  '.join(numbers)}  {ratios[model]:.3f}")
+    if lowest is not None:
+        print(f"  throughput_vs_timm {lowest:.3f}")
 
 
-def measure(folder: Path, rounds: int, threads: int, device: str) -> tuple[list[float], list[float]]:
+def throughputs(folder: Path, model: str, rounds: int, device: str) -> dict[str, list[float]]:
+    """Images per second of each, in turns."""
+    import timm
+    import torch
+
+    from mlbench.reference import synchronize
+    from mlbench.stopwatch import Stopwatch
+
+    case = planned(
+        folder,
+        device,
+        f"backbone.model={model}",
+        f"image.size={SIDE}",
+        f"measure.batch_size={BATCH}",
+        "neck.name=gap",
+    )
+    watch = Stopwatch(case, device, ("latency", "training"), lambda stage: None)
+    if watch.failed:
+        raise SystemExit(f"{model}: {watch.failed}")
+    network = timm.create_model(model).to(device, memory_format=torch.channels_last).eval()
+    batch = torch.randn(BATCH, 3, SIDE, SIDE, device=device).contiguous(memory_format=torch.channels_last)
+
+    def timm_speed(steps: int) -> float:
+        with torch.no_grad():
+            synchronize(batch.device)
+            start = time.perf_counter()
+            for _ in range(steps):
+                network(batch)
+                synchronize(batch.device)
+            return steps * BATCH / (time.perf_counter() - start)
+
+    turns = {
+        "mlbench": lambda: BATCH / watch.round()["inference"],
+        "timm": lambda: timm_speed(steps),
+    }
+    timm_speed(10)
+    steps = max(1, round(SECONDS * timm_speed(2) / BATCH))
+    found: dict[str, list[float]] = {name: [] for name in turns}
+    for index in range(rounds):
+        # Whoever is first has the caches that the other left.
+        for name in list(turns)[:: 1 if index % 2 else -1]:
+            found[name].append(turns[name]())
+    return found
+
+
+def planned(folder: Path, device: str, *overrides: str):
+    """The case of the suite above, with some of its keys set."""
+    from mlbench.environment import find_device
+    from mlbench.plan import make_plan
+    from mlbench.plugins import load_plugins
+    from mlbench.registry import Registry
+    from mlbench.suite import load_suite
+
+    path = folder / "overhead.yaml"
+    path.write_text(SUITE)
+    suite = load_suite(path, Registry(load_plugins()), overrides=overrides)
+    return make_plan(suite, find_device(device)).cases[0]
+
+
+def measure(folder: Path, rounds: int, device: str) -> tuple[list[float], list[float]]:
     """Seconds of an epoch of each, in turns, after one of each that does not count."""
     import torch
     from lightning_fabric import Fabric
 
-    from mlbench.environment import find_device
     from mlbench.features import InputSource
     from mlbench.feed import build_feed
     from mlbench.model import build_model
     from mlbench.objective import build_objective
-    from mlbench.plan import make_plan
-    from mlbench.plugins import load_plugins
-    from mlbench.registry import Registry
     from mlbench.seeding import deterministic
-    from mlbench.suite import load_suite
     from mlbench.train import train
 
-    if threads:
-        torch.set_num_threads(threads)
-    path = folder / "overhead.yaml"
-    path.write_text(SUITE)
-    case = make_plan(load_suite(path, Registry(load_plugins())), find_device(device)).cases[0]
+    case = planned(folder, device)
     fabric = Fabric(accelerator=device, devices=1)
     model = fabric.to_device(build_model(case.spec, 0))
     objective = fabric.to_device(build_objective(case, model))

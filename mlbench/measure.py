@@ -31,6 +31,7 @@ _STAGES: Mapping[str, tuple[str, ...]] = {
     "inference": ("images_per_second",),
     "latency": ("latency_p50", "latency_p95"),
     "training": ("training_images_per_second",),
+    "onnx": ("onnx_images_per_second",),
 }
 
 
@@ -90,8 +91,13 @@ class Measuring:
     def stages(self) -> list[str]:
         """What is to be measured."""
         wanted = self._case.spec.measure
-        chosen = {"latency": wanted.latency, "training": wanted.training and self._case.recipe.epochs > 0}
-        return [stage for stage in _STAGES if chosen.get(stage, True)]
+        chosen = {
+            "inference": True,
+            "latency": wanted.latency,
+            "training": wanted.training and self._case.recipe.epochs > 0,
+            "onnx": wanted.onnx,
+        }
+        return [stage for stage in _STAGES if chosen[stage]]
 
     def __enter__(self) -> Measuring:
         self._launch()
@@ -170,6 +176,7 @@ class Measuring:
             "latency_p50": lambda found: 1000 * found["latency_p50"],
             "latency_p95": lambda found: 1000 * found["latency_p95"],
             "training_images_per_second": lambda found: sizes["training_batch_size"] / found["training"],
+            "onnx_images_per_second": lambda found: sizes["batch_size"] / found["onnx"],
         }
         speed = {}
         for stage in self.stages:
@@ -189,11 +196,10 @@ class Measuring:
         return sizes
 
     def _sized(self, stage: str, reason: str) -> str:
-        sizes = {
-            "inference": self._case.spec.measure.batch_size,
-            "latency": 1,
-            "training": self._case.recipe.batch_size,
-        }
+        if not reason.startswith(("out of memory", "killed")):
+            return reason
+        many = self._case.spec.measure.batch_size
+        sizes = {"inference": many, "latency": 1, "training": self._case.recipe.batch_size, "onnx": many}
         return f"{reason} at batch size {sizes[stage]}"
 
     def _launch(self) -> None:

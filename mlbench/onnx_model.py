@@ -9,6 +9,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -44,7 +45,7 @@ def to_onnx(model: nn.Module, image_size: int) -> bytes:
     check_exporter()
     training = model.training
     deployed = _Deployed(model).eval()
-    # Two different images: with one, the exporter would take the batch size for a constant.
+    # Two images: with one, the exporter would take the batch size for a constant.
     images = torch.zeros((2, 3, image_size, image_size), dtype=torch.uint8)
     try:
         with torch.no_grad(), _quiet():
@@ -98,17 +99,17 @@ def with_metadata(model: bytes, metadata: Mapping[str, str]) -> bytes:
     return bytes(proto.SerializeToString(deterministic=True))
 
 
-def _plain(proto: object) -> bytes:
+def _plain(proto: Any) -> bytes:
     """A model's bytes without what the exporter notes of how it came about, such as lines of source code and
     the paths of their files."""
-    graph = proto.graph  # type: ignore[attr-defined]
+    graph = proto.graph
     for each in (graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
         del each.metadata_props[:]
     # Shapes between the layers; some no longer hold once constants are folded.
     del graph.value_info[:]
-    if proto.ByteSize() > _MOST:  # type: ignore[attr-defined]
+    if proto.ByteSize() > _MOST:
         raise ExportError("the model has more than 2 GB of weights, which one ONNX file cannot hold")
-    return bytes(proto.SerializeToString(deterministic=True))  # type: ignore[attr-defined]
+    return bytes(proto.SerializeToString(deterministic=True))
 
 
 @contextlib.contextmanager

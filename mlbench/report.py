@@ -24,13 +24,14 @@ __all__ = [
 @dataclass(frozen=True, slots=True)
 class _Column:
     """One column: heading, estimate of a record, how a value is written, and whether its spread over seeds
-    and its interval are shown."""
+    and its interval are shown. optional: left out where no record has a value."""
 
     heading: str
     estimate: Callable[[Record], Estimate]
     form: Callable[[float], str]
     spread: bool = False
     interval: bool = False
+    optional: bool = False
 
 
 def _share(value: float) -> str:
@@ -41,11 +42,18 @@ def _metric(name: str) -> Callable[[Record], Estimate]:
     return lambda record: record.metrics.get(name, Estimate(None))
 
 
-def _timing(name: str) -> Callable[[Record], Estimate]:
-    return lambda record: Estimate(record.speed[name].value if name in record.speed else None)
+def _timing(*names: str) -> Callable[[Record], Estimate]:
+    """The first of these speeds or memory peaks that a record has."""
+
+    def estimate(record: Record) -> Estimate:
+        known = {**record.speed, **record.memory}
+        return Estimate(next((known[name].value for name in names if name in known), None))
+
+    return estimate
 
 
 _COLUMNS = (
+    _Column("accuracy (pair list)", _metric("pair_list_accuracy"), _share, spread=True, optional=True),
     _Column("Recall@1", _metric("recall_at_1"), _share, spread=True, interval=True),
     _Column("MAP@R", _metric("map_at_r"), _share, spread=True),
     _Column("F1", _metric("f1"), _share, spread=True, interval=True),
@@ -54,11 +62,12 @@ _COLUMNS = (
     _Column("at distance", _metric("threshold"), _share, spread=True),
     _Column("F1 optimistic", _metric("f1_optimistic"), _share),
     _Column("MB", lambda r: Estimate(r.size.get("bytes")), lambda v: f"{v / 1e6:.2f}"),
+    _Column("peak MB", _timing("peak_cuda", "peak_host"), lambda v: f"{v / 1e6:,.0f}", optional=True),
     _Column("images/s", _timing("images_per_second"), lambda v: f"{v:,.0f}"),
+    _Column("ms for one", _timing("latency_p50"), lambda v: f"{v:.1f}", optional=True),
+    _Column("trained/s", _timing("training_images_per_second"), lambda v: f"{v:,.0f}", optional=True),
+    _Column("ONNX/s", _timing("onnx_images_per_second"), lambda v: f"{v:,.0f}", optional=True),
 )
-
-#: Shown first where a data set lists pairs.
-_PAIR_LIST = _Column("accuracy (pair list)", _metric("pair_list_accuracy"), _share, spread=True)
 
 
 def results_table(records: Sequence[Record], title: str) -> Table:
@@ -123,8 +132,11 @@ def _spread(records: Sequence[Record]) -> str:
 
 
 def _columns(records: Sequence[Record]) -> tuple[_Column, ...]:
-    listed = any(_PAIR_LIST.estimate(record).value is not None for record in records)
-    return (_PAIR_LIST, *_COLUMNS) if listed else _COLUMNS
+    return tuple(
+        column
+        for column in _COLUMNS
+        if not column.optional or any(column.estimate(record).value is not None for record in records)
+    )
 
 
 def _headings(records: Sequence[Record]) -> list[str]:

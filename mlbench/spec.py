@@ -78,7 +78,7 @@ class MeasureSettings(BaseModel):
     """How speed and memory are measured; the results of training do not depend on it. batch_size: images that
     are embedded together; what does not fit into memory is reported, never measured with fewer. rounds: of
     each measurement. latency: also of single images. training: also of training steps, with the recipe's
-    batch size."""
+    batch size. onnx: also of the model as an ONNX file in ONNX Runtime on the CPU, and the file's bytes."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -86,6 +86,7 @@ class MeasureSettings(BaseModel):
     rounds: Annotated[int, Field(ge=1, le=1000)] = 7
     latency: bool = True
     training: bool = True
+    onnx: bool = False
 
 
 @dataclass(frozen=True)

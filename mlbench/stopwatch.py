@@ -14,16 +14,18 @@ import math
 import os
 import pickle
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from mlbench.errors import first_line
+from mlbench.errors import MlbenchError, first_line
 from mlbench.features import Encoder, encode
 from mlbench.feed import Feed, training_look
 from mlbench.memory import Peak, is_out_of_memory
@@ -47,9 +49,9 @@ SINGLE_IMAGES = 20
 class Stopwatch:
     """Measures a case on one device.
 
-    unwanted: stages to leave out, "inference", "latency" or "training". failed: stages that could not be
-    measured, and why. size, memory: what is known before the first round. announce: called with each stage
-    before it starts.
+    unwanted: stages to leave out, of "inference", "latency", "training" and "onnx". failed: stages that could
+    not be measured, and why. size, memory: what is known before the first round. announce: called with each
+    stage before it starts.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Stopwatch:
         self._case = case
         self._reference = Reference(self._device)
         self._rounds: dict[str, Callable[[], dict[str, float]]] = {}
+        self._onnx: dict[str, int] = {}
         announce("model")
         self._peak = Peak(self._device)
         self._model = build_model(spec, case.seed).eval().to(self._device)
@@ -76,6 +79,7 @@ class Stopwatch:
             ("inference", self._start_inference),
             ("latency", self._start_latency),
             ("training", self._start_training),
+            ("onnx", self._start_onnx),
         ):
             if stage not in unwanted:
                 announce(stage)
@@ -85,6 +89,7 @@ class Stopwatch:
             "flops": flops(self._model, spec.image.size),
             "checkpoint_float32": checkpoint_bytes(self._model, torch.float32),
             "checkpoint_float16": checkpoint_bytes(self._model, torch.float16),
+            **self._onnx,
         }
 
     def round(self) -> dict[str, float]:
@@ -106,7 +111,8 @@ class Stopwatch:
             start()
         # A plugin's bug or too large a batch fails its own stage; the others can still be measured.
         except Exception as error:
-            self.failed[stage] = "out of memory" if is_out_of_memory(error) else first_line(error)
+            told = str(error) if isinstance(error, MlbenchError) else first_line(error)
+            self.failed[stage] = "out of memory" if is_out_of_memory(error) else told
         # Outside the except clause, where the error no longer holds what was allocated.
         gc.collect()
         if self._device.type == "cuda":
@@ -132,8 +138,7 @@ class Stopwatch:
 
     def _start_training(self) -> None:
         peak = Peak(self._device)
-        batches = _training_batches(self._case, self._fabric, self._images)
-        step, stream = batches
+        step, stream = _training_batches(self._case, self._fabric, self._images)
         peak.restart()
 
         def run(steps: int) -> float:
@@ -148,6 +153,30 @@ class Stopwatch:
         steps = math.ceil(ROUND_SECONDS / run(1))
         self.memory |= {f"training_{name}": value for name, value in peak.bytes().items()}
         self._rounds["training"] = lambda: {"training": run(steps) / steps}
+
+    def _start_onnx(self) -> None:
+        from mlbench.onnx_model import to_onnx
+        from mlbench.onnx_session import OnnxSession
+
+        spec = self._case.spec
+        plain = replace(spec, compute=spec.compute.model_copy(update={"compile": False}))
+        file = to_onnx(build_model(plain, self._case.seed), spec.image.size)
+        self._onnx = {"onnx": len(file)}
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.onnx"
+            path.write_bytes(file)
+            session = OnnxSession(path, torch.get_num_threads())
+        images = self._images(spec.measure.batch_size).cpu().numpy()
+
+        def run(batches: int) -> float:
+            start = time.perf_counter()
+            for _ in range(batches):
+                session.embed(images)
+            return time.perf_counter() - start
+
+        run(WARMUP - 1)
+        batches = math.ceil(ROUND_SECONDS / run(1))
+        self._rounds["onnx"] = lambda: {"onnx": run(batches) / batches}
 
     def _images(self, count: int, side: int | None = None) -> torch.Tensor:
         side = side or self._case.spec.image.size

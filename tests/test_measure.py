@@ -21,7 +21,7 @@ def _toys_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_measure_gives_every_speed_with_its_rounds_and_every_size(planned) -> None:
-    case = planned(overrides=("measure.rounds=3", "measure.batch_size=5")).cases[0]
+    case = planned(overrides=("measure.rounds=3", "measure.batch_size=5", "measure.onnx=true")).cases[0]
     found = measure(case, "cpu")
     assert found.notes == ()
     assert list(found.speed) == [
@@ -29,6 +29,7 @@ def test_measure_gives_every_speed_with_its_rounds_and_every_size(planned) -> No
         "latency_p50",
         "latency_p95",
         "training_images_per_second",
+        "onnx_images_per_second",
         "reference",
     ]
     for name, timing in {**found.speed, **found.memory}.items():
@@ -45,6 +46,7 @@ def test_measure_gives_every_speed_with_its_rounds_and_every_size(planned) -> No
         assert found.memory.keys() == {"peak_host", "training_peak_host"}
     # Two convolutions of 2 x 2 pixels and two products of 8 by 8, a multiply-add counting as two.
     assert found.size["flops"] == 2 * (8 * 8 * 8 * 3 * 4 + 4 * 4 * 8 * 8 * 4 + 2 * 8 * 8)
+    assert found.size["onnx"] > 4 * 560
     assert found.size["checkpoint_float32"] > found.size["checkpoint_float16"] > 2 * 560
     assert (found.measured["batch_size"], found.measured["training_batch_size"]) == (5, 8)
     assert (found.measured["rounds"], found.measured["precision"]) == (3, "fp32")
@@ -110,6 +112,7 @@ def test_stages_are_what_the_suite_asks_for(planned) -> None:
     assert stages() == ["inference", "latency", "training"]
     assert stages("measure.latency=false") == ["inference", "training"]
     assert stages("recipe.epochs=0", "measure.latency=false") == ["inference"]
+    assert stages("measure.onnx=true", "measure.training=false") == ["inference", "latency", "onnx"]
 
 
 def test_subject_is_the_same_for_seeds_and_another_for_what_changes_speed(planned) -> None:

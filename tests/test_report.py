@@ -110,3 +110,12 @@ def test_an_assessment_has_a_row_a_metric_and_says_why_a_value_is_missing() -> N
     plain = json.loads(assessment_json(metrics, {"images": 3}, ["mind"]))
     assert plain["metrics"]["f1"]["high"] == 0.9
     assert (plain["evaluation"], plain["notes"]) == ({"images": 3}, ["mind"])
+
+
+def test_speeds_and_memory_have_columns_where_they_were_measured() -> None:
+    speed = {**GAP.speed, "latency_p50": Timing(2.34, unit="ms"), "training_images_per_second": Timing(None)}
+    memory = {"peak_host": Timing(5e6), "peak_cuda": Timing(7e6)}
+    table = results_table([replace(GAP, speed=speed, memory=memory), OTHER], "t")
+    (row,) = (dict(zip(table.headings, row, strict=True)) for row in table.rows)
+    assert (row["peak MB"], row["images/s"], row["ms for one"]) == ("7", "1,234", "2.3")
+    assert not {"trained/s", "ONNX/s", "accuracy (pair list)"} & row.keys()

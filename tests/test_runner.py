@@ -188,7 +188,7 @@ def test_another_way_of_measuring_measures_again_and_trains_nothing(planned, tmp
     monkeypatch.setattr(runner, "measure", lambda *_: measured(None, "out of memory at batch size 64"))
     ears = Ears()
     second = runner.run(planned(overrides=("measure.batch_size=64",)), store, ears)[0]
-    assert ears.cases == ["gap 0 1/1"]
+    assert ears.cases == ["base 0 1/1"]
     assert checkpoint.stat().st_mtime_ns == before
     assert (second.key, second.metrics) == (first.key, first.metrics)
     assert second.settings["measure"]["batch_size"] == 64
@@ -209,7 +209,7 @@ def test_a_run_leaves_what_pytest_benchmark_reads(planned, tmp_path) -> None:
     (path,) = (tmp_path / "toy" / "benchmarks").glob("*/*.json")
     found = json.loads(path.read_text())["benchmarks"]
     rounds = {each["name"]: each["stats"]["data"] for each in found}
-    assert rounds == {"gap[0]": [0.32], "gap[1]": [0.32]}
+    assert rounds == {"base[0]": [0.32], "base[1]": [0.32]}
     assert Store(tmp_path, "toy").latest()[1] == []
 
 
