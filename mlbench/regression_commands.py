@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from mlbench.sides import Side
 
 __all__ = ["baseline", "check", "compare"]
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 _results = click.option(
     "--results", type=click.Path(path_type=Path, file_okay=False), default=Path("results"), show_default=True,
