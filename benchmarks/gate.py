@@ -63,6 +63,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
+    if arguments.trials < 1 or arguments.rounds < 4:
+        parser.error("at least 1 trial of 4 rounds is needed")
     # Before torch is there; and the processes that measure find the slower backbone in this folder.
     os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
     here = str(Path(__file__).resolve().parent)
@@ -132,6 +134,8 @@ def measured(case: Any) -> Record:
     from mlbench.measure import measure
 
     found = measure(case, "cpu")
+    if (speed := found.speed["images_per_second"]).value is None:
+        sys.exit(f"a trial could not be measured: {speed.note}")
     return Record(
         suite="gate",
         case="gate",

@@ -189,7 +189,10 @@ def _read(path: Path) -> Baseline:
     try:
         return read_baseline(path.read_bytes(), str(path))
     except OSError as error:
-        raise StoreError(f"{path}: cannot be read ({error.strerror})") from None
+        advice = (
+            "; make one with: mlbench baseline save SUITE" if isinstance(error, FileNotFoundError) else ""
+        )
+        raise StoreError(f"{path}: cannot be read ({error.strerror}){advice}") from None
 
 
 def _dump(data: Any) -> str:

@@ -159,7 +159,7 @@ def speed_change(
 
 
 def exact_change(facts: dict[str, Any]) -> Change:
-    """A change of what has no noise and is better when small."""
+    """A change of what has no samples and is better when small. facts: as of `metric_change`."""
     before, after, tolerance = facts["before"], facts["after"], facts["tolerance"]
     if before == after:
         return Change(**facts, difference=0.0, verdict=Verdict.SAME)

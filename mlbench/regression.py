@@ -11,7 +11,8 @@ Metrics are compared by seed: Student's t interval of the paired differences, in
 are compared by the Mann-Whitney test of the rounds, each divided by the round of the reference workload that
 was timed beside it, so that a machine that is slow today is no regression; their tolerances, and those of
 memory and size, are shares: 0.1 allows a tenth more time (or 1/1.1 of the throughput), bytes or parameters.
-Sizes and peaks of memory have no noise to speak of and are compared as they are.
+Sizes have no noise, and peaks of memory no rounds: they are compared as they are, without an interval. A peak
+of the host's memory varies by several percent from process to process.
 """
 
 from __future__ import annotations

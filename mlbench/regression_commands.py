@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from mlbench.sides import Side
 
 __all__ = ["baseline", "check", "compare"]
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 _results = click.option(
     "--results", type=click.Path(path_type=Path, file_okay=False), default=Path("results"), show_default=True,
@@ -108,7 +106,7 @@ def show(file: Path, as_json: bool) -> None:
 @click.command()
 @click.argument("suite")
 @click.option(
-    "--baseline", "against", type=click.Path(path_type=Path, exists=True), default=_BASELINES,
+    "--baseline", "against", type=click.Path(path_type=Path), default=_BASELINES,
     show_default=True, help="File, or a folder with one for this hardware.",
 )  # fmt: skip
 @_results

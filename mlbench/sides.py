@@ -12,7 +12,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mlbench.baseline import read_baseline
-from mlbench.document import load_document
 from mlbench.errors import StoreError, SuiteError
 from mlbench.record import Record
 from mlbench.store import Store
@@ -35,20 +34,21 @@ def load_side(text: str, results: Path) -> Side:
     """What `text` names: a folder of records, a suite by file or name (its records in `results`), a baseline,
     or REVISION:PATH of one of these as committed in git. Raises StoreError."""
     path = Path(text)
-    if path.is_dir():
+    if text and path.is_dir():
         return _folder(text, path)
     if path.suffix in (".yaml", ".yml") and path.is_file():
         side = _folder(text, results / named_suite(text))
         return Side(text, side.records, suite_tolerances(path), side.remarks)
     if path.is_file():
         return _baseline(text, path.read_bytes())
-    if (results / text).is_dir():
+    if text and (results / text).is_dir():
         return _folder(text, results / text)
     revision, colon, inside = text.partition(":")
     if colon and revision and inside:
         return _revision(text, revision, inside)
     raise StoreError(
-        f"{text}: not here; expected a folder of records, a suite, a baseline, or REVISION:PATH in git"
+        f"{text or repr(text)}: not here; "
+        "expected a folder of records, a suite, a baseline, or REVISION:PATH in git"
     )
 
 
@@ -76,6 +76,8 @@ def suite_tolerances(path: Path) -> dict[str, float]:
 
 
 def _suite_data(path: Path) -> dict[str, Any]:
+    from mlbench.document import load_document
+
     data = load_document(path).data
     return data if isinstance(data, dict) else {}
 
@@ -85,7 +87,7 @@ def _folder(text: str, folder: Path) -> Side:
     if not records:
         inner = sorted(each.name for each in folder.glob("*/") if any(each.glob("*.json")))
         files = sorted(each.name for each in folder.glob("*.json"))
-        advice = ""
+        advice = "; make some with: mlbench run SUITE.yaml"
         if inner or files:
             what = "one of its folders" if inner else "one of its files"
             advice = f"; name {what}: {', '.join((inner or files)[:6])}"
