@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, PydanticUserError, ValidationError, 
 
 from mlbench.errors import ComponentError, OptionError, close_match, hint
 
-__all__ = ["Option", "Schema", "first_problem", "type_text"]
+__all__ = ["Option", "Schema", "first_problem", "hints_of", "type_text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Schema:
         self.factory = factory
         try:
             parameters = inspect.signature(factory).parameters.values()
-            hints = _hints(factory, [p for p in parameters if p.kind is p.KEYWORD_ONLY])
+            hints = hints_of(factory, [p for p in parameters if p.kind is p.KEYWORD_ONLY])
         # Not callable, or a type hint that is a string and names nothing.
         except (TypeError, ValueError, NameError, AttributeError, SyntaxError) as error:
             raise ComponentError(f"{owner}: the signature of its factory cannot be read: {error}") from None
@@ -114,7 +114,7 @@ class Schema:
             raise OptionError(message, option) from None
 
 
-def _hints(factory: Callable[..., Any], parameters: list[inspect.Parameter]) -> dict[str, Any]:
+def hints_of(factory: Callable[..., Any], parameters: list[inspect.Parameter]) -> dict[str, Any]:
     """Type hints of these parameters alone: the others may name types that are only imported for a
     type checker, as torch's are where a factory's module imports torch late."""
     annotations = {p.name: p.annotation for p in parameters if p.annotation is not p.empty}

@@ -10,10 +10,12 @@ import pytest
 import toys
 import yaml
 
-from mlbench import measure, runner
+from mlbench import runner
 from mlbench.environment import Device
+from mlbench.measure import Measurement
 from mlbench.plan import make_plan
 from mlbench.plugins import Plugin, load_plugins
+from mlbench.record import Timing
 from mlbench.registry import Registry
 from mlbench.settings import COMPONENTS
 from mlbench.store import Store
@@ -48,7 +50,8 @@ class Deaf:
 
 @pytest.fixture(autouse=True)
 def _no_stopwatch(monkeypatch) -> None:
-    monkeypatch.setattr(measure, "measure_throughput", lambda *_: {"images_per_second": 100.0})
+    speed = {"images_per_second": Timing(100.0, (100.0,))}
+    monkeypatch.setattr(runner, "measure", lambda *_: Measurement(speed, measured={"batch_size": 32}))
 
 
 def plan_of(text, registry, folder, *overrides):

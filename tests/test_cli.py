@@ -300,6 +300,7 @@ def finished(run: Callable[..., Result], suite: Path) -> list[Record]:
             seed=each["seed"],
             fingerprint=each["fingerprint"],
             status="done",
+            settings=each["settings"],
             metrics=metrics,
             size={"parameters": 1, "bytes": 4},
             speed={"images_per_second": Timing(9.0)},
@@ -342,7 +343,7 @@ def test_results_by_name_and_by_file(run: Callable[..., Result], write: Write) -
 def test_doctor_finds_the_same_as_json(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mlbench.doctor.check_torch", lambda device: None)
     findings = json.loads(run("doctor", "--json").stdout)
-    assert {"what": "plugin toys", "value": "toys 1.0, components: 13", "problem": ""} in findings
+    assert {"what": "plugin toys", "value": "toys 1.0, components: 14", "problem": ""} in findings
     assert len(run("doctor").stdout.splitlines()) == len(findings) + 2
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 from unittest import SkipTest
 
 import torch
@@ -14,6 +14,7 @@ from torch import nn
 from mlbench.contracts import BackboneShape, FeatureShape, NeckShape, TokensShape
 from mlbench.errors import MlbenchError, first_line
 from mlbench.model import Teacher, state_hash
+from mlbench.options import hints_of
 from mlbench.seeding import torch_generator, torch_seed
 from mlbench.spec import ComputeSettings
 from mlbench.testing.check import Subject, expect
@@ -152,8 +153,12 @@ def _shapes(subject: Subject) -> list[FeatureShape | TokensShape]:
     """What the neck is tried with: a map, and a sequence where its factory's type hint speaks of them."""
     if "feature_shape" in subject.provided:
         return [subject.provided["feature_shape"]]
-    parameter = inspect.signature(subject.entry.schema.factory).parameters.get("feature_shape")
-    takes_tokens = parameter is not None and "TokensShape" in str(parameter.annotation)
+    factory = subject.entry.schema.factory
+    parameters = inspect.signature(factory).parameters
+    shape = hints_of(factory, [parameters[n] for n in parameters if n == "feature_shape"]).get(
+        "feature_shape"
+    )
+    takes_tokens = TokensShape in (shape, *get_args(shape))
     return [_MAP, _TOKENS] if takes_tokens else [_MAP]
 
 
