@@ -15,12 +15,12 @@ from conftest import TOY_SUITE
 @pytest.fixture
 def pytest_run(tmp_path: Path, installed_toys: dict[str, str]) -> Callable[..., Any]:
     """Run pytest in a process and a folder of its own."""
+    # A process of pytest-xdist hands its place down, and pytest-benchmark would leave its files to the first.
+    env = {name: value for name, value in installed_toys.items() if not name.startswith("PYTEST_")}
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-P", "-m", "pytest", "-p", "no:cacheprovider", *map(str, arguments)]
-        return subprocess.run(
-            command, cwd=tmp_path, env=installed_toys, capture_output=True, text=True, check=False
-        )
+        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
 
     return run
 
