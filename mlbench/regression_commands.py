@@ -128,6 +128,12 @@ def check(suite: str, against: Path, results: Path, level: float, form: str) -> 
     tolerances = old.tolerances if side.tolerances is None else side.tolerances
     found = regression.compare(old.records, side.records, tolerances, level=level)
     title = f"{old.suite} against {path} ({level:.0%} intervals)"
+    if not any(change.gated and change.group == "metrics" for change in found.changes):
+        click.echo(
+            "note: no metric is watched, as no tolerance is stated; give the suite's file, or state "
+            "tolerances in it",
+            err=True,
+        )
     if form == "text":
         from mlbench.table import print_table
 
