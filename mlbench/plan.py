@@ -241,21 +241,19 @@ def _forecast(spec: Spec, train: Split, labels: array[int], recipe: Recipe) -> F
         images=len(train),
         steps=batches.batches * recipe.epochs,
         batch_labels=batch_labels,
-        weights=_weights(spec),
+        weights=_weights(spec, backbone),
         notes=tuple(dict.fromkeys(note for shape in centres if shape for note in shape.notes)),
     )
 
 
-def _weights(spec: Spec) -> str:
+def _weights(spec: Spec, backbone: BackboneShape | None) -> str:
     """Versions of the first weights of the backbone and of the teacher."""
-    sizes = {"backbone": spec.image.size, "teacher": spec.image.teacher_size or spec.image.size}
-    versions = []
-    for section, size in sizes.items():
-        if section in spec.parts:
-            with _located(spec.parts[section]):
-                shape: BackboneShape | None = spec.parts[section].predict(image_size=size)
-            versions.append(shape.version if shape else "")
-    return " | ".join(filter(None, versions))
+    shapes = [backbone]
+    if "teacher" in spec.parts:
+        with _located(spec.parts["teacher"]):
+            size = spec.image.teacher_size or spec.image.size
+            shapes.append(spec.parts["teacher"].predict(image_size=size))
+    return " | ".join(shape.version for shape in shapes if shape and shape.version)
 
 
 def _check_sizes(spec: Spec, neck: NeckShape | None) -> None:
