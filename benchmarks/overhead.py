@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -50,6 +51,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--models", nargs="*", default=MODELS, help="of timm, for images of 224 px")
     arguments = parser.parse_args()
+    keep_memory()
     import torch
 
     if arguments.threads:
@@ -81,6 +83,14 @@ def main() -> None:
         print(f"  {model:24} {'  '.join(numbers)}  {ratios[model]:.3f}")
     if lowest is not None:
         print(f"  throughput_vs_timm {lowest:.3f}")
+
+
+def keep_memory() -> None:
+    """Start this process again as `mlbench.measure` starts its own; both sides are then timed so."""
+    from mlbench.measure import KEEP_MEMORY
+
+    if missing := {name: value for name, value in KEEP_MEMORY.items() if name not in os.environ}:
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **missing})
 
 
 def throughputs(folder: Path, model: str, rounds: int, device: str) -> dict[str, list[float]]:

@@ -42,7 +42,8 @@ class _Group(click.Group):
         except MlbenchError as error:
             _fail(str(error), 2 if isinstance(error, SuiteError) else 1)
         except KeyboardInterrupt:
-            _fail("stopped; finished cases are kept, and the same command goes on from there", 130)
+            kept = "; finished cases are kept, and the same command goes on from there"
+            _fail(f"stopped{kept if context.invoked_subcommand == 'run' else ''}", 130)
         except BrokenPipeError:
             raise  # the reader has seen enough; click ends quietly
         except OSError as error:  # a full disk, a missing permission: the system's message says which
@@ -136,8 +137,9 @@ _results = click.option(
 @_choices
 @_results
 @click.option("--force", is_flag=True, help="Run finished cases again.")
+@click.option("--measure-again", "again", is_flag=True, help="Measure finished cases again.")
 @_json
-def run(suite: Path, results: Path, force: bool, as_json: bool, **options: Any) -> None:
+def run(suite: Path, results: Path, force: bool, again: bool, as_json: bool, **options: Any) -> None:
     """Run every case of a suite that has no record yet, and show the results."""
     from rich.console import Console
 
@@ -147,7 +149,7 @@ def run(suite: Path, results: Path, force: bool, as_json: bool, **options: Any) 
 
     plan = _plan(suite, **options)
     with RunProgress(Console(stderr=True)) as progress:
-        records = runner.run(plan, Store(results, plan.suite.name), progress, force=force)
+        records = runner.run(plan, Store(results, plan.suite.name), progress, force=force, again=again)
     _show(records, plan.suite.title or plan.suite.name, "json" if as_json else "table")
     if any(record.status != "done" for record in records):
         sys.exit(1)
@@ -160,23 +162,19 @@ def run(suite: Path, results: Path, force: bool, as_json: bool, **options: Any) 
 @_json
 def results(suite: str, results: Path, markdown: bool, as_json: bool) -> None:
     """Show the newest records of a suite, given by its name or its file."""
-    from mlbench.document import load_document
+    from mlbench.heading import read_heading
     from mlbench.store import Store
 
-    name, title, file = suite, suite, "SUITE.yaml"
-    if suite.endswith((".yaml", ".yml")):
-        file = suite
-        data = load_document(Path(suite)).data
-        name = str(data.get("suite", "")) if isinstance(data, dict) else ""
-        title = str(data.get("title") or name) if isinstance(data, dict) else ""
-    records, remarks = Store(results, name).latest()
+    found = read_heading(suite)
+    records, remarks = Store(results, found.name).latest()
     for remark in remarks:
         click.echo(f"note: {remark}", err=True)
     if not records:
         raise MlbenchError(
-            f"no records of the suite {name!r} in {results}; make some with: mlbench run {file}"
+            f"no records of the suite {found.name!r} in {results}; make some with: "
+            f"mlbench run {found.path or 'SUITE.yaml'}"
         )
-    _show(records, title, "json" if as_json else "markdown" if markdown else "table")
+    _show(records, found.title, "json" if as_json else "markdown" if markdown else "table")
 
 
 @main.command()

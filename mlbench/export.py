@@ -12,10 +12,10 @@ import torch
 
 from mlbench import __version__
 from mlbench.card import Card
-from mlbench.document import load_document
 from mlbench.environment import find_device
 from mlbench.errors import ExportError, StoreError, first_line, hint
 from mlbench.evaluate import Threshold
+from mlbench.heading import read_heading
 from mlbench.match import INT8
 from mlbench.model import EmbeddingModel, build_model
 from mlbench.onnx_model import to_int8, to_onnx, with_metadata
@@ -55,13 +55,14 @@ def export(request: Request, registry: Registry, progress: Progress) -> list[Sco
     model that cannot be exported or does not compute the same, SuiteError where its parts have changed.
     """
     _check_writable(request.output)
-    name, path = _suite(request.suite)
-    store = Store(request.results, name)
+    heading = read_heading(request.suite)
+    store = Store(request.results, heading.name)
     record = _record(store, request)
     where = str(store.folder / f"{record.key}.json")
     # In float32, whatever precision it was trained in, which a CPU may not even have.
     settings = {**record.settings, "precision": "fp32"}
-    suite = recorded_suite(name, path, record.case, record.seed, settings, where, registry)
+    path = heading.path or Path(f"{heading.name}.yaml")  # where it would stand
+    suite = recorded_suite(heading.name, path, record.case, record.seed, settings, where, registry)
     case = make_plan(suite, find_device("cpu")).cases[0]
     model = _load_model(case, store.checkpoints(record.key))
     progress("exporting", 0, 1)
@@ -100,14 +101,6 @@ def _write(score: Score, graph: bytes, record: Record, case: Case, folder: Path)
     data = with_metadata(graph, card.metadata())
     write_atomically(file, data)
     return replace(score, file=file, bytes=len(data))
-
-
-def _suite(suite: str) -> tuple[str, Path]:
-    """Name of a suite that is given by its name or its file, and the file where it stands or would stand."""
-    if not suite.endswith((".yaml", ".yml")):
-        return suite, Path(f"{suite}.yaml")
-    data = load_document(Path(suite)).data
-    return str(data.get("suite", "")) if isinstance(data, dict) else "", Path(suite)
 
 
 def _record(store: Store, request: Request) -> Record:

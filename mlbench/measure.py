@@ -24,7 +24,7 @@ from mlbench.record import MEASURED, Timing
 from mlbench.registry import Entry
 from mlbench.spec import Part
 
-__all__ = ["Drive", "Measurement", "Measuring", "measure", "subject"]
+__all__ = ["KEEP_MEMORY", "Drive", "Measurement", "Measuring", "measure", "subject"]
 
 #: Speeds that each stage gives.
 _STAGES: Mapping[str, tuple[str, ...]] = {
@@ -37,7 +37,7 @@ _STAGES: Mapping[str, tuple[str, ...]] = {
 
 #: The process keeps what memory it was given. Else glibc hands it back and asks for it again, every batch or
 #: not at all, as its heap happens to lie: speeds of two such processes differ by a third.
-_KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(1 << 40), "MALLOC_MMAP_MAX_": "0"}
+KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(1 << 40), "MALLOC_MMAP_MAX_": "0"}
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ class Measuring:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env={**_KEEP_MEMORY, **os.environ},
+            env={**KEEP_MEMORY, **os.environ},
         )
         unwanted = [stage for stage in _STAGES if stage not in self.stages or stage in self._failed]
         task = {"case": _portable(self._case), "device": self._device, "unwanted": unwanted}

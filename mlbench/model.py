@@ -212,9 +212,12 @@ def build_teacher(spec: Spec, seed: int) -> Teacher | None:
 
 
 def size_of(model: nn.Module) -> dict[str, int]:
-    """Parameters, shared ones once, and their bytes in float32."""
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    return {"parameters": parameters, "bytes": 4 * parameters}
+    """Parameters, shared ones once, and the bytes that they take."""
+    parameters = list(model.parameters())
+    return {
+        "parameters": sum(parameter.numel() for parameter in parameters),
+        "bytes": sum(parameter.nbytes for parameter in parameters),
+    }
 
 
 def state_hash(tensors: Iterable[torch.Tensor]) -> str:

@@ -32,6 +32,7 @@ MEASURED: Mapping[str, tuple[str, bool]] = MappingProxyType(
         "parameters": ("", False),
         "bytes": ("bytes", False),
         "centres": ("", False),
+        "centres_bytes": ("bytes", False),
         "flops": ("", False),
         "checkpoint_float32": ("bytes", False),
         "checkpoint_float16": ("bytes", False),
@@ -72,10 +73,10 @@ class Record:
 
     status: "done" or "failed". error: one line, "" when done. metrics: by name. evaluation: the threshold and
     where it comes from, how many pairs were compared and how, and the sweep of thresholds. size: of the
-    deployed model (backbone and neck) in parameters, bytes and operations; centres: parameters of the class
-    centres and whatever else only training needs; None where it is not known. speed: by name, and as
-    "reference" the seconds of a workload that never changes. memory: peaks in bytes by name. measured: how
-    speed and memory were measured. data: versions, sizes and notes of the data set. training: steps, seconds,
+    deployed model (backbone and neck) in parameters, bytes and operations; centres, centres_bytes: the class
+    centres and whatever else only training needs, without what an optimiser keeps of them; None where it is not
+    known. speed: by name, and as "reference" the seconds of a workload that never changes. memory: peaks in
+    bytes by name. measured: how speed and memory were measured. data: versions, sizes and notes of the data set. training: steps, seconds,
     curves. axes: the case's label on each axis of the suite's matrix. components: provenance of each.
     finished: UTC, ISO 8601.
     """

@@ -155,10 +155,10 @@ def check(suite: str, against: Path, results: Path, level: float, form: str) -> 
 
 def _records(suite: str, results: Path) -> Side:
     """Records of a suite by its name or file."""
-    from mlbench.sides import load_side, named_suite
+    from mlbench.heading import read_heading
+    from mlbench.sides import load_side
 
-    if suite.endswith((".yaml", ".yml")):
-        named_suite(suite)  # a file that is not here is told as such
+    read_heading(suite)  # a file that is not here is told as such
     side = load_side(suite, results)
     _remark(side)
     return side
@@ -171,8 +171,8 @@ def _remark(side: Side) -> None:
 
 def _tolerances(suite: Path | None, *sides: Side) -> Mapping[str, float]:
     """Those of the suite file, else of the first side that has some."""
-    from mlbench.sides import suite_tolerances
+    from mlbench.heading import read_heading
 
     if suite is not None:
-        return suite_tolerances(suite)
+        return read_heading(suite).tolerances or {}
     return next((side.tolerances for side in sides if side.tolerances is not None), {})

@@ -8,23 +8,15 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-from mlbench.contracts import SPLITS, PairedDataset
 from mlbench.environment import Device, check_torch, environment
 from mlbench.errors import MlbenchError, OptionError, StoreError, SuiteError, WeightsError, first_line
 from mlbench.harness import save_benchmarks
 from mlbench.measure import Drive, Measurement, measure, subject
 from mlbench.plan import Case, Plan
 from mlbench.record import Record
-from mlbench.spec import PRECISIONS
 from mlbench.store import Store, write_atomically
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
-
-    from mlbench.embeddings import Embeddings
 
 __all__ = ["Listener", "run"]
 
@@ -203,7 +195,9 @@ def _run_case(
     """Everything that a successful case adds to its record."""
     import torch
 
-    facts, notes, seconds = _learn(case, plan, store, progress)
+    from mlbench.experiment import experiment
+
+    outcome = experiment(case, plan.device, store.checkpoints(case.key), progress)
     # The model is gone by now; what torch still keeps of a GPU's memory is for the process that measures.
     if plan.device.kind == "cuda":
         torch.cuda.empty_cache()
@@ -211,122 +205,11 @@ def _run_case(
     start = time.perf_counter()
     found = stopwatch.measure(case)
     return {
-        **facts,
-        **found.facts(facts["size"]),
-        "notes": (*_data_notes(case), *notes, *found.notes),
-        "seconds": {**seconds, "measure": time.perf_counter() - start},
+        **outcome.facts,
+        **found.facts(outcome.facts["size"]),
+        "notes": (*_data_notes(case), *outcome.notes, *found.notes),
+        "seconds": {**outcome.seconds, "measure": time.perf_counter() - start},
     }
-
-
-def _learn(
-    case: Case, plan: Plan, store: Store, progress: Callable[[str, int, int], None]
-) -> tuple[dict[str, Any], list[str], dict[str, float]]:
-    """Train and evaluate a case: facts for its record, notes, and seconds of each part."""
-    from mlbench.embed import as_array, embed
-    from mlbench.evaluate import Engine, Measure, fit_threshold, verification_curve
-    from mlbench.features import InputSource, Look
-    from mlbench.feed import build_feed
-    from mlbench.folds import evaluate_split
-    from mlbench.model import build_model, build_teacher, size_of
-    from mlbench.objective import build_objective
-    from mlbench.seeding import deterministic, matmul_precision, numpy_generator
-    from mlbench.train import train
-
-    times = [time.perf_counter()]
-    chosen = case.spec.evaluation
-    engine = Engine(
-        memory=chosen.memory_mib << 20,
-        products=chosen.products,
-        resamples=chosen.resamples,
-        level=chosen.level,
-        progress=lambda done, total: progress("evaluating", done, total),
-    )
-
-    def best_f1(calibration: Embeddings) -> float:
-        silent = replace(engine, progress=lambda done, total: None)
-        return float(verification_curve(calibration, silent).fbeta().max())
-
-    with deterministic(), matmul_precision(case.spec.compute.matmul_precision):
-        fabric = _fabric(plan, case)
-        model = build_model(case.spec, case.seed)
-        teacher = build_teacher(case.spec, case.seed)
-        objective = build_objective(case, model, teacher)
-        fabric.to_device(objective)
-        source = InputSource(case, model, fabric, progress)
-        sources = [source]
-        if teacher is not None:
-            fabric.to_device(teacher)
-            sources.append(InputSource(case, teacher, fabric, progress, "teacher"))
-        feed = None
-        if case.recipe.epochs:
-            feed = build_feed(case, objective, source, sources[1] if teacher is not None else None, fabric)
-        look = Look(case.spec.image)
-        inputs = {name: source.get(name, look) for name in ("calibration", "test")}
-        times.append(time.perf_counter())
-        training = train(
-            case,
-            objective,
-            feed,
-            lambda: as_array(embed(model, source.get("train", look), fabric, "train")),
-            lambda: best_f1(embed(model, inputs["calibration"], fabric, "calibration")),
-            fabric,
-            store.checkpoints(case.key),
-            progress,
-        )
-        times.append(time.perf_counter())
-        progress("evaluating", 0, 1)
-        calibration, test = (embed(model, inputs[name], fabric, name) for name in ("calibration", "test"))
-        policy = case.spec.parts["threshold"].build()
-        threshold = fit_threshold(policy, verification_curve(calibration, engine))
-        measures = [Measure(part.build(), part.predict()) for part in case.spec.metrics.values()]
-        generator = numpy_generator(case.seed, "bootstrap")
-        pairs = case.dataset.pairs() if isinstance(case.dataset, PairedDataset) else None
-        found = evaluate_split(test, pairs, policy, threshold, measures, generator, engine)
-        times.append(time.perf_counter())
-    splits: dict[str, dict[str, int | None]] = {
-        name: {"classes": int(split.num_classes), "images": len(split)}
-        for name, split in ((name, case.dataset.split(name)) for name in SPLITS)
-    }
-    if (evaluation := found.evaluation) is None:
-        splits["test"]["classes"] = None  # without labels, nobody knows
-    else:
-        names = [inputs["test"].split.class_name(int(label)) for label in evaluation.classes]
-        write_atomically(store.checkpoints(case.key) / "classes.csv", evaluation.classes_csv(names).encode())
-    facts = {
-        "metrics": found.metrics,
-        "evaluation": found.facts,
-        "size": {
-            **size_of(model),
-            # Class centres, and whatever else only training needs.
-            "centres": size_of(objective)["parameters"] - size_of(model)["parameters"],
-        },
-        "data": {
-            "version": str(case.dataset.version),
-            "disjoint": bool(case.dataset.disjoint),
-            "splits": splits,
-        },
-        "training": {
-            "steps": training.steps,
-            "best_epoch": training.best_epoch,
-            "waited_seconds": training.waited,
-            "weights": model.backbone.weights,
-            **({"teacher": teacher.backbone.weights} if teacher is not None else {}),
-            "inputs_cached": feed is not None and feed.inputs.stored,
-            "curves": training.curves,
-        },
-    }
-    laps = [after - before for before, after in pairwise(times)]
-    seconds = dict(zip(("inputs", "train", "evaluate"), laps, strict=True))
-    notes = [note for each in sources for note in each.notes]
-    return facts, [*notes, *training.notes, *found.notes], seconds
-
-
-def _fabric(plan: Plan, case: Case) -> Fabric:
-    from lightning_fabric import Fabric
-
-    kind, _, index = plan.device.name.partition(":")
-    devices: Any = [int(index)] if index else 1
-    return Fabric(accelerator=kind, devices=devices, precision=PRECISIONS[case.spec.precision])
 
 
 def _data_notes(case: Case) -> tuple[str, ...]:

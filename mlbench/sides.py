@@ -1,4 +1,4 @@
-"""Sides of a comparison: records from a folder, a suite, a baseline, or a git revision, and tolerances."""
+"""Sides of a comparison: records from a folder, a suite, a baseline, or a git revision."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from mlbench.baseline import read_baseline
-from mlbench.errors import StoreError, SuiteError
+from mlbench.errors import StoreError
+from mlbench.heading import read_heading
 from mlbench.record import Record
 from mlbench.store import Store
 
-__all__ = ["Side", "load_side", "named_suite", "suite_tolerances"]
+__all__ = ["Side", "load_side"]
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,9 @@ def load_side(text: str, results: Path) -> Side:
     if text and path.is_dir():
         return _folder(text, path)
     if path.suffix in (".yaml", ".yml") and path.is_file():
-        side = _folder(text, results / named_suite(text))
-        return Side(text, side.records, suite_tolerances(path), side.remarks)
+        heading = read_heading(text)
+        side = _folder(text, results / heading.name)
+        return Side(text, side.records, heading.tolerances, side.remarks)
     if path.is_file():
         return _baseline(text, path.read_bytes())
     if text and (results / text).is_dir():
@@ -50,36 +51,6 @@ def load_side(text: str, results: Path) -> Side:
         f"{text or repr(text)}: not here; "
         "expected a folder of records, a suite, a baseline, or REVISION:PATH in git"
     )
-
-
-def named_suite(text: str) -> str:
-    """The name of a suite that is given by its name or its file. Reads no component."""
-    if not text.endswith((".yaml", ".yml")):
-        return text
-    name = _suite_data(Path(text)).get("suite")
-    if not isinstance(name, str):
-        raise SuiteError(f"{text}: this is no suite; it has no name (key 'suite')")
-    return name
-
-
-def suite_tolerances(path: Path) -> dict[str, float]:
-    """Tolerances that a suite file states. Raises SuiteError where they are no numbers."""
-    given = _suite_data(path).get("tolerances") or {}
-    wrong = not isinstance(given, dict) or [
-        name
-        for name, value in given.items()
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0
-    ]
-    if wrong:
-        raise SuiteError(f"{path}: tolerances: expected numbers >= 0 by name, such as {{recall_at_1: 0.02}}")
-    return {str(name): float(value) for name, value in given.items()}
-
-
-def _suite_data(path: Path) -> dict[str, Any]:
-    from mlbench.document import load_document
-
-    data = load_document(path).data
-    return data if isinstance(data, dict) else {}
 
 
 def _folder(text: str, folder: Path) -> Side:

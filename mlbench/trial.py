@@ -13,17 +13,17 @@ import torch
 from lightning_fabric import Fabric
 from torch.nn.functional import normalize
 
-from mlbench.contracts import GALLERY, QUERY, PairedDataset, SplitName, ThresholdPolicy
+from mlbench.contracts import GALLERY, QUERY, SplitName, ThresholdPolicy
 from mlbench.embeddings import Embeddings
-from mlbench.evaluate import Engine, Measure, Threshold, fit_threshold, verification_curve
+from mlbench.evaluate import Threshold, fit_threshold, verification_curve
+from mlbench.experiment import build_engine, score
 from mlbench.features import ENCODE_BATCH, Inputs, InputSource, Look
-from mlbench.folds import evaluate_split
 from mlbench.model import EmbeddingModel
 from mlbench.onnx_session import OnnxSession
 from mlbench.onnx_speed import onnx_rounds
 from mlbench.plan import Case
 from mlbench.reading import batched
-from mlbench.seeding import deterministic, numpy_generator
+from mlbench.seeding import deterministic
 
 __all__ = ["Progress", "Score", "Trial"]
 
@@ -63,8 +63,7 @@ class Trial:
         self._progress = progress
         self._source = InputSource(case, model, Fabric(accelerator="cpu", devices=1), progress)
         self._policy: ThresholdPolicy = case.spec.parts["threshold"].build()
-        chosen = case.spec.evaluation
-        self._engine = Engine(memory=chosen.memory_mib << 20, products=chosen.products, resamples=0)
+        self._engine = replace(build_engine(case), resamples=0)
 
     def torch(self) -> Score:
         """The model itself."""
@@ -77,12 +76,12 @@ class Trial:
         session = OnnxSession(file)
         found = self._embeddings("test", name, session.embed)
         difference = float(np.abs(found.vectors - self._expected.vectors).max())
-        score = Score(name, self._scored(found, self._threshold), self._threshold, difference=difference)
+        as_it_is = Score(name, self._scored(found, self._threshold), self._threshold, difference=difference)
         if not refit:
-            return score
+            return as_it_is
         calibration = self._embeddings("calibration", name, session.embed)
         fitted = fit_threshold(self._policy, verification_curve(calibration, self._engine))
-        return replace(score, threshold=fitted, refitted=self._scored(found, fitted))
+        return replace(as_it_is, threshold=fitted, refitted=self._scored(found, fitted))
 
     def timed(self, scores: Sequence[Score]) -> list[Score]:
         """The scores of `onnx` with the speed of each."""
@@ -128,9 +127,5 @@ class Trial:
             done += len(images)
 
     def _scored(self, embeddings: Embeddings, threshold: Threshold) -> dict[str, float]:
-        case = self._case
-        measures = [Measure(part.build(), part.predict()) for part in case.spec.metrics.values()]
-        pairs = case.dataset.pairs() if isinstance(case.dataset, PairedDataset) else None
-        generator = numpy_generator(case.seed, "bootstrap")
-        found = evaluate_split(embeddings, pairs, self._policy, threshold, measures, generator, self._engine)
+        found = score(self._case, embeddings, threshold, self._engine)
         return {name: each.value for name, each in found.metrics.items() if each.value is not None}

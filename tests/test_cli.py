@@ -14,6 +14,7 @@ from emoji_files import write_emoji
 from PIL import Image
 
 from mlbench.cli import main
+from mlbench.measure import Measurement
 from mlbench.record import Estimate, Record, Timing
 from mlbench.store import Store
 
@@ -325,6 +326,18 @@ def test_run_shows_what_is_finished_and_does_not_run_it_again(
     assert [
         Record.from_plain(each, "x") for each in json.loads(run("run", suite, "--json").stdout)
     ] == records
+
+
+def test_run_can_measure_again_what_is_finished(
+    run: Callable[..., Result], write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = write()
+    finished(run, suite)
+    faster = Measurement({"images_per_second": Timing(99.0, (99.0,), "images/s")}, measured={"batch_size": 32})
+    monkeypatch.setattr("mlbench.runner.measure", lambda *_: faster)
+    (record,) = json.loads(run("run", suite, "--measure-again", "--json").stdout)
+    assert record["speed"]["images_per_second"]["value"] == 99
+    assert record["metrics"]["f1"]["value"] == 0.5
 
 
 def test_results_by_name_and_by_file(run: Callable[..., Result], write: Write) -> None:

@@ -9,7 +9,7 @@ import pytest
 from conftest import TESTS
 
 from mlbench.errors import MlbenchError
-from mlbench.measure import Measurement, Measuring, measure, subject
+from mlbench.measure import KEEP_MEMORY, Measurement, Measuring, measure, subject
 from mlbench.record import MEASURED, Timing
 
 
@@ -129,6 +129,18 @@ def test_what_is_not_known_for_one_reason_is_said_once() -> None:
     unknown = Timing(None, note="out of memory at batch size 1")
     found = Measurement({"latency_p50": unknown, "latency_p95": unknown, "reference": Timing(0.1)})
     assert found.notes == ("latency_p50, latency_p95 not known: out of memory at batch size 1",)
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="only Linux shows it")
+@pytest.mark.parametrize("chosen", [None, "65536"])
+def test_the_process_keeps_its_memory_unless_it_is_told_otherwise(planned, monkeypatch, chosen) -> None:
+    case = planned(overrides=("measure.latency=false", "measure.training=false")).cases[0]
+    if chosen is not None:
+        monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", chosen)
+    expected = {**KEEP_MEMORY, **({"MALLOC_TRIM_THRESHOLD_": chosen} if chosen else {})}
+    with Measuring(case, "cpu") as measuring:
+        found = Path(f"/proc/{measuring._process.pid}/environ").read_text().split("\0")
+    assert {f"{name}={value}" for name, value in expected.items()} <= set(found)
 
 
 def test_measuring_ends_its_process_when_interrupted(planned) -> None:

@@ -44,6 +44,7 @@ def test_size_counts_shared_parameters_once() -> None:
     module = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
     module.append(module[0])
     assert size_of(module) == {"parameters": 24, "bytes": 96}  # 3*4 + 4 of the layer, 4 + 4 of the norm
+    assert size_of(module.bfloat16()) == {"parameters": 24, "bytes": 48}
 
 
 def test_trained_state_leaves_the_frozen_prefix_out_and_comes_back(planned) -> None:

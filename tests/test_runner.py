@@ -75,7 +75,9 @@ def test_run_gives_a_full_record_for_every_case_and_seed(planned, tmp_path) -> N
         assert classes[0].startswith("class,queries,recall_at_1,")
         assert [line.split(",")[:2] for line in classes[1:]] == [[f"test/{label}", "4"] for label in range(6)]
         assert record.size["parameters"] > 0
-        assert record.size["bytes"] >= 4 * record.size["parameters"]
+        assert record.size["bytes"] == 4 * record.size["parameters"]
+        assert record.size["centres"] == case.forecast.centres
+        assert record.size["centres_bytes"] == 4 * case.forecast.centres
         assert record.training["steps"] == case.forecast.steps
         assert record.environment["device"] == "cpu"
         assert record.components["neck"]["package"] == "mlbench"
@@ -158,7 +160,8 @@ def test_a_plugin_that_cannot_even_be_built_fails_its_own_case(planned, tmp_path
             raise ZeroDivisionError("division by zero")
         return build_model(spec, seed)
 
-    monkeypatch.setattr("mlbench.model.build_model", buggy)
+    for module in ("model", "experiment"):
+        monkeypatch.setattr(f"mlbench.{module}.build_model", buggy)
     plan = planned("matrix:\n  neck.name: [gap, flatten]\n")
     records = runner.run(plan, Store(tmp_path, "toy"), Ears())
     assert [record.status for record in records] == ["done", "failed"]

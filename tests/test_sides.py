@@ -9,9 +9,9 @@ import pytest
 from test_regression import record
 
 from mlbench.baseline import save_baselines
-from mlbench.errors import MlbenchError, StoreError, SuiteError
+from mlbench.errors import MlbenchError, StoreError
 from mlbench.record import Estimate, Record
-from mlbench.sides import load_side, suite_tolerances
+from mlbench.sides import load_side
 from mlbench.store import Store
 
 RECORD = replace(record(), metrics={"f1": Estimate(0.5)}, finished="2026-01-01")
@@ -90,11 +90,3 @@ def test_remarks_come_along(results: Path) -> None:
     (results / "s" / "bad.json").write_text("{")
     (remark,) = load_side("s", results).remarks
     assert "bad.json: cannot be read" in remark
-
-
-@pytest.mark.parametrize("text", ["[1]", "{f1: x}", "{f1: -1}", "{f1: true}"])
-def test_tolerances_that_are_no_numbers_are_refused(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "s.yaml"
-    path.write_text(f"suite: s\ntolerances: {text}\n")
-    with pytest.raises(SuiteError, match="expected numbers >= 0 by name"):
-        suite_tolerances(path)
