@@ -13,12 +13,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mlbench.change import hardware
+from mlbench.change import CONDITIONS, hardware
 from mlbench.errors import StoreError
-from mlbench.record import Estimate, Record, Timing
+from mlbench.heading import checked_tolerances
+from mlbench.record import Estimate, Record, Timing, parse_json
 from mlbench.store import write_atomically
 
-__all__ = ["SCHEMA", "Baseline", "baseline_text", "choose_baseline", "read_baseline", "save_baselines"]
+__all__ = [
+    "SCHEMA",
+    "Baseline",
+    "baseline_text",
+    "choose_baseline",
+    "is_baseline",
+    "read_baseline",
+    "save_baselines",
+]
 
 #: Version of the stored form.
 SCHEMA = 1
@@ -41,8 +50,8 @@ class Baseline:
     def file_name(self) -> str:
         """Its name in a folder of baselines."""
         parts = [self.hardware["cpu"], f"{self.hardware['cores']} cores", self.hardware.get("device", "")]
-        slugs = [re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-") for part in parts if part]
-        return ".".join([self.suite, *slugs, "json"])
+        slugs = [re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-") for part in parts]
+        return ".".join([self.suite, *filter(None, slugs), "json"])
 
 
 def save_baselines(records: Sequence[Record], tolerances: Mapping[str, float], target: Path) -> list[Path]:
@@ -58,19 +67,25 @@ def save_baselines(records: Sequence[Record], tolerances: Mapping[str, float], t
         raise StoreError("no finished record to make a baseline of; run the suite first")
     if target.suffix == ".json" and len(groups) > 1:
         raise StoreError(f"{target}: the records come from {len(groups)} machines; give a folder instead")
-    paths = []
+    found: dict[Path, Baseline] = {}
     for group in groups.values():
-        found = Baseline(group[0].suite, hardware(group[0]), tolerances, _ordered(group))
-        path = target if target.suffix == ".json" else target / found.file_name
-        write_atomically(path, baseline_text(found).encode())
-        paths.append(path)
-    return paths
+        ordered = sorted(group, key=lambda record: (record.case, record.seed))
+        each = Baseline(group[0].suite, hardware(group[0]), tolerances, tuple(ordered))
+        path = target if target.suffix == ".json" else target / each.file_name
+        if path in found:
+            names = " and ".join(other.hardware["cpu"] for other in (found[path], each))
+            raise StoreError(f"{path}: would be the baseline of both {names}; save them one by one")
+
+        found[path] = each
+    for path, each in found.items():
+        write_atomically(path, baseline_text(each).encode())
+    return list(found)
 
 
 def read_baseline(text: str | bytes, where: str) -> Baseline:
     """A baseline from the content of its file. Raises StoreError, naming `where`, for what is none."""
     try:
-        data = json.loads(text)
+        data = parse_json(text)
     except ValueError as error:
         raise StoreError(f"{where}: cannot be read ({error})") from None
     version = data.get("baseline") if isinstance(data, dict) else None
@@ -79,17 +94,28 @@ def read_baseline(text: str | bytes, where: str) -> Baseline:
     if version != SCHEMA:
         raise StoreError(f"{where}: baseline schema {version!r}; this mlbench reads {SCHEMA}")
     try:
-        facts = {name: dict(data[name]) for name in ("hardware", "tolerances")}
+        machine = {str(name): str(value) for name, value in data["hardware"].items()}
+        tolerances = checked_tolerances(data["tolerances"])
         records = tuple(Record.from_plain(each, where) for each in data["records"])
         if not records:
             raise StoreError(f"{where}: a baseline with no record")
-        return Baseline(str(data["suite"]), **facts, records=records)
+        return Baseline(str(data["suite"]), machine, tolerances, records)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise StoreError(f"{where}: not a baseline ({error!r})") from None
+        reason = str(error) if isinstance(error, ValueError) else repr(error)
+        raise StoreError(f"{where}: not a baseline ({reason})") from None
+
+
+def is_baseline(path: Path) -> bool:
+    """Whether a file holds a baseline."""
+    try:
+        _read(path)
+    except StoreError:
+        return False
+    return True
 
 
 def choose_baseline(path: Path, suite: str, records: Sequence[Record]) -> tuple[Path, Baseline]:
-    """The baseline of a suite in a file or folder: the one of these records' hardware where there is one.
+    """The baseline of a suite in a file or folder: of these records' hardware, else of their kind of device.
 
     Raises StoreError where there is none of the suite.
     """
@@ -103,7 +129,13 @@ def choose_baseline(path: Path, suite: str, records: Sequence[Record]) -> tuple[
     if not files:
         raise StoreError(f"{path}: no baseline of the suite {suite!r}; make one with: mlbench baseline save")
     here = [hardware(record) for record in records]
-    return next((pair for pair in files.items() if pair[1].hardware in here), next(iter(files.items())))
+    kinds = {_device(each) for each in here}
+
+    def distance(pair: tuple[Path, Baseline]) -> int:
+        known = pair[1].hardware
+        return 0 if known in here else 1 if _device(known) in kinds else 2
+
+    return min(files.items(), key=distance)  # of several that are as near, the first by name
 
 
 def baseline_text(baseline: Baseline) -> str:
@@ -149,18 +181,17 @@ def _reduced(record: Record) -> dict[str, Any]:
             if name in record.environment
         },
         "data": {name: record.data[name] for name in ("version",) if name in record.data},
-        "measured": {name: record.measured[name] for name in _CONDITIONS if name in record.measured},
+        "measured": {name: record.measured[name] for name in CONDITIONS if name in record.measured},
         "size": dict(sorted(record.size.items())),
         "metrics": metrics,
     }
     for name in ("speed", "memory"):
         group: Mapping[str, Timing] = getattr(record, name)
-        plain[name] = {key: _lean(_rounded_timing(each), Timing(None)) for key, each in sorted(group.items())}
+        plain[name] = {
+            key: _lean(replace(each, rounds=tuple(_short(value) for value in each.rounds)), Timing(None))
+            for key, each in sorted(group.items())
+        }
     return {name: value for name, value in plain.items() if value != {}}
-
-
-#: Conditions of a measurement that a comparison asks for.
-_CONDITIONS = ("batch_size", "threads", "reference_version")
 
 
 def _lean(each: Estimate | Timing, default: Estimate | Timing) -> dict[str, Any]:
@@ -170,19 +201,17 @@ def _lean(each: Estimate | Timing, default: Estimate | Timing) -> dict[str, Any]
 
 
 def _rounded(each: Estimate) -> Estimate:
-    return replace(each, low=_short(each.low), high=_short(each.high))
+    low, high = (None if bound is None else _short(bound) for bound in (each.low, each.high))
+    return replace(each, low=low, high=high)
 
 
-def _rounded_timing(each: Timing) -> Timing:
-    return replace(each, rounds=tuple(float(f"{value:.{_DIGITS}g}") for value in each.rounds))
+def _short(value: float) -> float:
+    return float(f"{value:.{_DIGITS}g}")
 
 
-def _short(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.{_DIGITS}g}")
-
-
-def _ordered(records: Sequence[Record]) -> tuple[Record, ...]:
-    return tuple(sorted(records, key=lambda record: (record.case, record.seed)))
+def _device(machine: Mapping[str, str]) -> str:
+    """Kind of device, "" for the processor."""
+    return machine.get("device", "").partition(" ")[0]
 
 
 def _read(path: Path) -> Baseline:

@@ -16,6 +16,7 @@ from mlbench.record import Estimate, Record, Timing
 from mlbench.statistics import Interval, paired_interval, rank_interval, ranks_needed, samples_needed
 
 __all__ = [
+    "CONDITIONS",
     "OTHER_HARDWARE",
     "Change",
     "Verdict",
@@ -29,11 +30,20 @@ __all__ = [
 #: tolerances are so many times as large.
 OTHER_HARDWARE = 3
 
-#: What must not differ between two measurements of speed.
-_CONDITIONS = {"batch_size": "batch size", "threads": "threads", "reference_version": "reference workload"}
+#: What must not differ between two measurements of speed, and what it is called. On other hardware the number
+#: of threads may: the reference workload had the same.
+CONDITIONS = {
+    "batch_size": "batch sizes",
+    "training_batch_size": "batch sizes of training",
+    "threads": "numbers of threads",
+    "reference_version": "versions of the reference workload",
+}
 
 #: More than so many samples are no advice.
 _MOST = 1000
+
+#: What rounding may add to a difference that is just the tolerance.
+_ROUNDING = 1e-9
 
 
 class Verdict(StrEnum):
@@ -43,6 +53,7 @@ class Verdict(StrEnum):
     WORSE = "worse"
     SAME = "same"
     INCONCLUSIVE = "inconclusive"
+    INCOMPARABLE = "not comparable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +62,10 @@ class Change:
 
     group: metrics, speed, memory or size. before, after: means over the seeds that both sides have; of a
     speed its median as it was measured. difference, low, high: in the metric's unit; of the others shares of
-    before (0.1 is 10 % more), of speeds by the reference workload where there is one. samples: seeds, or the
-    rounds of the side that has fewer. verdict: None where neither direction is better. gated: whether it can
-    fail a check. note: what there is to know about the comparison, and what would resolve it.
+    before (0.1 is 10 % more), of speeds by the reference workload where there is one. tolerance: in the same
+    unit. samples: seeds, or the rounds of the side that has fewer. verdict: None where neither direction is
+    better. gated: whether it can fail a check. note: what there is to know about the comparison, and what
+    would resolve it.
     """
 
     case: str
@@ -88,10 +100,9 @@ def metric_change(
     )
     seeds = sorted(old.keys() & new.keys())
     direction = next(iter(new.values())).higher_is_better
-    if versions := _other_data(before, after):
-        return Change(**facts, verdict=_undecided(direction), note=versions)
-    if not seeds:
-        return Change(**facts, verdict=_undecided(direction), note="no seed on both sides")
+    if other := _other_data(before, after) or ("" if seeds else "no seed on both sides"):
+        verdict = None if direction is None else Verdict.INCOMPARABLE
+        return Change(**facts, verdict=verdict, note=other)
     differences = [_number(new[seed]) - _number(old[seed]) for seed in seeds]
     facts |= {
         "before": fmean(_number(old[seed]) for seed in seeds),
@@ -101,7 +112,8 @@ def metric_change(
     interval = paired_interval(differences, level)
     if interval is None:
         note = f"1 seed says nothing of the spread; run 3 or more{_classes(old, new)}"
-        return Change(**facts, difference=differences[0], verdict=_undecided(direction), note=note)
+        verdict = None if direction is None else Verdict.INCONCLUSIVE
+        return Change(**facts, difference=differences[0], verdict=verdict, note=note)
     spread = stdev(differences)
     same_step = spread < 1e-9 < abs(interval.value)
     verdict = None if direction is None else _judge(interval, facts["tolerance"], direction)
@@ -125,17 +137,19 @@ def speed_change(
 ) -> Change:
     """The change of a speed, by rounds. facts: as of `metric_change`."""
     name = facts["name"]
+    before, after = ([each for each in side if _known(each.speed.get(name))] for side in (before, after))
     sides = [_rounds(side, name) for side in (before, after)]
     higher = sides[0].higher_is_better
     facts |= {"samples": min(len(side.costs) for side in sides)}
-    if other := _other_conditions(before, after):
-        return Change(**facts, verdict=Verdict.INCONCLUSIVE, note=other)
+    elsewhere = _hardware(before) != _hardware(after)
     normalised = all(side.normalised for side in sides)
+    other = _other_conditions(before, after, name, elsewhere)
+    if elsewhere and not normalised:
+        other = other or "other hardware, and no reference workload was timed beside it"
+    if other:
+        return Change(**facts, verdict=Verdict.INCOMPARABLE, note=other)
     notes = []
-    if _one_hardware(before) != _one_hardware(after):
-        if not normalised:
-            note = "other hardware, and no reference workload was timed beside it"
-            return Change(**facts, verdict=Verdict.INCONCLUSIVE, note=note)
+    if elsewhere:
         facts["tolerance"] *= OTHER_HARDWARE
         notes.append(f"other hardware: by the reference workload alone, with {OTHER_HARDWARE} x tolerance")
     old, new = (side.normalised if normalised else side.costs for side in sides)
@@ -143,7 +157,7 @@ def speed_change(
     if interval is None:
         notes.append(f"{facts['samples']} rounds; at least {ranks_needed(level)} are needed")
         return Change(**facts, verdict=Verdict.INCONCLUSIVE, note="; ".join(notes))
-    allowed = math.log1p(facts["tolerance"])
+    allowed = _allowed(facts["tolerance"], higher_is_better=higher)
     verdict = _judge(interval, allowed, False)
     if verdict is Verdict.INCONCLUSIVE:
         notes.append(_more_rounds(facts["samples"], interval, allowed))
@@ -167,7 +181,7 @@ def exact_change(facts: dict[str, Any]) -> Change:
         verdict = Verdict.WORSE if after > before else Verdict.BETTER
         return Change(**facts, difference=None, verdict=verdict)
     verdict = Verdict.SAME
-    if abs(math.log(after / before)) > math.log1p(tolerance):
+    if abs(math.log(after / before)) > _allowed(tolerance, higher_is_better=False) + _ROUNDING:
         verdict = Verdict.WORSE if after > before else Verdict.BETTER
     return Change(**facts, difference=after / before - 1, verdict=verdict)
 
@@ -175,8 +189,13 @@ def exact_change(facts: dict[str, Any]) -> Change:
 def hardware(record: Record) -> dict[str, str]:
     """What a speed belongs to: processor, cores, and the device where that is another one."""
     found = {name: str(record.environment.get(name, "?")) for name in ("cpu", "cores")}
-    product = str(record.environment.get("device_product", "?"))
-    return found if product == found["cpu"] else {**found, "device": product}
+    if (kind := _device_kind(record)) != "cpu":
+        found["device"] = f"{kind} {record.environment.get('device_product', '?')}"
+    return found
+
+
+def _device_kind(record: Record) -> str:
+    return str(record.environment.get("device", "cpu")).partition(":")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,18 +209,18 @@ class _Rounds:
 
 def _rounds(records: Sequence[Record], name: str) -> _Rounds:
     """Every measurement counts once: the records of a run share those of their architecture."""
-    higher = next(record.speed[name] for record in records if _known(record.speed.get(name))).higher_is_better
+    higher = records[0].speed[name].higher_is_better
     measured = {
-        (record.speed[name].rounds, record.speed.get("reference", Timing(None)).rounds)
-        for record in records
-        if _known(record.speed.get(name))
+        (record.speed[name].rounds, record.speed.get("reference", Timing(None)).rounds) for record in records
     }
+    # ONNX Runtime works on the CPU, wherever the reference does.
+    beside = not name.startswith("onnx") or {_device_kind(record) for record in records} == {"cpu"}
     costs: list[float] = []
     normalised: list[float] = []
     for rounds, reference in sorted(measured):
         times = [1 / each if higher else each for each in rounds]
         costs += times
-        if len(reference) == len(times):
+        if beside and len(reference) == len(times):
             normalised += [time / beside for time, beside in zip(times, reference, strict=True)]
     return _Rounds(tuple(costs), tuple(normalised) if len(normalised) == len(costs) else (), higher)
 
@@ -209,6 +228,7 @@ def _rounds(records: Sequence[Record], name: str) -> _Rounds:
 def _judge(interval: Interval, tolerance: float, higher_is_better: bool) -> Verdict:
     """The rule that the module's docstring states."""
     value, low, high = interval.value, interval.low, interval.high
+    tolerance += _ROUNDING
     if -tolerance <= low and high <= tolerance:
         return Verdict.SAME
     up, down = Verdict.BETTER, Verdict.WORSE
@@ -221,13 +241,16 @@ def _judge(interval: Interval, tolerance: float, higher_is_better: bool) -> Verd
     return Verdict.INCONCLUSIVE
 
 
-def _undecided(direction: bool | None) -> Verdict | None:
-    return None if direction is None else Verdict.INCONCLUSIVE
+def _allowed(tolerance: float, *, higher_is_better: bool) -> float:
+    """The logarithm of the factor that may be lost: a rate keeps 1 - tolerance, a cost grows to 1 + it."""
+    if not higher_is_better:
+        return math.log1p(tolerance)
+    return -math.log1p(-tolerance) if tolerance < 1 else math.inf
 
 
 def _more_seeds(seeds: int, spread: float, tolerance: float, level: float) -> str:
     if not tolerance:
-        return f"{seeds} seeds; the suite states no tolerance within which it would be the same"
+        return f"{seeds} seeds; with a tolerance of 0, no change that varies is ever the same"
     needed = samples_needed(spread, tolerance, level=level) if spread else 3
     if needed is None:
         return f"{seeds} seeds; more than {_MOST:,} would be needed to see a change of {tolerance:g}"
@@ -275,16 +298,23 @@ def _other_data(before: Sequence[Record], after: Sequence[Record]) -> str:
     )
 
 
-def _other_conditions(before: Sequence[Record], after: Sequence[Record]) -> str:
-    for name, what in _CONDITIONS.items():
-        old, new = (
-            {record.measured.get(name) for record in side if record.speed} for side in (before, after)
-        )
+def _other_conditions(before: Sequence[Record], after: Sequence[Record], speed: str, elsewhere: bool) -> str:
+    matters = {
+        "batch_size": speed in ("images_per_second", "onnx_images_per_second"),
+        "training_batch_size": speed == "training_images_per_second",
+        "threads": not elsewhere,
+    }
+    kinds = [" and ".join(sorted({_device_kind(each) for each in side})) for side in (before, after)]
+    if kinds[0] != kinds[1]:
+        return f"measured on other kinds of device ({kinds[0]} before, {kinds[1]} after)"
+    for name, what in CONDITIONS.items():
+        if not matters.get(name, True):
+            continue
+        old, new = (sorted({str(record.measured.get(name)) for record in side}) for side in (before, after))
         if old != new:
-            text = ", ".join(f"{sorted(map(str, each))[0]}" for each in (old, new))
-            return f"measured with other {what} (before, after: {text})"
+            return f"measured with other {what} ({' and '.join(old)} before, {' and '.join(new)} after)"
     return ""
 
 
-def _one_hardware(records: Sequence[Record]) -> set[tuple[str, ...]]:
+def _hardware(records: Sequence[Record]) -> set[tuple[str, ...]]:
     return {tuple(hardware(record).values()) for record in records}

@@ -5,6 +5,7 @@ Results go to stdout, progress and notes to stderr. Exit codes: 0 fine, 1 error,
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
@@ -68,6 +69,9 @@ def _fail(message: str, code: int) -> NoReturn:
 def main(context: click.Context, block: tuple[str, ...]) -> None:
     """Benchmarks for metric learning: choose, ship and keep watch over an embedding model."""
     context.obj = block
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # rather an odd sign than no answer
 
 
 for command in (data, export, match, compare, baseline, check):

@@ -160,6 +160,7 @@ class Measuring:
             measured={
                 **self._sizes(),
                 "rounds": len(self._rounds),
+                "repeated": sum(int(found["repeated"]) for found in self._rounds),
                 "threads": self._facts["threads"],
                 "device": self._device,
                 "precision": self._case.spec.precision,

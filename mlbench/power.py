@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from statistics import stdev
+from statistics import NormalDist, stdev
 
 from mlbench.record import MEASURED, Record
 from mlbench.statistics import samples_needed
@@ -20,7 +20,8 @@ class Power:
     """What a case needs to show a change of the tolerance in one metric.
 
     known: seeds that the spread is taken from. spread: standard deviation of a metric over seeds, None for
-    fewer than two. seeds: on either side, None where it is not known or more than 1,000.
+    fewer than two. seeds: on either side, None where it is not known or more than 1,000. caught: the loss
+    that a gate of this tolerance then fails with the same probability; the tolerance itself is still allowed.
     """
 
     case: str
@@ -29,6 +30,7 @@ class Power:
     known: int
     spread: float | None = None
     seeds: int | None = None
+    caught: float | None = None
     note: str = ""
 
 
@@ -40,8 +42,8 @@ def plan_power(
     power: float = 0.8,
     level: float = 0.95,
 ) -> list[Power]:
-    """The seeds of each case with which a true change of just the tolerance is told from none with this
-    probability (power), by the paired t interval that comparisons use.
+    """The seeds of each case with which a true change of just the tolerance is told from no change with this
+    probability (power): the paired t interval that comparisons use leaves out zero.
 
     Before the change is there, nobody knows how its seeds go with today's: the paired differences are taken
     to spread as if they did not at all, by the square root of 2 times the spread over seeds. Where they do,
@@ -72,15 +74,27 @@ def _power(
     if tolerance == 0:
         return Power(case, metric, tolerance, len(values), spread, note="no tolerance, no number of seeds")
     if spread == 0:
-        return Power(case, metric, tolerance, len(values), spread, 2, "no spread so far")
-    needed = samples_needed(math.sqrt(2) * spread, tolerance, power=power, level=level)
-    note = "more than 1,000" if needed is None else ""
-    return Power(case, metric, tolerance, len(values), spread, needed, note)
+        return Power(case, metric, tolerance, len(values), spread, 3, note="no spread so far")
+    paired = math.sqrt(2) * spread
+    needed = samples_needed(paired, tolerance, power=power, level=level)
+    if needed is None:
+        return Power(case, metric, tolerance, len(values), spread, note="more than 1,000")
+    caught = tolerance + NormalDist().inv_cdf(power) * paired / math.sqrt(needed)
+    return Power(case, metric, tolerance, len(values), spread, needed, caught)
 
 
 def power_table(found: Sequence[Power]) -> Table:
     """A row a case and metric."""
-    headings = ("case", "metric", "tolerance", "seeds so far", "spread", "seeds needed", "")
+    headings = (
+        "case",
+        "metric",
+        "tolerance",
+        "seeds so far",
+        "spread",
+        "seeds needed",
+        "gate fails from",
+        "",
+    )
     rows = [
         (
             each.case,
@@ -89,11 +103,17 @@ def power_table(found: Sequence[Power]) -> Table:
             str(each.known),
             "?" if each.spread is None else f"{each.spread:.4f}",
             "?" if each.seeds is None else str(each.seeds),
+            "" if each.caught is None else f"-{each.caught:.4f}",
             each.note,
         )
         for each in found
     ]
-    return Table(headings, rows, numbers=headings[2:6], title="Seeds that show each tolerance (80 % power)")
+    return Table(
+        headings,
+        rows,
+        numbers=headings[2:7],
+        title="Seeds that tell a change of the tolerance from none (80 % power)",
+    )
 
 
 def power_json(found: Sequence[Power]) -> str:

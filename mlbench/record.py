@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
@@ -9,7 +10,7 @@ from typing import Any
 
 from mlbench.errors import StoreError
 
-__all__ = ["MEASURED", "SCHEMA", "Estimate", "Record", "Timing"]
+__all__ = ["MEASURED", "SCHEMA", "Estimate", "Record", "Timing", "parse_json"]
 
 #: Version of the stored form. Every past version stays readable for ever.
 SCHEMA = 3
@@ -74,11 +75,11 @@ class Record:
     status: "done" or "failed". error: one line, "" when done. metrics: by name. evaluation: the threshold and
     where it comes from, how many pairs were compared and how, and the sweep of thresholds. size: of the
     deployed model (backbone and neck) in parameters, bytes and operations; centres, centres_bytes: the class
-    centres and whatever else only training needs, without what an optimiser keeps of them; None where it is not
-    known. speed: by name, and as "reference" the seconds of a workload that never changes. memory: peaks in
-    bytes by name. measured: how speed and memory were measured. data: versions, sizes and notes of the data set. training: steps, seconds,
-    curves. axes: the case's label on each axis of the suite's matrix. components: provenance of each.
-    finished: UTC, ISO 8601.
+    centres and whatever else only training needs, without what an optimiser keeps of them; None where it is
+    not known. speed: by name, and as "reference" the seconds of a workload that never changes. memory: peaks
+    in bytes by name. measured: how speed and memory were measured. data: versions, sizes and notes of the
+    data set. training: steps, seconds, curves. axes: the case's label on each axis of the suite's matrix.
+    components: provenance of each. finished: UTC, ISO 8601.
     """
 
     suite: str
@@ -123,12 +124,48 @@ class Record:
             for upgrade in (_from_1, _from_2)[version - 1 :]:
                 data = upgrade(data)
             known = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
+            _check(known)
             known["metrics"] = {name: Estimate(**each) for name, each in known.get("metrics", {}).items()}
             for name in ("speed", "memory"):
                 known[name] = {key: _timing(each) for key, each in known.get(name, {}).items()}
             return cls(**{**known, "notes": tuple(known.get("notes", ()))})
-        except (TypeError, AttributeError) as error:
+        except (TypeError, AttributeError, ValueError) as error:
             raise StoreError(f"{where}: not a record ({error})") from None
+
+
+def parse_json(text: str | bytes) -> Any:
+    """JSON without the numbers that are none (NaN and infinity). Raises ValueError."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no number")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def _check(data: Mapping[str, Any]) -> None:
+    """Raise ValueError for values that nobody can count with or look up."""
+    for name in ("suite", "case", "fingerprint", "status", "error", "finished"):
+        if not isinstance(data.get(name, ""), str):
+            raise ValueError(f"{name}: expected text")
+    if type(data.get("seed")) is not int:
+        raise ValueError("seed: expected a whole number")
+    groups = ("metrics", "speed", "memory", "size")
+    for name in (*groups, "data", "measured", "environment"):
+        if not isinstance(data.get(name, {}), Mapping):
+            raise ValueError(f"{name}: expected a mapping")
+    for group in groups:
+        for name, each in data.get(group, {}).items():
+            values = [each]
+            if isinstance(each, Mapping):
+                values = [*(each.get(field) for field in ("value", "low", "high")), *each.get("rounds", ())]
+            if not all(value is None or _is_finite(value) for value in values):
+                raise ValueError(f"{group}.{name}: expected a number")
+            if isinstance(each, Mapping) and not all(value > 0 for value in each.get("rounds", ())):
+                raise ValueError(f"{group}.{name}: expected rounds above 0")
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def _timing(data: Mapping[str, Any]) -> Timing:

@@ -7,10 +7,12 @@ One rule for everything that is measured with noise. A change has an interval, a
     better        the same on the better side
     inconclusive  anything else: too few samples
 
+What was measured on other data, with another batch size or on another kind of device is not comparable.
+
 Metrics are compared by seed: Student's t interval of the paired differences, in the metric's own unit. Speeds
 are compared by the Mann-Whitney test of the rounds, each divided by the round of the reference workload that
 was timed beside it, so that a machine that is slow today is no regression; their tolerances, and those of
-memory and size, are shares: 0.1 allows a tenth more time (or 1/1.1 of the throughput), bytes or parameters.
+memory and size, are shares: 0.1 allows a tenth less throughput, or a tenth more time, bytes or parameters.
 Sizes have no noise, and peaks of memory no rounds: they are compared as they are, without an interval. A peak
 of the host's memory varies by several percent from process to process.
 """
@@ -22,7 +24,8 @@ from dataclasses import dataclass, field
 from statistics import fmean, median
 from typing import Any
 
-from mlbench.change import Change, Verdict, exact_change, metric_change, speed_change
+from mlbench.change import Change, Verdict, exact_change, hardware, metric_change, speed_change
+from mlbench.errors import hint
 from mlbench.record import Estimate, Record, Timing
 
 __all__ = [
@@ -79,15 +82,19 @@ def compare(
     sides = [_by_case(before), _by_case(after)]
     for case in dict.fromkeys((*sides[0], *sides[1])):
         old, new = (side.get(case, []) for side in sides)
-        for side, records in (("before", old), ("after", new)):
-            if not _done(records):
-                reason = records[0].error if records else "no record"
-                missing.append(Missing(case, "", side, reason, gated=True))
+        for side, records, others in (("before", old, new), ("after", new, old)):
+            if reason := _lacking(records):
+                missing.append(Missing(case, "", side, reason, gated=bool(_done(others))))
         if _done(old) and _done(new):
             found, lost = _Pair(case, _done(old), _done(new), tolerances, level).compare()
             changes += found
             missing += lost
-    return Comparison(tuple(changes), tuple(missing), tuple(_machine_notes(before, after)))
+    notes = (
+        *_seed_notes(*sides),
+        *_idle_tolerances(tolerances, changes, missing),
+        *_machine_notes(before, after),
+    )
+    return Comparison(tuple(changes), tuple(missing), notes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +167,53 @@ def _done(records: Sequence[Record]) -> list[Record]:
     return [record for record in records if record.status == "done"]
 
 
+def _lacking(records: Sequence[Record]) -> str:
+    """Why a case has no record, or not one of every seed that was run; "" where it has."""
+    failed = [record for record in records if record.status != "done"]
+    if not failed:
+        return "" if records else "no record"
+    if len(failed) == len(records):
+        return failed[0].error
+    return f"{len(failed)} of {len(records)} seeds failed: {failed[0].error}"
+
+
+def _seed_notes(before: Mapping[str, list[Record]], after: Mapping[str, list[Record]]) -> Iterator[str]:
+    """Seeds that only one side has, which no paired difference takes in."""
+    for case in before.keys() & after.keys():
+        old, new = ({record.seed for record in _done(side[case])} for side in (before, after))
+        if old and new and old != new:
+            counts = f"{len(old)} seeds before, {len(new)} after"
+            yield f"{case}: {counts}; metrics are compared over the {len(old & new)} of both"
+
+
+def _idle_tolerances(
+    tolerances: Mapping[str, float], changes: Sequence[Change], missing: Sequence[Missing]
+) -> Iterator[str]:
+    """Tolerances that watch nothing."""
+    if not changes:
+        return
+    verdicts: dict[str, list[Verdict | None]] = {each.name: [] for each in missing}
+    for change in changes:
+        verdicts.setdefault(change.name, []).append(change.verdict)
+    for name in tolerances:
+        if name not in verdicts:
+            yield f"tolerance {name}: neither side has such a quantity ({hint(name, verdicts)})"
+        elif verdicts[name] and set(verdicts[name]) == {None}:
+            yield f"tolerance {name}: neither direction is better; nothing is watched"
+
+
 def _machine_notes(before: Sequence[Record], after: Sequence[Record]) -> Iterator[str]:
     """How fast the machine was, by the reference workload."""
+    works = [
+        {
+            (record.measured.get("reference_version"), hardware(record).get("device"))
+            for record in side
+            if record.speed
+        }
+        for side in (before, after)
+    ]
+    if works[0] != works[1]:
+        return  # other work
     times = []
     for side in (before, after):
         found = {record.speed["reference"].rounds for record in side if "reference" in record.speed}

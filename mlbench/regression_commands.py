@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,8 +19,21 @@ _results = click.option(
     "--results", type=click.Path(path_type=Path, file_okay=False), default=Path("results"), show_default=True,
     help="Folder of the records.",
 )  # fmt: skip
+
+
+def _number(context: click.Context, parameter: click.Parameter, value: float) -> float:
+    if math.isnan(value):
+        raise click.BadParameter("nan is no number")
+    return value
+
+
 _level = click.option(
-    "--level", type=click.FloatRange(0.5, 0.9999), default=0.95, show_default=True, help="Of the intervals."
+    "--level",
+    type=click.FloatRange(0.5, 0.9999),
+    callback=_number,
+    default=0.95,
+    show_default=True,
+    help="Of the intervals.",
 )
 _suite_file = click.option(
     "--suite", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="File with the tolerances."
@@ -39,7 +53,7 @@ _BASELINES = Path("results") / "baselines"
 def compare(
     before: str, after: str, suite: Path | None, results: Path, level: float, markdown: bool, as_json: bool
 ) -> None:
-    """Compare records: of a folder, a suite, a baseline, or REVISION:PATH in git.
+    """Compare records: of a folder, a suite, a baseline, or REVISION:PATH of a folder or baseline in git.
 
     Every case and quantity with its difference, interval and verdict. Tolerances are those of --suite, else
     of a suite file or a baseline that is compared.
@@ -53,7 +67,7 @@ def compare(
         _remark(side)
     tolerances = _tolerances(suite, new, old)
     found = regression.compare(old.records, new.records, tolerances, level=level)
-    title = f"{before} → {after} ({level:.0%} intervals)"
+    title = f"{before} → {after} ({100 * level:g}% intervals)"
     if as_json:
         click.echo(comparison_json(found))
     elif markdown:
@@ -83,6 +97,11 @@ def save(suite: str, results: Path, output: Path) -> None:
     from mlbench.baseline import save_baselines
 
     side = _records(suite, results)
+    for record in side.records:
+        if record.status != "done":
+            click.echo(
+                f"note: {record.case} seed {record.seed} failed and is left out: {record.error}", err=True
+            )
     for path in save_baselines(side.records, _tolerances(None, side), output):
         click.echo(f"{path} written; commit it, and check with: mlbench check {suite} --baseline {path}")
 
@@ -122,13 +141,14 @@ def check(suite: str, against: Path, results: Path, level: float, form: str) -> 
     """
     from mlbench import regression, verdicts
     from mlbench.baseline import choose_baseline
+    from mlbench.record import MEASURED
 
     side = _records(suite, results)
     path, old = choose_baseline(against, side.records[0].suite, side.records)
     tolerances = old.tolerances if side.tolerances is None else side.tolerances
     found = regression.compare(old.records, side.records, tolerances, level=level)
-    title = f"{old.suite} against {path} ({level:.0%} intervals)"
-    if not any(change.gated and change.group == "metrics" for change in found.changes):
+    title = f"{old.suite} against {path} ({100 * level:g}% intervals)"
+    if not tolerances.keys() - MEASURED.keys():
         click.echo(
             "note: no metric is watched, as no tolerance is stated; give the suite's file, or state "
             "tolerances in it",
@@ -140,7 +160,8 @@ def check(suite: str, against: Path, results: Path, level: float, form: str) -> 
         print_table(verdicts.comparison_table(found, title, gated=True))
         for note in verdicts.comparison_notes(found, gated=True):
             click.echo(f"note: {note}", err=True)
-        click.echo(verdicts.summary(found))
+        for line in (*verdicts.missing_sentences(found), verdicts.summary(found)):
+            click.echo(line)
     elif form == "markdown":
         click.echo(verdicts.comparison_markdown(found, title, gated=True), nl=False)
     elif form == "github":

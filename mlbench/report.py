@@ -94,7 +94,7 @@ def results_json(records: Sequence[Record]) -> str:
 def assessment_table(metrics: Mapping[str, Estimate], facts: Mapping[str, Any], title: str) -> Table:
     """A table with a row a metric: value, interval where it has one, unit."""
     level = facts.get("intervals", {}).get("level")
-    headings = ("metric", "value", f"{level:.0%} interval" if level else "interval", "")
+    headings = ("metric", "value", f"{100 * level:g}% interval" if level else "interval", "")
     rows = []
     for name, found in metrics.items():
         value = "–" if found.value is None else f"{found.value:.4f}"
@@ -127,7 +127,7 @@ def _spread(records: Sequence[Record]) -> str:
     """What ± and [ ] mean, where they appear."""
     told = ["mean ± standard deviation over seeds"] if len({record.seed for record in records}) > 1 else []
     levels = {r.evaluation["intervals"]["level"] for r in records if "intervals" in r.evaluation}
-    told += [f"[{level:.0%} interval over classes]" for level in sorted(levels)]
+    told += [f"[{100 * level:g}% interval over classes]" for level in sorted(levels)]
     return f" ({'; '.join(told)})" if told else ""
 
 

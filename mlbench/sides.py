@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import re
 import subprocess
 import tarfile
 import tempfile
@@ -10,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from mlbench.baseline import read_baseline
+from mlbench.baseline import is_baseline, read_baseline
 from mlbench.errors import StoreError
-from mlbench.heading import read_heading
+from mlbench.heading import case_names, read_heading
 from mlbench.record import Record
 from mlbench.store import Store
 
@@ -32,36 +34,51 @@ class Side:
 
 def load_side(text: str, results: Path) -> Side:
     """What `text` names: a folder of records, a suite by file or name (its records in `results`), a baseline,
-    or REVISION:PATH of one of these as committed in git. Raises StoreError."""
+    or REVISION:PATH of a folder or a baseline as committed in git. Raises StoreError."""
     path = Path(text)
     if text and path.is_dir():
         return _folder(text, path)
     if path.suffix in (".yaml", ".yml") and path.is_file():
-        heading = read_heading(text)
-        side = _folder(text, results / heading.name)
-        return Side(text, side.records, heading.tolerances, side.remarks)
+        return _suite(text, path, results)
     if path.is_file():
         return _baseline(text, path.read_bytes())
     if text and (results / text).is_dir():
         return _folder(text, results / text)
-    revision, colon, inside = text.partition(":")
-    if colon and revision and inside:
-        return _revision(text, revision, inside)
+    # Like git: a colon in braces, as in HEAD@{12:00}, belongs to the revision.
+    if found := re.fullmatch(r"((?:[^:{]|\{[^}]*\})+):(.+)", text):
+        return _revision(text, found[1], found[2])
     raise StoreError(
-        f"{text or repr(text)}: not here; "
-        "expected a folder of records, a suite, a baseline, or REVISION:PATH in git"
+        f"{text or repr(text)}: not here; expected a folder of records, a suite, a baseline, "
+        "or REVISION:PATH of a folder or a baseline in git"
     )
+
+
+def _suite(text: str, path: Path, results: Path) -> Side:
+    """Records of the cases that the suite has today."""
+    heading = read_heading(path)
+    side = _folder(text, results / heading.name)
+    names = case_names(path)
+    gone = sorted({record.case for record in side.records} - names) if names is not None else []
+    remarks = side.remarks
+    if gone:
+        remarks += (f"left out, as {path} no longer has them: {', '.join(gone)}",)
+    records = tuple(record for record in side.records if record.case not in gone)
+    if not records:
+        raise StoreError(f"{text}: no records of its cases; make some with: mlbench run {path}")
+    return Side(text, records, heading.tolerances, remarks)
 
 
 def _folder(text: str, folder: Path) -> Side:
     records, remarks = Store(folder.parent, folder.name).latest()
     if not records:
         inner = sorted(each.name for each in folder.glob("*/") if any(each.glob("*.json")))
-        files = sorted(each.name for each in folder.glob("*.json"))
+        files = sorted(each.name for each in folder.glob("*.json") if is_baseline(each))
         advice = "; make some with: mlbench run SUITE.yaml"
         if inner or files:
             what = "one of its folders" if inner else "one of its files"
             advice = f"; name {what}: {', '.join((inner or files)[:6])}"
+        elif remarks:
+            advice = f" that can be read ({remarks[0]})"
         raise StoreError(f"{text}: no records there{advice}")
     return Side(text, tuple(records), None, tuple(remarks))
 
@@ -72,28 +89,38 @@ def _baseline(text: str, content: bytes) -> Side:
 
 
 def _revision(text: str, revision: str, inside: str) -> Side:
-    """Read out of git's own store: nothing is checked out."""
+    """Read out of git's own store: nothing is checked out. Paths start at the top of the repository, those
+    that begin with ./ or ../ here."""
     if revision.startswith("-"):
         raise StoreError(f"{text}: {revision!r} is no revision")
-    command = ["git", "archive", "--format=tar", revision, "--", inside]
+    top = _git(text, "rev-parse", "--show-toplevel").decode().strip()
+    if inside.startswith(("./", "../")):
+        inside = os.path.relpath(inside, top)
+    inside = str(PurePosixPath(inside))
+    files: dict[str, bytes] = {}
+    packed = _git(text, "-C", top, "archive", "--format=tar", revision, "--", inside)
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        for member in archive:
+            if member.isfile() and (file := archive.extractfile(member)) is not None:
+                files[member.name] = file.read()
+    if inside in files:
+        return _baseline(text, files[inside])
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            path = Path(folder, PurePosixPath(name).relative_to(inside))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        side = _folder(text, Path(folder))
+    return Side(text, side.records, None, tuple(each.replace(folder, text) for each in side.remarks))
+
+
+def _git(text: str, *arguments: str) -> bytes:
     try:
+        command = ["git", *arguments]
         process = subprocess.run(command, capture_output=True, check=False)
     except OSError as error:
         raise StoreError(f"{text}: git cannot be started ({error.strerror})") from None
     if process.returncode:
         reason = (process.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[0]
         raise StoreError(f"{text}: git has no such thing here ({reason.removeprefix('fatal: ')})")
-    files: dict[str, bytes] = {}
-    with tarfile.open(fileobj=io.BytesIO(process.stdout)) as archive:
-        for member in archive:
-            if (file := archive.extractfile(member)) is not None:
-                files[member.name] = file.read()
-    inside = str(PurePosixPath(inside))
-    if inside in files:
-        return _baseline(text, files[inside])
-    with tempfile.TemporaryDirectory() as folder:
-        for name, content in files.items():
-            if PurePosixPath(name).parent == PurePosixPath(inside):
-                Path(folder, PurePosixPath(name).name).write_bytes(content)
-        side = _folder(text, Path(folder))
-    return Side(text, side.records, None, tuple(each.replace(folder, text) for each in side.remarks))
+    return process.stdout

@@ -150,6 +150,7 @@ def _root(function: Callable[[float], float], low: float, high: float) -> float:
 def _critical_rank(n: int, m: int, tail: float) -> int:
     """The largest k for which U, the Mann-Whitney statistic of n and m samples, is below k with a probability
     of at most `tail` where nothing differs."""
+    n, m = sorted((n, m))  # the same either way, and faster
     if n * m > _COUNTED:
         return math.floor(NormalDist(n * m / 2, math.sqrt(n * m * (n + m + 1) / 12)).inv_cdf(tail) + 0.5)
     total, below = math.comb(n + m, n), 0

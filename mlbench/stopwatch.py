@@ -42,6 +42,12 @@ __all__ = ["Stopwatch", "serve"]
 #: Runs before the clock starts, and least seconds of a round.
 WARMUP, ROUND_SECONDS = 3, 0.2
 
+#: A round counts as disturbed when the reference workload takes so many times its least.
+DISTURBED = 1.15
+
+#: Seconds that are spent at most on rounds that do not count.
+PATIENCE = 10.0
+
 #: Single images in a round: enough for a 95th percentile.
 SINGLE_IMAGES = 20
 
@@ -68,6 +74,7 @@ class Stopwatch:
         torch.set_float32_matmul_precision(spec.compute.matmul_precision)
         self._case = case
         self._reference = Reference(self._device)
+        self._patience = PATIENCE
         self._rounds: dict[str, Callable[[], dict[str, float]]] = {}
         self._onnx: dict[str, int] = {}
         announce("model")
@@ -93,17 +100,32 @@ class Stopwatch:
         }
 
     def round(self) -> dict[str, float]:
-        """One round of everything: seconds of a batch by stage, of the reference workload, and latencies."""
+        """One round of everything: seconds of a batch by stage, of the reference workload, and latencies.
+
+        A round in which the machine was disturbed, by the reference workload, is done again while there is
+        patience left; the least disturbed one counts. "repeated": how many did not.
+        """
+        rounds: list[dict[str, float]] = []
+        while True:
+            start = time.perf_counter()
+            rounds.append(self._round())
+            took = time.perf_counter() - start
+            least = min(rounds, key=lambda found: found["reference"])
+            if least["reference"] <= DISTURBED * self._reference.fastest or took > self._patience:
+                return {**least, "repeated": len(rounds) - 1}
+            self._patience -= took
+
+    def _round(self) -> dict[str, float]:
         found: dict[str, float] = {}
         for stage, measure in self._rounds.items():
             if stage == "inference":  # the reference stands on both sides of what it is a reference for
                 before = self._reference.seconds()
                 found |= measure()
-                found["reference"] = before + self._reference.seconds()
+                found["reference"] = (before + self._reference.seconds()) / 2
             else:
                 found |= measure()
         if "reference" not in found:
-            found["reference"] = self._reference.seconds() + self._reference.seconds()
+            found["reference"] = self._reference.seconds()
         return found
 
     def _try(self, stage: str, start: Callable[[], None]) -> None:

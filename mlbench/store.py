@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from mlbench.errors import StoreError
-from mlbench.record import Record
+from mlbench.record import Record, parse_json
 
 __all__ = ["Store", "write_atomically"]
 
@@ -126,7 +126,7 @@ def write_atomically(path: Path, data: bytes | Callable[[BinaryIO], object]) -> 
 
 def _read(path: Path) -> Record:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise StoreError(f"{path}: cannot be read ({error}); delete it to run its case again") from None
     if not isinstance(data, dict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -19,6 +20,7 @@ __all__ = [
     "comparison_markdown",
     "comparison_notes",
     "comparison_table",
+    "missing_sentences",
     "summary",
 ]
 
@@ -62,7 +64,7 @@ def comparison_github(comparison: Comparison, title: str) -> str:
 
 def comparison_junit(comparison: Comparison, suite: str) -> str:
     """JUnit XML with a test for each quantity that the gate watches: failed where it is worse or missing,
-    skipped where there are too few samples."""
+    skipped where there are too few samples, or nothing can be compared."""
     watched: list[Change | Missing] = [each for each in comparison.changes if each.gated]
     watched += [each for each in comparison.missing if each.gated and each.side == "after"]
     failed, undecided = comparison.regressions, _undecided(comparison)
@@ -98,7 +100,13 @@ def comparison_notes(comparison: Comparison, *, gated: bool = False) -> list[str
             lost.setdefault(f"missing {each.side}: {each.reason}", []).append(
                 f"{each.case} {each.name}".strip()
             )
-    return [*(f"{_some(where)}: {note}" for note, where in lost.items()), *notes, *comparison.notes]
+    found = [*(f"{_some(where)}: {note}" for note, where in lost.items()), *notes, *comparison.notes]
+    return [_line(note) for note in found]
+
+
+def missing_sentences(comparison: Comparison) -> list[str]:
+    """What the gate misses, a line each, which a table has no row for."""
+    return [_sentence(each) for each in comparison.regressions if isinstance(each, Missing)]
 
 
 def summary(comparison: Comparison) -> str:
@@ -118,16 +126,17 @@ def _shown(comparison: Comparison, gated: bool) -> Sequence[Change]:
 
 
 def _undecided(comparison: Comparison) -> list[Change]:
-    return [each for each in comparison.changes if each.gated and each.verdict is Verdict.INCONCLUSIVE]
+    open_ = (Verdict.INCONCLUSIVE, Verdict.INCOMPARABLE)
+    return [each for each in comparison.changes if each.gated and each.verdict in open_]
 
 
 def _row(change: Change) -> list[str]:
     interval = ""
     if change.low is not None and change.high is not None:
         interval = f"{_difference(change, change.low)} – {_difference(change, change.high)}"
-    tolerance = f"{change.tolerance:.0%}" if change.relative else f"{change.tolerance:g}"
+    tolerance = f"{100 * change.tolerance:.3g}%" if change.relative else f"{change.tolerance:g}"
     return [
-        change.case,
+        _line(change.case),
         change.name,
         _value(change, change.before),
         _value(change, change.after),
@@ -154,19 +163,23 @@ def _difference(change: Change, value: float) -> str:
 
 def _sentence(each: Change | Missing) -> str:
     if isinstance(each, Missing):
-        return f"{each.case} {each.name}".strip() + f": missing ({each.reason})"
+        return _line(f"{each.case} {each.name}".strip() + f": missing ({each.reason})")
     cells = _row(each)
     text = f"{each.case} {each.name}: {cells[7]}, {cells[2]} before, {cells[3]} after"
     if cells[4]:
         text += f", {cells[4]}" + (f" [{cells[5]}]" if cells[5] else "")
     text += f"; tolerance {cells[6] or '0'}"
-    return text + (f"; {each.note}" if each.note else "")
+    return _line(text + (f"; {each.note}" if each.note else ""))
+
+
+def _line(text: str) -> str:
+    """One line without control characters, which XML cannot hold and terminals obey."""
+    return re.sub(r"[\x00-\x1f\x7f]+", " ", text)
 
 
 def _annotation(level: str, title: str, message: str) -> str:
-    """Percent signs, line ends, and in titles also colons and commas, are escaped as GitHub asks."""
-    for character in "%\r\n":
-        message, title = (text.replace(character, f"%{ord(character):02X}") for text in (message, title))
+    """Percent signs, and in titles also colons and commas, are escaped as GitHub asks."""
+    message, title = (_line(text).replace("%", "%25") for text in (message, title))
     for character in ":,":
         title = title.replace(character, f"%{ord(character):02X}")
     return f"::{level} title={title}::{message}"

@@ -39,7 +39,7 @@ def saved(folder: Path, records: list[Record] = RECORDS) -> Path:
 def test_save_names_the_file_by_suite_and_hardware(tmp_path: Path) -> None:
     there = {"cpu": "AMD EPYC (9R14)", "cores": 2, "device_product": "NVIDIA H200", "device": "cuda:0"}
     path = saved(tmp_path / "new", [replace(each, environment=there) for each in RECORDS])
-    assert path == tmp_path / "new" / "s.amd-epyc-9r14.2-cores.nvidia-h200.json"
+    assert path == tmp_path / "new" / "s.amd-epyc-9r14.2-cores.cuda-nvidia-h200.json"
     assert saved(tmp_path).name == "s.x.2-cores.json"
 
 
@@ -98,6 +98,24 @@ def test_choose_takes_the_file_of_this_hardware(tmp_path: Path) -> None:
     assert choose_baseline(path, "s", elsewhere)[0] == path
 
 
+def test_choose_prefers_the_same_kind_of_device(tmp_path: Path) -> None:
+    gpu = {**HERE, "cpu": "a", "device": "cuda:0", "device_product": "H200"}
+    saved(tmp_path, [replace(each, environment=gpu) for each in RECORDS])
+    path = saved(tmp_path)
+    elsewhere = [replace(each, environment={**HERE, "cpu": "y"}) for each in RECORDS]
+    assert choose_baseline(tmp_path, "s", elsewhere)[0] == path
+
+
+def test_two_machines_never_share_a_file(tmp_path: Path) -> None:
+    names = ("EPYC (9)", "EPYC 9")
+    records = [replace(each, environment={**HERE, "cpu": cpu}) for each in RECORDS for cpu in names]
+    with pytest.raises(StoreError, match=r"baseline of both EPYC \(9\) and EPYC 9"):
+        save_baselines(records, {}, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    nameless = [replace(each, environment={**HERE, "cpu": "龍芯"}) for each in RECORDS]
+    assert saved(tmp_path, nameless).name == "s.2-cores.json"
+
+
 def test_choose_refuses_baselines_of_other_suites(tmp_path: Path) -> None:
     path = saved(tmp_path)
     with pytest.raises(StoreError, match="a baseline of the suite 's', not of 't'"):
@@ -117,6 +135,8 @@ def test_choose_refuses_baselines_of_other_suites(tmp_path: Path) -> None:
         ('{"baseline": 1, "suite": "s", "hardware": {}, "tolerances": {}, "records": [3]}', "not a baseline"),
         ('{"baseline": 1, "suite": "s", "hardware": {}, "tolerances": {}, "records": [{}]}', "schema None"),
         ('{"baseline": 1, "suite": "s", "hardware": 3, "tolerances": {}, "records": []}', "not a baseline"),
+        ('{"baseline": 1, "hardware": {}, "tolerances": {"f1": -1}}', "f1: expected numbers >= 0"),
+        ('{"baseline": 1, "hardware": {}, "tolerances": {"f1": NaN}}', "NaN is no number"),
     ],
 )
 def test_read_refuses_what_is_no_baseline(text: str, reason: str) -> None:

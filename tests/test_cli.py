@@ -333,7 +333,9 @@ def test_run_can_measure_again_what_is_finished(
 ) -> None:
     suite = write()
     finished(run, suite)
-    faster = Measurement({"images_per_second": Timing(99.0, (99.0,), "images/s")}, measured={"batch_size": 32})
+    faster = Measurement(
+        {"images_per_second": Timing(99.0, (99.0,), "images/s")}, measured={"batch_size": 32}
+    )
     monkeypatch.setattr("mlbench.runner.measure", lambda *_: faster)
     (record,) = json.loads(run("run", suite, "--measure-again", "--json").stdout)
     assert record["speed"]["images_per_second"]["value"] == 99

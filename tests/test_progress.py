@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from types import SimpleNamespace
 
+import pytest
 from rich.console import Console
 
 from mlbench.plan import Plan
@@ -16,7 +18,6 @@ DONE = Record(
     fingerprint="0",
     status="done",
     metrics={"recall_at_1": Estimate(0.91), "f1": Estimate(0.5)},
-    seconds={"total": 1.25},
 )
 FAILED = Record(
     suite="toy",
@@ -25,7 +26,6 @@ FAILED = Record(
     fingerprint="0",
     status="failed",
     error=f"[Errno 2] {'x' * 200} :smile:",
-    seconds={"total": 0.5},
 )
 
 
@@ -44,7 +44,9 @@ def heard(planned: Callable[..., Plan], *, terminal: bool) -> str:
     return stream.getvalue()
 
 
-def test_a_file_gets_one_line_a_case(planned: Callable[..., Plan]) -> None:
+def test_a_file_gets_one_line_a_case(planned: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 10.0, 11.25, 20.0, 20.5])  # when it begins, and each case from its start to its end
+    monkeypatch.setattr("mlbench.progress.time", SimpleNamespace(perf_counter=lambda: next(clock)))
     assert heard(planned, terminal=False).splitlines() == [
         "[1/2] base seed 0: Recall@1 0.910  F1 0.500  (1.2 s)",
         f"[2/2] base seed 0: failed: [Errno 2] {'x' * 200} :smile:  (0.5 s)",

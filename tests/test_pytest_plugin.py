@@ -44,7 +44,8 @@ def test_a_suite_is_a_file_of_benchmarks(pytest_run, write, tmp_path) -> None:
 
     before = (tmp_path / "results" / "toy").glob("*/last.pt")
     stamps = {path: path.stat().st_mtime_ns for path in before}
-    again = pytest_run("toy.yaml", "--mlbench-device=cpu", "-k", "base[1]", "--benchmark-compare", "--benchmark-histogram=plot")  # fmt: skip
+    compared = ("--benchmark-compare", "--benchmark-histogram=plot")
+    again = pytest_run("toy.yaml", "--mlbench-device=cpu", "-k", "base[1]", *compared)
     assert again.returncode == 0, again.stdout + again.stderr
     assert "base[1] (NOW)" in again.stdout
     assert "base[1] (0001_x)" in again.stdout

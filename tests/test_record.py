@@ -86,3 +86,28 @@ def test_a_speed_that_schema_2_could_not_measure_keeps_its_reason() -> None:
     speed = {"images_per_second": None, "error": "killed by signal 9"}
     record = Record.from_plain({**RECORD.plain(), "schema": 2, "speed": speed}, "x")
     assert record.speed["images_per_second"] == Timing(None, unit="images/s", note="killed by signal 9")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"metrics": {"f1": {"value": float("nan")}}},
+        {"metrics": {"f1": {"value": "0.5"}}},
+        {"metrics": {"f1": {"value": True}}},
+        {"metrics": [1]},
+        {"size": {"parameters": float("inf")}},
+        {"size": {"parameters": 10**400}},
+        {"speed": {"images_per_second": {"value": 1.0, "rounds": [1.0, 0.0]}}},
+        {"speed": {"images_per_second": {"value": 1.0, "rounds": [None]}}},
+        {"speed": {"images_per_second": {"value": 1.0, "rounds": 3}}},
+        {"memory": {"peak_host": 7}},
+        {"environment": "here"},
+        {"data": None},
+        {"finished": 5},
+        {"case": None},
+        {"seed": "0"},
+    ],
+)
+def test_values_that_nobody_can_count_with_are_refused(change: dict[str, object]) -> None:
+    with pytest.raises(StoreError, match=r"^x.json: not a record \(.*\)$"):
+        Record.from_plain({**RECORD.plain(), **change}, "x.json")

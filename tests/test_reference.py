@@ -9,8 +9,10 @@ from mlbench.reference import VERSION, Reference
 def test_reference_does_the_work_of_its_version() -> None:
     reference = Reference(torch.device("cpu"))
     with FlopCounterMode(display=False) as counter:
-        assert reference.seconds() > 0
-    work = {1: 6 * 2 * (64 * 56 * 56 * 64 * 3 * 3 + 512**3)}
+        seconds = reference.seconds()
+    dense, depthwise = 2 * 64 * 64 * 3 * 3 * 56 * 56, 32 * 64 * 3 * 3 * 48 * 48
+    work = {2: 3 * 2 * (dense + depthwise + 768 * 192 * 768)}
+    assert 0 < reference.fastest <= seconds
     assert counter.get_total_flops() == work[VERSION]
 
 

@@ -119,8 +119,37 @@ def test_compare_knows_the_direction_of_a_metric() -> None:
 def test_compare_does_not_judge_metrics_of_other_data() -> None:
     other = [replace(each, data={"version": "2"}) for each in scored([0.1, 0.1, 0.2])]
     change = the_change(scored([0.9, 0.9, 0.9]), other, recall_at_1=0.02)
-    assert change.verdict is Verdict.INCONCLUSIVE
+    assert change.verdict is Verdict.INCOMPARABLE
     assert change.note == "other data (1 before, 2 after)"
+
+
+@pytest.mark.parametrize("before", [0.9, 0.94, 0.5])
+def test_a_loss_of_just_the_tolerance_is_allowed(before: float) -> None:
+    """However the difference is rounded: 0.90 - 0.88 is above 0.02, 0.94 - 0.92 below."""
+    change = the_change(scored([before] * 3), scored([before - 0.02] * 3), recall_at_1=0.02)
+    assert change.verdict is Verdict.SAME
+    sides = [[record(size={"parameters": size})] for size in (1000, 1050)]
+    assert the_change(*sides, parameters=0.05).verdict is Verdict.SAME
+
+
+def test_seeds_that_failed_or_are_gone_are_told() -> None:
+    before = scored([0.9, 0.8, 0.7])
+    failed = replace(before[2], status="failed", error="loss is nan", metrics={})
+    found = compare(before, [*before[:2], failed], {"recall_at_1": 0.02})
+    assert found.missing == (Missing("gap", "", "after", "1 of 3 seeds failed: loss is nan", gated=True),)
+    assert found.regressions == found.missing
+    assert found.notes == ("gap: 3 seeds before, 2 after; metrics are compared over the 2 of both",)
+    assert compare([*before[:2], failed], before, {}).regressions == ()
+
+
+def test_tolerances_that_watch_nothing_are_told() -> None:
+    before = scored([0.9, 0.8], "f1")
+    assert compare(before, before, {"f1": 0.1}).notes == ()
+    (note,) = compare(before, before, {"f2": 0.1, "f1": 0.1}).notes
+    assert note == "tolerance f2: neither side has such a quantity (choose from: f1)"
+    threshold = scored([0.3, 0.3], "threshold", higher_is_better=None)
+    (note,) = compare(threshold, threshold, {"threshold": 0.1}).notes
+    assert note == "tolerance threshold: neither direction is better; nothing is watched"
 
 
 def noisy(generator: random.Random, rate: float, count: int = 12) -> tuple[list[float], list[float]]:
@@ -168,7 +197,7 @@ def test_compare_of_few_rounds_is_not_decided() -> None:
 
 
 def test_compare_says_how_many_rounds_would_tell() -> None:
-    before, after = [96.0, 97.0, 100.0, 103.0, 104.0], [92.0, 95.0, 99.0, 103.0, 111.0]
+    before, after = [96.0, 97.0, 100.0, 103.0, 104.0], [90.0, 94.0, 99.0, 103.0, 113.0]
     change = the_change(timed(before), timed(after))
     assert change.verdict is Verdict.INCONCLUSIVE
     assert re.fullmatch(r"5 rounds; about \d+ would tell", change.note)
@@ -186,26 +215,57 @@ def test_compare_on_other_hardware_needs_a_reference_and_allows_more() -> None:
     assert (change.verdict, change.tolerance) == ("same", pytest.approx(0.1 * OTHER_HARDWARE))
     slower = [each / 1.5 for each in rounds]
     assert the_change(before, timed(slower, reference, environment=there)).verdict == "worse"
+    other_threads = [
+        replace(each, measured={**each.measured, "threads": 4})
+        for each in timed(slower, reference, environment=there)
+    ]
+    assert the_change(before, other_threads).verdict == "worse"  # the reference had as many
     change = the_change(timed(rounds), timed(slower, environment=there))
-    assert change.verdict is Verdict.INCONCLUSIVE
+    assert change.verdict is Verdict.INCOMPARABLE
     assert change.note == "other hardware, and no reference workload was timed beside it"
+
+
+@pytest.mark.parametrize("kind", ["cuda:0", "mps"])
+def test_compare_does_not_judge_speed_on_another_kind_of_device(kind: str) -> None:
+    rounds, reference = noisy(random.Random(0), 100)
+    there = {**HERE, "device": kind}
+    change = the_change(timed(rounds, reference), timed(rounds, reference, environment=there))
+    name = kind.partition(":")[0]
+    assert change.verdict is Verdict.INCOMPARABLE
+    assert change.note == f"measured on other kinds of device (cpu before, {name} after)"
+
+
+def test_compare_takes_onnx_as_it_is_where_the_reference_ran_on_a_gpu() -> None:
+    rounds, reference = noisy(random.Random(0), 100)
+    gpu = {**HERE, "device": "cuda:0", "device_product": "H200"}
+    faster = [each / 2 for each in reference]
+    name = "onnx_images_per_second"
+    sides = [timed(rounds, each, name, environment=gpu) for each in (reference, faster)]
+    assert the_change(*sides).difference == 0
+    assert the_change(timed(rounds, reference, name), timed(rounds, faster, name)).verdict == "worse"
+
+
+def test_a_speed_that_one_seed_lacks_is_compared_by_the_others() -> None:
+    before = timed([100.0, 101.0, 102.0, 103.0])
+    lost = record(1, speed={"images_per_second": Timing(None, note="killed")})
+    assert the_change(before, [*before, lost]).verdict is not Verdict.INCOMPARABLE
 
 
 @pytest.mark.parametrize(
     ("measured", "told"),
     [
-        ({"batch_size": 8, "threads": 1}, "batch size (before, after: 32, 8)"),
-        ({"batch_size": 32, "threads": 2}, "threads (before, after: 1, 2)"),
+        ({"batch_size": 8, "threads": 1}, "batch sizes (32 before, 8 after)"),
+        ({"batch_size": 32, "threads": 2}, "numbers of threads (1 before, 2 after)"),
         (
             {"batch_size": 32, "threads": 1, "reference_version": 2},
-            "reference workload (before, after: None, 2)",
+            "versions of the reference workload (None before, 2 after)",
         ),
     ],
 )
 def test_compare_does_not_judge_speed_under_other_conditions(measured: dict[str, int], told: str) -> None:
     before, after = timed([100.0] * 7), timed([50.0] * 7)
     change = the_change(before, [replace(each, measured=measured) for each in after])
-    assert change.verdict is Verdict.INCONCLUSIVE
+    assert change.verdict is Verdict.INCOMPARABLE
     assert change.note == f"measured with other {told}"
 
 
@@ -242,7 +302,7 @@ def test_compare_names_what_one_side_lacks() -> None:
         Missing("gap", "f1", "before", "not measured", gated=False),
         Missing("old", "", "after", "no record", gated=True),
         Missing("broken", "", "after", "boom", gated=True),
-        Missing("new", "", "before", "no record", gated=True),
+        Missing("new", "", "before", "no record", gated=True),  # which fails no check
     )
     assert [each.case for each in found.regressions] == ["gap", "old", "broken"]
 

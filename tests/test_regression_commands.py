@@ -136,16 +136,49 @@ def test_plan_power_shows_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     shown = CliRunner().invoke(main, arguments)
     assert shown.exit_code == 0, shown.output
     (row,) = [line for line in shown.stdout.splitlines() if line.startswith("base ")]
-    assert row.split() == ["base", "recall_at_1", "0.02", "3", "0.0100", "7"]
+    assert row.split() == ["base", "recall_at_1", "0.02", "3", "0.0100", "7", "-0.0245"]
     (found,) = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)
     assert found["seeds"] == 7
 
 
 def test_compare_and_check_import_neither_torch_nor_numpy(run: Callable[..., Result]) -> None:
-    code = (
-        "import sys\nfrom mlbench.cli import main\n"
-        "try: main(['compare', 'before/s', 's'])\nexcept SystemExit: pass\n"
-        "print({'torch', 'numpy', 'scipy', 'timm'} & sys.modules.keys())"
+    run("baseline", "save", "s.yaml", "--results", "before")
+    for command, code in ((["compare", "before/s", "s"], 0), (["check", "s"], 3)):
+        script = (
+            "import sys\nfrom mlbench.cli import main\n"
+            f"try: main({command})\nexcept SystemExit as end: assert end.code == {code}, end.code\n"
+            "print({'torch', 'numpy', 'scipy', 'timm'} & sys.modules.keys())"
+        )
+        process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        assert process.stdout.endswith("set()\n")
+
+
+def test_records_of_cases_that_the_suite_no_longer_has_are_left_out(run: Callable[..., Result]) -> None:
+    for record in scored(BEFORE):
+        Store(Path("before"), "s").put(replace(record, case="old", finished=f"2026-01-1{record.seed}"))
+    Path("s.yaml").write_text(
+        "suite: s\ntolerances: {recall_at_1: 0.02}\nbase: {neck: gap}\ncases: {gap: {}}\n"
     )
-    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert process.stdout.endswith("set()\n")
+    saved = run("baseline", "save", "s.yaml", "--results", "before", "-o", "b.json")
+    assert saved.stderr == "note: left out, as s.yaml no longer has them: old\n"
+    assert {each["case"] for each in json.loads(Path("b.json").read_text())["records"]} == {"gap"}
+    Path("s.yaml").write_text("suite: s\nbase: {neck: gap}\ncases: {new: {}}\n")
+    gone = run("check", "s.yaml", "--baseline", "b.json", code=1)
+    assert (
+        gone.stderr.strip() == "mlbench: s.yaml: no records of its cases; make some with: mlbench run s.yaml"
+    )
+
+
+def test_a_case_that_is_gone_stands_in_the_answer(run: Callable[..., Result]) -> None:
+    renamed = [replace(record, case="new", finished="2026") for record in scored(BEFORE)]
+    for record in renamed:
+        Store(Path("later"), "s").put(record)
+    run("baseline", "save", "s.yaml", "--results", "before", "-o", "b.json")
+    shown = run("check", "s.yaml", "--baseline", "b.json", "--results", "later", code=3)
+    assert shown.stdout.endswith("gap: missing (no record)\n1 regression (1 missing)\n")
+    assert "no metric is watched" not in shown.stderr
+
+
+def test_a_level_that_is_no_number_is_refused(run: Callable[..., Result]) -> None:
+    assert "nan is no number" in run("compare", "before/s", "s", "--level", "nan", code=2).stderr
+    assert "(99.5% intervals)" in run("compare", "before/s", "s", "--level", "0.995").stdout

@@ -64,8 +64,11 @@ def test_a_side_is_what_a_git_revision_holds(
         assert metric(load_side(f"HEAD:{inside}", results).records) == 0.5
     assert metric(load_side("results/s", results).records) == 0.25
     monkeypatch.chdir(results)
-    assert metric(load_side("HEAD:s", results).records) == 0.5
+    for inside in ("results/s", "./s", "../old.json"):
+        assert metric(load_side(f"HEAD:{inside}", results).records) == 0.5
+    assert metric(load_side("HEAD@{2100-01-01 12:00}:results/s", results).records) == 0.5
     for text, reason in (
+        ("HEAD:results", "no records there; name one of its folders: s$"),
         ("HEAD:nowhere", "git has no such thing here .*nowhere"),
         ("nowhere:s", "git has no such thing here .*nowhere"),
         ("--output=x:s", "is no revision"),
@@ -84,6 +87,12 @@ def test_a_side_that_is_not_here_is_one_clear_line(results: Path, tmp_path: Path
         load_side(str(tmp_path / "baselines"), results)
     with pytest.raises(MlbenchError, match=r"nowhere\.yaml"):
         load_side("nowhere.yaml", results)
+
+
+def test_a_folder_of_damaged_records_says_what_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "bad.json").write_text("{")
+    with pytest.raises(StoreError, match=r"no records there that can be read \(.*bad\.json: cannot be read"):
+        load_side(str(tmp_path), tmp_path)
 
 
 def test_remarks_come_along(results: Path) -> None:

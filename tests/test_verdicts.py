@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -14,6 +15,7 @@ from mlbench.verdicts import (
     comparison_markdown,
     comparison_notes,
     comparison_table,
+    missing_sentences,
     summary,
 )
 
@@ -77,7 +79,7 @@ def test_github_annotates_regressions_and_what_is_not_decided() -> None:
     slower = Change("a\nb", "speed", "x", 2.0, 1.0, -0.5, tolerance=0.1, gated=True, verdict=Verdict.WORSE)
     lines = comparison_github(Comparison((slower, UNDECIDED), (LOST,)), "suite: s, 1").splitlines()
     assert lines == [
-        "::error title=suite%3A s%2C 1::a%0Ab x: worse, 2 before, 1 after, -50.0%25; tolerance 10%25",
+        "::error title=suite%3A s%2C 1::a b x: worse, 2 before, 1 after, -50.0%25; tolerance 10%25",
         "::error title=suite%3A s%2C 1::old: missing (no record)",
         "::warning title=suite%3A s%2C 1::gap f1: too few samples, 0.9000 before, 0.8500 after, "
         "-0.0500 [-0.2000 – +0.1000]; tolerance 0.02; 2 seeds; 50 would show it",
@@ -95,6 +97,22 @@ def test_junit_has_a_test_for_each_gated_quantity() -> None:
         ("smoke.gap", "images_per_second"): [],
         ("smoke.old", "case"): ["failure"],
     }
+
+
+def test_what_is_not_comparable_is_not_called_too_few() -> None:
+    other = replace(UNDECIDED, verdict=Verdict.INCOMPARABLE, note="other data")
+    found = Comparison((other,))
+    assert summary(found) == "no regression (1 not comparable)"
+    assert comparison_github(found, "s").startswith("::warning title=s::gap f1: not comparable")
+
+
+def test_control_characters_break_no_form() -> None:
+    bad = Comparison((replace(WORSE, note="\x1b[31mred\x00\nline"),), (replace(LOST, reason="a\x08\nb"),))
+    root = ElementTree.fromstring(comparison_junit(bad, "s"))
+    assert [each.get("message")[-13:] for each in root.iter("failure")][1] == "missing (a b)"
+    assert missing_sentences(bad) == ["old: missing (a b)"]
+    for line in (*comparison_notes(bad), *comparison_markdown(bad, "t").splitlines()):
+        assert line.isprintable()
 
 
 @pytest.mark.parametrize(
