@@ -148,13 +148,17 @@ class _Bench:
         return score(case, test, fit_threshold(policy, verification_curve(calibration, engine)), engine)
 
     def size(self) -> dict[str, int | None]:
-        """Of the deployed model; and of class centres, with whatever else only training needs."""
+        """Of the deployed model; of class centres, with whatever else only training needs; of the teacher."""
         deployed, everything = size_of(self._model), size_of(self._objective)
-        return {
+        found: dict[str, int | None] = {
             **deployed,
             "centres": everything["parameters"] - deployed["parameters"],
             "centres_bytes": everything["bytes"] - deployed["bytes"],
         }
+        if self._teacher is not None:
+            teacher = size_of(self._teacher)
+            found |= {"teacher": teacher["parameters"], "teacher_bytes": teacher["bytes"]}
+        return found
 
     def told(self, training: Training) -> dict[str, Any]:
         """What a record says of training."""

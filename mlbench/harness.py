@@ -14,7 +14,18 @@ from typing import Any
 from mlbench.record import Record
 from mlbench.store import write_atomically
 
-__all__ = ["FOLDER", "benchmark_name", "benchmarks_json", "extra_info", "save_benchmarks"]
+__all__ = [
+    "FOLDER",
+    "batch_seconds",
+    "benchmark_name",
+    "benchmarks_json",
+    "extra_info",
+    "identity",
+    "save_benchmarks",
+]
+
+#: How it was measured, as far as a reader of times must know.
+_MEASURED = ("batch_size", "training_batch_size", "threads", "precision")
 
 #: Folder beside the records, a storage of pytest-benchmark.
 FOLDER = "benchmarks"
@@ -25,6 +36,24 @@ def benchmark_name(case: str, seed: int) -> str:
     return f"{case}[{seed}]"
 
 
+def identity(record: Record) -> dict[str, Any]:
+    """What tells a benchmark from others, wherever its suite stands: attributes of pytest-benchmark's
+    fixture."""
+    return {
+        "fullname": f"{record.suite}::{benchmark_name(record.case, record.seed)}",
+        "param": str(record.seed),
+        "params": {"seed": record.seed, **record.axes},
+    }
+
+
+def batch_seconds(record: Record) -> list[float]:
+    """Seconds of embedding a batch, by round; [] where that is not known."""
+    speed: Mapping[str, Any] = record.speed
+    if record.status != "done" or "images_per_second" not in speed:
+        return []
+    return [record.measured["batch_size"] / each for each in speed["images_per_second"].rounds]
+
+
 def extra_info(record: Record) -> dict[str, Any]:
     """What pytest-benchmark keeps of a record beside the time: every metric and speed, sizes, memory."""
     info: dict[str, Any] = {name: found.value for name, found in record.metrics.items()}
@@ -33,7 +62,7 @@ def extra_info(record: Record) -> dict[str, Any]:
     return {
         **info,
         "rounds_of_reference": list(record.speed["reference"].rounds) if "reference" in record.speed else [],
-        "batch_size": record.measured.get("batch_size"),
+        **{name: record.measured.get(name) for name in _MEASURED},
         "device": record.environment.get("device"),
         "case": record.case,
         "seed": record.seed,
@@ -42,14 +71,14 @@ def extra_info(record: Record) -> dict[str, Any]:
     }
 
 
-def benchmarks_json(records: Sequence[Record], suite: Path) -> dict[str, Any]:
+def benchmarks_json(records: Sequence[Record]) -> dict[str, Any]:
     """The records that have a throughput, as `pytest SUITE --benchmark-json` writes them."""
     from pytest_benchmark.plugin import pytest_benchmark_generate_json, pytest_benchmark_generate_machine_info
     from pytest_benchmark.utils import get_commit_info
 
     found: dict[str, Any] = pytest_benchmark_generate_json(
         config=None,
-        benchmarks=[_benchmark(record, suite) for record in records if _seconds(record)],
+        benchmarks=[_benchmark(record) for record in records if batch_seconds(record)],
         include_data=True,
         machine_info=pytest_benchmark_generate_machine_info(),
         commit_info=get_commit_info(),
@@ -57,14 +86,14 @@ def benchmarks_json(records: Sequence[Record], suite: Path) -> dict[str, Any]:
     return found
 
 
-def save_benchmarks(records: Sequence[Record], suite: Path, folder: Path) -> Path | None:
+def save_benchmarks(records: Sequence[Record], folder: Path) -> Path | None:
     """Add a run to the storage of pytest-benchmark in `folder`; None when nothing was timed.
 
     Read it with: pytest-benchmark --storage FOLDER/benchmarks list | compare.
     """
     from pytest_benchmark.utils import get_machine_id, safe_dumps
 
-    data = benchmarks_json(records, suite)
+    data = benchmarks_json(records)
     if not data["benchmarks"]:
         return None
     machine = folder / FOLDER / get_machine_id()
@@ -74,29 +103,18 @@ def save_benchmarks(records: Sequence[Record], suite: Path, folder: Path) -> Pat
     return path
 
 
-def _benchmark(record: Record, suite: Path) -> Any:
+def _benchmark(record: Record) -> Any:
     from pytest_benchmark.stats import Metadata
 
-    name = benchmark_name(record.case, record.seed)
     fixture = SimpleNamespace(
-        name=name,
-        fullname=f"{suite.as_posix()}::{name}",
+        **identity(record),
+        name=benchmark_name(record.case, record.seed),
         group=None,
-        param=None,
-        params=None,
         extra_info=extra_info(record),
         cprofile_stats=None,
         has_error=False,
     )
     benchmark = Metadata(fixture, iterations=1, options={})
-    for seconds in _seconds(record):
+    for seconds in batch_seconds(record):
         benchmark.update(seconds)
     return benchmark
-
-
-def _seconds(record: Record) -> list[float]:
-    """Seconds of a batch, by round."""
-    speed: Mapping[str, Any] = record.speed
-    if record.status != "done" or "images_per_second" not in speed:
-        return []
-    return [record.measured["batch_size"] / each for each in speed["images_per_second"].rounds]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import pickle
 import statistics
 import subprocess
@@ -17,14 +16,14 @@ from typing import Any, cast
 
 from mlbench.contracts import Dataset
 from mlbench.environment import library_versions
-from mlbench.errors import MlbenchError
+from mlbench.errors import MlbenchError, first_line
 from mlbench.plan import Case
 from mlbench.plugins import Plugin
 from mlbench.record import MEASURED, Timing
 from mlbench.registry import Entry
 from mlbench.spec import Part
 
-__all__ = ["KEEP_MEMORY", "Drive", "Measurement", "Measuring", "measure", "subject"]
+__all__ = ["MARK", "Measurement", "Measuring", "measure", "subject"]
 
 #: Speeds that each stage gives.
 _STAGES: Mapping[str, tuple[str, ...]] = {
@@ -35,19 +34,20 @@ _STAGES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-#: The process keeps what memory it was given. Else glibc hands it back and asks for it again, every batch or
-#: not at all, as its heap happens to lie: speeds of two such processes differ by a third.
-KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(1 << 40), "MALLOC_MMAP_MAX_": "0"}
+#: What an answer of the process begins with.
+MARK = "\x1e"
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured of one architecture; see the fields of `mlbench.record.Record`."""
+    """What was measured of one architecture; see the fields of `mlbench.record.Record`. remarks: why a size
+    is not known, one line each."""
 
     speed: Mapping[str, Timing] = field(default_factory=dict)
     memory: Mapping[str, Timing] = field(default_factory=dict)
     size: Mapping[str, int | None] = field(default_factory=dict)
     measured: Mapping[str, Any] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -56,7 +56,8 @@ class Measurement:
         for name, timing in self.speed.items():
             if timing.value is None:
                 missing.setdefault(timing.note, []).append(name)
-        return tuple(f"{', '.join(names)} not known: {note}" for note, names in missing.items())
+        told = tuple(f"{', '.join(names)} not known: {note}" for note, names in missing.items())
+        return told + self.remarks
 
     def facts(self, size: Mapping[str, int | None]) -> dict[str, Any]:
         """Fields of a record, together with the sizes that are known already."""
@@ -100,29 +101,12 @@ class Measuring:
         return [stage for stage in _STAGES if chosen[stage]]
 
     def __enter__(self) -> Measuring:
-        self._launch()
         try:
-            while (ready := self._ready()) is None:
-                self._launch()
+            self._facts = self._start()
         except BaseException:
             self.__exit__(None, None, None)
             raise
-        self._facts = ready
-        self._failed |= {stage: self._sized(stage, reason) for stage, reason in ready["failed"].items()}
         return self
-
-    def _ready(self) -> dict[str, Any] | None:
-        """What is known before the first round; None when a stage, which is left out from then on, ended the
-        process."""
-        stage = ""
-        while (answer := self._answer()) is not None and "stage" in answer:
-            stage = answer["stage"]
-        if answer is None:
-            reason = self._end()
-            if stage not in self.stages:
-                raise MlbenchError(reason)
-            self._failed[stage] = self._sized(stage, reason)
-        return answer
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -131,22 +115,51 @@ class Measuring:
         self._end()
 
     def round(self) -> None:
-        """Measure everything once more. Raises MlbenchError when the process dies of it."""
+        """Measure everything once more. A stage that ends the process is left out from then on.
+
+        Raises MlbenchError when the process ends without one.
+        """
+        while (found := self._ask()) is None:
+            self._start()
+        self._rounds.append(found)
+
+    def _start(self) -> dict[str, Any]:
+        """Start a process, without what ended the one before; what it knows before its first round."""
+        self._launch()
+        while (ready := self._answer()) is None:
+            self._launch()
+        self._failed |= {name: self._sized(name, reason) for name, reason in ready["failed"].items()}
+        return ready
+
+    def _ask(self) -> dict[str, Any] | None:
         assert self._process.stdin is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it is gone already, which its answer tells
             self._process.stdin.write(b"round\n")
             self._process.stdin.flush()
-        except BrokenPipeError:
-            raise MlbenchError(self._end()) from None
-        answer = self._answer()
-        if answer is None:
-            raise MlbenchError(self._end())
-        self._rounds.append(answer)
+        return self._answer()
 
-    def clock(self) -> float:
-        """Seconds of embedding one batch, added up over the rounds so far: a clock that stands still while
-        anything else is done, as a timer of pytest-benchmark."""
-        return sum(found.get("inference", 0.0) for found in self._rounds)
+    def _answer(self) -> dict[str, Any] | None:
+        """The next answer that is no announcement; None when what was announced last ended the process, and
+        is counted as failed. Raises MlbenchError when nothing was."""
+        name = ""
+        while (answer := self._line()) is not None and "stage" in answer:
+            name = answer["stage"]
+        if answer is None:
+            reason = self._end()
+            if name in ("", "model"):
+                raise MlbenchError(reason)
+            self._failed[name] = self._sized(name, reason)
+        return answer
+
+    def _line(self) -> dict[str, Any] | None:
+        """The next answer; None when the process has ended."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            text = line.decode(errors="replace")
+            if text.startswith(MARK):
+                found: dict[str, Any] = json.loads(text.removeprefix(MARK))
+                return found
+        return None
 
     def result(self) -> Measurement:
         """What has been measured so far."""
@@ -157,6 +170,9 @@ class Measuring:
                 for name, value in self._facts["memory"].items()
             },
             size=self._facts["size"],
+            remarks=tuple(
+                f"{name} not known: {reason}" for name, reason in self._failed.items() if name not in _STAGES
+            ),
             measured={
                 **self._sizes(),
                 "rounds": len(self._rounds),
@@ -197,11 +213,11 @@ class Measuring:
         return sizes
 
     def _sized(self, stage: str, reason: str) -> str:
-        if not reason.startswith(("out of memory", "killed")):
-            return reason
         many = self._case.spec.measure.batch_size
         sizes = {"inference": many, "latency": 1, "training": self._case.recipe.batch_size, "onnx": many}
-        return f"{reason} at batch size {sizes[stage]}"
+        if stage in sizes and reason.startswith(("out of memory", "killed")):
+            return f"{reason} at batch size {sizes[stage]}"
+        return reason
 
     def _launch(self) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 -- closed in _end
@@ -211,20 +227,13 @@ class Measuring:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env={**KEEP_MEMORY, **os.environ},
         )
-        unwanted = [stage for stage in _STAGES if stage not in self.stages or stage in self._failed]
+        unwanted = [*(stage for stage in _STAGES if stage not in self.stages), *self._failed]
         task = {"case": _portable(self._case), "device": self._device, "unwanted": unwanted}
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it is gone already, which the first answer tells
             pickle.dump(task, self._process.stdin)
             self._process.stdin.flush()
-
-    def _answer(self) -> dict[str, Any] | None:
-        """The next answer; None when the process has ended."""
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        return json.loads(line) if line else None
 
     def _end(self) -> str:
         """Why the process ended."""
@@ -238,30 +247,22 @@ class Measuring:
             self._errors.seek(0)
             text = self._errors.read().decode(errors="replace").strip()
             self._errors.close()
-        if code == -9:
-            return "out of memory (killed by signal 9)"
         if code < 0:
-            return f"killed by signal {-code}"
+            return f"killed by signal {-code}{' (out of memory?)' if code == -9 else ''}"
         return f"measuring failed: {(text.splitlines() or ['no message'])[-1]}"
 
 
-#: Runs the rounds of a measurement.
-Drive = Callable[[Measuring], None]
-
-
-def _plainly(measuring: Measuring) -> None:
-    for _ in range(measuring.rounds):
-        measuring.round()
-
-
-def measure(case: Case, device: str, drive: Drive = _plainly) -> Measurement:
+def measure(case: Case, device: str) -> Measurement:
     """Speed, memory and sizes of a case. What cannot be measured is None in it, with the reason."""
     try:
         with Measuring(case, device) as measuring:
-            drive(measuring)
+            for _ in range(measuring.rounds):
+                measuring.round()
             return measuring.result()
-    except MlbenchError as error:
-        return Measurement({"images_per_second": _timing("images_per_second", [], str(error))})
+    # Whatever it is, it must not cost the training that came before.
+    except Exception as error:
+        reason = str(error) if isinstance(error, MlbenchError) else f"measuring failed: {first_line(error)}"
+        return Measurement({"images_per_second": _timing("images_per_second", [], reason)})
 
 
 def subject(case: Case) -> str:

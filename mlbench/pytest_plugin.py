@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,6 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mlbench.measure import Measuring
     from mlbench.plan import Case, Plan
     from mlbench.record import Record
 
@@ -57,7 +57,8 @@ class SuiteFile(pytest.File):
         from mlbench.registry import Registry
         from mlbench.suite import load_suite
 
-        suite = load_suite(Path(os.path.relpath(self.path)), Registry(load_plugins()))
+        plugins = load_plugins(block=os.environ.get("MLBENCH_BLOCK", "").split())
+        suite = load_suite(Path(os.path.relpath(self.path)), Registry(plugins))
         plan = make_plan(suite, find_device(self.config.getoption("mlbench_device")))
         for case in plan.cases:
             yield CaseItem.of(self, benchmark_name(case.name, case.seed), plan, case)
@@ -67,37 +68,43 @@ class SuiteFile(pytest.File):
 
 
 class CaseItem(pytest.Function):
-    """A case, run and timed through the fixture `benchmark` of pytest-benchmark."""
+    """A case, run, measured, and handed over to the fixture `benchmark` of pytest-benchmark.
+
+    Its rounds were timed in a process of their own. The fixture runs through them with a clock that shows
+    what they took, once nothing can go wrong any more: an interrupted measurement leaves no benchmark.
+    """
 
     @classmethod
     def of(cls, parent: SuiteFile, name: str, plan: Plan, case: Case) -> CaseItem:
         """The item of one case of a plan."""
-        from mlbench.harness import extra_info
+        from mlbench.harness import batch_seconds, extra_info, identity
         from mlbench.runner import run
         from mlbench.store import Store
 
         store = Store(Path(parent.config.getoption("mlbench_results")), plan.suite.name)
-        started: list[Measuring] = []
-
-        def clock() -> float:
-            return started[0].clock()
+        alone = replace(plan, cases=(case,))
+        clock = _Clock()
 
         def run_case(benchmark: Any) -> None:
-            def drive(measuring: Measuring) -> None:
-                started.append(measuring)
-                benchmark.pedantic(measuring.round, rounds=measuring.rounds)
-
-            # A measurement of its own, however many others the record has seen.
-            alone = replace(plan, cases=(case,))
-            (record,) = run(alone, store, _Silent(), again=True, drive=drive)
-            benchmark.extra_info.update(extra_info(record))
+            benchmark.skipped = True  # until there is something to time
+            with warnings.catch_warnings():
+                warnings.simplefilter("default")  # what a component warns of does not fail its case
+                # A measurement of its own, however many others the record has seen.
+                (record,) = run(alone, store, _Silent(), again=benchmark.enabled, benchmarks=False)
             if record.status != "done":
                 pytest.fail(record.error, pytrace=False)
-            if benchmark.enabled and record.speed["images_per_second"].value is None:
+            if not benchmark.enabled:
+                return
+            clock.rounds = batch_seconds(record)
+            if not clock.rounds:
                 pytest.fail(record.speed["images_per_second"].note, pytrace=False)
+            for attribute, value in identity(record).items():
+                setattr(benchmark, attribute, value)
+            benchmark.extra_info.update(extra_info(record))
+            benchmark.pedantic(clock.tick, rounds=len(clock.rounds))
 
         item = cls.from_parent(parent, name=name, callobj=run_case)
-        item.add_marker(pytest.mark.benchmark(timer=clock))
+        item.add_marker(pytest.mark.benchmark(timer=clock.seconds))
         return item
 
     def reportinfo(self) -> tuple[Path, int, str]:
@@ -115,6 +122,20 @@ def _one_line(excinfo: pytest.ExceptionInfo[BaseException]) -> str:
     return str(excinfo.value) if isinstance(excinfo.value, MlbenchError) else ""
 
 
+class _Clock:
+    """A clock that moves on by the next round's seconds with every tick, and stands still in between."""
+
+    def __init__(self) -> None:
+        self.rounds: list[float] = []
+        self._now = 0.0
+
+    def seconds(self) -> float:
+        return self._now
+
+    def tick(self) -> None:
+        self._now += self.rounds.pop(0)
+
+
 class _Silent:
     def case(self, case: Case, position: int, total: int) -> None: ...
 
@@ -124,10 +145,11 @@ class _Silent:
 
 
 def _is_suite(path: Path) -> bool:
-    """Whether a file has the first key of every suite; what else it has is told when it is collected."""
+    """Whether a file has one of the keys of every suite; what else it has is told when it is collected."""
     if path.suffix not in (".yaml", ".yml"):
         return False
     try:
-        return re.search(r"^suite\s*:", path.read_text(encoding="utf-8"), re.MULTILINE) is not None
+        text = path.read_text(encoding="utf-8-sig")
+        return re.search(r"^[\"']?(suite|base)[\"']?\s*:", text, re.MULTILINE) is not None
     except (OSError, UnicodeDecodeError):
         return False

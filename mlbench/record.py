@@ -34,6 +34,8 @@ MEASURED: Mapping[str, tuple[str, bool]] = MappingProxyType(
         "bytes": ("bytes", False),
         "centres": ("", False),
         "centres_bytes": ("bytes", False),
+        "teacher": ("", False),
+        "teacher_bytes": ("bytes", False),
         "flops": ("", False),
         "checkpoint_float32": ("bytes", False),
         "checkpoint_float16": ("bytes", False),
@@ -74,7 +76,7 @@ class Record:
 
     status: "done" or "failed". error: one line, "" when done. metrics: by name. evaluation: the threshold and
     where it comes from, how many pairs were compared and how, and the sweep of thresholds. size: of the
-    deployed model (backbone and neck) in parameters, bytes and operations; centres, centres_bytes: the class
+    deployed model (backbone and neck) in parameters, bytes and operations; centres, teacher: the class
     centres and whatever else only training needs, without what an optimiser keeps of them; None where it is
     not known. speed: by name, and as "reference" the seconds of a workload that never changes. memory: peaks
     in bytes by name. measured: how speed and memory were measured. data: versions, sizes and notes of the

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from mlbench.environment import Device, check_torch, environment
 from mlbench.errors import MlbenchError, OptionError, StoreError, SuiteError, WeightsError, first_line
 from mlbench.harness import save_benchmarks
-from mlbench.measure import Drive, Measurement, measure, subject
+from mlbench.measure import Measurement, measure, subject
 from mlbench.plan import Case, Plan
 from mlbench.record import Record
 from mlbench.store import Store, write_atomically
@@ -41,39 +41,51 @@ def run(
     *,
     force: bool = False,
     again: bool = False,
-    drive: Drive | None = None,
+    benchmarks: bool = True,
 ) -> list[Record]:
     """Records of all cases of the plan, in its order.
 
     A case with a finished record is not run again unless `force`; it is only measured again if `again`, or if
     it is to be measured in another way. A case that fails gets a record with its error and the others go on;
-    only a store that cannot be written stops the run (StoreError). drive: runs the rounds of a measurement.
+    only a store that cannot be written stops the run (StoreError). benchmarks: whether to leave what
+    pytest-benchmark reads beside the records.
     """
-    stopwatch = _Stopwatch(plan.device, drive)
+    stopwatch = _Stopwatch(plan.device)
     records: dict[str, Record] = {}
     pending = []
     for case in plan.cases:
         record = None if force else store.get(case.key)
         if record is not None and record.status == "done":
             records[case.key] = record
-            if not again and record.settings.get("measure") == case.spec.plain()["measure"]:
+            if not again and _is_measured(record, case):
                 continue
         pending.append(case)
     if pending:
         check_torch(plan.device)
         with store.locked():
             _preflight([case for case in pending if case.key not in records])
-            for position, case in enumerate(pending, 1):
-                listener.case(case, position, len(pending))
-                if case.key in records:
-                    record = _measured_again(records[case.key], case, stopwatch, listener)
-                else:
-                    record = _record(case, plan, store, listener, stopwatch)
-                store.put(record)
-                records[case.key] = record
-                listener.finished(record)
-            save_benchmarks([records[case.key] for case in pending], plan.suite.path, store.folder)
+            try:
+                for position, case in enumerate(pending, 1):
+                    listener.case(case, position, len(pending))
+                    if case.key not in records:
+                        # Kept at once: a measurement that is stopped does not cost the training.
+                        records[case.key] = _experiment_record(case, plan, store, listener)
+                        store.put(records[case.key])
+                    if records[case.key].status == "done":
+                        records[case.key] = _measured(records[case.key], case, stopwatch, listener)
+                        store.put(records[case.key])
+                    listener.finished(records[case.key])
+            finally:
+                if benchmarks:
+                    known = [records[case.key] for case in plan.cases if case.key in records]
+                    save_benchmarks(known, store.folder)
     return [records[case.key] for case in plan.cases]
+
+
+def _is_measured(record: Record, case: Case) -> bool:
+    """Whether a record has been measured, as its suite now asks for."""
+    wanted = case.spec.plain()["measure"]
+    return "images_per_second" in record.speed and record.settings.get("measure") == wanted
 
 
 def _preflight(cases: list[Case]) -> None:
@@ -120,25 +132,26 @@ def _preflight(cases: list[Case]) -> None:
 class _Stopwatch:
     """Measures each architecture once; a speed belongs to no seed."""
 
-    def __init__(self, device: Device, drive: Drive | None) -> None:
+    def __init__(self, device: Device) -> None:
         self.device = device
-        self._drive = drive
         self._known: dict[str, Measurement] = {}
 
     def measure(self, case: Case) -> Measurement:
         key = subject(case)
         if key not in self._known:
-            self._known[key] = measure(case, self.device.name, *([self._drive] if self._drive else []))
+            self._known[key] = measure(case, self.device.name)
         return self._known[key]
 
 
-def _measured_again(record: Record, case: Case, stopwatch: _Stopwatch, listener: Listener) -> Record:
+def _measured(record: Record, case: Case, stopwatch: _Stopwatch, listener: Listener) -> Record:
     """The record with speed and memory as they are now."""
     import torch
 
     listener.stage("measuring speed", 0, 1)
     start = time.perf_counter()
     found = stopwatch.measure(case)
+    took = time.perf_counter() - start
+    before = record.seconds.get("measure", 0.0)
     old = Measurement(record.speed).notes
     return replace(
         record,
@@ -146,7 +159,7 @@ def _measured_again(record: Record, case: Case, stopwatch: _Stopwatch, listener:
         **found.facts(record.size),
         notes=(*(note for note in record.notes if note not in old), *found.notes),
         environment=environment(stopwatch.device, torch.get_num_threads()),
-        seconds={**record.seconds, "measure": time.perf_counter() - start},
+        seconds={**record.seconds, "measure": took, "total": record.seconds["total"] - before + took},
         finished=_now(),
     )
 
@@ -155,8 +168,11 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
-def _record(case: Case, plan: Plan, store: Store, listener: Listener, stopwatch: _Stopwatch) -> Record:
+def _experiment_record(case: Case, plan: Plan, store: Store, listener: Listener) -> Record:
+    """The record of a case that is trained and evaluated, but not measured; or of how it failed."""
     import torch
+
+    from mlbench.experiment import experiment
 
     facts: dict[str, Any] = {
         "suite": case.suite,
@@ -169,47 +185,24 @@ def _record(case: Case, plan: Plan, store: Store, listener: Listener, stopwatch:
         "environment": environment(plan.device, torch.get_num_threads()),
     }
     start = time.perf_counter()
+    seconds: Mapping[str, float] = {}
     try:
-        facts.update(_run_case(case, plan, store, listener.stage, stopwatch), status="done")
+        found = experiment(case, plan.device, store.checkpoints(case.key), listener.stage)
+        facts |= {**found.facts, "notes": (*_data_notes(case), *found.notes), "status": "done"}
+        seconds = found.seconds
     except StoreError:
         raise
     except MlbenchError as error:
-        facts.update(status="failed", error=str(error))
+        facts |= {"status": "failed", "error": str(error)}
     # A plugin's bug, or memory that ran out: this case's record says so and the others go on.
     except Exception as error:
         log = store.checkpoints(case.key) / "error.txt"
         write_atomically(log, traceback.format_exc().encode())
-        facts.update(status="failed", error=f"{first_line(error)} (traceback in {log})")
-    facts["seconds"] = {**facts.get("seconds", {}), "total": time.perf_counter() - start}
-    facts["finished"] = _now()
-    return Record(**facts)
-
-
-def _run_case(
-    case: Case,
-    plan: Plan,
-    store: Store,
-    progress: Callable[[str, int, int], None],
-    stopwatch: _Stopwatch,
-) -> dict[str, Any]:
-    """Everything that a successful case adds to its record."""
-    import torch
-
-    from mlbench.experiment import experiment
-
-    outcome = experiment(case, plan.device, store.checkpoints(case.key), progress)
+        facts |= {"status": "failed", "error": f"{first_line(error)} (traceback in {log})"}
     # The model is gone by now; what torch still keeps of a GPU's memory is for the process that measures.
     if plan.device.kind == "cuda":
         torch.cuda.empty_cache()
-    progress("measuring speed", 0, 1)
-    start = time.perf_counter()
-    found = stopwatch.measure(case)
-    return {
-        **outcome.facts,
-        **found.facts(outcome.facts["size"]),
-        "notes": (*_data_notes(case), *outcome.notes, *found.notes),
-        "seconds": {**outcome.seconds, "measure": time.perf_counter() - start},
-    }
+    return Record(**facts, seconds={**seconds, "total": time.perf_counter() - start}, finished=_now())
 
 
 def _data_notes(case: Case) -> tuple[str, ...]:

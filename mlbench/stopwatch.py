@@ -1,13 +1,13 @@
 """The process that measures: speed, memory and sizes of one case, one round at a time.
 
 `mlbench.measure` starts it, writes the case to its stdin, and then a line for each round; the answers are
-JSON, a line each. A fresh process has no cached kernels, no fragmented memory and no worker processes of a
-training before it, so one case's speed does not depend on which case ran first.
+JSON, a line each, after a record separator (RFC 7464): what libraries print has none. A fresh process has no
+cached kernels, no fragmented memory and no worker processes of a training before it, so one case's speed does
+not depend on which case ran first.
 """
 
 from __future__ import annotations
 
-import gc
 import itertools
 import json
 import math
@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -28,11 +29,13 @@ from lightning_fabric import Fabric
 from mlbench.errors import MlbenchError, first_line
 from mlbench.features import Encoder, encode
 from mlbench.feed import Feed, training_look
-from mlbench.memory import Peak, is_out_of_memory
+from mlbench.measure import MARK
+from mlbench.memory import Peak, is_out_of_memory, keep_memory, release_memory
 from mlbench.model import build_model, build_teacher
 from mlbench.objective import build_objective
 from mlbench.plan import Case
 from mlbench.reference import VERSION, Reference, synchronize
+from mlbench.seeding import deterministic
 from mlbench.size import checkpoint_bytes, flops
 from mlbench.spec import PRECISIONS
 from mlbench.train import Step
@@ -55,9 +58,9 @@ SINGLE_IMAGES = 20
 class Stopwatch:
     """Measures a case on one device.
 
-    unwanted: stages to leave out, of "inference", "latency", "training" and "onnx". failed: stages that could
-    not be measured, and why. size, memory: what is known before the first round. announce: called with each
-    stage before it starts.
+    unwanted: what to leave out of the stages "inference", "latency", "training" and "onnx", and of the sizes.
+    failed: what of these could not be measured, and why. size, memory: what is known before the first round.
+    announce: called with each stage before it starts.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Stopwatch:
         spec = case.spec
         self.failed: dict[str, str] = {}
         self.memory: dict[str, int] = {}
+        self._announce = announce
         self._device = torch.device(device)
         index = [self._device.index] if self._device.index is not None else 1
         self._fabric = Fabric(
@@ -76,7 +80,7 @@ class Stopwatch:
         self._reference = Reference(self._device)
         self._patience = PATIENCE
         self._rounds: dict[str, Callable[[], dict[str, float]]] = {}
-        self._onnx: dict[str, int] = {}
+        self.size: dict[str, int] = {}
         announce("model")
         self._peak = Peak(self._device)
         self._model = build_model(spec, case.seed).eval().to(self._device)
@@ -91,13 +95,18 @@ class Stopwatch:
             if stage not in unwanted:
                 announce(stage)
                 self._try(stage, start)
-        announce("size")
-        self.size = {
-            "flops": flops(self._model, spec.image.size),
-            "checkpoint_float32": checkpoint_bytes(self._model, torch.float32),
-            "checkpoint_float16": checkpoint_bytes(self._model, torch.float16),
-            **self._onnx,
+        sizes: dict[str, Callable[[], int]] = {
+            "flops": lambda: flops(self._model, spec.image.size),
+            "checkpoint_float32": lambda: checkpoint_bytes(self._model, torch.float32),
+            "checkpoint_float16": lambda: checkpoint_bytes(self._model, torch.float16),
         }
+        for name, count in sizes.items():
+            if name not in unwanted:
+                announce(name)
+                self._try(name, partial(self._count, name, count))
+        # Peaks are those of a process that gives back what it does not need; rounds want a quiet heap.
+        keep_memory()
+        self._round()
 
     def round(self) -> dict[str, float]:
         """One round of everything: seconds of a batch by stage, of the reference workload, and latencies.
@@ -118,6 +127,7 @@ class Stopwatch:
     def _round(self) -> dict[str, float]:
         found: dict[str, float] = {}
         for stage, measure in self._rounds.items():
+            self._announce(stage)
             if stage == "inference":  # the reference stands on both sides of what it is a reference for
                 before = self._reference.seconds()
                 found |= measure()
@@ -136,15 +146,17 @@ class Stopwatch:
             told = str(error) if isinstance(error, MlbenchError) else first_line(error)
             self.failed[stage] = "out of memory" if is_out_of_memory(error) else told
         # Outside the except clause, where the error no longer holds what was allocated.
-        gc.collect()
+        release_memory()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
+
+    def _count(self, name: str, count: Callable[[], int]) -> None:
+        self.size[name] = count()
 
     def _start_inference(self) -> None:
         images = self._images(self._case.spec.measure.batch_size)
         self._peak.restart()
-        self._embed(images, WARMUP)
-        batches = math.ceil(ROUND_SECONDS * WARMUP / self._embed(images, WARMUP))
+        batches = _repeats(lambda count: self._embed(images, count))
         self.memory |= self._peak.bytes()
         self._rounds["inference"] = lambda: {"inference": self._embed(images, batches) / batches}
 
@@ -164,15 +176,15 @@ class Stopwatch:
         peak.restart()
 
         def run(steps: int) -> float:
-            synchronize(self._device)
-            start = time.perf_counter()
-            for _ in range(steps):
-                step(next(stream))
-            synchronize(self._device)
-            return time.perf_counter() - start
+            with deterministic():  # as training is
+                synchronize(self._device)
+                start = time.perf_counter()
+                for _ in range(steps):
+                    step(next(stream))
+                synchronize(self._device)
+                return time.perf_counter() - start
 
-        run(WARMUP - 1)
-        steps = math.ceil(ROUND_SECONDS / run(1))
+        steps = _repeats(run)
         self.memory |= {f"training_{name}": value for name, value in peak.bytes().items()}
         self._rounds["training"] = lambda: {"training": run(steps) / steps}
 
@@ -183,7 +195,7 @@ class Stopwatch:
         spec = self._case.spec
         plain = replace(spec, compute=spec.compute.model_copy(update={"compile": False}))
         file = to_onnx(build_model(plain, self._case.seed), spec.image.size)
-        self._onnx = {"onnx": len(file)}
+        self.size["onnx"] = len(file)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.onnx"
             path.write_bytes(file)
@@ -196,8 +208,7 @@ class Stopwatch:
                 session.embed(images)
             return time.perf_counter() - start
 
-        run(WARMUP - 1)
-        batches = math.ceil(ROUND_SECONDS / run(1))
+        batches = _repeats(run)
         self._rounds["onnx"] = lambda: {"onnx": run(batches) / batches}
 
     def _images(self, count: int, side: int | None = None) -> torch.Tensor:
@@ -216,6 +227,12 @@ class Stopwatch:
                 self._model(images)
             synchronize(self._device)
             return time.perf_counter() - start
+
+
+def _repeats(run: Callable[[int], float]) -> int:
+    """How many repeats fill a round, found after a warm-up. run: seconds that so many take."""
+    run(WARMUP - 1)
+    return math.ceil(ROUND_SECONDS / run(1))
 
 
 class _Images:
@@ -295,7 +312,7 @@ def _main() -> None:
     os.dup2(2, 1)
 
     def answer(data: Mapping[str, Any]) -> None:
-        print(json.dumps(data), file=stdout, flush=True)
+        print(MARK + json.dumps(data), file=stdout, flush=True)
 
     serve(task, iter(sys.stdin.buffer.readline, b""), answer)  # type: ignore[arg-type]
 

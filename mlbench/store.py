@@ -139,7 +139,9 @@ def _alike(record: Record, other: Record) -> bool:
 
     def made(each: Record) -> tuple[Any, ...]:
         device = [each.environment.get(key) for key in ("device", "device_product")]
-        return each.settings, each.components, device
+        # How speed is measured changes no metric.
+        settings = {name: value for name, value in each.settings.items() if name != "measure"}
+        return settings, each.components, device
 
     versions = {each.data["version"] for each in (record, other) if each.data}  # none where a case failed
     return made(record) == made(other) and len(versions) <= 1

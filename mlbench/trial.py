@@ -87,7 +87,7 @@ class Trial:
         """The scores of `onnx` with the speed of each."""
         self._progress("measuring speed", 0, 1)
         files = [self._file(score.name) for score in scores]
-        speeds = onnx_rounds(files, self._case.spec.image.size)
+        speeds = onnx_rounds(files, self._case.spec.image.size, threads=torch.get_num_threads())
         return [
             replace(score, images_per_second=statistics.median(rounds), rounds=tuple(rounds))
             for score, rounds in zip(scores, speeds, strict=True)

@@ -13,6 +13,7 @@ RECORD = Record(
     seed=1,
     fingerprint="0123",
     status="done",
+    axes={"neck": "gap"},
     metrics={"accuracy": Estimate(0.9), "f1": Estimate(0.8, 0.7, 0.9), "threshold": Estimate(0.3)},
     size={"parameters": 3, "checkpoint_float32": 99},
     speed={
@@ -35,19 +36,19 @@ def test_extra_info_holds_quality_size_and_memory() -> None:
 
 
 def test_save_benchmarks_numbers_runs_and_times_batches(tmp_path: Path) -> None:
-    suite = Path("suites/s.yaml")
-    first = save_benchmarks([RECORD, FAILED, UNKNOWN], suite, tmp_path)
-    second = save_benchmarks([RECORD], suite, tmp_path)
+    first = save_benchmarks([RECORD, FAILED, UNKNOWN], tmp_path)
+    second = save_benchmarks([RECORD], tmp_path)
     assert (first.name, second.name) == ("0001_mlbench.json", "0002_mlbench.json")
     data = json.loads(first.read_text())
     assert data.keys() == {"machine_info", "commit_info", "benchmarks", "datetime", "version"}
     (benchmark,) = data["benchmarks"]
-    assert (benchmark["name"], benchmark["fullname"]) == ("gap[1]", "suites/s.yaml::gap[1]")
+    assert (benchmark["name"], benchmark["fullname"]) == ("gap[1]", "s::gap[1]")
     assert benchmark["stats"]["data"] == [4.0, 2.0, 1.0]
     assert (benchmark["stats"]["median"], benchmark["stats"]["rounds"]) == (2.0, 3)
     assert benchmark["extra_info"]["f1"] == 0.8
+    assert (benchmark["param"], benchmark["params"]) == ("1", {"seed": 1, "neck": "gap"})
 
 
 def test_nothing_is_written_where_nothing_was_timed(tmp_path: Path) -> None:
-    assert save_benchmarks([FAILED, UNKNOWN], Path("s.yaml"), tmp_path) is None
+    assert save_benchmarks([FAILED, UNKNOWN], tmp_path) is None
     assert list(tmp_path.iterdir()) == []

@@ -31,7 +31,7 @@ def test_a_suite_is_a_file_of_benchmarks(pytest_run, write, tmp_path) -> None:
     ran = pytest_run("toy.yaml", "--mlbench-device=cpu", "--benchmark-json=out.json", "--benchmark-save=x")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     found = json.loads((tmp_path / "out.json").read_text())["benchmarks"]
-    assert [each["fullname"] for each in found] == ["toy.yaml::base[0]", "toy.yaml::base[1]"]
+    assert [each["fullname"] for each in found] == ["toy::base[0]", "toy::base[1]"]
     for seed, each in enumerate(found):
         (path,) = (tmp_path / "results" / "toy").glob(f"base-s{seed}-*.json")
         record = json.loads(path.read_text())

@@ -17,19 +17,38 @@ def test_flops_are_those_of_one_image_however_it_is_computed(planned, compile) -
     assert flops(build_model(spec, 0).eval(), 16) == expected
 
 
+def test_flops_count_attention_of_torch_too() -> None:
+    """Its fast path is one operation that no counter knows."""
+
+    class Encoder(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = torch.nn.MultiheadAttention(8, 2, batch_first=True)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            tokens = images.float().flatten(2).transpose(1, 2).repeat(1, 1, 3)[..., :8]
+            return self.attention(tokens, tokens, tokens, need_weights=False)[0]
+
+    before = torch.backends.mha.get_fastpath_enabled()
+    tokens, width = 16, 8
+    products = 4 * width * width * tokens + 2 * tokens * tokens * width  # four projections, scores and sums
+    assert flops(Encoder().eval(), 4) == 2 * products
+    assert torch.backends.mha.get_fastpath_enabled() is before
+
+
 def test_checkpoint_bytes_are_those_of_a_safetensors_file(planned, tmp_path, monkeypatch) -> None:
     model = build_model(planned().cases[0].spec, 0)
     model.neck.again = next(model.neck.parameters())  # a shared weight
     import safetensors.torch
 
     written = []
-    save = safetensors.torch.save_file
+    save = safetensors.torch.save
 
-    def spy(tensors, path):
-        save(tensors, path)
-        written.append(path.read_bytes())
+    def spy(tensors):
+        written.append(save(tensors))
+        return written[-1]
 
-    monkeypatch.setattr(safetensors.torch, "save_file", spy)
+    monkeypatch.setattr(safetensors.torch, "save", spy)
     sizes = [checkpoint_bytes(model, dtype) for dtype in (torch.float32, torch.float16)]
     assert sizes == [len(each) for each in written]
     header = struct.unpack("<Q", written[1][:8])[0]

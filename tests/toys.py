@@ -142,9 +142,15 @@ def crashing_loss(*, message: str = "boom") -> Any:
     return loss
 
 
-def killing_loss() -> Any:
-    """Ends its process as the kernel does when memory runs out."""
-    return lambda embeddings, labels: os.kill(os.getpid(), SIGKILL)
+def killing_loss(*, flag: str = "") -> Any:
+    """Ends its process as the kernel does when memory runs out. flag: file from whose being there on."""
+
+    def loss(embeddings: Any, labels: Any) -> Any:
+        if not flag or os.path.exists(flag):
+            os.kill(os.getpid(), SIGKILL)
+        return embeddings.square().mean()
+
+    return loss
 
 
 def pair_loss() -> Any:
