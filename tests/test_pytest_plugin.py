@@ -11,6 +11,11 @@ from typing import Any
 import pytest
 from conftest import TOY_SUITE
 
+SMALL = (
+    TOY_SUITE.replace("epochs: 2", "epochs: 1, workers: 0")
+    + "  measure: {rounds: 2, batch_size: 4, latency: false, training: false}\n"
+)
+
 
 @pytest.fixture
 def pytest_run(tmp_path: Path, installed_toys: dict[str, str]) -> Callable[..., Any]:
@@ -18,16 +23,17 @@ def pytest_run(tmp_path: Path, installed_toys: dict[str, str]) -> Callable[..., 
     # A process of pytest-xdist hands its place down, and pytest-benchmark would leave its files to the first.
     env = {name: value for name, value in installed_toys.items() if not name.startswith("PYTEST_")}
 
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: object, **more: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-P", "-m", "pytest", "-p", "no:cacheprovider", *map(str, arguments)]
-        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            command, cwd=tmp_path, env={**env, **more}, capture_output=True, text=True, check=False
+        )
 
     return run
 
 
 def test_a_suite_is_a_file_of_benchmarks(pytest_run, write, tmp_path) -> None:
-    small = "measure: {rounds: 2, batch_size: 4, latency: false, training: false}"
-    write(whole=TOY_SUITE.replace("epochs: 2", "epochs: 1, workers: 0") + f"  {small}\nseeds: [0, 1]\n")
+    write(whole=SMALL + "seeds: [0, 1]\n")
     ran = pytest_run("toy.yaml", "--mlbench-device=cpu", "--benchmark-json=out.json", "--benchmark-save=x")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     found = json.loads((tmp_path / "out.json").read_text())["benchmarks"]
@@ -90,3 +96,61 @@ def test_only_suites_that_are_named_are_collected(pytest_run, write, tmp_path) -
     assert ran.returncode == 0, ran.stdout
     assert "2 passed" in ran.stdout
     assert pytest_run("other.yaml", "test_x.py").returncode == pytest.ExitCode.USAGE_ERROR
+
+
+def stored(folder: Path) -> dict[str, Any]:
+    (path,) = (folder / "results" / "toy").glob("*.json")
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+def test_a_case_without_a_time_is_no_benchmark(pytest_run, write, tmp_path) -> None:
+    """Zero seconds would be the fastest of all."""
+    write(whole=SMALL.replace("batch_size: 4", "batch_size: 65536").replace("size: 16", "size: 512"))
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_AS, (16 << 30, -1))\n"
+    (tmp_path / "conftest.py").write_text(limited)
+    ran = pytest_run("toy.yaml", "--mlbench-device=cpu", "--benchmark-json=out.json")
+    assert ran.returncode == pytest.ExitCode.TESTS_FAILED, ran.stdout
+    assert "out of memory at batch size 65536" in ran.stdout
+    assert "Traceback" not in ran.stdout
+    # Without any benchmark, pytest-benchmark writes nothing.
+    assert not (tmp_path / "out.json").exists() or not (tmp_path / "out.json").read_text()
+
+
+def test_disabled_benchmarks_leave_measurements_as_they_are(
+    pytest_run, write, tmp_path
+) -> None:
+    write(whole=SMALL)
+    assert pytest_run("toy.yaml", "--mlbench-device=cpu").returncode == 0
+    before = stored(tmp_path)
+    assert pytest_run("toy.yaml", "--mlbench-device=cpu", "--benchmark-disable").returncode == 0
+    assert stored(tmp_path) == before
+
+
+def test_an_item_that_runs_twice_is_timed_twice(pytest_run, write, tmp_path) -> None:
+    write(whole=SMALL)
+    (tmp_path / "conftest.py").write_text(
+        "import pytest\nfrom _pytest.runner import runtestprotocol\n"
+        "def pytest_runtest_protocol(item, nextitem):\n"
+        "    runtestprotocol(item, nextitem=nextitem, log=False)\n"
+    )
+    assert pytest_run("toy.yaml", "--mlbench-device=cpu", "--benchmark-json=out.json").returncode == 0
+    found = json.loads((tmp_path / "out.json").read_text())["benchmarks"]
+    assert len(found) == 2
+    assert all(seconds > 0 for each in found for seconds in each["stats"]["data"])
+
+
+@pytest.mark.parametrize("text", ['"suite": toy\nbase: {}\n', "\ufeffsuite: toy\n", "siute: toy\nbase: {}\n"])
+def test_whatever_looks_like_a_suite_is_told_what_is_wrong_with_it(pytest_run, tmp_path, text) -> None:
+    (tmp_path / "toy.yaml").write_text(text)
+    ran = pytest_run("toy.yaml", "-q")
+    assert ran.returncode == pytest.ExitCode.INTERRUPTED
+    assert re.search(r"^toy.yaml:\d+: ", ran.stdout, re.MULTILINE)
+    assert pytest_run("toy.yaml", "-n", "2").returncode == pytest.ExitCode.USAGE_ERROR
+
+
+def test_plugins_can_be_left_out_under_pytest_too(pytest_run, write, monkeypatch) -> None:
+    write()
+    ran = pytest_run("toy.yaml", "-q", MLBENCH_BLOCK="toys")
+    assert ran.returncode == pytest.ExitCode.INTERRUPTED
+    assert "'toy'" in ran.stdout

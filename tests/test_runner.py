@@ -183,6 +183,48 @@ def test_a_speed_that_cannot_be_measured_does_not_lose_the_training(planned, tmp
     assert len(asked) == 1  # seeds share an architecture
 
 
+def test_a_measurement_that_is_stopped_does_not_cost_the_training(planned, tmp_path, monkeypatch) -> None:
+    def stopped(*arguments: object) -> Measurement:
+        raise KeyboardInterrupt
+
+    store = Store(tmp_path, "toy")
+    monkeypatch.setattr(runner, "measure", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(planned(), store, Ears())
+    (kept,) = store.latest()[0]
+    assert (kept.status, dict(kept.speed)) == ("done", {})
+    checkpoint = store.checkpoints(kept.key) / "last.pt"
+    before = checkpoint.stat().st_mtime_ns
+    monkeypatch.setattr(runner, "measure", lambda *_: measured(50.0))
+    (record,) = runner.run(planned(), store, Ears())
+    assert record.speed["images_per_second"].value == 50
+    assert record.metrics == kept.metrics
+    assert checkpoint.stat().st_mtime_ns == before
+
+
+def test_a_run_that_is_stopped_leaves_the_benchmarks_of_what_is_finished(
+    planned, tmp_path, monkeypatch
+) -> None:
+    plan = planned("matrix:\n  neck.name: [gap, flatten]\n")
+    done = iter([measured(100.0)])
+
+    def once(*arguments: object) -> Measurement:
+        for each in done:
+            return each
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "measure", once)
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(plan, Store(tmp_path, "toy"), Ears())
+    monkeypatch.setattr(runner, "measure", lambda *_: measured(50.0))
+    runner.run(plan, Store(tmp_path, "toy"), Ears())
+    first, second = (
+        [each["name"] for each in json.loads(path.read_text())["benchmarks"]]
+        for path in sorted((tmp_path / "toy" / "benchmarks").glob("*/*.json"))
+    )
+    assert (first, second) == (["gap[0]"], ["gap[0]", "flatten[0]"])
+
+
 def test_another_way_of_measuring_measures_again_and_trains_nothing(planned, tmp_path, monkeypatch) -> None:
     store = Store(tmp_path, "toy")
     first = runner.run(planned(), store, Ears())[0]

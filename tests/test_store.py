@@ -131,3 +131,13 @@ def test_a_second_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
         pass
     with store.locked():
         pass
+
+
+def test_latest_takes_seeds_together_however_their_speed_was_measured(tmp_path: Path) -> None:
+    store = Store(tmp_path, "s")
+    quick, long = (
+        replace(RECORD, seed=seed, settings={"measure": {"rounds": 7 * (seed + 1)}}) for seed in (0, 1)
+    )
+    for record in (quick, long):
+        store.put(record)
+    assert store.latest() == ([quick, long], [])
