@@ -19,6 +19,7 @@ from mlbench.contracts import KINDS
 from mlbench.data_commands import data
 from mlbench.errors import MlbenchError, SuiteError
 from mlbench.export_commands import export, match
+from mlbench.parameters import FiniteRange
 from mlbench.regression_commands import baseline, check, compare
 from mlbench.seeding import MAX_SEED
 
@@ -188,7 +189,7 @@ def results(suite: str, results: Path, markdown: bool, as_json: bool) -> None:
     "--calibration", type=click.Path(path_type=Path), help="Other embeddings, to fit the threshold."
 )
 @click.option(
-    "--calibration-share", "share", type=click.FloatRange(0, 1, max_open=True), default=0.0,
+    "--calibration-share", "share", type=FiniteRange(0, 1, max_open=True), default=0.0,
     help="Or this share of the classes, which is left out of everything else.",
 )  # fmt: skip
 @click.option(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,10 @@ def decode(
     damage is found. Raises UnreadableImageError with the reason.
     """
     try:
-        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        with warnings.catch_warnings():
+            # Pillow's word for what is large; what is too large is its error.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data), formats=_FORMATS)
         size = image.size
         if short_side:
             wanted = min(size if box is None else (box[2] - box[0], box[3] - box[1]))
@@ -50,6 +54,9 @@ def decode(
     except UnidentifiedImageError:
         # Pillow's own message shows an address in memory.
         raise UnreadableImageError("not an image" if data else "empty file") from None
+    except Image.DecompressionBombError:
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise UnreadableImageError(f"more than {most:,} pixels; make it smaller") from None
     except Exception as error:  # Pillow's readers raise nearly anything on damaged files
         raise UnreadableImageError(" ".join(str(error).split()) or type(error).__name__) from None
 

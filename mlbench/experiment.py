@@ -20,7 +20,7 @@ from mlbench.evaluate import Engine, Measure, Threshold, fit_threshold, verifica
 from mlbench.features import Inputs, InputSource, Look
 from mlbench.feed import build_feed
 from mlbench.folds import SplitEvaluation, evaluate_split
-from mlbench.model import build_model, build_teacher, size_of
+from mlbench.model import build_model, build_teacher, size_of, state_hash
 from mlbench.objective import build_objective
 from mlbench.plan import Case
 from mlbench.seeding import deterministic, matmul_precision, numpy_generator
@@ -168,6 +168,7 @@ class _Bench:
             "best_epoch": training.best_epoch,
             "waited_seconds": training.waited,
             "weights": self._model.backbone.weights,
+            "model": state_hash(self._model.state_dict().values()),
             **teacher,
             "inputs_cached": self._feed is not None and self._feed.inputs.stored,
             "curves": training.curves,

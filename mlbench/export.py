@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from mlbench.errors import ExportError, StoreError, first_line, hint
 from mlbench.evaluate import Threshold
 from mlbench.heading import read_heading
 from mlbench.match import INT8
-from mlbench.model import EmbeddingModel, build_model
+from mlbench.model import EmbeddingModel, build_model, state_hash
 from mlbench.onnx_model import to_int8, to_onnx, with_metadata
 from mlbench.plan import Case, make_plan
 from mlbench.record import Record
@@ -64,19 +66,32 @@ def export(request: Request, registry: Registry, progress: Progress) -> list[Sco
     path = heading.path or Path(f"{heading.name}.yaml")  # where it would stand
     suite = recorded_suite(heading.name, path, record.case, record.seed, settings, where, registry)
     case = make_plan(suite, find_device("cpu")).cases[0]
-    model = _load_model(case, store.checkpoints(record.key))
+    _check_data(record, case)
+    model = _load_model(case, record, store.checkpoints(record.key))
     progress("exporting", 0, 1)
     graphs = {"float32": to_onnx(model, case.spec.image.size)}
-    if request.int8:
-        graphs["int8"] = to_int8(graphs["float32"])
-    with tempfile.TemporaryDirectory() as folder:
-        trial = Trial(case, model, _threshold(record), Path(folder), progress)
+    with _scratch_folder() as folder:
+        trial = Trial(case, model, _threshold(record), folder, progress)
         own = trial.torch()
-        _check_record(own, record, case)
-        scores = [trial.onnx(name, graph, refit=name == "int8") for name, graph in graphs.items()]
+        _check_scores(own, record, case)
+        scores = [trial.onnx("float32", graphs["float32"], refit=False)]
         _check_same(scores[0])
-        scores = trial.timed(scores)
-    return [own, *(_write(score, graphs[score.name], record, case, request.output) for score in scores)]
+        if request.int8:
+            graphs["int8"] = to_int8(graphs["float32"])
+            scores.append(trial.onnx("int8", graphs["int8"], refit=True))
+        scores = [_write(score, graphs[score.name], record, case, request.output) for score in scores]
+        return [own, *trial.timed(scores)]
+
+
+@contextlib.contextmanager
+def _scratch_folder() -> Iterator[Path]:
+    """A folder for files on the way. Raises StoreError where the system's has no room."""
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+    except OSError as error:
+        reason = f"cannot be written ({error.strerror}); set TMPDIR to a folder with room"
+        raise StoreError(f"{tempfile.gettempdir()}: {reason}") from None
 
 
 def _write(score: Score, graph: bytes, record: Record, case: Case, folder: Path) -> Score:
@@ -88,7 +103,7 @@ def _write(score: Score, graph: bytes, record: Record, case: Case, folder: Path)
         seed=record.seed,
         fingerprint=record.fingerprint,
         version=__version__,
-        weights=str(record.training["weights"]),
+        weights=str(record.training.get("weights", "")),
         precision=score.name,
         size=image.size,
         resize=image.resize,
@@ -105,12 +120,13 @@ def _write(score: Score, graph: bytes, record: Record, case: Case, folder: Path)
 
 def _record(store: Store, request: Request) -> Record:
     """The newest finished record of the case. Raises StoreError."""
-    records, _ = store.latest()
+    records, remarks = store.latest()
+    unread = f" ({remarks[0]})" if remarks else ""
     if not records:
-        raise StoreError(f"no records in {store.folder}; make some with: mlbench run SUITE.yaml")
+        raise StoreError(f"no records in {store.folder}{unread}; make some with: mlbench run SUITE.yaml")
     names = {record.case for record in records}
     if request.case not in names:
-        raise StoreError(f"{store.folder}: no case {request.case!r} ({hint(request.case, names)})")
+        raise StoreError(f"{store.folder}: no case {request.case!r} ({hint(request.case, names)}){unread}")
     seeds = {record.seed: record for record in records if record.case == request.case}
     if request.seed is None:
         finished = [seed for seed, record in sorted(seeds.items()) if record.status == "done"]
@@ -132,8 +148,11 @@ def _threshold(record: Record) -> Threshold:
     return Threshold(None if distance is None else float(np.float32(1 - distance)), found.get("note", ""))
 
 
-def _load_model(case: Case, folder: Path) -> EmbeddingModel:
-    """The model that the case's record is about, in evaluation mode. Raises StoreError."""
+def _load_model(case: Case, record: Record, folder: Path) -> EmbeddingModel:
+    """The model that the case's record is about, in evaluation mode.
+
+    Raises StoreError for a checkpoint that is not its, ExportError for first weights that are other ones now.
+    """
     best = case.recipe.select == "best" and case.recipe.epochs > 0
     path = folder / ("best.pt" if best else "last.pt")
     again = f"run the case again: mlbench run SUITE.yaml --cases {case.name} --seeds {case.seed} --force"
@@ -152,18 +171,28 @@ def _load_model(case: Case, folder: Path) -> EmbeddingModel:
     if expected != {name: value.shape for name, value in state.items()}:
         raise StoreError(f"{path}: holds another model than the case now describes; {again}")
     model.load_trained_state(state)
+    then, now = record.training.get("weights"), model.backbone.weights
+    if then not in (None, now):
+        raise ExportError(f"case {case.name!r} began with the weights {then}, which are {now} now; {again}")
+    scored = record.training.get("model")
+    if scored is not None and scored != state_hash(model.state_dict().values()):
+        raise StoreError(f"{path}: is not the model that the record of case {case.name!r} is about; {again}")
     return model
 
 
-def _check_record(own: Score, record: Record, case: Case) -> None:
-    """Raise ExportError when the model, as it was put together here, is not the one that was scored."""
-    if record.data.get("version") != case.dataset.version:
+def _check_data(record: Record, case: Case) -> None:
+    """Raise ExportError when the test images are not those of the record."""
+    if record.data.get("version") != str(case.dataset.version):
         raise ExportError(
             f"the data set is not the one that case {case.name!r} was trained on (version "
             f"{case.dataset.version}, then {record.data.get('version')}); run the case again"
         )
+
+
+def _check_scores(own: Score, record: Record, case: Case) -> None:
+    """Raise ExportError when the model, as it was put together here, does not score what it did."""
     allowed = max(METRIC_TOLERANCE, IMAGES / len(case.dataset.split("test")))
-    for name in ("recall_at_1", "f1"):
+    for name in ("recall_at_1", "f1", "pair_list_accuracy"):
         then, now = record.metrics.get(name), own.metrics.get(name)
         if then is None or then.value is None or now is None:
             continue

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from mlbench.parameters import FiniteRange
 
 if TYPE_CHECKING:
     from mlbench.card import Card
@@ -61,7 +64,9 @@ def export(as_json: bool, **options: Any) -> None:
     print_table(_exported_table(found))
     for line in _differences(found):
         click.echo(line)
-    click.echo(f"next: mlbench match a.jpg b.jpg --model {found[1].file}", err=True)
+    for note in dict.fromkeys(each.note for each in found if each.note):
+        click.echo(f"note: {note}", err=True)
+    click.echo(f"next: mlbench match a.jpg b.jpg --model {shlex.quote(str(found[1].file))}", err=True)
 
 
 @click.command()
@@ -70,9 +75,7 @@ def export(as_json: bool, **options: Any) -> None:
     "--model", type=click.Path(path_type=Path), default=Path("export"), show_default=True,
     help="File of an exported model, or a folder that holds one.",
 )  # fmt: skip
-@click.option(
-    "--threshold", "distance", type=click.FloatRange(0, 2), help="Cosine distance; default the model's."
-)
+@click.option("--threshold", "distance", type=FiniteRange(0, 2), help="Cosine distance; default the model's.")
 @_json
 def match(images: Sequence[Path], model: Path, distance: float | None, as_json: bool) -> None:
     """Say whether IMAGES show the same: the first against each of the others.
@@ -174,11 +177,10 @@ def _differences(found: Sequence[Score]) -> list[str]:
     for each in files:
         both = each.metrics.keys() & own.metrics.keys()
         changes = {name: abs(each.metrics[name] - own.metrics[name]) for name in sorted(both)}
-        name = max(changes, key=lambda name: changes[name])
-        lines.append(
-            f"{each.name} against PyTorch: embeddings differ by at most {each.difference:.2g}, "
-            f"metrics by at most {changes[name]:.2g} ({name})"
-        )
+        line = f"{each.name} against PyTorch: embeddings differ by at most {each.difference:.2g}"
+        if name := max(changes, key=lambda name: changes[name], default=""):
+            line += f", metrics by at most {changes[name]:.2g} ({name})"
+        lines.append(line)
     return lines
 
 
@@ -193,4 +195,5 @@ def _plain(each: Score) -> dict[str, Any]:
         "metrics": dict(each.metrics),
         "threshold": {"distance": each.threshold.distance, "note": each.threshold.note},
         "refitted": dict(each.refitted),
+        "note": each.note,
     }

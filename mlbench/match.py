@@ -69,6 +69,12 @@ def load_image(path: Path, card: Card) -> np.ndarray:
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
+def _cosine(one: np.ndarray, other: np.ndarray) -> float:
+    """Of unit vectors in float32, whose lengths are one but for rounding."""
+    one, other = one.astype(np.float64), other.astype(np.float64)
+    return float(one @ other / np.sqrt((one @ one) * (other @ other)))
+
+
 def match(session: OnnxSession, images: Sequence[Path], distance: float | None = None) -> list[Match]:
     """The first image against each of the others, in their order.
 
@@ -87,7 +93,6 @@ def match(session: OnnxSession, images: Sequence[Path], distance: float | None =
     found = []
     for image, other in zip(images[1:], others, strict=True):
         # In float32, as thresholds are fitted; rounding must not show more than one or less than minus one.
-        similarity = np.float32(np.dot(query.astype(np.float64), other.astype(np.float64)))
-        cosine = float(np.clip(similarity, -1, 1))
+        cosine = float(np.clip(np.float32(_cosine(query, other)), -1, 1))
         found.append(Match(image, cosine, bool(cosine >= np.float32(least))))
     return found

@@ -59,6 +59,12 @@ def to_onnx(model: nn.Module, image_size: int) -> bytes:
                 verbose=False,
             )
         assert program is not None
+        batch = program.model_proto.graph.input[0].type.tensor_type.shape.dim[0]
+        if not batch.dim_param:
+            raise ExportError(
+                f"this model cannot be exported to ONNX: it has a fixed batch of {batch.dim_value}; "
+                "what it does must not depend on the number of images"
+            )
         return _plain(program.model_proto)
     except ExportError:
         raise

@@ -48,6 +48,15 @@ class OnnxSession:
         return Card.read(self._session.get_modelmeta().custom_metadata_map, str(self.file))
 
     def embed(self, images: np.ndarray) -> np.ndarray:
-        """Embeddings (N, D) float32 of unit length, of images (N, 3, S, S) uint8."""
-        embeddings: np.ndarray = self._session.run(["embeddings"], {"images": images})[0]
+        """Embeddings (N, D) float32 of unit length, of images (N, 3, S, S) uint8.
+
+        Raises StoreError when the model fails on them.
+        """
+        try:
+            embeddings: np.ndarray = self._session.run(["embeddings"], {"images": images})[0]
+        # ONNX Runtime has a type for each of its many errors.
+        except Exception as error:
+            raise StoreError(
+                f"{self.file}: cannot embed images {images.shape} ({first_line(error)})"
+            ) from None
         return embeddings

@@ -5,7 +5,13 @@ from __future__ import annotations
 
 from PIL import Image
 
-__all__ = ["PADDING", "centre", "square"]
+__all__ = ["PADDING", "RESIZES", "centre", "square"]
+
+#: Ways to make an image square; see `mlbench.spec.ImageSettings`.
+RESIZES = ("squash", "crop", "pad")
+
+#: Most pixels of a padded image that is not made smaller before: 400 MB as RGB.
+_MOST_PIXELS = 1 << 27
 
 #: Grey that fills up a padded image, the middle of what the usual normalisations expect.
 PADDING = 128
@@ -22,6 +28,9 @@ def square(image: Image.Image, size: int, resize: str) -> Image.Image:
         image = _cut(image, side, side)
     elif resize == "pad" and width != height:
         side = max(width, height)
+        if side * side > _MOST_PIXELS:  # a long strip: the square around it would fill the memory
+            width, height = (max(1, round(each * size / side)) for each in (width, height))
+            image, side = image.resize((width, height), Image.Resampling.BILINEAR), size
         padded = Image.new("RGB", (side, side), (PADDING,) * 3)
         padded.paste(image, ((side - width) // 2, (side - height) // 2))
         image = padded

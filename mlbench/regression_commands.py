@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from mlbench.parameters import FiniteRange
 
 if TYPE_CHECKING:
     from mlbench.sides import Side
@@ -21,16 +22,9 @@ _results = click.option(
 )  # fmt: skip
 
 
-def _number(context: click.Context, parameter: click.Parameter, value: float) -> float:
-    if math.isnan(value):
-        raise click.BadParameter("nan is no number")
-    return value
-
-
 _level = click.option(
     "--level",
-    type=click.FloatRange(0.5, 0.9999),
-    callback=_number,
+    type=FiniteRange(0.5, 0.9999),
     default=0.95,
     show_default=True,
     help="Of the intervals.",

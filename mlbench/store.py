@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import json
 import os
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +19,8 @@ from mlbench.errors import StoreError
 from mlbench.record import Record, parse_json
 
 __all__ = ["Store", "write_atomically"]
+
+_DAY = 24 * 3600.0
 
 
 class Store:
@@ -107,7 +111,8 @@ def write_atomically(path: Path, data: bytes | Callable[[BinaryIO], object]) -> 
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
+        _sweep(path)
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         with os.fdopen(descriptor, "wb") as file:
             if callable(data):
                 data(file)
@@ -117,11 +122,21 @@ def write_atomically(path: Path, data: bytes | Callable[[BinaryIO], object]) -> 
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except OSError as error:
+    except BaseException as error:  # Ctrl-C as well
         if temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
-        raise _failed(path, error) from None
+        if isinstance(error, OSError):
+            raise _failed(path, error) from None
+        raise
+
+
+def _sweep(path: Path) -> None:
+    """Remove what a writer of this file that was killed has left. No write takes as long as a day."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with contextlib.suppress(OSError):
+            if time.time() - leftover.stat().st_mtime > _DAY:
+                leftover.unlink()
 
 
 def _read(path: Path) -> Record:

@@ -15,6 +15,7 @@ from torch.nn.functional import normalize
 
 from mlbench.contracts import GALLERY, QUERY, SplitName, ThresholdPolicy
 from mlbench.embeddings import Embeddings
+from mlbench.errors import ExportError, StoreError
 from mlbench.evaluate import Threshold, fit_threshold, verification_curve
 from mlbench.experiment import build_engine, score
 from mlbench.features import ENCODE_BATCH, Inputs, InputSource, Look
@@ -27,6 +28,9 @@ from mlbench.seeding import deterministic
 
 __all__ = ["Progress", "Score", "Trial"]
 
+#: Images that every file embeds one at a time, too: an exporter may take a batch size for a constant.
+ALONE = 4
+
 Progress = Callable[[str, int, int], None]
 
 
@@ -36,7 +40,7 @@ class Score:
 
     metrics: at the threshold of the case. threshold: of this model; refitted: metrics there, where it is not
     the case's. file, bytes, images_per_second, rounds: not known of PyTorch's own. difference: the largest
-    of a component of an embedding from PyTorch's.
+    of a component of an embedding from PyTorch's. note: why there is no speed.
     """
 
     name: str
@@ -48,6 +52,7 @@ class Score:
     rounds: Sequence[float] = ()
     difference: float = 0.0
     refitted: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
 
 
 class Trial:
@@ -70,24 +75,47 @@ class Trial:
         return Score("PyTorch", self._scored(self._expected, self._threshold), self._threshold)
 
     def onnx(self, name: str, graph: bytes, *, refit: bool) -> Score:
-        """A model file's bytes. refit: whether it needs a threshold of its own."""
+        """A model file's bytes. refit: whether it needs a threshold of its own, as one with 8-bit weights
+        does.
+
+        Such a file quantises the images of a batch together, so that an embedding depends on its neighbours;
+        it is tried as it will be used, one image at a time. Raises ExportError when the file fails on images.
+        """
         file = self._file(name)
         file.write_bytes(graph)
         session = OnnxSession(file)
-        found = self._embeddings("test", name, session.embed)
-        difference = float(np.abs(found.vectors - self._expected.vectors).max())
+        count = 1 if refit else ENCODE_BATCH
+        try:
+            found = self._embeddings("test", name, session.embed, count)
+            alone = found.vectors if refit else self._alone(session.embed)
+            calibration = self._embeddings("calibration", name, session.embed, count) if refit else None
+        except StoreError as error:
+            raise ExportError(
+                f"the exported model fails on images of the case ({error}); nothing was written"
+            ) from None
+        difference = max(
+            float(np.abs(each - self._expected.vectors[: len(each)]).max()) for each in (found.vectors, alone)
+        )
         as_it_is = Score(name, self._scored(found, self._threshold), self._threshold, difference=difference)
-        if not refit:
+        if calibration is None:
             return as_it_is
-        calibration = self._embeddings("calibration", name, session.embed)
         fitted = fit_threshold(self._policy, verification_curve(calibration, self._engine))
         return replace(as_it_is, threshold=fitted, refitted=self._scored(found, fitted))
 
     def timed(self, scores: Sequence[Score]) -> list[Score]:
-        """The scores of `onnx` with the speed of each."""
+        """The scores of `onnx` with the speed of each, or a note why it is not known."""
         self._progress("measuring speed", 0, 1)
         files = [self._file(score.name) for score in scores]
-        speeds = onnx_rounds(files, self._case.spec.image.size, threads=torch.get_num_threads())
+        spec = self._case.spec
+        try:
+            speeds = onnx_rounds(
+                files,
+                spec.image.size,
+                batch_size=spec.measure.batch_size,
+                threads=torch.get_num_threads(),
+            )
+        except ExportError as error:
+            return [replace(score, note=str(error)) for score in scores]
         return [
             replace(score, images_per_second=statistics.median(rounds), rounds=tuple(rounds))
             for score, rounds in zip(scores, speeds, strict=True)
@@ -96,7 +124,7 @@ class Trial:
     @cached_property
     def _expected(self) -> Embeddings:
         with deterministic():
-            return self._embeddings("test", "PyTorch", self._by_torch)
+            return self._embeddings("test", "PyTorch", self._by_torch, ENCODE_BATCH)
 
     def _file(self, name: str) -> Path:
         return self._folder / f"{name}.onnx"
@@ -107,21 +135,31 @@ class Trial:
         return embeddings.numpy()
 
     def _embeddings(
-        self, split: SplitName, name: str, function: Callable[[np.ndarray], np.ndarray]
+        self, split: SplitName, name: str, function: Callable[[np.ndarray], np.ndarray], count: int
     ) -> Embeddings:
-        inputs = self._source.get(split, Look(self._case.spec.image, raw=True))
+        """Of a split, `count` images at a time."""
+        inputs = self._inputs(split)
         what = f"{name} over {split} images"
-        vectors = list(self._vectors(inputs, what, function))
+        vectors = list(self._vectors(inputs, what, function, count))
         roles = inputs.roles
         return Embeddings(
             np.concatenate(vectors), inputs.labels, (roles & QUERY) > 0, (roles & GALLERY) > 0, split
         )
 
+    def _alone(self, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Embeddings of the first test images, one at a time."""
+        inputs = self._inputs("test")
+        few = min(ALONE, len(inputs.split))
+        return np.concatenate([function(image.numpy()) for image in inputs.batches(batched(few, 1))])
+
+    def _inputs(self, split: SplitName) -> Inputs:
+        return self._source.get(split, Look(self._case.spec.image, raw=True))
+
     def _vectors(
-        self, inputs: Inputs, what: str, function: Callable[[np.ndarray], np.ndarray]
+        self, inputs: Inputs, what: str, function: Callable[[np.ndarray], np.ndarray], count: int
     ) -> Iterator[np.ndarray]:
         total, done = len(inputs.split), 0
-        for images in inputs.batches(batched(total, ENCODE_BATCH)):
+        for images in inputs.batches(batched(total, count)):
             self._progress(what, done, total)
             yield function(images.numpy())
             done += len(images)

@@ -119,7 +119,7 @@ def test_decode_says_why_not() -> None:
 def test_decode_refuses_bombs(monkeypatch: pytest.MonkeyPatch) -> None:
     data = encoded(Image.new("RGB", (64, 64)), "PNG")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(UnreadableImageError, match="decompression bomb"):
+    with pytest.raises(UnreadableImageError, match=r"more than .* pixels; make it smaller"):
         decode(data)
 
 

@@ -70,7 +70,9 @@ def write(
     finished: Path, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., list[Score]]:
     """Export a case; nothing is timed."""
-    monkeypatch.setattr("mlbench.trial.onnx_rounds", lambda files, size: [[50.0, 70.0, 60.0]] * len(files))
+    monkeypatch.setattr(
+        "mlbench.trial.onnx_rounds", lambda files, size, **_: [[50.0, 70.0, 60.0]] * len(files)
+    )
 
     def write(case: str, **options: Any) -> list[Score]:
         request = Request(suite="toy", case=case, results=finished / "results", output=tmp_path / "export")

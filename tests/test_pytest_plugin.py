@@ -117,9 +117,7 @@ def test_a_case_without_a_time_is_no_benchmark(pytest_run, write, tmp_path) -> N
     assert not (tmp_path / "out.json").exists() or not (tmp_path / "out.json").read_text()
 
 
-def test_disabled_benchmarks_leave_measurements_as_they_are(
-    pytest_run, write, tmp_path
-) -> None:
+def test_disabled_benchmarks_leave_measurements_as_they_are(pytest_run, write, tmp_path) -> None:
     write(whole=SMALL)
     assert pytest_run("toy.yaml", "--mlbench-device=cpu").returncode == 0
     before = stored(tmp_path)
