@@ -40,3 +40,25 @@ def test_card_of_a_file_from_elsewhere_is_refused(change: dict[str, str | None])
     metadata = {key: value for key, value in (CARD.metadata() | change).items() if value is not None}
     with pytest.raises(StoreError, match=r"^a\.onnx: was not written by mlbench export"):
         Card.read(metadata, "a.onnx")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"resize": "letterbox"},
+        {"pad_value": "0"},
+        {"colour_order": "BGR"},
+        {"crop_ratio": "0.0"},
+        {"image_size": "0"},
+        {"threshold_similarity": "nan"},
+    ],
+)
+def test_card_that_asks_for_what_is_not_done_is_refused(change: dict[str, str]) -> None:
+    (name,) = change
+    with pytest.raises(StoreError, match=rf"asks for what this mlbench .* does not do \({name}: "):
+        Card.read(CARD.metadata() | change, "a.onnx")
+
+
+def test_card_of_8_bits_says_that_images_are_embedded_one_at_a_time() -> None:
+    assert "one image at a time" in replace(CARD, precision="int8").metadata()["batch"]
+    assert "batch" not in CARD.metadata()

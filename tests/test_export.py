@@ -146,6 +146,39 @@ def test_export_is_checked_against_the_model(write, tmp_path: Path, monkeypatch:
     assert not (tmp_path / "export").exists()
 
 
+def test_export_tries_images_one_at_a_time(write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Squeezed(nn.Module):
+        """Right for every batch but one of one image."""
+
+        def __init__(self, model: nn.Module) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.model(images).squeeze()
+
+    monkeypatch.setattr(export_module, "to_onnx", lambda model, size: to_onnx(Squeezed(model).eval(), size))
+    with pytest.raises(ExportError, match=r"fails on images .*cannot embed images \(1, 3, 16, 16\)"):
+        write("plain")
+    assert not (tmp_path / "export").exists()
+
+
+def test_export_is_kept_where_its_speed_cannot_be_measured(write, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*arguments: object, **options: object) -> list[list[float]]:
+        raise ExportError("exit code -9")
+
+    monkeypatch.setattr("mlbench.trial.onnx_rounds", killed)
+    _, score = write("plain")
+    assert score.file.is_file()
+    assert (score.images_per_second, score.note) == (None, "exit code -9")
+
+
+def test_export_says_where_there_is_no_room(write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlbench.export.tempfile.tempdir", "/dev/null/nowhere")
+    with pytest.raises(StoreError, match=r"^/dev/null/nowhere: cannot be written .*; set TMPDIR"):
+        write("plain")
+
+
 @pytest.fixture
 def changed(finished: Path, tmp_path: Path) -> Iterator[Callable[..., Path]]:
     """A copy of the run with the record of case plain, seed 3, changed; its folder of results."""
@@ -168,6 +201,25 @@ def test_export_refuses_a_model_that_scores_otherwise(write, changed) -> None:
     with pytest.raises(
         ExportError, match=r"scores f1 0\.\d+ here and 0\.0100 in its record: weights or code"
     ):
+        write("plain", seed=3, results=results)
+
+
+def test_export_refuses_first_weights_and_models_that_are_other_ones_now(
+    write, changed, finished: Path
+) -> None:
+    results = changed(training={"weights": "w.pth, sha256 1234"})
+    with pytest.raises(
+        ExportError, match=r"began with the weights w\.pth, sha256 1234, which are random now"
+    ):
+        write("plain", seed=3, results=results)
+    shutil.rmtree(results)
+    results = changed()
+    (checkpoint,) = (results / "toy" / record_of(finished, "plain", 3).key).glob("best.pt")
+    state = torch.load(checkpoint, weights_only=True)
+    name = next(name for name, value in state["model"].items() if value.is_floating_point())
+    state["model"][name] = state["model"][name] * 1.0001  # far less than any metric would show
+    torch.save(state, checkpoint)
+    with pytest.raises(StoreError, match=r"best\.pt: is not the model that the record of case 'plain'"):
         write("plain", seed=3, results=results)
 
 

@@ -78,6 +78,13 @@ def test_match_says_same_from_the_threshold_on(tmp_path: Path, graph: bytes) -> 
     ].same
 
 
+def test_an_image_is_the_same_as_itself_at_any_threshold(tmp_path: Path, graph: bytes) -> None:
+    session = deployed(tmp_path, graph, 0.5)
+    for colour in np.random.default_rng(0).integers(1, 256, (40, 3)).tolist():
+        file = paint(tmp_path / "a.png", *colour)
+        assert match(session, [file, file], 0.0)[0].same
+
+
 def test_match_without_a_threshold_needs_one(tmp_path: Path, graph: bytes) -> None:
     session = deployed(tmp_path, graph, None, "too few pairs")
     files = [paint(tmp_path / "a.png", 1, 2, 3)] * 2

@@ -25,8 +25,7 @@ def noise(width: int, height: int) -> Image.Image:
 )
 def test_square_is_what_torchvision_makes_to_the_bit(width, height, size, resize, ratio) -> None:
     image = expected = noise(width, height)
-    if round(height * ratio) and round(width * ratio):
-        expected = F.center_crop(expected, [round(height * ratio), round(width * ratio)])
+    expected = F.center_crop(expected, [max(1, round(height * ratio)), max(1, round(width * ratio))])
     side = min(expected.size)
     if resize == "crop":
         expected = F.center_crop(expected, [side, side])
@@ -53,6 +52,14 @@ def test_square_squashes_crops_and_pads() -> None:
     assert (padded[:4] == 128).all()
     assert (padded[-4:] == 128).all()
     assert padded[10, 0].max() == 0
+
+
+def test_a_long_strip_is_padded_without_a_square_of_its_length() -> None:
+    strip = Image.new("RGB", (20_000, 40), (200, 0, 0))
+    found = np.asarray(square(strip, 100, "pad"))
+    assert (found[49:51] == (200, 0, 0)).any(axis=0).all()
+    assert (found[:40] == PADDING).all()
+    assert (found[-40:] == PADDING).all()
 
 
 def test_square_leaves_a_fitting_image_as_it_is() -> None:
