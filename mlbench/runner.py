@@ -159,7 +159,11 @@ def _measured(record: Record, case: Case, stopwatch: _Stopwatch, listener: Liste
         **found.facts(record.size),
         notes=(*(note for note in record.notes if note not in old), *found.notes),
         environment=environment(stopwatch.device, torch.get_num_threads()),
-        seconds={**record.seconds, "measure": took, "total": record.seconds["total"] - before + took},
+        seconds={
+            **record.seconds,
+            "measure": took,
+            "total": record.seconds.get("total", 0.0) - before + took,
+        },
         finished=_now(),
     )
 

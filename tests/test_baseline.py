@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_regression import HERE, record
+from made_records import HERE, record
 
 from mlbench.baseline import choose_baseline, read_baseline, save_baselines
 from mlbench.errors import StoreError

@@ -4,7 +4,7 @@ import json
 import random
 
 import pytest
-from test_regression import record, scored
+from made_records import record, scored
 
 from mlbench.power import plan_power, power_json, power_table
 from mlbench.record import Timing

@@ -4,50 +4,21 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_records import BEFORE, HERE, NOISE, record, scored, timed
 
 from mlbench.change import OTHER_HARDWARE, Change, Verdict
-from mlbench.record import Estimate, Record, Timing
+from mlbench.record import Record, Timing
 from mlbench.regression import Missing, compare
-
-HERE = {"cpu": "x", "cores": 2, "device": "cpu", "device_product": "x"}
-
-
-def record(seed: int = 0, **facts: Any) -> Record:
-    plain = {"suite": "s", "case": "gap", "fingerprint": "f", "status": "done", "environment": HERE}
-    return Record(**{**plain, "seed": seed, **facts})
-
-
-def scored(values: Sequence[float], name: str = "recall_at_1", **facts: Any) -> list[Record]:
-    """Records of one metric with a seed a value."""
-    return [
-        record(seed, metrics={name: Estimate(value, **facts)}, data={"version": "1"})
-        for seed, value in enumerate(values)
-    ]
-
-
-def timed(
-    rounds: Sequence[float], reference: Sequence[float] = (), name: str = "images_per_second", **facts: Any
-) -> list[Record]:
-    speed = {name: Timing(rounds[0], tuple(rounds), higher_is_better=not name.startswith("latency"))}
-    if reference:
-        speed["reference"] = Timing(reference[0], tuple(reference), "s", higher_is_better=False)
-    return [record(speed=speed, measured={"batch_size": 32, "threads": 1}, **facts)]
 
 
 def the_change(before: list[Record], after: list[Record], **tolerances: float) -> Change:
     (change,) = compare(before, after, tolerances).changes
     return change
-
-
-BEFORE = [0.90, 0.91, 0.89, 0.92]
-NOISE = [0.001, -0.001, 0.002, -0.002]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 from click.testing import CliRunner, Result
 from conftest import TOY_SUITE
-from test_regression import BEFORE, NOISE, scored
+from made_records import BEFORE, NOISE, scored
 
 from mlbench.cli import main
 from mlbench.store import Store

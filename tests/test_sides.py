@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_regression import record
+from made_records import record
 
 from mlbench.baseline import save_baselines
 from mlbench.errors import MlbenchError, StoreError
