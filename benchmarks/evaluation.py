@@ -105,7 +105,7 @@ def report(rounds: int, as_json: bool) -> None:
 
 def embeddings(size: int, kind: str):
     """`size` embeddings, five a class around centres that are drawn at random."""
-    from mlbench.embeddings import Embeddings
+    from mlbench.evaluation.embeddings import Embeddings
 
     generator = np.random.default_rng(0)
     labels = np.arange(size) // PER_CLASS
@@ -121,7 +121,7 @@ def embeddings(size: int, kind: str):
 
 def ours(data, resamples: int, threads: int = 1) -> None:
     """Every built-in metric and curve, with intervals when there are resamples."""
-    from mlbench.evaluate import Engine, Measure, Threshold, evaluate
+    from mlbench.evaluation.evaluate import Engine, Measure, Threshold, evaluate
     from mlbench.plugins import load_plugins
     from mlbench.registry import Registry
 

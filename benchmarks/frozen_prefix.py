@@ -39,10 +39,10 @@ def main() -> None:
     import torch
 
     from mlbench.environment import find_device
-    from mlbench.plan import make_plan
+    from mlbench.planning.plan import make_plan
+    from mlbench.planning.suite import load_suite
     from mlbench.plugins import load_plugins
     from mlbench.registry import Registry
-    from mlbench.suite import load_suite
 
     torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory() as folder:
@@ -75,11 +75,11 @@ def train_once(plan, folder: str) -> float:
     """Seconds from the built model to the trained one, inputs included."""
     from lightning_fabric import Fabric
 
-    from mlbench.embed import embed
-    from mlbench.evaluate import Engine, verification_curve
-    from mlbench.features import InputSource
-    from mlbench.model import build_model
-    from mlbench.train import build_objective, train
+    from mlbench.evaluation.evaluate import Engine, verification_curve
+    from mlbench.training.embed import embed
+    from mlbench.training.features import InputSource
+    from mlbench.training.model import build_model
+    from mlbench.training.train import build_objective, train
 
     case = plan.cases[0]
     fabric = Fabric(accelerator="cpu", devices=1)

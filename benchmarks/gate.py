@@ -32,11 +32,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mlbench.change import Verdict
 from mlbench.contracts import Component
-from mlbench.record import Estimate, Record
-from mlbench.regression import compare
-from mlbench.statistics import samples_needed
+from mlbench.records.record import Estimate, Record
+from mlbench.regression.change import Verdict
+from mlbench.regression.comparison import compare
+from mlbench.regression.statistics import samples_needed
 
 TOLERANCE, SPREAD, ACCURACY_TRIALS = 0.02, 0.01, 1000
 
@@ -133,10 +133,10 @@ while True:
 def speed_trials(trials: int, rounds: int) -> dict[str, list[dict[str, Any]]]:
     """What the gate said to each trial."""
     from mlbench.environment import find_device
-    from mlbench.plan import make_plan
+    from mlbench.planning.plan import make_plan
+    from mlbench.planning.suite import load_suite
     from mlbench.plugins import Plugin, load_plugins
     from mlbench.registry import Registry
-    from mlbench.suite import load_suite
 
     slower_backbone = Component("backbone", "gate_slower", "gate:slower", "a fifth more time", "mlbench")
     planted = Plugin("gate", "gate", "gate", "1.0", (slower_backbone,))
@@ -162,7 +162,7 @@ def speed_trials(trials: int, rounds: int) -> dict[str, list[dict[str, Any]]]:
 def measured(case: Any) -> Record:
     """A record of a case with nothing but its speed, as `mlbench run` measures it."""
     from mlbench.environment import environment, find_device
-    from mlbench.measure import measure
+    from mlbench.measurement.measure import measure
 
     found = measure(case, "cpu")
     if (speed := found.speed["images_per_second"]).value is None:

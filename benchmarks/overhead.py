@@ -52,7 +52,7 @@ def main() -> None:
     arguments = parser.parse_args()
     import torch
 
-    from mlbench.memory import keep_memory
+    from mlbench.measurement.memory import keep_memory
 
     keep_memory()  # for both sides, as `mlbench run` measures
 
@@ -92,8 +92,8 @@ def throughputs(folder: Path, model: str, rounds: int, device: str) -> dict[str,
     import timm
     import torch
 
-    from mlbench.reference import synchronize
-    from mlbench.stopwatch import Stopwatch
+    from mlbench.measurement.reference import synchronize
+    from mlbench.measurement.stopwatch import Stopwatch
 
     case = planned(
         folder,
@@ -135,10 +135,10 @@ def throughputs(folder: Path, model: str, rounds: int, device: str) -> dict[str,
 def planned(folder: Path, device: str, *overrides: str):
     """The case of the suite above, with some of its keys set."""
     from mlbench.environment import find_device
-    from mlbench.plan import make_plan
+    from mlbench.planning.plan import make_plan
+    from mlbench.planning.suite import load_suite
     from mlbench.plugins import load_plugins
     from mlbench.registry import Registry
-    from mlbench.suite import load_suite
 
     path = folder / "overhead.yaml"
     path.write_text(SUITE)
@@ -151,12 +151,12 @@ def measure(folder: Path, rounds: int, device: str) -> tuple[list[float], list[f
     import torch
     from lightning_fabric import Fabric
 
-    from mlbench.features import InputSource
-    from mlbench.feed import build_feed
-    from mlbench.model import build_model
-    from mlbench.objective import build_objective
     from mlbench.seeding import deterministic
-    from mlbench.train import train
+    from mlbench.training.features import InputSource
+    from mlbench.training.feed import build_feed
+    from mlbench.training.model import build_model
+    from mlbench.training.objective import build_objective
+    from mlbench.training.train import train
 
     case = planned(folder, device)
     fabric = Fabric(accelerator=device, devices=1)

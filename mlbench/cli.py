@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
+from mlbench.commands.data_commands import data
+from mlbench.commands.export_commands import export, match
+from mlbench.commands.regression_commands import baseline, check, compare
 from mlbench.contracts import KINDS
-from mlbench.data_commands import data
 from mlbench.errors import MlbenchError, SuiteError
-from mlbench.export_commands import export, match
 from mlbench.parameters import FiniteRange
-from mlbench.regression_commands import baseline, check, compare
 from mlbench.seeding import MAX_SEED
 
 if TYPE_CHECKING:
-    from mlbench.plan import Plan
+    from mlbench.planning.plan import Plan
     from mlbench.plugins import Plugin
-    from mlbench.record import Record
+    from mlbench.records.record import Record
     from mlbench.registry import Registry
     from mlbench.table import Table
 
@@ -95,8 +95,8 @@ def _plan(
     suite: Path, overrides: tuple[str, ...], precision: str | None, device: str, **choices: Any
 ) -> Plan:
     from mlbench.environment import find_device
-    from mlbench.plan import make_plan
-    from mlbench.suite import load_suite
+    from mlbench.planning.plan import make_plan
+    from mlbench.planning.suite import load_suite
 
     if precision:
         overrides = (*overrides, f"precision={precision}")
@@ -149,8 +149,8 @@ def run(suite: Path, results: Path, force: bool, again: bool, as_json: bool, **o
     from rich.console import Console
 
     from mlbench import runner
-    from mlbench.progress import RunProgress
-    from mlbench.store import Store
+    from mlbench.commands.progress import RunProgress
+    from mlbench.records.store import Store
 
     plan = _plan(suite, **options)
     with RunProgress(Console(stderr=True)) as progress:
@@ -167,8 +167,8 @@ def run(suite: Path, results: Path, force: bool, again: bool, as_json: bool, **o
 @_json
 def results(suite: str, results: Path, markdown: bool, as_json: bool) -> None:
     """Show the newest records of a suite, given by its name or its file."""
-    from mlbench.heading import read_heading
-    from mlbench.store import Store
+    from mlbench.planning.heading import read_heading
+    from mlbench.records.store import Store
 
     found = read_heading(suite)
     records, remarks = Store(results, found.name).latest()
@@ -212,10 +212,10 @@ def evaluate(file: Path, classes: Path | None, as_json: bool, **options: Any) ->
     """Evaluate a FILE of embeddings that came from anywhere: .npz, .npy or .parquet."""
     from rich.console import Console
 
-    from mlbench import report
-    from mlbench.assessment import Request, assess
-    from mlbench.progress import RunProgress
-    from mlbench.store import write_atomically
+    from mlbench.commands.progress import RunProgress
+    from mlbench.evaluation.assessment import Request, assess
+    from mlbench.records import report
+    from mlbench.records.store import write_atomically
 
     with RunProgress(Console(stderr=True), file.name) as progress:
         found = assess(
@@ -241,12 +241,12 @@ def evaluate(file: Path, classes: Path | None, as_json: bool, **options: Any) ->
 @_json
 def plan(suite: Path, results: Path, power: bool, as_json: bool, **options: Any) -> None:
     """Show the cases of a suite with predicted sizes and steps. Trains nothing."""
-    from mlbench.listing import plan_json, plan_table
+    from mlbench.commands.listing import plan_json, plan_table
 
     made = _plan(suite, **options)
     if power:
-        from mlbench.power import plan_power, power_json, power_table
-        from mlbench.store import Store
+        from mlbench.records.store import Store
+        from mlbench.regression.power import plan_power, power_json, power_table
 
         names = list(dict.fromkeys(case.name for case in made.cases))
         records, _ = Store(results, made.suite.name).latest()
@@ -275,7 +275,7 @@ def validate(suite: Path, **options: Any) -> None:
 @_json
 def list_components(kind: str | None, as_json: bool) -> None:
     """List components, all or of one KIND."""
-    from mlbench.listing import components_json, components_table
+    from mlbench.commands.listing import components_json, components_table
 
     registry = _registry()
     if kind is not None and kind not in KINDS:
@@ -293,7 +293,7 @@ def list_components(kind: str | None, as_json: bool) -> None:
 @_json
 def show(kind: str, name: str, as_json: bool) -> None:
     """Show a component: what it is, where it comes from, its options."""
-    from mlbench.listing import component_json, component_text
+    from mlbench.commands.listing import component_json, component_text
 
     entry = _registry().get(kind, name)
     _print(component_json(entry) if as_json else component_text(entry))
@@ -303,7 +303,7 @@ def show(kind: str, name: str, as_json: bool) -> None:
 @_json
 def plugins(as_json: bool) -> None:
     """Show installed plugins, and the errors of those that could not be loaded."""
-    from mlbench.listing import plugins_json, plugins_table
+    from mlbench.commands.listing import plugins_json, plugins_table
 
     found = _plugins()
     _print(plugins_json(found) if as_json else plugins_table(found))
@@ -318,8 +318,8 @@ def plugins(as_json: bool) -> None:
 @_json
 def advise(sampler: str, as_json: bool, **question: Any) -> None:
     """Predict what a SAMPLER of class centres would cost on this machine, and say whether it pays."""
-    from mlbench.advice import advice_json, advice_table
-    from mlbench.advice import advise as ask
+    from mlbench.commands.advice import advice_json, advice_table
+    from mlbench.commands.advice import advise as ask
 
     advice = ask(_registry(), sampler, **question)
     _print(advice_json(advice) if as_json else advice_table(advice))
@@ -332,7 +332,7 @@ def advise(sampler: str, as_json: bool, **question: Any) -> None:
 @_json
 def doctor(as_json: bool) -> None:
     """Show devices, versions, plugins, folders and free disk, and what is wrong with them."""
-    from mlbench.doctor import examination_table, examine
+    from mlbench.commands.doctor import examination_table, examine
 
     findings = examine(_plugins())
     _print(json.dumps(findings, indent=1) if as_json else examination_table(findings))
@@ -343,14 +343,14 @@ def doctor(as_json: bool) -> None:
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="File to write; default NAME.yaml.")
 def init(folder: Path, output: Path | None) -> None:
     """Write a ready suite for a FOLDER of your own images, a folder for each class."""
-    from mlbench.scaffold import write_suite
+    from mlbench.commands.scaffold import write_suite
 
     path = write_suite(folder, output)
     click.echo(f"{path} written; next: mlbench run {path}")
 
 
 def _show(records: Sequence[Record], title: str, form: str) -> None:
-    from mlbench import report
+    from mlbench.records import report
 
     if form == "json":
         click.echo(report.results_json(records))

@@ -26,6 +26,7 @@ __all__ = [
     "environment",
     "find_device",
     "library_versions",
+    "usable_cores",
 ]
 
 #: Libraries whose version can change a result.
@@ -102,6 +103,12 @@ def cache_dir() -> Path:
         return Path.home() / ".cache" / "mlbench"
     except RuntimeError:  # a user without a home, as in some containers
         return Path(tempfile.gettempdir()) / "mlbench"
+
+
+def usable_cores() -> int:
+    """Cores that this process may use, which in a container can be fewer than there are; 16 at most."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return min(len(affinity(0)) if affinity else os.cpu_count() or 1, 16)
 
 
 def library_versions() -> dict[str, str]:

@@ -19,8 +19,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mlbench.plan import Case, Plan
-    from mlbench.record import Record
+    from mlbench.planning.plan import Case, Plan
+    from mlbench.records.record import Record
 
 __all__ = ["CaseItem", "SuiteFile"]
 
@@ -51,11 +51,11 @@ class SuiteFile(pytest.File):
 
     def collect(self) -> Iterator[CaseItem]:
         from mlbench.environment import find_device
-        from mlbench.harness import benchmark_name
-        from mlbench.plan import make_plan
+        from mlbench.planning.plan import make_plan
+        from mlbench.planning.suite import load_suite
         from mlbench.plugins import load_plugins
+        from mlbench.records.harness import benchmark_name
         from mlbench.registry import Registry
-        from mlbench.suite import load_suite
 
         plugins = load_plugins(block=os.environ.get("MLBENCH_BLOCK", "").split())
         suite = load_suite(Path(os.path.relpath(self.path)), Registry(plugins))
@@ -77,9 +77,9 @@ class CaseItem(pytest.Function):
     @classmethod
     def of(cls, parent: SuiteFile, name: str, plan: Plan, case: Case) -> CaseItem:
         """The item of one case of a plan."""
-        from mlbench.harness import batch_seconds, extra_info, identity
+        from mlbench.records.harness import batch_seconds, extra_info, identity
+        from mlbench.records.store import Store
         from mlbench.runner import run
-        from mlbench.store import Store
 
         store = Store(Path(parent.config.getoption("mlbench_results")), plan.suite.name)
         alone = replace(plan, cases=(case,))

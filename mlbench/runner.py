@@ -12,11 +12,11 @@ from typing import Any, Protocol
 
 from mlbench.environment import Device, check_torch, environment
 from mlbench.errors import MlbenchError, OptionError, StoreError, SuiteError, WeightsError, first_line
-from mlbench.harness import save_benchmarks
-from mlbench.measure import Measurement, measure, subject
-from mlbench.plan import Case, Plan
-from mlbench.record import Record
-from mlbench.store import Store, write_atomically
+from mlbench.measurement.measure import Measurement, measure, subject
+from mlbench.planning.plan import Case, Plan
+from mlbench.records.harness import save_benchmarks
+from mlbench.records.record import Record
+from mlbench.records.store import Store, write_atomically
 
 __all__ = ["Listener", "run"]
 
@@ -93,9 +93,9 @@ def _preflight(cases: list[Case]) -> None:
     any training. Weights that cannot be had are their cases' own failure, later."""
     import torch
 
-    from mlbench.model import build_model, build_teacher
-    from mlbench.objective import build_losses
-    from mlbench.optimisation import check_recipe
+    from mlbench.training.model import build_model, build_teacher
+    from mlbench.training.objective import build_losses
+    from mlbench.training.optimisation import check_recipe
 
     seen = set()
     for case in cases:
@@ -176,7 +176,7 @@ def _experiment_record(case: Case, plan: Plan, store: Store, listener: Listener)
     """The record of a case that is trained and evaluated, but not measured; or of how it failed."""
     import torch
 
-    from mlbench.experiment import experiment
+    from mlbench.training.experiment import experiment
 
     facts: dict[str, Any] = {
         "suite": case.suite,

@@ -13,10 +13,10 @@ import pytest
 import toys
 
 from mlbench.environment import Device
-from mlbench.plan import Plan, make_plan
+from mlbench.planning.plan import Plan, make_plan
+from mlbench.planning.suite import load_suite
 from mlbench.plugins import Plugin, load_plugins
 from mlbench.registry import Registry
-from mlbench.suite import load_suite
 
 TESTS = Path(__file__).parent
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mlbench.record import Estimate, Record, Timing
+from mlbench.records.record import Estimate, Record, Timing
 
 HERE = {"cpu": "x", "cores": 2, "device": "cpu", "device_product": "x"}
 

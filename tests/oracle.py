@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mlbench.embeddings import Embeddings
+from mlbench.evaluation.embeddings import Embeddings
 
 _TILE = 512
 

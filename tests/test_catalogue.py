@@ -12,14 +12,14 @@ import yaml
 
 from mlbench import runner
 from mlbench.environment import Device
-from mlbench.measure import Measurement
-from mlbench.plan import make_plan
+from mlbench.measurement.measure import Measurement
+from mlbench.planning.plan import make_plan
+from mlbench.planning.settings import COMPONENTS
+from mlbench.planning.suite import load_suite
 from mlbench.plugins import Plugin, load_plugins
-from mlbench.record import Timing
+from mlbench.records.record import Timing
+from mlbench.records.store import Store
 from mlbench.registry import Registry
-from mlbench.settings import COMPONENTS
-from mlbench.store import Store
-from mlbench.suite import load_suite
 from mlbench.testing import catalogue_suite
 
 PLUGINS = load_plugins()

@@ -14,9 +14,9 @@ from emoji_files import write_emoji
 from PIL import Image
 
 from mlbench.cli import main
-from mlbench.measure import Measurement
-from mlbench.record import Estimate, Record, Timing
-from mlbench.store import Store
+from mlbench.measurement.measure import Measurement
+from mlbench.records.record import Estimate, Record, Timing
+from mlbench.records.store import Store
 
 Write = Callable[..., Path]
 
@@ -356,7 +356,7 @@ def test_results_by_name_and_by_file(run: Callable[..., Result], write: Write) -
 
 
 def test_doctor_finds_the_same_as_json(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mlbench.doctor.check_torch", lambda device: None)
+    monkeypatch.setattr("mlbench.commands.doctor.check_torch", lambda device: None)
     findings = json.loads(run("doctor", "--json").stdout)
     assert {"what": "plugin toys", "value": "toys 1.0, components: 14", "problem": ""} in findings
     assert len(run("doctor").stdout.splitlines()) == len(findings) + 2

@@ -12,7 +12,12 @@ import pytest
 
 import mlbench
 
-MODULES = sorted(path.stem for path in Path(mlbench.__file__).parent.glob("*.py") if path.stem[0] != "_")
+ROOT = Path(mlbench.__file__).parent
+MODULES = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for path in ROOT.rglob("*.py")
+    if path.stem[0] != "_" and path.parent.name not in ("contracts", "testing")
+)
 
 
 def test_the_package_offers_plugin_authors_these_names() -> None:
@@ -56,7 +61,7 @@ def test_importing_the_package_imports_neither_torch_nor_numpy() -> None:
 
 @pytest.mark.parametrize("name", MODULES)
 def test_every_module_says_what_it_is_and_what_it_offers(name: str) -> None:
-    source = (Path(mlbench.__file__).parent / f"{name}.py").read_text(encoding="utf-8")
+    source = ROOT.joinpath(*name.split(".")).with_suffix(".py").read_text(encoding="utf-8")
     assert source.startswith('"""')
     assert "\n__all__ = [" in source
     if "import torch\n" not in source.partition("\n\n\n")[0]:

@@ -14,8 +14,8 @@ import yaml
 from conftest import TESTS, TOY_SUITE, install_plugin, mlbench
 
 from mlbench.cli import main
+from mlbench.planning.suite import load_suite
 from mlbench.registry import Registry
-from mlbench.suite import load_suite
 
 ROOT = TESTS.parent
 README = (ROOT / "README.md").read_text()

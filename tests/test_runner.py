@@ -9,11 +9,11 @@ from conftest import TOY_SUITE, mlbench
 
 from mlbench import runner
 from mlbench.errors import StoreError, SuiteError
-from mlbench.measure import Measurement
-from mlbench.model import build_model
-from mlbench.record import Record, Timing
-from mlbench.report import results_markdown
-from mlbench.store import Store
+from mlbench.measurement.measure import Measurement
+from mlbench.records.record import Record, Timing
+from mlbench.records.report import results_markdown
+from mlbench.records.store import Store
+from mlbench.training.model import build_model
 
 
 class Ears:
@@ -161,7 +161,7 @@ def test_a_plugin_that_cannot_even_be_built_fails_its_own_case(planned, tmp_path
         return build_model(spec, seed)
 
     for module in ("model", "experiment"):
-        monkeypatch.setattr(f"mlbench.{module}.build_model", buggy)
+        monkeypatch.setattr(f"mlbench.training.{module}.build_model", buggy)
     plan = planned("matrix:\n  neck.name: [gap, flatten]\n")
     records = runner.run(plan, Store(tmp_path, "toy"), Ears())
     assert [record.status for record in records] == ["done", "failed"]
@@ -282,8 +282,8 @@ def test_a_full_disk_stops_the_run_and_leaves_no_record(planned, tmp_path, monke
     def full(path: Path, data: bytes) -> None:
         raise StoreError(f"{path}: cannot be written (No space left on device)")
 
-    monkeypatch.setattr("mlbench.store.write_atomically", full)
-    monkeypatch.setattr("mlbench.train.write_atomically", full)
+    monkeypatch.setattr("mlbench.records.store.write_atomically", full)
+    monkeypatch.setattr("mlbench.training.train.write_atomically", full)
     with pytest.raises(StoreError, match="No space left"):
         runner.run(planned("seeds: [0, 1]\n"), Store(tmp_path, "toy"), Ears())
     assert list((tmp_path / "toy").glob("*.json")) == []

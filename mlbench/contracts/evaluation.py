@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 if TYPE_CHECKING:
     import numpy as np
 
-    from mlbench.curve import Curve
-    from mlbench.embeddings import Embeddings
-    from mlbench.ranks import Ranks
+    from mlbench.evaluation.curve import Curve
+    from mlbench.evaluation.embeddings import Embeddings
+    from mlbench.evaluation.ranks import Ranks
 
 __all__ = ["CurveMetric", "EmbeddingMetric", "Quantity", "RankMetric", "ThresholdPolicy"]
 

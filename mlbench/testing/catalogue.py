@@ -13,8 +13,8 @@ import yaml
 
 from mlbench.contracts import Component
 from mlbench.errors import DataError, MlbenchError, first_line
+from mlbench.planning.settings import COMPONENTS
 from mlbench.registry import Entry, Registry
-from mlbench.settings import COMPONENTS
 
 __all__ = ["EXAMPLES", "catalogue_suite", "example_options"]
 

@@ -14,7 +14,7 @@ from unittest import SkipTest
 
 from mlbench.contracts import KINDS, Component
 from mlbench.options import Schema
-from mlbench.settings import Changes
+from mlbench.planning.settings import Changes
 from mlbench.testing.check import Subject, expect
 
 __all__ = ["CHECKS", "imports_nothing_heavy"]

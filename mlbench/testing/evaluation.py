@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from mlbench.contracts import CurveMetric, EmbeddingMetric, Quantity, RankMetric
-from mlbench.curve import Curve
-from mlbench.embeddings import Embeddings
 from mlbench.errors import ThresholdError
-from mlbench.ranks import Ranks
+from mlbench.evaluation.curve import Curve
+from mlbench.evaluation.embeddings import Embeddings
+from mlbench.evaluation.ranks import Ranks
 from mlbench.seeding import numpy_generator
 from mlbench.testing.check import Subject, expect
 

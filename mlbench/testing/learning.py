@@ -12,9 +12,9 @@ from torch import nn
 
 from mlbench.contracts import BatchesShape, CentresShape, Recipe, RowSampler
 from mlbench.errors import MlbenchError
-from mlbench.optimisation import check_recipe
 from mlbench.seeding import numpy_generator, torch_generator, torch_seed
 from mlbench.testing.check import Subject, expect
+from mlbench.training.optimisation import check_recipe
 
 __all__ = ["CHECKS"]
 

@@ -13,11 +13,11 @@ from torch import nn
 
 from mlbench.contracts import BackboneShape, FeatureShape, NeckShape, TokensShape
 from mlbench.errors import MlbenchError, first_line
-from mlbench.model import Teacher, state_hash
 from mlbench.options import hints_of
+from mlbench.planning.spec import ComputeSettings
 from mlbench.seeding import torch_generator, torch_seed
-from mlbench.spec import ComputeSettings
 from mlbench.testing.check import Subject, expect
+from mlbench.training.model import Teacher, state_hash
 
 __all__ = ["CHECKS"]
 

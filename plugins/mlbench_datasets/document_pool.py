@@ -20,9 +20,9 @@ from PIL import Image
 from pydantic import Field
 
 from mlbench.contracts import GALLERY, QUERY, SPLITS, SplitName
-from mlbench.decode import read_image
 from mlbench.errors import DataError
-from mlbench.image_files import walk_images
+from mlbench.images.decode import read_image
+from mlbench.images.image_files import walk_images
 from mlbench.seeding import numpy_generator
 from mlbench_datasets.camera import photograph
 from mlbench_datasets.index import index_images

@@ -14,8 +14,8 @@ import numpy as np
 from pydantic import Field
 
 from mlbench.contracts import GALLERY, QUERY, SPLITS, SplitName
-from mlbench.decode import read_image
 from mlbench.errors import DataError
+from mlbench.images.decode import read_image
 from mlbench_datasets.index import Index, index_images
 from mlbench_datasets.layout import read_folder
 from mlbench_datasets.manifest import MANIFEST_SUFFIXES, Row, read_manifest

@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mlbench.decode import UnreadableImageError, decode
 from mlbench.environment import cache_dir
+from mlbench.images.decode import UnreadableImageError, decode
 
 __all__ = ["Index", "Probe", "index_images"]
 

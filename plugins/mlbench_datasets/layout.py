@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from mlbench.errors import DataError
-from mlbench.image_files import IMAGE_SUFFIXES, SPLIT_NAMES, walk_images
+from mlbench.images.image_files import IMAGE_SUFFIXES, SPLIT_NAMES, walk_images
 from mlbench_datasets.manifest import Manifest, Row
 
 __all__ = ["read_folder"]

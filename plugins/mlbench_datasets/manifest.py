@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from mlbench.contracts import GALLERY, QUERY, SplitName
-from mlbench.decode import Box
 from mlbench.errors import DataError, hint
-from mlbench.image_files import SPLIT_NAMES
+from mlbench.images.decode import Box
+from mlbench.images.image_files import SPLIT_NAMES
 
 __all__ = ["MANIFEST_SUFFIXES", "Manifest", "Row", "read_manifest"]
 

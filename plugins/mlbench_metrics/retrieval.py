@@ -12,7 +12,7 @@ from mlbench.contracts import Quantity
 if TYPE_CHECKING:
     import numpy as np
 
-    from mlbench.ranks import Ranks
+    from mlbench.evaluation.ranks import Ranks
 
 __all__ = ["Retrieval", "quantities"]
 

@@ -11,7 +11,7 @@ from mlbench.errors import ThresholdError
 if TYPE_CHECKING:
     import numpy as np
 
-    from mlbench.curve import Curve
+    from mlbench.evaluation.curve import Curve
 
 __all__ = ["BestAccuracy", "BestFBeta", "Fixed", "FprAtMost", "PrecisionAtLeast", "best_f1"]
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from mlbench.contracts import Quantity
 
 if TYPE_CHECKING:
-    from mlbench.curve import Curve
+    from mlbench.evaluation.curve import Curve
 
 __all__ = ["Verification", "quantities"]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mlbench.embeddings import Embeddings
 from mlbench.errors import TrainingError
-from mlbench.evaluate import Engine, verification_curve
+from mlbench.evaluation.embeddings import Embeddings
+from mlbench.evaluation.evaluate import Engine, verification_curve
 from mlbench.seeding import matmul_precision
 
 __all__ = ["Mined", "mine_hard", "mine_random"]

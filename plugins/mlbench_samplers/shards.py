@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from mlbench.errors import StoreError, first_line
-from mlbench.store import write_atomically
+from mlbench.records.store import write_atomically
 from mlbench_samplers.partial_fc import PartialFC
 
 __all__ = ["load_shards", "save_shard"]

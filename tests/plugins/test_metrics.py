@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlbench.contracts import KINDS, CurveMetric, RankMetric
-from mlbench.curve import Curve
 from mlbench.errors import OptionError, ThresholdError
+from mlbench.evaluation.curve import Curve
+from mlbench.evaluation.ranks import Ranks
 from mlbench.options import Schema
-from mlbench.ranks import Ranks
 from mlbench_metrics import mlbench_components, retrieval, verification
 from mlbench_metrics.retrieval import Retrieval
 from mlbench_metrics.thresholds import BestAccuracy, BestFBeta, Fixed, FprAtMost, PrecisionAtLeast, best_f1

@@ -12,7 +12,7 @@ import numpy as np
 
 from mlbench.contracts import PairList
 from mlbench.errors import DataError, hint
-from mlbench.image_files import walk_images
+from mlbench.images.image_files import walk_images
 from mlbench_datasets.containers.kept import stamp
 from mlbench_datasets.containers.pair_list import Portrait, read_pair_list
 from mlbench_datasets.containers.recordio import read_records

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from mlbench.contracts import GALLERY, QUERY, PairList, SplitName
-from mlbench.decode import UnreadableImageError, decode
 from mlbench.errors import DataError
+from mlbench.images.decode import UnreadableImageError, decode
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -1,0 +1,124 @@
+"""The commands `mlbench data list|fetch|check`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from mlbench.commands.data import NamedSource
+    from mlbench.contracts import DataProgress
+    from mlbench.registry import Registry
+
+__all__ = ["data"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group()
+def data() -> None:
+    """Data sets by name: list them, fetch their files, check what is here."""
+
+
+def _root(function: F) -> F:
+    return click.option(
+        "--root", type=click.Path(path_type=Path, file_okay=False), callback=_absolute, metavar="FOLDER",
+        help="Where data lie; default MLBENCH_DATA, else this folder.",
+    )(function)  # fmt: skip
+
+
+def _absolute(context: click.Context, parameter: click.Parameter, root: Path | None) -> Path:
+    return (root or Path(os.environ.get("MLBENCH_DATA") or ".")).expanduser().absolute()
+
+
+def _registry() -> Registry:
+    from mlbench.plugins import load_plugins
+    from mlbench.registry import Registry
+
+    return Registry(load_plugins(block=click.get_current_context().obj))
+
+
+def _source(root: Path, name: str) -> NamedSource:
+    from mlbench.commands.data import find_source
+
+    return find_source(_registry(), root, name)
+
+
+@contextmanager
+def _progress(name: str) -> Iterator[DataProgress]:
+    """A bar on a terminal, a line for each stage elsewhere."""
+    from rich.console import Console
+
+    from mlbench.commands.progress import RunProgress
+
+    console = Console(stderr=True)
+    said: set[str] = set()
+
+    def report(what: str, done: int, total: int) -> None:
+        bar.stage(what, done, total)
+        if what not in said and not console.is_terminal:
+            click.echo(f"{name}: {what}", err=True)
+        said.add(what)
+
+    with RunProgress(console, name) as bar:
+        yield report
+
+
+@data.command("list")
+@_root
+@_json
+def list_sources(root: Path, as_json: bool) -> None:
+    """List data sets whose files must be had first, and what of them is here."""
+    from mlbench.commands.data import sources, sources_json, sources_table
+    from mlbench.table import print_table
+
+    found = list(sources(_registry(), root))
+    if as_json:
+        click.echo(sources_json(found))
+    else:
+        print_table(sources_table(found))
+
+
+@data.command()
+@click.argument("name")
+@_root
+def fetch(name: str, root: Path) -> None:
+    """Get the files of the data set NAME, or say what to put where."""
+    from mlbench.commands.data import fetch as get
+
+    named = _source(root, name)
+    click.echo(f"{name}: {named.source.home}; licence: {named.source.licence}", err=True)
+    with _progress(name) as progress:
+        get(named, progress)
+    click.echo(f"{name}: ready in {named.source.folder}; next: mlbench data check {name} --root {root}")
+
+
+@data.command()
+@click.argument("name")
+@_root
+@_json
+def check(name: str, root: Path, as_json: bool) -> None:
+    """Look into every file of the data set NAME. Exit code 1 when it cannot be used as published."""
+    from mlbench.commands.data import check_json, check_table
+    from mlbench.table import print_table
+
+    named = _source(root, name)
+    with _progress(name) as progress:
+        found = named.source.check(progress)
+    if as_json:
+        click.echo(check_json(named, found))
+    elif found.parts:
+        print_table(check_table(found))
+    for problem in found.problems:
+        click.echo(f"mlbench: {name}: {problem}", err=True)
+    if found.problems:
+        sys.exit(1)
+    click.echo(f"{name}: fine", err=True)

@@ -1,0 +1,199 @@
+"""The commands `mlbench export` and `mlbench match`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mlbench.parameters import FiniteRange
+
+if TYPE_CHECKING:
+    from mlbench.deployment.card import Card
+    from mlbench.deployment.match import Match
+    from mlbench.deployment.trial import Score
+    from mlbench.table import Table
+
+__all__ = ["export", "match"]
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.command()
+@click.argument("suite")
+@click.argument("case")
+@click.option("--seed", type=click.IntRange(0), help="Of the case; default its first.")
+@click.option(
+    "--results", type=click.Path(path_type=Path, file_okay=False), default=Path("results"), show_default=True,
+    help="Folder of the records.",
+)  # fmt: skip
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path), default=Path("export"), show_default=True,
+    help="Folder to write into.",
+)  # fmt: skip
+@click.option("--int8", is_flag=True, help="Write a file with 8-bit weights too, and what they cost.")
+@_json
+def export(as_json: bool, **options: Any) -> None:
+    """Write the model of a CASE of a SUITE (its name or its file) as an ONNX file, and check it.
+
+    The file takes uint8 images, gives embeddings, and holds the fitted threshold. It is compared with PyTorch
+    on all test images. Relative paths of data start at MLBENCH_DATA, else at the suite's folder.
+    """
+    from rich.console import Console
+
+    from mlbench.commands.progress import RunProgress
+    from mlbench.deployment.onnx_packages import check_exporter
+    from mlbench.plugins import load_plugins
+    from mlbench.registry import Registry
+    from mlbench.table import print_table
+
+    check_exporter()
+    from mlbench.deployment.export import Request
+    from mlbench.deployment.export import export as write
+
+    registry = Registry(load_plugins(block=click.get_current_context().obj))
+    with RunProgress(Console(stderr=True), options["case"]) as progress:
+        found = write(Request(**options), registry, progress.stage)
+    if as_json:
+        click.echo(json.dumps([_plain(each) for each in found], indent=1))
+        return
+    print_table(_exported_table(found))
+    for line in _differences(found):
+        click.echo(line)
+    for note in dict.fromkeys(each.note for each in found if each.note):
+        click.echo(f"note: {note}", err=True)
+    click.echo(f"next: mlbench match a.jpg b.jpg --model {shlex.quote(str(found[1].file))}", err=True)
+
+
+@click.command()
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--model", type=click.Path(path_type=Path), default=Path("export"), show_default=True,
+    help="File of an exported model, or a folder that holds one.",
+)  # fmt: skip
+@click.option("--threshold", "distance", type=FiniteRange(0, 2), help="Cosine distance; default the model's.")
+@_json
+def match(images: Sequence[Path], model: Path, distance: float | None, as_json: bool) -> None:
+    """Say whether IMAGES show the same: the first against each of the others.
+
+    The exit code is 0 whatever the answer; scripts read --json.
+    """
+    if len(images) < 2:
+        raise click.UsageError("give two images, or one and those to compare it with")
+    from mlbench.deployment.match import find_model
+    from mlbench.deployment.match import match as compare
+    from mlbench.deployment.onnx_session import OnnxSession
+
+    session = OnnxSession(find_model(model))
+    found = compare(session, images, distance)
+    card = session.card
+    most = card.distance if distance is None else distance
+    if as_json:
+        click.echo(json.dumps(_matches(images[0], found, most, session.file, card), indent=1))
+    elif len(found) == 1:
+        click.echo(f"{_answer(found[0])}: {_scores(found[0], most)}")
+    else:
+        from mlbench.table import Table, print_table
+
+        rows = [
+            (str(each.image), _answer(each), f"{each.distance:.4f}", f"{each.similarity:.4f}")
+            for each in found
+        ]
+        headings = ("image", "answer", "distance", "similarity")
+        title = f"{images[0]} (same: distance up to {most:.4f})"
+        print_table(Table(headings, rows, numbers=headings[2:], title=title))
+
+
+def _answer(found: Match) -> str:
+    return "same" if found.same else "different"
+
+
+def _scores(found: Match, most: float | None) -> str:
+    return f"distance {found.distance:.4f}, threshold {most:.4f}, similarity {found.similarity:.4f}"
+
+
+def _matches(
+    query: Path, found: Sequence[Match], most: float | None, file: Path, card: Card
+) -> dict[str, Any]:
+    return {
+        "query": str(query),
+        "model": str(file),
+        "case": card.case,
+        "fingerprint": card.fingerprint,
+        "threshold": most,
+        "matches": [
+            {
+                "image": str(each.image),
+                "same": each.same,
+                "distance": each.distance,
+                "similarity": each.similarity,
+            }
+            for each in found
+        ],
+    }
+
+
+def _exported_table(found: Sequence[Score]) -> Table:
+    from mlbench.table import Table
+
+    headings = ["model", "MB", "images/s", *_SHOWN.values(), "at distance"]
+    rows = []
+    for each in found:
+        size = f"{each.bytes / 1e6:.2f}" if each.bytes else ""
+        speed = f"{each.images_per_second:,.0f}" if each.images_per_second else ""
+        label = str(each.file or each.name)
+        rows.append([label, size, speed, *_cells(each.metrics), _distance(found[0])])
+        if each.refitted:
+            rows.append(["  its own threshold", "", "", *_cells(each.refitted), _distance(each)])
+    used = [at for at in range(len(headings)) if any(row[at] for row in rows)]
+    return Table(
+        [headings[at] for at in used],
+        [[row[at] for at in used] for row in rows],
+        numbers=headings[1:],
+    )
+
+
+#: Metrics that are shown, with their headings.
+_SHOWN = {"recall_at_1": "Recall@1", "f1": "F1", "pair_list_accuracy": "accuracy (pair list)"}
+
+
+def _cells(metrics: Any) -> list[str]:
+    return [f"{metrics[name]:.4f}" if name in metrics else "" for name in _SHOWN]
+
+
+def _distance(each: Score) -> str:
+    distance = each.threshold.distance
+    return "" if distance is None else f"{distance:.4f}"
+
+
+def _differences(found: Sequence[Score]) -> list[str]:
+    """How far each file is from PyTorch, in words."""
+    own, *files = found
+    lines = []
+    for each in files:
+        both = each.metrics.keys() & own.metrics.keys()
+        changes = {name: abs(each.metrics[name] - own.metrics[name]) for name in sorted(both)}
+        line = f"{each.name} against PyTorch: embeddings differ by at most {each.difference:.2g}"
+        if name := max(changes, key=lambda name: changes[name], default=""):
+            line += f", metrics by at most {changes[name]:.2g} ({name})"
+        lines.append(line)
+    return lines
+
+
+def _plain(each: Score) -> dict[str, Any]:
+    return {
+        "model": each.name,
+        "file": str(each.file) if each.file else None,
+        "bytes": each.bytes,
+        "images_per_second": each.images_per_second,
+        "rounds": list(each.rounds),
+        "difference": each.difference,
+        "metrics": dict(each.metrics),
+        "threshold": {"distance": each.threshold.distance, "note": each.threshold.note},
+        "refitted": dict(each.refitted),
+        "note": each.note,
+    }

@@ -1,0 +1,158 @@
+"""Listings: components, plugins and plans as tables, text and JSON."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from mlbench.table import Table
+
+if TYPE_CHECKING:
+    from mlbench.planning.plan import Plan
+    from mlbench.plugins import Plugin
+    from mlbench.registry import Entry
+
+__all__ = [
+    "component_json",
+    "component_text",
+    "components_json",
+    "components_table",
+    "plan_json",
+    "plan_table",
+    "plugins_json",
+    "plugins_table",
+]
+
+
+def components_table(entries: Sequence[Entry]) -> Table:
+    """Components with kind, name, summary and package; a kind is said once."""
+    rows = []
+    kind = ""
+    for entry in entries:
+        component = entry.component
+        shown = "" if component.kind == kind else component.kind
+        kind = component.kind
+        rows.append((shown, component.name, component.summary, entry.plugin.package))
+    return Table(("kind", "name", "what it is", "package"), rows)
+
+
+def components_json(entries: Sequence[Entry]) -> str:
+    """The same as JSON."""
+    return _dump([_component(entry) for entry in entries])
+
+
+def component_text(entry: Entry) -> str:
+    """One component in full: summary, source, package, options, and its factory's documentation."""
+    component, plugin, options = entry.component, entry.plugin, entry.schema.options
+    lines = [
+        f"{component.kind} {component.name}: {component.summary}",
+        f"source:   {component.source or 'none stated'}",
+        f"package:  {plugin.package} {plugin.version} (plugin {plugin.name})",
+        f"factory:  {component.factory}",
+        f"provided: {', '.join(entry.schema.provided) or 'nothing'}",
+        "options:" if options else "options:  none",
+    ]
+    names = max((len(option.name) for option in options), default=0)
+    types = max((len(option.type) for option in options), default=0)
+    for option in options:
+        default = "required" if option.default is None else f"default {option.default}"
+        lines.append(f"  {option.name:{names}}  {option.type:{types}}  {default}")
+    if component.preset:
+        lines += ["also set, where the suite does not:", *_preset_lines(component.preset)]
+    documentation = inspect.getdoc(entry.schema.factory)
+    return "\n".join([*lines, *(["", documentation] if documentation else [])])
+
+
+def _preset_lines(preset: Mapping[str, Any]) -> list[str]:
+    """Sections of a preset as they would stand in a suite, a line each."""
+    import yaml
+
+    width = max(map(len, preset))
+    texts = (
+        yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=1000)
+        for value in preset.values()
+    )
+    return [
+        f"  {name + ':':{width + 1}} {text.removesuffix('...').strip()}"
+        for name, text in zip(preset, texts, strict=True)
+    ]
+
+
+def component_json(entry: Entry) -> str:
+    """The same as JSON."""
+    options = [asdict(option) for option in entry.schema.options]
+    for option in options:
+        option["required"] = option["default"] is None
+        option["default"] = None if option["required"] else json.loads(option["default"])
+    return _dump({**_component(entry), "options": options, "provided": list(entry.schema.provided)})
+
+
+def plugins_table(plugins: Sequence[Plugin]) -> Table:
+    """Plugins with their components or their error."""
+    rows = [
+        (plugin.name, f"{plugin.package} {plugin.version}", str(len(plugin.components)), plugin.error)
+        for plugin in plugins
+    ]
+    return Table(("plugin", "package", "components", "error"), rows, numbers=("components",))
+
+
+def plugins_json(plugins: Sequence[Plugin]) -> str:
+    """The same as JSON."""
+    return _dump([asdict(plugin) for plugin in plugins])
+
+
+def plan_table(plan: Plan) -> Table:
+    """Cases with what training each of their seeds will take; "?" where a component cannot say before it is
+    built."""
+    seeds: dict[str, list[int]] = {}
+    for case in plan.cases:
+        seeds.setdefault(case.name, []).append(case.seed)
+    rows = []
+    for case in {case.name: case for case in plan.cases}.values():
+        forecast = case.forecast
+        megabytes = "?" if forecast.parameters is None else f"{4 * forecast.parameters / 1e6:.2f}"
+        counts = (forecast.classes, forecast.images, forecast.steps, forecast.parameters)
+        cells = (*map(_count, counts), megabytes, _count(forecast.centres))
+        rows.append((case.name, ", ".join(map(str, seeds[case.name])), *cells))
+    numbers = ("classes", "images", "steps", "parameters", "MB", "class centres")
+    return Table(("case", "seeds", *numbers), rows, numbers=numbers)
+
+
+def plan_json(plan: Plan) -> str:
+    """The same as JSON, with each case's full settings."""
+    return _dump(
+        [
+            {
+                "suite": case.suite,
+                "case": case.name,
+                "seed": case.seed,
+                "axes": dict(case.spec.axes),
+                "fingerprint": case.fingerprint,
+                "record": case.key,
+                "forecast": asdict(case.forecast),
+                "settings": case.spec.plain(),
+            }
+            for case in plan.cases
+        ]
+    )
+
+
+def _component(entry: Entry) -> dict[str, Any]:
+    plugin = entry.plugin
+    return {
+        **asdict(entry.component),
+        "plugin": plugin.name,
+        "package": plugin.package,
+        "version": plugin.version,
+    }
+
+
+def _count(value: int | None) -> str:
+    return "?" if value is None else f"{value:,}"
+
+
+def _dump(data: Any) -> str:
+    return json.dumps(data, indent=1, ensure_ascii=False)

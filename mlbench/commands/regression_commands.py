@@ -1,0 +1,198 @@
+"""The commands `mlbench compare`, `baseline save|show` and `check`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mlbench.parameters import FiniteRange
+
+if TYPE_CHECKING:
+    from mlbench.regression.sides import Side
+
+__all__ = ["baseline", "check", "compare"]
+
+_results = click.option(
+    "--results", type=click.Path(path_type=Path, file_okay=False), default=Path("results"), show_default=True,
+    help="Folder of the records.",
+)  # fmt: skip
+
+
+_level = click.option(
+    "--level",
+    type=FiniteRange(0.5, 0.9999),
+    default=0.95,
+    show_default=True,
+    help="Of the intervals.",
+)
+_suite_file = click.option(
+    "--suite", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="File with the tolerances."
+)
+
+_BASELINES = Path("results") / "baselines"
+
+
+@click.command()
+@click.argument("before")
+@click.argument("after")
+@_suite_file
+@_results
+@_level
+@click.option("--markdown", is_flag=True, help="Print Markdown.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def compare(
+    before: str, after: str, suite: Path | None, results: Path, level: float, markdown: bool, as_json: bool
+) -> None:
+    """Compare records: of a folder, a suite, a baseline, or REVISION:PATH of a folder or baseline in git.
+
+    Every case and quantity with its difference, interval and verdict. Tolerances are those of --suite, else
+    of a suite file or a baseline that is compared.
+    """
+    from mlbench.regression import comparison
+    from mlbench.regression.sides import load_side
+    from mlbench.regression.verdicts import (
+        comparison_json,
+        comparison_markdown,
+        comparison_notes,
+        comparison_table,
+    )
+
+    old, new = (load_side(text, results) for text in (before, after))
+    for side in (old, new):
+        _remark(side)
+    tolerances = _tolerances(suite, new, old)
+    found = comparison.compare(old.records, new.records, tolerances, level=level)
+    title = f"{before} → {after} ({100 * level:g}% intervals)"
+    if as_json:
+        click.echo(comparison_json(found))
+    elif markdown:
+        click.echo(comparison_markdown(found, title), nl=False)
+    else:
+        from mlbench.table import print_table
+
+        print_table(comparison_table(found, title))
+        for note in comparison_notes(found):
+            click.echo(f"note: {note}", err=True)
+
+
+@click.group()
+def baseline() -> None:
+    """Baselines to commit: save one, show one."""
+
+
+@baseline.command()
+@click.argument("suite")
+@_results
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path), default=_BASELINES, show_default=True,
+    help="Folder, or a file that ends in .json.",
+)  # fmt: skip
+def save(suite: str, results: Path, output: Path) -> None:
+    """Save the newest records of a SUITE as a baseline for each hardware."""
+    from mlbench.regression.baseline import save_baselines
+
+    side = _records(suite, results)
+    for record in side.records:
+        if record.status != "done":
+            click.echo(
+                f"note: {record.case} seed {record.seed} failed and is left out: {record.error}", err=True
+            )
+    for path in save_baselines(side.records, _tolerances(None, side), output):
+        click.echo(f"{path} written; commit it, and check with: mlbench check {suite} --baseline {path}")
+
+
+@baseline.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show(file: Path, as_json: bool) -> None:
+    """Show the records of a baseline FILE."""
+    from mlbench.records import report
+    from mlbench.regression.baseline import read_baseline
+    from mlbench.table import print_table
+
+    found = read_baseline(file.read_bytes(), str(file))
+    if as_json:
+        click.echo(report.results_json(found.records))
+        return
+    print_table(report.results_table(found.records, f"{found.suite} on {', '.join(found.hardware.values())}"))
+
+
+@click.command()
+@click.argument("suite")
+@click.option(
+    "--baseline", "against", type=click.Path(path_type=Path), default=_BASELINES,
+    show_default=True, help="File, or a folder with one for this hardware.",
+)  # fmt: skip
+@_results
+@_level
+@click.option(
+    "--format", "form", type=click.Choice(["text", "markdown", "github", "junit", "json"]), default="text",
+    show_default=True,
+)  # fmt: skip
+def check(suite: str, against: Path, results: Path, level: float, form: str) -> None:
+    """Compare the newest records of a SUITE with a baseline. Exit code 3 on a regression.
+
+    Watched are all quantities for which the suite states a tolerance, and images per second and parameters.
+    """
+    from mlbench.records.record import MEASURED
+    from mlbench.regression import comparison, verdicts
+    from mlbench.regression.baseline import choose_baseline
+
+    side = _records(suite, results)
+    path, old = choose_baseline(against, side.records[0].suite, side.records)
+    tolerances = old.tolerances if side.tolerances is None else side.tolerances
+    found = comparison.compare(old.records, side.records, tolerances, level=level)
+    title = f"{old.suite} against {path} ({100 * level:g}% intervals)"
+    if not tolerances.keys() - MEASURED.keys():
+        click.echo(
+            "note: no metric is watched, as no tolerance is stated; give the suite's file, or state "
+            "tolerances in it",
+            err=True,
+        )
+    if form == "text":
+        from mlbench.table import print_table
+
+        print_table(verdicts.comparison_table(found, title, gated=True))
+        for note in verdicts.comparison_notes(found, gated=True):
+            click.echo(f"note: {note}", err=True)
+        for line in (*verdicts.missing_sentences(found), verdicts.summary(found)):
+            click.echo(line)
+    elif form == "markdown":
+        click.echo(verdicts.comparison_markdown(found, title, gated=True), nl=False)
+    elif form == "github":
+        click.echo(verdicts.comparison_github(found, f"mlbench {old.suite}"))
+    elif form == "junit":
+        click.echo(verdicts.comparison_junit(found, old.suite))
+    else:
+        click.echo(verdicts.comparison_json(found))
+    if found.regressions:
+        sys.exit(3)
+
+
+def _records(suite: str, results: Path) -> Side:
+    """Records of a suite by its name or file."""
+    from mlbench.planning.heading import read_heading
+    from mlbench.regression.sides import load_side
+
+    read_heading(suite)  # a file that is not here is told as such
+    side = load_side(suite, results)
+    _remark(side)
+    return side
+
+
+def _remark(side: Side) -> None:
+    for remark in side.remarks:
+        click.echo(f"note: {remark}", err=True)
+
+
+def _tolerances(suite: Path | None, *sides: Side) -> Mapping[str, float]:
+    """Those of the suite file, else of the first side that has some."""
+    from mlbench.planning.heading import read_heading
+
+    if suite is not None:
+        return read_heading(suite).tolerances or {}
+    return next((side.tolerances for side in sides if side.tolerances is not None), {})

@@ -1,0 +1,1 @@
+"""Deployment: a case's model as a file that is checked, and the use of such a file."""

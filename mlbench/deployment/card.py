@@ -1,0 +1,129 @@
+"""The card of a model file: what it takes, which threshold fits it, and where it comes from.
+
+It travels in the file's metadata as text by name, so that any language's ONNX Runtime can read it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mlbench.errors import StoreError
+from mlbench.images.preprocess import PADDING, RESIZES
+
+__all__ = ["Card"]
+
+#: What holds for every file.
+_ALWAYS = {
+    "input": "images: uint8 (N, 3, image_size, image_size); scaling and normalisation are in the graph",
+    "output": "embeddings: float32 (N, D) of unit length; similarity is their dot product",
+    "colour_order": "RGB",
+    "decode": (
+        "a JPEG by PIL.Image.draft(None, (ceil(w*f), ceil(h*f))) with f = min(1, 2*image_size/min(w, h)); "
+        "then upright by EXIF; what is transparent on white; 16 bits by their upper 8"
+    ),
+    "crop": "first the middle with the share crop_ratio of height and width, rounded",
+    "resize_meaning": (
+        "squash: the whole image to a square; crop: the middle square first; pad: the middle of a square of "
+        "pad_value with the longer side first"
+    ),
+    "resize_filter": "bilinear, antialiased (PIL.Image.resize with BILINEAR)",
+    "pad_value": str(PADDING),
+}
+
+#: What holds for a file with 8-bit weights.
+_INT8 = "embed one image at a time: those of a batch are quantised together"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What a model file says of itself.
+
+    version: of mlbench. weights: where the first weights come from, whose licence holds on. precision:
+    "float32" or "int8". size, resize, crop_ratio: as `mlbench.planning.spec.ImageSettings` has them.
+    similarity: the threshold, from which on two images show the same; None where none was found, and note
+    says why.
+    """
+
+    suite: str
+    case: str
+    seed: int
+    fingerprint: str
+    version: str
+    weights: str
+    precision: str
+    size: int
+    resize: str
+    crop_ratio: float
+    similarity: float | None
+    note: str = ""
+
+    @property
+    def distance(self) -> float | None:
+        """The threshold as a cosine distance."""
+        return None if self.similarity is None else 1.0 - self.similarity
+
+    def metadata(self) -> dict[str, str]:
+        """As text by name."""
+        return {
+            "mlbench": self.version,
+            "suite": self.suite,
+            "case": self.case,
+            "seed": str(self.seed),
+            "fingerprint": self.fingerprint,
+            "weights": self.weights,
+            "precision": self.precision,
+            "image_size": str(self.size),
+            "resize": self.resize,
+            "crop_ratio": repr(self.crop_ratio),
+            "threshold_similarity": "" if self.similarity is None else repr(self.similarity),
+            "threshold_distance": "" if self.distance is None else repr(self.distance),
+            "threshold_note": self.note,
+            **_ALWAYS,
+            **({"batch": _INT8} if self.precision == "int8" else {}),
+        }
+
+    @classmethod
+    def read(cls, metadata: Mapping[str, str], where: str) -> Card:
+        """A card from a file's metadata. Raises StoreError, naming `where`, for what is none."""
+        try:
+            similarity = metadata["threshold_similarity"]
+            found = cls(
+                suite=metadata["suite"],
+                case=metadata["case"],
+                seed=int(metadata["seed"]),
+                fingerprint=metadata["fingerprint"],
+                version=metadata["mlbench"],
+                weights=metadata["weights"],
+                precision=metadata["precision"],
+                size=int(metadata["image_size"]),
+                resize=metadata["resize"],
+                crop_ratio=float(metadata["crop_ratio"]),
+                similarity=float(similarity) if similarity else None,
+                note=metadata["threshold_note"],
+            )
+        except (KeyError, ValueError) as error:
+            raise StoreError(
+                f"{where}: was not written by mlbench export: how to prepare its images is not known "
+                f"(metadata: {error})"
+            ) from None
+        wrong = found._wrong() or [name for name, value in _ALWAYS.items() if metadata.get(name) != value]
+        if wrong:
+            from mlbench import __version__
+
+            raise StoreError(
+                f"{where}: asks for what this mlbench {__version__} does not do ({wrong[0]}: "
+                f"{metadata.get(wrong[0])}); it was written by {found.version}"
+            )
+        return found
+
+    def _wrong(self) -> list[str]:
+        """Names of values that no image can be prepared by, or compared with."""
+        sound = {
+            "image_size": self.size > 0,
+            "resize": self.resize in RESIZES,
+            "crop_ratio": 0 < self.crop_ratio <= 1,
+            "threshold_similarity": self.similarity is None or math.isfinite(self.similarity),
+        }
+        return [name for name, fine in sound.items() if not fine]

@@ -1,0 +1,221 @@
+"""Export: a case's kept model as ONNX files that are checked, image by image, against PyTorch."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mlbench import __version__
+from mlbench.deployment.card import Card
+from mlbench.deployment.match import INT8
+from mlbench.deployment.onnx_model import to_int8, to_onnx, with_metadata
+from mlbench.deployment.trial import Progress, Score, Trial
+from mlbench.environment import find_device
+from mlbench.errors import ExportError, StoreError, first_line, hint
+from mlbench.evaluation.evaluate import Threshold
+from mlbench.planning.heading import read_heading
+from mlbench.planning.plan import Case, make_plan
+from mlbench.planning.suite import recorded_suite
+from mlbench.records.record import Record
+from mlbench.records.store import Store, write_atomically
+from mlbench.registry import Registry
+from mlbench.training.model import EmbeddingModel, build_model, state_hash
+
+__all__ = ["Request", "export"]
+
+#: Most that a component of a unit embedding may differ from PyTorch's for the file to be the same model.
+TOLERANCE = 1e-3
+
+#: Most that a metric may differ from the case's record, and least images that may make a difference.
+METRIC_TOLERANCE, IMAGES = 0.01, 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to export. suite: its name or its file. seed: None for the first that is finished. results: folder
+    of the records. output: folder of the files. int8: a quantised file as well."""
+
+    suite: str
+    case: str
+    seed: int | None = None
+    results: Path = Path("results")
+    output: Path = Path("export")
+    int8: bool = False
+
+
+def export(request: Request, registry: Registry, progress: Progress) -> list[Score]:
+    """Export a case: PyTorch's model first, as it scores here, then each file that was written.
+
+    Raises StoreError where there is no finished record, checkpoint or writable folder, ExportError for a
+    model that cannot be exported or does not compute the same, SuiteError where its parts have changed.
+    """
+    _check_writable(request.output)
+    heading = read_heading(request.suite)
+    store = Store(request.results, heading.name)
+    record = _record(store, request)
+    where = str(store.folder / f"{record.key}.json")
+    # In float32, whatever precision it was trained in, which a CPU may not even have.
+    settings = {**record.settings, "precision": "fp32"}
+    path = heading.path or Path(f"{heading.name}.yaml")  # where it would stand
+    suite = recorded_suite(heading.name, path, record.case, record.seed, settings, where, registry)
+    case = make_plan(suite, find_device("cpu")).cases[0]
+    _check_data(record, case)
+    model = _load_model(case, record, store.checkpoints(record.key))
+    progress("exporting", 0, 1)
+    graphs = {"float32": to_onnx(model, case.spec.image.size)}
+    with _scratch_folder() as folder:
+        trial = Trial(case, model, _threshold(record), folder, progress)
+        own = trial.torch()
+        _check_scores(own, record, case)
+        scores = [trial.onnx("float32", graphs["float32"], refit=False)]
+        _check_same(scores[0])
+        if request.int8:
+            graphs["int8"] = to_int8(graphs["float32"])
+            scores.append(trial.onnx("int8", graphs["int8"], refit=True))
+        scores = [_write(score, graphs[score.name], record, case, request.output) for score in scores]
+        return [own, *trial.timed(scores)]
+
+
+@contextlib.contextmanager
+def _scratch_folder() -> Iterator[Path]:
+    """A folder for files on the way. Raises StoreError where the system's has no room."""
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+    except OSError as error:
+        reason = f"cannot be written ({error.strerror}); set TMPDIR to a folder with room"
+        raise StoreError(f"{tempfile.gettempdir()}: {reason}") from None
+
+
+def _write(score: Score, graph: bytes, record: Record, case: Case, folder: Path) -> Score:
+    """Write one file, whole or not at all."""
+    image = case.spec.image
+    card = Card(
+        suite=record.suite,
+        case=record.case,
+        seed=record.seed,
+        fingerprint=record.fingerprint,
+        version=__version__,
+        weights=str(record.training.get("weights", "")),
+        precision=score.name,
+        size=image.size,
+        resize=image.resize,
+        crop_ratio=image.crop_ratio,
+        similarity=score.threshold.similarity,
+        note=score.threshold.note,
+    )
+    end = INT8 if score.name == "int8" else ".onnx"
+    file = folder / f"{record.suite}-{record.case}-s{record.seed}{end}"
+    data = with_metadata(graph, card.metadata())
+    write_atomically(file, data)
+    return replace(score, file=file, bytes=len(data))
+
+
+def _record(store: Store, request: Request) -> Record:
+    """The newest finished record of the case. Raises StoreError."""
+    records, remarks = store.latest()
+    unread = f" ({remarks[0]})" if remarks else ""
+    if not records:
+        raise StoreError(f"no records in {store.folder}{unread}; make some with: mlbench run SUITE.yaml")
+    names = {record.case for record in records}
+    if request.case not in names:
+        raise StoreError(f"{store.folder}: no case {request.case!r} ({hint(request.case, names)}){unread}")
+    seeds = {record.seed: record for record in records if record.case == request.case}
+    if request.seed is None:
+        finished = [seed for seed, record in sorted(seeds.items()) if record.status == "done"]
+        seed = (finished or sorted(seeds))[0]
+    else:
+        seed = request.seed
+    if seed not in seeds:
+        known = ", ".join(map(str, sorted(seeds)))
+        raise StoreError(f"{store.folder}: case {request.case!r} has no seed {seed} (there are: {known})")
+    record = seeds[seed]
+    if record.status != "done":
+        raise StoreError(f"case {record.case!r} failed and left nothing to export: {record.error}")
+    return record
+
+
+def _threshold(record: Record) -> Threshold:
+    found = record.evaluation.get("threshold", {})
+    distance = found.get("distance")
+    return Threshold(None if distance is None else float(np.float32(1 - distance)), found.get("note", ""))
+
+
+def _load_model(case: Case, record: Record, folder: Path) -> EmbeddingModel:
+    """The model that the case's record is about, in evaluation mode.
+
+    Raises StoreError for a checkpoint that is not its, ExportError for first weights that are other ones now.
+    """
+    best = case.recipe.select == "best" and case.recipe.epochs > 0
+    path = folder / ("best.pt" if best else "last.pt")
+    again = f"run the case again: mlbench run SUITE.yaml --cases {case.name} --seeds {case.seed} --force"
+    try:
+        # Mapped, because class centres may be larger than all else and are not needed.
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["model"]
+    except FileNotFoundError:
+        raise StoreError(f"{path}: no such checkpoint; {again}") from None
+    # Torch raises nearly anything on damaged files.
+    except Exception as error:
+        raise StoreError(f"{path}: cannot be read ({first_line(error)}); {again}") from None
+    # What is compiled cannot be exported; it computes the same.
+    compute = case.spec.compute.model_copy(update={"compile": False, "checkpointing": False})
+    model = build_model(replace(case.spec, compute=compute), case.seed).eval()
+    expected = {name: value.shape for name, value in model.trained_state().items()}
+    if expected != {name: value.shape for name, value in state.items()}:
+        raise StoreError(f"{path}: holds another model than the case now describes; {again}")
+    model.load_trained_state(state)
+    then, now = record.training.get("weights"), model.backbone.weights
+    if then not in (None, now):
+        raise ExportError(f"case {case.name!r} began with the weights {then}, which are {now} now; {again}")
+    scored = record.training.get("model")
+    if scored is not None and scored != state_hash(model.state_dict().values()):
+        raise StoreError(f"{path}: is not the model that the record of case {case.name!r} is about; {again}")
+    return model
+
+
+def _check_data(record: Record, case: Case) -> None:
+    """Raise ExportError when the test images are not those of the record."""
+    if record.data.get("version") != str(case.dataset.version):
+        raise ExportError(
+            f"the data set is not the one that case {case.name!r} was trained on (version "
+            f"{case.dataset.version}, then {record.data.get('version')}); run the case again"
+        )
+
+
+def _check_scores(own: Score, record: Record, case: Case) -> None:
+    """Raise ExportError when the model, as it was put together here, does not score what it did."""
+    allowed = max(METRIC_TOLERANCE, IMAGES / len(case.dataset.split("test")))
+    for name in ("recall_at_1", "f1", "pair_list_accuracy"):
+        then, now = record.metrics.get(name), own.metrics.get(name)
+        if then is None or then.value is None or now is None:
+            continue
+        if abs(then.value - now) > allowed:
+            raise ExportError(
+                f"the model of case {case.name!r} scores {name} {now:.4f} here and {then.value:.4f} in its "
+                "record: weights or code that it was made from have changed; run the case again"
+            )
+
+
+def _check_same(score: Score) -> None:
+    """Raise ExportError when a float32 file does not compute what PyTorch does."""
+    if not score.difference <= TOLERANCE:
+        raise ExportError(
+            f"the exported model does not compute the same: an embedding differs from PyTorch's by "
+            f"{score.difference:.2g}, where {TOLERANCE:g} is allowed; nothing was written"
+        )
+
+
+def _check_writable(folder: Path) -> None:
+    """Raise StoreError, before any work, when the folder could not be written. Creates nothing."""
+    here = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
+    if not here.is_dir():
+        raise StoreError(f"{here}: is a file; --output needs a folder")
+    if not os.access(here, os.W_OK | os.X_OK):
+        raise StoreError(f"{here}: cannot be written; choose another --output")

@@ -1,0 +1,98 @@
+"""Matching: whether images show the same, as a user of a model file would ask, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mlbench.deployment.card import Card
+from mlbench.deployment.onnx_session import OnnxSession
+from mlbench.errors import DataError, StoreError
+from mlbench.images.decode import UnreadableImageError, decode
+from mlbench.images.preprocess import centre, square
+
+__all__ = ["INT8", "Match", "find_model", "load_image", "match"]
+
+#: What the names of int8 files end with.
+INT8 = "-int8.onnx"
+
+
+@dataclass(frozen=True)
+class Match:
+    """An image against the first one. similarity: the cosine."""
+
+    image: Path
+    similarity: float
+    same: bool
+
+    @property
+    def distance(self) -> float:
+        """The cosine distance."""
+        return 1.0 - self.similarity
+
+
+def find_model(path: Path) -> Path:
+    """The model file that `path` is or, as a folder, holds; of two precisions of it the float32 one.
+
+    Raises StoreError for none, or for several.
+    """
+    if not path.is_dir():
+        if not path.exists():
+            raise StoreError(f"{path}: no such model; make one with: mlbench export SUITE CASE")
+        return path
+    found = sorted(path.glob("*.onnx"))
+    if len(found) > 1:
+        found = [file for file in found if not file.name.endswith(INT8)] or found
+    if len(found) != 1:
+        names = ", ".join(file.name for file in found)
+        raise StoreError(
+            f"{path}: holds {len(found)} models ({names}); name one: --model {found[0]}"
+            if found
+            else f"{path}: holds no model; make one with: mlbench export SUITE CASE"
+        )
+    return found[0]
+
+
+def load_image(path: Path, card: Card) -> np.ndarray:
+    """An image file as the model takes it, (3, S, S) uint8: upright, RGB and square, as images of a folder
+    are in training. Raises DataError."""
+    try:
+        image, _ = decode(path.read_bytes(), short_side=2 * card.size)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except UnreadableImageError as error:
+        raise DataError(f"{path}: is no image that can be read ({error})") from None
+    pixels = np.asarray(square(centre(image, card.crop_ratio), card.size, card.resize))
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _cosine(one: np.ndarray, other: np.ndarray) -> float:
+    """Of unit vectors in float32, whose lengths are one but for rounding."""
+    one, other = one.astype(np.float64), other.astype(np.float64)
+    return float(one @ other / np.sqrt((one @ one) * (other @ other)))
+
+
+def match(session: OnnxSession, images: Sequence[Path], distance: float | None = None) -> list[Match]:
+    """The first image against each of the others, in their order.
+
+    distance: up to which two images show the same; the model's own threshold where it is None. Raises
+    DataError for a file that is no image, StoreError for a model without a threshold.
+    """
+    card = session.card
+    least = card.similarity if distance is None else 1.0 - distance
+    if least is None:
+        raise StoreError(
+            f"{session.file}: has no threshold ({card.note}); say up to which distance two images are the "
+            "same: --threshold 0.3"
+        )
+    # One by one: a query may stand against more images than fit into memory.
+    query, *others = (session.embed(load_image(image, card)[None])[0] for image in images)
+    found = []
+    for image, other in zip(images[1:], others, strict=True):
+        # In float32, as thresholds are fitted; rounding must not show more than one or less than minus one.
+        cosine = float(np.clip(np.float32(_cosine(query, other)), -1, 1))
+        found.append(Match(image, cosine, bool(cosine >= np.float32(least))))
+    return found

@@ -1,0 +1,1 @@
+"""Evaluation: every pair of embeddings compared, thresholds fitted, metrics with intervals."""

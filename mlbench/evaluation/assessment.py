@@ -1,0 +1,153 @@
+"""Assessment: the evaluation of embeddings that came from anywhere, without training or a suite."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlbench.environment import find_device
+from mlbench.errors import DataError, OptionError
+from mlbench.evaluation.embedding_files import read_embeddings, read_pairs
+from mlbench.evaluation.embeddings import Embeddings
+from mlbench.evaluation.evaluate import (
+    Engine,
+    Evaluation,
+    Measure,
+    Threshold,
+    evaluate,
+    fit_threshold,
+    verification_curve,
+)
+from mlbench.evaluation.folds import evaluate_folds
+from mlbench.evaluation.scan import Progress
+from mlbench.planning.suite import evaluation_parts
+from mlbench.records.record import Estimate
+from mlbench.registry import Registry
+from mlbench.seeding import numpy_generator
+
+__all__ = ["Assessment", "Request", "assess"]
+
+#: What is measured where nothing else is asked for.
+_BASE = {"metrics": ["retrieval", "verification"], "threshold": "best_f1"}
+_BASE_PAIRS = {"metrics": ["verification"], "threshold": "best_accuracy"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to assess. calibration: other embeddings that fit the threshold, or share: of the classes that are
+    set apart for it. pairs: a list of pairs to judge in `folds` folds instead of all pairs. overrides: as
+    --set has them. threads: None for all cores."""
+
+    file: Path
+    labels: Path | None = None
+    calibration: Path | None = None
+    share: float = 0.0
+    pairs: Path | None = None
+    folds: int = 10
+    overrides: Sequence[str] = ()
+    seed: int = 0
+    device: str = "cpu"
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """metrics: by name. facts: how many of what were compared and how. notes: what a reader should know.
+    evaluation: None for a list of pairs."""
+
+    metrics: Mapping[str, Estimate]
+    facts: Mapping[str, Any]
+    notes: Sequence[str]
+    evaluation: Evaluation | None = None
+
+
+def assess(request: Request, registry: Registry, progress: Progress) -> Assessment:
+    """Evaluate a file of embeddings. Raises SuiteError or OptionError for a wrong option,
+    DataError for wrong data."""
+    if request.calibration is not None and request.share:
+        raise OptionError("--calibration and --calibration-share both fit the threshold; give one of them")
+    if request.pairs is not None and (request.calibration is not None or request.share):
+        raise OptionError("--pairs fits its thresholds on the other folds; leave --calibration away")
+    base = _BASE_PAIRS if request.pairs else _BASE
+    policy_part, metrics, settings = evaluation_parts(base, request.overrides, registry)
+    policy = policy_part.build()
+    measures = [Measure(part.build(), part.predict()) for part in metrics.values()]
+    embeddings = read_embeddings(request.file, request.labels, needs_labels=request.pairs is None)
+    if request.pairs is not None:
+        pairs = read_pairs(request.pairs, len(embeddings), request.folds)
+        judged = evaluate_folds(embeddings, pairs, policy, measures, settings.level)
+        return Assessment(judged.metrics, {**judged.facts, "thresholds": judged.thresholds}, ())
+    calibration = None
+    if request.calibration is not None:
+        calibration = read_embeddings(request.calibration, name=f"calibration {request.calibration.name}")
+        widths = [int(each.vectors.shape[1]) for each in (embeddings, calibration)]
+        if widths[0] != widths[1]:
+            raise DataError(
+                f"{calibration.name}: {widths[1]} dimensions, but {embeddings.name} has {widths[0]}; "
+                "a threshold holds for the model that it was fitted on"
+            )
+    elif request.share:
+        embeddings, calibration = _set_apart(embeddings, request.share, request.seed)
+    engine = Engine(
+        memory=settings.memory_mib << 20,
+        products=settings.products,
+        resamples=settings.resamples,
+        level=settings.level,
+        threads=request.threads,
+        progress=progress,
+    )
+    threshold = _threshold(policy, _placed(calibration, request.device), engine)
+    generator = numpy_generator(request.seed, "bootstrap")
+    result = evaluate(_placed(embeddings, request.device), threshold, measures, generator, engine)
+    facts, notes = result.plain(), result.notes
+    if calibration is not None:
+        members = calibration.queries | calibration.gallery
+        images, classes = int(members.sum()), len(np.unique(calibration.labels[members]))
+        facts["calibration"] = {"images": images, "classes": classes}
+        notes.insert(0, f"the threshold was fitted on {images:,} other images of {classes:,} classes")
+    return Assessment(result.metrics, facts, notes, result)
+
+
+def _threshold(policy: Any, calibration: Embeddings | None, engine: Engine) -> Threshold:
+    if calibration is not None:
+        return fit_threshold(policy, verification_curve(calibration, engine))
+    known = fit_threshold(policy, None)
+    advice = "give --calibration FILE, or --calibration-share 0.5 to set half of the classes apart for it"
+    return Threshold(None, advice) if known.similarity is None else known
+
+
+def _set_apart(embeddings: Embeddings, share: float, seed: int) -> tuple[Embeddings, Embeddings]:
+    """Test and calibration: a share of the classes, drawn by the seed, for the threshold alone."""
+    classes = np.unique(embeddings.labels)
+    drawn = numpy_generator(seed, "calibration").permutation(len(classes))
+    count = round(share * len(classes))
+    if min(count, len(classes) - count) < 2:
+        raise DataError(
+            f"{embeddings.name}: a share of {share:g} of {len(classes)} classes leaves one side fewer than 2"
+        )
+    inside = np.isin(embeddings.labels, classes[drawn[:count]])
+    return _part(embeddings, ~inside, embeddings.name), _part(embeddings, inside, "calibration classes")
+
+
+def _part(embeddings: Embeddings, members: np.ndarray, name: str) -> Embeddings:
+    """Some images, without a copy of the vectors."""
+    queries, gallery = embeddings.queries & members, embeddings.gallery & members
+    return replace(embeddings, queries=queries, gallery=gallery, name=name)
+
+
+def _placed(embeddings: Embeddings | None, device: str) -> Any:
+    """The embeddings on a device; an array on the CPU."""
+    found = find_device(device)
+    if embeddings is None or found.kind == "cpu":
+        return embeddings
+    import torch
+
+    from mlbench.environment import check_torch
+
+    check_torch(found)
+    vectors = torch.from_numpy(np.ascontiguousarray(embeddings.vectors, np.float32)).to(found.name)
+    return replace(embeddings, vectors=vectors)

@@ -1,0 +1,346 @@
+"""Evaluation: every metric of embeddings, with the threshold that was fitted elsewhere and intervals."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from mlbench.contracts import CurveMetric, EmbeddingMetric, Quantity, RankMetric, ThresholdPolicy
+from mlbench.environment import usable_cores
+from mlbench.errors import ComponentError, ThresholdError
+from mlbench.evaluation.bootstrap import Bootstrap, banded_curve
+from mlbench.evaluation.curve import Curve
+from mlbench.evaluation.embeddings import Embeddings, lengths
+from mlbench.evaluation.pairs import Pairs, all_pairs
+from mlbench.evaluation.ranks import Ranks
+from mlbench.evaluation.scan import Counter, Products, Progress, Scan, scan
+from mlbench.records.record import Estimate
+
+__all__ = ["Engine", "Evaluation", "Measure", "Threshold", "evaluate", "fit_threshold", "verification_curve"]
+
+#: Bands of similarity in which pairs are counted by class, for intervals.
+_BANDS = 256
+
+#: Thresholds of the published sweep: cosine distances by .01, as similarities.
+_SWEEP = tuple(float(np.float32(1 - step / 100)) for step in range(201))
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How pairs are scored and metrics resampled.
+
+    memory: bytes above the embeddings. resamples: of the bootstrap, 0 for no intervals. level: of intervals.
+    threads: None for all cores.
+    """
+
+    memory: int = 512 << 20
+    products: Products = "float32"
+    resamples: int = 1000
+    level: float = 0.95
+    threads: int | None = None
+    progress: Progress = lambda done, total: None
+
+    def counter(self, pairs: Pairs) -> Counter:
+        """What scores tiles where the embeddings are."""
+        if isinstance(pairs.queries.vectors, np.ndarray):
+            from mlbench.evaluation.counting import CpuCounter
+
+            threads = self.threads or usable_cores()
+            return CpuCounter(pairs, threads=threads, products=self.products, memory=self.memory // 2)
+        from mlbench.evaluation.counting_torch import TorchCounter
+
+        return TorchCounter(pairs, products=self.products)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A metric and what it said it would measure, by name."""
+
+    metric: RankMetric | CurveMetric | EmbeddingMetric
+    quantities: Mapping[str, Quantity]
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """The threshold to deploy. similarity: None where the policy found none, and note says why."""
+
+    similarity: float | None
+    note: str = ""
+
+    @property
+    def distance(self) -> float | None:
+        """As a cosine distance."""
+        return None if self.similarity is None else 1.0 - self.similarity
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured on one split.
+
+    metrics: by name, in the order of the measures. facts: plain data about how many of what were compared and
+    how. sweep: columns "distance", "true_positives", "false_positives" for thresholds by .01, until every
+    positive pair is accepted. by_class: name to (C,) means over the class's queries, not a number for a
+    class without one; queries_by_class: (C,) how many those are. classes: (C,) labels. curve: exact, over
+    all pairs.
+    """
+
+    metrics: Mapping[str, Estimate]
+    threshold: Threshold
+    facts: Mapping[str, Any]
+    sweep: Mapping[str, list[Any]]
+    by_class: Mapping[str, np.ndarray]
+    classes: np.ndarray
+    queries_by_class: np.ndarray
+    curve: Curve
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader should know, one line each."""
+        notes = []
+        if without := self.facts["queries_without_positive"]:
+            single = self.facts["single_image_classes"]
+            notes.append(
+                f"{without:,} of {self.facts['queries']:,} queries have no other image of their class "
+                f"to find and are left out of retrieval ({single:,} classes have a single image)"
+            )
+        if self.threshold.similarity is None:
+            notes.append(f"no threshold: {self.threshold.note}")
+        return notes
+
+    def classes_csv(self, names: Sequence[str]) -> str:
+        """A CSV table with a row a class: its name, its queries that have a positive, and their means."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["class", "queries", *self.by_class])
+        for at, name in enumerate(names):
+            means = [column[at] for column in self.by_class.values()]
+            cells = ["" if np.isnan(mean) else f"{mean:.6g}" for mean in means]
+            writer.writerow([name, int(self.queries_by_class[at]), *cells])
+        return text.getvalue()
+
+    def plain(self) -> dict[str, Any]:
+        """What a record keeps besides the metrics."""
+        threshold = {"distance": self.threshold.distance, "note": self.threshold.note}
+        return {"threshold": threshold, **self.facts, "sweep": self.sweep}
+
+
+def evaluate(
+    embeddings: Embeddings,
+    threshold: Threshold,
+    measures: Sequence[Measure],
+    generator: np.random.Generator,
+    engine: Engine,
+) -> Evaluation:
+    """Measure embeddings in one pass over all their pairs.
+
+    threshold: fitted on other embeddings (see `fit_threshold`). generator: draws the resamples. Raises
+    DataError for embeddings that cannot be compared, ComponentError for a metric that measures what it has
+    not announced.
+    """
+    pairs = _pairs(embeddings)
+    ranked = [each for each in measures if isinstance(each.metric, RankMetric)]
+
+    def per_query(ranks: Ranks) -> Mapping[str, np.ndarray]:
+        values = _joined(
+            each.metric.per_query(ranks) for each in ranked if isinstance(each.metric, RankMetric)
+        )
+        for name, each in values.items():
+            if np.shape(each) != ranks.counts.shape:
+                raise ComponentError(
+                    f"metric {name!r} has shape {np.shape(each)} for {len(ranks.counts)} queries"
+                )
+        return values
+
+    found = scan(
+        pairs,
+        engine.counter(pairs),
+        per_query,
+        thresholds=() if threshold.similarity is None else (threshold.similarity,),
+        sweep=_SWEEP,
+        bands=_BANDS if engine.resamples else 0,
+        memory=engine.memory // 2,
+        progress=engine.progress,
+    )
+    bootstrap = Bootstrap(len(pairs.classes), engine.resamples, engine.level, generator)
+    estimates = _rank_estimates(found, bootstrap)
+    for measure in measures:
+        if isinstance(measure.metric, CurveMetric):
+            estimates |= _curve_estimates(measure.metric, found, threshold, bootstrap)
+        if isinstance(measure.metric, EmbeddingMetric):
+            plain = measure.metric.of_embeddings(embeddings)
+            estimates |= {name: _estimate(value) for name, value in plain.items()}
+    return Evaluation(
+        metrics=_described(estimates, measures),
+        threshold=threshold,
+        facts=_facts(embeddings, pairs, found, engine),
+        sweep=_sweep(found.curve),
+        by_class=_by_class(found),
+        queries_by_class=np.bincount(found.query_classes, minlength=len(found.classes)),
+        classes=found.classes,
+        curve=found.curve,
+    )
+
+
+def verification_curve(embeddings: Embeddings, engine: Engine) -> Curve:
+    """The curve over all pairs of the embeddings. Raises DataError as `evaluate` does."""
+    pairs = _pairs(embeddings)
+    return scan(
+        pairs,
+        engine.counter(pairs),
+        lambda ranks: {},
+        memory=engine.memory // 2,
+        progress=engine.progress,
+    ).curve
+
+
+def fit_threshold(policy: ThresholdPolicy, curve: Curve | None) -> Threshold:
+    """The threshold that a policy chooses on a calibration curve, or the reason why there is none."""
+    try:
+        # Scores are float32, and "at least the threshold" must mean the same there and here.
+        return Threshold(float(np.float32(policy(curve))))
+    except ThresholdError as error:
+        return Threshold(None, str(error))
+
+
+def _pairs(embeddings: Embeddings) -> Pairs:
+    return all_pairs(
+        embeddings.vectors,
+        lengths(embeddings),
+        embeddings.labels,
+        embeddings.queries,
+        embeddings.gallery,
+        embeddings.name,
+    )
+
+
+def _joined(mappings: Any) -> dict[str, Any]:
+    joined: dict[str, Any] = {}
+    for mapping in mappings:
+        joined |= mapping
+    return joined
+
+
+def _rank_estimates(found: Scan, bootstrap: Bootstrap) -> dict[str, Estimate]:
+    names = list(found.per_query)
+    if not names:
+        return {}
+    values = np.stack([np.asarray(found.per_query[name], np.float64) for name in names], axis=1)
+    means = values.mean(0)
+    resampled = bootstrap.means(values, found.query_classes) if bootstrap.resamples else None
+    return {
+        name: _estimate(means[at], None if resampled is None else (bootstrap, means[at], resampled[:, at]))
+        for at, name in enumerate(names)
+    }
+
+
+def _curve_estimates(
+    metric: CurveMetric, found: Scan, threshold: Threshold, bootstrap: Bootstrap
+) -> dict[str, Estimate]:
+    similarity = threshold.similarity
+    values = metric.of_curve(found.curve, similarity)
+    if found.bands is None:
+        return {name: _estimate(value) for name, value in values.items()}
+    # The bands are coarse: what counts is how resamples deviate from the estimate by the same bands.
+    centre = metric.of_curve(banded_curve(found.bands), similarity)
+    # A resample of few classes may have no positive or no negative pair; its values are not numbers.
+    with np.errstate(invalid="ignore", divide="ignore"):
+        chunks = [metric.of_curve(curve, similarity) for curve in bootstrap.curves(found.bands)]
+    estimates = {}
+    for name, value in values.items():
+        spread = None
+        if np.ndim(chunks[0][name]) == 1:
+            resampled = np.concatenate([np.asarray(chunk[name], np.float64) for chunk in chunks])
+            spread = bootstrap, float(np.asarray(centre[name])[0]), resampled
+        estimates[name] = _estimate(value, spread)
+    return estimates
+
+
+def _estimate(value: Any, spread: tuple[Bootstrap, float, np.ndarray] | None = None) -> Estimate:
+    if isinstance(value, str):
+        return Estimate(None, note=value)
+    number = float(value)
+    if not np.isfinite(number):
+        return Estimate(None, note="not a number")
+    if spread is None:
+        return Estimate(number)
+    bootstrap, centre, resampled = spread
+    interval = bootstrap.interval(number, centre, resampled)
+    return Estimate(number) if interval is None else Estimate(number, *interval)
+
+
+def _described(estimates: Mapping[str, Estimate], measures: Sequence[Measure]) -> dict[str, Estimate]:
+    """The estimates in the order in which they were announced, with their units and directions."""
+    announced = _joined(measure.quantities for measure in measures)
+    if announced.keys() != estimates.keys():
+        names = ", ".join(sorted(announced.keys() ^ estimates.keys()))
+        raise ComponentError(f"metrics must measure what they announce, and only that; not so for: {names}")
+    return {
+        name: replace(estimates[name], unit=quantity.unit, higher_is_better=quantity.higher_is_better)
+        for name, quantity in announced.items()
+    }
+
+
+def _facts(embeddings: Embeddings, pairs: Pairs, found: Scan, engine: Engine) -> dict[str, Any]:
+    asks_or_found = embeddings.queries | embeddings.gallery
+    sizes = np.unique(embeddings.labels[asks_or_found], return_counts=True)[1]
+    facts: dict[str, Any] = {
+        "images": int(asks_or_found.sum()),
+        "classes": len(pairs.classes),
+        "single_image_classes": int((sizes == 1).sum()),
+        "queries": len(pairs.queries),
+        "queries_without_positive": found.unanswerable,
+        "gallery": len(pairs.gallery),
+        "positive_pairs": pairs.positives,
+        "negative_pairs": pairs.negatives,
+        "pairs": "ordered (query, gallery image), an image never with itself",
+        "ties": "in rankings a negative stands before a positive of equal similarity",
+        "threshold_resolution": found.curve.resolution,
+        "products": engine.products,
+    }
+    if engine.products != "float32":
+        facts["products_difference"] = _difference(pairs, engine.products)
+    if engine.resamples:
+        facts["intervals"] = {
+            "method": "bootstrap over classes, first-order projection for pairs",
+            "level": engine.level,
+            "resamples": engine.resamples,
+        }
+    return facts
+
+
+def _difference(pairs: Pairs, products: Products) -> float:
+    """Largest difference in similarity that rounding makes, over the pairs of the first 512 queries."""
+    from mlbench.evaluation.counting import rounded
+
+    side = pairs.queries
+    rows = side.vectors[side.images[:512]]
+    rows = (rows if isinstance(rows, np.ndarray) else rows.cpu().double().numpy()).astype(np.float64)
+    rows /= side.norms[:512, None]
+    coarse = rounded(rows.astype(np.float32), products).astype(np.float64)
+    return float(np.abs(rows @ rows.T - coarse @ coarse.T).max())
+
+
+def _sweep(curve: Curve) -> dict[str, list[Any]]:
+    # These thresholds are among the curve's, down to the first that accepts every positive pair.
+    at = np.searchsorted(-curve.similarities, -np.array(_SWEEP))
+    at = at[at < len(curve.similarities)]
+    at = at[: int((curve.accepted[at] < curve.positives).sum()) + 1]
+    return {
+        "distance": [step / 100 for step in range(len(at))],
+        "true_positives": curve.accepted[at].tolist(),
+        "false_positives": curve.false[at].tolist(),
+    }
+
+
+def _by_class(found: Scan) -> dict[str, np.ndarray]:
+    count = np.bincount(found.query_classes, minlength=len(found.classes))
+    with np.errstate(invalid="ignore"):
+        return {
+            name: np.bincount(found.query_classes, values, len(found.classes)) / count
+            for name, values in found.per_query.items()
+        }

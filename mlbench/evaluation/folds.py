@@ -1,0 +1,161 @@
+"""The k-fold protocol of face verification: for pairs chosen by hand, each fold is judged by a threshold
+that was fitted on all others (Labeled Faces in the Wild, UMass TR 07-49)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import NormalDist, fmean, stdev
+from typing import Any
+
+import numpy as np
+
+from mlbench.contracts import CurveMetric, PairList, ThresholdPolicy
+from mlbench.errors import DataError
+from mlbench.evaluation.curve import Curve
+from mlbench.evaluation.embeddings import Embeddings, lengths
+from mlbench.evaluation.evaluate import Engine, Evaluation, Measure, Threshold, evaluate, fit_threshold
+from mlbench.records.record import Estimate
+
+__all__ = ["PAIR_LIST", "FoldEvaluation", "SplitEvaluation", "evaluate_folds", "evaluate_split"]
+
+#: What the names of metrics over a list of pairs begin with in a record; the others are over all pairs.
+PAIR_LIST = "pair_list_"
+
+#: Pairs that are scored together.
+_ROWS = 1 << 14
+
+
+@dataclass(frozen=True)
+class FoldEvaluation:
+    """metrics: those that need no threshold over all pairs; the others as means over folds with an interval
+    from their standard error. thresholds: cosine distance that was fitted for each fold."""
+
+    metrics: Mapping[str, Estimate]
+    thresholds: Sequence[float | None]
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class SplitEvaluation:
+    """Everything that a record keeps of the measures of a split. evaluation: over all pairs, None where the
+    images have no labels."""
+
+    metrics: Mapping[str, Estimate]
+    facts: Mapping[str, Any]
+    notes: Sequence[str]
+    evaluation: Evaluation | None
+
+
+def evaluate_split(
+    embeddings: Embeddings,
+    pairs: PairList | None,
+    policy: ThresholdPolicy,
+    threshold: Threshold,
+    measures: Sequence[Measure],
+    generator: np.random.Generator,
+    engine: Engine,
+) -> SplitEvaluation:
+    """Evaluate over all pairs and, where the data set comes with a list of pairs, over these by folds too.
+
+    Images of which none may ask or be found have no labels to tell pairs by: all that is measured of them is
+    the list. The arguments are those of `evaluate` and `evaluate_folds`, which say what is raised.
+    """
+    if pairs is None or (embeddings.queries | embeddings.gallery).any():
+        evaluation = evaluate(embeddings, threshold, measures, generator, engine)
+        metrics, facts, notes = dict(evaluation.metrics), evaluation.plain(), evaluation.notes
+    else:
+        evaluation = None
+        missing = Estimate(None, note="not measured: the test images have no labels")
+        metrics = {
+            name: replace(missing, unit=quantity.unit, higher_is_better=quantity.higher_is_better)
+            for measure in measures
+            for name, quantity in measure.quantities.items()
+        }
+        facts = {"threshold": {"distance": threshold.distance, "note": threshold.note}}
+        notes = [f"test images have no labels: only {PAIR_LIST}... is measured, over the listed pairs"]
+    if pairs is not None:
+        judged = evaluate_folds(embeddings, pairs, policy, measures, engine.level)
+        metrics |= {f"{PAIR_LIST}{name}": found for name, found in judged.metrics.items()}
+        facts["pair_list"] = {**judged.facts, "thresholds": judged.thresholds}
+    return SplitEvaluation(metrics, facts, notes, evaluation)
+
+
+def evaluate_folds(
+    embeddings: Embeddings,
+    pairs: PairList,
+    policy: ThresholdPolicy,
+    measures: Sequence[Measure],
+    level: float = 0.95,
+) -> FoldEvaluation:
+    """Judge the pairs fold by fold. Raises DataError when a fold leaves nothing to fit or to score."""
+    scores = _scores(embeddings, pairs)
+    names = np.unique(pairs.folds)
+    if len(names) < 2:
+        raise DataError(
+            f"{embeddings.name}: {len(names)} fold; the threshold is fitted on the others, so 2 are needed"
+        )
+    whole = _measured(measures, Curve.of(scores, pairs.same), None)
+    thresholds, judged = [], []
+    for fold in names:
+        held_out = pairs.folds == fold
+        for part, what in ((held_out, "holds"), (~held_out, "leaves")):
+            if pairs.same[part].all() or not pairs.same[part].any():
+                raise DataError(
+                    f"{embeddings.name}: fold {fold} {what} pairs of one kind only; both are needed"
+                )
+        fitted = fit_threshold(policy, Curve.of(scores[~held_out], pairs.same[~held_out]))
+        at = () if fitted.similarity is None else (fitted.similarity,)
+        curve = Curve.of(scores[held_out], pairs.same[held_out], thresholds=at)
+        judged.append(_measured(measures, curve, fitted.similarity))
+        thresholds.append(fitted.distance)
+    metrics = {}
+    for measure in measures:
+        if isinstance(measure.metric, CurveMetric):
+            for name, quantity in measure.quantities.items():
+                found = whole[name]
+                estimate = (
+                    _over_folds([each[name] for each in judged], level, found)
+                    if isinstance(found, str)
+                    else Estimate(float(found))
+                )
+                metrics[name] = replace(
+                    estimate, unit=quantity.unit, higher_is_better=quantity.higher_is_better
+                )
+    facts = {
+        "pairs": len(pairs.same),
+        "positive_pairs": int(pairs.same.sum()),
+        "folds": len(names),
+        "intervals": {"method": "normal, standard error over folds", "level": level},
+    }
+    return FoldEvaluation(metrics, thresholds, facts)
+
+
+def _scores(embeddings: Embeddings, pairs: PairList) -> np.ndarray:
+    """Cosines of the pairs, (P,) float32."""
+    norms = lengths(embeddings)
+    vectors = embeddings.vectors
+    if not isinstance(vectors, np.ndarray):
+        vectors = vectors.cpu().numpy()
+    scores = np.empty(len(pairs.left), np.float32)
+    for start in range(0, len(scores), _ROWS):
+        left, right = pairs.left[start : start + _ROWS], pairs.right[start : start + _ROWS]
+        products = np.einsum("nd,nd->n", vectors[left], vectors[right], dtype=np.float64)
+        scores[start : start + _ROWS] = products / (norms[left] * norms[right])
+    return scores
+
+
+def _measured(measures: Sequence[Measure], curve: Curve, threshold: float | None) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for measure in measures:
+        if isinstance(measure.metric, CurveMetric):
+            found |= measure.metric.of_curve(curve, threshold)
+    return found
+
+
+def _over_folds(values: Sequence[Any], level: float, without: str) -> Estimate:
+    if any(isinstance(value, str) for value in values):
+        return Estimate(None, note=without)
+    numbers = [float(value) for value in values]
+    half = NormalDist().inv_cdf((1 + level) / 2) * stdev(numbers) / len(numbers) ** 0.5
+    return Estimate(fmean(numbers), fmean(numbers) - half, fmean(numbers) + half)

@@ -1,0 +1,1 @@
+"""Images: files found, decoded, and made square."""

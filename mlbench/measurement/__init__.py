@@ -1,0 +1,1 @@
+"""Measurement: speed, memory and sizes, in a process of its own."""

@@ -1,0 +1,297 @@
+"""Measurement: speed, memory and sizes of a case, taken in rounds from a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pickle
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Any, cast
+
+from mlbench.contracts import Dataset
+from mlbench.environment import library_versions
+from mlbench.errors import MlbenchError, first_line
+from mlbench.planning.plan import Case
+from mlbench.planning.spec import Part
+from mlbench.plugins import Plugin
+from mlbench.records.record import MEASURED, Timing
+from mlbench.registry import Entry
+
+__all__ = ["MARK", "Measurement", "Measuring", "measure", "subject"]
+
+#: Speeds that each stage gives.
+_STAGES: Mapping[str, tuple[str, ...]] = {
+    "inference": ("images_per_second",),
+    "latency": ("latency_p50", "latency_p95"),
+    "training": ("training_images_per_second",),
+    "onnx": ("onnx_images_per_second",),
+}
+
+
+#: What an answer of the process begins with.
+MARK = "\x1e"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured of one architecture; see the fields of `mlbench.records.record.Record`. remarks: why
+    a size is not known, one line each."""
+
+    speed: Mapping[str, Timing] = field(default_factory=dict)
+    memory: Mapping[str, Timing] = field(default_factory=dict)
+    size: Mapping[str, int | None] = field(default_factory=dict)
+    measured: Mapping[str, Any] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Why something is not known, one line each."""
+        missing: dict[str, list[str]] = {}
+        for name, timing in self.speed.items():
+            if timing.value is None:
+                missing.setdefault(timing.note, []).append(name)
+        told = tuple(f"{', '.join(names)} not known: {note}" for note, names in missing.items())
+        return told + self.remarks
+
+    def facts(self, size: Mapping[str, int | None]) -> dict[str, Any]:
+        """Fields of a record, together with the sizes that are known already."""
+        return {
+            "speed": self.speed,
+            "memory": self.memory,
+            "size": {**size, **self.size},
+            "measured": self.measured,
+        }
+
+
+class Measuring:
+    """A process that measures a case, from entering the context to leaving it.
+
+    case: its data set is not needed. device: torch name. Entering it takes as long as building the model and
+    warming up. Raises MlbenchError when not even the model can be built.
+    """
+
+    def __init__(self, case: Case, device: str) -> None:
+        self._case = case
+        self._device = device
+        self._rounds: list[dict[str, float]] = []
+        self._facts: dict[str, Any] = {}
+        self._failed: dict[str, str] = {}
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds are wanted."""
+        return self._case.spec.measure.rounds
+
+    @property
+    def stages(self) -> list[str]:
+        """What is to be measured."""
+        wanted = self._case.spec.measure
+        chosen = {
+            "inference": True,
+            "latency": wanted.latency,
+            "training": wanted.training and self._case.recipe.epochs > 0,
+            "onnx": wanted.onnx,
+        }
+        return [stage for stage in _STAGES if chosen[stage]]
+
+    def __enter__(self) -> Measuring:
+        try:
+            self._facts = self._start()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._end()
+
+    def round(self) -> None:
+        """Measure everything once more. A stage that ends the process is left out from then on.
+
+        Raises MlbenchError when the process ends without one.
+        """
+        while (found := self._ask()) is None:
+            self._start()
+        self._rounds.append(found)
+
+    def _start(self) -> dict[str, Any]:
+        """Start a process, without what ended the one before; what it knows before its first round."""
+        self._launch()
+        while (ready := self._answer()) is None:
+            self._launch()
+        self._failed |= {name: self._sized(name, reason) for name, reason in ready["failed"].items()}
+        return ready
+
+    def _ask(self) -> dict[str, Any] | None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it is gone already, which its answer tells
+            self._process.stdin.write(b"round\n")
+            self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any] | None:
+        """The next answer that is no announcement; None when what was announced last ended the process, and
+        is counted as failed. Raises MlbenchError when nothing was."""
+        name = ""
+        while (answer := self._line()) is not None and "stage" in answer:
+            name = answer["stage"]
+        if answer is None:
+            reason = self._end()
+            if name in ("", "model"):
+                raise MlbenchError(reason)
+            self._failed[name] = self._sized(name, reason)
+        return answer
+
+    def _line(self) -> dict[str, Any] | None:
+        """The next answer; None when the process has ended."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            text = line.decode(errors="replace")
+            if text.startswith(MARK):
+                found: dict[str, Any] = json.loads(text.removeprefix(MARK))
+                return found
+        return None
+
+    def result(self) -> Measurement:
+        """What has been measured so far."""
+        return Measurement(
+            speed=self._speed(),
+            memory={
+                name: Timing(value, unit="bytes", higher_is_better=False)
+                for name, value in self._facts["memory"].items()
+            },
+            size=self._facts["size"],
+            remarks=tuple(
+                f"{name} not known: {reason}" for name, reason in self._failed.items() if name not in _STAGES
+            ),
+            measured={
+                **self._sizes(),
+                "rounds": len(self._rounds),
+                "repeated": sum(int(found["repeated"]) for found in self._rounds),
+                "threads": self._facts["threads"],
+                "device": self._device,
+                "precision": self._case.spec.precision,
+                "compute": self._case.spec.compute.model_dump(),
+                "reference_version": self._facts["reference_version"],
+                "libraries": library_versions(),
+            },
+        )
+
+    def _speed(self) -> dict[str, Timing]:
+        sizes = self._sizes()
+        forms: dict[str, Callable[[dict[str, float]], float]] = {
+            "images_per_second": lambda found: sizes["batch_size"] / found["inference"],
+            "latency_p50": lambda found: 1000 * found["latency_p50"],
+            "latency_p95": lambda found: 1000 * found["latency_p95"],
+            "training_images_per_second": lambda found: sizes["training_batch_size"] / found["training"],
+            "onnx_images_per_second": lambda found: sizes["batch_size"] / found["onnx"],
+        }
+        speed = {}
+        for stage in self.stages:
+            for name in _STAGES[stage]:
+                speed[name] = (
+                    _timing(name, [], self._failed[stage])
+                    if stage in self._failed
+                    else _timing(name, [forms[name](found) for found in self._rounds])
+                )
+        speed["reference"] = _timing("reference", [found["reference"] for found in self._rounds])
+        return speed
+
+    def _sizes(self) -> dict[str, int]:
+        sizes = {"batch_size": self._case.spec.measure.batch_size}
+        if "training" in self.stages:
+            sizes["training_batch_size"] = self._case.recipe.batch_size
+        return sizes
+
+    def _sized(self, stage: str, reason: str) -> str:
+        many = self._case.spec.measure.batch_size
+        sizes = {"inference": many, "latency": 1, "training": self._case.recipe.batch_size, "onnx": many}
+        if stage in sizes and reason.startswith(("out of memory", "killed")):
+            return f"{reason} at batch size {sizes[stage]}"
+        return reason
+
+    def _launch(self) -> None:
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 -- closed in _end
+        self._process = subprocess.Popen(
+            # -P: a user's own queue.py in the working folder is not Python's.
+            [sys.executable, "-P", "-m", "mlbench.measurement.stopwatch"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+        )
+        unwanted = [*(stage for stage in _STAGES if stage not in self.stages), *self._failed]
+        task = {"case": _portable(self._case), "device": self._device, "unwanted": unwanted}
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it is gone already, which the first answer tells
+            pickle.dump(task, self._process.stdin)
+            self._process.stdin.flush()
+
+    def _end(self) -> str:
+        """Why the process ended."""
+        code = self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None and not stream.closed:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+        text = ""
+        if not self._errors.closed:
+            self._errors.seek(0)
+            text = self._errors.read().decode(errors="replace").strip()
+            self._errors.close()
+        if code < 0:
+            return f"killed by signal {-code}{' (out of memory?)' if code == -9 else ''}"
+        return f"measuring failed: {(text.splitlines() or ['no message'])[-1]}"
+
+
+def measure(case: Case, device: str) -> Measurement:
+    """Speed, memory and sizes of a case. What cannot be measured is None in it, with the reason."""
+    try:
+        with Measuring(case, device) as measuring:
+            for _ in range(measuring.rounds):
+                measuring.round()
+            return measuring.result()
+    # Whatever it is, it must not cost the training that came before.
+    except Exception as error:
+        reason = str(error) if isinstance(error, MlbenchError) else f"measuring failed: {first_line(error)}"
+        return Measurement({"images_per_second": _timing("images_per_second", [], reason)})
+
+
+def subject(case: Case) -> str:
+    """What a measurement depends on, as text: the same for all seeds of a case."""
+    plain = case.spec.plain()
+    sections = ["backbone", "neck", "image", "compute", "precision", "measure"]
+    facts: list[Any] = []
+    if case.spec.measure.training:
+        sections += ["loss", "losses", "sampler", "mixing", "teacher", "distiller", "recipe", "augmentation"]
+        facts = [case.forecast.classes, case.forecast.batch_labels]
+    return json.dumps([*(plain.get(section) for section in sections), *facts])
+
+
+def _timing(name: str, rounds: list[float], note: str = "") -> Timing:
+    unit, more = MEASURED[name]
+    return Timing(statistics.median(rounds) if rounds else None, tuple(rounds), unit, more, note)
+
+
+def _portable(case: Case) -> Case:
+    """The case without what cannot go to another process, or is not needed there."""
+
+    def plain(part: Part) -> Part:
+        return Part(Entry(part.entry.component, Plugin("", "", "", "")), dict(part.options), str)
+
+    unused = ("dataset", "batch_sampler", "threshold", "recipe")
+    spec = replace(
+        case.spec,
+        parts={name: plain(part) for name, part in case.spec.parts.items() if name not in unused},
+        losses={name: replace(each, part=plain(each.part)) for name, each in case.spec.losses.items()},
+        metrics={},
+    )
+    return replace(case, spec=spec, dataset=cast(Dataset, None))

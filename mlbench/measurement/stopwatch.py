@@ -1,0 +1,321 @@
+"""The process that measures: speed, memory and sizes of one case, one round at a time.
+
+`mlbench.measurement.measure` starts it, writes the case to its stdin, and then a line for each round; the
+answers are JSON, a line each, after a record separator (RFC 7464): what libraries print has none. A fresh
+process has no cached kernels, no fragmented memory and no worker processes of a training before it, so one
+case's speed does not depend on which case ran first.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+import pickle
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from mlbench.errors import MlbenchError, first_line
+from mlbench.measurement.measure import MARK
+from mlbench.measurement.memory import Peak, is_out_of_memory, keep_memory, release_memory
+from mlbench.measurement.reference import VERSION, Reference, synchronize
+from mlbench.measurement.size import checkpoint_bytes, flops
+from mlbench.planning.plan import Case
+from mlbench.planning.spec import PRECISIONS
+from mlbench.seeding import deterministic
+from mlbench.training.features import Encoder, encode
+from mlbench.training.feed import Feed, training_look
+from mlbench.training.model import build_model, build_teacher
+from mlbench.training.objective import build_objective
+from mlbench.training.train import Step
+
+__all__ = ["Stopwatch", "serve"]
+
+#: Runs before the clock starts, and least seconds of a round.
+WARMUP, ROUND_SECONDS = 3, 0.2
+
+#: A round counts as disturbed when the reference workload takes so many times its least.
+DISTURBED = 1.15
+
+#: Seconds that are spent at most on rounds that do not count.
+PATIENCE = 10.0
+
+#: Single images in a round: enough for a 95th percentile.
+SINGLE_IMAGES = 20
+
+
+class Stopwatch:
+    """Measures a case on one device.
+
+    unwanted: what to leave out of the stages "inference", "latency", "training" and "onnx", and of the sizes.
+    failed: what of these could not be measured, and why. size, memory: what is known before the first round.
+    announce: called with each stage before it starts.
+    """
+
+    def __init__(
+        self, case: Case, device: str, unwanted: Iterable[str], announce: Callable[[str], None]
+    ) -> None:
+        spec = case.spec
+        self.failed: dict[str, str] = {}
+        self.memory: dict[str, int] = {}
+        self._announce = announce
+        self._device = torch.device(device)
+        index = [self._device.index] if self._device.index is not None else 1
+        self._fabric = Fabric(
+            accelerator=self._device.type, devices=index, precision=PRECISIONS[spec.precision]
+        )
+        torch.set_float32_matmul_precision(spec.compute.matmul_precision)
+        self._case = case
+        self._reference = Reference(self._device)
+        self._patience = PATIENCE
+        self._rounds: dict[str, Callable[[], dict[str, float]]] = {}
+        self.size: dict[str, int] = {}
+        announce("model")
+        self._peak = Peak(self._device)
+        self._model = build_model(spec, case.seed).eval().to(self._device)
+        # Autocast keeps the cast weights of parameters that could be trained; the frozen ones count alike.
+        self._model.requires_grad_(True)
+        for stage, start in (
+            ("inference", self._start_inference),
+            ("latency", self._start_latency),
+            ("training", self._start_training),
+            ("onnx", self._start_onnx),
+        ):
+            if stage not in unwanted:
+                announce(stage)
+                self._try(stage, start)
+        sizes: dict[str, Callable[[], int]] = {
+            "flops": lambda: flops(self._model, spec.image.size),
+            "checkpoint_float32": lambda: checkpoint_bytes(self._model, torch.float32),
+            "checkpoint_float16": lambda: checkpoint_bytes(self._model, torch.float16),
+        }
+        for name, count in sizes.items():
+            if name not in unwanted:
+                announce(name)
+                self._try(name, partial(self._count, name, count))
+        # Peaks are those of a process that gives back what it does not need; rounds want a quiet heap.
+        keep_memory()
+        self._round()
+
+    def round(self) -> dict[str, float]:
+        """One round of everything: seconds of a batch by stage, of the reference workload, and latencies.
+
+        A round in which the machine was disturbed, by the reference workload, is done again while there is
+        patience left; the least disturbed one counts. "repeated": how many did not.
+        """
+        rounds: list[dict[str, float]] = []
+        while True:
+            start = time.perf_counter()
+            rounds.append(self._round())
+            took = time.perf_counter() - start
+            least = min(rounds, key=lambda found: found["reference"])
+            if least["reference"] <= DISTURBED * self._reference.fastest or took > self._patience:
+                return {**least, "repeated": len(rounds) - 1}
+            self._patience -= took
+
+    def _round(self) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for stage, measure in self._rounds.items():
+            self._announce(stage)
+            if stage == "inference":  # the reference stands on both sides of what it is a reference for
+                before = self._reference.seconds()
+                found |= measure()
+                found["reference"] = (before + self._reference.seconds()) / 2
+            else:
+                found |= measure()
+        if "reference" not in found:
+            found["reference"] = self._reference.seconds()
+        return found
+
+    def _try(self, stage: str, start: Callable[[], None]) -> None:
+        try:
+            start()
+        # A plugin's bug or too large a batch fails its own stage; the others can still be measured.
+        except Exception as error:
+            told = str(error) if isinstance(error, MlbenchError) else first_line(error)
+            self.failed[stage] = "out of memory" if is_out_of_memory(error) else told
+        # Outside the except clause, where the error no longer holds what was allocated.
+        release_memory()
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _count(self, name: str, count: Callable[[], int]) -> None:
+        self.size[name] = count()
+
+    def _start_inference(self) -> None:
+        images = self._images(self._case.spec.measure.batch_size)
+        self._peak.restart()
+        batches = _repeats(lambda count: self._embed(images, count))
+        self.memory |= self._peak.bytes()
+        self._rounds["inference"] = lambda: {"inference": self._embed(images, batches) / batches}
+
+    def _start_latency(self) -> None:
+        image = self._images(1)
+        self._embed(image, WARMUP)
+
+        def measure() -> dict[str, float]:
+            seconds = [self._embed(image, 1) for _ in range(SINGLE_IMAGES)]
+            return {f"latency_p{rank}": float(np.percentile(seconds, rank)) for rank in (50, 95)}
+
+        self._rounds["latency"] = measure
+
+    def _start_training(self) -> None:
+        peak = Peak(self._device)
+        step, stream = _training_batches(self._case, self._fabric, self._images)
+        peak.restart()
+
+        def run(steps: int) -> float:
+            with deterministic():  # as training is
+                synchronize(self._device)
+                start = time.perf_counter()
+                for _ in range(steps):
+                    step(next(stream))
+                synchronize(self._device)
+                return time.perf_counter() - start
+
+        steps = _repeats(run)
+        self.memory |= {f"training_{name}": value for name, value in peak.bytes().items()}
+        self._rounds["training"] = lambda: {"training": run(steps) / steps}
+
+    def _start_onnx(self) -> None:
+        from mlbench.deployment.onnx_model import to_onnx
+        from mlbench.deployment.onnx_session import OnnxSession
+
+        spec = self._case.spec
+        plain = replace(spec, compute=spec.compute.model_copy(update={"compile": False}))
+        file = to_onnx(build_model(plain, self._case.seed), spec.image.size)
+        self.size["onnx"] = len(file)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.onnx"
+            path.write_bytes(file)
+            session = OnnxSession(path, torch.get_num_threads())
+        images = self._images(spec.measure.batch_size).cpu().numpy()
+
+        def run(batches: int) -> float:
+            start = time.perf_counter()
+            for _ in range(batches):
+                session.embed(images)
+            return time.perf_counter() - start
+
+        batches = _repeats(run)
+        self._rounds["onnx"] = lambda: {"onnx": run(batches) / batches}
+
+    def _images(self, count: int, side: int | None = None) -> torch.Tensor:
+        side = side or self._case.spec.image.size
+        generator = torch.Generator().manual_seed(0)
+        shape = (count, 3, side, side)
+        images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+        return images.to(self._device)
+
+    def _embed(self, images: torch.Tensor, batches: int) -> float:
+        """Seconds that so many batches take."""
+        with torch.inference_mode(), self._fabric.autocast():
+            synchronize(self._device)
+            start = time.perf_counter()
+            for _ in range(batches):
+                self._model(images)
+            synchronize(self._device)
+            return time.perf_counter() - start
+
+
+def _repeats(run: Callable[[int], float]) -> int:
+    """How many repeats fill a round, found after a warm-up. run: seconds that so many take."""
+    run(WARMUP - 1)
+    return math.ceil(ROUND_SECONDS / run(1))
+
+
+class _Images:
+    """In the place of the inputs of a training split: the same images again and again, through the frozen
+    prefix where they are not kept."""
+
+    waited = 0.0
+
+    def __init__(self, images: torch.Tensor, encoder: Encoder | None, kept: bool, fabric: Fabric) -> None:
+        self._images = encode(encoder, images, fabric) if encoder is not None and kept else images
+        self._encoder = None if kept else encoder
+        self._fabric = fabric
+
+    def batches(self, order: Iterable[Sequence[int]], epoch: int = 0) -> Iterator[torch.Tensor]:
+        for _ in order:
+            if self._encoder is None:
+                yield self._images
+            else:
+                yield encode(self._encoder, self._images, self._fabric)
+
+
+def _training_batches(
+    case: Case, fabric: Fabric, random_images: Callable[[int, int | None], torch.Tensor]
+) -> tuple[Step, Iterator[Any]]:
+    """A step of training and endless batches of random images for it. Inputs that training would keep are
+    kept, so that a frozen prefix is not in the step."""
+    # So small a rate that the weights stay; the work is the same.
+    recipe = replace(case.recipe, lr=1e-12, min_lr=0.0, schedule="constant", milestones=(), warmup=0.0)
+    case = replace(case, recipe=recipe)
+    model = build_model(case.spec, case.seed)
+    teacher = build_teacher(case.spec, case.seed)
+    objective = build_objective(case, model, teacher)
+    fabric.to_device(objective)
+    look = training_look(case)
+    mixing = case.spec.parts["mixing"].build() if "mixing" in case.spec.parts else None
+    count, kept = recipe.batch_size, bool(look.views)
+    images = random_images(count, look.image.size)
+    inputs: Any = _Images(images, None if mixing is not None else model, kept, fabric)
+    clean: Any = None
+    targets: Any = None
+    if teacher is not None and objective.distiller is not None:
+        fabric.to_device(teacher)
+        if objective.distiller.images == "clean":
+            clean = _Images(images, model, True, fabric)
+            large = random_images(count, case.spec.image.teacher_size or look.image.size)
+            targets = _Images(large, teacher, True, fabric)
+        else:
+            targets = _Images(images, teacher, kept, fabric)
+    feed = Feed(inputs, model, fabric, case.seed, mixing, clean, targets)
+    # As many different labels as a batch of this case has at most, each as often as the others.
+    labels = torch.arange(count, device=fabric.device) % case.forecast.batch_labels
+    objective.train()
+    order: Any = itertools.repeat(range(count))
+    return Step(case, objective, fabric, 1), feed.batches(order, labels, 0)
+
+
+def serve(task: Mapping[str, Any], lines: Iterable[str], answer: Callable[[Mapping[str, Any]], None]) -> None:
+    """Measure one task: answers each stage as it starts, then what is known, then a round for each line."""
+    watch = Stopwatch(task["case"], task["device"], task["unwanted"], lambda stage: answer({"stage": stage}))
+    answer(
+        {
+            "failed": watch.failed,
+            "memory": watch.memory,
+            "size": watch.size,
+            "threads": torch.get_num_threads(),
+            "reference_version": VERSION,
+        }
+    )
+    for _ in lines:
+        answer(watch.round())
+
+
+def _main() -> None:
+    task = pickle.load(sys.stdin.buffer)  # noqa: S301 -- from the process that started this one
+    # What libraries print is not to come between the answers.
+    stdout: TextIO = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+    def answer(data: Mapping[str, Any]) -> None:
+        print(MARK + json.dumps(data), file=stdout, flush=True)
+
+    serve(task, iter(sys.stdin.buffer.readline, b""), answer)  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,72 @@
+"""A heading: the name, title and tolerances of a suite, read from its file without asking any component."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlbench.errors import SuiteError
+from mlbench.planning.document import load_document
+from mlbench.planning.variants import expand
+
+__all__ = ["Heading", "case_names", "checked_tolerances", "read_heading"]
+
+#: More than any tolerance is.
+_MOST = 1e9
+
+
+@dataclass(frozen=True)
+class Heading:
+    """What is known of a suite. path: its file, None where only its name was given; tolerances are not known
+    then."""
+
+    name: str
+    title: str
+    path: Path | None = None
+    tolerances: Mapping[str, float] | None = None
+
+
+def read_heading(suite: str | Path) -> Heading:
+    """The heading of a suite that is given by its file, or by its name: text that does not end in .yaml.
+
+    Raises SuiteError for a file that is no suite, or whose tolerances are no numbers.
+    """
+    if isinstance(suite, str) and not suite.endswith((".yaml", ".yml")):
+        return Heading(suite, suite)
+    path = Path(suite)
+    data = load_document(path).data
+    name = data.get("suite") if isinstance(data, dict) else None
+    if not isinstance(name, str) or not name:
+        raise SuiteError(f"{suite}: this is no suite; it has no name (key 'suite')")
+    try:
+        tolerances = checked_tolerances(data.get("tolerances") or {})
+    except ValueError as error:
+        raise SuiteError(f"{path}: tolerances: {error}") from None
+    return Heading(name, str(data.get("title") or name), path, tolerances)
+
+
+def checked_tolerances(given: object) -> dict[str, float]:
+    """Tolerances by name. Raises ValueError where they are anything but finite numbers from 0 on."""
+    wanted = "expected numbers >= 0 by name, such as {recall_at_1: 0.02}"
+    if not isinstance(given, Mapping):
+        raise ValueError(wanted)
+    for name, value in given.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not 0 <= value <= _MOST:
+            raise ValueError(f"{name}: {wanted}")
+    return {str(name): float(value) for name, value in given.items()}
+
+
+def case_names(path: Path) -> set[str] | None:
+    """Names of the cases that a suite file describes; None for a file that only states tolerances.
+
+    Raises SuiteError for what cannot be expanded.
+    """
+    document = load_document(path)
+    parts: dict[str, Any] = {"base": {}, "matrix": {}, "include": [], "exclude": [], "cases": {}}
+    data = {name: document.data.get(name, empty) for name, empty in parts.items()}
+    if not data["base"] or any(not isinstance(data[name], type(empty)) for name, empty in parts.items()):
+        return None
+    return {variant.name for variant in expand(**data, where=document.where)}

@@ -1,0 +1,318 @@
+"""A plan: the cases of a suite on one device, with fingerprints and predicted sizes, before any work."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlbench.contracts import (
+    SPLITS,
+    BackboneShape,
+    BatchesShape,
+    CentresShape,
+    Dataset,
+    LossShape,
+    NeckShape,
+    Recipe,
+    Split,
+)
+from mlbench.environment import Device, data_root, library_versions
+from mlbench.errors import ComponentError, DataError, DeviceError, MlbenchError, OptionError, SuiteError, hint
+from mlbench.planning.spec import Part, Spec
+from mlbench.planning.suite import Suite
+from mlbench.records.record import SCHEMA
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["Case", "Forecast", "Plan", "check_sampler", "core_hash", "labels_of", "make_plan"]
+
+#: Modules of the core whose code can change a result.
+_RESULT_MODULES = (
+    "bootstrap",
+    "contracts",
+    "counting",
+    "counting_torch",
+    "curve",
+    "decode",
+    "embed",
+    "embeddings",
+    "evaluate",
+    "features",
+    "feed",
+    "folds",
+    "model",
+    "objective",
+    "optimisation",
+    "pairs",
+    "preprocess",
+    "ranks",
+    "reading",
+    "runner",
+    "scan",
+    "seeding",
+    "tally",
+    "train",
+)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What training a case will take, as far as it is known without building it (None: not known).
+
+    parameters: of the deployed model. centres: parameters of the class centres. steps: of training.
+    batch_labels: most different labels in a batch. weights: version of the first weights, where the options
+    do not say all (see `BackboneShape`). notes: what components have to say about their options, one line
+    each.
+    """
+
+    parameters: int | None
+    centres: int | None
+    classes: int
+    images: int
+    steps: int
+    batch_labels: int
+    weights: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Case:
+    """One fully spelt-out experiment."""
+
+    suite: str
+    spec: Spec
+    seed: int
+    fingerprint: str
+    dataset: Dataset
+    recipe: Recipe
+    forecast: Forecast
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def key(self) -> str:
+        """Name of its record (see `Record.key`)."""
+        return f"{self.name}-s{self.seed}-{self.fingerprint[:8]}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cases to run, in order."""
+
+    suite: Suite
+    device: Device
+    cases: tuple[Case, ...]
+
+
+def make_plan(
+    suite: Suite,
+    device: Device,
+    *,
+    cases: str = "*",
+    seeds: Sequence[int] = (),
+) -> Plan:
+    """Choose cases by glob and seeds, build their data sets and forecast their sizes.
+
+    Seeds come innermost, so that the first complete comparison is there early. Raises SuiteError when
+    nothing is chosen or a component refuses, DeviceError when the device lacks the precision; imports no
+    torch.
+    """
+    chosen = [spec for spec in suite.specs if fnmatchcase(spec.name, cases)]
+    if not chosen:
+        names = [spec.name for spec in suite.specs]
+        raise SuiteError(f"{suite.path}: no case matches {cases!r} ({hint(cases, names)})")
+    for spec in chosen:
+        if spec.precision == "fp16" and device.kind == "cpu":
+            raise DeviceError(
+                f"case {spec.name!r}: fp16 needs a GPU; use --precision bf16 or fp32 on the CPU"
+            )
+    root = data_root(suite.path)
+    known: dict[str, tuple[Dataset, array[int]]] = {}
+    planned = []
+    for spec in chosen:
+        dataset, labels = _dataset(spec, root, known)
+        with _located(spec.parts["recipe"]):
+            recipe: Recipe = spec.parts["recipe"].build()
+        forecast = _forecast(spec, dataset.split("train"), labels, recipe)
+        for seed in seeds or suite.seeds:
+            fingerprint = _fingerprint(spec, dataset, forecast, seed, device)
+            planned.append(Case(suite.name, spec, seed, fingerprint, dataset, recipe, forecast))
+    return Plan(suite, device, tuple(planned))
+
+
+def labels_of(split: Split) -> np.ndarray:
+    """Labels of a split: (N,) int64."""
+    import numpy as np
+
+    return np.fromiter((split.label(index) for index in range(len(split))), np.int64, len(split))
+
+
+def _dataset(
+    spec: Spec, root: Path, known: dict[str, tuple[Dataset, array[int]]]
+) -> tuple[Dataset, array[int]]:
+    """The data set of a case and the labels of its train split, made once for all cases that share it."""
+    part = spec.parts["dataset"]
+    key = json.dumps([part.entry.component.name, part.options, spec.image.size], sort_keys=True)
+    if key not in known:
+        with _located(part):
+            dataset: Dataset = part.build(data_root=root, image_size=spec.image.size)
+            train = dataset.split("train")
+            # Not a NumPy array: importing NumPy would take a third of the time of a plan.
+            labels = array("q", (train.label(index) for index in range(len(train))))
+            # Here, because a GPU that meets a label out of range is lost to the whole process.
+            if not labels or min(labels) < 0 or max(labels) >= train.num_classes:
+                raise DataError(f"{part.entry}: labels must run from 0 to {train.num_classes - 1}")
+            for name in SPLITS:
+                if (classes := dataset.split(name).num_classes) < 2:
+                    raise DataError(
+                        f"{part.entry}: {classes} class in the {name} split; at least 2 are needed"
+                    )
+            known[key] = dataset, labels
+    return known[key]
+
+
+def _forecast(spec: Spec, train: Split, labels: array[int], recipe: Recipe) -> Forecast:
+    parts = spec.parts
+    with _located(parts["batch_sampler"]):
+        batches: BatchesShape | None = parts["batch_sampler"].predict(
+            labels=labels, batch_size=recipe.batch_size, embed=None
+        )
+        if batches is None:
+            sampler = parts["batch_sampler"].build(
+                labels=labels_of(train), batch_size=recipe.batch_size, embed=None
+            )
+            batches = BatchesShape(len(sampler))
+    if batches.batches == 0:
+        raise SuiteError(
+            f"{parts['recipe'].where('batch_size')}: {len(train)} training images make no batch of "
+            f"{recipe.batch_size}; lower recipe.batch_size"
+        )
+    with _located(parts["backbone"]):
+        backbone: BackboneShape | None = parts["backbone"].predict(image_size=spec.image.size)
+    neck: NeckShape | None = None
+    if backbone is not None and backbone.feature_shape is not None:
+        with _located(parts["neck"]):
+            neck = parts["neck"].predict(feature_shape=backbone.feature_shape)
+    _check_sizes(spec, neck)
+    losses = []
+    for each in spec.losses.values():
+        with _located(each.part):
+            loss: LossShape | None = each.part.predict(
+                num_classes=train.num_classes, dim=neck.dim if neck else 1
+            )
+            losses.append(loss)
+            if loss is not None and loss.centres_per_class:
+                check_sampler(parts, each.part)
+    most = recipe.batch_size if batches.labels is None else batches.labels
+    batch_labels = min(most, train.num_classes)
+    centres: list[CentresShape | None] = []
+    for loss in losses if "sampler" in parts else []:
+        if loss is not None and not loss.centres_per_class:
+            continue
+        with _located(parts["sampler"]):
+            shape: CentresShape | None = parts["sampler"].predict(
+                num_classes=train.num_classes,
+                # Asked even where the width is not known: a sampler may refuse the number of classes.
+                dim=neck.dim if neck else 1,
+                centres_per_class=loss.centres_per_class if loss else 1,
+                batch_size=recipe.batch_size,
+                batch_labels=batch_labels,
+                seed=0,
+            )
+            centres.append(shape)
+    parameters = backbone.parameters if backbone else None
+    counts = [loss.parameters if loss else None for loss in losses]
+    counts += [shape.parameters if shape else None for shape in centres]
+    return Forecast(
+        parameters=parameters + neck.parameters if parameters is not None and neck else None,
+        centres=sum(filter(None, counts)) if neck and None not in counts else None,
+        classes=train.num_classes,
+        images=len(train),
+        steps=batches.batches * recipe.epochs,
+        batch_labels=batch_labels,
+        weights=_weights(spec, backbone),
+        notes=tuple(dict.fromkeys(note for shape in centres if shape for note in shape.notes)),
+    )
+
+
+def _weights(spec: Spec, backbone: BackboneShape | None) -> str:
+    """Versions of the first weights of the backbone and of the teacher."""
+    shapes = [backbone]
+    if "teacher" in spec.parts:
+        with _located(spec.parts["teacher"]):
+            size = spec.image.teacher_size or spec.image.size
+            shapes.append(spec.parts["teacher"].predict(image_size=size))
+    return " | ".join(shape.version for shape in shapes if shape and shape.version)
+
+
+def _check_sizes(spec: Spec, neck: NeckShape | None) -> None:
+    """Raise SuiteError when the neck would be another one at the size of the training images."""
+    size = spec.image.train_size
+    if size in (None, spec.image.size) or neck is None:
+        return
+    shape = spec.parts["backbone"].predict(image_size=size)
+    if shape is None or shape.feature_shape is None:
+        return
+    if spec.parts["neck"].predict(feature_shape=shape.feature_shape) != neck:
+        part = spec.parts["neck"]
+        raise SuiteError(
+            f"{part.where()}: {part.entry} has other weights for images of {size} px (image.train_size) than "
+            f"of {spec.image.size} px; choose one that pools, such as gap"
+        )
+
+
+def check_sampler(parts: Mapping[str, Part], loss: Part) -> None:
+    """Raise ComponentError when a loss with class centres has no sampler to own them."""
+    if "sampler" not in parts:
+        raise ComponentError(f"{loss.entry} has class centres and needs a sampler; set sampler: all")
+
+
+@contextmanager
+def _located(part: Part) -> Iterator[None]:
+    """Turn what a component raises in the block into a SuiteError at its place in the suite file."""
+    try:
+        yield
+    except MlbenchError as error:
+        option = error.option if isinstance(error, OptionError) else ""
+        raise SuiteError(f"{part.where(option)}: {error}") from None
+
+
+def _fingerprint(spec: Spec, dataset: Dataset, forecast: Forecast, seed: int, device: Device) -> str:
+    """Hex SHA-256 of everything that can change the result."""
+    product = device.product if device.kind == "cuda" else ""
+    settings = spec.plain()
+    del settings["measure"]
+    data: Mapping[str, Any] = {
+        "schema": SCHEMA,
+        "settings": settings,
+        "seed": seed,
+        "data": dataset.version,
+        "weights": forecast.weights,
+        "components": spec.provenance(),
+        "libraries": library_versions(),
+        "core": core_hash(*_RESULT_MODULES),
+        "device": [device.kind, product],
+    }
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def core_hash(*modules: str) -> str:
+    """First 12 hex digits of a hash over the code of modules of the core."""
+    digest = hashlib.sha256()
+    for name in modules:
+        path = Path(__file__).parent / name
+        for file in sorted(path.glob("*.py")) if path.is_dir() else [path.with_suffix(".py")]:
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]

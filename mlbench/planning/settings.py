@@ -1,0 +1,172 @@
+"""The settings of a case: components and their options, each remembering where it was written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from mlbench.contracts import KINDS
+from mlbench.errors import SuiteError, hint
+from mlbench.planning.document import KeyPath
+
+__all__ = ["COLLECTIONS", "COMPONENTS", "SECTIONS", "Changes", "Leaf", "Settings", "Where"]
+
+#: Sections that hold one component, and its kind. A teacher is a backbone that stays as it is.
+COMPONENTS: Mapping[str, str] = MappingProxyType(
+    {**{kind: kind for kind in KINDS if kind != "metric"}, "teacher": "backbone"}
+)
+
+#: Sections that hold any number of components by name, and their kind.
+COLLECTIONS: Mapping[str, str] = MappingProxyType({"losses": "loss", "metrics": "metric"})
+
+#: Sections that hold options but no component.
+_PLAIN = ("image", "compute", "evaluation", "measure")
+
+#: Everything a case may set.
+SECTIONS = (*COMPONENTS, *COLLECTIONS, *_PLAIN, "precision")
+
+#: Turns a key path into text for messages ("suite.yaml:12: base.neck.dim").
+Where = Callable[[KeyPath], str]
+
+_Path = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One value and the place it was written at, as text."""
+
+    value: Any
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What one place of a suite sets.
+
+    replaced: sections that start anew. leaves: values by (section,) or (section, option); a section that
+    holds a component has the option "name".
+    """
+
+    replaced: dict[str, str] = field(default_factory=dict)
+    leaves: dict[_Path, Leaf] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, overrides: Mapping[str, Any], where: Where, key: KeyPath = ()) -> Changes:
+        """Changes from a mapping, as it stands at `key` of a suite.
+
+        "neck: gap" and "neck: {name: gap, dim: 64}" replace the neck and all its options; "neck: {dim: 64}"
+        and "neck.dim: 64" change an option of the neck that is there; "sampler: null" takes the sampler
+        away. "metrics: [a, b]" replaces all metrics, "metrics: {a: {k: [1]}}" sets one, and so with losses.
+        Raises SuiteError
+        for an unknown section, a value of the wrong shape or an option set twice.
+        """
+        changes = cls()
+        for name, value in overrides.items():
+            here = where((*key, name))
+            section, dot, option = name.partition(".")
+            if section not in SECTIONS:
+                raise SuiteError(f"{here}: unknown key {section!r} ({hint(section, SECTIONS)})")
+            if dot and (not option or section == "precision"):
+                raise SuiteError(f"{here}: unknown key {name!r}; {_expected(section)}")
+            if dot:
+                changes._put((section, option), Leaf(value, here))
+            elif section in COLLECTIONS and isinstance(value, list) and {str} >= set(map(type, value)):
+                changes.replaced[section] = here
+                for index, each in enumerate(value):
+                    changes._put((section, each), Leaf({}, where((*key, name, index))))
+            elif isinstance(value, Mapping) and section != "precision":
+                if "name" in value and section in COMPONENTS:
+                    changes.replaced[section] = here
+                for inner, inner_value in value.items():
+                    changes._put((section, inner), Leaf(inner_value, where((*key, name, inner))))
+            elif value is None or (isinstance(value, str) and section in (*COMPONENTS, "precision")):
+                changes.replaced[section] = here
+                component = section in COMPONENTS and value is not None
+                changes._put((section, "name") if component else (section,), Leaf(value, here))
+            else:
+                raise SuiteError(f"{here}: {_expected(section)}, not {value!r}")
+        return changes
+
+    def joined(self, other: Changes) -> Changes:
+        """Both together, in whatever order. Raises SuiteError when both set the same."""
+        for section in self.replaced.keys() & other.replaced.keys():
+            raise SuiteError(f"{other.replaced[section]}: {section} is set by {self.replaced[section]} too")
+        result = Changes({**self.replaced, **other.replaced}, dict(self.leaves))
+        for path, leaf in other.leaves.items():
+            result._put(path, leaf)
+        return result
+
+    def _put(self, path: _Path, leaf: Leaf) -> None:
+        if path in self.leaves:
+            raise SuiteError(f"{leaf.where}: {'.'.join(path)} is set by {self.leaves[path].where} too")
+        self.leaves[path] = leaf
+
+
+class Settings:
+    """Values by (section,) or (section, option). Immutable: `updated` gives new ones."""
+
+    def __init__(self, leaves: Mapping[_Path, Leaf] | None = None) -> None:
+        self._leaves = dict(leaves or {})
+
+    def updated(self, changes: Changes) -> Settings:
+        """These settings with `changes` laid over them."""
+        leaves = {path: leaf for path, leaf in self._leaves.items() if path[0] not in changes.replaced}
+        for path, leaf in changes.leaves.items():
+            leaves.pop(path[:1], None)  # an option of a section that was null
+            leaves[path] = leaf
+        return Settings(leaves)
+
+    def over(self, preset: Settings) -> Settings:
+        """These settings with `preset` beneath them, key by key. A section that is taken away here, or names
+        another component, has nothing from below."""
+        replaced = {
+            path[0]: leaf.where
+            for path, leaf in self
+            if len(path) == 1 or (path[1] == "name" and leaf.value != preset._value(path, leaf.value))
+        }
+        return preset.updated(Changes(replaced, dict(self)))
+
+    def _value(self, path: _Path, default: Any) -> Any:
+        return self._leaves[path].value if path in self._leaves else default
+
+    def section(self, section: str) -> dict[str, Any] | None:
+        """Options of a section as plain data; None when it is absent or set to null."""
+        found = {path[1]: leaf.value for path, leaf in self if path[0] == section and len(path) > 1}
+        return found or None
+
+    def value(self, section: str) -> Any:
+        """Value of a section that is not a mapping; None when it is absent."""
+        leaf = self._leaves.get((section,))
+        return leaf.value if leaf else None
+
+    def where(self, section: str, option: str = "") -> str:
+        """Where the option was written, else where its section was; "" when neither was."""
+        for path in ((section, option), (section, "name"), (section,)):
+            if path in self._leaves:
+                return self._leaves[path].where
+        return next((leaf.where for path, leaf in self if path[0] == section), "")
+
+    def __iter__(self) -> Iterator[tuple[_Path, Leaf]]:
+        return iter(self._leaves.items())
+
+
+def _expected(section: str) -> str:
+    if section == "precision":
+        return "expected the name of a precision"
+    if section == "metrics":
+        return (
+            "expected names of metrics, such as [retrieval, verification], or a mapping of each one's options"
+        )
+    if section == "losses":
+        return "expected a mapping such as {cosface: {margin: 0.4}, supcon: {weight: 0.5}}"
+    if section in _PLAIN:
+        example = {
+            "image": "size: 128",
+            "compute": "compile: true",
+            "evaluation": "resamples: 1000",
+            "measure": "batch_size: 32",
+        }[section]
+        return f"expected a mapping such as {{{example}}}"
+    return f"expected the name of a {section} or a mapping of its options"

@@ -1,0 +1,331 @@
+"""A suite: the YAML file that states which cases are run, read and checked from top to bottom."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mlbench.errors import ComponentError, OptionError, SuiteError, hint
+from mlbench.options import first_problem
+from mlbench.planning.document import Document, load_document, parse_value
+from mlbench.planning.settings import COLLECTIONS, COMPONENTS, SECTIONS, Changes, Settings
+from mlbench.planning.spec import (
+    PRECISIONS,
+    ComputeSettings,
+    EvaluationSettings,
+    ImageSettings,
+    MeasureSettings,
+    Part,
+    Spec,
+    WeightedLoss,
+)
+from mlbench.planning.variants import Variant, expand
+from mlbench.records.record import MEASURED
+from mlbench.registry import Registry
+from mlbench.seeding import MAX_SEED
+
+__all__ = ["Suite", "evaluation_parts", "load_suite", "recorded_suite"]
+
+M = TypeVar("M", bound=BaseModel)
+
+#: Sections without which a case cannot run; the others may be left out or null.
+REQUIRED = ("dataset", "backbone", "neck", "batch_sampler", "recipe", "threshold")
+
+
+class _File(BaseModel):
+    """The keys of a suite file."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    suite: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    title: str = ""
+    question: str = ""
+    source: str = ""
+    base: dict[str, Any]
+    matrix: dict[str, Any] = {}
+    include: list[dict[str, Any]] = []
+    exclude: list[dict[str, Any]] = []
+    cases: dict[str, dict[str, Any]] = {}
+    seeds: Annotated[list[Annotated[int, Field(ge=0, le=MAX_SEED)]], Field(min_length=1)] = [0]
+    tolerances: dict[str, Annotated[float, Field(ge=0)]] = {}
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite file that can be run."""
+
+    name: str
+    title: str
+    question: str
+    source: str
+    path: Path
+    specs: tuple[Spec, ...]
+    seeds: tuple[int, ...]
+    tolerances: Mapping[str, float]
+
+
+def load_suite(path: Path, registry: Registry, *, overrides: Sequence[str] = ()) -> Suite:
+    """Read and check a suite file; `overrides` are "key=value" texts that win over the file.
+
+    Raises SuiteError for the first mistake, with file, line and key.
+    """
+    document = load_document(path)
+    file = _check_file(document)
+    variants = expand(file.base, file.matrix, file.include, file.exclude, file.cases, document.where)
+    for override in overrides:
+        variants = [_overridden(variant, override) for variant in variants]
+    specs = tuple(_spec(variant, registry) for variant in variants)
+    _check_teachers(variants, specs)
+    _check_distinct(variants, specs, overrides)
+    measured = {name for spec in specs for name in spec.quantities()} | MEASURED.keys()
+    for name in file.tolerances:
+        if name not in measured:
+            where = document.where(("tolerances", name))
+            raise SuiteError(f"{where}: no case measures {name!r} ({hint(name, measured)})")
+    if len(set(file.seeds)) != len(file.seeds):
+        raise SuiteError(f"{document.where(('seeds',))}: a seed stands twice")
+    return Suite(
+        name=file.suite,
+        title=file.title,
+        question=file.question,
+        source=file.source,
+        path=path,
+        specs=specs,
+        seeds=tuple(file.seeds),
+        tolerances=file.tolerances,
+    )
+
+
+def _check_file(document: Document) -> _File:
+    data = document.data
+    if not isinstance(data, dict):
+        state = "the file is empty" if data is None else "this is no suite"
+        keys = ", ".join(_File.model_fields)
+        raise SuiteError(f"{document.where(())}: {state}; expected a mapping with the keys {keys}")
+    for key in data:
+        if key in SECTIONS:
+            raise SuiteError(f"{document.where((key,))}: {key!r} belongs under 'base'")
+    try:
+        return _File.model_validate(data)
+    except ValidationError as error:
+        where = document.where(error.errors(include_url=False)[0]["loc"])
+        raise SuiteError(f"{where}: {first_problem(error, data, _types(_File))[1]}") from None
+
+
+def _types(model: type[BaseModel]) -> dict[str, Any]:
+    return get_type_hints(model, include_extras=True)
+
+
+def _overridden(variant: Variant, override: str) -> Variant:
+    key, equals, text = override.partition("=")
+    origin = f"--set {override}"
+    if not equals or not key:
+        raise SuiteError(f"{origin}: expected key=value, such as recipe.epochs=2")
+    value = parse_value(text, origin)
+    changes = Changes.read({key.removeprefix("base."): value}, lambda _: origin)
+    return replace(variant, settings=variant.settings.updated(changes))
+
+
+def _spec(variant: Variant, registry: Registry) -> Spec:
+    presets = _presets(variant.settings, registry)
+    settings = variant.settings.over(presets)
+    parts = {}
+    for section in COMPONENTS:
+        given = settings.section(section)
+        if given is not None:
+            brought = presets.section(section) or {}
+            parts[section] = _part(section, given, settings, registry, frozenset(brought))
+        elif section in REQUIRED:
+            known = hint("", registry.names(section))
+            raise SuiteError(f"{variant.where}: case {variant.name!r} has no {section}; {known}")
+    if "distiller" in parts and "teacher" not in parts:
+        where = parts["distiller"].where()
+        raise SuiteError(f"{where}: a distiller needs a teacher, which is any backbone; set teacher")
+    if "distiller" not in parts:
+        parts.pop("teacher", None)  # that of the other cases
+    precision = settings.value("precision") or "fp32"
+    if precision not in PRECISIONS:
+        known = hint(precision, PRECISIONS)
+        raise SuiteError(f"{settings.where('precision')}: unknown precision {precision!r} ({known})")
+    return Spec(
+        name=variant.name,
+        axes=variant.axes,
+        parts=parts,
+        losses=_losses(variant, parts, settings, registry),
+        metrics=_metrics(variant, settings, registry),
+        image=_plain(ImageSettings, "image", settings),
+        compute=_plain(ComputeSettings, "compute", settings),
+        evaluation=_plain(EvaluationSettings, "evaluation", settings),
+        measure=_plain(MeasureSettings, "measure", settings),
+        precision=precision,
+    )
+
+
+def _presets(settings: Settings, registry: Registry) -> Settings:
+    """What the named components bring along for other sections."""
+    presets = Settings()
+    for section, kind in COMPONENTS.items():
+        name = (settings.section(section) or {}).get("name")
+        if name in registry.names(kind):
+            brought = registry.get(kind, name).component.preset
+            where = f"{settings.where(section)}: preset of {kind} {name}"
+            presets = presets.updated(Changes.read(brought, _always(where)))
+    return presets
+
+
+def _losses(
+    variant: Variant, parts: Mapping[str, Part], settings: Settings, registry: Registry
+) -> dict[str, WeightedLoss]:
+    given = _collection("losses", settings)
+    if "loss" in parts:
+        if given:
+            raise SuiteError(f"{settings.where('losses')}: give loss or losses, not both (loss: null)")
+        return {parts["loss"].entry.component.name: WeightedLoss(parts["loss"])}
+    if not given:
+        known = hint("", registry.names("loss"))
+        raise SuiteError(f"{variant.where}: case {variant.name!r} has no loss; {known}")
+    losses = {}
+    for name, options in given.items():
+        where = settings.where("losses", name)
+        rest = {"name": name, **options}
+        weight = rest.pop("weight", 1.0)
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or weight < 0:
+            raise SuiteError(f"{where}: the weight of loss {name!r} is {weight!r}; expected a number >= 0")
+        losses[name] = WeightedLoss(_member("loss", rest, where, registry), float(weight))
+    return losses
+
+
+def _plain(model: type[M], section: str, settings: Settings) -> M:
+    """A section that is no component."""
+    given = settings.section(section) or {}
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        option, message = first_problem(error, given, _types(model), of=f" of {section}")
+        raise SuiteError(f"{settings.where(section, option)}: {message}") from None
+
+
+def evaluation_parts(
+    base: Mapping[str, Any], overrides: Sequence[str], registry: Registry
+) -> tuple[Part, dict[str, Part], EvaluationSettings]:
+    """Threshold policy, metrics and settings of an evaluation without a suite file; `overrides` as in
+    `load_suite`. Raises SuiteError."""
+    settings = Settings().updated(Changes.read(base, lambda key: ".".join(map(str, key))))
+    variant = Variant("evaluation", {}, settings, "evaluation")
+    for override in overrides:
+        variant = _overridden(variant, override)
+    for (given, *_), leaf in variant.settings:
+        if given not in (*base, "evaluation"):
+            raise SuiteError(f"{leaf.where}: {given!r} has no part in an evaluation of embeddings")
+    section = variant.settings.section("threshold")
+    if section is None:
+        raise SuiteError(f"--set threshold: name a policy; {hint('', registry.names('threshold'))}")
+    return (
+        _part("threshold", section, variant.settings, registry, frozenset()),
+        _metrics(variant, variant.settings, registry),
+        _plain(EvaluationSettings, "evaluation", variant.settings),
+    )
+
+
+def recorded_suite(
+    name: str, path: Path, case: str, seed: int, settings: Mapping[str, Any], where: str, registry: Registry
+) -> Suite:
+    """A suite of one case and one seed, from the settings that a record holds (see `Spec.plain`). path: where
+    its suite file stands or would stand. where: of the record, for messages. Raises SuiteError."""
+    # What the record does not have was not there: no preset may bring it along now.
+    absent = dict.fromkeys((*COMPONENTS, *COLLECTIONS))
+    written = Settings().updated(Changes.read({**absent, **settings}, _always(where)))
+    spec = _spec(Variant(case, {}, written, where), registry)
+    return Suite(name, "", "", "", path, (spec,), (seed,), {})
+
+
+def _always(where: str) -> Callable[[Any], str]:
+    return lambda _: where
+
+
+def _collection(section: str, settings: Settings) -> dict[str, dict[str, Any]]:
+    """Options of each member of a section that holds several, without those set to null."""
+    given = settings.section(section) or {}
+    for name, options in given.items():
+        if options is not None and not isinstance(options, dict):
+            kind, where = COLLECTIONS[section], settings.where(section, name)
+            raise SuiteError(f"{where}: expected a mapping of options of {kind} {name!r}, not {options!r}")
+    return {name: options for name, options in given.items() if options is not None}
+
+
+def _metrics(variant: Variant, settings: Settings, registry: Registry) -> dict[str, Part]:
+    chosen = _collection("metrics", settings)
+    if not chosen:
+        known = hint("", registry.names("metric"))
+        raise SuiteError(f"{variant.where}: case {variant.name!r} has no metrics; {known}")
+    parts = {}
+    for name, options in chosen.items():
+        where = settings.where("metrics", name)
+        part = _member("metric", {**options, "name": name}, where, registry)
+        if part.predict() is None:
+            raise SuiteError(f"{where}: {part.entry} does not announce what it measures: it has no predict")
+        parts[name] = part
+    return parts
+
+
+def _member(kind: str, section: dict[str, Any], where: str, registry: Registry) -> Part:
+    """One of several components of a section; all its options stand at one place."""
+    options = dict(section)
+    try:
+        entry = registry.get(kind, str(options.pop("name")))
+        return Part(entry, entry.check(options), _always(where))
+    except (OptionError, ComponentError) as error:
+        raise SuiteError(f"{where}: {error}") from None
+
+
+def _part(
+    section: str, given: dict[str, Any], settings: Settings, registry: Registry, brought: frozenset[str]
+) -> Part:
+    """The component of a section. brought: options that a preset has for it; where this component has no such
+    option, null leaves it out."""
+    kind = COMPONENTS[section]
+    options = dict(given)
+    name = options.pop("name", None)
+    if not isinstance(name, str):
+        state = "it has options but no name" if name is None else f"its name is {name!r}"
+        known = hint("", registry.names(kind))
+        raise SuiteError(f"{settings.where(section)}: which {section}? {state}; {known}")
+    try:
+        entry = registry.get(kind, name)
+        foreign = brought - {option.name for option in entry.schema.options}
+        unused = [key for key in foreign if options.get(key, name) is None]
+        options = {key: value for key, value in options.items() if key not in unused}
+        return Part(entry, entry.check(options), lambda option: settings.where(section, option))
+    except OptionError as error:
+        advice = ""
+        if error.option in foreign:
+            advice = f"; {section}.{error.option}: null leaves it out"
+        raise SuiteError(f"{settings.where(section, error.option)}: {error}{advice}") from None
+    except ComponentError as error:
+        raise SuiteError(f"{settings.where(section)}: {error}") from None
+
+
+def _check_teachers(variants: Sequence[Variant], specs: Sequence[Spec]) -> None:
+    if any("distiller" in spec.parts for spec in specs):
+        return
+    for variant in variants:
+        if variant.settings.section("teacher"):
+            where = variant.settings.where("teacher")
+            raise SuiteError(
+                f"{where}: no case has a distiller, so nothing learns from this teacher; set distiller"
+            )
+
+
+def _check_distinct(variants: Sequence[Variant], specs: Sequence[Spec], overrides: Sequence[str]) -> None:
+    known: dict[str, str] = {}
+    for variant, spec in zip(variants, specs, strict=True):
+        other = known.setdefault(json.dumps(spec.plain(), sort_keys=True), spec.name)
+        if other != spec.name:
+            after = f" after --set {' --set '.join(overrides)}" if overrides else ""
+            both = f"the cases {other!r} and {spec.name!r}"
+            raise SuiteError(f"{variant.where}: {both} are the same experiment{after}; drop one")

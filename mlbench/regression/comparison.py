@@ -1,0 +1,224 @@
+"""Regression: what changed between two sets of records of a suite, and whether it is more than noise.
+
+One rule for everything that is measured with noise. A change has an interval, and the suite a tolerance:
+
+    same          the whole interval lies within the tolerance
+    worse         the whole interval lies on the worse side of zero, and the loss exceeds the tolerance
+    better        the same on the better side
+    inconclusive  anything else: too few samples
+
+What was measured on other data, with another batch size or on another kind of device is not comparable.
+
+Metrics are compared by seed: Student's t interval of the paired differences, in the metric's own unit. Speeds
+are compared by the Mann-Whitney test of the rounds, each divided by the round of the reference workload that
+was timed beside it, so that a machine that is slow today is no regression; their tolerances, and those of
+memory and size, are shares: 0.1 allows a tenth less throughput, or a tenth more time, bytes or parameters.
+Sizes have no noise, and peaks of memory no rounds: they are compared as they are, without an interval. A peak
+of the host's memory varies by several percent from process to process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, median
+from typing import Any
+
+from mlbench.errors import hint
+from mlbench.records.record import Estimate, Record, Timing
+from mlbench.regression.change import Change, Verdict, exact_change, hardware, metric_change, speed_change
+
+__all__ = [
+    "GATED",
+    "TOLERANCES",
+    "Comparison",
+    "Missing",
+    "compare",
+]
+
+#: Tolerances where a suite states none; for metrics, 0.
+TOLERANCES = {"speed": 0.1, "memory": 0.1, "size": 0.0}
+
+#: What a gate watches besides everything that the suite states a tolerance for.
+GATED = ("images_per_second", "parameters")
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What only one side has. name: "" for a whole case. side: the one that lacks it, "before" or "after"."""
+
+    case: str
+    name: str
+    side: str
+    reason: str
+    gated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Everything that was compared. notes: one line each."""
+
+    changes: tuple[Change, ...]
+    missing: tuple[Missing, ...] = ()
+    notes: tuple[str, ...] = ()
+    regressions: tuple[Change | Missing, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        worse = (each for each in self.changes if each.gated and each.verdict is Verdict.WORSE)
+        lost = (each for each in self.missing if each.gated and each.side == "after")
+        object.__setattr__(self, "regressions", (*worse, *lost))
+
+
+def compare(
+    before: Sequence[Record],
+    after: Sequence[Record],
+    tolerances: Mapping[str, float],
+    *,
+    level: float = 0.95,
+) -> Comparison:
+    """Compare two sets of records, each with one record of a case and seed. level: of the intervals."""
+    changes: list[Change] = []
+    missing: list[Missing] = []
+    sides = [_by_case(before), _by_case(after)]
+    for case in dict.fromkeys((*sides[0], *sides[1])):
+        old, new = (side.get(case, []) for side in sides)
+        for side, records, others in (("before", old, new), ("after", new, old)):
+            if reason := _lacking(records):
+                missing.append(Missing(case, "", side, reason, gated=bool(_done(others))))
+        if _done(old) and _done(new):
+            found, lost = _Pair(case, _done(old), _done(new), tolerances, level).compare()
+            changes += found
+            missing += lost
+    notes = (
+        *_seed_notes(*sides),
+        *_idle_tolerances(tolerances, changes, missing),
+        *_machine_notes(before, after),
+    )
+    return Comparison(tuple(changes), tuple(missing), notes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """The finished records of one case on both sides."""
+
+    case: str
+    before: Sequence[Record]
+    after: Sequence[Record]
+    tolerances: Mapping[str, float]
+    level: float
+
+    def compare(self) -> tuple[list[Change], list[Missing]]:
+        changes, missing = [], []
+        for group in ("metrics", "speed", "memory", "size"):
+            old, new = (self._values(side, group) for side in (self.before, self.after))
+            for name in dict.fromkeys((*old, *new)):
+                if name == "reference" and group == "speed":
+                    continue  # it tells about the machine; see _machine_notes
+                if name in old and name in new:
+                    changes.append(self._change(group, name, old[name], new[name]))
+                else:
+                    side = "after" if name in old else "before"
+                    lacking = self.after if name in old else self.before
+                    missing.append(
+                        Missing(self.case, name, side, _why(lacking, group, name), self._gated(name))
+                    )
+        return changes, missing
+
+    @staticmethod
+    def _values(records: Sequence[Record], group: str) -> dict[str, float]:
+        """What there is of a group: the mean over records."""
+        found: dict[str, list[float]] = {}
+        for record in records:
+            for name, each in getattr(record, group).items():
+                value = each.value if isinstance(each, Estimate | Timing) else each
+                if value is not None:
+                    found.setdefault(name, []).append(value)
+        return {name: fmean(values) for name, values in found.items()}
+
+    def _gated(self, name: str) -> bool:
+        return name in self.tolerances or name in GATED
+
+    def _change(self, group: str, name: str, before: float, after: float) -> Change:
+        tolerance = self.tolerances.get(name, TOLERANCES.get(group, 0.0))
+        facts: dict[str, Any] = {
+            "case": self.case, "group": group, "name": name, "before": before, "after": after,
+            "tolerance": tolerance, "gated": self._gated(name),
+        }  # fmt: skip
+        if group == "metrics":
+            return metric_change(self.before, self.after, facts, self.level)
+        if group == "speed":
+            return speed_change(self.before, self.after, facts, self.level)
+        return exact_change(facts)
+
+
+def _why(records: Sequence[Record], group: str, name: str) -> str:
+    notes = {getattr(getattr(record, group).get(name), "note", "") for record in records}
+    return "; ".join(sorted(notes - {""})) or "not measured"
+
+
+def _by_case(records: Sequence[Record]) -> dict[str, list[Record]]:
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        found.setdefault(record.case, []).append(record)
+    return found
+
+
+def _done(records: Sequence[Record]) -> list[Record]:
+    return [record for record in records if record.status == "done"]
+
+
+def _lacking(records: Sequence[Record]) -> str:
+    """Why a case has no record, or not one of every seed that was run; "" where it has."""
+    failed = [record for record in records if record.status != "done"]
+    if not failed:
+        return "" if records else "no record"
+    if len(failed) == len(records):
+        return failed[0].error
+    return f"{len(failed)} of {len(records)} seeds failed: {failed[0].error}"
+
+
+def _seed_notes(before: Mapping[str, list[Record]], after: Mapping[str, list[Record]]) -> Iterator[str]:
+    """Seeds that only one side has, which no paired difference takes in."""
+    for case in before.keys() & after.keys():
+        old, new = ({record.seed for record in _done(side[case])} for side in (before, after))
+        if old and new and old != new:
+            counts = f"{len(old)} seeds before, {len(new)} after"
+            yield f"{case}: {counts}; metrics are compared over the {len(old & new)} of both"
+
+
+def _idle_tolerances(
+    tolerances: Mapping[str, float], changes: Sequence[Change], missing: Sequence[Missing]
+) -> Iterator[str]:
+    """Tolerances that watch nothing."""
+    if not changes:
+        return
+    verdicts: dict[str, list[Verdict | None]] = {each.name: [] for each in missing}
+    for change in changes:
+        verdicts.setdefault(change.name, []).append(change.verdict)
+    for name in tolerances:
+        if name not in verdicts:
+            yield f"tolerance {name}: neither side has such a quantity ({hint(name, verdicts)})"
+        elif verdicts[name] and set(verdicts[name]) == {None}:
+            yield f"tolerance {name}: neither direction is better; nothing is watched"
+
+
+def _machine_notes(before: Sequence[Record], after: Sequence[Record]) -> Iterator[str]:
+    """How fast the machine was, by the reference workload."""
+    works = [
+        {
+            (record.measured.get("reference_version"), hardware(record).get("device"))
+            for record in side
+            if record.speed
+        }
+        for side in (before, after)
+    ]
+    if works[0] != works[1]:
+        return  # other work
+    times = []
+    for side in (before, after):
+        found = {record.speed["reference"].rounds for record in side if "reference" in record.speed}
+        times.append([time for rounds in found for time in rounds])
+    if all(times):
+        ratio = median(times[1]) / median(times[0])
+        if not 1 / 1.05 < ratio < 1.05:
+            yield f"the reference workload took {ratio:.2f} x the time: speeds are compared relative to it"

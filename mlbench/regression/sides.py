@@ -1,0 +1,126 @@
+"""Sides of a comparison: records from a folder, a suite, a baseline, or a git revision."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from mlbench.errors import StoreError
+from mlbench.planning.heading import case_names, read_heading
+from mlbench.records.record import Record
+from mlbench.records.store import Store
+from mlbench.regression.baseline import is_baseline, read_baseline
+
+__all__ = ["Side", "load_side"]
+
+
+@dataclass(frozen=True)
+class Side:
+    """Records of one side: one of each case and seed. tolerances: where they are known with them, else None.
+    remarks: on what was left out, one line each."""
+
+    name: str
+    records: tuple[Record, ...]
+    tolerances: Mapping[str, float] | None = None
+    remarks: tuple[str, ...] = field(default=())
+
+
+def load_side(text: str, results: Path) -> Side:
+    """What `text` names: a folder of records, a suite by file or name (its records in `results`), a baseline,
+    or REVISION:PATH of a folder or a baseline as committed in git. Raises StoreError."""
+    path = Path(text)
+    if text and path.is_dir():
+        return _folder(text, path)
+    if path.suffix in (".yaml", ".yml") and path.is_file():
+        return _suite(text, path, results)
+    if path.is_file():
+        return _baseline(text, path.read_bytes())
+    if text and (results / text).is_dir():
+        return _folder(text, results / text)
+    # Like git: a colon in braces, as in HEAD@{12:00}, belongs to the revision.
+    if found := re.fullmatch(r"((?:[^:{]|\{[^}]*\})+):(.+)", text):
+        return _revision(text, found[1], found[2])
+    raise StoreError(
+        f"{text or repr(text)}: not here; expected a folder of records, a suite, a baseline, "
+        "or REVISION:PATH of a folder or a baseline in git"
+    )
+
+
+def _suite(text: str, path: Path, results: Path) -> Side:
+    """Records of the cases that the suite has today."""
+    heading = read_heading(path)
+    side = _folder(text, results / heading.name)
+    names = case_names(path)
+    gone = sorted({record.case for record in side.records} - names) if names is not None else []
+    remarks = side.remarks
+    if gone:
+        remarks += (f"left out, as {path} no longer has them: {', '.join(gone)}",)
+    records = tuple(record for record in side.records if record.case not in gone)
+    if not records:
+        raise StoreError(f"{text}: no records of its cases; make some with: mlbench run {path}")
+    return Side(text, records, heading.tolerances, remarks)
+
+
+def _folder(text: str, folder: Path) -> Side:
+    records, remarks = Store(folder.parent, folder.name).latest()
+    if not records:
+        inner = sorted(each.name for each in folder.glob("*/") if any(each.glob("*.json")))
+        files = sorted(each.name for each in folder.glob("*.json") if is_baseline(each))
+        advice = "; make some with: mlbench run SUITE.yaml"
+        if inner or files:
+            what = "one of its folders" if inner else "one of its files"
+            advice = f"; name {what}: {', '.join((inner or files)[:6])}"
+        elif remarks:
+            advice = f" that can be read ({remarks[0]})"
+        raise StoreError(f"{text}: no records there{advice}")
+    return Side(text, tuple(records), None, tuple(remarks))
+
+
+def _baseline(text: str, content: bytes) -> Side:
+    found = read_baseline(content, text)
+    return Side(text, found.records, found.tolerances)
+
+
+def _revision(text: str, revision: str, inside: str) -> Side:
+    """Read out of git's own store: nothing is checked out. Paths start at the top of the repository, those
+    that begin with ./ or ../ here."""
+    if revision.startswith("-"):
+        raise StoreError(f"{text}: {revision!r} is no revision")
+    top = _git(text, "rev-parse", "--show-toplevel").decode().strip()
+    if inside.startswith(("./", "../")):
+        inside = os.path.relpath(inside, top)
+    inside = str(PurePosixPath(inside))
+    files: dict[str, bytes] = {}
+    packed = _git(text, "-C", top, "archive", "--format=tar", revision, "--", inside)
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        for member in archive:
+            if member.isfile() and (file := archive.extractfile(member)) is not None:
+                files[member.name] = file.read()
+    if inside in files:
+        return _baseline(text, files[inside])
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            path = Path(folder, PurePosixPath(name).relative_to(inside))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        side = _folder(text, Path(folder))
+    return Side(text, side.records, None, tuple(each.replace(folder, text) for each in side.remarks))
+
+
+def _git(text: str, *arguments: str) -> bytes:
+    try:
+        command = ["git", *arguments]
+        process = subprocess.run(command, capture_output=True, check=False)
+    except OSError as error:
+        raise StoreError(f"{text}: git cannot be started ({error.strerror})") from None
+    if process.returncode:
+        reason = (process.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[0]
+        raise StoreError(f"{text}: git has no such thing here ({reason.removeprefix('fatal: ')})")
+    return process.stdout

@@ -1,0 +1,1 @@
+"""Training: a case's model, what feeds it, and the loop."""

@@ -1,0 +1,202 @@
+"""An experiment: one case is trained, its threshold fitted, and its test images are scored."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning_fabric import Fabric
+
+from mlbench.contracts import SPLITS, PairedDataset, SplitName
+from mlbench.environment import Device
+from mlbench.evaluation.embeddings import Embeddings
+from mlbench.evaluation.evaluate import Engine, Measure, Threshold, fit_threshold, verification_curve
+from mlbench.evaluation.folds import SplitEvaluation, evaluate_split
+from mlbench.planning.plan import Case
+from mlbench.planning.spec import PRECISIONS
+from mlbench.records.store import write_atomically
+from mlbench.seeding import deterministic, matmul_precision, numpy_generator
+from mlbench.training.embed import as_array, embed
+from mlbench.training.features import Inputs, InputSource, Look
+from mlbench.training.feed import build_feed
+from mlbench.training.model import build_model, build_teacher, size_of, state_hash
+from mlbench.training.objective import build_objective
+from mlbench.training.train import Training, train
+
+__all__ = ["Outcome", "build_engine", "experiment", "score"]
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an experiment found. facts: fields of a `mlbench.records.record.Record`. seconds: of each part."""
+
+    facts: Mapping[str, Any]
+    notes: tuple[str, ...]
+    seconds: Mapping[str, float]
+
+
+def experiment(case: Case, device: Device, folder: Path, progress: Progress) -> Outcome:
+    """Train and evaluate a case. folder: for its checkpoints, and for the metrics of each class.
+
+    Raises MlbenchError for what cannot be built, read or trained.
+    """
+    times = [time.perf_counter()]
+    with deterministic(), matmul_precision(case.spec.compute.matmul_precision):
+        bench = _Bench(case, device, progress)
+        times.append(time.perf_counter())
+        training = bench.train(folder)
+        times.append(time.perf_counter())
+        found = bench.evaluate()
+        times.append(time.perf_counter())
+    if found.evaluation is not None:
+        names = [bench.inputs["test"].split.class_name(int(label)) for label in found.evaluation.classes]
+        write_atomically(folder / "classes.csv", found.evaluation.classes_csv(names).encode())
+    laps = [after - before for before, after in pairwise(times)]
+    return Outcome(
+        facts={
+            "metrics": found.metrics,
+            "evaluation": found.facts,
+            "size": bench.size(),
+            "data": _data(case, labelled=found.evaluation is not None),
+            "training": bench.told(training),
+        },
+        notes=(*bench.notes, *training.notes, *found.notes),
+        seconds=dict(zip(("inputs", "train", "evaluate"), laps, strict=True)),
+    )
+
+
+def build_engine(case: Case, progress: Callable[[int, int], None] = lambda done, total: None) -> Engine:
+    """What compares pairs of images as the case's suite asks for."""
+    chosen = case.spec.evaluation
+    return Engine(
+        memory=chosen.memory_mib << 20,
+        products=chosen.products,
+        resamples=chosen.resamples,
+        level=chosen.level,
+        progress=progress,
+    )
+
+
+def score(case: Case, embeddings: Embeddings, threshold: Threshold, engine: Engine) -> SplitEvaluation:
+    """Every metric of the case, of embeddings of its test images at a threshold."""
+    policy = case.spec.parts["threshold"].build()
+    measures = [Measure(part.build(), part.predict()) for part in case.spec.metrics.values()]
+    pairs = case.dataset.pairs() if isinstance(case.dataset, PairedDataset) else None
+    generator = numpy_generator(case.seed, "bootstrap")
+    return evaluate_split(embeddings, pairs, policy, threshold, measures, generator, engine)
+
+
+class _Bench:
+    """Everything that an experiment takes, put together on a device."""
+
+    def __init__(self, case: Case, device: Device, progress: Progress) -> None:
+        self._case = case
+        self._progress = progress
+        self._fabric = _fabric(case, device)
+        self._model = build_model(case.spec, case.seed)
+        self._teacher = build_teacher(case.spec, case.seed)
+        self._objective = build_objective(case, self._model, self._teacher)
+        self._fabric.to_device(self._objective)
+        self._look = Look(case.spec.image)
+        self._sources = [InputSource(case, self._model, self._fabric, progress)]
+        if self._teacher is not None:
+            self._fabric.to_device(self._teacher)
+            self._sources.append(InputSource(case, self._teacher, self._fabric, progress, "teacher"))
+        self._feed = None
+        if case.recipe.epochs:
+            teacher = self._sources[1] if self._teacher is not None else None
+            self._feed = build_feed(case, self._objective, self._sources[0], teacher, self._fabric)
+        self.inputs = {name: self._inputs(name) for name in ("calibration", "test")}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return tuple(note for source in self._sources for note in source.notes)
+
+    def train(self, folder: Path) -> Training:
+        engine = build_engine(self._case)
+
+        def train_embeddings() -> np.ndarray:
+            return as_array(embed(self._model, self._inputs("train"), self._fabric, "train"))
+
+        def best_f1() -> float:
+            return float(verification_curve(self._embed("calibration"), engine).fbeta().max())
+
+        return train(
+            self._case,
+            self._objective,
+            self._feed,
+            train_embeddings,
+            best_f1,
+            self._fabric,
+            folder,
+            self._progress,
+        )
+
+    def evaluate(self) -> SplitEvaluation:
+        case = self._case
+        self._progress("evaluating", 0, 1)
+        engine = build_engine(case, lambda done, total: self._progress("evaluating", done, total))
+        calibration, test = self._embed("calibration"), self._embed("test")
+        policy = case.spec.parts["threshold"].build()
+        return score(case, test, fit_threshold(policy, verification_curve(calibration, engine)), engine)
+
+    def size(self) -> dict[str, int | None]:
+        """Of the deployed model; of class centres, with whatever else only training needs; of the teacher."""
+        deployed, everything = size_of(self._model), size_of(self._objective)
+        found: dict[str, int | None] = {
+            **deployed,
+            "centres": everything["parameters"] - deployed["parameters"],
+            "centres_bytes": everything["bytes"] - deployed["bytes"],
+        }
+        if self._teacher is not None:
+            teacher = size_of(self._teacher)
+            found |= {"teacher": teacher["parameters"], "teacher_bytes": teacher["bytes"]}
+        return found
+
+    def told(self, training: Training) -> dict[str, Any]:
+        """What a record says of training."""
+        teacher = {} if self._teacher is None else {"teacher": self._teacher.backbone.weights}
+        return {
+            "steps": training.steps,
+            "best_epoch": training.best_epoch,
+            "waited_seconds": training.waited,
+            "weights": self._model.backbone.weights,
+            "model": state_hash(self._model.state_dict().values()),
+            **teacher,
+            "inputs_cached": self._feed is not None and self._feed.inputs.stored,
+            "curves": training.curves,
+        }
+
+    def _inputs(self, split: SplitName) -> Inputs:
+        return self._sources[0].get(split, self._look)
+
+    def _embed(self, split: SplitName) -> Embeddings:
+        return embed(self._model, self.inputs[split], self._fabric, split)
+
+
+def _fabric(case: Case, device: Device) -> Fabric:
+    kind, _, index = device.name.partition(":")
+    devices: Any = [int(index)] if index else 1
+    return Fabric(accelerator=kind, devices=devices, precision=PRECISIONS[case.spec.precision])
+
+
+def _data(case: Case, *, labelled: bool) -> dict[str, Any]:
+    """What a record says of the data. labelled: whether the test images have classes."""
+    splits: dict[str, dict[str, int | None]] = {
+        name: {"classes": int(split.num_classes), "images": len(split)}
+        for name, split in ((name, case.dataset.split(name)) for name in SPLITS)
+    }
+    if not labelled:
+        splits["test"]["classes"] = None
+    return {
+        "version": str(case.dataset.version),
+        "disjoint": bool(case.dataset.disjoint),
+        "splits": splits,
+    }

@@ -1,0 +1,160 @@
+"""What moves the weights: the optimiser, the schedule of its rate, and the running mean of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import timm.optim
+import timm.scheduler
+import torch
+from torch import nn
+
+from mlbench.contracts import Recipe, RowSampler
+from mlbench.errors import OptionError, TrainingError, first_line, hint
+from mlbench.training.objective import Objective
+
+__all__ = ["WeightMean", "build_optimizer", "build_schedule", "check_recipe"]
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Raise OptionError for an optimiser that timm does not know, and for options that it does not take."""
+    known = timm.optim.list_optimizers()
+    if recipe.optimizer not in known:
+        raise OptionError(
+            f"unknown optimizer {recipe.optimizer!r} ({hint(recipe.optimizer, known)})", "optimizer"
+        )
+    if recipe.optimizer_options:
+        try:
+            _create([{"params": [nn.Parameter(torch.zeros(1))]}], recipe)
+        except (TypeError, ValueError) as error:
+            raise OptionError(
+                f"optimizer {recipe.optimizer} does not take {dict(recipe.optimizer_options)}: "
+                f"{first_line(error)}",
+                "optimizer_options",
+            ) from None
+
+
+def build_optimizer(objective: Objective, recipe: Recipe) -> torch.optim.Optimizer:
+    """The optimiser of everything that is trained. Raises TrainingError when nothing is."""
+    decay = recipe.weight_decay
+    terms: Any = objective.terms
+    modules = [objective.model, *(term.loss for term in terms), objective.distiller]
+    groups: list[dict[str, Any]] = [
+        {**group, "name": "model"}
+        for module in modules
+        if isinstance(module, nn.Module)
+        for group in timm.optim.param_groups_weight_decay(module, decay)
+    ]
+    rows = {}
+    for term in terms:
+        if term.centres is None:
+            continue
+        name = f"centres {term.name}"
+        if isinstance(term.centres, RowSampler):
+            rows[name] = term.centres
+        parameters = [term.centres.stand_in] if name in rows else list(term.centres.parameters())
+        groups.append(
+            {
+                "params": parameters,
+                "lr": recipe.lr * recipe.centre_lr,
+                "weight_decay": decay,
+                "name": name,
+            }
+        )
+    groups = [group for group in groups if group["params"]]
+    if not groups:
+        raise TrainingError("nothing to train: the whole model is frozen and the loss has no parameters")
+    optimizer = _create(groups, recipe)
+    for name, sampler in rows.items():
+        _update_along(optimizer, sampler, name)
+    return optimizer
+
+
+def _create(groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Optimizer:
+    extra = {
+        name: value
+        for name, value in (("betas", recipe.betas), ("momentum", recipe.momentum))
+        if value is not None
+    }
+    optimizer: torch.optim.Optimizer = timm.optim.create_optimizer_v2(
+        groups,
+        opt=recipe.optimizer,
+        lr=recipe.lr,
+        weight_decay=recipe.weight_decay,
+        **extra,
+        **recipe.optimizer_options,
+    )
+    return optimizer
+
+
+def _update_along(optimizer: torch.optim.Optimizer, sampler: RowSampler, name: str) -> None:
+    """Have `sampler` update its centres with every step that `optimizer` takes, at the rates of that step.
+
+    A hook, because only the optimiser knows whether loss scaling lets it take the step.
+    """
+
+    def update(*_: object) -> None:
+        (group,) = (group for group in optimizer.param_groups if group["name"] == name)
+        sampler.update(group["lr"], group["weight_decay"])
+
+    optimizer.register_step_post_hook(update)
+
+
+def build_schedule(
+    optimizer: torch.optim.Optimizer, recipe: Recipe, total: int
+) -> timm.scheduler.scheduler.Scheduler:
+    """The schedule of the rate over `total` steps, as the recipe says."""
+    warmup = round(recipe.warmup * total)
+    common = {"warmup_t": warmup, "warmup_prefix": True, "t_in_epochs": False}
+    rest = max(total - warmup, 1)
+    if recipe.schedule == "cosine":
+        return timm.scheduler.CosineLRScheduler(optimizer, rest, lr_min=recipe.min_lr, **common)
+    if recipe.schedule == "linear":
+        return timm.scheduler.PolyLRScheduler(optimizer, rest, power=1.0, lr_min=recipe.min_lr, **common)
+    # timm's milestone m is passed at step m - 1, counted after the warm-up.
+    steps = [round(share * total) - warmup + 1 for share in recipe.milestones]
+    rate = recipe.decay_rate if recipe.schedule == "step" else 1.0
+    return timm.scheduler.MultiStepLRScheduler(optimizer, steps, decay_rate=rate, **common)
+
+
+class WeightMean:
+    """The running mean of a module's trained weights and statistics (arXiv:1703.01780).
+
+    decay: of the mean at each step; in the first steps at most (1 + step) / (10 + step), so that the weights
+    that training started from are forgotten.
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        tensors = [p.data for p in module.parameters() if p.requires_grad]
+        tensors += [b for b in module.buffers() if b.is_floating_point()]
+        self._now = tensors
+        self._mean = [tensor.clone() for tensor in tensors]
+        self._decay = decay
+        self._step = 0
+
+    def update(self) -> None:
+        """Take the weights in, after a step."""
+        self._step += 1
+        decay = min(self._decay, (1 + self._step) / (10 + self._step))
+        torch._foreach_lerp_(self._mean, self._now, 1 - decay)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Inside the block, the module has the mean; after it, its own weights again."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    def keep(self) -> None:
+        """Leave the mean in the module."""
+        self._swap()
+
+    def _swap(self) -> None:
+        for mean, now in zip(self._mean, self._now, strict=True):
+            kept = now.clone()
+            now.copy_(mean)
+            mean.copy_(kept)

@@ -1,0 +1,133 @@
+"""Reading: from a split to square uint8 tensors, by worker processes, in a given order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms.v2 import functional as F
+
+from mlbench.contracts import Augmentation, Split
+from mlbench.environment import usable_cores
+from mlbench.errors import DataError, MlbenchError
+from mlbench.images.preprocess import centre, square
+from mlbench.planning.spec import ImageSettings
+from mlbench.seeding import numpy_generator
+
+__all__ = ["Draw", "Reader", "batched", "describe"]
+
+
+class Draw(NamedTuple):
+    """An image to read, by its index, and which of its augmented views; copy counts how often the image came
+    before in the epoch, where each time draws anew."""
+
+    image: int
+    view: int = 0
+    copy: int = 0
+
+
+class Reader:
+    """Reads images of one split.
+
+    augmentation: changes each image by draws that depend on its seed and `Draw` alone, so that neither
+    workers nor order change a bit. workers: processes; None for one a core. pin_memory: for a GPU.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        settings: ImageSettings,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+        workers: int | None = None,
+        pin_memory: bool = False,
+    ) -> None:
+        self.split = split
+        self._source = _Source(split, settings, augmentation, seed)
+        self._workers = usable_cores() if workers is None else workers
+        self._pin_memory = pin_memory
+        self._plan: list[list[Draw]] = []
+        self._parallel: DataLoader[torch.Tensor] | None = None
+
+    def batches(self, plan: Sequence[Sequence[Draw]]) -> Iterator[torch.Tensor]:
+        """Batches of images (N, 3, S, S) uint8, one for each list in `plan`.
+
+        Raises DataError when an image cannot be read.
+        """
+        # A worker costs a process; a handful of images is read sooner without.
+        workers = self._workers if sum(map(len, plan)) >= 64 * self._workers else 0
+        # Workers stay from one call to the next, and then take up what the plan is now.
+        self._plan[:] = map(list, plan)
+        if not workers:
+            loader = self._loader(0)
+        elif self._parallel is None:
+            loader = self._parallel = self._loader(workers)
+        else:
+            loader = self._parallel
+        iterator = iter(loader)
+        while True:
+            try:
+                batch = next(iterator, None)
+            except MlbenchError as error:
+                if not workers:
+                    raise
+                # From a worker, the message arrives behind the worker's traceback, "module.Type: message".
+                raise type(error)(str(error).strip().splitlines()[-1].partition(": ")[2]) from None
+            if batch is None:
+                return
+            yield batch
+
+    def _loader(self, workers: int) -> DataLoader[torch.Tensor]:
+        return DataLoader(
+            self._source,
+            batch_sampler=self._plan,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            collate_fn=torch.stack,
+            pin_memory=self._pin_memory,
+            generator=torch.Generator(),  # else it would draw from the global one, which dropout uses
+        )
+
+
+class _Source(Dataset[torch.Tensor]):
+    """A `Draw` to a uint8 tensor (3, S, S)."""
+
+    def __init__(
+        self, split: Split, settings: ImageSettings, augmentation: Augmentation | None, seed: int
+    ) -> None:
+        self._split = split
+        self._settings = settings
+        self._augmentation = augmentation
+        self._seed = seed
+
+    def __getitem__(self, draw: Draw) -> torch.Tensor:
+        index, view, copy = draw
+        try:
+            image = self._split.image(index)
+            if self._augmentation is not None:
+                path = ("augment", view, index, copy) if copy else ("augment", view, index)
+                image = self._augmentation(image, numpy_generator(self._seed, *path))
+            else:
+                image = centre(image, self._settings.crop_ratio)
+            settings = self._settings
+            pixels: torch.Tensor = F.pil_to_tensor(square(image, settings.size, settings.resize))
+            return pixels
+        except MlbenchError:
+            raise
+        # A data set or augmentation is other people's code; the image it failed on must be named.
+        except Exception as error:
+            name = self._split.class_name(self._split.label(index))
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise DataError(f"image {index} of class {name} cannot be read ({reason})") from error
+
+
+def batched(count: int, size: int) -> list[range]:
+    """0 .. count - 1 in runs of `size`."""
+    return [range(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def describe(part: Any) -> list[Any]:
+    """What identifies a component in a cache key: its name, options and code."""
+    return [part.entry.component.name, dict(part.options), part.entry.provenance] if part else []

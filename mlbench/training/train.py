@@ -1,0 +1,237 @@
+"""Training: one short loop over the batches of a case, and the checkpoint that is kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from mlbench.contracts import BatchSampler
+from mlbench.errors import TrainingError
+from mlbench.planning.plan import Case
+from mlbench.records.store import write_atomically
+from mlbench.seeding import numpy_generator, torch_seed
+from mlbench.training.feed import Feed
+from mlbench.training.model import statistics_kept
+from mlbench.training.objective import Batch, Objective
+from mlbench.training.optimisation import WeightMean, build_optimizer, build_schedule
+
+__all__ = ["Step", "Training", "train"]
+
+#: Above this share of training time spent waiting for images, and this many seconds, the run says so.
+WAIT_SHARE, WAIT_SECONDS = 0.25, 2.0
+
+
+@dataclass
+class Training:
+    """What training a case left: curves, the epoch that was kept, and where time went.
+
+    curves: loss and learning rate of every epoch, F1 on the calibration split of every evaluation.
+    waited: seconds spent waiting for images to be read.
+    """
+
+    steps: int = 0
+    seconds: float = 0.0
+    waited: float = 0.0
+    best_epoch: int = 0
+    curves: dict[str, list[float]] = field(
+        default_factory=lambda: {"loss": [], "lr": [], "calibration_f1": []}
+    )
+    notes: list[str] = field(default_factory=list)
+
+
+class Step:
+    """What moves the weights by one batch. total: steps that the schedule is laid over. count: steps done.
+    mean: the running mean of the weights, None where the recipe has none."""
+
+    def __init__(self, case: Case, objective: Objective, fabric: Fabric, total: int) -> None:
+        self.count = 0
+        self._objective = objective
+        self._fabric = fabric
+        self._clip_norm = case.recipe.clip_norm
+        optimizer = build_optimizer(objective, case.recipe)
+        self._schedule = build_schedule(optimizer, case.recipe, total)
+        self._module, self.optimizer = fabric.setup(objective, optimizer)
+        parts = case.spec.compute.accumulate
+        self._gradients = partial(_in_parts, parts=parts) if parts > 1 else _whole
+        self.mean = WeightMean(objective.model, case.recipe.ema) if case.recipe.ema else None
+
+    def __call__(self, batch: Batch) -> torch.Tensor:
+        """Returns the loss of the batch. Raises TrainingError, before anything has changed, when that is not
+        finite; on the CPU only, as a GPU would have to be waited for."""
+        # The middle of the step, so that neither the first nor the last has a rate of zero.
+        self._schedule.step_update(self.count + 0.5)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self._gradients(self._objective, batch, self._fabric, self.count)
+        if self._clip_norm:
+            self._fabric.clip_gradients(
+                self._module, self.optimizer, max_norm=self._clip_norm, error_if_nonfinite=False
+            )
+        self.optimizer.step()
+        if self.mean is not None:
+            self.mean.update()
+        self.count += 1
+        return loss
+
+
+def train(
+    case: Case,
+    objective: Objective,
+    feed: Feed | None,
+    embed: Callable[[], np.ndarray],
+    score: Callable[[], float],
+    fabric: Fabric,
+    folder: Path,
+    progress: Callable[[str, int, int], None],
+) -> Training:
+    """Train `objective` in place, to the checkpoint that the recipe selects.
+
+    feed: of the train split, None where the recipe has no epochs. embed: embeddings of the train split by the
+    model as it is, for batch samplers that ask. score: the model's score on the calibration split, higher is
+    better. folder: last.pt is written there, and best.pt where the recipe selects the best. Raises
+    TrainingError when the loss is no longer finite; on the CPU, and where the sampler says so, last.pt then
+    holds the state of the step before.
+    """
+    recipe = case.recipe
+    model = objective.model
+    if feed is None:
+        _save(folder / "last.pt", objective, 0)
+        return Training(notes=["not trained: recipe.epochs is 0"])
+    batches: BatchSampler = case.spec.parts["batch_sampler"].build(
+        labels=feed.labels, batch_size=recipe.batch_size, embed=embed
+    )
+    total = len(batches) * recipe.epochs
+    step = Step(case, objective, fabric, total)
+    labels = torch.from_numpy(feed.labels).to(fabric.device)
+
+    result = Training()
+    best, stale = float("-inf"), 0
+    start, waited_before = time.perf_counter(), feed.waited
+    for epoch in range(recipe.epochs):
+        objective.train()
+        order = list(batches.batches(numpy_generator(case.seed, "batches", epoch)))
+        losses = []
+        # Dropout and the like draw from torch's global generator.
+        with torch_seed(case.seed, "epoch", epoch, device=fabric.device):
+            for batch in feed.batches(order, labels, epoch):
+                try:
+                    losses.append(step(batch))
+                except TrainingError:
+                    # Nothing has changed since the step before: that state is worth keeping.
+                    _save(folder / "last.pt", objective, epoch)
+                    raise
+                progress("training", step.count, total)
+        # Here for a GPU, which would have to wait for the answer after every step.
+        epoch_losses = torch.stack(losses).float().cpu()
+        _check_finite(epoch_losses, step.count - len(losses))
+        result.curves["loss"].append(float(epoch_losses.mean()))
+        result.curves["lr"].append(step.optimizer.param_groups[0]["lr"])
+        last = epoch + 1 == recipe.epochs
+        if not last and (epoch + 1) % recipe.evaluate_every:
+            continue
+        with step.mean.in_place() if step.mean is not None else nullcontext():
+            value = score()
+            result.curves["calibration_f1"].append(value)
+            best, stale = (value, 0) if value > best else (best, stale + 1)
+            if stale == 0 and recipe.select == "best":
+                kept, result.best_epoch = model.trained_state(), epoch + 1
+                _save(folder / "best.pt", objective, epoch + 1)
+        if recipe.patience and stale >= recipe.patience:
+            result.notes.append(f"stopped early after epoch {epoch + 1}")
+            break
+    if step.mean is not None:
+        step.mean.keep()
+    result.steps = step.count
+    _save(folder / "last.pt", objective, epoch + 1)
+    if recipe.select == "best":
+        model.load_trained_state(kept)
+    else:
+        result.best_epoch = epoch + 1
+    result.seconds = time.perf_counter() - start
+    result.waited = feed.waited - waited_before
+    result.notes.extend(getattr(batches, "notes", ()))
+    if result.waited > max(WAIT_SECONDS, WAIT_SHARE * result.seconds):
+        share = result.waited / result.seconds
+        result.notes.append(
+            f"reading images was the bottleneck: {share:.0%} of training was spent waiting for them "
+            "(more recipe.workers, or recipe.views so that they are cached)"
+        )
+    return result
+
+
+def _whole(objective: Objective, batch: Batch, fabric: Fabric, step: int) -> torch.Tensor:
+    """Gradients of a batch; returns its loss."""
+    with fabric.autocast():
+        loss: torch.Tensor = objective(batch)
+    if fabric.device.type == "cpu":
+        _check_finite(loss.detach().view(1), step)
+    fabric.backward(loss)
+    return loss.detach()
+
+
+def _in_parts(objective: Objective, batch: Batch, fabric: Fabric, step: int, *, parts: int) -> torch.Tensor:
+    """The same with a model that sees one part of the batch at a time (arXiv:2101.06983).
+
+    All parts are embedded without gradients, the loss of all embeddings gives the gradient of each, and each
+    part goes through the model again to take it further. The second time draws what the first drew, and
+    leaves the running statistics of norms alone.
+    """
+    model = objective.model
+    images = batch.images.chunk(parts)
+    states = []
+    embeddings = []
+    with torch.no_grad(), fabric.autocast():
+        for part in images:
+            states.append(_generator_state(fabric.device))
+            embeddings.append(model.embed(part).float())
+    together = torch.cat(embeddings).requires_grad_()
+    with fabric.autocast():
+        loss = objective.loss(together, batch)
+    if fabric.device.type == "cpu":
+        _check_finite(loss.detach().view(1), step)
+    fabric.backward(loss)
+    assert together.grad is not None
+    after = _generator_state(fabric.device)
+    with statistics_kept(model):
+        for part, state, gradient in zip(images, states, together.grad.chunk(parts), strict=True):
+            _set_generator_state(fabric.device, state)
+            with fabric.autocast():
+                again = model.embed(part)
+            if again.requires_grad:
+                torch.autograd.backward(again, gradient.to(again.dtype))
+    _set_generator_state(fabric.device, after)
+    return loss.detach()
+
+
+def _generator_state(device: torch.device) -> torch.Tensor:
+    return torch.get_rng_state() if device.type == "cpu" else torch.cuda.get_rng_state(device)
+
+
+def _set_generator_state(device: torch.device, state: torch.Tensor) -> None:
+    if device.type == "cpu":
+        torch.set_rng_state(state)
+    else:
+        torch.cuda.set_rng_state(state, device)
+
+
+def _check_finite(losses: torch.Tensor, first_step: int) -> None:
+    bad = (~torch.isfinite(losses)).nonzero().flatten()
+    if len(bad):
+        raise TrainingError(
+            f"the loss is {losses[bad[0]].item()} at step {first_step + int(bad[0]) + 1}; "
+            "lower recipe.lr, or set recipe.clip_norm"
+        )
+
+
+def _save(path: Path, objective: Objective, epoch: int) -> None:
+    """Write a checkpoint: the trained part of the model, the losses with their class centres, the epoch."""
+    data = {"model": objective.model.trained_state(), **objective.state(), "epoch": epoch}
+    # Centres may be larger than all else in memory: straight into the file.
+    write_atomically(path, partial(torch.save, data))

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from mlbench.commands import listing
+from mlbench.contracts import Component
+from mlbench.planning.plan import Plan
+from mlbench.plugins import Plugin
+from mlbench.registry import Registry
+
+
+def toy(*, size: int, name_of_thing: str | None = None, rate: float = 0.5) -> None:
+    """A toy.
+
+    Options
+    -------
+    size: how big.
+    """
+
+
+def bare() -> None: ...
+
+
+@pytest.fixture
+def toys_only() -> Registry:
+    components = (
+        Component("neck", "toy", "test_listing:toy", "a toy", source="arXiv:1"),
+        Component("loss", "bare", "test_listing:bare", "takes nothing"),
+        Component("neck", "other", "test_listing:bare", "another"),
+    )
+    return Registry([Plugin("toys", "test_listing", "acme", "1.2", components)])
+
+
+def test_components_table_says_a_kind_once(toys_only: Registry) -> None:
+    table = listing.components_table(list(toys_only))
+    assert table.headings == ("kind", "name", "what it is", "package")
+    assert table.rows == [
+        ("loss", "bare", "takes nothing", "acme"),
+        ("neck", "other", "another", "acme"),
+        ("", "toy", "a toy", "acme"),
+    ]
+    assert listing.components_table([]).rows == []
+
+
+def test_components_json_is_complete(toys_only: Registry) -> None:
+    assert json.loads(listing.components_json(list(toys_only)))[2] == {
+        "kind": "neck",
+        "name": "toy",
+        "factory": "test_listing:toy",
+        "summary": "a toy",
+        "source": "arXiv:1",
+        "predict": "",
+        "advise": "",
+        "preset": {},
+        "data": "",
+        "plugin": "toys",
+        "package": "acme",
+        "version": "1.2",
+    }
+
+
+def test_component_text_shows_options_and_documentation(toys_only: Registry) -> None:
+    assert listing.component_text(toys_only.get("neck", "toy")).splitlines() == [
+        "neck toy: a toy",
+        "source:   arXiv:1",
+        "package:  acme 1.2 (plugin toys)",
+        "factory:  test_listing:toy",
+        "provided: nothing",
+        "options:",
+        "  size           int         required",
+        "  name_of_thing  str | null  default null",
+        "  rate           float       default 0.5",
+        "",
+        "A toy.",
+        "",
+        "Options",
+        "-------",
+        "size: how big.",
+    ]
+    assert listing.component_text(toys_only.get("loss", "bare")).splitlines()[1::4] == [
+        "source:   none stated",
+        "options:  none",
+    ]
+
+
+def test_component_json_tells_required_from_null(toys_only: Registry) -> None:
+    data = json.loads(listing.component_json(toys_only.get("neck", "toy")))
+    assert data["options"] == [
+        {"name": "size", "type": "int", "default": None, "required": True},
+        {"name": "name_of_thing", "type": "str | null", "default": None, "required": False},
+        {"name": "rate", "type": "float", "default": 0.5, "required": False},
+    ]
+    assert data["provided"] == []
+
+
+def test_plugins_are_shown_with_their_errors(toys_only: Registry) -> None:
+    plugins = (*toys_only.plugins, Plugin("bad", "bad", "acme", "1", error="ImportError: x"))
+    assert listing.plugins_table(plugins).rows == [
+        ("toys", "acme 1.2", "3", ""),
+        ("bad", "acme 1", "0", "ImportError: x"),
+    ]
+    assert json.loads(listing.plugins_json(plugins))[1]["error"] == "ImportError: x"
+
+
+def test_plan_table_has_a_row_a_case(planned: Callable[..., Plan]) -> None:
+    table = listing.plan_table(planned("seeds: [0, 7]\nmatrix:\n  neck.dim: [4, 16]\n"))
+    assert table.rows == [
+        ("4", "0, 7", "6", "24", "6", "?", "?", "?"),
+        ("16", "0, 7", "6", "24", "6", "?", "?", "?"),
+    ]
+    assert len(table.headings) == 8
+
+
+def test_plan_json_holds_every_run_in_full(planned: Callable[..., Plan]) -> None:
+    plan = planned("seeds: [0, 7]\nmatrix:\n  neck.dim: [4, 16]\n")
+    data = json.loads(listing.plan_json(plan))
+    assert [(each["case"], each["seed"]) for each in data] == [("4", 0), ("4", 7), ("16", 0), ("16", 7)]
+    assert data[3] == {
+        "suite": "toy",
+        "case": "16",
+        "seed": 7,
+        "axes": {"neck.dim": "16"},
+        "fingerprint": plan.cases[3].fingerprint,
+        "record": plan.cases[3].key,
+        "forecast": {
+            "parameters": None,
+            "centres": None,
+            "classes": 6,
+            "images": 24,
+            "steps": 6,
+            "batch_labels": 6,
+            "weights": "",
+            "notes": [],
+        },
+        "settings": plan.cases[3].spec.plain(),
+    }

@@ -1,0 +1,184 @@
+"""`mlbench compare`, `baseline`, `check` and `plan --power`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from click.testing import CliRunner, Result
+from conftest import TOY_SUITE
+from made_records import BEFORE, NOISE, scored
+
+from mlbench.cli import main
+from mlbench.records.store import Store
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run a command in a folder with a suite "s" and records that are worse than those in "before"."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s.yaml").write_text("suite: s\ntolerances: {recall_at_1: 0.02}\n")
+    after = [value - 0.04 + noise for value, noise in zip(BEFORE, NOISE, strict=True)]
+    for folder, values in (("before", BEFORE), ("results", after)):
+        for record in scored(values):
+            Store(Path(folder), "s").put(replace(record, finished=f"2026-01-0{record.seed + 1}"))
+
+    def run(*arguments: str, code: int = 0) -> Result:
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == code, result.output
+        return result
+
+    return run
+
+
+def test_compare_shows_a_table(run: Callable[..., Result]) -> None:
+    shown = run("compare", "before/s", "s.yaml")
+    assert "before/s → s.yaml (95% intervals)" in shown.stdout
+    (row,) = [line for line in shown.stdout.splitlines() if "recall_at_1" in line]
+    assert row.split()[:5] == ["gap", "recall_at_1", "0.9050", "0.8650", "-0.0400"]
+    assert row.endswith("0.02  worse")
+
+
+def test_compare_in_other_forms(run: Callable[..., Result]) -> None:
+    sides = ("compare", "before/s", "s", "--suite", "s.yaml")
+    (change,) = json.loads(run(*sides, "--json").stdout)["changes"]
+    assert (change["verdict"], change["samples"], change["tolerance"]) == ("worse", 4, 0.02)
+    assert "| gap | recall_at_1 | 0.9050 |" in run(*sides, "--markdown").stdout
+
+
+def test_compare_takes_the_level(run: Callable[..., Result]) -> None:
+    widths = []
+    for level in ("0.5", "0.99"):
+        (change,) = json.loads(run("compare", "before/s", "s", "--level", level, "--json").stdout)["changes"]
+        widths.append(change["high"] - change["low"])
+    assert widths[0] < widths[1]
+
+
+def test_baseline_is_saved_and_shown(run: Callable[..., Result]) -> None:
+    saved = run("baseline", "save", "s.yaml", "--results", "before")
+    path = Path("results/baselines/s.x.2-cores.json")
+    assert str(path) in saved.stdout
+    assert json.loads(path.read_text())["tolerances"] == {"recall_at_1": 0.02}
+    assert "s on x, 2" in run("baseline", "show", str(path)).stdout
+    assert len(json.loads(run("baseline", "show", str(path), "--json").stdout)) == 4
+
+
+def test_check_exits_with_3_on_a_regression_and_0_otherwise(run: Callable[..., Result]) -> None:
+    run("baseline", "save", "s.yaml", "--results", "before")
+    failed = run("check", "s.yaml", code=3)
+    assert failed.stdout.endswith("1 regression (1 worse)\n")
+    fine = run("check", "s.yaml", "--results", "before")
+    assert fine.stdout.endswith("no regression (1 same)\n")
+
+
+def test_check_takes_tolerances_of_the_suite_before_those_of_the_baseline(run: Callable[..., Result]) -> None:
+    run("baseline", "save", "s.yaml", "--results", "before")
+    run("check", "s", code=3)
+    Path("s.yaml").write_text("suite: s\ntolerances: {recall_at_1: 0.1}\n")
+    run("check", "s", code=3)
+    run("check", "s.yaml")
+
+
+def test_check_says_what_would_resolve_what_is_not_decided(run: Callable[..., Result]) -> None:
+    run("baseline", "save", "s.yaml", "--results", "before")
+    for path in Path("results/s").glob("*-s[123]-*.json"):
+        path.unlink()
+    shown = run("check", "s.yaml")
+    assert shown.stdout.endswith("no regression (1 too few samples)\n")
+    assert "note: gap recall_at_1: 1 seed says nothing of the spread; run 3 or more" in shown.stderr
+
+
+def test_check_in_other_formats(run: Callable[..., Result]) -> None:
+    run("baseline", "save", "s.yaml", "--results", "before", "-o", "b.json")
+    against = ("check", "s.yaml", "--baseline", "b.json", "--format")
+    assert run(*against, "github", code=3).stdout.startswith(
+        "::error title=mlbench s::gap recall_at_1: worse"
+    )
+    assert ElementTree.fromstring(run(*against, "junit", code=3).stdout).get("failures") == "1"
+    assert json.loads(run(*against, "json", code=3).stdout)["regressions"] == 1
+    assert run(*against, "markdown", code=3).stdout.startswith("### s against b.json")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("compare", "before/s", "nowhere"), "nowhere: not here"),
+        (("check", "s", "--baseline", "s.yaml"), "s.yaml: cannot be read"),
+        (("baseline", "save", "t"), "t: not here"),
+        (("baseline", "save", "t.yaml"), "t.yaml"),
+    ],
+)
+def test_wrong_input_is_one_line(
+    run: Callable[..., Result], arguments: tuple[str, ...], message: str
+) -> None:
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code in (1, 2)
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_plan_power_shows_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = TOY_SUITE.replace("dataset: toy", "dataset: {name: textimage, classes: 4, views: 2}")
+    text = text.replace("backbone: toy", "backbone: {name: timm, weights: none}").replace(
+        "size: 16", "size: 64"
+    )
+    (tmp_path / "toy.yaml").write_text(text + "tolerances: {recall_at_1: 0.02}\n")
+    for record in scored([0.90, 0.91, 0.92]):
+        Store(Path("results"), "toy").put(replace(record, case="base"))
+    arguments = ["plan", "toy.yaml", "--power", "--device", "cpu"]
+    shown = CliRunner().invoke(main, arguments)
+    assert shown.exit_code == 0, shown.output
+    (row,) = [line for line in shown.stdout.splitlines() if line.startswith("base ")]
+    assert row.split() == ["base", "recall_at_1", "0.02", "3", "0.0100", "7", "-0.0245"]
+    (found,) = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)
+    assert found["seeds"] == 7
+
+
+def test_compare_and_check_import_neither_torch_nor_numpy(run: Callable[..., Result]) -> None:
+    run("baseline", "save", "s.yaml", "--results", "before")
+    for command, code in ((["compare", "before/s", "s"], 0), (["check", "s"], 3)):
+        script = (
+            "import sys\nfrom mlbench.cli import main\n"
+            f"try: main({command})\nexcept SystemExit as end: assert end.code == {code}, end.code\n"
+            "print({'torch', 'numpy', 'scipy', 'timm'} & sys.modules.keys())"
+        )
+        process = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        assert process.stdout.endswith("set()\n")
+
+
+def test_records_of_cases_that_the_suite_no_longer_has_are_left_out(run: Callable[..., Result]) -> None:
+    for record in scored(BEFORE):
+        Store(Path("before"), "s").put(replace(record, case="old", finished=f"2026-01-1{record.seed}"))
+    Path("s.yaml").write_text(
+        "suite: s\ntolerances: {recall_at_1: 0.02}\nbase: {neck: gap}\ncases: {gap: {}}\n"
+    )
+    saved = run("baseline", "save", "s.yaml", "--results", "before", "-o", "b.json")
+    assert saved.stderr == "note: left out, as s.yaml no longer has them: old\n"
+    assert {each["case"] for each in json.loads(Path("b.json").read_text())["records"]} == {"gap"}
+    Path("s.yaml").write_text("suite: s\nbase: {neck: gap}\ncases: {new: {}}\n")
+    gone = run("check", "s.yaml", "--baseline", "b.json", code=1)
+    assert (
+        gone.stderr.strip() == "mlbench: s.yaml: no records of its cases; make some with: mlbench run s.yaml"
+    )
+
+
+def test_a_case_that_is_gone_stands_in_the_answer(run: Callable[..., Result]) -> None:
+    renamed = [replace(record, case="new", finished="2026") for record in scored(BEFORE)]
+    for record in renamed:
+        Store(Path("later"), "s").put(record)
+    run("baseline", "save", "s.yaml", "--results", "before", "-o", "b.json")
+    shown = run("check", "s.yaml", "--baseline", "b.json", "--results", "later", code=3)
+    assert shown.stdout.endswith("gap: missing (no record)\n1 regression (1 missing)\n")
+    assert "no metric is watched" not in shown.stderr
+
+
+def test_a_level_that_is_no_number_is_refused(run: Callable[..., Result]) -> None:
+    assert "nan is no finite number" in run("compare", "before/s", "s", "--level", "nan", code=2).stderr
+    assert "(99.5% intervals)" in run("compare", "before/s", "s", "--level", "0.995").stdout

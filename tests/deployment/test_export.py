@@ -1,0 +1,327 @@
+"""Cases that were really run, exported and checked."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from click.testing import CliRunner
+from conftest import TESTS, TOY_SUITE, install_plugin, mlbench
+from test_runner import Ears
+from torch import nn
+
+from mlbench import runner
+from mlbench.cli import main
+from mlbench.deployment import export as export_module
+from mlbench.deployment.export import Request, export
+from mlbench.deployment.match import load_image
+from mlbench.deployment.onnx_model import to_onnx
+from mlbench.deployment.onnx_session import OnnxSession
+from mlbench.deployment.trial import Score
+from mlbench.environment import Device
+from mlbench.errors import ExportError, MlbenchError, StoreError, SuiteError
+from mlbench.measurement.measure import Measurement
+from mlbench.planning.plan import make_plan
+from mlbench.planning.suite import load_suite
+from mlbench.records.record import Record
+from mlbench.records.store import Store
+from mlbench.registry import Registry
+
+CASES = """
+seeds: [3]
+cases:
+  plain: {}
+  prefix: {backbone: {name: toy, frozen: true}, image: {size: 24, resize: pad, crop_ratio: 0.9}}
+  pairs: {dataset: toy_pairs, loss: pair, sampler: null, recipe: {name: preset}, mixing: null}
+  failing: {loss: nan, sampler: null}
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Path:
+    """The suite, records and checkpoints of a run; nothing is timed."""
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "toy.yaml").write_text(TOY_SUITE + CASES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLBENCH_CACHE", str(folder / "cache"))
+        patch.setattr(runner, "measure", lambda *_: Measurement())
+        plan = make_plan(load_suite(folder / "toy.yaml", registry), Device("cpu", "test"))
+        records = runner.run(plan, Store(folder / "results", "toy"), Ears())
+    assert {each.case: each.status for each in records} == {
+        "plain": "done",
+        "prefix": "done",
+        "pairs": "done",
+        "failing": "failed",
+    }
+    return folder
+
+
+@pytest.fixture
+def write(
+    finished: Path, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., list[Score]]:
+    """Export a case; nothing is timed."""
+    monkeypatch.setattr(
+        "mlbench.deployment.trial.onnx_rounds", lambda files, size, **_: [[50.0, 70.0, 60.0]] * len(files)
+    )
+
+    def write(case: str, **options: Any) -> list[Score]:
+        request = Request(suite="toy", case=case, results=finished / "results", output=tmp_path / "export")
+        return export(replace(request, **options), registry, lambda what, done, total: None)
+
+    return write
+
+
+def record_of(finished: Path, case: str, seed: int) -> Record:
+    records, _ = Store(finished / "results", "toy").latest()
+    return next(record for record in records if (record.case, record.seed) == (case, seed))
+
+
+@pytest.mark.parametrize(("case", "seed"), [("plain", 3), ("prefix", 3), ("pairs", 3)])
+def test_export_computes_what_was_scored(write, finished: Path, tmp_path: Path, case: str, seed: int) -> None:
+    own, score = write(case, seed=seed)
+    record = record_of(finished, case, seed)
+    assert score.file == tmp_path / "export" / f"toy-{case}-s{seed}.onnx"
+    assert [score.file] == list(score.file.parent.iterdir())
+    assert 0 < score.difference < 1e-5
+    assert score.images_per_second == 60
+    assert score.bytes == score.file.stat().st_size
+    known = {name: each.value for name, each in record.metrics.items() if each.value is not None}
+    assert own.metrics == pytest.approx(known, abs=1e-5)
+    assert score.metrics == pytest.approx(known, abs=1e-5)
+    session = OnnxSession(score.file, threads=1)
+    card, image = session.card, record.settings["image"]
+    assert (card.suite, card.case, card.seed, card.fingerprint) == ("toy", case, seed, record.fingerprint)
+    assert (card.size, card.resize, card.crop_ratio) == (image["size"], image["resize"], image["crop_ratio"])
+    assert card.distance == record.evaluation["threshold"]["distance"]
+    assert (card.weights, card.precision) == ("random", "float32")
+    found = session.embed(np.zeros((3, 3, card.size, card.size), np.uint8))
+    assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(3), abs=1e-6)
+
+
+def test_export_takes_the_first_seed_and_the_suite_by_its_file(write, finished: Path) -> None:
+    _, score = write("plain", suite=str(finished / "toy.yaml"))
+    assert score.file.name == "toy-plain-s3.onnx"
+
+
+def test_export_again_gives_the_same_file(write, tmp_path: Path) -> None:
+    first, second = (write("plain", output=tmp_path / name)[1].file for name in "ab")
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_export_int8_is_smaller_and_has_a_threshold_of_its_own(write, finished: Path) -> None:
+    own, score, small = write("prefix", int8=True)
+    assert small.file == score.file.with_name("toy-prefix-s3-int8.onnx")
+    types = {each.data_type for each in onnx.load(small.file).graph.initializer}
+    assert {onnx.TensorProto.INT8, onnx.TensorProto.UINT8} & types
+    assert score.difference < small.difference < 1
+    assert small.metrics.keys() == small.refitted.keys() == own.metrics.keys()
+    card = OnnxSession(small.file, threads=1).card
+    assert (card.precision, card.similarity) == ("int8", small.threshold.similarity)
+    assert small.refitted["threshold"] == small.threshold.distance
+    assert small.metrics["threshold"] == own.threshold.distance
+
+
+def test_export_is_checked_against_the_model(write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Shifted(nn.Module):
+        def __init__(self, model: nn.Module) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.model(images) + 0.1
+
+    monkeypatch.setattr(export_module, "to_onnx", lambda model, size: to_onnx(Shifted(model).eval(), size))
+    with pytest.raises(ExportError, match=r"does not compute the same.*nothing was written"):
+        write("plain")
+    assert not (tmp_path / "export").exists()
+
+
+def test_export_tries_images_one_at_a_time(write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Squeezed(nn.Module):
+        """Right for every batch but one of one image."""
+
+        def __init__(self, model: nn.Module) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.model(images).squeeze()
+
+    monkeypatch.setattr(export_module, "to_onnx", lambda model, size: to_onnx(Squeezed(model).eval(), size))
+    with pytest.raises(ExportError, match=r"fails on images .*cannot embed images \(1, 3, 16, 16\)"):
+        write("plain")
+    assert not (tmp_path / "export").exists()
+
+
+def test_export_is_kept_where_its_speed_cannot_be_measured(write, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*arguments: object, **options: object) -> list[list[float]]:
+        raise ExportError("exit code -9")
+
+    monkeypatch.setattr("mlbench.deployment.trial.onnx_rounds", killed)
+    _, score = write("plain")
+    assert score.file.is_file()
+    assert (score.images_per_second, score.note) == (None, "exit code -9")
+
+
+def test_export_says_where_there_is_no_room(write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlbench.deployment.export.tempfile.tempdir", "/dev/null/nowhere")
+    with pytest.raises(StoreError, match=r"^/dev/null/nowhere: cannot be written .*; set TMPDIR"):
+        write("plain")
+
+
+@pytest.fixture
+def changed(finished: Path, tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """A copy of the run with the record of case plain, seed 3, changed; its folder of results."""
+
+    def changed(**changes: Any) -> Path:
+        results = tmp_path / "results"
+        shutil.copytree(finished / "results", results)
+        path = results / "toy" / f"{record_of(finished, 'plain', 3).key}.json"
+        data = json.loads(path.read_text())
+        for key, value in changes.items():
+            data[key] = {**data[key], **value}
+        path.write_text(json.dumps(data))
+        return results
+
+    return changed
+
+
+def test_export_refuses_a_model_that_scores_otherwise(write, changed) -> None:
+    results = changed(metrics={"f1": {"value": 0.01}})
+    with pytest.raises(
+        ExportError, match=r"scores f1 0\.\d+ here and 0\.0100 in its record: weights or code"
+    ):
+        write("plain", seed=3, results=results)
+
+
+def test_export_refuses_first_weights_and_models_that_are_other_ones_now(
+    write, changed, finished: Path
+) -> None:
+    results = changed(training={"weights": "w.pth, sha256 1234"})
+    with pytest.raises(
+        ExportError, match=r"began with the weights w\.pth, sha256 1234, which are random now"
+    ):
+        write("plain", seed=3, results=results)
+    shutil.rmtree(results)
+    results = changed()
+    (checkpoint,) = (results / "toy" / record_of(finished, "plain", 3).key).glob("best.pt")
+    state = torch.load(checkpoint, weights_only=True)
+    name = next(name for name, value in state["model"].items() if value.is_floating_point())
+    state["model"][name] = state["model"][name] * 1.0001  # far less than any metric would show
+    torch.save(state, checkpoint)
+    with pytest.raises(StoreError, match=r"best\.pt: is not the model that the record of case 'plain'"):
+        write("plain", seed=3, results=results)
+
+
+def test_export_refuses_other_data(write, changed) -> None:
+    with pytest.raises(ExportError, match=r"the data set is not the one .*toy-6-4--1, then older"):
+        write("plain", seed=3, results=changed(data={"version": "older"}))
+
+
+def test_export_names_the_record_whose_parts_are_gone(write, changed) -> None:
+    results = changed(settings={"neck": {"name": "gapp"}})
+    with pytest.raises(SuiteError, match=r"plain-s3-\w+\.json: unknown neck 'gapp' \(did you mean 'gap'\?\)"):
+        write("plain", seed=3, results=results)
+
+
+def test_export_refuses_a_checkpoint_that_is_gone_damaged_or_of_another_model(
+    write, changed, finished: Path
+) -> None:
+    results = changed()
+    folder = results / "toy" / record_of(finished, "plain", 3).key
+    (checkpoint,) = folder.glob("best.pt")
+    whole = checkpoint.read_bytes()
+    checkpoint.write_bytes(whole[:1000])
+    with pytest.raises(StoreError, match=r"best\.pt: cannot be read \(.*\); run the case again: .* --force"):
+        write("plain", seed=3, results=results)
+    checkpoint.unlink()
+    with pytest.raises(StoreError, match=r"best\.pt: no such checkpoint; run the case again"):
+        write("plain", seed=3, results=results)
+    checkpoint.write_bytes(whole)
+    state = torch.load(checkpoint, weights_only=True)
+    state["model"] = dict(list(state["model"].items())[1:])
+    torch.save(state, checkpoint)
+    with pytest.raises(StoreError, match=r"best\.pt: holds another model"):
+        write("plain", seed=3, results=results)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"case": "plian"}, r"no case 'plian' \(did you mean 'plain'\?\)"),
+        ({"case": "plain", "seed": 0}, r"case 'plain' has no seed 0 \(there are: 3\)"),
+        ({"case": "failing"}, r"case 'failing' failed and left nothing to export: the loss is nan"),
+        ({"case": "plain", "suite": "toi"}, r"no records in .*toi; make some with: mlbench run"),
+        ({"case": "plain", "suite": "toi.yaml"}, r"toi\.yaml: no such suite file"),
+        ({"case": "plain", "output": Path(__file__)}, r"test_export\.py: is a file; --output needs a folder"),
+    ],
+)
+def test_export_refuses_what_is_not_there(write, tmp_path: Path, options, message: str) -> None:
+    with pytest.raises(MlbenchError, match=message):
+        write(**options)
+    assert not (tmp_path / "export").exists()
+
+
+def test_export_says_before_any_work_that_it_could_not_write(
+    write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlbench.deployment.export.os.access", lambda path, mode: path != tmp_path)
+    with pytest.raises(StoreError, match=rf"^{tmp_path}: cannot be written; choose another --output"):
+        write("plain")
+
+
+def test_export_names_the_extra_where_it_is_not_installed(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "mlbench.deployment.onnx_packages.find_spec", lambda name: None if "onnx" in name else name
+    )
+    told = CliRunner().invoke(main, ["export", "toy", "plain", "--results", str(finished / "results")])
+    assert told.exit_code == 1
+    assert told.stderr == (
+        "mlbench: an export needs onnx, onnxscript, onnxruntime; "
+        "install with: pip install 'mlbench[export]'\n"
+    )
+
+
+def test_export_and_match_from_the_command_line(finished: Path, tmp_path: Path, registry: Registry) -> None:
+    from toys import ToySplit
+
+    env = install_plugin(tmp_path / "site", "toys", TESTS)
+    env["PYTHONPATH"] += os.pathsep + os.environ.get("PYTHONPATH", "")
+    export_to = tmp_path / "export"
+    options = ("--results", finished / "results", "--output", export_to, "--int8")
+    ran = mlbench("export", "toy", "plain", *options, env=env)
+    assert ran.returncode == 0, ran.stderr
+    lines = ran.stdout.splitlines()
+    assert lines[0].split() == ["model", "MB", "images/s", "Recall@1", "F1", "at", "distance"]
+    file, small = export_to / "toy-plain-s3.onnx", export_to / "toy-plain-s3-int8.onnx"
+    assert [line.split()[0] for line in lines[2:5]] == ["PyTorch", str(file), str(small)]
+    assert lines[5].startswith("  its own threshold")
+    assert lines[6].startswith("float32 against PyTorch: embeddings differ by at most ")
+    assert f"mlbench match a.jpg b.jpg --model {file}" in ran.stderr
+
+    session = OnnxSession(file, threads=1)
+    split = ToySplit("test", 6, 4, -1)
+    images = [tmp_path / f"{at}.png" for at in (0, 1, 4)]
+    for path, at in zip(images, (0, 1, 4), strict=True):
+        split.image(at).save(path)
+    vectors = session.embed(np.stack([load_image(path, session.card) for path in images]))
+    asked = mlbench("match", *images, "--model", export_to, "--json", env=env)
+    assert asked.returncode == 0, asked.stderr
+    answer = json.loads(asked.stdout)
+    assert (answer["model"], answer["threshold"]) == (str(file), session.card.distance)
+    assert [each["image"] for each in answer["matches"]] == [str(path) for path in images[1:]]
+    for each, vector in zip(answer["matches"], vectors[1:], strict=True):
+        assert each["similarity"] == pytest.approx(float(vector @ vectors[0]), abs=1e-6)
+        assert each["same"] == (each["distance"] <= answer["threshold"])

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import numpy as np
+import oracle
+import pytest
+
+from mlbench.evaluation.bootstrap import Bootstrap, banded_curve
+from mlbench.evaluation.counting import CpuCounter
+from mlbench.evaluation.curve import Curve
+from mlbench.evaluation.embeddings import Embeddings, lengths
+from mlbench.evaluation.pairs import all_pairs
+from mlbench.evaluation.scan import Bands, scan
+
+
+def bootstrap(classes: int, resamples: int = 300, seed: int = 0, level: float = 0.95) -> Bootstrap:
+    return Bootstrap(classes, resamples, level, np.random.default_rng(seed))
+
+
+def drawn(source: Bootstrap) -> np.ndarray:
+    return np.concatenate(list(source.weights()))
+
+
+def clustered(generator: np.random.Generator, classes: int, images: int, spread: float = 0.7) -> Embeddings:
+    centres = generator.normal(size=(classes, 8))
+    vectors = np.repeat(centres, images, 0) + spread * generator.normal(size=(classes * images, 8))
+    return Embeddings.of(vectors, np.repeat(np.arange(classes), images))
+
+
+def bands_of(sample: Embeddings, count: int = 256, thresholds: tuple[float, ...] = ()) -> tuple[Curve, Bands]:
+    pairs = all_pairs(sample.vectors, lengths(sample), sample.labels, sample.queries, sample.gallery, "test")
+    counter = CpuCounter(pairs, threads=1)
+    found = scan(pairs, counter, lambda ranks: {}, bands=count, thresholds=thresholds)
+    return found.curve, found.bands
+
+
+def test_weights_draw_as_many_classes_as_there_are() -> None:
+    weights = drawn(bootstrap(classes=7, resamples=1000))
+    assert weights.shape == (1000, 7)
+    assert (weights.sum(1) == 7).all()
+    assert weights.mean(0) == pytest.approx(1, abs=0.12)
+    assert weights.var() == pytest.approx(6 / 7, abs=0.05)
+
+
+def test_weights_are_the_same_whenever_asked_and_follow_the_seed() -> None:
+    source = bootstrap(5, seed=1)
+    first = drawn(source)
+    assert np.array_equal(first, drawn(source))
+    assert np.array_equal(first, drawn(bootstrap(5, seed=1)))
+    assert not np.array_equal(first, drawn(bootstrap(5, seed=2)))
+
+
+def test_fewer_classes_are_drawn_together_where_they_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = drawn(bootstrap(40, resamples=130))
+    monkeypatch.setattr("mlbench.evaluation.bootstrap._DRAWN", 90)
+    source = bootstrap(40, resamples=130)
+    assert max(map(len, source.weights())) == 2
+    assert np.array_equal(one, drawn(source))
+
+
+def test_means_are_those_of_the_queries_of_the_classes_drawn() -> None:
+    generator = np.random.default_rng(0)
+    classes = np.sort(generator.integers(6, size=40))
+    classes[classes == 2] = 3  # a class without a query
+    values = generator.random((40, 2))
+    source = bootstrap(6, resamples=200)
+    found = source.means(values, classes)
+    for resample, weights in zip(found, drawn(source), strict=True):
+        sample = np.concatenate([np.repeat(values[classes == c], int(weights[c]), 0) for c in range(6)])
+        assert resample == pytest.approx(sample.mean(0), abs=1e-12)
+
+
+def test_means_of_a_resample_without_a_query_are_left_out_of_the_interval() -> None:
+    source = bootstrap(2, resamples=100)
+    means = source.means(np.array([[0.25], [0.75]]), np.array([0, 0]))
+    assert np.isnan(means).any()
+    assert source.interval(0.5, 0.5, means[:, 0]) == (0.5, 0.5)
+
+
+def test_interval_is_of_percentiles_moved_from_the_centre_to_the_value() -> None:
+    resampled = np.linspace(0, 1, 1001)
+    assert bootstrap(2, level=0.9).interval(0.7, 0.5, resampled) == pytest.approx((0.25, 1.15))
+    assert bootstrap(2, level=0.5).interval(0.5, 0.5, resampled) == pytest.approx((0.25, 0.75))
+
+
+def test_banded_curve_is_exact_at_the_edges_of_the_bands() -> None:
+    sample = clustered(np.random.default_rng(0), 25, 4)
+    roles = np.random.default_rng(1).random((2, 100)) < 0.7
+    for each in (sample, Embeddings(sample.vectors, sample.labels, *roles)):
+        curve, bands = bands_of(each, count=50)
+        banded = banded_curve(bands)
+        scores, same = oracle.Case(each, oracle.similarities(each.vectors)).pairs()
+        assert (banded.positives, banded.negatives) == (same.sum(), (~same).sum())
+        # The lowest edge is the lowest positive; the others lie between scores.
+        edges = banded.similarities[:-1]
+        for accepted, members in ((banded.accepted[0], same), (banded.false[0], ~same)):
+            assert accepted[:-1].tolist() == [(scores[members] >= edge).sum() for edge in edges]
+        assert banded.accepted[0, -1] == curve.accepted[-1]
+        assert banded.false[0, -1] == curve.false[-1]
+
+
+def test_weighted_counts_are_the_first_order_projection() -> None:
+    # Classes a, b, c with 4, 6, 10 negative pairs between a-b, a-c, b-c (both orders), in one band.
+    positives = np.array([[2.0], [6.0], [0.0]])
+    negatives = np.array([[4.0 + 6], [4 + 10], [6 + 10]])
+    bands = Bands(0.0, 0.5, positives, negatives, positives[:, 0], negatives[:, 0])
+    weights = np.array([[1, 1, 1], [2, 1, 0], [0, 2, 1], [3, 0, 0]], float)
+    found = banded_curve(bands, weights)
+    assert found.accepted[:, 0].tolist() == [8, 2 * 2 + 6, 2 * 6, 3 * 2]
+    # 20 + (w - 1) . n, at least 0.
+    assert found.false[:, 0].tolist() == [20, 20 + 10 - 16, 20 - 10 + 14, max(20 + 20 - 14 - 16, 0)]
+    assert (found.negatives == found.false[:, 0]).all()
+
+
+def brute_force(sample: Embeddings, weights: np.ndarray, threshold: float) -> np.ndarray:
+    """F1 at the threshold, AUROC, and TPR at FPR .01 of one resample, (3,): by counting every pair as often
+    as its two classes were drawn."""
+    scores = oracle.similarities(sample.vectors)
+    upper = np.triu_indices(len(sample), 1)
+    a, b = sample.labels[upper[0]], sample.labels[upper[1]]
+    score, same = scores[upper], a == b
+    often = np.where(same, weights[a], weights[a] * weights[b])
+    order = np.argsort(-score)
+    score, true, false = score[order], np.where(same, often, 0)[order], np.where(same, 0, often)[order]
+    accepted, alarms = np.cumsum(true), np.cumsum(false)
+    reach = score >= threshold
+    positives, negatives = accepted[-1], alarms[-1]
+    tp, fp = true[reach].sum(), false[reach].sum()
+    auroc = (true * (negatives - alarms)).sum() / (positives * negatives)
+    within = alarms <= 0.01 * negatives
+    return np.array([2 * tp / (tp + fp + positives), auroc, accepted[within].max() / positives])
+
+
+def of_curve(curve: Curve, threshold: float) -> np.ndarray:
+    return np.stack([curve.at(threshold).fbeta()[..., 0], curve.auroc, curve.tpr_at_fpr(0.01)], -1)
+
+
+@pytest.mark.parametrize(("classes", "images", "seed"), [(40, 5, 0), (30, 4, 1), (80, 2, 2), (150, 3, 3)])
+@pytest.mark.parametrize("threshold", [0.6, 0.8])
+def test_intervals_are_near_those_of_counting_again(
+    classes: int, images: int, seed: int, threshold: float
+) -> None:
+    """From the same resamples, each end lies within a tenth of the interval's width of the end that brute
+    force gives for AUROC, and within a fifth for F1, whose brute force counts a share of 1 / classes too few
+    negatives (a class never meets its copy), and for TPR at an FPR, which moves in steps."""
+    sample = clustered(np.random.default_rng(seed), classes, images)
+    threshold = float(np.float32(threshold))
+    curve, bands = bands_of(sample, thresholds=(threshold,))
+    source = bootstrap(classes, resamples=400)
+    centre = of_curve(banded_curve(bands), threshold)[0]
+    found = np.concatenate([of_curve(each, threshold) for each in source.curves(bands)])
+    naive = np.array([brute_force(sample, weights, threshold) for weights in drawn(source)])
+    exact = of_curve(curve, threshold)
+    assert exact == pytest.approx(brute_force(sample, np.ones(classes), threshold), abs=1e-6)
+    for at, tolerance in enumerate((0.2, 0.1, 0.2)):
+        ends = source.interval(exact[at], centre[at], found[:, at])
+        expected = source.interval(exact[at], exact[at], naive[:, at])
+        width = expected[1] - expected[0]
+        assert ends == pytest.approx(expected, abs=tolerance * width), at
+
+
+def test_intervals_widen_with_the_level_and_are_the_same_for_the_same_seed() -> None:
+    sample = clustered(np.random.default_rng(0), 30, 3)
+    _, bands = bands_of(sample)
+    found = []
+    for level in (0.5, 0.9, 0.99):
+        source = bootstrap(30, level=level)
+        auroc = np.concatenate([each.auroc for each in source.curves(bands)])
+        again = np.concatenate([each.auroc for each in bootstrap(30, level=level).curves(bands)])
+        assert np.array_equal(auroc, again)
+        found.append(source.interval(0.9, 0.9, auroc))
+    assert found[2][0] < found[1][0] < found[0][0] < found[0][1] < found[1][1] < found[2][1]
+
+
+def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
+    """Of 95 % intervals of 60 data sets with 60 classes each, at least 85 % hold the mean of all of them."""
+    generator = np.random.default_rng(0)
+    values, intervals = [], []
+    for _ in range(60):
+        curve, bands = bands_of(clustered(generator, 60, 3), thresholds=(0.625,))
+        source = bootstrap(60, resamples=200)
+        centre = of_curve(banded_curve(bands), 0.625)[0]
+        found = np.concatenate([of_curve(each, 0.625) for each in source.curves(bands)])
+        values.append(of_curve(curve, 0.625))
+        intervals.append([source.interval(values[-1][at], centre[at], found[:, at]) for at in range(3)])
+    truth = np.mean(values, 0)
+    low, high = np.moveaxis(np.array(intervals), -1, 0)
+    covered = ((low <= truth) & (truth <= high)).mean(0)
+    assert (covered >= 0.85).all(), covered
+    # Nor are they so wide that they say nothing.
+    assert (np.mean(high - low, 0) < 8 * np.std(values, 0)).all()

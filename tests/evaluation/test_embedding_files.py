@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlbench.errors import DataError
+from mlbench.evaluation.embedding_files import read_embeddings, read_pairs
+
+VECTORS = np.arange(12, dtype=np.float32).reshape(4, 3) + 1
+LABELS = np.array(["cat", "cat", "dog", "dog"])
+
+
+def test_npz_holds_vectors_labels_and_roles(tmp_path: Path) -> None:
+    path = tmp_path / "e.npz"
+    queries = np.array([True, False, True, False])
+    np.savez(path, embeddings=VECTORS, labels=LABELS, queries=queries)
+    found = read_embeddings(path)
+    assert np.array_equal(found.vectors, VECTORS)
+    assert list(found.labels) == list(LABELS)
+    assert np.array_equal(found.queries, queries)
+    assert found.gallery.all()
+    assert found.name == "e.npz"
+
+
+def test_npy_is_mapped_and_takes_its_labels_from_another_file(tmp_path: Path) -> None:
+    np.save(tmp_path / "e.npy", VECTORS)
+    (tmp_path / "l.txt").write_text("cat\ncat\ndog\ndog\n")
+    np.save(tmp_path / "l.npy", LABELS)
+    for labels in ("l.txt", "l.npy"):
+        found = read_embeddings(tmp_path / "e.npy", tmp_path / labels)
+        assert isinstance(found.vectors, np.memmap)
+        assert list(found.labels) == list(LABELS)
+    with pytest.raises(
+        DataError, match=r"e\.npy: an \.npy file has no labels; name their file with --labels"
+    ):
+        read_embeddings(tmp_path / "e.npy")
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+def test_parquet_holds_lists(tmp_path: Path, fixed: bool) -> None:
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    kind = pa.list_(pa.float32(), 3 if fixed else -1)
+    table = pa.table({"embedding": pa.array(VECTORS.tolist(), kind), "label": LABELS.tolist()})
+    pq.write_table(table, tmp_path / "e.parquet")
+    found = read_embeddings(tmp_path / "e.parquet")
+    assert np.array_equal(found.vectors, VECTORS)
+    assert list(found.labels) == list(LABELS)
+
+
+def test_parquet_lists_of_different_length_are_refused(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    cases = (
+        [[1.0], [1.0, 2.0, 3.0]],
+        [[1.0, 2.0], None],
+        [[1.0], [1.0, 2.0, 3.0], [4.0, 5.0]],
+        [[1.0, 2.0], [1.0], [1.0, 2.0, 3.0], [4.0, 5.0]],
+    )
+    for lists in cases:
+        table = pa.table(
+            {"embedding": pa.array(lists, pa.list_(pa.float32())), "label": list(range(len(lists)))}
+        )
+        pq.write_table(table, tmp_path / "e.parquet")
+        with pytest.raises(DataError, match="the lists of column 'embedding' differ in length"):
+            read_embeddings(tmp_path / "e.parquet")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"labels": LABELS}, r"it has no 'embeddings'; it holds labels$"),
+        ({"embeddings": VECTORS}, r"it has no 'labels'; it holds embeddings$"),
+        (
+            {"embeddings": VECTORS, "labels": LABELS[:3]},
+            r"labels of shape \(3,\) for 4 embeddings; expected one",
+        ),
+        (
+            {"embeddings": VECTORS[0], "labels": LABELS},
+            r"embeddings are float32 of shape \(3,\); expected numbers",
+        ),
+        (
+            {"embeddings": LABELS[:, None], "labels": LABELS},
+            r"embeddings are <U3 of shape \(4, 1\); expected numb",
+        ),
+        (
+            {"embeddings": VECTORS, "labels": LABELS, "gallery": [0.5] * 4},
+            r"'gallery' must say true or false for each of 4 embeddings",
+        ),
+    ],
+)
+def test_what_is_missing_or_misshapen_is_named(
+    tmp_path: Path, arrays: dict[str, np.ndarray], message: str
+) -> None:
+    path = tmp_path / "e.npz"
+    np.savez(path, **arrays)
+    with pytest.raises(DataError, match=rf"^{path}: {message}"):
+        read_embeddings(path)
+
+
+def test_files_that_are_none_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"x\.npz: no such file; expected embeddings as \.npz, \.npy or"):
+        read_embeddings(tmp_path / "x.npz")
+    for suffix in ("npz", "npy", "parquet"):
+        path = tmp_path / f"bad.{suffix}"
+        path.write_bytes(b"not really")
+        with pytest.raises(DataError, match=r"^\S+: cannot be read \([^\n]+\)$"):
+            read_embeddings(path, tmp_path)
+    (tmp_path / "e.txt").write_text("1 2 3")
+    with pytest.raises(DataError, match=r"e\.txt: \.txt is not known; expected \.npz"):
+        read_embeddings(tmp_path / "e.txt")
+
+
+def test_nothing_in_a_file_is_executed(tmp_path: Path) -> None:
+    path = tmp_path / "e.npz"
+    np.savez(path, embeddings=VECTORS, labels=np.array([{}, {}, {}, {}], object))
+    with pytest.raises(DataError, match="cannot be read"):
+        read_embeddings(path)
+
+
+def test_pairs_have_folds_in_file_order_unless_they_say(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("left,right,same\n0,1,1\n0,2,0\n2,3,true\n1,3,False\n")
+    pairs = read_pairs(path, 4, folds=2)
+    assert pairs.left.tolist() == [0, 0, 2, 1]
+    assert pairs.right.tolist() == [1, 2, 3, 3]
+    assert pairs.same.tolist() == [True, False, True, False]
+    assert pairs.folds.tolist() == [0, 0, 1, 1]
+    path.write_text("left,right,same,fold\n0,1,1,7\n0,2,0,3\n")
+    assert read_pairs(path, 4, folds=2).folds.tolist() == [7, 3]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "p.csv: expected a CSV file with the columns left, right, same"),
+        ("left,right\n0,1\n", "p.csv: expected a CSV file with the columns"),
+        ("left,right,same\n0,1,1\n0,x,1\n", "p.csv:3: expected row numbers and 1 or 0, found"),
+        ("left,right,same\n0,4,1\n", "p.csv:2: rows run from 0 to 3, found"),
+        ("left,right,same\n0,1\n", "p.csv:2: expected row numbers"),
+        ("left,right,same\n0,1,2\n", "p.csv:2: expected row numbers and 1 or 0"),
+    ],
+)
+def test_a_wrong_pair_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_pairs(path, 4, folds=2)

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from mlbench.errors import DataError
+from mlbench.evaluation.embeddings import Embeddings, lengths
+
+
+def test_of_lets_every_image_ask_and_be_found() -> None:
+    sample = Embeddings.of(np.eye(3), [5, 5, 6], "mine")
+    assert len(sample) == 3
+    assert (sample.queries.tolist(), sample.gallery.tolist()) == ([True] * 3, [True] * 3)
+    assert (sample.labels.tolist(), sample.name) == ([5, 5, 6], "mine")
+
+
+@pytest.mark.parametrize("make", [np.asarray, torch.tensor], ids=["numpy", "torch"])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int64"])
+def test_lengths_are_those_of_the_vectors_in_double(make, dtype) -> None:
+    vectors = np.array([[3, 4], [0, -2], [300, 400]], dtype)
+    found = lengths(Embeddings.of(make(vectors), [0, 1, 1]))
+    assert found.dtype == np.float64
+    assert found.tolist() == [5, 2, 500]
+
+
+def test_lengths_of_more_than_one_chunk() -> None:
+    vectors = np.random.default_rng(0).normal(size=(20_001, 3)).astype(np.float32)
+    expected = np.sqrt((vectors.astype(np.float64) ** 2).sum(1))
+    assert lengths(Embeddings.of(vectors, np.zeros(20_001))) == pytest.approx(expected, rel=1e-14)
+
+
+def test_lengths_of_float32_near_its_ends_are_finite_and_not_zero() -> None:
+    vectors = np.array([[3e38, 3e38], [1e-44, 0]], np.float32)
+    assert np.isfinite(lengths(Embeddings.of(vectors, [0, 1]))).all()
+
+
+def spoilt(value: float, *rows: int) -> np.ndarray:
+    vectors = np.ones((20, 4), np.float32)
+    vectors[list(rows), 1:] = value
+    if value == 0:
+        vectors[list(rows)] = 0
+    return vectors
+
+
+@pytest.mark.parametrize("make", [np.asarray, torch.tensor], ids=["numpy", "torch"])
+@pytest.mark.parametrize(
+    ("vectors", "message"),
+    [
+        (spoilt(np.nan, 7), "test: the embedding of image 7 is not finite; "),
+        (spoilt(np.inf, 3, 9), "test: the embedding of image 3 is not finite (and 1 others); "),
+        (spoilt(-np.inf, 3, 9, 12), "test: the embedding of image 3 is not finite (and 2 others); "),
+        (spoilt(0, 5), "test: the embedding of image 5 is zero, which has no direction; "),
+        (np.ones(20), "test: embeddings have shape (20,); expected (images, dimensions)"),
+        (np.ones((20, 2, 2)), "test: embeddings have shape (20, 2, 2); expected (images, dimensions)"),
+        (np.ones((19, 2)), "test: 19 embeddings but labels of shape (20,); expected one for each"),
+    ],
+)
+def test_lengths_refuses_what_has_no_cosine(vectors, message, make) -> None:
+    with pytest.raises(DataError) as raised:
+        lengths(Embeddings.of(make(vectors), np.zeros(20, int), "test"))
+    assert str(raised.value).startswith(message)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("what", ["labels", "queries", "gallery"])
+def test_lengths_refuses_what_is_not_one_for_each_image(what) -> None:
+    parts = {"labels": np.zeros(4, int), "queries": np.ones(4, bool), "gallery": np.ones(4, bool)}
+    parts[what] = parts[what][:, None]
+    with pytest.raises(DataError, match=rf"test: 4 embeddings but {what} of shape \(4, 1\)"):
+        lengths(Embeddings(np.ones((4, 2)), **parts, name="test"))

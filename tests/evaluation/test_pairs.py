@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlbench.errors import DataError
+from mlbench.evaluation.pairs import Pairs, all_pairs
+
+
+def pairs_of(labels, queries=None, gallery=None) -> Pairs:
+    labels = np.asarray(labels)
+    everyone = np.ones(len(labels), bool)
+    queries = everyone if queries is None else np.asarray(queries, bool)
+    gallery = everyone if gallery is None else np.asarray(gallery, bool)
+    return all_pairs(np.zeros((len(labels), 2)), np.ones(len(labels)), labels, queries, gallery, "test")
+
+
+@st.composite
+def possible_pairs(draw: st.DrawFn) -> tuple[Pairs, np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs that hold a positive and a negative, with labels and roles."""
+    generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    count, classes = draw(st.integers(3, 40)), draw(st.integers(2, 12))
+    while True:
+        labels = generator.integers(classes, size=count) * 5 - 7
+        queries, gallery = generator.random((2, count)) < generator.choice([0.6, 2.0])
+        try:
+            return pairs_of(labels, queries, gallery), labels, queries, gallery
+        except DataError:
+            continue
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(possible_pairs())
+def test_pairs_count_every_ordered_pair(drawn: tuple) -> None:
+    pairs, labels, queries, gallery = drawn
+    ordered = [
+        (i, j)
+        for i, j in itertools.product(range(len(labels)), repeat=2)
+        if queries[i] and gallery[j] and i != j
+    ]
+    positives = [(i, j) for i, j in ordered if labels[i] == labels[j]]
+    assert (pairs.positives, pairs.negatives) == (len(positives), len(ordered) - len(positives))
+    assert pairs.negatives > 0
+    assert pairs.mirrored == (queries.tolist() == gallery.tolist())
+    assert pairs.classes.tolist() == sorted(set(labels[queries | gallery].tolist()))
+    for at, image in enumerate(pairs.queries.images):
+        own = pairs.offsets[at + 1] - pairs.offsets[at]
+        assert own == sum(i == image for i, _ in positives)
+    of_class = [
+        sum((labels[i] == label) + (labels[j] == label) for i, j in ordered if labels[i] != labels[j])
+        for label in pairs.classes
+    ]
+    assert pairs.negatives_of_classes().tolist() == of_class
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(possible_pairs())
+def test_sides_are_ordered_by_class(drawn: tuple) -> None:
+    pairs, labels, queries, gallery = drawn
+    for side, member in ((pairs.queries, queries), (pairs.gallery, gallery)):
+        assert sorted(side.images) == np.flatnonzero(member).tolist()
+        assert pairs.classes[side.labels].tolist() == labels[side.images].tolist()
+        for label in range(len(pairs.classes)):
+            assert (side.labels[side.first[label] : side.first[label + 1]] == label).all()
+        assert side.first[-1] == len(side)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(possible_pairs(), st.integers(1, 12), st.data())
+def test_windows_hold_every_positive_once(drawn: tuple, side: int, data: st.DataObject) -> None:
+    pairs = drawn[0]
+    start = data.draw(st.integers(0, len(pairs.queries)))
+    end = data.draw(st.integers(start, len(pairs.queries)))
+    seen = np.zeros((len(pairs.queries), len(pairs.gallery)), int)
+    for window in pairs.windows(start, end, side):
+        assert start <= window.top < window.bottom <= end
+        assert window.bottom - window.top <= side
+        for left, right in window.columns:
+            assert 0 < right - left <= side
+            seen[window.top : window.bottom, left:right] += 1
+    assert seen.max(initial=0) <= 1
+    same = pairs.queries.labels[:, None] == pairs.gallery.labels[None]
+    same[:start] = same[end:] = False
+    assert (seen[same] == 1).all()
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(possible_pairs(), st.integers(0, 60), st.data())
+def test_panels_hold_at_most_so_many_positives_or_one_query(
+    drawn: tuple, most: int, data: st.DataObject
+) -> None:
+    pairs = drawn[0]
+    first = data.draw(st.integers(0, len(pairs.queries) - 1))
+    last = data.draw(st.none() | st.integers(first + 1, len(pairs.queries)))
+    panels = list(pairs.panels(most, first, last))
+    assert [start for start, _ in panels] == [first, *(end for _, end in panels[:-1])]
+    assert panels[-1][1] == (last or len(pairs.queries))
+    for start, end in panels:
+        assert end == start + 1 or pairs.offsets[end] - pairs.offsets[start] <= most
+
+
+def test_whole_classes_share_a_window() -> None:
+    windows = list(pairs_of(np.repeat(np.arange(6), 3)).windows(0, 18, 9))
+    assert [(each.top, each.bottom, each.columns) for each in windows] == [
+        (0, 9, ((0, 9),)),
+        (9, 18, ((9, 18),)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("labels", "queries", "gallery", "message"),
+    [
+        ([], None, None, "test: 0 class; at least 2"),
+        ([4, 4, 4], None, None, "test: 1 class; at least 2"),
+        ([0, 1, 2], None, None, "there is no pair to recognise"),
+        ([0, 0, 1, 1], [1, 1, 0, 0], [0, 0, 1, 1], "there is no pair to recognise"),
+        ([0, 0, 1, 1], [0, 0, 0, 0], [1, 1, 1, 1], "there is no pair to recognise"),
+        ([0, 0, 1], [1, 0, 0], [1, 1, 0], "test: 1 class; at least 2"),
+    ],
+)
+def test_all_pairs_refuses_what_cannot_be_compared(labels, queries, gallery, message) -> None:
+    with pytest.raises(DataError) as raised:
+        pairs_of(labels, queries, gallery)
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_negatives_that_stand_in_both_orders_are_counted(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, 4, 30)
+    queries, gallery = generator.random(30) < 0.7, generator.random(30) < 0.7
+    pairs = all_pairs(np.zeros((30, 2)), np.ones(30), labels, queries, gallery, "test")
+    both = queries & gallery
+    naive = sum(both[a] and both[b] and labels[a] != labels[b] for a in range(30) for b in range(a + 1, 30))
+    assert pairs.repeated_negatives == naive

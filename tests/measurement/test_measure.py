@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import os
+import resource
+from pathlib import Path
+from statistics import median
+
+import pytest
+from conftest import TESTS
+
+from mlbench.errors import MlbenchError
+from mlbench.measurement.measure import Measurement, Measuring, measure, subject
+from mlbench.records.record import MEASURED, Timing
+
+
+@pytest.fixture(autouse=True)
+def _toys_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that measures imports the toys too."""
+    known = os.environ.get("PYTHONPATH")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(TESTS), known))))
+
+
+def test_measure_gives_every_speed_with_its_rounds_and_every_size(planned) -> None:
+    case = planned(overrides=("measure.rounds=3", "measure.batch_size=5", "measure.onnx=true")).cases[0]
+    found = measure(case, "cpu")
+    assert found.notes == ()
+    assert list(found.speed) == [
+        "images_per_second",
+        "latency_p50",
+        "latency_p95",
+        "training_images_per_second",
+        "onnx_images_per_second",
+        "reference",
+    ]
+    for name, timing in {**found.speed, **found.memory}.items():
+        assert (timing.unit, timing.higher_is_better) == MEASURED[name]
+    for timing in found.speed.values():
+        assert len(timing.rounds) == 3
+        assert timing.value == median(timing.rounds)
+        assert min(timing.rounds) > 0
+    assert all(
+        p50 <= p95
+        for p50, p95 in zip(found.speed["latency_p50"].rounds, found.speed["latency_p95"].rounds, strict=True)
+    )
+    if Path("/proc/self/status").exists():
+        assert found.memory.keys() == {"peak_host", "training_peak_host"}
+    # Two convolutions of 2 x 2 pixels and two products of 8 by 8, a multiply-add counting as two.
+    assert found.size["flops"] == 2 * (8 * 8 * 8 * 3 * 4 + 4 * 4 * 8 * 8 * 4 + 2 * 8 * 8)
+    assert found.size["onnx"] > 4 * 560
+    assert found.size["checkpoint_float32"] > found.size["checkpoint_float16"] > 2 * 560
+    assert (found.measured["batch_size"], found.measured["training_batch_size"]) == (5, 8)
+    assert (found.measured["rounds"], found.measured["precision"]) == (3, "fp32")
+
+
+@pytest.fixture
+def little_memory():
+    """A limit on the address space of processes started from here: what is above it cannot be had."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (32 << 30, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def test_what_runs_out_of_memory_is_told_with_its_size_and_the_rest_is_measured(
+    planned, little_memory
+) -> None:
+    """A real lack of memory in inference, and a training that ends as the kernel would end it."""
+    case = planned(
+        overrides=("image.size=512", "measure.batch_size=65536", "measure.rounds=1", "loss=killing")
+    ).cases[0]
+    found = measure(case, "cpu")
+    inference = "out of memory at batch size 65536"
+    training = "killed by signal 9 (out of memory?) at batch size 8"
+    assert found.speed["images_per_second"] == Timing(None, (), "images/s", True, inference)
+    assert found.speed["training_images_per_second"].note == training
+    assert found.speed["latency_p50"].value > 0
+    assert found.speed["reference"].value > 0
+    assert found.notes == (
+        f"images_per_second not known: {inference}",
+        f"training_images_per_second not known: {training}",
+    )
+    assert found.measured["batch_size"] == 65536
+
+
+def test_a_model_that_cannot_be_built_is_told_in_one_line(planned, monkeypatch) -> None:
+    monkeypatch.delenv("PYTHONPATH")
+    monkeypatch.setenv("PYTHONPATH", str(TESTS.parent))
+    found = measure(planned().cases[0], "cpu")
+    note = found.speed["images_per_second"].note
+    assert found.speed["images_per_second"].value is None
+    assert note.startswith("measuring failed: ")
+    assert "toys" in note
+    assert "\n" not in note
+
+
+def test_a_process_that_dies_between_rounds_is_told(planned) -> None:
+    case = planned(overrides=("measure.latency=false", "measure.training=false")).cases[0]
+    with Measuring(case, "cpu") as measuring:
+        measuring.round()
+        measuring._process.kill()
+        measuring._process.wait()
+        with pytest.raises(MlbenchError, match=r"^killed by signal 9 \(out of memory\?\)$"):
+            measuring.round()
+
+
+def test_stages_are_what_the_suite_asks_for(planned) -> None:
+    def stages(*overrides: str) -> list[str]:
+        return Measuring(planned(overrides=overrides).cases[0], "cpu").stages
+
+    assert stages() == ["inference", "latency", "training"]
+    assert stages("measure.latency=false") == ["inference", "training"]
+    assert stages("recipe.epochs=0", "measure.latency=false") == ["inference"]
+    assert stages("measure.onnx=true", "measure.training=false") == ["inference", "latency", "onnx"]
+
+
+def test_subject_is_the_same_for_seeds_and_another_for_what_changes_speed(planned) -> None:
+    first, second = planned("seeds: [0, 1]\n").cases
+    assert subject(first) == subject(second)
+    for override in ("neck.dim=16", "precision=bf16", "measure.batch_size=8", "loss.margin=0.2"):
+        assert subject(planned(overrides=(override,)).cases[0]) != subject(first)
+    untrained = ("measure.training=false",)
+    quick, other = (planned(overrides=(*untrained, *more)).cases[0] for more in ((), ("loss.margin=0.2",)))
+    assert subject(quick) == subject(other)
+
+
+def test_what_is_not_known_for_one_reason_is_said_once() -> None:
+    unknown = Timing(None, note="out of memory at batch size 1")
+    found = Measurement({"latency_p50": unknown, "latency_p95": unknown, "reference": Timing(0.1)})
+    assert found.notes == ("latency_p50, latency_p95 not known: out of memory at batch size 1",)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
+def test_the_peak_of_training_does_not_depend_on_what_inference_used(planned) -> None:
+    quick = ("measure.latency=false", "measure.rounds=1", "image.size=64")
+    small, large = (
+        measure(planned(overrides=(*quick, f"measure.batch_size={count}")).cases[0], "cpu").memory
+        for count in (1, 2048)
+    )
+    assert large["peak_host"].value > small["peak_host"].value + (64 << 20)
+    peaks = [each["training_peak_host"].value for each in (small, large)]
+    assert abs(peaks[0] - peaks[1]) < 16 << 20
+
+
+def test_a_stage_that_ends_the_process_in_a_round_costs_no_other(planned, tmp_path) -> None:
+    """A training that meets the end of memory, as the kernel has it, in the second round."""
+    flag = tmp_path / "now"
+    case = planned(overrides=(f"loss={{name: killing, flag: {flag}}}",)).cases[0]
+    with Measuring(case, "cpu") as measuring:
+        measuring.round()
+        flag.touch()
+        for _ in range(2):
+            measuring.round()
+        found = measuring.result()
+    note = "killed by signal 9 (out of memory?) at batch size 8"
+    assert found.speed["training_images_per_second"].note == note
+    for name in ("images_per_second", "latency_p50", "reference"):
+        assert len(found.speed[name].rounds) == 3
+    assert found.notes == (f"training_images_per_second not known: {note}",)
+
+
+def test_what_libraries_print_is_no_answer(planned, tmp_path, monkeypatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text("print('hello')\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), os.environ["PYTHONPATH"])))
+    case = planned(overrides=("measure.latency=false", "measure.training=false", "measure.rounds=1")).cases[0]
+    assert measure(case, "cpu").notes == ()
+
+
+def test_measuring_ends_its_process_when_interrupted(planned) -> None:
+    case = planned(overrides=("measure.latency=false", "measure.training=false")).cases[0]
+    with pytest.raises(MlbenchError, match="stop"), Measuring(case, "cpu") as measuring:  # noqa: PT012
+        process = measuring._process
+        assert process.poll() is None
+        raise MlbenchError("stop")
+    assert process.poll() is not None

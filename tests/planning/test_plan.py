@@ -1,0 +1,273 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import toys
+from conftest import TOY_SUITE
+
+from mlbench import environment
+from mlbench.contracts import BackboneShape, Component, FeatureShape
+from mlbench.environment import Device
+from mlbench.errors import DeviceError, SuiteError
+from mlbench.planning import plan as plan_module
+from mlbench.planning.plan import Plan, make_plan
+from mlbench.planning.suite import load_suite
+from mlbench.plugins import Plugin
+from mlbench.registry import Registry, code_hash
+
+Planned = Callable[..., Plan]
+CPU = Device("cpu", "test")
+
+
+def predict_toy(image_size: int, *, frozen: bool = False) -> BackboneShape:
+    return BackboneShape(100, FeatureShape(8, image_size // 4, image_size // 4))
+
+
+@pytest.fixture
+def predicting(registry: Registry) -> Registry:
+    """The registry with a toy backbone that can say its size."""
+    plugins = []
+    for plugin in registry.plugins:
+        components = tuple(
+            replace(each, predict="test_plan:predict_toy")
+            if (each.kind, each.name) == ("backbone", "toy")
+            else each
+            for each in plugin.components
+        )
+        plugins.append(replace(plugin, components=components))
+    return Registry(plugins)
+
+
+def test_seeds_come_innermost_and_keys_are_distinct(planned: Planned) -> None:
+    cases = planned("seeds: [1, 0]\nmatrix:\n  neck.dim: [4, 16]\n").cases
+    assert [(case.name, case.seed) for case in cases] == [("4", 1), ("4", 0), ("16", 1), ("16", 0)]
+    assert len({case.key for case in cases}) == 4
+    assert cases[0].key == f"4-s1-{cases[0].fingerprint[:8]}"
+
+
+def test_cases_and_seeds_can_be_chosen(planned: Planned) -> None:
+    matrix = "matrix:\n  neck.name: [gap, flatten]\n  neck.dim: [4, 16]\n"
+    cases = planned(matrix, cases="gap-*", seeds=(5,)).cases
+    assert [(case.name, case.seed) for case in cases] == [("gap-4", 5), ("gap-16", 5)]
+    with pytest.raises(SuiteError, match=r"toy.yaml: no case matches 'gap' \(did you mean 'gap-4'\?\)"):
+        planned(matrix, cases="gap")
+
+
+def test_a_forecast_without_predictions_still_counts_steps(planned: Planned) -> None:
+    forecast = planned().cases[0].forecast
+    assert (forecast.classes, forecast.images, forecast.steps) == (6, 24, 2 * 3)
+    assert forecast.parameters is None
+    assert forecast.centres is None
+
+
+def test_a_forecast_adds_backbone_and_neck(write: Callable[..., Path], predicting: Registry) -> None:
+    forecast = make_plan(load_suite(write(), predicting), CPU).cases[0].forecast
+    neck = 8 * 8 + 2 * 8 + 8 * 8 + 2 * 8  # two linear layers without bias, each with a layer norm
+    assert forecast.parameters == 100 + neck
+    assert forecast.centres == 6 * 8
+
+
+@pytest.mark.parametrize("predicts", [True, False])
+def test_a_sampler_that_refuses_is_named_with_its_place(
+    write: Callable[..., Path], registry: Registry, predicting: Registry, predicts: bool
+) -> None:
+    suite = write(whole=TOY_SUITE.replace("sampler: all", "sampler: {name: partial_fc, rate: 0.5}", 1))
+    message = (
+        r"toy.yaml:8: base.sampler.rate: .* of 6 classes is 3 centres, fewer than the 6 different labels .*"
+    )
+    with pytest.raises(SuiteError, match=message):
+        make_plan(load_suite(suite, predicting if predicts else registry), CPU)
+
+
+def test_a_data_set_that_refuses_is_named_with_its_place(planned: Planned) -> None:
+    with pytest.raises(
+        SuiteError, match=r"^--set dataset={name: image_folder, path: nowhere}: .*no such folder"
+    ):
+        planned(overrides=("dataset={name: image_folder, path: nowhere}",))
+
+
+def no_batches() -> list[int]:
+    return []
+
+
+def test_a_batch_sampler_that_refuses_or_has_no_batch_is_named(
+    planned: Planned, write: Callable[..., Path], registry: Registry
+) -> None:
+    override = "batch_sampler={name: m_per_class, m: 9}"
+    with pytest.raises(SuiteError, match=f"^--set {override}: .* m 9 does not divide the batch size 8"):
+        planned(overrides=(override,))
+    component = Component("batch_sampler", "none", "test_plan:no_batches", "")
+    registry = Registry((*registry.plugins, Plugin("acme", "acme", "acme", "1.0", (component,))))
+    suite = load_suite(write(whole=TOY_SUITE.replace("shuffle", "none")), registry)
+    message = (
+        "toy.yaml:10: base.recipe.batch_size: 24 training images make no batch of 8; lower recipe.batch_size"
+    )
+    with pytest.raises(SuiteError, match=message):
+        make_plan(suite, CPU)
+
+
+def test_fp16_is_refused_on_the_cpu_only(write: Callable[..., Path], registry: Registry) -> None:
+    suite = load_suite(write("  precision: fp16\n"), registry)
+    with pytest.raises(DeviceError, match="case 'base': fp16 needs a GPU; use --precision bf16 or fp32"):
+        make_plan(suite, CPU)
+    assert make_plan(suite, Device("cuda:0", "H200")).cases
+
+
+def test_a_data_set_is_built_once_for_all_cases_that_share_it(planned: Planned) -> None:
+    cases = planned("seeds: [0, 1]\nmatrix:\n  neck.dim: [4, 16]\n  image.size: [16, 32]\n").cases
+    assert len({id(case.dataset) for case in cases}) == 2  # a size each
+
+
+# The fingerprint: it changes with whatever can change the result, and with nothing else.
+
+
+@pytest.fixture
+def fingerprint(planned: Planned) -> Callable[..., str]:
+    return lambda *more, **choices: planned(*more, **choices).cases[0].fingerprint
+
+
+def test_the_same_suite_has_the_same_fingerprint(fingerprint: Callable[..., str]) -> None:
+    assert fingerprint() == fingerprint()
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "neck.dim=9",
+        "recipe.epochs=3",
+        "loss.scale=17",
+        "image.size=32",
+        "image.resize=pad",
+        "precision=bf16",
+        "sampler={name: partial_fc, rate: 1}",
+        "augmentation=jitter",
+        "backbone.frozen=true",
+        "dataset.views=5",
+    ],
+)
+def test_every_setting_changes_the_fingerprint(fingerprint: Callable[..., str], override: str) -> None:
+    assert fingerprint(overrides=(override,)) != fingerprint()
+
+
+def test_seed_and_device_change_the_fingerprint(write: Callable[..., Path], registry: Registry) -> None:
+    suite = load_suite(write(), registry)
+    devices = [CPU, Device("mps", "M3"), Device("cuda:0", "H200"), Device("cuda:0", "A100")]
+    plans = [make_plan(suite, device, seeds=(seed,)) for device in devices for seed in (0, 1)]
+    assert len({plan.cases[0].fingerprint for plan in plans}) == 8
+
+
+def test_which_of_equal_gpus_and_which_cpu_change_nothing(
+    write: Callable[..., Path], registry: Registry
+) -> None:
+    suite = load_suite(write(), registry)
+    for pair in (
+        (Device("cuda:0", "H200"), Device("cuda:1", "H200")),
+        (Device("cpu", "EPYC"), Device("cpu", "Xeon")),
+    ):
+        first, second = (make_plan(suite, device).cases[0].fingerprint for device in pair)
+        assert first == second
+
+
+def test_version_of_the_data_changes_the_fingerprint(
+    fingerprint: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = fingerprint()
+    edited = property(lambda self: "edited", lambda self, value: None)
+    monkeypatch.setattr(toys.ToyDataset, "version", edited, raising=False)
+    assert fingerprint() != before
+
+
+def test_version_of_a_library_changes_the_fingerprint(
+    fingerprint: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = fingerprint()
+    monkeypatch.setattr(environment, "_version", lambda name: "99" if name == "timm" else "1")
+    after = fingerprint()
+    monkeypatch.setattr(environment, "_version", lambda name: "98" if name == "timm" else "1")
+    assert len({before, after, fingerprint()}) == 3
+
+
+def test_code_and_version_of_a_plugin_change_the_fingerprint(
+    third_party: Callable[..., dict[str, str]],
+    write: Callable[..., Path],
+    registry: Registry,
+    tmp_path: Path,
+) -> None:
+    code = "from mlbench_necks.projection import gap as mine\n"
+    third_party("acme_neck", code)
+    suite = write(whole=TOY_SUITE.replace("name: gap", "name: mine"))
+
+    def fingerprint(version: str = "1.0") -> str:
+        code_hash.cache_clear()
+        component = Component("neck", "mine", "acme_neck:mine", "")
+        acme = Plugin("acme", "acme", "acme", version, (component,))
+        return make_plan(load_suite(suite, Registry((*registry.plugins, acme))), CPU).cases[0].fingerprint
+
+    before = fingerprint()
+    assert fingerprint() == before
+    assert fingerprint("1.1") != before
+    (tmp_path / "site" / "acme_neck.py").write_text(code + "# edited\n")
+    assert fingerprint() != before
+
+
+def test_code_of_the_core_changes_the_fingerprint(
+    fingerprint: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = fingerprint()
+    monkeypatch.setattr(plan_module, "core_hash", lambda *modules: "edited")
+    assert fingerprint() != before
+    assert all(find_spec(f"mlbench.{name}") is not None for name in plan_module._RESULT_MODULES)
+
+
+def test_nothing_else_changes_the_fingerprint(
+    fingerprint: Callable[..., str], write: Callable[..., Path], registry: Registry, tmp_path: Path
+) -> None:
+    before = fingerprint()
+    assert (
+        fingerprint("title: T\nquestion: Q\nsource: S\ntolerances: {f1: 0.1}\nseeds: [0, 1, 2]\n") == before
+    )
+    assert fingerprint("cases:\n  same: {}\n  other: {neck.dim: 3}\n") == before
+    assert fingerprint("matrix:\n  neck.dim: [8, 3]\n") == before
+    assert fingerprint(overrides=("neck.dim=8", "recipe.lr=0.001")) == before
+    head, *lines = TOY_SUITE.splitlines()
+    reversed_keys = "\n".join([lines[0], *reversed(lines[1:]), head, ""]).replace(
+        "{name: gap, dim: 8}", "{dim: 8, name: gap}"
+    )
+    path = tmp_path / "elsewhere.yaml"
+    path.write_text(reversed_keys)
+    assert make_plan(load_suite(path, registry), CPU).cases[0].fingerprint == before
+
+
+def test_another_checkpoint_of_the_same_name_changes_the_fingerprint(
+    fingerprint: Callable[..., str], tmp_path: Path
+) -> None:
+    file = tmp_path / "weights.pth"
+    found = []
+    for content in (b"one", b"two"):
+        file.write_bytes(content)
+        backbone = f"backbone={{name: timm, model: lcnet_050, weights: {file}}}"
+        found.append(fingerprint(overrides=(backbone,)))
+    assert found[0] != found[1]
+
+
+def test_one_class_cannot_be_told_apart(planned: Callable[..., Plan]) -> None:
+    with pytest.raises(SuiteError, match="1 class in the train split; at least 2 are needed"):
+        planned(overrides=("dataset.classes=1",))
+
+
+def test_a_sampler_hears_how_many_labels_a_batch_can_hold(planned: Callable[..., Plan]) -> None:
+    few = ("sampler={name: partial_fc, centres: 3}",)
+    with pytest.raises(SuiteError, match="fewer than the 6 different labels that a batch may hold"):
+        planned(overrides=few)
+    (case,) = planned(overrides=(*few, "batch_sampler={name: m_per_class, m: 4}")).cases
+    assert case.forecast.batch_labels == 2
+
+
+def test_how_speed_is_measured_is_no_part_of_the_fingerprint(planned) -> None:
+    first, second = (planned(overrides=each).cases[0] for each in ((), ("measure.rounds=99",)))
+    assert first.fingerprint == second.fingerprint
+    assert second.spec.plain()["measure"]["rounds"] == 99

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+from dataclasses import FrozenInstanceError
+
+import pytest
+from mlbench.record import SCHEMA, Estimate, Record, Timing
+
+from mlbench.errors import StoreError
+
+RECORD = Record(suite="s", case="gap", seed=1, fingerprint="0123456789abcdef", status="done")
+
+
+def test_key_names_case_seed_and_fingerprint() -> None:
+    assert RECORD.key == "gap-s1-01234567"
+
+
+def test_a_record_survives_json() -> None:
+    record = Record(
+        suite="s",
+        case="c",
+        seed=0,
+        fingerprint="f",
+        status="failed",
+        error="x",
+        notes=("a",),
+        axes={"neck": "gap"},
+        metrics={
+            "f1": Estimate(0.5, 0.4, 0.6, unit="", higher_is_better=True),
+            "eer": Estimate(None, note="few"),
+        },
+        speed={"latency_p50": Timing(2.0, (1.0, 2.0, 4.0), "ms", higher_is_better=False)},
+        memory={"peak_cuda": Timing(None, note="out of memory at batch size 512")},
+        size={"parameters": 3, "onnx": None},
+        measured={"batch_size": 512},
+    )
+    assert Record.from_plain(json.loads(json.dumps(record.plain())), "x") == record
+
+
+def test_a_record_cannot_be_changed() -> None:
+    with pytest.raises(FrozenInstanceError):
+        RECORD.status = "failed"  # type: ignore[misc]
+
+
+def test_keys_of_later_versions_with_the_same_schema_are_left_out() -> None:
+    assert Record.from_plain({**RECORD.plain(), "new": 1}, "x") == RECORD
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema": SCHEMA + 1}, f"^x.json: record schema {SCHEMA + 1}; this mlbench reads 1 to {SCHEMA}$"),
+        ({"schema": None}, "^x.json: record schema None"),
+        ({"notes": 3}, r"^x.json: not a record \("),
+    ],
+)
+def test_what_is_no_record_is_named(change: dict[str, object], message: str) -> None:
+    with pytest.raises(StoreError, match=message):
+        Record.from_plain({**RECORD.plain(), **change}, "x.json")
+
+
+def test_a_record_without_its_case_is_named() -> None:
+    plain = RECORD.plain()
+    del plain["case"]
+    with pytest.raises(StoreError, match=r"^x.json: not a record \(.*'case'\)$"):
+        Record.from_plain(plain, "x.json")
+
+
+def test_bare_numbers_of_schema_1_become_estimates() -> None:
+    plain = {**RECORD.plain(), "schema": 1, "metrics": {"f1": 0.8, "f1_threshold": 0.3}}
+    record = Record.from_plain(plain, "x")
+    assert record.schema == SCHEMA
+    assert record.metrics["f1"] == Estimate(0.8)
+    assert record.metrics["threshold"] == Estimate(0.3, unit="distance", higher_is_better=None)
+
+
+def test_the_only_speed_of_schema_2_becomes_a_timing() -> None:
+    speed = {"images_per_second": 20.0, "rounds": [10.0, 20.0, 30.0], "batch_size": 32, "threads": 2}
+    record = Record.from_plain({**RECORD.plain(), "schema": 2, "speed": speed}, "x")
+    assert record.schema == SCHEMA
+    assert record.speed == {"images_per_second": Timing(20.0, (10.0, 20.0, 30.0), "images/s")}
+    assert record.measured == {"batch_size": 32, "threads": 2}
+
+
+def test_a_speed_that_schema_2_could_not_measure_keeps_its_reason() -> None:
+    speed = {"images_per_second": None, "error": "killed by signal 9"}
+    record = Record.from_plain({**RECORD.plain(), "schema": 2, "speed": speed}, "x")
+    assert record.speed["images_per_second"] == Timing(None, unit="images/s", note="killed by signal 9")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"metrics": {"f1": {"value": float("nan")}}},
+        {"metrics": {"f1": {"value": "0.5"}}},
+        {"metrics": {"f1": {"value": True}}},
+        {"metrics": [1]},
+        {"size": {"parameters": float("inf")}},
+        {"size": {"parameters": 10**400}},
+        {"speed": {"images_per_second": {"value": 1.0, "rounds": [1.0, 0.0]}}},
+        {"speed": {"images_per_second": {"value": 1.0, "rounds": [None]}}},
+        {"speed": {"images_per_second": {"value": 1.0, "rounds": 3}}},
+        {"memory": {"peak_host": 7}},
+        {"environment": "here"},
+        {"data": None},
+        {"finished": 5},
+        {"case": None},
+        {"seed": "0"},
+    ],
+)
+def test_values_that_nobody_can_count_with_are_refused(change: dict[str, object]) -> None:
+    with pytest.raises(StoreError, match=r"^x.json: not a record \(.*\)$"):
+        Record.from_plain({**RECORD.plain(), **change}, "x.json")
