@@ -35,33 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Case", "Forecast", "Plan", "check_sampler", "core_hash", "labels_of", "make_plan"]
 
-#: Modules of the core whose code can change a result.
-_RESULT_MODULES = (
-    "bootstrap",
-    "contracts",
-    "counting",
-    "counting_torch",
-    "curve",
-    "decode",
-    "embed",
-    "embeddings",
-    "evaluate",
-    "features",
-    "feed",
-    "folds",
-    "model",
-    "objective",
-    "optimisation",
-    "pairs",
-    "preprocess",
-    "ranks",
-    "reading",
-    "runner",
-    "scan",
-    "seeding",
-    "tally",
-    "train",
-)
+#: Parts of the core whose code can change a result.
+_RESULT_PARTS = ("contracts", "evaluation", "images", "seeding", "training")
 
 
 @dataclass(frozen=True)
@@ -301,18 +276,19 @@ def _fingerprint(spec: Spec, dataset: Dataset, forecast: Forecast, seed: int, de
         "weights": forecast.weights,
         "components": spec.provenance(),
         "libraries": library_versions(),
-        "core": core_hash(*_RESULT_MODULES),
+        "core": core_hash(*_RESULT_PARTS),
         "device": [device.kind, product],
     }
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 
 @cache
-def core_hash(*modules: str) -> str:
-    """First 12 hex digits of a hash over the code of modules of the core."""
+def core_hash(*parts: str) -> str:
+    """First 12 hex digits of a hash over the code of parts of the core: folders ("training") and modules
+    ("training.model")."""
     digest = hashlib.sha256()
-    for name in modules:
-        path = Path(__file__).parent / name
+    for name in parts:
+        path = Path(__file__).parents[1].joinpath(*name.split("."))
         for file in sorted(path.glob("*.py")) if path.is_dir() else [path.with_suffix(".py")]:
             digest.update(file.read_bytes())
     return digest.hexdigest()[:12]

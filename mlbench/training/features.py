@@ -203,7 +203,7 @@ class InputSource:
             [look.image.size, look.image.resize, 1.0 if look.augmentation else look.image.crop_ratio],
             [describe(look.augmentation), view] if look.augmentation else [],
             library_versions(),
-            core_hash("decode", "preprocess", "reading", "seeding"),
+            core_hash("images", "training.reading", "seeding"),
         ]
         if look.raw or not self._model.has_prefix:
             return self._cache.path("pixels", pixels), None
@@ -214,7 +214,7 @@ class InputSource:
             self._frozen_hash,
             [device.type, torch.cuda.get_device_name(device) if device.type == "cuda" else ""],
             [spec.precision, spec.compute.matmul_precision, spec.compute.channels_last, spec.compute.compile],
-            core_hash("features", "model"),
+            core_hash("training.features", "training.model"),
         ]
         return self._cache.path("pixels", pixels), self._cache.path("features", features)
 

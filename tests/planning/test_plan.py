@@ -218,9 +218,9 @@ def test_code_of_the_core_changes_the_fingerprint(
     fingerprint: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = fingerprint()
-    monkeypatch.setattr(plan_module, "core_hash", lambda *modules: "edited")
+    monkeypatch.setattr(plan_module, "core_hash", lambda *parts: "edited")
     assert fingerprint() != before
-    assert all(find_spec(f"mlbench.{name}") is not None for name in plan_module._RESULT_MODULES)
+    assert all(find_spec(f"mlbench.{name}") is not None for name in plan_module._RESULT_PARTS)
 
 
 def test_nothing_else_changes_the_fingerprint(
