@@ -4,8 +4,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from mlbench.harness import extra_info, save_benchmarks
-from mlbench.record import Estimate, Record, Timing
+from mlbench.records.harness import extra_info, save_benchmarks
+from mlbench.records.record import Estimate, Record, Timing
 
 RECORD = Record(
     suite="s",

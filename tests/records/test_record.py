@@ -4,9 +4,9 @@ import json
 from dataclasses import FrozenInstanceError
 
 import pytest
-from mlbench.record import SCHEMA, Estimate, Record, Timing
 
 from mlbench.errors import StoreError
+from mlbench.records.record import SCHEMA, Estimate, Record, Timing
 
 RECORD = Record(suite="s", case="gap", seed=1, fingerprint="0123456789abcdef", status="done")
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from mlbench.record import Estimate, Record, Timing
-from mlbench.report import (
+from mlbench.records.record import Estimate, Record, Timing
+from mlbench.records.report import (
     assessment_json,
     assessment_table,
     notes_of,

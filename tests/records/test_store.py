@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from mlbench.record import SCHEMA, Estimate, Record
-from mlbench.store import Store, write_atomically
 
 from mlbench.errors import StoreError
+from mlbench.records.record import SCHEMA, Estimate, Record
+from mlbench.records.store import Store, write_atomically
 
 RECORD = Record(
     suite="s", case="gap", seed=1, fingerprint="0123456789abcdef", status="done", finished="2026-01-01"
@@ -99,7 +99,7 @@ def test_write_atomically_keeps_the_old_file_when_the_disk_is_full(tmp_path: Pat
     path.write_bytes(b"old")
     code = (
         "import resource, signal, sys; from pathlib import Path\n"
-        "from mlbench.store import write_atomically; from mlbench.errors import StoreError\n"
+        "from mlbench.records.store import write_atomically; from mlbench.errors import StoreError\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, (1000, {resource.RLIM_INFINITY}))\n"
         "try: write_atomically(Path(sys.argv[1]), b'n' * 5000)\n"

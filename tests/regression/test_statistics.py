@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from mlbench.regression.comparison import statistics
+from mlbench.regression import statistics
 from mlbench.regression.statistics import (
     paired_interval,
     rank_interval,
