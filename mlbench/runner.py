@@ -157,7 +157,7 @@ def _measured(record: Record, case: Case, stopwatch: _Stopwatch, listener: Liste
         record,
         settings=case.spec.plain(),
         **found.facts(record.size),
-        notes=(*(note for note in record.notes if note not in old), *found.notes),
+        notes=tuple(dict.fromkeys((*(note for note in record.notes if note not in old), *found.notes))),
         environment=environment(stopwatch.device, torch.get_num_threads()),
         seconds={
             **record.seconds,
