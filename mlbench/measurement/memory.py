@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["OUT_OF_MEMORY", "Peak", "is_out_of_memory", "keep_memory", "release_memory"]
+__all__ = ["OUT_OF_MEMORY", "Peak", "is_out_of_memory", "keep_memory", "release_memory", "return_memory"]
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -26,7 +26,7 @@ OUT_OF_MEMORY = (
 )
 
 #: Parameters of glibc's mallopt.
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 
 
 class Peak:
@@ -75,6 +75,16 @@ def keep_memory() -> None:
         library = ctypes.CDLL(None)
         library.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
         library.mallopt(_MMAP_MAX, 0)
+
+
+def return_memory() -> None:
+    """From now on, give large blocks back as soon as they are free, so that a peak is one of use.
+
+    glibc does so at first, and for ever larger blocks alone as time goes by. Where the C library is another
+    one, nothing happens.
+    """
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 128 << 10)
 
 
 def release_memory() -> None:

@@ -28,7 +28,7 @@ from lightning_fabric import Fabric
 
 from mlbench.errors import MlbenchError, first_line
 from mlbench.measurement.measure import MARK
-from mlbench.measurement.memory import Peak, is_out_of_memory, keep_memory, release_memory
+from mlbench.measurement.memory import Peak, is_out_of_memory, keep_memory, release_memory, return_memory
 from mlbench.measurement.reference import VERSION, Reference, synchronize
 from mlbench.measurement.size import checkpoint_bytes, flops
 from mlbench.planning.plan import Case
@@ -82,6 +82,7 @@ class Stopwatch:
         self._rounds: dict[str, Callable[[], dict[str, float]]] = {}
         self.size: dict[str, int] = {}
         announce("model")
+        return_memory()
         self._peak = Peak(self._device)
         self._model = build_model(spec, case.seed).eval().to(self._device)
         # Autocast keeps the cast weights of parameters that could be trained; the frozen ones count alike.
