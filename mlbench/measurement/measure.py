@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import pickle
 import statistics
 import subprocess
@@ -23,7 +24,7 @@ from mlbench.plugins import Plugin
 from mlbench.records.record import MEASURED, Timing
 from mlbench.registry import Entry
 
-__all__ = ["MARK", "Measurement", "Measuring", "measure", "subject"]
+__all__ = ["KEEP_MEMORY", "MARK", "Measurement", "Measuring", "measure", "subject"]
 
 #: Speeds that each stage gives.
 _STAGES: Mapping[str, tuple[str, ...]] = {
@@ -33,6 +34,13 @@ _STAGES: Mapping[str, tuple[str, ...]] = {
     "onnx": ("onnx_images_per_second",),
 }
 
+
+#: The process that is timed keeps what memory it was given. Else glibc hands it back and asks for it again,
+#: every batch or not at all, as its heap happens to lie: speeds of two such processes differ by a third.
+KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(1 << 40), "MALLOC_MMAP_MAX_": "0"}
+
+#: The process whose peaks are taken returns every large block as soon as it is free, so that they are of use.
+_RETURN_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(128 << 10)}
 
 #: What an answer of the process begins with.
 MARK = "\x1e"
@@ -72,13 +80,15 @@ class Measurement:
 class Measuring:
     """A process that measures a case, from entering the context to leaving it.
 
-    case: its data set is not needed. device: torch name. Entering it takes as long as building the model and
-    warming up. Raises MlbenchError when not even the model can be built.
+    case: its data set is not needed. device: torch name. variables: of its environment, where the user has
+    not set them. Entering it takes as long as building the model and warming up. Raises MlbenchError when not
+    even the model can be built.
     """
 
-    def __init__(self, case: Case, device: str) -> None:
+    def __init__(self, case: Case, device: str, variables: Mapping[str, str] = KEEP_MEMORY) -> None:
         self._case = case
         self._device = device
+        self._variables = variables
         self._rounds: list[dict[str, float]] = []
         self._facts: dict[str, Any] = {}
         self._failed: dict[str, str] = {}
@@ -227,6 +237,7 @@ class Measuring:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
+            env={**self._variables, **os.environ},
         )
         unwanted = [*(stage for stage in _STAGES if stage not in self.stages), *self._failed]
         task = {"case": _portable(self._case), "device": self._device, "unwanted": unwanted}
@@ -255,14 +266,23 @@ class Measuring:
 def measure(case: Case, device: str) -> Measurement:
     """Speed, memory and sizes of a case. What cannot be measured is None in it, with the reason."""
     try:
+        memory = _peaks(case, device)
         with Measuring(case, device) as measuring:
             for _ in range(measuring.rounds):
                 measuring.round()
-            return measuring.result()
+            return replace(measuring.result(), memory=memory)
     # Whatever it is, it must not cost the training that came before.
     except Exception as error:
         reason = str(error) if isinstance(error, MlbenchError) else f"measuring failed: {first_line(error)}"
         return Measurement({"images_per_second": _timing("images_per_second", [], reason)})
+
+
+def _peaks(case: Case, device: str) -> Mapping[str, Timing]:
+    """Peaks of memory, from a process of their own."""
+    wanted = case.spec.measure.model_copy(update={"latency": False, "onnx": False})
+    case = replace(case, spec=replace(case.spec, measure=wanted))
+    with Measuring(case, device, _RETURN_MEMORY) as measuring:
+        return measuring.result().memory
 
 
 def subject(case: Case) -> str:

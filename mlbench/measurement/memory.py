@@ -1,17 +1,15 @@
-"""Memory of this process and of a GPU: peaks, and whether what is free is kept or given back."""
+"""Peak memory of this process and of a GPU, above what was in use before."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import gc
 import re
 import sys
 from pathlib import Path
 
 import torch
 
-__all__ = ["OUT_OF_MEMORY", "Peak", "is_out_of_memory", "keep_memory", "release_memory", "return_memory"]
+__all__ = ["OUT_OF_MEMORY", "Peak", "is_out_of_memory"]
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -24,9 +22,6 @@ OUT_OF_MEMORY = (
     "not enough memory",
     "bad_alloc",
 )
-
-#: Parameters of glibc's mallopt.
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 
 
 class Peak:
@@ -63,35 +58,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return any(text in str(error).lower() for text in OUT_OF_MEMORY)
-
-
-def keep_memory() -> None:
-    """From now on, keep what memory this process was given.
-
-    Else glibc hands it back and asks for it again, every batch or not at all, as its heap happens to lie:
-    speeds of two such processes differ by a third. Where the C library is another one, nothing happens.
-    """
-    with contextlib.suppress(OSError, AttributeError, TypeError):
-        library = ctypes.CDLL(None)
-        library.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
-        library.mallopt(_MMAP_MAX, 0)
-
-
-def return_memory() -> None:
-    """From now on, give large blocks back as soon as they are free, so that a peak is one of use.
-
-    glibc does so at first, and for ever larger blocks alone as time goes by. Where the C library is another
-    one, nothing happens.
-    """
-    with contextlib.suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 128 << 10)
-
-
-def release_memory() -> None:
-    """Give back what memory is free, as far as Python and the C library can."""
-    gc.collect()
-    with contextlib.suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _resident(field: str) -> int | None:

@@ -8,6 +8,7 @@ case's speed does not depend on which case ran first.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import math
@@ -28,7 +29,7 @@ from lightning_fabric import Fabric
 
 from mlbench.errors import MlbenchError, first_line
 from mlbench.measurement.measure import MARK
-from mlbench.measurement.memory import Peak, is_out_of_memory, keep_memory, release_memory, return_memory
+from mlbench.measurement.memory import Peak, is_out_of_memory
 from mlbench.measurement.reference import VERSION, Reference, synchronize
 from mlbench.measurement.size import checkpoint_bytes, flops
 from mlbench.planning.plan import Case
@@ -82,7 +83,6 @@ class Stopwatch:
         self._rounds: dict[str, Callable[[], dict[str, float]]] = {}
         self.size: dict[str, int] = {}
         announce("model")
-        return_memory()
         self._peak = Peak(self._device)
         self._model = build_model(spec, case.seed).eval().to(self._device)
         # Autocast keeps the cast weights of parameters that could be trained; the frozen ones count alike.
@@ -105,9 +105,6 @@ class Stopwatch:
             if name not in unwanted:
                 announce(name)
                 self._try(name, partial(self._count, name, count))
-        # Peaks are those of a process that gives back what it does not need; rounds want a quiet heap.
-        keep_memory()
-        self._round()
 
     def round(self) -> dict[str, float]:
         """One round of everything: seconds of a batch by stage, of the reference workload, and latencies.
@@ -147,7 +144,7 @@ class Stopwatch:
             told = str(error) if isinstance(error, MlbenchError) else first_line(error)
             self.failed[stage] = "out of memory" if is_out_of_memory(error) else told
         # Outside the except clause, where the error no longer holds what was allocated.
-        release_memory()
+        gc.collect()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
