@@ -175,10 +175,8 @@ def check(suite: str, against: Path, results: Path, level: float, form: str) -> 
 
 def _records(suite: str, results: Path) -> Side:
     """Records of a suite by its name or file."""
-    from mlbench.planning.heading import read_heading
     from mlbench.regression.sides import load_side
 
-    read_heading(suite)  # a file that is not here is told as such
     side = load_side(suite, results)
     _remark(side)
     return side

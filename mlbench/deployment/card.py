@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import get_args
 
 from mlbench.errors import StoreError
-from mlbench.images.preprocess import PADDING, RESIZES
+from mlbench.images.preprocess import PADDING, Resize
 
 __all__ = ["Card"]
 
@@ -122,7 +123,7 @@ class Card:
         """Names of values that no image can be prepared by, or compared with."""
         sound = {
             "image_size": self.size > 0,
-            "resize": self.resize in RESIZES,
+            "resize": self.resize in get_args(Resize),
             "crop_ratio": 0 < self.crop_ratio <= 1,
             "threshold_similarity": self.similarity is None or math.isfinite(self.similarity),
         }

@@ -3,12 +3,14 @@ deployed model can do what training did."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 from PIL import Image
 
-__all__ = ["PADDING", "RESIZES", "centre", "square"]
+__all__ = ["PADDING", "Resize", "centre", "square"]
 
-#: Ways to make an image square; see `mlbench.planning.spec.ImageSettings`.
-RESIZES = ("squash", "crop", "pad")
+#: A way to make an image square; see `mlbench.planning.spec.ImageSettings`.
+Resize = Literal["squash", "crop", "pad"]
 
 #: Most pixels of a padded image that is not made smaller before: 400 MB as RGB.
 _MOST_PIXELS = 1 << 27

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mlbench.contracts import Quantity
 from mlbench.errors import SuiteError
+from mlbench.images.preprocess import Resize
 from mlbench.registry import Entry
 
 __all__ = [
@@ -41,7 +42,7 @@ class ImageSettings(BaseModel):
     size: _Side = 128
     train_size: _Side | None = None
     teacher_size: _Side | None = None
-    resize: Literal["squash", "crop", "pad"] = "squash"
+    resize: Resize = "squash"
     crop_ratio: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 

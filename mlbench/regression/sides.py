@@ -38,7 +38,7 @@ def load_side(text: str, results: Path) -> Side:
     path = Path(text)
     if text and path.is_dir():
         return _folder(text, path)
-    if path.suffix in (".yaml", ".yml") and path.is_file():
+    if path.suffix in (".yaml", ".yml") and (":" not in text or path.is_file()):
         return _suite(text, path, results)
     if path.is_file():
         return _baseline(text, path.read_bytes())
