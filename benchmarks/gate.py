@@ -28,7 +28,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +52,7 @@ base:
   recipe: {{name: standard, epochs: 1, batch_size: 16}}
   metrics: [retrieval]
   threshold: best_f1
-  measure: {{rounds: {rounds}, latency: false, training: false}}
+  measure: {{rounds: {rounds}, patience: 30, latency: false, training: false}}
 matrix:
   backbone.name: {{unchanged: timm, slower: gate_slower}}
 """
@@ -185,16 +184,16 @@ def measured(case: Any) -> Record:
 def judged(before: Record, after: Record) -> dict[str, Any]:
     comparison = compare([before], [after], {})
     change = next(each for each in comparison.changes if each.name == "images_per_second")
-    rounds = [
-        asdict(each.speed[name]) for each in (before, after) for name in ("images_per_second", "reference")
-    ]
+    timings = [each.speed["images_per_second"] for each in (before, after)]
     return {
         "failed": bool(comparison.regressions),
         "verdict": change.verdict,
         "difference": change.difference,
         "low": change.low,
         "high": change.high,
-        "rounds": [each["rounds"] for each in rounds],
+        "rounds": [each.rounds for each in timings],
+        "reference": [each.reference for each in timings],
+        "repeated": [each.measured["repeated"] for each in (before, after)],
     }
 
 

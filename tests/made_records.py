@@ -26,10 +26,9 @@ def scored(values: Sequence[float], name: str = "recall_at_1", **facts: Any) -> 
 def timed(
     rounds: Sequence[float], reference: Sequence[float] = (), name: str = "images_per_second", **facts: Any
 ) -> list[Record]:
-    speed = {name: Timing(rounds[0], tuple(rounds), higher_is_better=not name.startswith("latency"))}
-    if reference:
-        speed["reference"] = Timing(reference[0], tuple(reference), "s", higher_is_better=False)
-    return [record(speed=speed, measured={"batch_size": 32, "threads": 1}, **facts)]
+    better = not name.startswith("latency")
+    timing = Timing(rounds[0], tuple(rounds), higher_is_better=better, reference=tuple(reference))
+    return [record(speed={name: timing}, measured={"batch_size": 32, "threads": 1}, **facts)]
 
 
 BEFORE = [0.90, 0.91, 0.89, 0.92]

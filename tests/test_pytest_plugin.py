@@ -13,7 +13,7 @@ from conftest import TOY_SUITE
 
 SMALL = (
     TOY_SUITE.replace("epochs: 2", "epochs: 1, workers: 0")
-    + "  measure: {rounds: 2, batch_size: 4, latency: false, training: false}\n"
+    + "  measure: {rounds: 2, patience: 0, batch_size: 4, latency: false, training: false}\n"
 )
 
 

@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, cast
@@ -24,10 +24,10 @@ from mlbench.plugins import Plugin
 from mlbench.records.record import MEASURED, Timing
 from mlbench.registry import Entry
 
-__all__ = ["KEEP_MEMORY", "MARK", "Measurement", "Measuring", "measure", "subject"]
+__all__ = ["KEEP_MEMORY", "MARK", "STAGES", "Measurement", "Measuring", "measure", "subject"]
 
 #: Speeds that each stage gives.
-_STAGES: Mapping[str, tuple[str, ...]] = {
+STAGES: Mapping[str, tuple[str, ...]] = {
     "inference": ("images_per_second",),
     "latency": ("latency_p50", "latency_p95"),
     "training": ("training_images_per_second",),
@@ -89,7 +89,7 @@ class Measuring:
         self._case = case
         self._device = device
         self._variables = variables
-        self._rounds: list[dict[str, float]] = []
+        self._rounds: list[dict[str, Any]] = []
         self._facts: dict[str, Any] = {}
         self._failed: dict[str, str] = {}
 
@@ -108,7 +108,7 @@ class Measuring:
             "training": wanted.training and self._case.recipe.epochs > 0,
             "onnx": wanted.onnx,
         }
-        return [stage for stage in _STAGES if chosen[stage]]
+        return [stage for stage in STAGES if chosen[stage]]
 
     def __enter__(self) -> Measuring:
         try:
@@ -181,12 +181,12 @@ class Measuring:
             },
             size=self._facts["size"],
             remarks=tuple(
-                f"{name} not known: {reason}" for name, reason in self._failed.items() if name not in _STAGES
+                f"{name} not known: {reason}" for name, reason in self._failed.items() if name not in STAGES
             ),
             measured={
                 **self._sizes(),
                 "rounds": len(self._rounds),
-                "repeated": sum(int(found["repeated"]) for found in self._rounds),
+                "repeated": sum(each["repeated"] for found in self._rounds for each in found.values()),
                 "threads": self._facts["threads"],
                 "device": self._device,
                 "precision": self._case.spec.precision,
@@ -198,22 +198,22 @@ class Measuring:
 
     def _speed(self) -> dict[str, Timing]:
         sizes = self._sizes()
-        forms: dict[str, Callable[[dict[str, float]], float]] = {
-            "images_per_second": lambda found: sizes["batch_size"] / found["inference"],
-            "latency_p50": lambda found: 1000 * found["latency_p50"],
-            "latency_p95": lambda found: 1000 * found["latency_p95"],
-            "training_images_per_second": lambda found: sizes["training_batch_size"] / found["training"],
-            "onnx_images_per_second": lambda found: sizes["batch_size"] / found["onnx"],
+        forms: dict[str, Callable[[float], float]] = {
+            "images_per_second": lambda seconds: sizes["batch_size"] / seconds,
+            "latency_p50": lambda seconds: 1000 * seconds,
+            "latency_p95": lambda seconds: 1000 * seconds,
+            "training_images_per_second": lambda seconds: sizes["training_batch_size"] / seconds,
+            "onnx_images_per_second": lambda seconds: sizes["batch_size"] / seconds,
         }
         speed = {}
         for stage in self.stages:
-            for name in _STAGES[stage]:
-                speed[name] = (
-                    _timing(name, [], self._failed[stage])
-                    if stage in self._failed
-                    else _timing(name, [forms[name](found) for found in self._rounds])
-                )
-        speed["reference"] = _timing("reference", [found["reference"] for found in self._rounds])
+            for name in STAGES[stage]:
+                if stage in self._failed:
+                    speed[name] = _timing(name, note=self._failed[stage])
+                    continue
+                found = [each[stage] for each in self._rounds]
+                rounds = [forms[name](each["seconds"][name]) for each in found]
+                speed[name] = _timing(name, rounds, [each["reference"] for each in found])
         return speed
 
     def _sizes(self) -> dict[str, int]:
@@ -239,7 +239,7 @@ class Measuring:
             stderr=self._errors,
             env={**self._variables, **os.environ},
         )
-        unwanted = [*(stage for stage in _STAGES if stage not in self.stages), *self._failed]
+        unwanted = [*(stage for stage in STAGES if stage not in self.stages), *self._failed]
         task = {"case": _portable(self._case), "device": self._device, "unwanted": unwanted}
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it is gone already, which the first answer tells
@@ -274,7 +274,7 @@ def measure(case: Case, device: str) -> Measurement:
     # Whatever it is, it must not cost the training that came before.
     except Exception as error:
         reason = str(error) if isinstance(error, MlbenchError) else f"measuring failed: {first_line(error)}"
-        return Measurement({"images_per_second": _timing("images_per_second", [], reason)})
+        return Measurement({"images_per_second": _timing("images_per_second", note=reason)})
 
 
 def _peaks(case: Case, device: str) -> Mapping[str, Timing]:
@@ -296,9 +296,13 @@ def subject(case: Case) -> str:
     return json.dumps([*(plain.get(section) for section in sections), *facts])
 
 
-def _timing(name: str, rounds: list[float], note: str = "") -> Timing:
+def _timing(
+    name: str, rounds: Sequence[float] = (), reference: Sequence[float | None] = (), note: str = ""
+) -> Timing:
     unit, more = MEASURED[name]
-    return Timing(statistics.median(rounds) if rounds else None, tuple(rounds), unit, more, note)
+    value = statistics.median(rounds) if rounds else None
+    beside = tuple(each for each in reference if each is not None)
+    return Timing(value, tuple(rounds), unit, more, note, beside)
 
 
 def _portable(case: Case) -> Case:

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -27,9 +28,11 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
+from mlbench.environment import environment, find_device
 from mlbench.errors import MlbenchError, first_line
-from mlbench.measurement.measure import MARK
+from mlbench.measurement.measure import MARK, STAGES
 from mlbench.measurement.memory import Peak, is_out_of_memory
+from mlbench.measurement.quiet import Quiet
 from mlbench.measurement.reference import VERSION, Reference, synchronize
 from mlbench.measurement.size import checkpoint_bytes, flops
 from mlbench.planning.plan import Case
@@ -46,11 +49,8 @@ __all__ = ["Stopwatch", "serve"]
 #: Runs before the clock starts, and least seconds of a round.
 WARMUP, ROUND_SECONDS = 3, 0.2
 
-#: A round counts as disturbed when the reference workload takes so many times its least.
+#: A time counts as disturbed when the reference workload takes so many times what it takes in quiet.
 DISTURBED = 1.15
-
-#: Seconds that are spent at most on rounds that do not count.
-PATIENCE = 10.0
 
 #: Single images in a round: enough for a 95th percentile.
 SINGLE_IMAGES = 20
@@ -79,7 +79,8 @@ class Stopwatch:
         torch.set_float32_matmul_precision(spec.compute.matmul_precision)
         self._case = case
         self._reference = Reference(self._device)
-        self._patience = PATIENCE
+        self._quiet = Quiet(_reference_facts(device))
+        self._patience = dict.fromkeys(STAGES, spec.measure.patience)
         self._rounds: dict[str, Callable[[], dict[str, float]]] = {}
         self.size: dict[str, int] = {}
         announce("model")
@@ -106,35 +107,38 @@ class Stopwatch:
                 announce(name)
                 self._try(name, partial(self._count, name, count))
 
-    def round(self) -> dict[str, float]:
-        """One round of everything: seconds of a batch by stage, of the reference workload, and latencies.
+    def round(self) -> dict[str, Any]:
+        """One round of every stage: seconds of a batch by the name of the speed, those of the reference
+        workload (None where it says nothing about the stage), and how often the stage was measured again.
 
-        A round in which the machine was disturbed, by the reference workload, is done again while there is
-        patience left; the least disturbed one counts. "repeated": how many did not.
+        A stage in which the machine was disturbed, by the reference workload on both sides of it, is measured
+        again while there is patience left; the least disturbed time counts.
         """
-        rounds: list[dict[str, float]] = []
-        while True:
-            start = time.perf_counter()
-            rounds.append(self._round())
-            took = time.perf_counter() - start
-            least = min(rounds, key=lambda found: found["reference"])
-            if least["reference"] <= DISTURBED * self._reference.fastest or took > self._patience:
-                return {**least, "repeated": len(rounds) - 1}
-            self._patience -= took
-
-    def _round(self) -> dict[str, float]:
-        found: dict[str, float] = {}
+        found = {}
         for stage, measure in self._rounds.items():
             self._announce(stage)
-            if stage == "inference":  # the reference stands on both sides of what it is a reference for
-                before = self._reference.seconds()
-                found |= measure()
-                found["reference"] = (before + self._reference.seconds()) / 2
-            else:
-                found |= measure()
-        if "reference" not in found:
-            found["reference"] = self._reference.seconds()
+            # ONNX Runtime works on the CPU, wherever the reference does.
+            alone = stage == "onnx" and self._device.type != "cpu"
+            found[stage] = _found(measure()) if alone else self._undisturbed(stage, measure)
         return found
+
+    def _undisturbed(self, stage: str, measure: Callable[[], dict[str, float]]) -> dict[str, Any]:
+        tries: list[tuple[float, dict[str, float]]] = []
+        while True:
+            start = time.perf_counter()
+            before = self._reference.seconds()
+            seconds = measure()
+            tries.append(((before + self._reference.seconds()) / 2, seconds))
+            took = time.perf_counter() - start
+            reference, seconds = min(tries, key=itemgetter(0))
+            self._quiet.hear(reference)
+            quiet = reference <= DISTURBED * self._quiet.seconds
+            if not quiet and 0 < self._patience[stage] < took:
+                self._patience[stage] = 0.0
+                self._quiet.doubt()
+            if quiet or not self._patience[stage]:
+                return _found(seconds, reference, len(tries) - 1)
+            self._patience[stage] -= took
 
     def _try(self, stage: str, start: Callable[[], None]) -> None:
         try:
@@ -156,7 +160,7 @@ class Stopwatch:
         self._peak.restart()
         batches = _repeats(lambda count: self._embed(images, count))
         self.memory |= self._peak.bytes()
-        self._rounds["inference"] = lambda: {"inference": self._embed(images, batches) / batches}
+        self._rounds["inference"] = lambda: {"images_per_second": self._embed(images, batches) / batches}
 
     def _start_latency(self) -> None:
         image = self._images(1)
@@ -184,7 +188,7 @@ class Stopwatch:
 
         steps = _repeats(run)
         self.memory |= {f"training_{name}": value for name, value in peak.bytes().items()}
-        self._rounds["training"] = lambda: {"training": run(steps) / steps}
+        self._rounds["training"] = lambda: {"training_images_per_second": run(steps) / steps}
 
     def _start_onnx(self) -> None:
         from mlbench.deployment.onnx_model import to_onnx
@@ -207,7 +211,7 @@ class Stopwatch:
             return time.perf_counter() - start
 
         batches = _repeats(run)
-        self._rounds["onnx"] = lambda: {"onnx": run(batches) / batches}
+        self._rounds["onnx"] = lambda: {"onnx_images_per_second": run(batches) / batches}
 
     def _images(self, count: int, side: int | None = None) -> torch.Tensor:
         side = side or self._case.spec.image.size
@@ -225,6 +229,17 @@ class Stopwatch:
                 self._model(images)
             synchronize(self._device)
             return time.perf_counter() - start
+
+
+def _found(seconds: dict[str, float], reference: float | None = None, repeated: int = 0) -> dict[str, Any]:
+    return {"seconds": seconds, "reference": reference, "repeated": repeated}
+
+
+def _reference_facts(device: str) -> dict[str, Any]:
+    """What the seconds of the reference workload depend on."""
+    here = environment(find_device(device), torch.get_num_threads())
+    named = ("device", "device_product", "cpu", "cores", "threads", "platform")
+    return {**{name: here[name] for name in named}, "torch": torch.__version__, "version": VERSION}
 
 
 def _repeats(run: Callable[[int], float]) -> int:

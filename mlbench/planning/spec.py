@@ -78,13 +78,16 @@ class EvaluationSettings(BaseModel):
 class MeasureSettings(BaseModel):
     """How speed and memory are measured; the results of training do not depend on it. batch_size: images that
     are embedded together; what does not fit into memory is reported, never measured with fewer. rounds: of
-    each measurement. latency: also of single images. training: also of training steps, with the recipe's
-    batch size. onnx: also of the model as an ONNX file in ONNX Runtime on the CPU, and the file's bytes."""
+    each measurement. patience: seconds that are spent at most, for each kind of speed, on taking times again
+    in which the machine was disturbed. latency: also of single images. training: also of training steps, with
+    the recipe's batch size. onnx: also of the model as an ONNX file in ONNX Runtime on the CPU, and that
+    file's bytes."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     batch_size: Annotated[int, Field(ge=1, le=65536)] = 32
     rounds: Annotated[int, Field(ge=1, le=1000)] = 7
+    patience: Annotated[float, Field(ge=0, le=3600)] = 10.0
     latency: bool = True
     training: bool = True
     onnx: bool = False

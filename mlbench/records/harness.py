@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from mlbench.records.record import Record
+from mlbench.records.record import Record, Timing
 from mlbench.records.store import write_atomically
 
 __all__ = [
@@ -61,7 +61,7 @@ def extra_info(record: Record) -> dict[str, Any]:
     info |= record.size
     return {
         **info,
-        "rounds_of_reference": list(record.speed["reference"].rounds) if "reference" in record.speed else [],
+        "rounds_of_reference": list(record.speed.get("images_per_second", Timing(None)).reference),
         **{name: record.measured.get(name) for name in _MEASURED},
         "device": record.environment.get("device"),
         "case": record.case,

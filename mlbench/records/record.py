@@ -13,7 +13,7 @@ from mlbench.errors import StoreError
 __all__ = ["MEASURED", "SCHEMA", "Estimate", "Record", "Timing", "parse_json"]
 
 #: Version of the stored form. Every past version stays readable for ever.
-SCHEMA = 3
+SCHEMA = 4
 
 
 #: What is measured of a model beside its metrics, by name: the unit, and whether more is better. Speeds and
@@ -25,7 +25,6 @@ MEASURED: Mapping[str, tuple[str, bool]] = MappingProxyType(
         "latency_p95": ("ms", False),
         "training_images_per_second": ("images/s", True),
         "onnx_images_per_second": ("images/s", True),
-        "reference": ("s", False),
         "peak_host": ("bytes", False),
         "peak_cuda": ("bytes", False),
         "training_peak_host": ("bytes", False),
@@ -60,14 +59,15 @@ class Estimate:
 @dataclass(frozen=True, slots=True)
 class Timing:
     """What was measured in several rounds of one process. value: their median where there are any; None where
-    it could not be measured, and note says why ("out of memory at batch size 512"). Rounds of several
-    measurements of one record belong together by their place: they followed each other."""
+    it could not be measured, and note says why ("out of memory at batch size 512"). reference: seconds of a
+    workload that never changes, timed on both sides of each round; () where that says nothing about it."""
 
     value: float | None
     rounds: tuple[float, ...] = ()
     unit: str = ""
     higher_is_better: bool = True
     note: str = ""
+    reference: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +78,9 @@ class Record:
     where it comes from, how many pairs were compared and how, and the sweep of thresholds. size: of the
     deployed model (backbone and neck) in parameters, bytes and operations; centres, teacher: the class
     centres and whatever else only training needs, without what an optimiser keeps of them; None where it is
-    not known. speed: by name, and as "reference" the seconds of a workload that never changes. memory: peaks
-    in bytes by name. measured: how speed and memory were measured. data: versions, sizes and notes of the
-    data set. training: steps, seconds, curves. axes: the case's label on each axis of the suite's matrix.
-    components: provenance of each. finished: UTC, ISO 8601.
+    not known. speed: by name. memory: peaks in bytes by name. measured: how speed and memory were measured.
+    data: versions, sizes and notes of the data set. training: steps, seconds, curves. axes: the case's label
+    on each axis of the suite's matrix. components: provenance of each. finished: UTC, ISO 8601.
     """
 
     suite: str
@@ -123,7 +122,7 @@ class Record:
         if version not in range(1, SCHEMA + 1):
             raise StoreError(f"{where}: record schema {version!r}; this mlbench reads 1 to {SCHEMA}")
         try:
-            for upgrade in (_from_1, _from_2)[version - 1 :]:
+            for upgrade in (_from_1, _from_2, _from_3)[version - 1 :]:
                 data = upgrade(data)
             known = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
             _check(known)
@@ -159,10 +158,11 @@ def _check(data: Mapping[str, Any]) -> None:
         for name, each in data.get(group, {}).items():
             values = [each]
             if isinstance(each, Mapping):
-                values = [*(each.get(field) for field in ("value", "low", "high")), *each.get("rounds", ())]
+                rounds = [*each.get("rounds", ()), *each.get("reference", ())]
+                values = [*(each.get(field) for field in ("value", "low", "high")), *rounds]
             if not all(value is None or _is_finite(value) for value in values):
                 raise ValueError(f"{group}.{name}: expected a number")
-            if isinstance(each, Mapping) and not all(value > 0 for value in each.get("rounds", ())):
+            if isinstance(each, Mapping) and not all(value > 0 for value in rounds):
                 raise ValueError(f"{group}.{name}: expected rounds above 0")
 
 
@@ -171,7 +171,7 @@ def _is_finite(value: Any) -> bool:
 
 
 def _timing(data: Mapping[str, Any]) -> Timing:
-    return Timing(**{**data, "rounds": tuple(data.get("rounds", ()))})
+    return Timing(**{**data, **{name: tuple(data.get(name, ())) for name in ("rounds", "reference")}})
 
 
 def _from_1(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -199,3 +199,14 @@ def _from_2(data: Mapping[str, Any]) -> dict[str, Any]:
             "note": old.pop("error", ""),
         }
     return {**data, "speed": speed, "measured": old, "schema": SCHEMA}
+
+
+def _from_3(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Schema 3 kept one reference for all speeds, as one of them."""
+    speed = dict(data.get("speed", {}))
+    reference = speed.pop("reference", {}).get("rounds", ())
+    on_cpu = str(data.get("environment", {}).get("device", "cpu")) == "cpu"
+    # ONNX Runtime works on the CPU, wherever the reference did.
+    beside = {name: reference if on_cpu or not name.startswith("onnx") else () for name in speed}
+    speed = {name: {**each, "reference": beside[name]} for name, each in speed.items()}
+    return {**data, "speed": speed, "schema": SCHEMA}

@@ -188,7 +188,10 @@ def _reduced(record: Record) -> dict[str, Any]:
     for name in ("speed", "memory"):
         group: Mapping[str, Timing] = getattr(record, name)
         plain[name] = {
-            key: _lean(replace(each, rounds=tuple(_short(value) for value in each.rounds)), Timing(None))
+            key: _lean(
+                replace(each, rounds=_shortened(each.rounds), reference=_shortened(each.reference)),
+                Timing(None),
+            )
             for key, each in sorted(group.items())
         }
     return {name: value for name, value in plain.items() if value != {}}
@@ -203,6 +206,10 @@ def _lean(each: Estimate | Timing, default: Estimate | Timing) -> dict[str, Any]
 def _rounded(each: Estimate) -> Estimate:
     low, high = (None if bound is None else _short(bound) for bound in (each.low, each.high))
     return replace(each, low=low, high=high)
+
+
+def _shortened(values: Sequence[float]) -> tuple[float, ...]:
+    return tuple(_short(value) for value in values)
 
 
 def _short(value: float) -> float:

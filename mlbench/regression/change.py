@@ -216,17 +216,13 @@ class _Rounds:
 def _rounds(records: Sequence[Record], name: str) -> _Rounds:
     """Every measurement counts once: the records of a run share those of their architecture."""
     higher = records[0].speed[name].higher_is_better
-    measured = {
-        (record.speed[name].rounds, record.speed.get("reference", Timing(None)).rounds) for record in records
-    }
-    # ONNX Runtime works on the CPU, wherever the reference does.
-    beside = not name.startswith("onnx") or {_device_kind(record) for record in records} == {"cpu"}
+    measured = {(record.speed[name].rounds, record.speed[name].reference) for record in records}
     costs: list[float] = []
     normalised: list[float] = []
     for rounds, reference in sorted(measured):
         times = [1 / each if higher else each for each in rounds]
         costs += times
-        if beside and len(reference) == len(times):
+        if len(reference) == len(times):
             normalised += [time / beside for time, beside in zip(times, reference, strict=True)]
     return _Rounds(tuple(costs), tuple(normalised) if len(normalised) == len(costs) else (), higher)
 

@@ -10,8 +10,8 @@ One rule for everything that is measured with noise. A change has an interval, a
 What was measured on other data, with another batch size or on another kind of device is not comparable.
 
 Metrics are compared by seed: Student's t interval of the paired differences, in the metric's own unit. Speeds
-are compared by the Mann-Whitney test of the rounds, each divided by the round of the reference workload that
-was timed beside it, so that a machine that is slow today is no regression; their tolerances, and those of
+are compared by the Mann-Whitney test of the rounds, each divided by what the reference workload took on both
+sides of it, so that a machine that is slow today is no regression; their tolerances, and those of
 memory and size, are shares: 0.1 allows a tenth less throughput, or a tenth more time, bytes or parameters.
 Sizes have no noise, and peaks of memory no rounds: they are compared as they are, without an interval. A peak
 of the host's memory varies by several percent from process to process.
@@ -112,8 +112,6 @@ class _Pair:
         for group in ("metrics", "speed", "memory", "size"):
             old, new = (self._values(side, group) for side in (self.before, self.after))
             for name in dict.fromkeys((*old, *new)):
-                if name == "reference" and group == "speed":
-                    continue  # it tells about the machine; see _machine_notes
                 if name in old and name in new:
                     changes.append(self._change(group, name, old[name], new[name]))
                 else:
@@ -216,7 +214,7 @@ def _machine_notes(before: Sequence[Record], after: Sequence[Record]) -> Iterato
         return  # other work
     times = []
     for side in (before, after):
-        found = {record.speed["reference"].rounds for record in side if "reference" in record.speed}
+        found = {timing.reference for record in side for timing in record.speed.values()}
         times.append([time for rounds in found for time in rounds])
     if all(times):
         ratio = median(times[1]) / median(times[0])

@@ -17,8 +17,7 @@ RECORD = Record(
     metrics={"accuracy": Estimate(0.9), "f1": Estimate(0.8, 0.7, 0.9), "threshold": Estimate(0.3)},
     size={"parameters": 3, "checkpoint_float32": 99},
     speed={
-        "images_per_second": Timing(20.0, (10.0, 20.0, 40.0), "images/s"),
-        "reference": Timing(0.2, (0.1, 0.2, 0.3), "s", False),
+        "images_per_second": Timing(20.0, (10.0, 20.0, 40.0), "images/s", reference=(0.1, 0.2, 0.3)),
     },
     memory={"peak_host": Timing(1000, unit="bytes", higher_is_better=False)},
     measured={"batch_size": 40},

@@ -88,6 +88,24 @@ def test_a_speed_that_schema_2_could_not_measure_keeps_its_reason() -> None:
     assert record.speed["images_per_second"] == Timing(None, unit="images/s", note="killed by signal 9")
 
 
+@pytest.mark.parametrize(("device", "beside_onnx"), [("cpu", (0.1, 0.2)), ("cuda:0", ())])
+def test_the_reference_of_schema_3_stands_beside_every_speed_of_its_device(device, beside_onnx) -> None:
+    def timing(*rounds: float, **facts: object) -> dict[str, object]:
+        return {"value": rounds[0], "rounds": rounds, **facts}
+
+    speed = {
+        "latency_p50": timing(3.0, 4.0, higher_is_better=False),
+        "onnx_images_per_second": timing(50.0, 40.0),
+        "reference": timing(0.1, 0.2, unit="s"),
+    }
+    plain = {**RECORD.plain(), "schema": 3, "speed": speed, "environment": {"device": device}}
+    record = Record.from_plain(plain, "x")
+    assert record.speed == {
+        "latency_p50": Timing(3.0, (3.0, 4.0), higher_is_better=False, reference=(0.1, 0.2)),
+        "onnx_images_per_second": Timing(50.0, (50.0, 40.0), reference=beside_onnx),
+    }
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -100,6 +118,7 @@ def test_a_speed_that_schema_2_could_not_measure_keeps_its_reason() -> None:
         {"speed": {"images_per_second": {"value": 1.0, "rounds": [1.0, 0.0]}}},
         {"speed": {"images_per_second": {"value": 1.0, "rounds": [None]}}},
         {"speed": {"images_per_second": {"value": 1.0, "rounds": 3}}},
+        {"speed": {"images_per_second": {"value": 1.0, "reference": [0.0]}}},
         {"memory": {"peak_host": 7}},
         {"environment": "here"},
         {"data": None},

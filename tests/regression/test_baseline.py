@@ -18,8 +18,9 @@ RECORDS = [
         case=case,
         metrics={"f1": Estimate(0.1 + seed / 3, 0.1, 0.9), "eer": Estimate(0.2, higher_is_better=False)},
         speed={
-            "images_per_second": Timing(123.456789, (123.456789, 120.0, 130.0, 125.0), "images/s"),
-            "reference": Timing(0.1, (0.1, 0.11, 0.1, 0.12), "s", higher_is_better=False),
+            "images_per_second": Timing(
+                123.456789, (123.456789, 120.0, 130.0, 125.0), "images/s", reference=(0.1, 0.11, 0.1, 0.12)
+            ),
         },
         size={"parameters": 10, "onnx": None},
         data={"version": "1", "splits": {"train": {"images": 3}}},

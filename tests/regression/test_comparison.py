@@ -206,14 +206,16 @@ def test_compare_does_not_judge_speed_on_another_kind_of_device(kind: str) -> No
     assert change.note == f"measured on other kinds of device (cpu before, {name} after)"
 
 
-def test_compare_takes_onnx_as_it_is_where_the_reference_ran_on_a_gpu() -> None:
+def test_compare_divides_each_speed_by_its_own_reference() -> None:
     rounds, reference = noisy(random.Random(0), 100)
-    gpu = {**HERE, "device": "cuda:0", "device_product": "H200"}
-    faster = [each / 2 for each in reference]
-    name = "onnx_images_per_second"
-    sides = [timed(rounds, each, name, environment=gpu) for each in (reference, faster)]
-    assert the_change(*sides).difference == 0
-    assert the_change(timed(rounds, reference, name), timed(rounds, faster, name)).verdict == "worse"
+    slower = [2 * each for each in reference]
+    sides = [timed(rounds, reference), timed(rounds, reference)]
+    for side, beside in zip(sides, (reference, slower), strict=True):
+        side[0].speed["latency_p50"] = Timing(
+            5.0, tuple(rounds), higher_is_better=False, reference=tuple(beside)
+        )
+    speed, latency = compare(*sides, {}).changes
+    assert (speed.difference, latency.difference) == (0, pytest.approx(-0.5))
 
 
 def test_a_speed_that_one_seed_lacks_is_compared_by_the_others() -> None:

@@ -1,0 +1,59 @@
+"""What the reference workload takes on this machine when nothing disturbs it.
+
+One process may lie whole in a bad minute of a shared machine and cannot know it: the least seconds of all
+processes are kept in the user's cache. The machine may become a slower one, too: whoever waits for quiet in
+vain makes what is kept a little more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mlbench.environment import cache_dir
+from mlbench.errors import StoreError
+from mlbench.records.store import write_atomically
+
+__all__ = ["Quiet"]
+
+#: So many times as much is expected after waiting in vain: ten times are a fifth.
+_DOUBT = 1.02
+
+
+class Quiet:
+    """The least seconds of the reference workload; infinite where none are known. facts: what they depend on,
+    as plain JSON data: the machine, its device, threads, version of the work."""
+
+    def __init__(self, facts: Mapping[str, Any]) -> None:
+        name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+        self._path = cache_dir() / "reference" / f"{name}.json"
+        self._facts = facts
+        self.seconds = _read(self._path)
+
+    def hear(self, seconds: float) -> None:
+        """Keep a time, if it is the least."""
+        if seconds < self.seconds:
+            self._keep(seconds)
+
+    def doubt(self) -> None:
+        """Expect a little more from now on."""
+        self._keep(self.seconds * _DOUBT)
+
+    def _keep(self, seconds: float) -> None:
+        self.seconds = seconds
+        # A cache that cannot be written keeps nothing.
+        with contextlib.suppress(StoreError):
+            write_atomically(self._path, json.dumps({**self._facts, "seconds": seconds}).encode())
+
+
+def _read(path: Path) -> float:
+    """Seconds that are kept in a file."""
+    try:
+        seconds = float(json.loads(path.read_bytes())["seconds"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return float("inf")
+    return seconds if seconds > 0 else float("inf")
