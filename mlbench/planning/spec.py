@@ -87,7 +87,7 @@ class MeasureSettings(BaseModel):
 
     batch_size: Annotated[int, Field(ge=1, le=65536)] = 32
     rounds: Annotated[int, Field(ge=1, le=1000)] = 7
-    patience: Annotated[float, Field(ge=0, le=3600)] = 10.0
+    patience: Annotated[float, Field(ge=0, le=3600)] = 5.0
     latency: bool = True
     training: bool = True
     onnx: bool = False
