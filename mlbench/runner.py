@@ -152,7 +152,7 @@ def _measured(record: Record, case: Case, stopwatch: _Stopwatch, listener: Liste
     found = stopwatch.measure(case)
     took = time.perf_counter() - start
     before = record.seconds.get("measure", 0.0)
-    old = Measurement(record.speed).notes
+    old = Measurement(record.speed, measured=record.measured).notes
     return replace(
         record,
         settings=case.spec.plain(),

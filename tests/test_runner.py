@@ -51,6 +51,7 @@ def timeless(record: Record | dict) -> dict:
     plain = record.plain() if isinstance(record, Record) else dict(record)
     for key in ("seconds", "finished", "speed", "memory", "measured", "environment"):
         plain.pop(key)
+    plain["notes"] = [note for note in plain["notes"] if "disturbed" not in note]
     plain["training"] = {k: v for k, v in plain["training"].items() if k != "waited_seconds"}
     return json.loads(json.dumps(plain))
 

@@ -18,6 +18,7 @@ from typing import Any, cast
 from mlbench.contracts import Dataset
 from mlbench.environment import library_versions
 from mlbench.errors import MlbenchError, first_line
+from mlbench.measurement.quiet import DISTURBED
 from mlbench.planning.plan import Case
 from mlbench.planning.spec import Part
 from mlbench.plugins import Plugin
@@ -59,13 +60,19 @@ class Measurement:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Why something is not known, one line each."""
+        """Why something is not known, or not to be relied on; one line each."""
         missing: dict[str, list[str]] = {}
+        disturbed = []
+        quiet = self.measured.get("quiet")
         for name, timing in self.speed.items():
             if timing.value is None:
                 missing.setdefault(timing.note, []).append(name)
-        told = tuple(f"{', '.join(names)} not known: {note}" for note, names in missing.items())
-        return told + self.remarks
+            elif quiet and timing.reference and statistics.median(timing.reference) > DISTURBED * quiet:
+                disturbed.append(name)
+        told = [f"{', '.join(names)} not known: {note}" for note, names in missing.items()]
+        if disturbed:
+            told.append(f"measured on a disturbed machine: {', '.join(disturbed)}; see run --measure-again")
+        return (*told, *self.remarks)
 
     def facts(self, size: Mapping[str, int | None]) -> dict[str, Any]:
         """Fields of a record, together with the sizes that are known already."""
@@ -186,6 +193,7 @@ class Measuring:
             measured={
                 **self._sizes(),
                 "rounds": len(self._rounds),
+                "quiet": self._quiet(),
                 "repeated": sum(each["repeated"] for found in self._rounds for each in found.values()),
                 "threads": self._facts["threads"],
                 "device": self._device,
@@ -195,6 +203,11 @@ class Measuring:
                 "libraries": library_versions(),
             },
         )
+
+    def _quiet(self) -> float | None:
+        """What the reference workload takes on this machine in quiet, as far as is known by now."""
+        known = [each["quiet"] for found in self._rounds for each in found.values() if each["quiet"]]
+        return known[-1] if known else None
 
     def _speed(self) -> dict[str, Timing]:
         sizes = self._sizes()

@@ -18,7 +18,10 @@ from mlbench.environment import cache_dir
 from mlbench.errors import StoreError
 from mlbench.records.store import write_atomically
 
-__all__ = ["Quiet"]
+__all__ = ["DISTURBED", "Quiet"]
+
+#: A machine counts as disturbed when the reference workload takes so many times what it takes in quiet.
+DISTURBED = 1.15
 
 #: So many times as much is expected after waiting in vain: ten times are a fifth.
 _DOUBT = 1.02

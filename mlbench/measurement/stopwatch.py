@@ -32,7 +32,7 @@ from mlbench.environment import environment, find_device
 from mlbench.errors import MlbenchError, first_line
 from mlbench.measurement.measure import MARK, STAGES
 from mlbench.measurement.memory import Peak, is_out_of_memory
-from mlbench.measurement.quiet import Quiet
+from mlbench.measurement.quiet import DISTURBED, Quiet
 from mlbench.measurement.reference import VERSION, Reference, synchronize
 from mlbench.measurement.size import checkpoint_bytes, flops
 from mlbench.planning.plan import Case
@@ -48,9 +48,6 @@ __all__ = ["Stopwatch", "serve"]
 
 #: Runs before the clock starts, and least seconds of a round.
 WARMUP, ROUND_SECONDS = 3, 0.2
-
-#: A time counts as disturbed when the reference workload takes so many times what it takes in quiet.
-DISTURBED = 1.15
 
 #: Single images in a round: enough for a 95th percentile.
 SINGLE_IMAGES = 20
@@ -109,7 +106,8 @@ class Stopwatch:
 
     def round(self) -> dict[str, Any]:
         """One round of every stage: seconds of a batch by the name of the speed, those of the reference
-        workload (None where it says nothing about the stage), and how often the stage was measured again.
+        workload and what it takes in quiet (None where it says nothing about the stage), and how often the
+        stage was measured again.
 
         A stage in which the machine was disturbed, by the reference workload on both sides of it, is measured
         again while there is patience left; the least disturbed time counts.
@@ -137,7 +135,7 @@ class Stopwatch:
                 self._patience[stage] = 0.0
                 self._quiet.doubt()
             if quiet or not self._patience[stage]:
-                return _found(seconds, reference, len(tries) - 1)
+                return _found(seconds, reference, len(tries) - 1, self._quiet.seconds)
             self._patience[stage] -= took
 
     def _try(self, stage: str, start: Callable[[], None]) -> None:
@@ -231,8 +229,13 @@ class Stopwatch:
             return time.perf_counter() - start
 
 
-def _found(seconds: dict[str, float], reference: float | None = None, repeated: int = 0) -> dict[str, Any]:
-    return {"seconds": seconds, "reference": reference, "repeated": repeated}
+def _found(
+    seconds: dict[str, float],
+    reference: float | None = None,
+    repeated: int = 0,
+    quiet: float | None = None,
+) -> dict[str, Any]:
+    return {"seconds": seconds, "reference": reference, "repeated": repeated, "quiet": quiet}
 
 
 def _reference_facts(device: str) -> dict[str, Any]:
