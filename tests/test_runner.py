@@ -248,6 +248,18 @@ def test_another_way_of_measuring_measures_again_and_trains_nothing(planned, tmp
     assert runner.run(planned(), store, Ears(), again=True)[0].finished > third.finished
 
 
+def test_a_quiet_measurement_takes_back_the_note_of_a_disturbed_one(planned, tmp_path, monkeypatch) -> None:
+    speed = {"images_per_second": Timing(9.0, (9.0,), "images/s", reference=(2.0,))}
+    disturbed = Measurement(speed, measured={"batch_size": 32, "quiet": 1.0})
+    told = []
+    for found in (measured(9.0), disturbed, measured(9.0)):
+        monkeypatch.setattr(runner, "measure", lambda *_, found=found: found)
+        (record,) = runner.run(planned(), Store(tmp_path, "toy"), Ears(), again=True)
+        told.append([note for note in record.notes if "disturbed" in note])
+    note = "measured on a disturbed machine: images_per_second; see run --measure-again"
+    assert told == [[], [note], []]
+
+
 def test_a_run_leaves_what_pytest_benchmark_reads(planned, tmp_path) -> None:
     plan = planned("seeds: [0, 1]\n")
     runner.run(plan, Store(tmp_path, "toy"), Ears())

@@ -28,6 +28,8 @@ class OnnxSession:
         self.file = file
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
+        # Its threads would keep the cores busy for a while after each batch, whatever else is to run there.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         if threads is not None:
             options.intra_op_num_threads = threads
         try:

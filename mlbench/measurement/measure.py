@@ -207,7 +207,7 @@ class Measuring:
     def _quiet(self) -> float | None:
         """What the reference workload takes on this machine in quiet, as far as is known by now."""
         known = [each["quiet"] for found in self._rounds for each in found.values() if each["quiet"]]
-        return known[-1] if known else None
+        return min(known, default=None)
 
     def _speed(self) -> dict[str, Timing]:
         sizes = self._sizes()

@@ -1,8 +1,8 @@
 """What the reference workload takes on this machine when nothing disturbs it.
 
 One process may lie whole in a bad minute of a shared machine and cannot know it: the least seconds of all
-processes are kept in the user's cache. The machine may become a slower one, too: whoever waits for quiet in
-vain makes what is kept a little more.
+processes are kept in the user's cache. The machine may become a slower one, too: a process that waited for
+quiet in vain leaves a little more.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["DISTURBED", "Quiet"]
 #: A machine counts as disturbed when the reference workload takes so many times what it takes in quiet.
 DISTURBED = 1.15
 
-#: So many times as much is expected after waiting in vain: ten times are a fifth.
+#: So many times as much is left by a process that waited in vain: ten of them add a fifth.
 _DOUBT = 1.02
 
 
@@ -40,14 +40,15 @@ class Quiet:
     def hear(self, seconds: float) -> None:
         """Keep a time, if it is the least."""
         if seconds < self.seconds:
-            self._keep(seconds)
+            self.seconds = min(seconds, _read(self._path))  # which another process may have changed
+            self._keep(self.seconds)
 
     def doubt(self) -> None:
-        """Expect a little more from now on."""
-        self._keep(self.seconds * _DOUBT)
+        """Leave a little more to other processes; saying it again changes nothing."""
+        if _read(self._path) == self.seconds:
+            self._keep(self.seconds * _DOUBT)
 
     def _keep(self, seconds: float) -> None:
-        self.seconds = seconds
         # A cache that cannot be written keeps nothing.
         with contextlib.suppress(StoreError):
             write_atomically(self._path, json.dumps({**self._facts, "seconds": seconds}).encode())
@@ -57,6 +58,6 @@ def _read(path: Path) -> float:
     """Seconds that are kept in a file."""
     try:
         seconds = float(json.loads(path.read_bytes())["seconds"])
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, OverflowError):
         return float("inf")
     return seconds if seconds > 0 else float("inf")

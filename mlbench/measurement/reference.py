@@ -12,8 +12,6 @@ import time
 import torch
 from torch.nn.functional import conv2d, hardswish
 
-from mlbench.seeding import matmul_precision
-
 __all__ = ["VERSION", "Reference", "synchronize"]
 
 #: Version of the work that is done. Seconds of different versions have nothing to say to each other.
@@ -42,12 +40,13 @@ _LAYERS = (
     (256, 1, 1, False),
 )
 
-#: How often the work is done for one reading of the clock, and for the first idea of how long it takes.
-_REPEATS, _FIRST = 3, 3
+#: How often the work is done for one reading of the clock, and readings before the first that counts.
+_REPEATS, _WARMUP = 3, 3
 
 
 class Reference:
-    """A small convolutional network in float32, with random weights on random images.
+    """A small convolutional network in float32, with random weights on random images. (cuDNN may take
+    TF32 for it, as for convolutions of models.)
 
     Half of its time goes to dense convolutions, which wait for a core, and half to others and to activations,
     which wait for memory. On the CPU its largest maps (2.4 MB) have no room in a core's own cache and fit
@@ -74,12 +73,12 @@ class Reference:
             weight = normal(channels, inputs, kernel, kernel) * (2 / (inputs * kernel**2)) ** 0.5
             self._layers.append((weight, stride, channels if depthwise else 1))
             before = channels
-        for _ in range(_FIRST):
+        for _ in range(_WARMUP):
             self.seconds()
 
     def seconds(self) -> float:
         """Seconds that the work takes now."""
-        with torch.inference_mode(), matmul_precision("highest"):
+        with torch.inference_mode():
             synchronize(self._device)
             start = time.perf_counter()
             for _ in range(_REPEATS):

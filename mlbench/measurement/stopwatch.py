@@ -22,6 +22,7 @@ from dataclasses import replace
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
+from statistics import fmean
 from typing import Any, TextIO
 
 import numpy as np
@@ -48,6 +49,9 @@ __all__ = ["Stopwatch", "serve"]
 
 #: Runs before the clock starts, and least seconds of a round.
 WARMUP, ROUND_SECONDS = 3, 0.2
+
+#: Time for the reference workload on each side of a time that is taken, as a share of it.
+SHARE = 0.1
 
 #: Single images in a round: enough for a 95th percentile.
 SINGLE_IMAGES = 20
@@ -78,6 +82,7 @@ class Stopwatch:
         self._reference = Reference(self._device)
         self._quiet = Quiet(_reference_facts(device))
         self._patience = dict.fromkeys(STAGES, spec.measure.patience)
+        self._took: dict[str, float] = {}
         self._rounds: dict[str, Callable[[], dict[str, float]]] = {}
         self.size: dict[str, int] = {}
         announce("model")
@@ -124,19 +129,31 @@ class Stopwatch:
         tries: list[tuple[float, dict[str, float]]] = []
         while True:
             start = time.perf_counter()
-            before = self._reference.seconds()
+            before = self._beside(stage)
+            begin = time.perf_counter()
             seconds = measure()
-            tries.append(((before + self._reference.seconds()) / 2, seconds))
+            self._took[stage] = time.perf_counter() - begin
+            tries.append(((before + self._beside(stage)) / 2, seconds))
             took = time.perf_counter() - start
             reference, seconds = min(tries, key=itemgetter(0))
             self._quiet.hear(reference)
-            quiet = reference <= DISTURBED * self._quiet.seconds
-            if not quiet and 0 < self._patience[stage] < took:
-                self._patience[stage] = 0.0
-                self._quiet.doubt()
-            if quiet or not self._patience[stage]:
-                return _found(seconds, reference, len(tries) - 1, self._quiet.seconds)
+            if reference <= DISTURBED * self._quiet.seconds:
+                break
+            if took > self._patience[stage]:
+                if self._patience[stage] < self._case.spec.measure.patience:  # it has waited, in vain
+                    self._quiet.doubt()
+                break
             self._patience[stage] -= took
+        return _found(seconds, reference, len(tries) - 1, self._quiet.seconds)
+
+    def _beside(self, stage: str) -> float:
+        """Seconds of the reference workload, over a tenth of the time that the stage took when it was last
+        measured: for a few of its own milliseconds nothing may happen."""
+        end = time.perf_counter() + SHARE * self._took.get(stage, 0.0)
+        times = [self._reference.seconds()]
+        while time.perf_counter() < end:
+            times.append(self._reference.seconds())
+        return fmean(times)
 
     def _try(self, stage: str, start: Callable[[], None]) -> None:
         try:

@@ -79,9 +79,9 @@ class MeasureSettings(BaseModel):
     """How speed and memory are measured; the results of training do not depend on it. batch_size: images that
     are embedded together; what does not fit into memory is reported, never measured with fewer. rounds: of
     each measurement. patience: seconds that are spent at most, for each kind of speed, on taking times again
-    in which the machine was disturbed. latency: also of single images. training: also of training steps, with
-    the recipe's batch size. onnx: also of the model as an ONNX file in ONNX Runtime on the CPU, and that
-    file's bytes."""
+    in which the machine was disturbed; what takes longer by itself is not taken again. latency: also of
+    single images. training: also of training steps, with the recipe's batch size. onnx: also of the model as
+    an ONNX file in ONNX Runtime on the CPU, and that file's bytes."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 

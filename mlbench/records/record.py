@@ -164,6 +164,9 @@ def _check(data: Mapping[str, Any]) -> None:
                 raise ValueError(f"{group}.{name}: expected a number")
             if isinstance(each, Mapping) and not all(value > 0 for value in rounds):
                 raise ValueError(f"{group}.{name}: expected rounds above 0")
+    quiet = data.get("measured", {}).get("quiet")
+    if quiet is not None and not _is_finite(quiet):
+        raise ValueError("measured.quiet: expected a number")
 
 
 def _is_finite(value: Any) -> bool:

@@ -64,6 +64,8 @@ def test_measure_gives_every_speed_with_its_rounds_and_every_size(planned) -> No
     assert found.size["checkpoint_float32"] > found.size["checkpoint_float16"] > 2 * 560
     assert (found.measured["batch_size"], found.measured["training_batch_size"]) == (5, 8)
     assert (found.measured["rounds"], found.measured["precision"]) == (3, "fp32")
+    references = [each for timing in found.speed.values() for each in timing.reference]
+    assert (found.measured["quiet"], found.measured["repeated"]) == (min(references), 0)
 
 
 @pytest.fixture

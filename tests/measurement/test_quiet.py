@@ -22,20 +22,33 @@ def test_the_least_is_kept_for_the_same_machine() -> None:
 
 
 def test_who_waits_in_vain_makes_it_a_little_more() -> None:
-    quiet = Quiet(FACTS)
-    quiet.hear(0.2)
+    Quiet(FACTS).hear(0.2)
     for _ in range(10):
+        quiet = Quiet(FACTS)
+        before = quiet.seconds
         quiet.doubt()
-    assert 0.24 < quiet.seconds < 0.25
-    assert Quiet(FACTS).seconds == quiet.seconds
-    quiet.hear(0.24)
-    assert quiet.seconds == 0.24
+        quiet.doubt()
+        assert quiet.seconds == before
+    assert 0.24 < Quiet(FACTS).seconds < 0.25
+    quiet.hear(0.23)
+    assert Quiet(FACTS).seconds == 0.23
+
+
+def test_processes_do_not_lose_what_another_knows() -> None:
+    first, second, third = (Quiet(FACTS) for _ in range(3))
+    first.hear(0.2)
+    second.hear(0.3)
+    assert (second.seconds, Quiet(FACTS).seconds) == (0.2, 0.2)
+    third.hear(0.1)
+    first.doubt()
+    assert Quiet(FACTS).seconds == 0.1
 
 
 @pytest.mark.parametrize(
     "damage",
     [
         {"seconds": 0},
+        {"seconds": 10**400},
         {"seconds": float("nan")},
         {"seconds": "soon"},
         {"seconds": None},

@@ -27,13 +27,3 @@ def test_the_numbers_of_the_reference_are_of_a_common_size() -> None:
     maps = reference.work()
     assert maps.isfinite().all()
     assert 0.01 < maps.std() < 10
-
-
-def test_reference_is_the_same_at_any_precision_of_a_case() -> None:
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
-    try:
-        Reference(torch.device("cpu")).seconds()
-        assert torch.get_float32_matmul_precision() == "medium"
-    finally:
-        torch.set_float32_matmul_precision(before)

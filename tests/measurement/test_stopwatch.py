@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 
 import pytest
 import torch
@@ -13,7 +14,9 @@ from mlbench.measurement.stopwatch import Stopwatch
 def watch(planned, monkeypatch):
     """A stopwatch of inference beside a reference workload that takes what it is told to."""
 
-    def make(readings: list[float], patience: float = 10) -> Stopwatch:
+    def make(
+        readings: Iterable[float], patience: float = 10, unwanted: str = "latency training"
+    ) -> Stopwatch:
         times: Iterator[float] = iter(readings)
 
         class Told:
@@ -24,9 +27,11 @@ def watch(planned, monkeypatch):
                 return next(times)
 
         monkeypatch.setattr(stopwatch, "Reference", Told)
-        unwanted = {"latency", "training", "onnx", "flops", "checkpoint_float32", "checkpoint_float16"}
+        monkeypatch.setattr(stopwatch, "ROUND_SECONDS", 0.001)
+        monkeypatch.setattr(stopwatch, "SHARE", 0.0)
+        sizes = ("flops", "checkpoint_float32", "checkpoint_float16", "onnx")
         case = planned(overrides=(f"measure.patience={patience}",)).cases[0]
-        return Stopwatch(case, "cpu", unwanted, lambda stage: None)
+        return Stopwatch(case, "cpu", (*sizes, *unwanted.split()), lambda stage: None)
 
     return make
 
@@ -45,12 +50,40 @@ def test_a_disturbed_time_is_taken_again_and_the_least_disturbed_counts(watch) -
 
 
 def test_without_patience_what_is_disturbed_counts(watch) -> None:
-    rounds = watch([1.0, 1.0, 2.0, 3.0, 4.0, 5.0], patience=1e-9)
+    rounds = watch([1.0, 1.0, 2.0, 3.0, 4.0, 5.0], patience=0)
     assert [found(rounds.round()) for _ in range(3)] == [(1.0, 0), (2.5, 0), (4.5, 0)]
-    # Waiting in vain leaves doubt, once: what other processes take for disturbed has moved by 2 %.
+    # It has not waited: nothing is left to doubt.
+    assert found(watch([1.16, 1.16, 1.0, 1.0]).round()) == (1.0, 1)
+
+
+def test_patience_ends_for_each_stage_and_leaves_doubt_once(watch) -> None:
+    rounds = watch(itertools.chain([1.0] * 4, itertools.repeat(2.0)), patience=0.05, unwanted="training")
+    first, second, third = (rounds.round() for _ in range(3))
+    for stage in ("inference", "latency"):
+        assert (first[stage]["reference"], first[stage]["repeated"]) == (1.0, 0)
+        assert second[stage]["reference"] == third[stage]["reference"] == 2.0
+        assert second[stage]["repeated"] > 0
+        assert third[stage]["repeated"] <= 1
+        assert third[stage]["quiet"] == 1.0
+    # What another process takes for disturbed has moved by 2 %.
     assert found(watch([1.16, 1.16]).round()) == (1.16, 0)
     assert found(watch([1.18, 1.18, 1.0, 1.0]).round()) == (1.0, 1)
-    assert found(watch([2.0, 2.0], patience=0).round()) == (2.0, 0)
+
+
+def test_the_reference_takes_a_share_of_the_time_that_it_stands_beside(watch, monkeypatch) -> None:
+    readings = itertools.count(1)
+    rounds = watch(1.0 + 0 * each for each in readings)
+    monkeypatch.setattr(stopwatch, "SHARE", 0.5)
+    rounds.round()
+    assert next(readings) > 4  # one before, and after it as many as that takes
+
+
+def test_onnx_has_no_reference_where_that_runs_on_another_device(watch) -> None:
+    rounds = watch([])
+    rounds._device = torch.device("meta")
+    rounds._rounds = {"onnx": lambda: {"onnx_images_per_second": 0.1}}
+    expected = {"seconds": {"onnx_images_per_second": 0.1}, "reference": None, "repeated": 0, "quiet": None}
+    assert rounds.round() == {"onnx": expected}
 
 
 def test_another_process_knows_what_is_quiet(watch) -> None:

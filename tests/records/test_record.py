@@ -120,6 +120,8 @@ def test_the_reference_of_schema_3_stands_beside_every_speed_of_its_device(devic
         {"speed": {"images_per_second": {"value": 1.0, "rounds": 3}}},
         {"speed": {"images_per_second": {"value": 1.0, "reference": [0.0]}}},
         {"memory": {"peak_host": 7}},
+        {"measured": {"quiet": "night"}},
+        {"measured": {"quiet": [0.1]}},
         {"environment": "here"},
         {"data": None},
         {"finished": 5},
