@@ -46,7 +46,7 @@ MODELS = ["tf_efficientnet_lite0", "mobilenetv3_large_100", "resnet18", "vit_tin
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=25, help="fewer are not enough on a busy machine")
     parser.add_argument("--threads", type=int, default=0, help="0 for torch's own choice")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--models", nargs="*", default=MODELS, help="of timm, for images of 224 px")
