@@ -141,6 +141,7 @@ class Stopwatch:
                 break
             if took > self._patience[stage]:
                 if self._patience[stage] < self._case.spec.measure.patience:  # it has waited, in vain
+                    self._patience[stage] = 0.0
                     self._quiet.doubt()
                 break
             self._patience[stage] -= took

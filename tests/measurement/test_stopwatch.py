@@ -57,13 +57,13 @@ def test_without_patience_what_is_disturbed_counts(watch) -> None:
 
 
 def test_patience_ends_for_each_stage_and_leaves_doubt_once(watch) -> None:
-    rounds = watch(itertools.chain([1.0] * 4, itertools.repeat(2.0)), patience=0.05, unwanted="training")
+    rounds = watch(itertools.chain([1.0] * 4, itertools.repeat(2.0)), patience=0.5, unwanted="training")
     first, second, third = (rounds.round() for _ in range(3))
     for stage in ("inference", "latency"):
         assert (first[stage]["reference"], first[stage]["repeated"]) == (1.0, 0)
         assert second[stage]["reference"] == third[stage]["reference"] == 2.0
         assert second[stage]["repeated"] > 0
-        assert third[stage]["repeated"] <= 1
+        assert third[stage]["repeated"] == 0
         assert third[stage]["quiet"] == 1.0
     # What another process takes for disturbed has moved by 2 %.
     assert found(watch([1.16, 1.16]).round()) == (1.16, 0)
