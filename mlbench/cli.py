@@ -7,32 +7,28 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from mlbench.commands.data_commands import data
 from mlbench.commands.export_commands import export, match
+from mlbench.commands.installed import installed_plugins, installed_registry
 from mlbench.commands.regression_commands import baseline, check, compare
 from mlbench.contracts import KINDS
 from mlbench.errors import MlbenchError, SuiteError
-from mlbench.parameters import FiniteRange
+from mlbench.parameters import FiniteRange, case_options, json_option, results_option
 from mlbench.seeding import MAX_SEED
 
 if TYPE_CHECKING:
     from mlbench.planning.plan import Plan
-    from mlbench.plugins import Plugin
     from mlbench.records.record import Record
-    from mlbench.registry import Registry
     from mlbench.table import Table
 
 __all__ = ["main"]
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Group(click.Group):
@@ -79,71 +75,22 @@ for command in (data, export, match, compare, baseline, check):
     main.add_command(command)
 
 
-def _plugins() -> tuple[Plugin, ...]:
-    from mlbench.plugins import load_plugins
+def _plan(suite: Path, **request: Any) -> Plan:
+    from mlbench.planning.request import PlanRequest
 
-    return load_plugins(block=click.get_current_context().obj)
-
-
-def _registry() -> Registry:
-    from mlbench.registry import Registry
-
-    return Registry(_plugins())
+    return PlanRequest(**request).plan(suite, installed_registry())
 
 
-def _plan(
-    suite: Path, overrides: tuple[str, ...], precision: str | None, device: str, **choices: Any
-) -> Plan:
-    from mlbench.environment import find_device
-    from mlbench.planning.plan import make_plan
-    from mlbench.planning.suite import load_suite
-
-    if precision:
-        overrides = (*overrides, f"precision={precision}")
-    loaded = load_suite(suite, _registry(), overrides=overrides)
-    return make_plan(loaded, find_device(device), **choices)
-
-
-def _seeds(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...]:
-    if value is None:
-        return ()
-    seeds = [int(part) for part in value.split(",")] if re.fullmatch(r"\d{1,10}(,\d{1,10})*", value) else []
-    if not seeds or len(set(seeds)) != len(seeds) or max(seeds) > MAX_SEED:
-        raise click.BadParameter(f"expected different whole numbers from 0 to {MAX_SEED}, such as 0,1,2")
-    return tuple(seeds)
-
-
-def _choices(function: F) -> F:
-    """The options that choose what of a suite is run, and how."""
-    for option in reversed(
-        (
-            click.argument("suite", type=click.Path(path_type=Path)),
-            click.option("--cases", default="*", metavar="GLOB", help="Only the cases with such names."),
-            click.option("--seeds", callback=_seeds, metavar="0,1,2", help="These seeds, not the suite's."),
-            click.option(
-                "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of every case."
-            ),
-            click.option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps."),
-            click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="For every case."),
-        )
-    ):
-        function = option(function)
-    return function
-
-
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_results = click.option(
-    "--results", type=click.Path(path_type=Path, file_okay=False), default=Path("results"), show_default=True,
-    help="Folder of the records.",
-)  # fmt: skip
+_suite_file = click.argument("suite", type=click.Path(path_type=Path))
 
 
 @main.command()
-@_choices
-@_results
+@_suite_file
+@case_options
+@results_option
 @click.option("--force", is_flag=True, help="Run finished cases again.")
 @click.option("--measure-again", "again", is_flag=True, help="Measure finished cases again.")
-@_json
+@json_option
 def run(suite: Path, results: Path, force: bool, again: bool, as_json: bool, **options: Any) -> None:
     """Run every case of a suite that has no record yet, and show the results."""
     from rich.console import Console
@@ -162,24 +109,19 @@ def run(suite: Path, results: Path, force: bool, again: bool, as_json: bool, **o
 
 @main.command()
 @click.argument("suite")
-@_results
+@case_options
+@results_option
 @click.option("--markdown", is_flag=True, help="Print Markdown.")
-@_json
-def results(suite: str, results: Path, markdown: bool, as_json: bool) -> None:
-    """Show the newest records of a suite, given by its name or its file."""
-    from mlbench.planning.heading import read_heading
-    from mlbench.records.store import Store
+@json_option
+def results(suite: str, results: Path, markdown: bool, as_json: bool, **request: Any) -> None:
+    """Show the records of a SUITE: of its file as it stands, or the newest by its name."""
+    from mlbench.planning.request import PlanRequest
+    from mlbench.planning.selection import suite_records
 
-    found = read_heading(suite)
-    records, remarks = Store(results, found.name).latest()
-    for remark in remarks:
-        click.echo(f"note: {remark}", err=True)
-    if not records:
-        raise MlbenchError(
-            f"no records of the suite {found.name!r} in {results}; make some with: "
-            f"mlbench run {found.path or 'SUITE.yaml'}"
-        )
-    _show(records, found.title, "json" if as_json else "markdown" if markdown else "table")
+    found = suite_records(suite, results, PlanRequest(**request), installed_registry)
+    for note in (*found.lacking, *found.remarks):
+        click.echo(f"note: {note}", err=True)
+    _show(found.records, found.heading.title, "json" if as_json else "markdown" if markdown else "table")
 
 
 @main.command()
@@ -207,7 +149,7 @@ def results(suite: str, results: Path, markdown: bool, as_json: bool) -> None:
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Of resamples and of the share.")
 @click.option("--device", default="cpu", metavar="NAME", help="cpu, cuda, cuda:1 or auto.")
 @click.option("--threads", type=click.IntRange(1), help="On the CPU; default all cores.")
-@_json
+@json_option
 def evaluate(file: Path, classes: Path | None, as_json: bool, **options: Any) -> None:
     """Evaluate a FILE of embeddings that came from anywhere: .npz, .npy or .parquet."""
     from rich.console import Console
@@ -220,7 +162,7 @@ def evaluate(file: Path, classes: Path | None, as_json: bool, **options: Any) ->
     with RunProgress(Console(stderr=True), file.name) as progress:
         found = assess(
             Request(file=file, **options),
-            _registry(),
+            installed_registry(),
             lambda done, total: progress.stage("evaluating", done, total),
         )
     if classes is not None and found.evaluation is not None:
@@ -235,21 +177,23 @@ def evaluate(file: Path, classes: Path | None, as_json: bool, **options: Any) ->
 
 
 @main.command()
-@_choices
-@_results
+@_suite_file
+@case_options
+@results_option
 @click.option("--power", is_flag=True, help="Show how many seeds would show each tolerance.")
-@_json
+@json_option
 def plan(suite: Path, results: Path, power: bool, as_json: bool, **options: Any) -> None:
     """Show the cases of a suite with predicted sizes and steps. Trains nothing."""
     from mlbench.commands.listing import plan_json, plan_table
 
     made = _plan(suite, **options)
     if power:
+        from mlbench.planning.selection import all_seeds
         from mlbench.records.store import Store
         from mlbench.regression.power import plan_power, power_json, power_table
 
         names = list(dict.fromkeys(case.name for case in made.cases))
-        records, _ = Store(results, made.suite.name).latest()
+        records = all_seeds(made, Store(results, made.suite.name))
         found = plan_power(names, records, made.suite.tolerances)
         if not found:
             click.echo("note: the suite states no tolerance of a metric", err=True)
@@ -259,7 +203,8 @@ def plan(suite: Path, results: Path, power: bool, as_json: bool, **options: Any)
 
 
 @main.command()
-@_choices
+@_suite_file
+@case_options
 def validate(suite: Path, **options: Any) -> None:
     """Check a suite file and its data. Trains nothing."""
     made = _plan(suite, **options)
@@ -272,12 +217,12 @@ def validate(suite: Path, **options: Any) -> None:
 
 @main.command("list")
 @click.argument("kind", required=False)
-@_json
+@json_option
 def list_components(kind: str | None, as_json: bool) -> None:
     """List components, all or of one KIND."""
     from mlbench.commands.listing import components_json, components_table
 
-    registry = _registry()
+    registry = installed_registry()
     if kind is not None and kind not in KINDS:
         registry.get(kind, "")
     entries = [entry for entry in registry if kind in (None, entry.component.kind)]
@@ -290,22 +235,22 @@ def list_components(kind: str | None, as_json: bool) -> None:
 @main.command()
 @click.argument("kind")
 @click.argument("name")
-@_json
+@json_option
 def show(kind: str, name: str, as_json: bool) -> None:
     """Show a component: what it is, where it comes from, its options."""
     from mlbench.commands.listing import component_json, component_text
 
-    entry = _registry().get(kind, name)
+    entry = installed_registry().get(kind, name)
     _print(component_json(entry) if as_json else component_text(entry))
 
 
 @main.command()
-@_json
+@json_option
 def plugins(as_json: bool) -> None:
     """Show installed plugins, and the errors of those that could not be loaded."""
     from mlbench.commands.listing import plugins_json, plugins_table
 
-    found = _plugins()
+    found = installed_plugins()
     _print(plugins_json(found) if as_json else plugins_table(found))
 
 
@@ -315,13 +260,13 @@ def plugins(as_json: bool) -> None:
 @click.option("--dim", type=click.IntRange(min=1), required=True, help="Width of the embeddings.")
 @click.option("--batch", "batch_size", type=click.IntRange(min=1), required=True, help="Images in a step.")
 @click.option("--rate", type=float, help="Only this share of the centres in a step.")
-@_json
+@json_option
 def advise(sampler: str, as_json: bool, **question: Any) -> None:
     """Predict what a SAMPLER of class centres would cost on this machine, and say whether it pays."""
     from mlbench.commands.advice import advice_json, advice_table
     from mlbench.commands.advice import advise as ask
 
-    advice = ask(_registry(), sampler, **question)
+    advice = ask(installed_registry(), sampler, **question)
     _print(advice_json(advice) if as_json else advice_table(advice))
     if not as_json:
         click.echo(advice.recommendation)
@@ -329,12 +274,12 @@ def advise(sampler: str, as_json: bool, **question: Any) -> None:
 
 
 @main.command()
-@_json
+@json_option
 def doctor(as_json: bool) -> None:
     """Show devices, versions, plugins, folders and free disk, and what is wrong with them."""
     from mlbench.commands.doctor import examination_table, examine
 
-    findings = examine(_plugins())
+    findings = examine(installed_plugins())
     _print(json.dumps(findings, indent=1) if as_json else examination_table(findings))
 
 

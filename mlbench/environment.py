@@ -26,11 +26,22 @@ __all__ = [
     "environment",
     "find_device",
     "library_versions",
+    "threads",
     "usable_cores",
 ]
 
 #: Libraries whose version can change a result.
-LIBRARIES = ("torch", "torchvision", "timm", "lightning-fabric", "numpy", "pillow")
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "open-clip-torch",
+    "pytorch-metric-learning",
+    "lightning-fabric",
+    "numba",
+    "numpy",
+    "pillow",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +120,31 @@ def usable_cores() -> int:
     """Cores that this process may use, which in a container can be fewer than there are; 16 at most."""
     affinity = getattr(os, "sched_getaffinity", None)
     return min(len(affinity(0)) if affinity else os.cpu_count() or 1, 16)
+
+
+def threads() -> int:
+    """Threads that torch computes with on the CPU: OMP_NUM_THREADS, else one for each usable physical core.
+
+    Sums are split among threads, so their number can change the last digits of a result.
+    """
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if first.isdigit() and int(first) > 0:
+        return int(first)
+    return _physical_cores() or usable_cores()
+
+
+@cache
+def _physical_cores() -> int:
+    """Physical cores that this process may use; 0 where the system does not tell."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = set()
+    for number in affinity(0) if affinity else ():
+        siblings = Path(f"/sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list")
+        try:
+            cores.add(siblings.read_text())
+        except OSError:
+            return 0
+    return len(cores)
 
 
 def library_versions() -> dict[str, str]:

@@ -1,13 +1,20 @@
-"""Types of command-line parameters that click lacks."""
+"""Parameters that several commands share, and types of parameters that click lacks."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
-__all__ = ["FiniteRange"]
+from mlbench.seeding import MAX_SEED
+
+__all__ = ["FiniteRange", "case_options", "json_option", "plan_options", "results_option"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class FiniteRange(click.FloatRange):
@@ -18,3 +25,47 @@ class FiniteRange(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value} is no finite number", param, ctx)
         return number
+
+
+def _seeds(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...]:
+    if value is None:
+        return ()
+    seeds = [int(part) for part in value.split(",")] if re.fullmatch(r"\d{1,10}(,\d{1,10})*", value) else []
+    if not seeds or len(set(seeds)) != len(seeds) or max(seeds) > MAX_SEED:
+        raise click.BadParameter(f"expected different whole numbers from 0 to {MAX_SEED}, such as 0,1,2")
+    return tuple(seeds)
+
+
+def plan_options(function: F) -> F:
+    """The options that say how the cases of a suite are run: fields of a `PlanRequest`."""
+    return _all(
+        function,
+        click.option(
+            "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of every case."
+        ),
+        click.option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps."),
+        click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="For every case."),
+    )
+
+
+def case_options(function: F) -> F:
+    """The options that choose cases of a suite, and say how they are run: fields of a `PlanRequest`."""
+    return _all(
+        plan_options(function),
+        click.option("--cases", default="*", metavar="GLOB", help="Only the cases with such names."),
+        click.option("--seeds", callback=_seeds, metavar="0,1,2", help="These seeds, not the suite's."),
+    )
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+results_option = click.option(
+    "--results", type=click.Path(path_type=Path, file_okay=False), default=Path("results"), show_default=True,
+    help="Folder of the records.",
+)  # fmt: skip
+
+
+def _all(function: F, *options: Callable[[F], F]) -> F:
+    for option in reversed(options):
+        function = option(function)
+    return function

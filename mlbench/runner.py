@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from mlbench.environment import Device, check_torch, environment
+from mlbench.environment import Device, check_torch, environment, threads
 from mlbench.errors import MlbenchError, OptionError, StoreError, SuiteError, WeightsError, first_line
 from mlbench.measurement.measure import Measurement, measure, subject
 from mlbench.planning.plan import Case, Plan
@@ -62,6 +62,9 @@ def run(
         pending.append(case)
     if pending:
         check_torch(plan.device)
+        import torch
+
+        torch.set_num_threads(threads())
         with store.locked():
             _preflight([case for case in pending if case.key not in records])
             try:
@@ -186,6 +189,7 @@ def _experiment_record(case: Case, plan: Plan, store: Store, listener: Listener)
         "axes": dict(case.spec.axes),
         "settings": case.spec.plain(),
         "components": case.spec.provenance(),
+        "conditions": dict(case.conditions),
         "environment": environment(plan.device, torch.get_num_threads()),
     }
     start = time.perf_counter()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from mlbench.planning.plan import Case
 from mlbench.records.record import Estimate, Record, Timing
 
 HERE = {"cpu": "x", "cores": 2, "device": "cpu", "device_product": "x"}
@@ -13,6 +14,22 @@ HERE = {"cpu": "x", "cores": 2, "device": "cpu", "device_product": "x"}
 def record(seed: int = 0, **facts: Any) -> Record:
     plain = {"suite": "s", "case": "gap", "fingerprint": "f", "status": "done", "environment": HERE}
     return Record(**{**plain, "seed": seed, **facts})
+
+
+def planned_record(case: Case, **facts: Any) -> Record:
+    """What a run of the case leaves, without its results."""
+    plain = {
+        "suite": case.suite,
+        "case": case.name,
+        "seed": case.seed,
+        "fingerprint": case.fingerprint,
+        "settings": case.spec.plain(),
+        "components": case.spec.provenance(),
+        "conditions": case.conditions,
+        "status": "done",
+        "finished": "2026-01-01T10:00:00",
+    }
+    return Record(**{**plain, **facts})
 
 
 def scored(values: Sequence[float], name: str = "recall_at_1", **facts: Any) -> list[Record]:

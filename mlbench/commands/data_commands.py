@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from mlbench.commands.installed import installed_registry
+from mlbench.parameters import json_option
+
 if TYPE_CHECKING:
     from mlbench.commands.data import NamedSource
     from mlbench.contracts import DataProgress
-    from mlbench.registry import Registry
 
 __all__ = ["data"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group()
@@ -39,17 +39,10 @@ def _absolute(context: click.Context, parameter: click.Parameter, root: Path | N
     return (root or Path(os.environ.get("MLBENCH_DATA") or ".")).expanduser().absolute()
 
 
-def _registry() -> Registry:
-    from mlbench.plugins import load_plugins
-    from mlbench.registry import Registry
-
-    return Registry(load_plugins(block=click.get_current_context().obj))
-
-
 def _source(root: Path, name: str) -> NamedSource:
     from mlbench.commands.data import find_source
 
-    return find_source(_registry(), root, name)
+    return find_source(installed_registry(), root, name)
 
 
 @contextmanager
@@ -74,13 +67,13 @@ def _progress(name: str) -> Iterator[DataProgress]:
 
 @data.command("list")
 @_root
-@_json
+@json_option
 def list_sources(root: Path, as_json: bool) -> None:
     """List data sets whose files must be had first, and what of them is here."""
     from mlbench.commands.data import sources, sources_json, sources_table
     from mlbench.table import print_table
 
-    found = list(sources(_registry(), root))
+    found = list(sources(installed_registry(), root))
     if as_json:
         click.echo(sources_json(found))
     else:
@@ -104,7 +97,7 @@ def fetch(name: str, root: Path) -> None:
 @data.command()
 @click.argument("name")
 @_root
-@_json
+@json_option
 def check(name: str, root: Path, as_json: bool) -> None:
     """Look into every file of the data set NAME. Exit code 1 when it cannot be used as published."""
     from mlbench.commands.data import check_json, check_table

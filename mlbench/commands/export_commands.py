@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlbench.parameters import FiniteRange
+from mlbench.commands.installed import installed_registry
+from mlbench.parameters import FiniteRange, json_option, plan_options, results_option
 
 if TYPE_CHECKING:
     from mlbench.deployment.card import Card
@@ -20,44 +21,43 @@ if TYPE_CHECKING:
 
 __all__ = ["export", "match"]
 
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
 
 @click.command()
 @click.argument("suite")
 @click.argument("case")
 @click.option("--seed", type=click.IntRange(0), help="Of the case; default its first.")
-@click.option(
-    "--results", type=click.Path(path_type=Path, file_okay=False), default=Path("results"), show_default=True,
-    help="Folder of the records.",
-)  # fmt: skip
+@plan_options
+@results_option
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path), default=Path("export"), show_default=True,
     help="Folder to write into.",
 )  # fmt: skip
 @click.option("--int8", is_flag=True, help="Write a file with 8-bit weights too, and what they cost.")
-@_json
-def export(as_json: bool, **options: Any) -> None:
+@json_option
+def export(
+    as_json: bool, overrides: tuple[str, ...], device: str, precision: str | None, **options: Any
+) -> None:
     """Write the model of a CASE of a SUITE (its name or its file) as an ONNX file, and check it.
 
-    The file takes uint8 images, gives embeddings, and holds the fitted threshold. It is compared with PyTorch
-    on all test images. Relative paths of data start at MLBENCH_DATA, else at the suite's folder.
+    By the suite's file, its record is that of the file as it stands (with --set, --device and --precision as
+    in the run); by its name, the newest. The ONNX file takes uint8 images, gives embeddings, and holds the
+    fitted threshold. It is compared with PyTorch, on the CPU, on all test images. Relative paths of data
+    start at MLBENCH_DATA, else at the suite's folder.
     """
     from rich.console import Console
 
     from mlbench.commands.progress import RunProgress
     from mlbench.deployment.onnx_packages import check_exporter
-    from mlbench.plugins import load_plugins
-    from mlbench.registry import Registry
+    from mlbench.planning.request import PlanRequest
     from mlbench.table import print_table
 
     check_exporter()
     from mlbench.deployment.export import Request
     from mlbench.deployment.export import export as write
 
-    registry = Registry(load_plugins(block=click.get_current_context().obj))
+    plan = PlanRequest(overrides=overrides, device=device, precision=precision)
     with RunProgress(Console(stderr=True), options["case"]) as progress:
-        found = write(Request(**options), registry, progress.stage)
+        found = write(Request(plan=plan, **options), installed_registry(), progress.stage)
     if as_json:
         click.echo(json.dumps([_plain(each) for each in found], indent=1))
         return
@@ -76,7 +76,7 @@ def export(as_json: bool, **options: Any) -> None:
     help="File of an exported model, or a folder that holds one.",
 )  # fmt: skip
 @click.option("--threshold", "distance", type=FiniteRange(0, 2), help="Cosine distance; default the model's.")
-@_json
+@json_option
 def match(images: Sequence[Path], model: Path, distance: float | None, as_json: bool) -> None:
     """Say whether IMAGES show the same: the first against each of the others.
 

@@ -5,22 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlbench.parameters import FiniteRange
+from mlbench.commands.installed import installed_registry
+from mlbench.parameters import FiniteRange, case_options, json_option, results_option
 
 if TYPE_CHECKING:
     from mlbench.regression.sides import Side
 
 __all__ = ["baseline", "check", "compare"]
-
-_results = click.option(
-    "--results", type=click.Path(path_type=Path, file_okay=False), default=Path("results"), show_default=True,
-    help="Folder of the records.",
-)  # fmt: skip
-
 
 _level = click.option(
     "--level",
@@ -40,10 +35,10 @@ _BASELINES = Path("results") / "baselines"
 @click.argument("before")
 @click.argument("after")
 @_suite_file
-@_results
+@results_option
 @_level
 @click.option("--markdown", is_flag=True, help="Print Markdown.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def compare(
     before: str, after: str, suite: Path | None, results: Path, level: float, markdown: bool, as_json: bool
 ) -> None:
@@ -61,11 +56,13 @@ def compare(
         comparison_table,
     )
 
-    old, new = (load_side(text, results) for text in (before, after))
+    old, new = (load_side(text, results, installed_registry) for text in (before, after))
     for side in (old, new):
         _remark(side)
     tolerances = _tolerances(suite, new, old)
-    found = comparison.compare(old.records, new.records, tolerances, level=level)
+    found = comparison.compare(
+        old.records, new.records, tolerances, lacking=(old.lacking, new.lacking), level=level
+    )
     title = f"{before} → {after} ({100 * level:g}% intervals)"
     if as_json:
         click.echo(comparison_json(found))
@@ -86,16 +83,20 @@ def baseline() -> None:
 
 @baseline.command()
 @click.argument("suite")
-@_results
+@case_options
+@results_option
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path), default=_BASELINES, show_default=True,
     help="Folder, or a file that ends in .json.",
 )  # fmt: skip
-def save(suite: str, results: Path, output: Path) -> None:
-    """Save the newest records of a SUITE as a baseline for each hardware."""
+def save(suite: str, results: Path, output: Path, **request: Any) -> None:
+    """Save the records of a SUITE as a baseline for each hardware: of its file as it stands, or the newest by
+    its name."""
     from mlbench.regression.baseline import save_baselines
 
-    side = _records(suite, results)
+    side = _records(suite, results, request)
+    for each in side.lacking:
+        click.echo(f"note: {each}; it is left out", err=True)
     for record in side.records:
         if record.status != "done":
             click.echo(
@@ -107,7 +108,7 @@ def save(suite: str, results: Path, output: Path) -> None:
 
 @baseline.command()
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def show(file: Path, as_json: bool) -> None:
     """Show the records of a baseline FILE."""
     from mlbench.records import report
@@ -127,25 +128,29 @@ def show(file: Path, as_json: bool) -> None:
     "--baseline", "against", type=click.Path(path_type=Path), default=_BASELINES,
     show_default=True, help="File, or a folder with one for this hardware.",
 )  # fmt: skip
-@_results
+@case_options
+@results_option
 @_level
 @click.option(
     "--format", "form", type=click.Choice(["text", "markdown", "github", "junit", "json"]), default="text",
     show_default=True,
 )  # fmt: skip
-def check(suite: str, against: Path, results: Path, level: float, form: str) -> None:
-    """Compare the newest records of a SUITE with a baseline. Exit code 3 on a regression.
+def check(suite: str, against: Path, results: Path, level: float, form: str, **request: Any) -> None:
+    """Compare the records of a SUITE with a baseline. Exit code 3 on a regression.
 
-    Watched are all quantities for which the suite states a tolerance, and images per second and parameters.
+    By its file, the records are those of the file as it stands, and a case or seed without one is a
+    regression; give the options of the run again (--set, --seeds, --device). By its name, they are the
+    newest. Watched are all quantities for which the suite states a tolerance, and images per second and
+    parameters.
     """
     from mlbench.records.record import MEASURED
     from mlbench.regression import comparison, verdicts
     from mlbench.regression.baseline import choose_baseline
 
-    side = _records(suite, results)
+    side = _records(suite, results, request)
     path, old = choose_baseline(against, side.records[0].suite, side.records)
     tolerances = old.tolerances if side.tolerances is None else side.tolerances
-    found = comparison.compare(old.records, side.records, tolerances, level=level)
+    found = comparison.compare(old.records, side.records, tolerances, lacking=((), side.lacking), level=level)
     title = f"{old.suite} against {path} ({100 * level:g}% intervals)"
     if not tolerances.keys() - MEASURED.keys():
         click.echo(
@@ -173,11 +178,12 @@ def check(suite: str, against: Path, results: Path, level: float, form: str) -> 
         sys.exit(3)
 
 
-def _records(suite: str, results: Path) -> Side:
+def _records(suite: str, results: Path, request: Mapping[str, Any]) -> Side:
     """Records of a suite by its name or file."""
-    from mlbench.regression.sides import load_side
+    from mlbench.planning.request import PlanRequest
+    from mlbench.regression.sides import suite_side
 
-    side = load_side(suite, results)
+    side = suite_side(suite, results, PlanRequest(**request), installed_registry)
     _remark(side)
     return side
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +20,9 @@ from mlbench.deployment.trial import Progress, Score, Trial
 from mlbench.environment import find_device
 from mlbench.errors import ExportError, StoreError, first_line, hint
 from mlbench.evaluation.evaluate import Threshold
-from mlbench.planning.heading import read_heading
 from mlbench.planning.plan import Case, make_plan
+from mlbench.planning.request import PlanRequest
+from mlbench.planning.selection import Selection, suite_records
 from mlbench.planning.suite import recorded_suite
 from mlbench.records.record import Record
 from mlbench.records.store import Store, write_atomically
@@ -39,11 +40,12 @@ METRIC_TOLERANCE, IMAGES = 0.01, 2
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What to export. suite: its name or its file. seed: None for the first that is finished. results: folder
-    of the records. output: folder of the files. int8: a quantised file as well."""
+    """What to export. suite: its name, or its file, which `plan` then plans. seed: None for the first that is
+    finished. results: folder of the records. output: folder of the files. int8: a quantised file as well."""
 
     suite: str
     case: str
+    plan: PlanRequest = field(default_factory=PlanRequest)
     seed: int | None = None
     results: Path = Path("results")
     output: Path = Path("export")
@@ -57,9 +59,10 @@ def export(request: Request, registry: Registry, progress: Progress) -> list[Sco
     model that cannot be exported or does not compute the same, SuiteError where its parts have changed.
     """
     _check_writable(request.output)
-    heading = read_heading(request.suite)
+    found = suite_records(request.suite, request.results, request.plan, lambda: registry)
+    heading = found.heading
     store = Store(request.results, heading.name)
-    record = _record(store, request)
+    record = _record(found, request)
     where = str(store.folder / f"{record.key}.json")
     # In float32, whatever precision it was trained in, which a CPU may not even have.
     settings = {**record.settings, "precision": "fp32"}
@@ -118,16 +121,17 @@ def _write(score: Score, graph: bytes, record: Record, case: Case, folder: Path)
     return replace(score, file=file, bytes=len(data))
 
 
-def _record(store: Store, request: Request) -> Record:
-    """The newest finished record of the case. Raises StoreError."""
-    records, remarks = store.latest()
-    unread = f" ({remarks[0]})" if remarks else ""
-    if not records:
-        raise StoreError(f"no records in {store.folder}{unread}; make some with: mlbench run SUITE.yaml")
-    names = {record.case for record in records}
+def _record(found: Selection, request: Request) -> Record:
+    """The finished record of the case. Raises StoreError."""
+    records, where = found.records, request.suite
+    names = dict.fromkeys((*(each.case for each in records), *(each.case for each in found.lacking)))
     if request.case not in names:
-        raise StoreError(f"{store.folder}: no case {request.case!r} ({hint(request.case, names)}){unread}")
+        raise StoreError(f"{where}: no case {request.case!r} ({hint(request.case, list(names))})")
+    absent = {each.seed: each for each in found.lacking if each.case == request.case}
     seeds = {record.seed: record for record in records if record.case == request.case}
+    if absent and (request.seed in absent or not seeds):
+        each = absent.get(request.seed or 0, next(iter(absent.values())))
+        raise StoreError(f"{each}; run it first: mlbench run {where} --cases {request.case}")
     if request.seed is None:
         finished = [seed for seed, record in sorted(seeds.items()) if record.status == "done"]
         seed = (finished or sorted(seeds))[0]
@@ -135,7 +139,7 @@ def _record(store: Store, request: Request) -> Record:
         seed = request.seed
     if seed not in seeds:
         known = ", ".join(map(str, sorted(seeds)))
-        raise StoreError(f"{store.folder}: case {request.case!r} has no seed {seed} (there are: {known})")
+        raise StoreError(f"{where}: case {request.case!r} has no seed {seed} (there are: {known})")
     record = seeds[seed]
     if record.status != "done":
         raise StoreError(f"case {record.case!r} failed and left nothing to export: {record.error}")

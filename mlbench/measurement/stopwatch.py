@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from mlbench.environment import environment, find_device
+from mlbench.environment import environment, find_device, threads
 from mlbench.errors import MlbenchError, first_line
 from mlbench.measurement.measure import MARK, STAGES
 from mlbench.measurement.memory import Peak, is_out_of_memory
@@ -348,6 +348,7 @@ def _main() -> None:
     def answer(data: Mapping[str, Any]) -> None:
         print(MARK + json.dumps(data), file=stdout, flush=True)
 
+    torch.set_num_threads(threads())
     serve(task, iter(sys.stdin.buffer.readline, b""), answer)  # type: ignore[arg-type]
 
 

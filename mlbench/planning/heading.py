@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mlbench.errors import SuiteError
 from mlbench.planning.document import load_document
-from mlbench.planning.variants import expand
 
-__all__ = ["Heading", "case_names", "checked_tolerances", "read_heading"]
+__all__ = ["Heading", "checked_tolerances", "read_heading"]
 
 #: More than any tolerance is.
 _MOST = 1e9
@@ -20,12 +18,13 @@ _MOST = 1e9
 @dataclass(frozen=True)
 class Heading:
     """What is known of a suite. path: its file, None where only its name was given; tolerances are not known
-    then."""
+    then. has_cases: whether the file describes cases; one that only states tolerances does not."""
 
     name: str
     title: str
     path: Path | None = None
     tolerances: Mapping[str, float] | None = None
+    has_cases: bool = False
 
 
 def read_heading(suite: str | Path) -> Heading:
@@ -44,7 +43,7 @@ def read_heading(suite: str | Path) -> Heading:
         tolerances = checked_tolerances(data.get("tolerances") or {})
     except ValueError as error:
         raise SuiteError(f"{path}: tolerances: {error}") from None
-    return Heading(name, str(data.get("title") or name), path, tolerances)
+    return Heading(name, str(data.get("title") or name), path, tolerances, "base" in data)
 
 
 def checked_tolerances(given: object) -> dict[str, float]:
@@ -57,16 +56,3 @@ def checked_tolerances(given: object) -> dict[str, float]:
         if not number or not 0 <= value <= _MOST:
             raise ValueError(f"{name}: {wanted}")
     return {str(name): float(value) for name, value in given.items()}
-
-
-def case_names(path: Path) -> set[str] | None:
-    """Names of the cases that a suite file describes; None for a file that only states tolerances.
-
-    Raises SuiteError for what cannot be expanded.
-    """
-    document = load_document(path)
-    parts: dict[str, Any] = {"base": {}, "matrix": {}, "include": [], "exclude": [], "cases": {}}
-    data = {name: document.data.get(name, empty) for name, empty in parts.items()}
-    if not data["base"] or any(not isinstance(data[name], type(empty)) for name, empty in parts.items()):
-        return None
-    return {variant.name for variant in expand(**data, where=document.where)}

@@ -24,11 +24,11 @@ from mlbench.contracts import (
     Recipe,
     Split,
 )
-from mlbench.environment import Device, data_root, library_versions
+from mlbench.environment import Device, data_root, library_versions, threads
 from mlbench.errors import ComponentError, DataError, DeviceError, MlbenchError, OptionError, SuiteError, hint
 from mlbench.planning.spec import Part, Spec
 from mlbench.planning.suite import Suite
-from mlbench.records.record import SCHEMA
+from mlbench.records.store import results_settings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,12 +61,13 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Case:
-    """One fully spelt-out experiment."""
+    """One fully spelt-out experiment. conditions: see `mlbench.records.record.Record`."""
 
     suite: str
     spec: Spec
     seed: int
     fingerprint: str
+    conditions: Mapping[str, Any]
     dataset: Dataset
     recipe: Recipe
     forecast: Forecast
@@ -120,9 +121,11 @@ def make_plan(
         with _located(spec.parts["recipe"]):
             recipe: Recipe = spec.parts["recipe"].build()
         forecast = _forecast(spec, dataset.split("train"), labels, recipe)
+        conditions = _conditions(spec, dataset, forecast, device)
+        settings = results_settings(spec.plain())
         for seed in seeds or suite.seeds:
-            fingerprint = _fingerprint(spec, dataset, forecast, seed, device)
-            planned.append(Case(suite.name, spec, seed, fingerprint, dataset, recipe, forecast))
+            fingerprint = _sha256({"settings": settings, "seed": seed, "conditions": conditions})
+            planned.append(Case(suite.name, spec, seed, fingerprint, conditions, dataset, recipe, forecast))
     return Plan(suite, device, tuple(planned))
 
 
@@ -263,22 +266,23 @@ def _located(part: Part) -> Iterator[None]:
         raise SuiteError(f"{part.where(option)}: {error}") from None
 
 
-def _fingerprint(spec: Spec, dataset: Dataset, forecast: Forecast, seed: int, device: Device) -> str:
-    """Hex SHA-256 of everything that can change the result."""
-    product = device.product if device.kind == "cuda" else ""
-    settings = spec.plain()
-    del settings["measure"]
-    data: Mapping[str, Any] = {
-        "schema": SCHEMA,
-        "settings": settings,
-        "seed": seed,
-        "data": dataset.version,
+def _conditions(spec: Spec, dataset: Dataset, forecast: Forecast, device: Device) -> dict[str, Any]:
+    """What can change the result besides settings and seed."""
+    core = core_hash(*_RESULT_PARTS)
+    return {
+        "data": str(dataset.version),
         "weights": forecast.weights,
-        "components": spec.provenance(),
+        "core": core,
+        "code": _sha256([core, spec.provenance()])[:12],
         "libraries": library_versions(),
-        "core": core_hash(*_RESULT_PARTS),
-        "device": [device.kind, product],
+        "device": f"{device.kind} {device.product}",
+        # A GPU's results come from one thread of the CPU.
+        "threads": threads() if device.kind == "cpu" else None,
     }
+
+
+def _sha256(data: Any) -> str:
+    """Hex SHA-256 of plain data."""
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
 

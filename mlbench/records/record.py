@@ -13,7 +13,7 @@ from mlbench.errors import StoreError
 __all__ = ["MEASURED", "SCHEMA", "Estimate", "Record", "Timing", "parse_json"]
 
 #: Version of the stored form. Every past version stays readable for ever.
-SCHEMA = 4
+SCHEMA = 5
 
 
 #: What is measured of a model beside its metrics, by name: the unit, and whether more is better. Speeds and
@@ -80,7 +80,10 @@ class Record:
     centres and whatever else only training needs, without what an optimiser keeps of them; None where it is
     not known. speed: by name. memory: peaks in bytes by name. measured: how speed and memory were measured.
     data: versions, sizes and notes of the data set. training: steps, seconds, curves. axes: the case's label
-    on each axis of the suite's matrix. components: provenance of each. finished: UTC, ISO 8601.
+    on each axis of the suite's matrix. components: provenance of each. conditions: what can change the result
+    besides settings and seed: "data" and "weights" (versions), "core" (hash of the core's code), "code" (hash
+    of that and of the components), "libraries" (their versions), "device" (kind and product), "threads" (None
+    on a GPU). finished: UTC, ISO 8601.
     """
 
     suite: str
@@ -101,6 +104,7 @@ class Record:
     training: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     components: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    conditions: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     finished: str = ""
@@ -122,7 +126,7 @@ class Record:
         if version not in range(1, SCHEMA + 1):
             raise StoreError(f"{where}: record schema {version!r}; this mlbench reads 1 to {SCHEMA}")
         try:
-            for upgrade in (_from_1, _from_2, _from_3)[version - 1 :]:
+            for upgrade in (_from_1, _from_2, _from_3, _from_4)[version - 1 :]:
                 data = upgrade(data)
             known = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
             _check(known)
@@ -151,7 +155,7 @@ def _check(data: Mapping[str, Any]) -> None:
     if type(data.get("seed")) is not int:
         raise ValueError("seed: expected a whole number")
     groups = ("metrics", "speed", "memory", "size")
-    for name in (*groups, "data", "measured", "environment"):
+    for name in (*groups, "data", "measured", "environment", "conditions", "settings", "components"):
         if not isinstance(data.get(name, {}), Mapping):
             raise ValueError(f"{name}: expected a mapping")
     for group in groups:
@@ -201,7 +205,7 @@ def _from_2(data: Mapping[str, Any]) -> dict[str, Any]:
             "unit": "images/s",
             "note": old.pop("error", ""),
         }
-    return {**data, "speed": speed, "measured": old, "schema": SCHEMA}
+    return {**data, "speed": speed, "measured": old}
 
 
 def _from_3(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -212,4 +216,18 @@ def _from_3(data: Mapping[str, Any]) -> dict[str, Any]:
     # ONNX Runtime works on the CPU, wherever the reference did.
     beside = {name: reference if on_cpu or not name.startswith("onnx") else () for name in speed}
     speed = {name: {**each, "reference": beside[name]} for name, each in speed.items()}
-    return {**data, "speed": speed, "schema": SCHEMA}
+    return {**data, "speed": speed}
+
+
+def _from_4(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Schema 4 kept of the conditions what stands elsewhere in the record, and no hash of the core's code."""
+    environment = data.get("environment", {})
+    kind = str(environment.get("device", "")).partition(":")[0]
+    found = {
+        "data": data.get("data", {}).get("version"),
+        "libraries": environment.get("libraries"),
+        "device": f"{kind} {environment.get('device_product', '')}" if kind else None,
+        "threads": environment.get("threads") if kind == "cpu" else None,
+    }
+    conditions = {name: value for name, value in found.items() if value is not None}
+    return {**data, "conditions": conditions, "schema": SCHEMA}

@@ -11,14 +11,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from mlbench.errors import StoreError
 from mlbench.records.record import Record, parse_json
 
-__all__ = ["Store", "write_atomically"]
+__all__ = ["Store", "results_settings", "write_atomically"]
 
 _DAY = 24 * 3600.0
 
@@ -41,32 +41,44 @@ class Store:
         write_atomically(path, text.encode() + b"\n")
         return path
 
-    def latest(self) -> tuple[list[Record], list[str]]:
-        """The newest record of every case and seed, in the order in which the cases were run, and remarks
-        on what is left out: damaged files, and records that were made in another way than the newest of
-        their case, which no mean over seeds may mix.
-        """
+    def read(self) -> tuple[list[Record], list[str]]:
+        """All records, the oldest first, and a remark on each file that cannot be read."""
         records, remarks = [], []
         for path in sorted(self.folder.glob("*.json")):
             try:
                 records.append(_read(path))
             except StoreError as error:
                 remarks.append(str(error))
-        records.sort(key=lambda record: record.finished)
-        newest = {record.case: record for record in records}
-        chosen: dict[str, dict[int, Record]] = {}
-        older = Counter[str]()
-        for record in records:
-            if _alike(record, newest[record.case]):
-                chosen.setdefault(record.case, {})[record.seed] = record
-            else:
+        return sorted(records, key=lambda record: record.finished), remarks
+
+    def latest(self) -> tuple[list[Record], list[str]]:
+        """The newest records that belong together, one of each case and seed, in the order in which they were
+        made, and remarks on what is left out.
+
+        Records belong together when the same code, libraries, device, number of threads and data made them
+        as the newest record of all; those of one case have the same settings as its newest.
+        """
+        records, remarks = self.read()
+        chosen: dict[tuple[str, int], Record] = {}
+        settings: dict[str, Mapping[str, Any]] = {}
+        known: dict[str, Any] = {}
+        apart, older = Counter[str](), Counter[str]()
+        for record in reversed(records):
+            facts = _made_by(record)
+            if any(known.get(name, value) != value for name, value in facts.items()):
+                apart[record.case] += 1
+            elif settings.setdefault(record.case, results_settings(record.settings)) != results_settings(
+                record.settings
+            ):
                 older[record.case] += 1
-        remarks += [
-            f"{case}: left out {count} older {'record' if count == 1 else 'records'} with other settings, "
-            "data, code or device"
-            for case, count in older.items()
-        ]
-        return [seeds[seed] for seeds in chosen.values() for seed in sorted(seeds)], remarks
+            else:
+                known |= facts
+                chosen.setdefault((record.case, record.seed), record)
+        for counts, what in ((older, "settings"), (apart, "code, libraries, device, threads or data")):
+            for case, count in sorted(counts.items()):
+                some = "an older record" if count == 1 else f"{count} older records"
+                remarks.append(f"{case}: left out {some}, made with other {what}")
+        return [record for record in records if chosen.get((record.case, record.seed)) is record], remarks
 
     def checkpoints(self, key: str) -> Path:
         """Folder for the checkpoints of the record called `key`."""
@@ -149,17 +161,24 @@ def _read(path: Path) -> Record:
     return Record.from_plain(data, str(path))
 
 
-def _alike(record: Record, other: Record) -> bool:
-    """Whether two records are of the same experiment, whatever their seeds."""
+def results_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that can change a metric: how speed is measured cannot."""
+    return {name: value for name, value in settings.items() if name != "measure"}
 
-    def made(each: Record) -> tuple[Any, ...]:
-        device = [each.environment.get(key) for key in ("device", "device_product")]
-        # How speed is measured changes no metric.
-        settings = {name: value for name, value in each.settings.items() if name != "measure"}
-        return settings, each.components, device
 
-    versions = {each.data["version"] for each in (record, other) if each.data}  # none where a case failed
-    return made(record) == made(other) and len(versions) <= 1
+def _made_by(record: Record) -> dict[str, Any]:
+    """What must not differ between records that are shown together, by name: conditions of the whole run, the
+    code of each component, and the version of each data set."""
+    found = {name: record.conditions.get(name) for name in ("core", "libraries", "device", "threads")}
+    settings = record.settings
+    for section, provenance in record.components.items():
+        options = settings.get(section)
+        name = options.get("name", "") if isinstance(options, Mapping) else ""
+        found[f"{section} {name}"] = provenance
+    if "data" in record.conditions:
+        key = json.dumps([settings.get("dataset"), settings.get("image")], sort_keys=True)
+        found[f"data {key}"] = record.conditions["data"]
+    return found
 
 
 def _failed(path: Path, error: OSError) -> StoreError:

@@ -180,6 +180,7 @@ def _reduced(record: Record) -> dict[str, Any]:
             for name in ("cpu", "cores", "device", "device_product")
             if name in record.environment
         },
+        "conditions": dict(record.conditions),
         "data": {name: record.data[name] for name in ("version",) if name in record.data},
         "measured": {name: record.measured[name] for name in CONDITIONS if name in record.measured},
         "size": dict(sorted(record.size.items())),

@@ -25,6 +25,8 @@ from statistics import fmean, median
 from typing import Any
 
 from mlbench.errors import hint
+from mlbench.planning.selection import Lacking
+from mlbench.records.conditions import condition_changes
 from mlbench.records.record import Estimate, Record, Timing
 from mlbench.regression.change import Change, Verdict, exact_change, hardware, metric_change, speed_change
 
@@ -74,17 +76,24 @@ def compare(
     after: Sequence[Record],
     tolerances: Mapping[str, float],
     *,
+    lacking: tuple[Sequence[Lacking], Sequence[Lacking]] = ((), ()),
     level: float = 0.95,
 ) -> Comparison:
-    """Compare two sets of records, each with one record of a case and seed. level: of the intervals."""
+    """Compare two sets of records, each with one record of a case and seed. lacking: cases and seeds that
+    either side should have a record of and has not. level: of the intervals."""
     changes: list[Change] = []
     missing: list[Missing] = []
     sides = [_by_case(before), _by_case(after)]
-    for case in dict.fromkeys((*sides[0], *sides[1])):
+    expected = [each.case for side in lacking for each in side]
+    for case in dict.fromkeys((*sides[0], *sides[1], *expected)):
         old, new = (side.get(case, []) for side in sides)
-        for side, records, others in (("before", old, new), ("after", new, old)):
-            if reason := _lacking(records):
-                missing.append(Missing(case, "", side, reason, gated=bool(_done(others))))
+        for side, records, others, absent in (
+            ("before", old, new, lacking[0]),
+            ("after", new, old, lacking[1]),
+        ):
+            absent = [each for each in absent if each.case == case]
+            if reason := _lacking(records, absent):
+                missing.append(Missing(case, "", side, reason, gated=bool(_done(others) or absent)))
         if _done(old) and _done(new):
             found, lost = _Pair(case, _done(old), _done(new), tolerances, level).compare()
             changes += found
@@ -92,6 +101,7 @@ def compare(
     notes = (
         *_seed_notes(*sides),
         *_idle_tolerances(tolerances, changes, missing),
+        *_condition_notes(*sides),
         *_machine_notes(before, after),
     )
     return Comparison(tuple(changes), tuple(missing), notes)
@@ -165,14 +175,17 @@ def _done(records: Sequence[Record]) -> list[Record]:
     return [record for record in records if record.status == "done"]
 
 
-def _lacking(records: Sequence[Record]) -> str:
-    """Why a case has no record, or not one of every seed that was run; "" where it has."""
+def _lacking(records: Sequence[Record], absent: Sequence[Lacking]) -> str:
+    """Why a case has no record, or not one of every seed that was or should be run; "" where it has."""
     failed = [record for record in records if record.status != "done"]
-    if not failed:
-        return "" if records else "no record"
+    if not records:
+        return absent[0].reason if absent else "no record"
     if len(failed) == len(records):
         return failed[0].error
-    return f"{len(failed)} of {len(records)} seeds failed: {failed[0].error}"
+    total = len(records) + len(absent)
+    texts = [f"{len(failed)} of {total} seeds failed: {failed[0].error}"] if failed else []
+    texts += [f"{len(absent)} of {total} seeds: {absent[0].reason}"] if absent else []
+    return "; ".join(texts)
 
 
 def _seed_notes(before: Mapping[str, list[Record]], after: Mapping[str, list[Record]]) -> Iterator[str]:
@@ -182,6 +195,20 @@ def _seed_notes(before: Mapping[str, list[Record]], after: Mapping[str, list[Rec
         if old and new and old != new:
             counts = f"{len(old)} seeds before, {len(new)} after"
             yield f"{case}: {counts}; metrics are compared over the {len(old & new)} of both"
+
+
+def _condition_notes(before: Mapping[str, list[Record]], after: Mapping[str, list[Record]]) -> Iterator[str]:
+    """What made the records besides settings, where it is not the same on both sides."""
+    cases: dict[str, list[str]] = {}
+    for case in before:
+        pairs = [(old, new) for old in before[case] for new in after.get(case, ()) if old.seed == new.seed]
+        texts = {text for old, new in pairs for text in condition_changes(old.conditions, new.conditions)}
+        for text in sorted(texts):
+            cases.setdefault(text, []).append(case)
+    both = [case for case in before if case in after]
+    for text, where in cases.items():
+        head = "" if len(where) == len(both) else f"{', '.join(where)}: "
+        yield f"{head}the sides differ in {text}"
 
 
 def _idle_tolerances(

@@ -8,42 +8,49 @@ import re
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from mlbench.errors import StoreError
-from mlbench.planning.heading import case_names, read_heading
+from mlbench.planning.request import PlanRequest
+from mlbench.planning.selection import Lacking, suite_records
 from mlbench.records.record import Record
 from mlbench.records.store import Store
+from mlbench.registry import Registry
 from mlbench.regression.baseline import is_baseline, read_baseline
 
-__all__ = ["Side", "load_side"]
+__all__ = ["Side", "load_side", "suite_side"]
 
 
 @dataclass(frozen=True)
 class Side:
     """Records of one side: one of each case and seed. tolerances: where they are known with them, else None.
-    remarks: on what was left out, one line each."""
+    lacking: cases and seeds of a suite file that have no record. remarks: on what was left out, one line
+    each."""
 
     name: str
     records: tuple[Record, ...]
     tolerances: Mapping[str, float] | None = None
-    remarks: tuple[str, ...] = field(default=())
+    lacking: tuple[Lacking, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
-def load_side(text: str, results: Path) -> Side:
+def load_side(text: str, results: Path, registry: Callable[[], Registry]) -> Side:
     """What `text` names: a folder of records, a suite by file or name (its records in `results`), a baseline,
-    or REVISION:PATH of a folder or a baseline as committed in git. Raises StoreError."""
+    or REVISION:PATH of a folder or a baseline as committed in git. Raises StoreError.
+
+    registry: see `suite_records`.
+    """
     path = Path(text)
     if text and path.is_dir():
         return _folder(text, path)
     if path.suffix in (".yaml", ".yml") and (":" not in text or path.is_file()):
-        return _suite(text, path, results)
+        return suite_side(text, results, PlanRequest(), registry)
     if path.is_file():
         return _baseline(text, path.read_bytes())
     if text and (results / text).is_dir():
-        return _folder(text, results / text)
+        return suite_side(text, results, PlanRequest(), registry)
     # Like git: a colon in braces, as in HEAD@{12:00}, belongs to the revision.
     if found := re.fullmatch(r"((?:[^:{]|\{[^}]*\})+):(.+)", text):
         return _revision(text, found[1], found[2])
@@ -53,19 +60,10 @@ def load_side(text: str, results: Path) -> Side:
     )
 
 
-def _suite(text: str, path: Path, results: Path) -> Side:
-    """Records of the cases that the suite has today."""
-    heading = read_heading(path)
-    side = _folder(text, results / heading.name)
-    names = case_names(path)
-    gone = sorted({record.case for record in side.records} - names) if names is not None else []
-    remarks = side.remarks
-    if gone:
-        remarks += (f"left out, as {path} no longer has them: {', '.join(gone)}",)
-    records = tuple(record for record in side.records if record.case not in gone)
-    if not records:
-        raise StoreError(f"{text}: no records of its cases; make some with: mlbench run {path}")
-    return Side(text, records, heading.tolerances, remarks)
+def suite_side(suite: str, results: Path, request: PlanRequest, registry: Callable[[], Registry]) -> Side:
+    """Records of a suite by its file or name (see `suite_records`)."""
+    found = suite_records(suite, results, request, registry)
+    return Side(suite, found.records, found.heading.tolerances, found.lacking, found.remarks)
 
 
 def _folder(text: str, folder: Path) -> Side:
@@ -80,7 +78,7 @@ def _folder(text: str, folder: Path) -> Side:
         elif remarks:
             advice = f" that can be read ({remarks[0]})"
         raise StoreError(f"{text}: no records there{advice}")
-    return Side(text, tuple(records), None, tuple(remarks))
+    return Side(text, tuple(records), remarks=tuple(remarks))
 
 
 def _baseline(text: str, content: bytes) -> Side:
@@ -111,7 +109,7 @@ def _revision(text: str, revision: str, inside: str) -> Side:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
         side = _folder(text, Path(folder))
-    return Side(text, side.records, None, tuple(each.replace(folder, text) for each in side.remarks))
+    return Side(text, side.records, remarks=tuple(each.replace(folder, text) for each in side.remarks))
 
 
 def _git(text: str, *arguments: str) -> bytes:

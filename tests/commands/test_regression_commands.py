@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,10 +13,13 @@ from xml.etree import ElementTree
 import pytest
 from click.testing import CliRunner, Result
 from conftest import TOY_SUITE
-from made_records import BEFORE, NOISE, scored
+from made_records import BEFORE, NOISE, planned_record, scored
 
 from mlbench.cli import main
+from mlbench.planning.request import PlanRequest
+from mlbench.records.record import Estimate
 from mlbench.records.store import Store
+from mlbench.registry import Registry
 
 
 @pytest.fixture
@@ -110,7 +113,7 @@ def test_check_in_other_formats(run: Callable[..., Result]) -> None:
     [
         (("compare", "before/s", "nowhere"), "nowhere: not here"),
         (("check", "s", "--baseline", "s.yaml"), "s.yaml: cannot be read"),
-        (("baseline", "save", "t"), "t: not here"),
+        (("baseline", "save", "t"), "no records of the suite 't' in results (choose from: s); make"),
         (("baseline", "save", "t.yaml"), "t.yaml"),
     ],
 )
@@ -119,19 +122,23 @@ def test_wrong_input_is_one_line(
 ) -> None:
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code in (1, 2)
-    assert message in result.stderr
-    assert result.stderr.count("\n") == 1
+    *notes, line = result.stderr.splitlines()
+    assert message in line
+    assert all(note.startswith("note: s: the newest records") for note in notes)
 
 
-def test_plan_power_shows_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plan_power_shows_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registry: Registry) -> None:
     monkeypatch.chdir(tmp_path)
     text = TOY_SUITE.replace("dataset: toy", "dataset: {name: textimage, classes: 4, views: 2}")
     text = text.replace("backbone: toy", "backbone: {name: timm, weights: none}").replace(
         "size: 16", "size: 64"
     )
-    (tmp_path / "toy.yaml").write_text(text + "tolerances: {recall_at_1: 0.02}\n")
-    for record in scored([0.90, 0.91, 0.92]):
-        Store(Path("results"), "toy").put(replace(record, case="base"))
+    suite = tmp_path / "toy.yaml"
+    suite.write_text(text + "tolerances: {recall_at_1: 0.02}\n")
+    plan = PlanRequest(device="cpu", seeds=(0, 1, 2)).plan(suite, registry)
+    for case, value in zip(plan.cases, [0.90, 0.91, 0.92], strict=True):
+        metrics = {"recall_at_1": Estimate(value)}
+        Store(Path("results"), "toy").put(planned_record(case, metrics=metrics))
     arguments = ["plan", "toy.yaml", "--power", "--device", "cpu"]
     shown = CliRunner().invoke(main, arguments)
     assert shown.exit_code == 0, shown.output
@@ -139,6 +146,8 @@ def test_plan_power_shows_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert row.split() == ["base", "recall_at_1", "0.02", "3", "0.0100", "7", "-0.0245"]
     (found,) = json.loads(CliRunner().invoke(main, [*arguments, "--json"]).stdout)
     assert found["seeds"] == 7
+    (other,) = json.loads(CliRunner().invoke(main, [*arguments, "--json", "--set", "neck.dim=4"]).stdout)
+    assert (other["known"], other["note"]) == (0, "spread not known: no seed has been run")
 
 
 def test_compare_and_check_import_neither_torch_nor_numpy(run: Callable[..., Result]) -> None:
@@ -153,20 +162,69 @@ def test_compare_and_check_import_neither_torch_nor_numpy(run: Callable[..., Res
         assert process.stdout.endswith("set()\n")
 
 
-def test_records_of_cases_that_the_suite_no_longer_has_are_left_out(run: Callable[..., Result]) -> None:
-    for record in scored(BEFORE):
-        Store(Path("before"), "s").put(replace(record, case="old", finished=f"2026-01-1{record.seed}"))
-    Path("s.yaml").write_text(
-        "suite: s\ntolerances: {recall_at_1: 0.02}\nbase: {neck: gap}\ncases: {gap: {}}\n"
+@pytest.fixture
+def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registry: Registry) -> Callable[..., Path]:
+    """Write a suite of the case "gap" that can be planned, and keep records of it that score `values`."""
+    monkeypatch.chdir(tmp_path)
+    text = TOY_SUITE.replace("dataset: toy", "dataset: {name: textimage, classes: 4, views: 2}")
+    text = text.replace("backbone: toy", "backbone: {name: timm, weights: none}")
+
+    def suite(size: int, values: Sequence[float] = (), finished: str = "2026", more: str = "") -> Path:
+        path = Path("toy.yaml")
+        cases = "cases: {gap: {}}\nseeds: [0, 1, 2, 3]\ntolerances: {recall_at_1: 0.02}\n"
+        path.write_text(text.replace("size: 16", f"size: {size}") + cases + more)
+        for case in PlanRequest(device="cpu").plan(path, registry).cases[: len(values)]:
+            metrics = {"recall_at_1": Estimate(values[case.seed])}
+            Store(Path("results"), "toy").put(planned_record(case, metrics=metrics, finished=finished))
+        return path
+
+    return suite
+
+
+def test_check_judges_the_file_as_it_stands_whatever_was_run_last(suite, run: Callable[..., Result]) -> None:
+    """A file that says size 64 is not excused by a later run at 112, nor blamed for one."""
+    worse, good = [value - 0.1 for value in BEFORE], BEFORE
+    for name, at_64, at_112, code in (("passes", worse, good, 3), ("blames", good, worse, 0)):
+        suite(112, good)
+        run("baseline", "save", "toy.yaml", "-o", f"{name}.json", "--device", "cpu")
+        suite(112, at_112, finished="2027")
+        suite(64, at_64, finished="2026")
+        shown = run("check", "toy.yaml", "--baseline", f"{name}.json", "--device", "cpu", code=code)
+        assert ("1 worse" in shown.stdout) == (code == 3)
+        table = run("results", "toy.yaml", "--device", "cpu", "--json")
+        assert [each["metrics"]["recall_at_1"]["value"] for each in json.loads(table.stdout)] == at_64
+        overridden = run("results", "toy.yaml", "--device", "cpu", "--json", "--set", "image.size=112")
+        assert [e["metrics"]["recall_at_1"]["value"] for e in json.loads(overridden.stdout)] == at_112
+
+
+def test_check_fails_on_cases_and_seeds_without_a_record(suite, run: Callable[..., Result]) -> None:
+    suite(64, BEFORE[:3])
+    saved = run("baseline", "save", "toy.yaml", "-o", "b.json", "--device", "cpu")
+    assert saved.stderr == "note: gap seed 3: no record; it is left out\n"
+    check = ("check", "toy.yaml", "--baseline", "b.json", "--device", "cpu")
+    shown = run(*check, code=3)
+    assert shown.stdout.endswith("gap: missing (1 of 4 seeds: no record)\n1 regression (1 same; 1 missing)\n")
+    run(*check, "--seeds", "0,1,2")
+    text = Path("toy.yaml").read_text()
+    Path("toy.yaml").write_text(text.replace("cases: {gap: {}}", "cases: {gap: {}, new: {neck.dim: 4}}"))
+    shown = run(*check, "--seeds", "0,1,2", code=3)
+    assert shown.stdout.endswith("new: missing (no record)\n1 regression (1 same; 1 missing)\n")
+    assert run("results", "toy.yaml", "--device", "cpu", "--seeds", "0,1,2").stderr.startswith(
+        "note: new seed 0: no record\nnote: new seed 1: no record\n"
     )
-    saved = run("baseline", "save", "s.yaml", "--results", "before", "-o", "b.json")
-    assert saved.stderr == "note: left out, as s.yaml no longer has them: old\n"
-    assert {each["case"] for each in json.loads(Path("b.json").read_text())["records"]} == {"gap"}
-    Path("s.yaml").write_text("suite: s\nbase: {neck: gap}\ncases: {new: {}}\n")
-    gone = run("check", "s.yaml", "--baseline", "b.json", code=1)
-    assert (
-        gone.stderr.strip() == "mlbench: s.yaml: no records of its cases; make some with: mlbench run s.yaml"
-    )
+
+
+def test_compare_says_what_made_the_sides_differ(run: Callable[..., Result]) -> None:
+    for folder, threads in (("before", 1), ("results", 2)):
+        for record in scored(BEFORE):
+            conditions = {"core": folder, "threads": threads, "libraries": {"torch": "2.15"}}
+            Store(Path(folder), "s").put(replace(record, conditions=conditions))
+    notes = run("compare", "before/s", "results/s").stderr.splitlines()
+    assert "note: the sides differ in code of mlbench" in notes
+    assert "note: the sides differ in threads (1 then, 2 now)" in notes
+    assert len(notes) == 2
+    run("baseline", "save", "s", "--results", "before", "-o", "b.json")
+    assert "threads (1 then, 2 now)" in run("check", "s", "--baseline", "b.json").stderr
 
 
 def test_a_case_that_is_gone_stands_in_the_answer(run: Callable[..., Result]) -> None:

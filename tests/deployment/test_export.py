@@ -27,7 +27,7 @@ from mlbench.deployment.match import load_image
 from mlbench.deployment.onnx_model import to_onnx
 from mlbench.deployment.onnx_session import OnnxSession
 from mlbench.deployment.trial import Score
-from mlbench.environment import Device
+from mlbench.environment import find_device
 from mlbench.errors import ExportError, MlbenchError, StoreError, SuiteError
 from mlbench.measurement.measure import Measurement
 from mlbench.planning.plan import make_plan
@@ -54,7 +54,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Pa
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLBENCH_CACHE", str(folder / "cache"))
         patch.setattr(runner, "measure", lambda *_: Measurement())
-        plan = make_plan(load_suite(folder / "toy.yaml", registry), Device("cpu", "test"))
+        plan = make_plan(load_suite(folder / "toy.yaml", registry), find_device("cpu"))
         records = runner.run(plan, Store(folder / "results", "toy"), Ears())
     assert {each.case: each.status for each in records} == {
         "plain": "done",
@@ -261,7 +261,10 @@ def test_export_refuses_a_checkpoint_that_is_gone_damaged_or_of_another_model(
         ({"case": "plian"}, r"no case 'plian' \(did you mean 'plain'\?\)"),
         ({"case": "plain", "seed": 0}, r"case 'plain' has no seed 0 \(there are: 3\)"),
         ({"case": "failing"}, r"case 'failing' failed and left nothing to export: the loss is nan"),
-        ({"case": "plain", "suite": "toi"}, r"no records in .*toi; make some with: mlbench run"),
+        (
+            {"case": "plain", "suite": "toi"},
+            r"no records of the suite 'toi' in .*; make some with",
+        ),
         ({"case": "plain", "suite": "toi.yaml"}, r"toi\.yaml: no such suite file"),
         ({"case": "plain", "output": Path(__file__)}, r"test_export\.py: is a file; --output needs a folder"),
     ],

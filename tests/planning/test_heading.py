@@ -15,7 +15,7 @@ def test_a_name_is_its_own_heading() -> None:
 def test_a_file_states_name_title_and_tolerances(tmp_path: Path) -> None:
     path = tmp_path / "any.yaml"
     path.write_text("suite: s\ntitle: A question\nbase: {no: component, is: asked}\ntolerances: {f1: 0.02}\n")
-    assert read_heading(str(path)) == Heading("s", "A question", path, {"f1": 0.02})
+    assert read_heading(str(path)) == Heading("s", "A question", path, {"f1": 0.02}, has_cases=True)
     path.write_text("suite: s\n")
     assert read_heading(str(path)) == Heading("s", "s", path, {})
     other = path.rename(tmp_path / "any.txt")

@@ -155,21 +155,34 @@ def test_every_setting_changes_the_fingerprint(fingerprint: Callable[..., str], 
 
 def test_seed_and_device_change_the_fingerprint(write: Callable[..., Path], registry: Registry) -> None:
     suite = load_suite(write(), registry)
-    devices = [CPU, Device("mps", "M3"), Device("cuda:0", "H200"), Device("cuda:0", "A100")]
+    devices = [
+        CPU,
+        Device("cpu", "EPYC"),
+        Device("mps", "M3"),
+        Device("cuda:0", "H200"),
+        Device("cuda:0", "A100"),
+    ]
     plans = [make_plan(suite, device, seeds=(seed,)) for device in devices for seed in (0, 1)]
-    assert len({plan.cases[0].fingerprint for plan in plans}) == 8
+    assert len({plan.cases[0].fingerprint for plan in plans}) == 10
 
 
-def test_which_of_equal_gpus_and_which_cpu_change_nothing(
-    write: Callable[..., Path], registry: Registry
+def test_which_of_equal_gpus_changes_nothing(write: Callable[..., Path], registry: Registry) -> None:
+    suite = load_suite(write(), registry)
+    pair = Device("cuda:0", "H200"), Device("cuda:1", "H200")
+    first, second = (make_plan(suite, device).cases[0].fingerprint for device in pair)
+    assert first == second
+
+
+def test_threads_change_the_fingerprint_on_the_cpu_alone(
+    write: Callable[..., Path], registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     suite = load_suite(write(), registry)
-    for pair in (
-        (Device("cuda:0", "H200"), Device("cuda:1", "H200")),
-        (Device("cpu", "EPYC"), Device("cpu", "Xeon")),
-    ):
-        first, second = (make_plan(suite, device).cases[0].fingerprint for device in pair)
-        assert first == second
+    found: dict[str, set[str]] = {"cpu": set(), "cuda:0": set()}
+    for threads in ("1", "2"):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        for device, fingerprints in found.items():
+            fingerprints.add(make_plan(suite, Device(device, "x")).cases[0].fingerprint)
+    assert {device: len(each) for device, each in found.items()} == {"cpu": 2, "cuda:0": 1}
 
 
 def test_version_of_the_data_changes_the_fingerprint(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from mlbench.errors import StoreError
 from mlbench.records.record import SCHEMA, Estimate, Record
 from mlbench.records.store import Store, write_atomically
 
+MADE = {"core": "a", "libraries": {"torch": "2.15"}, "device": "cpu x", "threads": 2, "data": "1"}
 RECORD = Record(
     suite="s", case="gap", seed=1, fingerprint="0123456789abcdef", status="done", finished="2026-01-01"
 )
@@ -54,7 +56,52 @@ def test_latest_does_not_mix_experiments_of_one_name(tmp_path: Path) -> None:
         store.put(record)
     records, remarks = store.latest()
     assert records == [early, seeds[1], seeds[0]]
-    assert remarks == ["gap: left out 1 older record with other settings, data, code or device"]
+    assert remarks == ["gap: left out an older record, made with other settings"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"conditions": {**MADE, "core": "other"}},
+        {"conditions": {**MADE, "libraries": {"torch": "2.14"}}},
+        {"conditions": {**MADE, "threads": 1}},
+        {"conditions": {**MADE, "device": "cpu EPYC"}},
+        {"conditions": {**MADE, "data": "2"}},
+        {"components": {"neck": {"package": "mlbench", "version": "1", "code": "other"}}},
+    ],
+)
+@pytest.mark.parametrize("case", ["gap", "squeeze"])
+def test_latest_does_not_mix_what_other_code_libraries_threads_or_data_made(
+    tmp_path: Path, change: dict[str, Any], case: str
+) -> None:
+    """Neither among the seeds of a case nor among cases."""
+    store = Store(tmp_path, "s")
+    facts = {"conditions": MADE, "components": {"neck": {"package": "mlbench", "version": "1", "code": "c"}}}
+    newer = [replace(RECORD, seed=seed, finished=f"2026-02-0{seed}", **facts) for seed in (1, 2)]
+    old = replace(RECORD, case=case, seed=3, **{**facts, **change})
+    for record in (*newer, old):
+        store.put(record)
+    records, remarks = store.latest()
+    assert records == newer
+    what = "code, libraries, device, threads or data"
+    assert remarks == [f"{case}: left out an older record, made with other {what}"]
+
+
+def test_latest_takes_data_sets_of_several_versions_where_settings_differ(tmp_path: Path) -> None:
+    store = Store(tmp_path, "s")
+    records = [
+        replace(
+            RECORD,
+            case=f"size {size}",
+            finished=f"2026-{size}",
+            settings={"dataset": {"name": "a"}, "image": {"size": size}},
+            conditions={**MADE, "data": f"at {size}"},
+        )
+        for size in (64, 96)
+    ]
+    for record in records:
+        store.put(record)
+    assert store.latest() == (records, [])
 
 
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:

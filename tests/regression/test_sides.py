@@ -11,8 +11,10 @@ from made_records import record
 from mlbench.errors import MlbenchError, StoreError
 from mlbench.records.record import Estimate, Record
 from mlbench.records.store import Store
+from mlbench.registry import Registry
 from mlbench.regression.baseline import save_baselines
-from mlbench.regression.sides import load_side
+from mlbench.regression.sides import Side
+from mlbench.regression.sides import load_side as load
 
 RECORD = replace(record(), metrics={"f1": Estimate(0.5)}, finished="2026-01-01")
 
@@ -21,6 +23,10 @@ RECORD = replace(record(), metrics={"f1": Estimate(0.5)}, finished="2026-01-01")
 def results(tmp_path: Path) -> Path:
     Store(tmp_path / "results", "s").put(RECORD)
     return tmp_path / "results"
+
+
+def load_side(text: str, results: Path) -> Side:
+    return load(text, results, lambda: Registry(()))
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -97,5 +103,6 @@ def test_a_folder_of_damaged_records_says_what_is_wrong(tmp_path: Path) -> None:
 
 def test_remarks_come_along(results: Path) -> None:
     (results / "s" / "bad.json").write_text("{")
-    (remark,) = load_side("s", results).remarks
-    assert "bad.json: cannot be read" in remark
+    unread, newest = load_side("s", results).remarks
+    assert "bad.json: cannot be read" in unread
+    assert newest.startswith("s: the newest records that belong together")

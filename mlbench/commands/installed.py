@@ -1,0 +1,27 @@
+"""What is installed, less the plugins that --block leaves out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from mlbench.plugins import Plugin
+    from mlbench.registry import Registry
+
+__all__ = ["installed_plugins", "installed_registry"]
+
+
+def installed_plugins() -> tuple[Plugin, ...]:
+    """The plugins that the running command may use."""
+    from mlbench.plugins import load_plugins
+
+    return load_plugins(block=click.get_current_context().obj)
+
+
+def installed_registry() -> Registry:
+    """The components that the running command may use."""
+    from mlbench.registry import Registry
+
+    return Registry(installed_plugins())

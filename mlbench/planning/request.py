@@ -1,0 +1,31 @@
+"""A request: which cases of a suite file to plan, and how, as the command line says it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlbench.environment import find_device
+from mlbench.planning.plan import Plan, make_plan
+from mlbench.planning.suite import load_suite
+from mlbench.registry import Registry
+
+__all__ = ["PlanRequest"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanRequest:
+    """overrides: "key=value" texts that win over the file. cases: a glob of their names. seeds: () for those
+    of the suite. device: see `find_device`. precision: None for that of each case."""
+
+    overrides: tuple[str, ...] = ()
+    cases: str = "*"
+    seeds: tuple[int, ...] = ()
+    device: str = "auto"
+    precision: str | None = None
+
+    def plan(self, path: Path, registry: Registry) -> Plan:
+        """The plan of a suite file. Raises SuiteError, DeviceError."""
+        precision = (f"precision={self.precision}",) if self.precision else ()
+        suite = load_suite(path, registry, overrides=(*self.overrides, *precision))
+        return make_plan(suite, find_device(self.device), cases=self.cases, seeds=self.seeds)

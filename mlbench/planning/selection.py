@@ -1,0 +1,155 @@
+"""A selection: the records of a suite, by the fingerprints of its file as it stands, or by its name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlbench.errors import StoreError, SuiteError, hint
+from mlbench.planning.heading import Heading, read_heading
+from mlbench.planning.plan import Case, Plan
+from mlbench.planning.request import PlanRequest
+from mlbench.records.conditions import condition_changes
+from mlbench.records.record import Record
+from mlbench.records.store import Store, results_settings
+from mlbench.registry import Registry
+
+__all__ = ["Lacking", "Selection", "all_seeds", "select_records", "suite_records"]
+
+#: Differences that are named of a record; the rest is counted.
+_NAMED = 3
+
+_NO_RECORD = "no record"
+
+
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """A case and seed of a suite file that has no record. reason: one line."""
+
+    case: str
+    seed: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.case} seed {self.seed}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Records of a suite, one of a case and seed. lacking: cases and seeds of the suite file that have none.
+    remarks: on what was left out, one line each."""
+
+    heading: Heading
+    records: tuple[Record, ...]
+    lacking: tuple[Lacking, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+def suite_records(
+    suite: str, results: Path, request: PlanRequest, registry: Callable[[], Registry]
+) -> Selection:
+    """Records in `results` of a suite by its file: those that a run of the file, as it stands, would not make
+    again. By its name: the newest that belong together (see `Store.latest`).
+
+    registry: asked where there is a file to plan. Raises StoreError where there is no record, SuiteError for
+    a file that cannot be planned.
+    """
+    heading = read_heading(suite)
+    store = Store(results, heading.name)
+    if heading.path is not None and heading.has_cases:
+        records, lacking = select_records(request.plan(heading.path, registry()), store)
+        if not records:
+            if all(each.reason == _NO_RECORD for each in lacking):
+                raise StoreError(f"no records of the suite {heading.name!r} in {results}; {_advice(heading)}")
+            raise StoreError(f"{lacking[0]}; {_advice(heading)}")
+        return Selection(heading, records, lacking)
+    if request != PlanRequest():
+        raise SuiteError(
+            f"{suite}: cases, seeds, settings, device and precision are chosen from a suite file; give that"
+        )
+    newest, remarks = store.latest()
+    if not newest:
+        known = [each.name for each in sorted(results.glob("*/")) if any(each.glob("*.json"))]
+        why = remarks[0] if remarks else hint(heading.name, known) if known else ""
+        raise StoreError(
+            f"no records of the suite {heading.name!r} in {results}{why and f' ({why})'}; {_advice(heading)}"
+        )
+    made = _period(newest[0].finished, newest[-1].finished)
+    remarks.append(
+        f"{heading.name}: the newest records that belong together, made {made}; give the suite's file for "
+        "those of the file as it stands"
+    )
+    return Selection(heading, tuple(newest), (), tuple(remarks))
+
+
+def select_records(plan: Plan, store: Store) -> tuple[tuple[Record, ...], tuple[Lacking, ...]]:
+    """The record of each case of a plan, and the cases that have none."""
+    found = {case.key: store.get(case.key) for case in plan.cases}
+    lacking = [case for case in plan.cases if found[case.key] is None]
+    others: dict[tuple[str, int], Record] = {}
+    if lacking:
+        others = {(record.case, record.seed): record for record in store.read()[0]}
+    return (
+        tuple(record for record in found.values() if record is not None),
+        tuple(
+            Lacking(case.name, case.seed, _reason(case, others.get((case.name, case.seed))))
+            for case in lacking
+        ),
+    )
+
+
+def all_seeds(plan: Plan, store: Store) -> list[Record]:
+    """The records of a plan's cases with whatever seed they were run."""
+    wanted = {case.name: (_plain_settings(case.spec.plain()), dict(case.conditions)) for case in plan.cases}
+    return [
+        record
+        for record in store.read()[0]
+        if wanted.get(record.case) == (_plain_settings(record.settings), dict(record.conditions))
+    ]
+
+
+def _plain_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that can change a metric, as they are read back from JSON."""
+    found: dict[str, Any] = json.loads(json.dumps(results_settings(settings)))
+    return found
+
+
+def _reason(case: Case, other: Record | None) -> str:
+    """Why a case has no record. other: its newest record of another fingerprint."""
+    if other is None:
+        return _NO_RECORD
+    then, now = (dict(_flat(settings)) for settings in (other.settings, case.spec.plain()))
+    texts = [
+        f"{name} ({then.get(name)} then, {now.get(name)} now)"
+        for name in dict.fromkeys((*now, *then))
+        if then.get(name) != now.get(name) and not name.startswith("measure.")
+    ]
+    if other.conditions.get("data") not in (None, case.conditions["data"]):
+        texts.append("data")
+    texts += condition_changes(other.conditions, case.conditions)
+    more = f" and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
+    named = ", ".join(texts[:_NAMED]) or "settings or code"
+    return f"no record of the suite as it stands; the newest record differs in {named}{more}"
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Settings by the dotted names that suite files use."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _advice(heading: Heading) -> str:
+    file = heading.path if heading.path is not None and heading.has_cases else "SUITE.yaml"
+    return f"make some with: mlbench run {file}"
+
+
+def _period(first: str, last: str) -> str:
+    """Two times, ISO 8601, to the minute."""
+    first, last = (text[:16].replace("T", " ") for text in (first, last))
+    return f"{first} UTC" if first == last else f"{first} to {last} UTC"

@@ -1,0 +1,33 @@
+"""Conditions: what can change a result besides settings and seed, and how those of two records differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+__all__ = ["condition_changes"]
+
+#: Conditions that are hashes, which nobody can read.
+_HASHES = {"weights": "first weights", "core": "code of mlbench", "code": "code of components"}
+
+
+def condition_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Each condition that differs, as text (see `mlbench.records.record.Record`).
+
+    What one side does not know, as in records of an old schema, does not differ. Versions of data are left
+    out: other data cannot be compared at all.
+    """
+    for name, was in then.items():
+        value = now.get(name)
+        if name == "data" or value is None or was is None or value == was:
+            continue
+        if name == "libraries":
+            for library in sorted(was.keys() & value.keys()):
+                if was[library] != value[library]:
+                    yield f"{library} ({was[library]} then, {value[library]} now)"
+        elif name == "code" and then.get("core") != now.get("core"):
+            continue  # the hash of the components' code covers the core's
+        elif name in _HASHES:
+            yield _HASHES[name]
+        else:
+            yield f"{name} ({was} then, {value} now)"
