@@ -348,7 +348,8 @@ def test_results_by_name_and_by_file(run: Callable[..., Result], write: Write) -
     assert run("results", "toy").stdout == run("results", suite).stdout != ""
     assert run("results", "toy", "--markdown").stdout.startswith("### toy\n\n| case |")
     assert len(json.loads(run("results", "toy", "--json").stdout)) == 1
-    message = "no records of the suite 'toi' in results (did you mean 'toy'?); make some with: mlbench run SUITE.yaml"
+    message = "no records of the suite 'toi' in results (did you mean 'toy'?); "
+    message += "make some with: mlbench run SUITE.yaml"
     assert refused(run("results", "toi", code=1)) == message
     message = f"no records of the suite 'toy' in elsewhere; make some with: mlbench run {suite}"
     assert refused(run("results", suite, "--results", "elsewhere", code=1)) == message
