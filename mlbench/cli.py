@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -81,6 +81,8 @@ def _plan(suite: Path, **request: Any) -> Plan:
     return PlanRequest(**request).plan(suite, installed_registry())
 
 
+_wide = click.option("--wide", is_flag=True, help="Show every column, however narrow the terminal.")
+
 _suite_file = click.argument("suite", type=click.Path(path_type=Path))
 
 
@@ -90,8 +92,11 @@ _suite_file = click.argument("suite", type=click.Path(path_type=Path))
 @results_option
 @click.option("--force", is_flag=True, help="Run finished cases again.")
 @click.option("--measure-again", "again", is_flag=True, help="Measure finished cases again.")
+@_wide
 @json_option
-def run(suite: Path, results: Path, force: bool, again: bool, as_json: bool, **options: Any) -> None:
+def run(
+    suite: Path, results: Path, force: bool, again: bool, wide: bool, as_json: bool, **options: Any
+) -> None:
     """Run every case of a suite that has no record yet, and show the results."""
     from rich.console import Console
 
@@ -102,7 +107,8 @@ def run(suite: Path, results: Path, force: bool, again: bool, as_json: bool, **o
     plan = _plan(suite, **options)
     with RunProgress(Console(stderr=True)) as progress:
         records = runner.run(plan, Store(results, plan.suite.name), progress, force=force, again=again)
-    _show(records, plan.suite.title or plan.suite.name, "json" if as_json else "table")
+    title = plan.suite.title or plan.suite.name
+    _show(records, title, plan.suite.tolerances, "json" if as_json else "table", wide=wide)
     if any(record.status != "done" for record in records):
         sys.exit(1)
 
@@ -112,8 +118,9 @@ def run(suite: Path, results: Path, force: bool, again: bool, as_json: bool, **o
 @case_options
 @results_option
 @click.option("--markdown", is_flag=True, help="Print Markdown.")
+@_wide
 @json_option
-def results(suite: str, results: Path, markdown: bool, as_json: bool, **request: Any) -> None:
+def results(suite: str, results: Path, markdown: bool, wide: bool, as_json: bool, **request: Any) -> None:
     """Show the records of a SUITE: of its file as it stands, or the newest by its name."""
     from mlbench.planning.request import PlanRequest
     from mlbench.planning.selection import suite_records
@@ -121,7 +128,9 @@ def results(suite: str, results: Path, markdown: bool, as_json: bool, **request:
     found = suite_records(suite, results, PlanRequest(**request), installed_registry)
     for note in (*found.lacking, *found.remarks):
         click.echo(f"note: {note}", err=True)
-    _show(found.records, found.heading.title, "json" if as_json else "markdown" if markdown else "table")
+    heading = found.heading
+    form = "json" if as_json else "markdown" if markdown else "table"
+    _show(found.records, heading.title, heading.tolerances or {}, form, wide=wide)
 
 
 @main.command()
@@ -294,15 +303,26 @@ def init(folder: Path, output: Path | None) -> None:
     click.echo(f"{path} written; next: mlbench run {path}")
 
 
-def _show(records: Sequence[Record], title: str, form: str) -> None:
+def _show(
+    records: Sequence[Record], title: str, tolerances: Mapping[str, float], form: str, *, wide: bool
+) -> None:
     from mlbench.records import report
+    from mlbench.regression.ranking import ranking_sentences
+    from mlbench.table import print_table
 
     if form == "json":
         click.echo(report.results_json(records))
-    elif form == "markdown":
-        click.echo(report.results_markdown(records, title), nl=False)
+        return
+    headings = report.headline_metrics(records, tolerances)
+    sentences = ranking_sentences(records, headings, tolerances)
+    if form == "markdown":
+        click.echo(report.results_markdown(records, title, tolerances, sentences), nl=False)
     else:
-        _print(report.results_table(records, title))
+        left_out = print_table(report.results_table(records, title, tolerances), wide=wide)
+        for sentence in sentences:
+            click.echo(sentence)
+        if left_out:
+            click.echo(f"note: --wide also shows: {', '.join(left_out)}", err=True)
         for note in report.notes_of(records):
             click.echo(f"note: {note}", err=True)
 

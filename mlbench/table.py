@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-__all__ = ["Table", "print_table"]
+__all__ = ["PAGE", "Table", "print_table"]
+
+#: Characters of a line that a page, such as a log of CI, is taken to show.
+PAGE = 120
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Headings and rows of text; the columns named in `numbers` stand to the right."""
+    """Headings and rows of text; the columns named in `numbers` stand to the right. keep: so many columns
+    from the left are always printed, the others where there is room; None for all."""
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
     numbers: Collection[str] = ()
     title: str = ""
+    keep: int | None = None
 
 
-def print_table(table: Table) -> None:
-    """Print to stdout. On a narrow terminal cells wrap between words; no word is ever cut."""
+def print_table(table: Table, *, wide: bool = False) -> list[str]:
+    """Print to stdout; gives the headings of columns that were left out. wide: leave out none.
+
+    On a narrow terminal cells wrap between words; no word is ever cut. Where stdout is no terminal, columns
+    are left out that pass COLUMNS, else `PAGE` characters, and no cell wraps.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table as RichTable
 
     console = Console(markup=False, emoji=False, highlight=False)  # [x] and :x: in a cell are text
+    page = console.width if console.is_terminal else int(os.environ.get("COLUMNS", "") or PAGE)
+    fitting = table if wide else _fitting(table, page)
+    left_out = list(table.headings[len(fitting.headings) :])
+    table = fitting
     room = console.width if console.is_terminal else sys.maxsize
     widths = _widths(table, room - _GAP * (len(table.headings) - 1))
     console.width = max(console.width, sum(widths) + _GAP * len(widths))
@@ -45,10 +59,26 @@ def print_table(table: Table) -> None:
     with console.capture() as capture:
         console.print(grid)
     console.file.writelines(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+    return left_out
 
 
 #: Blank columns between two cells.
 _GAP = 2
+
+
+def _fitting(table: Table, room: int) -> Table:
+    """The table without the last columns that do not fit into `room`, as far as it may do without them."""
+    from rich.cells import cell_len
+
+    columns = list(zip(table.headings, *table.rows, strict=True))
+    keep = len(columns) if table.keep is None else table.keep
+    used = -_GAP
+    for count, column in enumerate(columns):
+        used += _GAP + max(map(cell_len, column))
+        if used > room and count >= keep:
+            rows = [row[:count] for row in table.rows]
+            return replace(table, headings=table.headings[:count], rows=rows)
+    return table
 
 
 def _widths(table: Table, room: int) -> list[int]:

@@ -320,8 +320,8 @@ def test_run_shows_what_is_finished_and_does_not_run_it_again(
     suite = write("title: Which?\nseeds: [0, 1]\nmatrix:\n  neck.dim: [4, 16]\n")
     records = finished(run, suite)
     shown = run("run", suite)
-    assert shown.stdout.splitlines()[0] == "Which? (mean ± standard deviation over seeds)"
-    assert [line.split()[:2] for line in shown.stdout.splitlines()[3:]] == [["4", "2"], ["16", "2"]]
+    assert shown.stdout.splitlines()[0] == "Which? (mean ± standard deviation over 2 seeds)"
+    assert [line.split()[:2] for line in shown.stdout.splitlines()[3:5]] == [["4", "0.500"], ["16", "0.500"]]
     assert shown.stderr == "note: mind this\n"
     assert [
         Record.from_plain(each, "x") for each in json.loads(run("run", suite, "--json").stdout)
@@ -346,7 +346,7 @@ def test_results_by_name_and_by_file(run: Callable[..., Result], write: Write) -
     suite = write()
     finished(run, suite)
     assert run("results", "toy").stdout == run("results", suite).stdout != ""
-    assert run("results", "toy", "--markdown").stdout.startswith("### toy\n\n| case |")
+    assert run("results", "toy", "--markdown").stdout.startswith("### toy (1 seed)\n\n| case |")
     assert len(json.loads(run("results", "toy", "--json").stdout)) == 1
     message = "no records of the suite 'toi' in results (did you mean 'toy'?); "
     message += "make some with: mlbench run SUITE.yaml"

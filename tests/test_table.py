@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from rich.cells import cell_len
@@ -15,7 +16,9 @@ TABLE = Table(
 )
 
 
-def printed(monkeypatch: pytest.MonkeyPatch, table: Table, columns: int | None) -> list[str]:
+def printed(
+    monkeypatch: pytest.MonkeyPatch, table: Table, columns: int | None, *, wide: bool = False
+) -> list[str]:
     """What a terminal of so many columns shows, or a file (None)."""
     stream = io.StringIO()
     stream.isatty = lambda: columns is not None  # type: ignore[method-assign]
@@ -24,7 +27,7 @@ def printed(monkeypatch: pytest.MonkeyPatch, table: Table, columns: int | None) 
     monkeypatch.setenv("TERM", "xterm")
     for name in ("NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
-    print_table(table)
+    print_table(table, wide=wide)
     return re.sub(r"\x1b\[[\d;]*m", "", stream.getvalue()).splitlines()
 
 
@@ -56,3 +59,15 @@ def test_no_word_is_ever_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_title_and_a_table_without_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     assert printed(monkeypatch, Table(("a", "b"), [], title="T"), None) == ["T", "a  b", "────"]
+
+
+def test_columns_are_left_out_from_the_right_where_there_is_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table([f"c{n}" + "-" * 8 for n in range(9)], [["x"] * 9], keep=2)
+    for columns, shown in ((200, 9), (58, 5), (57, 4), (10, 2)):
+        assert printed(monkeypatch, table, columns)[0].split() == table.headings[:shown]
+    assert printed(monkeypatch, table, 30, wide=True)[0].split() == table.headings
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    monkeypatch.setenv("COLUMNS", "58")
+    assert print_table(table) == table.headings[5:]
+    monkeypatch.delenv("COLUMNS")
+    assert print_table(replace(table, headings=[*table.headings, "y" * 20], rows=[["x"] * 10])) == ["y" * 20]

@@ -30,4 +30,5 @@ def condition_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterat
         elif name in _HASHES:
             yield _HASHES[name]
         else:
-            yield f"{name} ({was} then, {value} now)"
+            advice = "; see OMP_NUM_THREADS" if name == "threads" else ""
+            yield f"{name} ({was} then, {value} now{advice})"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from mlbench.records.record import Estimate, Record
@@ -14,6 +15,7 @@ from mlbench.table import Table
 __all__ = [
     "assessment_json",
     "assessment_table",
+    "headline_metrics",
     "notes_of",
     "results_json",
     "results_markdown",
@@ -23,66 +25,84 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """One column: heading, estimate of a record, how a value is written, and whether its spread over seeds
-    and its interval are shown. optional: left out where no record has a value."""
+    """One column. name: of the metric, speed or size. estimate: of a record. form: how a value is written.
+    spread, interval: whether its spread over seeds and its interval are shown. optional: left out where no
+    record has a value. headline: shown however narrow the terminal is."""
 
+    name: str
     heading: str
     estimate: Callable[[Record], Estimate]
     form: Callable[[float], str]
     spread: bool = False
     interval: bool = False
     optional: bool = False
+    headline: bool = False
 
 
 def _share(value: float) -> str:
     return f"{value:.3f}"
 
 
-def _metric(name: str) -> Callable[[Record], Estimate]:
-    return lambda record: record.metrics.get(name, Estimate(None))
+def _metric(name: str, heading: str, **shown: bool) -> _Column:
+    return _Column(name, heading, lambda record: record.metrics.get(name, Estimate(None)), _share, **shown)
 
 
-def _timing(*names: str) -> Callable[[Record], Estimate]:
+def _measured(heading: str, *names: str, form: str = ",.0f", unit: float = 1, **shown: bool) -> _Column:
     """The first of these speeds or memory peaks that a record has."""
 
     def estimate(record: Record) -> Estimate:
         known = {**record.speed, **record.memory}
         return Estimate(next((known[name].value for name in names if name in known), None))
 
-    return estimate
+    return _Column(names[0], heading, estimate, lambda value: f"{value / unit:{form}}", **shown)
 
 
+def _size(record: Record) -> Estimate:
+    return Estimate(record.size.get("bytes"))
+
+
+#: In the order of what they tell of the question that most suites ask.
 _COLUMNS = (
-    _Column("accuracy (pair list)", _metric("pair_list_accuracy"), _share, spread=True, optional=True),
-    _Column("Recall@1", _metric("recall_at_1"), _share, spread=True, interval=True),
-    _Column("MAP@R", _metric("map_at_r"), _share, spread=True),
-    _Column("F1", _metric("f1"), _share, spread=True, interval=True),
-    _Column("precision", _metric("precision"), _share),
-    _Column("recall", _metric("recall"), _share),
-    _Column("at distance", _metric("threshold"), _share, spread=True),
-    _Column("F1 optimistic", _metric("f1_optimistic"), _share),
-    _Column("MB", lambda r: Estimate(r.size.get("bytes")), lambda v: f"{v / 1e6:.2f}"),
-    _Column("peak MB", _timing("peak_cuda", "peak_host"), lambda v: f"{v / 1e6:,.0f}", optional=True),
-    _Column("images/s", _timing("images_per_second"), lambda v: f"{v:,.0f}"),
-    _Column("ms for one", _timing("latency_p50"), lambda v: f"{v:.1f}", optional=True),
-    _Column("trained/s", _timing("training_images_per_second"), lambda v: f"{v:,.0f}", optional=True),
-    _Column("ONNX/s", _timing("onnx_images_per_second"), lambda v: f"{v:,.0f}", optional=True),
+    _metric("pair_list_accuracy", "accuracy (pair list)", spread=True, optional=True, headline=True),
+    _metric("recall_at_1", "Recall@1", spread=True, interval=True, headline=True),
+    _metric("f1", "F1", spread=True, interval=True, headline=True),
+    _Column("bytes", "MB", _size, lambda value: f"{value / 1e6:.2f}", headline=True),
+    _measured("images/s", "images_per_second", headline=True),
+    _metric("threshold", "at distance", spread=True),
+    _metric("map_at_r", "MAP@R", spread=True),
+    _metric("precision", "precision"),
+    _metric("recall", "recall"),
+    _measured("ms for one", "latency_p50", form=".1f", optional=True),
+    _metric("f1_optimistic", "F1 optimistic"),
+    _measured("peak MB", "peak_cuda", "peak_host", unit=1e6, optional=True),
+    _measured("trained/s", "training_images_per_second", optional=True),
+    _measured("ONNX/s", "onnx_images_per_second", optional=True),
 )
 
 
-def results_table(records: Sequence[Record], title: str) -> Table:
-    """A table with a row a case: means over its seeds, ± their standard deviation, and intervals."""
-    headings = _headings(records)
-    return Table(headings, _rows(records), numbers=headings[1:], title=f"{title}{_spread(records)}")
+def results_table(records: Sequence[Record], title: str, watched: Collection[str] = ()) -> Table:
+    """A table with a row a case: means over its seeds, ± their standard deviation, and intervals.
+
+    watched: metrics that the suite states a tolerance for, which come first.
+    """
+    columns = _columns(records, watched)
+    headings = _headings(records, columns)
+    keep = len(headings) - len(columns) + sum(column.headline for column in columns)
+    return Table(headings, _rows(records, columns), headings[1:], f"{title}{_spread(records)}", keep)
 
 
-def results_markdown(records: Sequence[Record], title: str) -> str:
-    """The same table in Markdown."""
-    headings = _headings(records)
+def results_markdown(
+    records: Sequence[Record], title: str, watched: Collection[str] = (), sentences: Sequence[str] = ()
+) -> str:
+    """The same table in Markdown, with sentences and notes below."""
+    columns = _columns(records, watched)
+    headings = _headings(records, columns)
     rule = ["---", *["---:"] * (len(headings) - 1)]
     lines = [f"### {title}{_spread(records)}", "", _markdown(headings), _markdown(rule)]
-    lines += [_markdown(row) for row in _rows(records)]
-    lines += ["", *(f"- {note}" for note in notes_of(records))]
+    lines += [_markdown(row) for row in _rows(records, columns)]
+    lines += [line for sentence in sentences for line in ("", sentence)]
+    lines += [""]
+    lines += [f"- {note}" for note in notes_of(records)]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -123,38 +143,71 @@ def notes_of(records: Sequence[Record]) -> list[str]:
     ]
 
 
+def headline_metrics(records: Sequence[Record], watched: Collection[str] = ()) -> dict[str, str]:
+    """Headings of the metrics that answer the suite's question, by name, the first first."""
+    columns = [column for column in _columns(records, watched) if column.headline]
+    return {each.name: each.heading for each in columns if any(each.name in r.metrics for r in records)}
+
+
 def _spread(records: Sequence[Record]) -> str:
     """What ± and [ ] mean, where they appear."""
-    told = ["mean ± standard deviation over seeds"] if len({record.seed for record in records}) > 1 else []
+    seeds = _same_seeds(records)
+    told = ["1 seed"] if seeds == 1 else []
+    if len({record.seed for record in records}) > 1 and seeds != 1:
+        told.append(f"mean ± standard deviation over {f'{seeds} ' if seeds else ''}seeds")
     levels = {r.evaluation["intervals"]["level"] for r in records if "intervals" in r.evaluation}
     told += [f"[{100 * level:g}% interval over classes]" for level in sorted(levels)]
     return f" ({'; '.join(told)})" if told else ""
 
 
-def _columns(records: Sequence[Record]) -> tuple[_Column, ...]:
-    return tuple(
-        column
+def _same_seeds(records: Sequence[Record]) -> int:
+    """How many seeds every case has finished; 0 where they are not as many, or one failed."""
+    counts = Counter(record.case for record in records)
+    done = Counter(record.case for record in records if record.status == "done")
+    return counts.most_common(1)[0][1] if counts == done and len(set(counts.values())) == 1 else 0
+
+
+def _columns(records: Sequence[Record], watched: Collection[str]) -> list[_Column]:
+    """Those of the suite's question first, then the others that some record has a value for."""
+    known = {column.name: column for column in _COLUMNS}
+    measured = {name for record in records for name in record.metrics}
+    first = [
+        replace(known.get(name, _metric(name, name, spread=True, interval=True)), headline=True)
+        for name in watched
+        if name in measured
+    ]
+    names = {column.name for column in first}
+    # The suite has said which metrics it asks about; the others stand back.
+    rest = [
+        replace(column, headline=column.headline and not (first and column.name in measured))
         for column in _COLUMNS
+        if column.name not in names
+    ]
+    ordered = sorted((*first, *rest), key=lambda column: not column.headline)
+    return [
+        column
+        for column in ordered
         if not column.optional or any(column.estimate(record).value is not None for record in records)
-    )
+    ]
 
 
-def _headings(records: Sequence[Record]) -> list[str]:
-    return ["case", "seeds", *(column.heading for column in _columns(records))]
+def _headings(records: Sequence[Record], columns: Sequence[_Column]) -> list[str]:
+    seeds = [] if _same_seeds(records) else ["seeds"]
+    return ["case", *seeds, *(column.heading for column in columns)]
 
 
-def _rows(records: Sequence[Record]) -> list[list[str]]:
-    columns = _columns(records)
+def _rows(records: Sequence[Record], columns: Sequence[_Column]) -> list[list[str]]:
     groups: dict[str, list[Record]] = {}
     for record in records:
         groups.setdefault(record.case, []).append(record)
+    same = _same_seeds(records)
     rows = []
     for case, group in groups.items():
         done = [record for record in group if record.status == "done"]
-        seeds = str(len(done)) if len(done) == len(group) else f"{len(done)}/{len(group)}"
+        count = str(len(done)) if len(done) == len(group) else f"{len(done)}/{len(group)}"
         blank = [""] * (len(columns) - 1)
         cells = [_cell(column, done) for column in columns] if done else ["failed", *blank]
-        rows.append([case, seeds, *cells])
+        rows.append([case, *([] if same else [count]), *cells])
     return rows
 
 

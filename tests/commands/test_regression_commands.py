@@ -221,10 +221,10 @@ def test_compare_says_what_made_the_sides_differ(run: Callable[..., Result]) -> 
             Store(Path(folder), "s").put(replace(record, conditions=conditions))
     notes = run("compare", "before/s", "results/s").stderr.splitlines()
     assert "note: the sides differ in code of mlbench" in notes
-    assert "note: the sides differ in threads (1 then, 2 now)" in notes
+    assert "note: the sides differ in threads (1 then, 2 now; see OMP_NUM_THREADS)" in notes
     assert len(notes) == 2
     run("baseline", "save", "s", "--results", "before", "-o", "b.json")
-    assert "threads (1 then, 2 now)" in run("check", "s", "--baseline", "b.json").stderr
+    assert "threads (1 then, 2 now; see OMP_NUM_THREADS)" in run("check", "s", "--baseline", "b.json").stderr
 
 
 def test_a_case_that_is_gone_stands_in_the_answer(run: Callable[..., Result]) -> None:

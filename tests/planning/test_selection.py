@@ -91,7 +91,7 @@ def test_the_reason_names_what_differs_from_the_newest_record(keep, select, writ
     ("target", "value", "told"),
     [
         ("mlbench.planning.plan.core_hash", lambda *parts: "edited", "code of mlbench"),
-        ("mlbench.planning.plan.threads", lambda: 64, r"threads \(\d+ then, 64 now\)"),
+        ("mlbench.planning.plan.threads", lambda: 64, r"threads \(\d+ then, 64 now; see OMP_NUM_THREADS\)"),
         ("mlbench.environment._version", lambda name: "0.0", r".*, mlbench \(.* then, 0.0 now\), .*"),
         ("mlbench.registry.code_hash", lambda *_: "edited", "code of components"),
     ],

@@ -7,6 +7,7 @@ from mlbench.records.record import Estimate, Record, Timing
 from mlbench.records.report import (
     assessment_json,
     assessment_table,
+    headline_metrics,
     notes_of,
     results_json,
     results_markdown,
@@ -62,9 +63,9 @@ def test_one_seed_has_no_spread_and_failed_seeds_do_not_count() -> None:
 def test_markdown_is_a_table_with_notes() -> None:
     lines = results_markdown([GAP, FAILED], "T").splitlines()
     assert lines[:2] == ["### T", ""]
-    assert lines[2].startswith("| case | seeds | Recall@1 | MAP@R | F1 |")
+    assert lines[2].startswith("| case | seeds | Recall@1 | F1 | MB | images/s | at distance |")
     assert lines[3].startswith("| --- | ---: |")
-    assert lines[4].startswith("| gap | 1 | 0.900 | ? | 0.800 |")
+    assert lines[4].startswith("| gap | 1 | 0.900 | 0.800 | 12.35 | 1,234 | 0.250 | ? |")
     assert len({line.count("|") for line in lines[2:6]}) == 1
     assert lines[6:] == ["", "- squeeze seed 0: failed: the loss is nan"]
 
@@ -87,7 +88,7 @@ def test_intervals_stand_beside_their_means() -> None:
     first = replace(GAP, metrics=wide, evaluation=level)
     second = replace(first, seed=1, metrics={**wide, "f1": Estimate(0.7, 0.5, 0.8)})
     table = results_table([first, second], "T")
-    assert table.title == "T (mean ± standard deviation over seeds; [95% interval over classes])"
+    assert table.title == "T (mean ± standard deviation over 2 seeds; [95% interval over classes])"
     row = dict(zip(table.headings, table.rows[0], strict=True))
     assert row["F1"] == "0.750 ±.071 [.600–.850]"
     assert row["Recall@1"] == "0.900 ±.000 [.850–1.000]"
@@ -119,3 +120,26 @@ def test_speeds_and_memory_have_columns_where_they_were_measured() -> None:
     (row,) = (dict(zip(table.headings, row, strict=True)) for row in table.rows)
     assert (row["peak MB"], row["images/s"], row["ms for one"]) == ("7", "1,234", "2.3")
     assert not {"trained/s", "ONNX/s", "accuracy (pair list)"} & row.keys()
+
+
+def test_columns_of_the_suite_s_question_come_first_and_are_kept() -> None:
+    records = [replace(GAP, metrics={**METRICS, "map_at_r": Estimate(0.5), "own": Estimate(0.25, 0.2, 0.3)})]
+    usual = results_table(records, "t")
+    assert usual.headings[: usual.keep] == ["case", "Recall@1", "F1", "MB", "images/s"]
+    assert headline_metrics(records) == {"recall_at_1": "Recall@1", "f1": "F1"}
+    asked = results_table(records, "t", ("map_at_r", "own", "images_per_second", "elsewhere"))
+    assert asked.headings[: asked.keep] == ["case", "MAP@R", "own", "MB", "images/s"]
+    assert asked.rows[0][:3] == ["gap", "0.500", "0.250 [.200–.300]"]
+    assert set(usual.headings) < set(asked.headings)
+    assert list(headline_metrics(records, ("own", "map_at_r"))) == ["own", "map_at_r"]
+
+
+def test_seeds_have_a_column_only_where_they_differ() -> None:
+    assert "seeds" not in results_table([GAP, OTHER], "t").headings
+    assert results_table([GAP], "t").title == "t (1 seed)"
+    assert "seeds" in results_table([GAP, OTHER, replace(GAP, case="flatten")], "t").headings
+
+
+def test_sentences_stand_between_table_and_notes() -> None:
+    lines = results_markdown([replace(GAP, notes=("mind",))], "T", (), ["A is best", "B too"]).splitlines()
+    assert lines[-6:] == ["", "A is best", "", "B too", "", "- mind"]

@@ -1,0 +1,155 @@
+"""A ranking: which cases of one run are the best in a metric within noise, and which of these is the smallest
+and the fastest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
+
+from mlbench.records.record import Estimate, Record, Timing
+from mlbench.regression.change import Verdict, speed_change
+from mlbench.regression.statistics import paired_interval
+
+__all__ = ["ranking_sentences"]
+
+#: Cases that a sentence names; the rest is counted.
+_NAMED = 5
+
+#: Speeds that differ by less than this share are not told apart.
+_SPEED_TOLERANCE = 0.05
+
+_LEVEL = 0.95
+
+
+def ranking_sentences(
+    records: Sequence[Record], headings: Mapping[str, str], tolerances: Mapping[str, float]
+) -> list[str]:
+    """A sentence for each metric. headings: of the metrics, by name. tolerances: what a case may lack of the
+    best and still equal it.
+
+    A case is worse than the best when Student's t interval of the differences, seed by seed, leaves out zero,
+    and the mean of the differences exceeds the tolerance; with one seed, when the intervals over classes do
+    not overlap. Cases on several data sets, or evaluated in several ways, are not ranked.
+    """
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        if record.status == "done":
+            groups.setdefault(record.case, []).append(record)
+    tasks = {_task(record) for group in groups.values() for record in group}
+    if len(groups) < 2 or len(tasks) > 1:
+        return []
+    found = []
+    for name, heading in headings.items():
+        means = {case: _mean(group, name) for case, group in groups.items()}
+        known = {case: value for case, value in means.items() if value is not None}
+        higher = _higher_is_better(records, name)
+        if len(known) < 2 or higher is None:
+            continue
+        ordered = sorted(known, key=lambda case: known[case], reverse=higher)
+        best = ordered[0]
+        tolerance = tolerances.get(name, 0.0)
+        equal = [
+            case
+            for case in ordered
+            if case == best or not _is_worse(groups[case], groups[best], name, higher, tolerance)
+        ]
+        found.append(_sentence(heading, equal, known, {case: groups[case] for case in equal}, len(ordered)))
+    return found
+
+
+def _task(record: Record) -> str:
+    """What was evaluated, and how."""
+    protocol = record.evaluation.get("protocol", {})
+    return json.dumps([record.settings.get("dataset"), protocol], sort_keys=True)
+
+
+def _sentence(
+    heading: str,
+    equal: Sequence[str],
+    means: Mapping[str, float],
+    groups: Mapping[str, list[Record]],
+    total: int,
+) -> str:
+    if len(equal) == 1:
+        return f"{heading}: {equal[0]} is the best ({means[equal[0]]:.3f}), by more than noise"
+    names = ", ".join(f"{case} ({means[case]:.3f})" for case in equal[:_NAMED])
+    more = f" and {len(equal) - _NAMED} more" if len(equal) > _NAMED else ""
+    which = "all cases" if len(equal) == total else "the best"
+    seeds = min(len(group) for group in groups.values())
+    noise = f"the noise of {seeds} seeds" if seeds > 1 else "their intervals over classes (1 seed)"
+    text = f"{heading}: {which} are equal within {noise}: {names}{more}"
+    told = [*_smallest(groups), *_fastest(groups)]
+    return f"{text}; of these, {' and '.join(told)}" if told else text
+
+
+def _smallest(groups: Mapping[str, list[Record]]) -> Iterator[str]:
+    sizes = {case: group[0].size.get("bytes") for case, group in groups.items()}
+    known = {case: size for case, size in sizes.items() if size is not None}
+    least = min(known.values(), default=0)
+    cases = [case for case, size in known.items() if size == least]
+    if len(known) == len(groups) and len(cases) < len(groups):
+        yield f"{' and '.join(cases[:_NAMED])} {_verb(cases)} the smallest ({least / 1e6:.2f} MB)"
+
+
+def _fastest(groups: Mapping[str, list[Record]]) -> Iterator[str]:
+    """The fastest, with those that no test tells from it."""
+    name = "images_per_second"
+    speeds = {case: _mean(group, name) for case, group in groups.items()}
+    known = {case: speed for case, speed in speeds.items() if speed is not None}
+    if len(known) < len(groups):
+        return
+    best = max(known, key=lambda case: known[case])
+    facts = {"case": best, "group": "speed", "name": name, "before": 0.0, "after": 0.0}
+    cases = [
+        case
+        for case in known
+        if case == best
+        or speed_change(groups[best], groups[case], {**facts, "tolerance": _SPEED_TOLERANCE}, _LEVEL).verdict
+        is not Verdict.WORSE
+    ]
+    if len(cases) < len(groups):
+        cases.sort(key=lambda case: -known[case])
+        yield f"{' and '.join(cases[:_NAMED])} {_verb(cases)} the fastest ({known[best]:,.0f} images/s)"
+
+
+def _verb(cases: Sequence[str]) -> str:
+    return "is" if len(cases) == 1 else "are"
+
+
+def _mean(records: Sequence[Record], name: str) -> float | None:
+    values = list(_by_seed(records, name).values())
+    return fmean(values) if values else None
+
+
+def _by_seed(records: Sequence[Record], name: str) -> dict[int, float]:
+    """Values of a metric or speed."""
+    found = {}
+    for record in records:
+        each: Estimate | Timing | None = record.metrics.get(name) or record.speed.get(name)
+        if each is not None and each.value is not None:
+            found[record.seed] = each.value
+    return found
+
+
+def _higher_is_better(records: Sequence[Record], name: str) -> bool | None:
+    return next((r.metrics[name].higher_is_better for r in records if name in r.metrics), None)
+
+
+def _is_worse(
+    records: Sequence[Record], best: Sequence[Record], name: str, higher: bool, tolerance: float
+) -> bool:
+    """Whether a case falls behind the best by more than noise and tolerance."""
+    here, there = _by_seed(records, name), _by_seed(best, name)
+    lacks = [(there[seed] - here[seed]) * (1 if higher else -1) for seed in here.keys() & there.keys()]
+    interval = paired_interval(lacks, _LEVEL)
+    if interval is not None:
+        return interval.low > 0 and interval.value > tolerance
+    low, high = (_bounds(side, name) for side in ((records, best) if higher else (best, records)))
+    return fmean(lacks or [0.0]) > tolerance and low is not None and high is not None and low[1] < high[0]
+
+
+def _bounds(records: Sequence[Record], name: str) -> tuple[float, float] | None:
+    """The interval over classes of a metric of one seed; None where there is none."""
+    each = next((record.metrics[name] for record in records if name in record.metrics), Estimate(None))
+    return None if each.low is None or each.high is None else (each.low, each.high)
