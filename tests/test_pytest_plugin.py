@@ -32,32 +32,46 @@ def pytest_run(tmp_path: Path, installed_toys: dict[str, str]) -> Callable[..., 
     return run
 
 
+#: A stand-in for the process that measures, which one test here starts for real. Each time is another.
+MEASURED = """
+import itertools, mlbench.runner
+from mlbench.measurement.measure import Measurement
+from mlbench.records.record import Timing
+speeds = itertools.count(100.0)
+def measure(case, device):
+    speed = next(speeds)
+    return Measurement({"images_per_second": Timing(speed, (speed, speed + 0.5))}, measured={"batch_size": 4})
+mlbench.runner.measure = measure
+"""
+
+
 def test_a_suite_is_a_file_of_benchmarks(pytest_run, write, tmp_path) -> None:
-    write(whole=SMALL + "seeds: [0, 1]\n")
+    suite = write(whole=SMALL)
     ran = pytest_run("toy.yaml", "--mlbench-device=cpu", "--benchmark-json=out.json", "--benchmark-save=x")
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    found = json.loads((tmp_path / "out.json").read_text())["benchmarks"]
-    assert [each["fullname"] for each in found] == ["toy::base[0]", "toy::base[1]"]
-    for seed, each in enumerate(found):
-        (path,) = (tmp_path / "results" / "toy").glob(f"base-s{seed}-*.json")
-        record = json.loads(path.read_text())
-        rounds = record["speed"]["images_per_second"]["rounds"]
-        assert each["stats"]["data"] == pytest.approx([4 / speed for speed in rounds])
-        assert each["extra_info"]["f1"] == record["metrics"]["f1"]["value"]
-        assert each["extra_info"]["threshold"] == record["metrics"]["threshold"]["value"]
-        assert each["extra_info"]["parameters"] == record["size"]["parameters"]
+    (found,) = json.loads((tmp_path / "out.json").read_text())["benchmarks"]
+    record = stored(tmp_path)
+    rounds = record["speed"]["images_per_second"]["rounds"]
+    assert found["stats"]["data"] == pytest.approx([4 / speed for speed in rounds])
+    assert found["extra_info"]["f1"] == record["metrics"]["f1"]["value"]
+    assert found["extra_info"]["threshold"] == record["metrics"]["threshold"]["value"]
+    assert found["extra_info"]["parameters"] == record["size"]["parameters"]
     assert list(tmp_path.glob(".benchmarks/*/0001_x.json"))
 
-    before = (tmp_path / "results" / "toy").glob("*/last.pt")
-    stamps = {path: path.stat().st_mtime_ns for path in before}
-    compared = ("--benchmark-compare", "--benchmark-histogram=plot")
-    again = pytest_run("toy.yaml", "--mlbench-device=cpu", "-k", "base[1]", *compared)
+    (checkpoint,) = (tmp_path / "results" / "toy").glob("*/last.pt")
+    stamp = checkpoint.stat().st_mtime_ns
+    (tmp_path / "conftest.py").write_text(MEASURED)
+    suite.write_text(suite.read_text() + "seeds: [0, 1]\n")
+    compared = ("--benchmark-compare", "--benchmark-histogram=plot", "--benchmark-json=again.json")
+    again = pytest_run("toy.yaml", "--mlbench-device=cpu", *compared)
     assert again.returncode == 0, again.stdout + again.stderr
-    assert "base[1] (NOW)" in again.stdout
-    assert "base[1] (0001_x)" in again.stdout
-    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps  # measured, not trained
-    (plot,) = tmp_path.glob("plot*.svg")
-    assert "base[1]" in plot.read_text()
+    found = json.loads((tmp_path / "again.json").read_text())["benchmarks"]
+    assert [each["fullname"] for each in found] == ["toy::base[0]", "toy::base[1]"]
+    assert "base[0] (NOW)" in again.stdout
+    assert "base[0] (0001_x)" in again.stdout
+    assert checkpoint.stat().st_mtime_ns == stamp  # measured, not trained
+    plots = [path.read_text() for path in tmp_path.glob("plot*.svg")]
+    assert any("base[0]" in plot for plot in plots)
 
 
 def test_pytest_with_processes_is_refused_with_a_reason(pytest_run, write) -> None:
@@ -106,9 +120,10 @@ def stored(folder: Path) -> dict[str, Any]:
 
 def test_a_case_without_a_time_is_no_benchmark(pytest_run, write, tmp_path) -> None:
     """Zero seconds would be the fastest of all."""
-    write(whole=SMALL.replace("batch_size: 4", "batch_size: 65536").replace("size: 16", "size: 512"))
-    limited = "import resource; resource.setrlimit(resource.RLIMIT_AS, (16 << 30, -1))\n"
-    (tmp_path / "conftest.py").write_text(limited)
+    write(whole=SMALL)
+    nothing = 'Timing(None, note="out of memory at batch size 65536")'
+    failing = MEASURED.replace("Timing(speed, (speed, speed + 0.5))", nothing)
+    (tmp_path / "conftest.py").write_text(failing)
     ran = pytest_run("toy.yaml", "--mlbench-device=cpu", "--benchmark-json=out.json")
     assert ran.returncode == pytest.ExitCode.TESTS_FAILED, ran.stdout
     assert "out of memory at batch size 65536" in ran.stdout
@@ -119,6 +134,7 @@ def test_a_case_without_a_time_is_no_benchmark(pytest_run, write, tmp_path) -> N
 
 def test_disabled_benchmarks_leave_measurements_as_they_are(pytest_run, write, tmp_path) -> None:
     write(whole=SMALL)
+    (tmp_path / "conftest.py").write_text(MEASURED)
     assert pytest_run("toy.yaml", "--mlbench-device=cpu").returncode == 0
     before = stored(tmp_path)
     assert pytest_run("toy.yaml", "--mlbench-device=cpu", "--benchmark-disable").returncode == 0
@@ -128,14 +144,15 @@ def test_disabled_benchmarks_leave_measurements_as_they_are(pytest_run, write, t
 def test_an_item_that_runs_twice_is_timed_twice(pytest_run, write, tmp_path) -> None:
     write(whole=SMALL)
     (tmp_path / "conftest.py").write_text(
-        "import pytest\nfrom _pytest.runner import runtestprotocol\n"
+        f"{MEASURED}\nimport pytest\nfrom _pytest.runner import runtestprotocol\n"
         "def pytest_runtest_protocol(item, nextitem):\n"
         "    runtestprotocol(item, nextitem=nextitem, log=False)\n"
     )
     assert pytest_run("toy.yaml", "--mlbench-device=cpu", "--benchmark-json=out.json").returncode == 0
     found = json.loads((tmp_path / "out.json").read_text())["benchmarks"]
-    assert len(found) == 2
-    assert all(seconds > 0 for each in found for seconds in each["stats"]["data"])
+    assert [each["stats"]["data"] for each in found] == [
+        pytest.approx([4 / speed, 4 / (speed + 0.5)]) for speed in (100, 101)
+    ]
 
 
 @pytest.mark.parametrize("text", ['"suite": toy\nbase: {}\n', "\ufeffsuite: toy\n", "siute: toy\nbase: {}\n"])
