@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import json
+import os
+import random
+import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import TOY_SUITE, mlbench
@@ -271,10 +275,43 @@ def test_a_run_leaves_what_pytest_benchmark_reads(planned, tmp_path) -> None:
     assert Store(tmp_path, "toy").latest()[1] == []
 
 
-def test_the_matmul_precision_ends_with_its_case(planned, tmp_path) -> None:
-    before = torch.get_float32_matmul_precision()
+def test_no_global_state_outlives_its_case(planned, tmp_path, monkeypatch) -> None:
+    def state() -> list:
+        return [
+            dict(os.environ),
+            torch.get_float32_matmul_precision(),
+            torch.backends.cudnn.allow_tf32,
+            torch.backends.cudnn.benchmark,
+            torch.are_deterministic_algorithms_enabled(),
+            torch.get_default_dtype(),
+            torch.get_num_threads(),
+            torch.get_rng_state().tolist(),
+            random.getstate(),
+            np.random.get_state()[1].tolist(),  # noqa: NPY002
+            torch.is_grad_enabled(),
+            list(warnings.filters),
+        ]
+
+    def measure(*_: object) -> Measurement:
+        seen.append(dict(os.environ))  # what the process that measures would get
+        return measured(100.0)
+
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    monkeypatch.setattr(runner, "measure", measure)
+    seen: list[dict] = []
+    before = state()
     runner.run(planned(overrides=("compute.matmul_precision=medium",)), Store(tmp_path, "toy"), Ears())
-    assert torch.get_float32_matmul_precision() == before
+    assert state() == before
+    assert seen == [before[0]]
+
+
+def test_what_was_compiled_for_another_case_is_forgotten(planned, tmp_path, monkeypatch) -> None:
+    forgotten: list[str] = []
+    monkeypatch.setattr(torch.compiler, "reset", lambda: forgotten.append("reset"))
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: None)
+    plan = planned("matrix:\n  compute.compile: [true, false]\n")
+    runner.run(plan, Store(tmp_path, "toy"), Ears())
+    assert forgotten == ["reset"]
 
 
 def test_what_a_killed_run_left_half_written_is_removed(planned, tmp_path) -> None:
