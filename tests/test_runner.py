@@ -4,6 +4,7 @@ import json
 import os
 import random
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -262,6 +263,42 @@ def test_a_quiet_measurement_takes_back_the_note_of_a_disturbed_one(planned, tmp
         told.append([note for note in record.notes if "disturbed" in note])
     note = "measured on a disturbed machine: images_per_second; see run --measure-again"
     assert told == [[], [note], []]
+
+
+def test_a_new_measurement_leaves_nothing_of_an_earlier_one(planned, tmp_path, monkeypatch) -> None:
+    """Notes of a record stand in one list, also in records that an older mlbench has written."""
+    speed = {
+        "images_per_second": Timing(9.0, (9.0,), "images/s", reference=(2.0,)),
+        "onnx_images_per_second": Timing(None, note="onnx is not installed"),
+        "latency_p50": Timing(None, note="out of memory at batch size 1"),
+        "latency_p95": Timing(None, note="out of memory at batch size 1"),
+    }
+    first = Measurement(
+        speed,
+        size={"flops": 7, "onnx": 70},
+        measured={"batch_size": 32, "quiet": 1.0},
+        remarks=("checkpoint_float16 not known: no disk",),
+    )
+    store, plan = Store(tmp_path, "toy"), planned(overrides=("dataset.disjoint=false",))
+    monkeypatch.setattr(runner, "measure", lambda *_: first)
+    (record,) = runner.run(plan, store, Ears())
+    own = ("test may share classes with training: expect optimistic numbers",)
+    assert record.notes == (
+        *own,
+        "onnx_images_per_second not known: onnx is not installed",
+        "latency_p50, latency_p95 not known: out of memory at batch size 1",
+        "measured on a disturbed machine: images_per_second; see run --measure-again",
+        "checkpoint_float16 not known: no disk",
+    )
+    older = ("speed is not known: killed", "measured on a disturbed machine: latency_p50; try again")
+    others = ("not trained: recipe.epochs is 0", "the licence is not known: ask")
+    store.put(replace(record, notes=(*record.notes, *older, *others)))
+    monkeypatch.setattr(runner, "measure", lambda *_: measured(9.0))
+    (record,) = runner.run(plan, store, Ears(), again=True)
+    assert record.notes == (*own, *others)
+    assert record.size["flops"] == 7
+    assert "onnx" not in record.size  # it was asked for then, and is not now
+    assert record.size["parameters"] > 0
 
 
 def test_a_run_leaves_what_pytest_benchmark_reads(planned, tmp_path) -> None:
