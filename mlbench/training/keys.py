@@ -15,8 +15,9 @@ import torch
 
 from mlbench.contracts import SplitName
 from mlbench.environment import find_device, library_versions
-from mlbench.planning.plan import Case, core_hash
+from mlbench.planning.plan import Case
 from mlbench.planning.spec import ImageSettings, Part
+from mlbench.provenance import core_hash
 from mlbench.training.model import built_size
 
 __all__ = ["Encoder", "Look", "features_key", "pixels_key", "prefix_hash"]
