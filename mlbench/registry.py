@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlbench.contracts import KINDS, Advice, Component, DataSource
 from mlbench.errors import ComponentError, first_line, hint
 from mlbench.plugins import Plugin
+from mlbench.provenance import code_hash
 
 if TYPE_CHECKING:
     from mlbench.options import Schema
@@ -70,7 +69,7 @@ class Entry:
         return {
             "package": self.plugin.package,
             "version": self.plugin.version,
-            "code": code_hash(self.component.factory.partition(":")[0]),
+            "code": code_hash(self.component.factory.partition(":")[0], self.plugin.package),
         }
 
     def _schema(self, target: str) -> Schema:
@@ -138,28 +137,3 @@ class Registry:
                 names = ", ".join(f"{plugin.name} ({plugin.error})" for plugin in self.broken)
                 message += f"; plugins that failed to load may have it: {names}"
             raise ComponentError(message) from None
-
-
-@cache
-def code_hash(module: str) -> str:
-    """First 12 hex digits of a hash over the Python files of the outermost package that holds `module`,
-    or over the module when it is in none. "" when there are no such files."""
-    parts = module.split(".")
-    for length in range(1, len(parts) + 1):
-        try:
-            spec = find_spec(".".join(parts[:length]))
-        except (ImportError, ValueError):
-            return ""
-        # A namespace package has no file of its own: many distributions share it.
-        if spec is not None and spec.has_location and spec.origin:
-            return _hash_of_files(Path(spec.origin), is_package=spec.submodule_search_locations is not None)
-    return ""
-
-
-def _hash_of_files(origin: Path, is_package: bool) -> str:
-    folder = origin.parent
-    digest = hashlib.sha256()
-    for file in sorted(folder.rglob("*.py")) if is_package else [origin]:
-        content = file.read_bytes()
-        digest.update(f"{file.relative_to(folder).as_posix()}\0{len(content)}\0".encode() + content)
-    return digest.hexdigest()[:12]

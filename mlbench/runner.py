@@ -155,12 +155,10 @@ def _measured(record: Record, case: Case, stopwatch: _Stopwatch, listener: Liste
     found = stopwatch.measure(case)
     took = time.perf_counter() - start
     before = record.seconds.get("measure", 0.0)
-    old = Measurement(record.speed, measured=record.measured).notes
     return replace(
         record,
         settings=case.spec.plain(),
-        **found.facts(record.size),
-        notes=tuple(dict.fromkeys((*(note for note in record.notes if note not in old), *found.notes))),
+        **found.facts(record),
         environment=environment(stopwatch.device, torch.get_num_threads()),
         seconds={
             **record.seconds,

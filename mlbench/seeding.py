@@ -29,6 +29,9 @@ __all__ = [
 #: Largest seed of a case: what 32 bits hold, which every library takes.
 MAX_SEED = 2**32 - 1
 
+#: Environment variable that decides whether cuBLAS is deterministic.
+_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+
 
 def derive(seed: int, *path: str | int) -> int:
     """A 63-bit seed for the draw that `path` names, under the run's `seed`."""
@@ -54,31 +57,53 @@ def torch_generator(seed: int, *path: str | int) -> torch.Generator:
 
 @contextmanager
 def torch_seed(seed: int, *path: str | int, device: torch.device | None = None) -> Iterator[None]:
-    """Seed torch's global generators inside the block and give them back afterwards: the CPU's, and that of
-    `device`.
+    """Seed the global generators inside the block and give them back afterwards: torch's on the CPU and on
+    `device`, Python's and NumPy's.
 
-    For library code that draws from the global generator only (weight initialisation, dropout).
+    For library code that draws from the global generators only (weight initialisation, dropout).
     """
+    import random
+
+    import numpy as np
     import torch
 
     kind = device.type if device is not None else "cpu"
     devices = [] if device is None or kind == "cpu" else [device.index or 0]
+    drawn = derive(seed, *path)
+    before, numpy_before = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng(devices=devices, device_type="cuda" if kind == "cpu" else kind):
-        torch.manual_seed(derive(seed, *path))
-        yield
+        torch.manual_seed(drawn)
+        random.seed(drawn)
+        np.random.seed(drawn % 2**32)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            random.setstate(before)
+            np.random.set_state(numpy_before)  # noqa: NPY002
 
 
 @contextmanager
 def matmul_precision(precision: str) -> Iterator[None]:
-    """Multiply float32 matrices inside the block as `torch.set_float32_matmul_precision` names it."""
+    """Compute in float32 inside the block as `torch.set_float32_matmul_precision` names it: "highest" is
+    float32 for matrix products and convolutions alike, the others may take TF32 on a GPU for both."""
     import torch
 
     before = torch.get_float32_matmul_precision()
+    cudnn: Any = torch.backends.cudnn
+    operations = (cudnn.conv, cudnn.rnn)
+    precisions = [operation.fp32_precision for operation in operations]
     torch.set_float32_matmul_precision(precision)
+    # Torch's default is TF32 for convolutions, whatever the precision of matrix products. This switch and not
+    # `fp32_precision`, because torch.compile reads it, and torch refuses to answer where the two disagree.
+    cudnn.allow_tf32 = precision != "highest"
     try:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
+        cudnn.allow_tf32 = "tf32" in precisions
+        for operation, each in zip(operations, precisions, strict=True):
+            if operation.fp32_precision != each:
+                operation.fp32_precision = each
 
 
 @contextmanager
@@ -92,8 +117,11 @@ def deterministic() -> Iterator[None]:
     import torch
 
     # cuBLAS reads this when its handle is made; without it, deterministic mode refuses matrix products.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # Afterwards it is gone again: a process that measures speed is to start with what the user has set.
+    workspace = os.environ.get(_WORKSPACE)
+    os.environ.setdefault(_WORKSPACE, ":4096:8")
     before = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     benchmark = torch.backends.cudnn.benchmark
     memory: Any = torch.utils.deterministic
     fill = memory.fill_uninitialized_memory
@@ -105,5 +133,7 @@ def deterministic() -> Iterator[None]:
         yield
     finally:
         memory.fill_uninitialized_memory = fill
-        torch.use_deterministic_algorithms(before)
+        torch.use_deterministic_algorithms(before, warn_only=warn_only)
         torch.backends.cudnn.benchmark = benchmark
+        if workspace is None:
+            os.environ.pop(_WORKSPACE, None)

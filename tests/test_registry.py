@@ -9,7 +9,8 @@ import pytest
 from mlbench.contracts import Component
 from mlbench.errors import ComponentError, OptionError
 from mlbench.plugins import Plugin, load_plugins
-from mlbench.registry import Entry, Registry, code_hash
+from mlbench.provenance import package_hash
+from mlbench.registry import Entry, Registry
 
 Install = Callable[..., dict[str, str]]
 
@@ -117,38 +118,8 @@ def test_provenance_changes_with_the_code(third_party: Install, tmp_path: Path) 
     before = entry("acme_code", "mine").provenance
     assert (before["package"], before["version"], len(before["code"])) == ("acme", "1.0", 12)
     (tmp_path / "site" / "acme_code.py").write_text(FACTORY + "\n")
-    code_hash.cache_clear()
+    package_hash.cache_clear()
     assert entry("acme_code", "mine").provenance["code"] != before["code"]
-
-
-def test_code_hash_covers_the_whole_package_by_path_and_content(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def package(name: str, **files: str) -> str:
-        for path, text in {"__init__": "", **files}.items():
-            file = tmp_path / name / f"{path.replace('__in__', '/')}.py"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text)
-        monkeypatch.syspath_prepend(tmp_path)
-        return code_hash(name)
-
-    first = package("acme_p1", a__in__x="1", b__in__x="2")
-    assert package("acme_p2", a__in__x="1", b__in__x="2") == first
-    assert package("acme_p3", a__in__x="2", b__in__x="1") != first
-    assert package("acme_p4", a__in__x="12", b__in__x="") != first
-    assert code_hash("acme_p1.a.x") == first
-
-
-def test_code_hash_of_a_namespace_package_is_that_of_the_package_inside(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    inner = tmp_path / "acme_space" / "inner"
-    inner.mkdir(parents=True)
-    (inner / "__init__.py").write_text("x = 1")
-    monkeypatch.syspath_prepend(tmp_path)
-    assert len(code_hash("acme_space.inner")) == 12
-    assert code_hash("acme_space") == ""
-    assert code_hash("nowhere_to_be_found.x") == ""
 
 
 def test_every_built_in_factory_imports_and_keeps_the_contract() -> None:

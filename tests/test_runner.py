@@ -1,8 +1,13 @@
 from __future__ import annotations
 
 import json
+import os
+import random
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import TOY_SUITE, mlbench
@@ -260,6 +265,42 @@ def test_a_quiet_measurement_takes_back_the_note_of_a_disturbed_one(planned, tmp
     assert told == [[], [note], []]
 
 
+def test_a_new_measurement_leaves_nothing_of_an_earlier_one(planned, tmp_path, monkeypatch) -> None:
+    """Notes of a record stand in one list, also in records that an older mlbench has written."""
+    speed = {
+        "images_per_second": Timing(9.0, (9.0,), "images/s", reference=(2.0,)),
+        "onnx_images_per_second": Timing(None, note="onnx is not installed"),
+        "latency_p50": Timing(None, note="out of memory at batch size 1"),
+        "latency_p95": Timing(None, note="out of memory at batch size 1"),
+    }
+    first = Measurement(
+        speed,
+        size={"flops": 7, "onnx": 70},
+        measured={"batch_size": 32, "quiet": 1.0},
+        remarks=("checkpoint_float16 not known: no disk",),
+    )
+    store, plan = Store(tmp_path, "toy"), planned(overrides=("dataset.disjoint=false",))
+    monkeypatch.setattr(runner, "measure", lambda *_: first)
+    (record,) = runner.run(plan, store, Ears())
+    own = ("test may share classes with training: expect optimistic numbers",)
+    assert record.notes == (
+        *own,
+        "onnx_images_per_second not known: onnx is not installed",
+        "latency_p50, latency_p95 not known: out of memory at batch size 1",
+        "measured on a disturbed machine: images_per_second; see run --measure-again",
+        "checkpoint_float16 not known: no disk",
+    )
+    older = ("speed is not known: killed", "measured on a disturbed machine: latency_p50; try again")
+    others = ("not trained: recipe.epochs is 0", "the licence is not known: ask")
+    store.put(replace(record, notes=(*record.notes, *older, *others)))
+    monkeypatch.setattr(runner, "measure", lambda *_: measured(9.0))
+    (record,) = runner.run(plan, store, Ears(), again=True)
+    assert record.notes == (*own, *others)
+    assert record.size["flops"] == 7
+    assert "onnx" not in record.size  # it was asked for then, and is not now
+    assert record.size["parameters"] > 0
+
+
 def test_a_run_leaves_what_pytest_benchmark_reads(planned, tmp_path) -> None:
     plan = planned("seeds: [0, 1]\n")
     runner.run(plan, Store(tmp_path, "toy"), Ears())
@@ -271,10 +312,43 @@ def test_a_run_leaves_what_pytest_benchmark_reads(planned, tmp_path) -> None:
     assert Store(tmp_path, "toy").latest()[1] == []
 
 
-def test_the_matmul_precision_ends_with_its_case(planned, tmp_path) -> None:
-    before = torch.get_float32_matmul_precision()
+def test_no_global_state_outlives_its_case(planned, tmp_path, monkeypatch) -> None:
+    def state() -> list:
+        return [
+            dict(os.environ),
+            torch.get_float32_matmul_precision(),
+            torch.backends.cudnn.allow_tf32,
+            torch.backends.cudnn.benchmark,
+            torch.are_deterministic_algorithms_enabled(),
+            torch.get_default_dtype(),
+            torch.get_num_threads(),
+            torch.get_rng_state().tolist(),
+            random.getstate(),
+            np.random.get_state()[1].tolist(),  # noqa: NPY002
+            torch.is_grad_enabled(),
+            list(warnings.filters),
+        ]
+
+    def measure(*_: object) -> Measurement:
+        seen.append(dict(os.environ))  # what the process that measures would get
+        return measured(100.0)
+
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    monkeypatch.setattr(runner, "measure", measure)
+    seen: list[dict] = []
+    before = state()
     runner.run(planned(overrides=("compute.matmul_precision=medium",)), Store(tmp_path, "toy"), Ears())
-    assert torch.get_float32_matmul_precision() == before
+    assert state() == before
+    assert seen == [before[0]]
+
+
+def test_what_was_compiled_for_another_case_is_forgotten(planned, tmp_path, monkeypatch) -> None:
+    forgotten: list[str] = []
+    monkeypatch.setattr(torch.compiler, "reset", lambda: forgotten.append("reset"))
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: None)
+    plan = planned("matrix:\n  compute.compile: [true, false]\n")
+    runner.run(plan, Store(tmp_path, "toy"), Ears())
+    assert forgotten == ["reset"]
 
 
 def test_what_a_killed_run_left_half_written_is_removed(planned, tmp_path) -> None:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import os
+import random
 import subprocess
 import sys
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -64,3 +67,99 @@ def test_torch_generators_repeat_and_global_state_is_given_back() -> None:
     with deterministic():
         assert torch.are_deterministic_algorithms_enabled()
     assert torch.are_deterministic_algorithms_enabled() == before
+
+
+def test_every_global_generator_is_seeded_and_given_back() -> None:
+    """A loss that draws from NumPy's must not depend on which case ran before."""
+    import torch
+
+    from mlbench.seeding import torch_seed
+
+    def draw() -> tuple[float, float, float]:
+        return torch.rand(1).item(), random.random(), float(np.random.random())  # noqa: NPY002
+
+    inside = []
+    for before in (1, 2):
+        random.seed(before)
+        np.random.seed(before)  # noqa: NPY002
+        states = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+        with torch_seed(0, "a"):
+            inside.append(draw())
+        assert (random.getstate(), np.random.get_state()[1].tolist()) == states  # noqa: NPY002
+    assert inside[0] == inside[1]
+
+
+def precisions() -> tuple[object, ...]:
+    import torch
+
+    cudnn = torch.backends.cudnn
+    return (
+        torch.get_float32_matmul_precision(),
+        torch.backends.cuda.matmul.allow_tf32,
+        cudnn.allow_tf32,
+        cudnn.conv.fp32_precision == "tf32",
+        cudnn.rnn.fp32_precision == "tf32",
+    )
+
+
+@pytest.mark.parametrize(("precision", "lower"), [("highest", False), ("high", True), ("medium", True)])
+def test_convolutions_have_the_precision_of_matrix_products(precision: str, lower: bool) -> None:
+    from mlbench.seeding import matmul_precision
+
+    before = precisions()
+    with matmul_precision(precision):
+        assert precisions() == (precision, lower, lower, lower, lower)
+        with matmul_precision("highest"):
+            assert precisions() == ("highest", False, False, False, False)
+        assert precisions() == (precision, lower, lower, lower, lower)
+    assert precisions() == before
+    with pytest.raises(ZeroDivisionError), matmul_precision(precision):
+        _ = 1 / 0
+    assert precisions() == before
+
+
+def test_a_precision_that_was_set_by_torchs_newer_switches_comes_back() -> None:
+    import torch
+
+    from mlbench.seeding import matmul_precision
+
+    conv = torch.backends.cudnn.conv
+    before = conv.fp32_precision
+    conv.fp32_precision = "ieee"
+    try:
+        with matmul_precision("high"):
+            assert conv.fp32_precision == "tf32"
+        assert conv.fp32_precision == "ieee"
+    finally:
+        conv.fp32_precision = before
+
+
+@pytest.mark.parametrize("given", [None, ":16:8"])
+def test_the_environment_is_as_it_was_after_deterministic_work(
+    monkeypatch: pytest.MonkeyPatch, given: str | None
+) -> None:
+    import torch
+
+    from mlbench.seeding import deterministic
+
+    name = "CUBLAS_WORKSPACE_CONFIG"
+    monkeypatch.delenv(name, raising=False)
+    if given is not None:
+        monkeypatch.setenv(name, given)
+
+    def flags() -> tuple[object, ...]:
+        return (
+            os.environ.get(name),
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+            torch.backends.cudnn.benchmark,
+            torch.utils.deterministic.fill_uninitialized_memory,
+        )
+
+    before = flags()
+    with deterministic():
+        assert flags() == (given or ":4096:8", True, False, False, False)
+        with deterministic():  # a measured training step within
+            pass
+        assert os.environ[name] == (given or ":4096:8")
+    assert flags() == before

@@ -22,10 +22,10 @@ from mlbench.measurement.quiet import DISTURBED
 from mlbench.planning.plan import Case
 from mlbench.planning.spec import Part
 from mlbench.plugins import Plugin
-from mlbench.records.record import MEASURED, Timing
+from mlbench.records.record import MEASURED, Record, Timing
 from mlbench.registry import Entry
 
-__all__ = ["KEEP_MEMORY", "MARK", "STAGES", "Measurement", "Measuring", "measure", "subject"]
+__all__ = ["KEEP_MEMORY", "MARK", "SIZES", "STAGES", "Measurement", "Measuring", "measure", "subject"]
 
 #: Speeds that each stage gives.
 STAGES: Mapping[str, tuple[str, ...]] = {
@@ -36,12 +36,18 @@ STAGES: Mapping[str, tuple[str, ...]] = {
 }
 
 
+#: Sizes that are measured; the others are known from training.
+SIZES = ("flops", "checkpoint_float32", "checkpoint_float16", "onnx")
+
 #: The process that is timed keeps what memory it was given. Else glibc hands it back and asks for it again,
 #: every batch or not at all, as its heap happens to lie: speeds of two such processes differ by a third.
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(1 << 40), "MALLOC_MMAP_MAX_": "0"}
 
 #: The process whose peaks are taken returns every large block as soon as it is free, so that they are of use.
 _RETURN_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(128 << 10)}
+
+#: How notes of a measurement are told from others; `_OLDER` is how records of schema 2 begin theirs.
+_UNKNOWN, _DISTURBED, _OLDER = " not known: ", "measured on a disturbed machine: ", "speed is not known: "
 
 #: What an answer of the process begins with.
 MARK = "\x1e"
@@ -69,18 +75,21 @@ class Measurement:
                 missing.setdefault(timing.note, []).append(name)
             elif quiet and timing.reference and statistics.median(timing.reference) > DISTURBED * quiet:
                 disturbed.append(name)
-        told = [f"{', '.join(names)} not known: {note}" for note, names in missing.items()]
+        told = [f"{', '.join(names)}{_UNKNOWN}{note}" for note, names in missing.items()]
         if disturbed:
-            told.append(f"measured on a disturbed machine: {', '.join(disturbed)}; see run --measure-again")
+            told.append(f"{_DISTURBED}{', '.join(disturbed)}; see run --measure-again")
         return (*told, *self.remarks)
 
-    def facts(self, size: Mapping[str, int | None]) -> dict[str, Any]:
-        """Fields of a record, together with the sizes that are known already."""
+    def facts(self, record: Record) -> dict[str, Any]:
+        """Fields of a record, in the place of what an earlier measurement left there."""
+        known = {name: value for name, value in record.size.items() if name not in SIZES}
+        others = (note for note in record.notes if not _is_of_measurement(note))
         return {
             "speed": self.speed,
             "memory": self.memory,
-            "size": {**size, **self.size},
+            "size": {**known, **self.size},
             "measured": self.measured,
+            "notes": tuple(dict.fromkeys((*others, *self.notes))),
         }
 
 
@@ -188,7 +197,7 @@ class Measuring:
             },
             size=self._facts["size"],
             remarks=tuple(
-                f"{name} not known: {reason}" for name, reason in self._failed.items() if name not in STAGES
+                f"{name}{_UNKNOWN}{reason}" for name, reason in self._failed.items() if name not in STAGES
             ),
             measured={
                 **self._sizes(),
@@ -307,6 +316,13 @@ def subject(case: Case) -> str:
         sections += ["loss", "losses", "sampler", "mixing", "teacher", "distiller", "recipe", "augmentation"]
         facts = [case.forecast.classes, case.forecast.batch_labels]
     return json.dumps([*(plain.get(section) for section in sections), *facts])
+
+
+def _is_of_measurement(note: str) -> bool:
+    """Whether a record's note says why something measured is not known, or not to be relied on."""
+    names, unknown, _ = note.partition(_UNKNOWN)
+    told = bool(unknown) and MEASURED.keys() >= set(names.split(", "))
+    return told or note.startswith((_DISTURBED, _OLDER))
 
 
 def _timing(

@@ -38,7 +38,7 @@ from mlbench.measurement.reference import VERSION, Reference, synchronize
 from mlbench.measurement.size import checkpoint_bytes, flops
 from mlbench.planning.plan import Case
 from mlbench.planning.spec import PRECISIONS
-from mlbench.seeding import deterministic
+from mlbench.seeding import deterministic, matmul_precision
 from mlbench.training.features import Encoder, encode
 from mlbench.training.feed import Feed, training_look
 from mlbench.training.model import build_model, build_teacher
@@ -77,7 +77,6 @@ class Stopwatch:
         self._fabric = Fabric(
             accelerator=self._device.type, devices=index, precision=PRECISIONS[spec.precision]
         )
-        torch.set_float32_matmul_precision(spec.compute.matmul_precision)
         self._case = case
         self._reference = Reference(self._device)
         self._quiet = Quiet(_reference_facts(device))
@@ -325,18 +324,20 @@ def _training_batches(
 
 def serve(task: Mapping[str, Any], lines: Iterable[str], answer: Callable[[Mapping[str, Any]], None]) -> None:
     """Measure one task: answers each stage as it starts, then what is known, then a round for each line."""
-    watch = Stopwatch(task["case"], task["device"], task["unwanted"], lambda stage: answer({"stage": stage}))
-    answer(
-        {
-            "failed": watch.failed,
-            "memory": watch.memory,
-            "size": watch.size,
-            "threads": torch.get_num_threads(),
-            "reference_version": VERSION,
-        }
-    )
-    for _ in lines:
-        answer(watch.round())
+    case: Case = task["case"]
+    with matmul_precision(case.spec.compute.matmul_precision):
+        watch = Stopwatch(case, task["device"], task["unwanted"], lambda stage: answer({"stage": stage}))
+        answer(
+            {
+                "failed": watch.failed,
+                "memory": watch.memory,
+                "size": watch.size,
+                "threads": torch.get_num_threads(),
+                "reference_version": VERSION,
+            }
+        )
+        for _ in lines:
+            answer(watch.round())
 
 
 def _main() -> None:

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +27,13 @@ from mlbench.environment import Device, data_root, library_versions, threads
 from mlbench.errors import ComponentError, DataError, DeviceError, MlbenchError, OptionError, SuiteError, hint
 from mlbench.planning.spec import Part, Spec
 from mlbench.planning.suite import Suite
+from mlbench.provenance import core_hash
 from mlbench.records.store import results_settings
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Case", "Forecast", "Plan", "check_sampler", "core_hash", "labels_of", "make_plan"]
+__all__ = ["Case", "Forecast", "Plan", "check_sampler", "labels_of", "make_plan"]
 
 #: Parts of the core whose code can change a result.
 _RESULT_PARTS = ("contracts", "evaluation", "images", "seeding", "training")
@@ -284,15 +284,3 @@ def _conditions(spec: Spec, dataset: Dataset, forecast: Forecast, device: Device
 def _sha256(data: Any) -> str:
     """Hex SHA-256 of plain data."""
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
-
-
-@cache
-def core_hash(*parts: str) -> str:
-    """First 12 hex digits of a hash over the code of parts of the core: folders ("training") and modules
-    ("training.model")."""
-    digest = hashlib.sha256()
-    for name in parts:
-        path = Path(__file__).parents[1].joinpath(*name.split("."))
-        for file in sorted(path.glob("*.py")) if path.is_dir() else [path.with_suffix(".py")]:
-            digest.update(file.read_bytes())
-    return digest.hexdigest()[:12]

@@ -48,10 +48,11 @@ class ImageSettings(BaseModel):
 
 class ComputeSettings(BaseModel):
     """How a case is computed; what it computes stays the same up to rounding. matmul_precision: of float32
-    products, as torch.set_float32_matmul_precision names it. channels_last: images lie in memory channel by
-    channel within each pixel. compile: by torch.compile. checkpointing: activations are computed anew in the
-    backward pass, which saves memory. accumulate: a batch goes through the model in so many parts, one after
-    the other; the loss still sees all of it (arXiv:2101.06983), batch norm one part."""
+    products and, on a GPU, convolutions, as torch.set_float32_matmul_precision names it. channels_last:
+    images lie in memory channel by channel within each pixel. compile: by torch.compile. checkpointing:
+    activations are computed anew in the backward pass, which saves memory. accumulate: a batch goes through
+    the model in so many parts, one after the other; the loss still sees all of it (arXiv:2101.06983), batch
+    norm one part."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 

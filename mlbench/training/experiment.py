@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from lightning_fabric import Fabric
 
 from mlbench.contracts import SPLITS, PairedDataset, SplitName
@@ -47,6 +48,9 @@ def experiment(case: Case, device: Device, folder: Path, progress: Progress) -> 
 
     Raises MlbenchError for what cannot be built, read or trained.
     """
+    if case.spec.compute.compile:
+        # What was compiled for cases before could be taken for this one, with shapes that it never sees.
+        torch.compiler.reset()
     times = [time.perf_counter()]
     with deterministic(), matmul_precision(case.spec.compute.matmul_precision):
         bench = _Bench(case, device, progress)

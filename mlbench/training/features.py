@@ -11,10 +11,8 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,12 +20,11 @@ from lightning_fabric import Fabric
 from torch.nn.functional import pad
 
 from mlbench.contracts import SplitName
-from mlbench.environment import cache_dir, library_versions
-from mlbench.planning.plan import Case, core_hash, labels_of
-from mlbench.planning.spec import ImageSettings, Part
+from mlbench.environment import cache_dir
+from mlbench.planning.plan import Case, labels_of
 from mlbench.training.cache import ArrayCache
-from mlbench.training.model import state_hash
-from mlbench.training.reading import Draw, Reader, batched, describe
+from mlbench.training.keys import Encoder, Look, features_key, pixels_key, prefix_hash
+from mlbench.training.reading import Draw, Reader, batched
 
 __all__ = ["ENCODE_BATCH", "Encoder", "InputSource", "Inputs", "Look", "encode"]
 
@@ -35,27 +32,6 @@ __all__ = ["ENCODE_BATCH", "Encoder", "InputSource", "Inputs", "Look", "encode"]
 ENCODE_BATCH = 64
 
 Progress = Callable[[str, int, int], None]
-
-
-class Encoder(Protocol):
-    """A network that starts with a frozen prefix, or has none: an `EmbeddingModel` or a `Teacher`."""
-
-    has_prefix: bool
-
-    def encode(self, images: torch.Tensor) -> torch.Tensor: ...
-
-    def frozen_state(self) -> Iterable[torch.Tensor]: ...
-
-
-@dataclass(frozen=True)
-class Look:
-    """How the images of a split are looked at. views: how many augmented ones there are of each image, 0 for
-    a new one every time; raw: as images, before any frozen prefix."""
-
-    image: ImageSettings
-    augmentation: Part | None = None
-    views: int = 1
-    raw: bool = False
 
 
 class Inputs:
@@ -195,28 +171,16 @@ class InputSource:
 
     def _files(self, split: SplitName, look: Look, view: int) -> tuple[Path, Path | None]:
         """Cache files of the pixels of one view, and of their features where there is a frozen prefix."""
-        spec = self._case.spec
-        pixels = [
-            describe(spec.parts["dataset"]),
-            self._case.dataset.version,
-            split,
-            [look.image.size, look.image.resize, 1.0 if look.augmentation else look.image.crop_ratio],
-            [describe(look.augmentation), view] if look.augmentation else [],
-            library_versions(),
-            core_hash("images", "training.reading", "seeding"),
-        ]
+        key = pixels_key(self._case, split, look, view)
+        pixels = self._cache.path("pixels", key)
         if look.raw or not self._model.has_prefix:
-            return self._cache.path("pixels", pixels), None
-        device = self._fabric.device
-        features = [
-            pixels,
-            describe(spec.parts[self._section]),
-            self._frozen_hash,
-            [device.type, torch.cuda.get_device_name(device) if device.type == "cuda" else ""],
-            [spec.precision, spec.compute.matmul_precision, spec.compute.channels_last, spec.compute.compile],
-            core_hash("training.features", "training.model"),
-        ]
-        return self._cache.path("pixels", pixels), self._cache.path("features", features)
+            return pixels, None
+        features = features_key(key, self._case, self._section, self._prefix, self._fabric.device)
+        return pixels, self._cache.path("features", features)
+
+    @cached_property
+    def _prefix(self) -> str:
+        return prefix_hash(self._model)
 
     def _stored(
         self, reader: Reader, pixels: Path, features: Path | None, split: SplitName, view: int
@@ -245,10 +209,6 @@ class InputSource:
 
     def _advance(self, what: str, total: int, done: int) -> None:
         self._progress(what, done, total)
-
-    @cached_property
-    def _frozen_hash(self) -> Any:
-        return state_hash(self._model.frozen_state())
 
 
 def _to_device(batch: torch.Tensor, device: torch.device) -> torch.Tensor:

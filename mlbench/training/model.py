@@ -22,6 +22,7 @@ __all__ = [
     "Teacher",
     "build_model",
     "build_teacher",
+    "built_size",
     "size_of",
     "state_hash",
     "statistics_kept",
@@ -91,9 +92,9 @@ class EmbeddingModel(nn.Module):
         """Put back what `trained_state` gave."""
         self.load_state_dict(state, strict=False)
 
-    def frozen_state(self) -> Iterable[torch.Tensor]:
-        """What `encode` depends on."""
-        return self.backbone.frozen.state_dict().values()
+    def prefix_tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Every tensor that `encode` depends on, by name."""
+        return _tensors(self._normalise, self.backbone.frozen)
 
 
 class Teacher(nn.Module):
@@ -129,9 +130,10 @@ class Teacher(nn.Module):
             features: torch.Tensor = self.backbone(pixels)
             return features[:, 0] if features.ndim == 3 else features.mean((2, 3))
 
-    def frozen_state(self) -> Iterable[torch.Tensor]:
-        """What `encode` depends on."""
-        return self.backbone.state_dict().values()  # type: ignore[attr-defined]
+    def prefix_tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Every tensor that `encode` depends on, by name."""
+        backbone: Any = self.backbone
+        return _tensors(self._normalise, backbone)
 
 
 @contextmanager
@@ -190,13 +192,26 @@ def _again(layer: nn.Module) -> tuple[AbstractContextManager[None], AbstractCont
     return nullcontext(), statistics_kept(layer)
 
 
+def _tensors(*modules: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Parameters and buffers, also those that no checkpoint holds."""
+    for index, module in enumerate(modules):
+        for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+            yield f"{index}.{name}", tensor
+
+
+def built_size(spec: Spec, section: str) -> int:
+    """Image size that the network of a section is built for: "backbone" or "teacher"."""
+    image = spec.image
+    return image.teacher_size or image.size if section == "teacher" else image.size
+
+
 def build_model(spec: Spec, seed: int) -> EmbeddingModel:
     """The model of a case on the CPU; weights that are not loaded are drawn from `seed`.
 
     Backbone and neck draw apart, so that cases which differ in one share the other's start.
     """
     with torch_seed(seed, "backbone"):
-        backbone = spec.parts["backbone"].build(image_size=spec.image.size)
+        backbone = spec.parts["backbone"].build(image_size=built_size(spec, "backbone"))
     with torch_seed(seed, "neck"):
         neck = spec.parts["neck"].build(feature_shape=backbone.feature_shape)
     return EmbeddingModel(backbone, neck, spec.compute)
@@ -206,7 +221,7 @@ def build_teacher(spec: Spec, seed: int) -> Teacher | None:
     """The teacher of a case on the CPU, None where it has none."""
     if "distiller" not in spec.parts:
         return None
-    size = spec.image.teacher_size or spec.image.size
+    size = built_size(spec, "teacher")
     with torch_seed(seed, "teacher"):
         return Teacher(spec.parts["teacher"].build(image_size=size), size, spec.compute)
 

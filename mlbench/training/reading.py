@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -16,7 +16,7 @@ from mlbench.images.preprocess import centre, square
 from mlbench.planning.spec import ImageSettings
 from mlbench.seeding import numpy_generator
 
-__all__ = ["Draw", "Reader", "batched", "describe"]
+__all__ = ["Draw", "Reader", "batched"]
 
 
 class Draw(NamedTuple):
@@ -126,8 +126,3 @@ class _Source(Dataset[torch.Tensor]):
 def batched(count: int, size: int) -> list[range]:
     """0 .. count - 1 in runs of `size`."""
     return [range(start, min(start + size, count)) for start in range(0, count, size)]
-
-
-def describe(part: Any) -> list[Any]:
-    """What identifies a component in a cache key: its name, options and code."""
-    return [part.entry.component.name, dict(part.options), part.entry.provenance] if part else []

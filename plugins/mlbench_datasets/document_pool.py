@@ -174,9 +174,10 @@ class PhotographSplit:
         label = self.label(index)
         document, number = self.documents[label], int(self.expansions[label])
         file = os.path.join(self.folder, os.fsdecode(self.paths[document]))
-        flat = expansion(_square(file, 2 * self.image_size), number)
+        digest = str(self.digests[document])
+        flat = expansion(_square(file, digest, 2 * self.image_size), number)
         # Named by content: documents that come or go change no photograph of another.
-        path = ("document_pool", str(self.digests[document]), number, index % self.views)
+        path = ("document_pool", digest, number, index % self.views)
         return photograph(
             flat, numpy_generator(self.seed, *path), size=self.image_size, strength=self.strength
         )
@@ -220,8 +221,9 @@ def repeated_expansions(image: Image.Image) -> int:
 
 
 @lru_cache(maxsize=_CACHED_SOURCES)
-def _square(file: str, side: int) -> Image.Image:
-    """The image of a file, squashed to a square. Callers must not change it."""
+def _square(file: str, digest: str, side: int) -> Image.Image:
+    """The image of a file, squashed to a square. digest: of its content, so that another file of that name is
+    read anew. Callers must not change the image."""
     return read_image(Path(file), short_side=side).resize(
         (side, side), Image.Resampling.BICUBIC, reducing_gap=2.0
     )

@@ -21,9 +21,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL import __version__ as pillow_version
 
 from mlbench.environment import cache_dir
 from mlbench.images.decode import UnreadableImageError, decode
+from mlbench.provenance import code_hash, core_hash
 
 __all__ = ["Index", "Probe", "index_images"]
 
@@ -32,7 +34,7 @@ __all__ = ["Index", "Probe", "index_images"]
 Probe = Callable[[Image.Image], int]
 
 _PROBE_SIDE = 64
-_FORMAT = "1"  # of the cache: raise it when `decode` or a probe changes what it says of the same file
+_FORMAT = "1"  # of the cache: raise it when this module says something else of the same file
 _CHUNK = 1024  # files handed to the threads at a time
 _DIGEST_SIZE = 16
 _NEVER = np.iinfo(np.int64).min  # a time of change that no file has
@@ -73,7 +75,7 @@ def index_images(
     source: the file or folder that names the images (default: `root`); each has a cache of its own, and each
     `probe` too. A cache that cannot be read is made again, one that cannot be written is done without.
     """
-    cache = _Cache(source or root, "" if probe is None else f"{probe.__module__}.{probe.__qualname__}")
+    cache = _Cache(source or root, probe)
     rows, missing = _stat(root, paths)
     known, reasons = cache.load(paths)
     fresh = (known["size"] == rows["size"]) & (known["mtime"] == rows["mtime"])
@@ -163,8 +165,12 @@ def _inspect(file: str, probe: Probe | None) -> tuple[bytes, tuple[int, int], in
 class _Cache:
     """The file that keeps the index of one source: an .npz of plain arrays, never a pickle."""
 
-    def __init__(self, source: Path, probe: str) -> None:
-        name = b"\0".join((os.fsencode(os.path.realpath(source)), probe.encode(), _FORMAT.encode()))
+    def __init__(self, source: Path, probe: Probe | None) -> None:
+        # Another Pillow or `decode` may read what this one cannot.
+        learnt = [_FORMAT, pillow_version, core_hash("images")]
+        if probe is not None:
+            learnt += [probe.__module__, probe.__qualname__, code_hash(probe.__module__)]
+        name = b"\0".join((os.fsencode(os.path.realpath(source)), *map(str.encode, learnt)))
         self._file = cache_dir() / "index" / f"{hashlib.blake2b(name, digest_size=16).hexdigest()}.npz"
 
     def load(self, paths: Sequence[str]) -> tuple[np.ndarray, dict[int, str]]:

@@ -9,7 +9,8 @@ import pytest
 from conftest import TESTS
 
 from mlbench.errors import MlbenchError
-from mlbench.measurement.measure import Measurement, Measuring, measure, subject
+from mlbench.measurement.measure import SIZES, Measurement, Measuring, measure, subject
+from mlbench.measurement.stopwatch import Stopwatch
 from mlbench.records.record import MEASURED, Timing
 
 
@@ -199,3 +200,9 @@ def test_measuring_ends_its_process_when_interrupted(planned) -> None:
         assert process.poll() is None
         raise MlbenchError("stop")
     assert process.poll() is not None
+
+
+def test_every_size_that_is_measured_is_named_as_such(planned) -> None:
+    case = planned(overrides=("measure.onnx=false", "recipe.epochs=0")).cases[0]
+    watch = Stopwatch(case, "cpu", ("inference", "latency", "training", "onnx"), lambda stage: None)
+    assert {*watch.size, *watch.failed, "onnx"} == set(SIZES)

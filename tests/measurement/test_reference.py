@@ -4,6 +4,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from mlbench.measurement.reference import VERSION, Reference
+from mlbench.seeding import matmul_precision
 
 
 def test_reference_does_the_work_of_its_version() -> None:
@@ -17,7 +18,7 @@ def test_reference_does_the_work_of_its_version() -> None:
         12: 64 * 9 + 128 * 64 + 128 * 9 + 128 * 128,
         6: 128 * 9 + 256 * 128,
     }
-    work = {3: 3 * 8 * 2 * sum(side**2 * count for side, count in a_pixel.items())}
+    work = {4: 3 * 8 * 2 * sum(side**2 * count for side, count in a_pixel.items())}
     assert counter.get_total_flops() == work[VERSION]
 
 
@@ -27,3 +28,17 @@ def test_the_numbers_of_the_reference_are_of_a_common_size() -> None:
     maps = reference.work()
     assert maps.isfinite().all()
     assert 0.01 < maps.std() < 10
+
+
+def test_the_reference_is_float32_whatever_the_case_beside_it_is(monkeypatch) -> None:
+    reference = Reference(torch.device("cpu"))
+    seen = []
+    monkeypatch.setattr(
+        reference,
+        "work",
+        lambda: seen.append((torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32)),
+    )
+    with matmul_precision("medium"):
+        reference.seconds()
+        assert torch.backends.cudnn.allow_tf32
+    assert set(seen) == {("highest", False)}

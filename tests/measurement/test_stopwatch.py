@@ -89,3 +89,21 @@ def test_onnx_has_no_reference_where_that_runs_on_another_device(watch) -> None:
 def test_another_process_knows_what_is_quiet(watch) -> None:
     watch([1.0, 1.0]).round()
     assert found(watch([2.0, 2.0, 1.0, 1.0]).round()) == (1.0, 1)
+
+
+@pytest.mark.parametrize(("precision", "lower"), [("highest", False), ("medium", True)])
+def test_a_case_is_measured_in_its_own_precision(watch, planned, precision: str, lower: bool) -> None:
+    before = torch.backends.cudnn.allow_tf32
+    watch([1.0] * 4)
+    case = planned(overrides=(f"compute.matmul_precision={precision}",)).cases[0]
+    unwanted = ("flops", "checkpoint_float32", "checkpoint_float16", "latency", "training", "onnx")
+    seen = []
+
+    def lines() -> Iterator[str]:
+        seen.append((torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32))
+        yield "round"
+
+    task = {"case": case, "device": "cpu", "unwanted": unwanted}
+    stopwatch.serve(task, lines(), lambda answer: None)
+    assert seen == [(precision, lower)]
+    assert torch.backends.cudnn.allow_tf32 == before

@@ -17,7 +17,8 @@ from mlbench.planning import plan as plan_module
 from mlbench.planning.plan import Plan, make_plan
 from mlbench.planning.suite import load_suite
 from mlbench.plugins import Plugin
-from mlbench.registry import Registry, code_hash
+from mlbench.provenance import package_hash
+from mlbench.registry import Registry
 
 Planned = Callable[..., Plan]
 CPU = Device("cpu", "test")
@@ -215,7 +216,7 @@ def test_code_and_version_of_a_plugin_change_the_fingerprint(
     suite = write(whole=TOY_SUITE.replace("name: gap", "name: mine"))
 
     def fingerprint(version: str = "1.0") -> str:
-        code_hash.cache_clear()
+        package_hash.cache_clear()
         component = Component("neck", "mine", "acme_neck:mine", "")
         acme = Plugin("acme", "acme", "acme", version, (component,))
         return make_plan(load_suite(suite, Registry((*registry.plugins, acme))), CPU).cases[0].fingerprint

@@ -15,10 +15,10 @@ import numpy as np
 
 from mlbench.environment import cache_dir
 from mlbench.errors import DataError
+from mlbench.provenance import code_hash
 
 __all__ = ["kept", "stamp"]
 
-_FORMAT = "1"  # raise it when what is learnt of the same files changes
 # A file that changed so shortly before it was read may change again without its time of change moving.
 _SETTLED_NS = 2_000_000_000
 
@@ -43,7 +43,8 @@ def kept(
     what: is learnt; each has a cache of its own. A cache that cannot be read is made again, one that cannot
     be written is done without.
     """
-    places = "\0".join([what, _FORMAT, *(os.path.realpath(file) for file in files)])
+    # With the code that learns it: a mended reader must not be given what the old one has found.
+    places = "\0".join([what, code_hash(__name__), *(os.path.realpath(file) for file in files)])
     name = hashlib.blake2b(places.encode(errors="surrogateescape"), digest_size=16).hexdigest()
     file = cache_dir() / "containers" / f"{name}.npz"
     mark = np.frombuffer(stamp(files), np.uint8)

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from mlbench_datasets import index as index_module
+from mlbench_datasets.document_pool import repeated_expansions
 from mlbench_datasets.index import index_images
 
 OLD = 1_600_000_000
@@ -206,3 +207,23 @@ def test_index_takes_names_that_are_not_utf8(tmp_path: Path) -> None:
         pytest.skip("this file system takes UTF-8 names only")
     for _ in range(2):
         assert index_images(tmp_path / "a", [name]).widths.tolist() == [9]
+
+
+@pytest.mark.parametrize("changed", ["pillow_version", "core_hash", "code_hash"])
+def test_what_other_code_has_learnt_is_not_believed(
+    tmp_path: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    """A newer Pillow may read a file that could not be read, and a mended probe says something else."""
+    paths = make(tmp_path / "a", "x.png")
+
+    def index() -> None:
+        index_images(tmp_path / "a", paths, probe=repeated_expansions)
+
+    index()
+    index()
+    assert reads == ["x.png"]
+    edited = "99" if changed == "pillow_version" else lambda *names: "edited"
+    monkeypatch.setattr(index_module, changed, edited)
+    index()
+    index()
+    assert reads == ["x.png"] * 2

@@ -116,6 +116,9 @@ def test_shards_are_listed_once_and_again_when_they_change(
     os.utime(tmp_path / "data" / "train-001.tar", (OLD + 1, OLD + 1))
     assert build(tmp_path).version != version
     assert read[2:] == ["train-001.tar"]
+    monkeypatch.setattr(kept, "code_hash", lambda *names: "edited")  # what other code has learnt
+    build(tmp_path)
+    assert read[3:] == ["train-000.tar", "train-001.tar"]
 
 
 def test_version_does_not_depend_on_where_the_shards_lie(tmp_path: Path) -> None:
