@@ -241,9 +241,11 @@ def _divide(
     full = [name for name, size in sizes.items() if size > 1]
     single = [name for name, size in sizes.items() if size == 1]
     if len(full) < 3 * MIN_CLASSES:
+        advice = "; of images that are each a class of its own, the data set document_pool makes photographs"
         raise DataError(
             f"{place}: classes with two readable images or more: {len(full)} of {len(sizes)}; at least "
             f"{3 * MIN_CLASSES} are needed, {MIN_CLASSES} for each of {', '.join(SPLITS)}"
+            f"{advice if len(single) > len(sizes) // 2 else ''}"
         )
     chosen: dict[str, SplitName] = {}
     for group, minimum in ((full, MIN_CLASSES), (single, 0)):

@@ -28,7 +28,9 @@ def read_folder(folder: Path, level: int = 1) -> Manifest:
     for path in found.paths:
         split, parts = found.place(path)
         if parts:
-            rows.append(Row(f"{folder}/{path}", path, "/".join(parts[:level]), found.splits.get(split), None, None))
+            rows.append(
+                Row(f"{folder}/{path}", path, "/".join(parts[:level]), found.splits.get(split), None, None)
+            )
     try:
         _check(found, level, len(rows))
     except OSError as error:
@@ -40,8 +42,9 @@ def _check(found: ClassFolders, level: int, images: int) -> None:
     """Raise an error for a folder that has no images in classes, or a class without images."""
     if not images and found.paths:
         raise DataError(
-            f"{found.folder}: images, but no class folders; put the images of each class into a folder of "
-            "its own, or write a manifest (if every image is a class of its own, see document_pool)"
+            f"{found.folder}: {len(found.paths):,} images, but no class folders; put the images of each "
+            "class into a folder of its own, or write a manifest (mlbench show dataset image_folder); of "
+            "images that are each a class of its own, the data set document_pool makes photographs"
         )
     empty = found.empty(level)
     if empty:
@@ -55,7 +58,8 @@ def _check(found: ClassFolders, level: int, images: int) -> None:
         raise DataError(f"{found.folder}: no images ({_contents(found.folder)})")
     if level > found.depth:
         raise OptionError(
-            f"{found.folder}: no class folders at level {level}; the images lie at most {found.depth} folders deep",
+            f"{found.folder}: no class folders at level {level}; the images lie at most {found.depth} "
+            "folders deep",
             "level",
         )
 

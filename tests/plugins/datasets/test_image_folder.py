@@ -133,7 +133,8 @@ def test_folder_takes_splits_in_capitals_and_names_what_it_leaves_out(tmp_path: 
     data = build(tmp_path / "photos")
     assert [classes(data, name) for name in SPLITS] == [list("abc"), list("de"), list("fg")]
     assert data.notes == (
-        "folders beside those of the splits (Test, Train, VAL), left out: docs/ (images: 0), notes/ (images: 2)",
+        "folders beside those of the splits (Test, Train, VAL), left out: docs/ (images: 0), "
+        "notes/ (images: 2)",
     )
 
 
@@ -153,7 +154,9 @@ def test_folder_takes_classes_at_a_level(tmp_path: Path) -> None:
     assert build(folder, level=2).notes == ("classes whose folders hold other class folders: a",)
     data = build(folder)
     assert sorted(name for split in SPLITS for name in classes(data, split)) == list("abcdef")
-    assert data.notes[0].startswith("12 of 20 images lie in folders of their class's folder (level 1 of 2): a/a1/0")
+    assert data.notes[0].startswith(
+        "12 of 20 images lie in folders of their class's folder (level 1 of 2): a/a1/0"
+    )
 
 
 def test_folder_makes_a_calibration_split_from_training_classes(tmp_path: Path) -> None:
@@ -223,11 +226,14 @@ def test_folder_errors_say_what_to_do(tmp_path: Path) -> None:
 
     assert problem(tmp_path / "gone").startswith("…/gone: no such folder (there is …)")
     (tmp_path / "file").write_text("")
-    assert problem(tmp_path / "file") == "…/file: neither a folder nor a manifest, which ends in .csv or .parquet"
+    assert (
+        problem(tmp_path / "file")
+        == "…/file: neither a folder nor a manifest, which ends in .csv or .parquet"
+    )
     (tmp_path / "void").mkdir()
     assert problem(tmp_path / "void") == "…/void: no images (it is empty)"
     fill(tmp_path, {"flat": 3})
-    assert problem(tmp_path / "flat").startswith("…/flat: images, but no class folders; put")
+    assert problem(tmp_path / "flat").startswith("…/flat: 3 images, but no class folders; put")
     folder = eight(tmp_path / "photos")
     (folder / "bare").mkdir()
     assert problem(folder) == "…/photos: no images in bare/ (it is empty); fill the folder or remove it"
