@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -293,14 +294,23 @@ def doctor(as_json: bool) -> None:
 
 
 @main.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("place", metavar="FOLDER", type=click.Path(path_type=Path))
+@click.option(
+    "--level", type=click.IntRange(1), metavar="N", help="Depth of the class folders; default the leaves."
+)
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="File to write; default NAME.yaml.")
-def init(folder: Path, output: Path | None) -> None:
-    """Write a ready suite for a FOLDER of your own images, a folder for each class."""
+def init(place: Path, level: int | None, output: Path | None) -> None:
+    """Write a ready suite for your own images: a FOLDER with a folder for each class, or a manifest."""
     from mlbench.commands.scaffold import write_suite
+    from mlbench.commands.survey import survey
 
-    path = write_suite(folder, output)
-    click.echo(f"{path} written; next: mlbench run {path}")
+    found = survey(place, level)
+    for line in found.lines():
+        click.echo(line, err=True)
+    path, notes = write_suite(found, installed_registry(), output)
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
+    click.echo(f"{path} written; next: mlbench run {shlex.quote(str(path))}")
 
 
 def _show(

@@ -105,6 +105,7 @@ def close_match(word: str, candidates: Iterable[str]) -> str:
 def hint(word: str, candidates: Iterable[str], *, show: int = 12) -> str:
     """What to try instead of `word`: the nearest of `candidates`, else the list of them.
 
+    word: what the user wrote. candidates: what can be written there; what the user has is never proposed.
     The list is cut after `show` names, so that a message stays one line.
     """
     names = sorted(set(candidates))

@@ -1,77 +1,84 @@
-"""A first suite for somebody's folder of images: YAML with comments, ready to run and to be changed."""
+"""A first suite for somebody's own images: YAML with comments, ready to run and to be changed."""
 
 from __future__ import annotations
 
 import re
 import textwrap
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from PIL import Image
 
+from mlbench.commands.survey import Survey
+from mlbench.contracts import SPLITS, Dataset
+from mlbench.environment import find_device
 from mlbench.errors import DataError, StoreError
-from mlbench.images.image_files import IMAGE_SUFFIXES, SPLIT_NAMES, walk_images
+from mlbench.planning.document import parse_document
+from mlbench.planning.plan import make_plan
+from mlbench.planning.suite import read_suite
+from mlbench.registry import Registry
 
-__all__ = ["suite_for_folder", "write_suite"]
+__all__ = ["write_suite"]
 
-_SAMPLED = 64  # images whose size is looked up
+_SAMPLED = 24  # images whose size is looked up
 _STEPS = 1500  # of training, about what a new head on a frozen backbone needs
 _VIEWS = 4
+_WHOLE = 1 << 16  # an image size for which no image is read smaller than it is
 
 
-def write_suite(folder: Path, output: Path | None = None) -> Path:
-    """Write `suite_for_folder` to `output` (default: a file named after the folder, here) and say where.
+def write_suite(found: Survey, registry: Registry, output: Path | None = None) -> tuple[Path, Sequence[str]]:
+    """Write a suite to `output` (default: a file named after the place, here) and say where, and what
+    the user should know of the data, one line each.
 
-    Raises DataError as that does, and StoreError when the file exists or cannot be written.
+    The suite is checked as `mlbench validate` does before anything is written. Raises DataError for images
+    that no suite can be made of, StoreError when the file exists or cannot be written.
     """
-    text = suite_for_folder(folder)
-    path = output or Path(f"{_suite_name(folder)}.yaml")
+    name = _suite_name(found.place)
+    path = output or Path(f"{name}.yaml")
+    if path.exists():  # said before the images are read, which may take a while
+        raise StoreError(f"{path}: exists already; name another file with --output")
+    dataset = _dataset(found, registry)
+    counts = _count(dataset)
+    text = _text(found, counts)
+    suite = read_suite(parse_document(text, path), registry)
+    make_plan(suite, find_device("auto"))
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text)
+        file = path.open("xb")
+        try:
+            with file:
+                file.write(text.encode())
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
     except FileExistsError:
         raise StoreError(f"{path}: exists already; name another file with --output") from None
     except OSError as error:
         raise StoreError(f"{path}: cannot be written ({error.strerror or error})") from None
-    return path
+    return path, (counts.splits, *dataset.notes)
 
 
-def suite_for_folder(folder: Path) -> str:
-    """The text of a suite that compares three necks on the images in `folder`.
-
-    The folder has one sub-folder for each class, or train/ and test/ with such sub-folders. Files are counted
-    and a few headers read; whether every image can be decoded shows when the suite is validated or run.
-    Raises DataError when there is no such folder, or no images in it.
-    """
-    folder = folder.expanduser().resolve()
-    if not folder.exists():
-        raise DataError(f"{folder}: no such folder; name the folder that holds your images")
-    found = _survey(folder)
-    size = 224 if found.images <= 3000 and found.short_side >= 192 else 128
-    trained = found.trained
+def _text(found: Survey, counts: _Counts) -> str:
+    """The text of a suite that compares three necks, beside what the backbone gives untrained."""
+    size = 224 if counts.images <= 3000 and counts.short_side >= 192 else 128
+    trained = counts.trained
     # Eight steps in an epoch at least, where there are so few images.
     batch_size = min(128, 1 << max(3, (trained // 8).bit_length() - 1))
     epochs = min(60, max(10, round(_STEPS * batch_size / trained)))
-    splits = (
-        "Training, calibration and test images are divided as the folders say."
-        if found.is_split
-        else "Half of the classes train, 20 % fit the threshold, 30 % are scored (calibration, test: shares)."
-    )
-    pixels = f"their shorter side has {found.short_side} pixels (median)"
+    pixels = f"their shorter side has {counts.short_side} pixels (median)"
     return textwrap.dedent(
         f"""\
-        # {found.images:,} images of {found.classes:,} classes; {pixels}.
+        # {counts.images:,} images of {counts.classes:,} classes; {pixels}.
         # `mlbench validate` checks this file, `mlbench plan` says what it will do, `mlbench run` does it.
-        suite: {_quoted(_suite_name(folder))}
-        title: {_quoted(f"Which neck for {folder.name}?")}
+        suite: {_quoted(_suite_name(found.place))}
+        title: {_quoted(f"Which neck for {_title(found.place)}?")}
         base:
           # More pixels show finer detail; the time grows with their square. pad keeps the proportions,
           # squash gives every image the whole square, crop cuts its middle out.
           image: {{size: {size}, resize: pad}}
-          # {splits}
-          dataset: {{name: image_folder, path: {_quoted(str(folder))}}}
+          # {_division(found)}
+          # That makes, {counts.splits}.
+          dataset: {_dataset_line(found)}
           # Training images are shown as snapshots of flat things; null leaves them as they are.
           augmentation: camera
           # ImageNet weights that come with mlbench. All of the backbone is frozen, so it runs once for each
@@ -89,6 +96,9 @@ def suite_for_folder(folder: Path) -> str:
         # Each neck is a case of its own, and each is run with each seed: the seeds show what is chance.
         matrix:
           neck.name: [flatten, gap, squeeze]
+        cases:
+          # The mean of the backbone's features, nothing trained: what training must beat.
+          untrained: {{neck: pooled, recipe.epochs: 0}}
         seeds: [0, 1]
         # How much a later run may lose and still count as equal.
         tolerances: {{recall_at_1: 0.02}}
@@ -97,47 +107,67 @@ def suite_for_folder(folder: Path) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Survey:
-    """What lies in a folder. trained: images to train on. short_side: median of some images, in pixels."""
+class _Counts:
+    """What a data set holds. trained: images to train on. short_side: median of some images, in pixels.
+    splits: classes and images of each split, in words."""
 
     classes: int
     images: int
     trained: int
     short_side: int
-    is_split: bool
+    splits: str
 
 
-def _survey(folder: Path) -> _Survey:
-    paths = walk_images(folder)
-    if not paths:
-        raise DataError(f"{folder}: no images; they end in {' '.join(sorted(IMAGE_SUFFIXES))}")
-    tops = {path.split("/")[0] for path in paths if "/" in path}
-    is_split = bool(tops) and tops <= SPLIT_NAMES.keys()
-    depth = 2 if is_split else 1
-    classes = Counter(path.split("/")[depth - 1] for path in paths if path.count("/") >= depth)
-    if not classes:
-        raise DataError(
-            f"{folder}: images, but no class folders; put the images of each class into a folder of its own"
-        )
-    sample = paths[:: max(1, len(paths) // _SAMPLED)]
-    sides = sorted(filter(None, (_short_side(folder / path) for path in sample)))
-    images = classes.total()
-    trained = sum(path.startswith("train/") for path in paths) if is_split else images // 2
-    return _Survey(len(classes), images, max(1, trained), sides[len(sides) // 2] if sides else 0, is_split)
+def _options(found: Survey) -> dict[str, str | int]:
+    """Options of the data set. The level is named wherever there is more than one."""
+    level = {} if found.level is None or len(found.levels) < 2 else {"level": found.level}
+    return {"path": str(found.place), **level}
 
 
-def _short_side(file: Path) -> int:
-    """Pixels on the shorter side, from the header alone; 0 when it cannot be read."""
-    try:
-        with Image.open(file) as image:
-            return min(image.size)
-    except Exception:  # Pillow's readers raise nearly anything on damaged files
-        return 0
+def _dataset(found: Survey, registry: Registry) -> Dataset:
+    schema = registry.get("dataset", "image_folder").schema
+    dataset: Dataset = schema.build(_options(found), {"data_root": found.place.parent, "image_size": _WHOLE})
+    return dataset
 
 
-def _suite_name(folder: Path) -> str:
-    """The folder's name, of the characters that the name of a suite may have."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", folder.expanduser().resolve().name).strip("-._") or "images"
+def _dataset_line(found: Survey) -> str:
+    path, level = _quoted(str(found.place)), _options(found).get("level")
+    return f"{{name: image_folder, path: {path}{f', level: {level}' if level else ''}}}"
+
+
+def _division(found: Survey) -> str:
+    shares = "half of the classes train, 20 % fit the threshold, 30 % are scored (calibration, test: shares)."
+    if found.level is None:
+        return f"The manifest's column split divides the images. Without it: {shares}"
+    if found.divided:
+        return "Training, calibration and test images are divided as the folders say."
+    return f"H{shares[1:]}"
+
+
+def _count(dataset: Dataset) -> _Counts:
+    splits = {name: dataset.split(name) for name in SPLITS}
+    names = {each.class_name(label) for each in splits.values() for label in range(each.num_classes)}
+    images = sum(map(len, splits.values()))
+    step = max(1, images // _SAMPLED)
+    sides = []
+    for split in splits.values():
+        for index in range(0, len(split), step):
+            try:
+                sides.append(min(split.image(index).size))
+            except DataError:  # it went away
+                continue
+    shown = ", ".join(f"{name} {len(each):,} of {each.num_classes:,}" for name, each in splits.items())
+    median = sorted(sides)[len(sides) // 2] if sides else 0
+    return _Counts(len(names), images, len(splits["train"]), median, f"images of classes: {shown}")
+
+
+def _title(place: Path) -> str:
+    return place.stem if place.is_file() else place.name
+
+
+def _suite_name(place: Path) -> str:
+    """The name of a folder or file, of the characters that the name of a suite may have."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", _title(place)).strip("-._") or "images"
 
 
 def _quoted(text: str) -> str:

@@ -16,7 +16,7 @@ import yaml
 
 from mlbench.errors import SuiteError
 
-__all__ = ["Document", "KeyPath", "load_document", "parse_value"]
+__all__ = ["Document", "KeyPath", "load_document", "parse_document", "parse_value"]
 
 KeyPath = tuple[str | int, ...]
 
@@ -72,6 +72,11 @@ def load_document(path: Path) -> Document:
         raise SuiteError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:
         raise SuiteError(f"{path}: is not UTF-8 text (byte {error.start})") from None
+    return parse_document(text, path)
+
+
+def parse_document(text: str, path: Path) -> Document:
+    """The document of a text that stands, or will stand, in `path`. Raises SuiteError for invalid YAML."""
     try:
         return Document(str(path), *_parse(text))
     except _Problem as problem:

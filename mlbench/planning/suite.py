@@ -29,7 +29,7 @@ from mlbench.records.record import MEASURED
 from mlbench.registry import Registry
 from mlbench.seeding import MAX_SEED
 
-__all__ = ["Suite", "evaluation_parts", "load_suite", "recorded_suite"]
+__all__ = ["Suite", "evaluation_parts", "load_suite", "read_suite", "recorded_suite"]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -74,7 +74,11 @@ def load_suite(path: Path, registry: Registry, *, overrides: Sequence[str] = ())
 
     Raises SuiteError for the first mistake, with file, line and key.
     """
-    document = load_document(path)
+    return read_suite(load_document(path), registry, overrides=overrides)
+
+
+def read_suite(document: Document, registry: Registry, *, overrides: Sequence[str] = ()) -> Suite:
+    """Check a suite that is read already. Raises SuiteError as `load_suite` does."""
     file = _check_file(document)
     variants = expand(file.base, file.matrix, file.include, file.exclude, file.cases, document.where)
     for override in overrides:
@@ -94,7 +98,7 @@ def load_suite(path: Path, registry: Registry, *, overrides: Sequence[str] = ())
         title=file.title,
         question=file.question,
         source=file.source,
-        path=path,
+        path=Path(document.path),
         specs=specs,
         seeds=tuple(file.seeds),
         tolerances=file.tolerances,

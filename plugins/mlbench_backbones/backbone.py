@@ -9,7 +9,7 @@ from pydantic import Field
 from mlbench.contracts import BackboneShape
 from mlbench.errors import OptionError
 from mlbench_backbones.keras_names import timm_name
-from mlbench_backbones.table import predict_shape
+from mlbench_backbones.table import plain_name, predict_shape
 from mlbench_backbones.weights import check_model, check_weights, load_network, weights_version
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def timm_backbone(
 
     Options
     -------
-    model: a timm name, with or without the tag of its weights ("resnet50", "resnet50.a1_in1k").
+    model: a timm name, with or without the tag of its weights ("resnet50", "resnet50.a1_in1k"), or as the hub
+        writes it ("timm/resnet50.a1_in1k", "hf-hub:timm/resnet50.a1_in1k").
     weights: hub (timm's pretrained weights, kept in the local cache), bundled (ImageNet weights from a pip
         package, for tf_efficientnet_lite0), none (random, from torch's global generator), or the path of
         a .pth or .safetensors checkpoint of the timm model.
@@ -53,13 +54,14 @@ def timm_backbone(
     drop_path: stochastic depth: probability with which the last residual branch is left out while training
         (those before it less often), null as timm builds the model.
 
-    Raises OptionError for a model that timm does not have, for an image size that it cannot take, for an
-    output or stochastic depth that it does not have, and for an unknown layer; WeightsError for weights that
-    cannot be had or do not fit.
+    Raises OptionError for a model or tag that timm does not have, for an image size that it cannot take, for
+    an output or stochastic depth that it does not have, and for an unknown layer; WeightsError for weights
+    that cannot be had, do not fit or were trained with another activation.
     """
     from mlbench_backbones.network import CutBackbone, cut_index
     from mlbench_backbones.timm_network import has_feature_map, layers_for
 
+    model = plain_name(model)
     check_model(model)
     arguments: dict[str, Any] = _arguments(model, image_size)
     if output != "pooled" and has_feature_map(model):
@@ -99,6 +101,7 @@ def predict_timm_backbone(
     Raises OptionError and WeightsError as it does, but for what only building can show: a layer's name,
     and whether a file's or the hub's weights fit.
     """
+    model = plain_name(model)
     shape = predict_shape(model, image_size, output, drop_path=drop_path is not None)
     check_weights(model, weights)
     version = weights_version(weights)

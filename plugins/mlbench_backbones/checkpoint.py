@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlbench.errors import WeightsError
+from mlbench_backbones.quick_gelu import is_torchscript
 
 if TYPE_CHECKING:
     import torch
@@ -18,15 +20,19 @@ __all__ = ["as_timm_loads", "fit_state", "read_state", "reason_of", "sha256"]
 
 
 def read_state(file: Path, owner: str) -> dict[str, torch.Tensor]:
-    """Tensors of a .pth or .safetensors file. owner: what an error starts with, as "backbone timm".
+    """Tensors of a .pth, .safetensors or TorchScript file. owner: what an error starts with, as in "backbone
+    timm".
 
     Raises WeightsError for a file that is no checkpoint.
     """
     from timm.models import load_state_dict
 
     try:
-        # timm knows where training programs put the weights, and loads tensors only, no code.
-        state = load_state_dict(str(file), weights_only=True)
+        if is_torchscript(file):
+            state = _read_torchscript(file)
+        else:
+            # timm knows where training programs put the weights, and loads tensors only, no code.
+            state = load_state_dict(str(file), weights_only=True)
     # A file that is no checkpoint fails in as many ways as there are formats.
     except Exception as error:
         raise WeightsError(
@@ -36,6 +42,17 @@ def read_state(file: Path, owner: str) -> dict[str, torch.Tensor]:
     import torch
 
     return {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
+
+
+def _read_torchscript(file: Path) -> dict[str, torch.Tensor]:
+    """Tensors of an archive. Its program is compiled, not run; it could not reach Python."""
+    import torch
+
+    with warnings.catch_warnings():
+        # Until OpenAI's files can be had in another format there is no other reader.
+        warnings.filterwarnings("ignore", message=".*torch.jit.load")
+        load: Any = torch.jit.load
+        return dict(load(str(file), map_location="cpu").state_dict())
 
 
 def as_timm_loads(network: nn.Module, state: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:

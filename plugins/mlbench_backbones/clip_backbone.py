@@ -20,6 +20,7 @@ def open_clip_backbone(
     *,
     model: str = "ViT-B-32",
     weights: str = "openai",
+    quick_gelu: bool | None = None,
     output: Output = "pooled",
     trainable_from: str = "all",
 ) -> CutBackbone:
@@ -30,7 +31,9 @@ def open_clip_backbone(
     model: open_clip's name of it ("ViT-B-32", "RN50", "ViT-B-16-SigLIP").
     weights: a tag of open_clip ("openai", "laion2b_s34b_b79k"), from the local cache or else the hub; none
         (random, from torch's global generator); or the path of a .pt, .pth, .bin or .safetensors checkpoint
-        of the open_clip model, whose text tower may be missing.
+        of the open_clip model, whose text tower may be missing, or as OpenAI publishes it.
+    quick_gelu: whether the activation is QuickGELU. null for what the tag says, or OpenAI's file, or else the
+        model's name; a file that says nothing, of a model that is there with both, is refused.
     output: pooled (the image embedding, projected as for the text, (D, 1, 1)), tokens (the transformer's
         tokens after its last norm, (1 + h * w, C), the class token first), or map (the patch tokens laid out
         as in the image, or the ResNet's last map, (C, h, w)).
@@ -45,8 +48,8 @@ def open_clip_backbone(
     from mlbench_backbones.network import CutBackbone, cut_index
 
     predict_tower(read_config(model), image_size, output)
-    check_clip_weights(model, weights)
-    tower, mean, std, origin = load_tower(model, weights, image_size)
+    check_clip_weights(model, weights, quick_gelu)
+    tower, mean, std, origin = load_tower(model, weights, image_size, quick_gelu)
     layers, named, shape = layers_of_tower(model, tower, output, image_size)
     names = [name for name, _ in layers[:named]]
     cut = cut_index("backbone open_clip", model, names, trainable_from)
@@ -65,6 +68,7 @@ def predict_open_clip_backbone(
     *,
     model: str = "ViT-B-32",
     weights: str = "openai",
+    quick_gelu: bool | None = None,
     output: Output = "pooled",
     trainable_from: str = "all",
 ) -> BackboneShape:
@@ -74,5 +78,5 @@ def predict_open_clip_backbone(
     whether weights can be had and fit.
     """
     shape = predict_tower(read_config(model), image_size, output)
-    check_clip_weights(model, weights)
+    check_clip_weights(model, weights, quick_gelu)
     return shape._replace(version=clip_weights_version(weights))

@@ -10,8 +10,9 @@ from typing import Any
 
 from mlbench.contracts import BackboneShape, FeatureShape, TokensShape
 from mlbench.errors import OptionError, hint
+from mlbench_backbones.clip_tags import model_on_hub
 
-__all__ = ["predict_tower", "read_config"]
+__all__ = ["has_model", "predict_tower", "read_config"]
 
 #: Settings of a transformer tower that add parameters which are not counted here.
 _UNUSUAL = (
@@ -28,11 +29,33 @@ def read_config(model: str) -> dict[str, Any]:
     files = _files()
     name = model.replace("/", "-")
     if name not in files:
-        known = f"open_clip has no model {model!r} ({hint(name, files)})"
-        problem = known if files else "the package is not installed; run: pip install open_clip_torch"
+        problem = "the package is not installed; run: pip install open_clip_torch"
+        if files:
+            problem = _on_hub(model) or f"open_clip has no model {model!r} ({hint(name, files)})"
         raise OptionError(f"backbone open_clip: {problem}", "model")
     configuration: dict[str, Any] = json.loads(files[name].read_text(encoding="utf-8"))
     return configuration
+
+
+def has_model(model: str) -> bool:
+    """Whether open_clip has a model of that name."""
+    return model in _files()
+
+
+def _on_hub(model: str) -> str:
+    """What to do with the name of a repository on the hub; "" for a name that is none."""
+    _, colon, place = model.partition(":")
+    repository = place if colon else model
+    found = model_on_hub(repository)
+    if found:
+        name, tag = found
+        return f"{repository} is open_clip's {name} with the weights {tag}; set model and weights to these"
+    if not colon:
+        return ""
+    return (
+        f"{model!r} is no name of an open_clip model; name the architecture that it is, and as weights the "
+        "path of its checkpoint"
+    )
 
 
 def predict_tower(configuration: dict[str, Any], image_size: int, output: str) -> BackboneShape:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlbench.errors import OptionError, WeightsError, hint
 from mlbench_backbones.checkpoint import as_timm_loads, fit_state, read_state, reason_of, sha256
-from mlbench_backbones.clip_config import read_config
+from mlbench_backbones.clip_config import has_model, read_config
+from mlbench_backbones.clip_tags import clean_tag, tags_of
 from mlbench_backbones.hub import cached_file, reachable
+from mlbench_backbones.quick_gelu import says_quick_gelu
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,13 +40,49 @@ class Tower(NamedTuple):
     origin: str
 
 
-def check_clip_weights(model: str, weights: str) -> None:
-    """Raise WeightsError for a path that is no file. Loads nothing."""
+def check_clip_weights(model: str, weights: str, quick_gelu: bool | None) -> None:
+    """Raise WeightsError for a path that is no file, a tag that the model does not have, and a file of which
+    nobody says which activation it was trained with. Loads nothing."""
+    name = model.replace("/", "-")
     if weights.endswith(_SUFFIXES) and not Path(weights).is_file():
         raise WeightsError(
             f"{_OWNER}: weights {weights!r} is not a file under {Path.cwd()}; expected a tag of {model}, "
             "none or the path of a checkpoint"
         )
+    if weights.endswith(_SUFFIXES):
+        _file_has_quick_gelu(name, weights, quick_gelu)
+        return
+    tags = tags_of(name)
+    if weights != "none" and tags is not None and clean_tag(weights) not in tags:
+        raise _no_tag(name, weights, tags)
+
+
+def _file_has_quick_gelu(name: str, weights: str, stated: bool | None) -> bool:
+    """Whether the weights in a file need QuickGELU: as the suite says, or the file, or the model's name."""
+    if stated is not None:
+        return stated
+    said = says_quick_gelu(Path(weights))
+    if said is not None:
+        return said
+    configuration = read_config(name)
+    if configuration.get("quick_gelu", False):
+        return True
+    vision = configuration["vision_cfg"]
+    # ResNets and the models of timm have an activation of their own.
+    has_gelu = "timm_model_name" not in vision and not isinstance(vision.get("layers"), list)
+    if has_gelu and has_model(f"{name}-quickgelu"):
+        raise WeightsError(
+            f"{_OWNER}: {weights} does not say whether it was trained with QuickGELU, as OpenAI's weights of "
+            f"{name} were, or with GELU; set quick_gelu to true or false"
+        )
+    return False
+
+
+def _no_tag(name: str, weights: str, tags: Iterable[str]) -> WeightsError:
+    return WeightsError(
+        f"{_OWNER}: {name} has no weights {weights!r} ({hint(weights, ['none', *tags])}); "
+        "expected a tag, none or the path of a checkpoint"
+    )
 
 
 def clip_weights_version(weights: str) -> str:
@@ -51,8 +90,10 @@ def clip_weights_version(weights: str) -> str:
     return sha256(Path(weights)) if weights.endswith(_SUFFIXES) else ""
 
 
-def load_tower(model: str, weights: str, image_size: int) -> Tower:
+def load_tower(model: str, weights: str, image_size: int, quick_gelu: bool | None = None) -> Tower:
     """The image tower of open_clip's `model` with its weights, for images of that size.
+
+    quick_gelu: whether its activation is QuickGELU, None for what the weights were trained with.
 
     Raises OptionError for a model that open_clip does not have or whose tower cannot take such images,
     WeightsError for weights that cannot be had or do not fit.
@@ -69,8 +110,12 @@ def load_tower(model: str, weights: str, image_size: int) -> Tower:
         tag = _tag(name, weights)
         file = _file(f"{name} {weights}", tag)
         origin = f"{name} {weights} of open_clip, {sha256(file)}"
-    # A tag says which GELU its weights were trained with; a configuration only what is usual.
+    # A tag and a file say which GELU their weights were trained with; a configuration only what is usual.
     quick = bool(tag.get("quick_gelu", configuration.get("quick_gelu", False)))
+    if weights.endswith(_SUFFIXES):
+        quick = _file_has_quick_gelu(name, weights, quick_gelu)
+    elif quick_gelu is not None:
+        quick = quick_gelu
     network = _build(model, configuration, image_size, quick)
     _resize(model, network, image_size)
     if file is not None:
@@ -132,11 +177,7 @@ def _tag(name: str, weights: str) -> dict[str, Any]:
 
     tag: dict[str, Any] = get_pretrained_cfg(name, weights)
     if not tag:
-        tags = list_pretrained_tags_by_model(name)
-        raise WeightsError(
-            f"{_OWNER}: {name} has no weights {weights!r} ({hint(weights, ['none', *tags])}); "
-            "expected a tag, none or the path of a checkpoint"
-        )
+        raise _no_tag(name, weights, list_pretrained_tags_by_model(name))
     return tag
 
 

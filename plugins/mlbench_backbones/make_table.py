@@ -1,4 +1,4 @@
-"""Makes the table of timm's models: ``python -m mlbench_backbones.make_table``, after an upgrade of timm.
+"""Makes the tables of timm's models: ``python -m mlbench_backbones.make_table``, after an upgrade of timm.
 
 It builds every model without memory for its weights (torch's meta device), and takes a quarter of an hour or
 more on two cores. A model that cannot be built in any output is named on the standard error.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import sys
 from dataclasses import astuple, fields, replace
+from functools import cache
 from multiprocessing import Pool
 from typing import Any
 
@@ -16,13 +17,16 @@ import timm
 import torch
 import torch.nn.functional as F
 from timm.layers import DropPath
+from timm.models._registry import get_deprecated_models
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from mlbench_backbones.table import TABLE, Row
+from mlbench_backbones.table import RENAMED, TABLE, Row
 from mlbench_backbones.timm_network import has_feature_map, parts_of, places
 
-__all__ = ["row_of"]
+__all__ = ["row_of", "tags_of"]
+
+_HEAD = f"# made by python -m mlbench_backbones.make_table with timm {timm.__version__}\n"
 
 #: Image sizes that a rounding rule must hold for; some leave a remainder at every stride.
 SIZES = (64, 75, 97, 128, 150, 224, 299)
@@ -61,7 +65,20 @@ class Shapes(TorchFunctionMode):
 def row_of(name: str) -> Row:
     """The line of one model."""
     with Shapes():
-        return _row_of(name)
+        return replace(_row_of(name), tags=tags_of(name))
+
+
+def tags_of(name: str) -> tuple[str, ...]:
+    """Tags of a model's weights, the default first."""
+    default = timm.get_pretrained_cfg(name).tag
+    tags = [full.partition(".")[2] for full in _full_names() if full.partition(".")[0] == name]
+    return tuple(filter(None, dict.fromkeys([default, *tags])))
+
+
+@cache
+def _full_names() -> list[str]:
+    names: list[str] = timm.list_models(include_tags=True)
+    return names
 
 
 def _row_of(name: str) -> Row:
@@ -186,15 +203,28 @@ def _with_rounding(row: Row, measured: dict[int, tuple[int, int]], sizes: tuple[
 def _line(name: str) -> tuple[Any, ...] | str:
     torch.set_num_threads(1)
     try:
-        return (name, *astuple(row_of(name)))
+        return (name, *_cells(row_of(name)))
     except Exception as error:
         return f"{name}: {type(error).__name__}: {error}"
+
+
+def _cells(row: Row) -> tuple[Any, ...]:
+    return (*astuple(row)[:-1], " ".join(row.tags))
+
+
+def write_renamed() -> None:
+    """Write the table of the names that timm has given up."""
+    with RENAMED.open("w", newline="", encoding="utf-8") as file:
+        file.write(_HEAD)
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(("name", "current"))
+        table.writerows(sorted((old, new) for old, new in get_deprecated_models().items() if new))
 
 
 def write_table() -> None:
     """Build every timm model and write the table."""
     with Pool() as pool, TABLE.open("w", newline="", encoding="utf-8") as file:
-        file.write(f"# made by python -m mlbench_backbones.make_table with timm {timm.__version__}\n")
+        file.write(_HEAD)
         table = csv.writer(file, lineterminator="\n")
         table.writerow(("model", *(field.name for field in fields(Row))))
         for line in pool.imap(_line, sorted(timm.list_models()), chunksize=4):
@@ -205,4 +235,5 @@ def write_table() -> None:
 
 
 if __name__ == "__main__":
+    write_renamed()
     write_table()

@@ -1,6 +1,7 @@
 """What timm's models would be, without building them: a committed table.
 
-`timm_models.csv` has one line per model of the timm version in its first line. `make_table` makes it.
+`timm_models.csv` has one line per model of the timm version in its first line, `timm_renamed.csv` one per
+name that timm has given up for another. `make_table` makes both.
 """
 
 from __future__ import annotations
@@ -12,11 +13,23 @@ from importlib import metadata
 from pathlib import Path
 
 from mlbench.contracts import BackboneShape, FeatureShape, TokensShape
-from mlbench.errors import OptionError, hint
+from mlbench.errors import OptionError, close_match, hint
 
-__all__ = ["TABLE", "Row", "predict_shape"]
+__all__ = [
+    "RENAMED",
+    "TABLE",
+    "Row",
+    "nearest_name",
+    "plain_name",
+    "predict_shape",
+    "quick_gelu_name",
+    "wants_quick_gelu",
+]
 
 TABLE = Path(__file__).with_name("timm_models.csv")
+RENAMED = Path(__file__).with_name("timm_renamed.csv")
+
+_OWNER = "backbone timm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +42,7 @@ class Row:
     "ceil" or "floor"; "exact" where neither holds for sizes that the stride does not divide, "" where none of
     this holds, so that it is known at `size` alone, and "none" where the model has no map (its numbers are
     0). tokens: in front of the map's. pooled_parameters, pooled: parameters and width of the pooled features,
-    0 where it has none. drop_path: 1 where it has stochastic depth.
+    0 where it has none. drop_path: 1 where it has stochastic depth. tags: of its weights, the default first.
     """
 
     size: int
@@ -42,6 +55,7 @@ class Row:
     pooled_parameters: int
     pooled: int
     drop_path: int
+    tags: tuple[str, ...] = ()
 
     def side(self, image_size: int) -> int | None:
         """Height and width of the map, or None where only building the model can tell."""
@@ -61,40 +75,80 @@ class Row:
         return parameters if self.per_position < 0 and image_size == self.size else None
 
 
+def plain_name(model: str) -> str:
+    """timm's own name of a model, which may be given as on the hub: "timm/resnet50.a1_in1k", with "hf-hub:"
+    in front or not.
+
+    Raises OptionError for models of other repositories, and for a name that timm has given up.
+    """
+    source, colon, place = model.partition(":")
+    owner, slash, name = (place if colon else model).rpartition("/")
+    if (colon and source not in ("hf-hub", "hf_hub")) or (slash and owner != "timm") or (colon and not slash):
+        raise OptionError(
+            f"{_OWNER}: {model!r} is no name of a timm model; name the architecture that it is, and as "
+            "weights the path of its checkpoint",
+            "model",
+        )
+    version, rows = _read()
+    current = _renamed().get(name.partition(".")[0])
+    if current and name.partition(".")[0] not in rows and version == metadata.version("timm"):
+        raise OptionError(f"{_OWNER}: timm calls {name} {current} now; set model to {current}", "model")
+    return name
+
+
+def quick_gelu_name(model: str) -> str:
+    """The same model with QuickGELU, for weights that were trained with that; "" where timm has none."""
+    name, dot, tag = model.partition(".")
+    other = name.replace("_clip_", "_clip_quickgelu_")
+    return "" if other == name or other not in _read()[1] else other + dot + tag
+
+
+def wants_quick_gelu(model: str) -> bool:
+    """Whether the weights that timm has of a model were trained with QuickGELU, and the model has another."""
+    name, _, tag = model.partition(".")
+    _, rows = _read()
+    if name not in rows or not quick_gelu_name(name):
+        return False
+    return (tag or rows[name].tags[0]) in rows[quick_gelu_name(name)].tags
+
+
 def predict_shape(
     model: str, image_size: int, output: str = "map", *, drop_path: bool = False
 ) -> BackboneShape | None:
     """Parameters and output of a timm model, or None where only building it can tell.
 
-    Raises OptionError for an output or stochastic depth that it does not have, and for a model that timm does
-    not have; the latter only under the timm version that the table was made with.
+    model: timm's name of it, with or without a tag. Raises OptionError for an output or stochastic depth that
+    it does not have, and for a model or tag that timm does not have; the latter only under the timm version
+    that the table was made with.
     """
     version, rows = _read()
-    name = model.partition(".")[0]
+    name, _, tag = model.partition(".")
     row = rows.get(name)
-    if row is None:
-        if version != metadata.version("timm"):
+    known = version == metadata.version("timm")
+    if row is None or (tag and tag not in row.tags):
+        if known:
+            problem = f"timm {version} has no model {model!r} ({nearest_name(model)})"
+            raise OptionError(f"{_OWNER}: {problem}", "model")
+        if row is None:
             return None
-        problem = f"timm {version} has no model {name!r} ({hint(name, rows)})"
-        raise OptionError(f"backbone timm: {problem}", "model")
     if drop_path and not row.drop_path:
-        raise OptionError(f"backbone timm: {name} has no stochastic depth; leave drop_path out", "drop_path")
+        raise OptionError(f"{_OWNER}: {name} has no stochastic depth; leave drop_path out", "drop_path")
     side = row.side(image_size)
     if side == 0:
         raise OptionError(
-            f"backbone timm: images of {image_size} px are smaller than the stride of {name}, "
+            f"{_OWNER}: images of {image_size} px are smaller than the stride of {name}, "
             f"{row.stride} px; choose larger images",
             "model",
         )
     if output == "pooled":
         if not row.pooled:
             raise OptionError(
-                f"backbone timm: {name} has no pooled features; set output to map or tokens", "output"
+                f"{_OWNER}: {name} has no pooled features; set output to map or tokens", "output"
             )
         return BackboneShape(row.count(row.pooled_parameters, image_size), FeatureShape(row.pooled, 1, 1))
     if row.rounding == "none":
         raise OptionError(
-            f"backbone timm: {name} has no {output} in the order of the image; set output to pooled", "output"
+            f"{_OWNER}: {name} has no {output} in the order of the image; set output to pooled", "output"
         )
     if side is None and image_size != row.size:
         return None
@@ -103,6 +157,30 @@ def predict_shape(
     if output == "tokens":
         shape = TokensShape(row.channels, side, side, row.tokens)
     return BackboneShape(row.count(row.parameters, image_size), shape)
+
+
+def nearest_name(model: str) -> str:
+    """What to name instead of a model that is not there, or has no such tag: with a tag, if it has one."""
+    name, _, tag = model.partition(".")
+    _, rows = _read()
+    if name in rows:
+        near = close_match(tag, rows[name].tags)
+        full = [f"{name}.{each}" for each in rows[name].tags] or [name]
+        return f"did you mean {name + '.' + near!r}?" if near else hint("", full)
+    if tag:
+        names = [f"{each}.{tag}" for each, row in rows.items() if tag in row.tags]
+        near = close_match(f"{name}.{tag}", names)
+        if near and close_match(name, [near.partition(".")[0]]):
+            return f"did you mean {near!r}?"
+    return hint(name, rows)
+
+
+@cache
+def _renamed() -> dict[str, str]:
+    """Names that timm has given up, with what it calls those models now."""
+    with RENAMED.open(newline="", encoding="utf-8") as file:
+        file.readline()
+        return {line["name"]: line["current"] for line in csv.DictReader(file)}
 
 
 @cache
@@ -115,5 +193,5 @@ def _read() -> tuple[str, dict[str, Row]]:
 
 
 def _row(line: dict[str, str]) -> Row:
-    rounding = line.pop("rounding")
-    return Row(**{name: int(value) for name, value in line.items()}, rounding=rounding)
+    rounding, tags = line.pop("rounding"), tuple(line.pop("tags").split())
+    return Row(**{name: int(value) for name, value in line.items()}, rounding=rounding, tags=tags)

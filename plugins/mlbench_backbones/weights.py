@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlbench.errors import OptionError, WeightsError, hint
+from mlbench.errors import OptionError, WeightsError, close_match
 from mlbench_backbones import bundled
 from mlbench_backbones.checkpoint import as_timm_loads, fit_state, read_state, reason_of, sha256
 from mlbench_backbones.hub import cached_file, reachable
+from mlbench_backbones.quick_gelu import says_quick_gelu
+from mlbench_backbones.table import nearest_name, quick_gelu_name, wants_quick_gelu
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,7 +25,8 @@ _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 def check_weights(model: str, weights: str) -> None:
-    """Raise WeightsError if no weights of that name can fit the model. Loads nothing."""
+    """Raise WeightsError if no weights of that name can fit the model, or if they were trained with another
+    activation than it has. Loads nothing."""
     name = model.partition(".")[0]
     if weights == "bundled":
         if name not in bundled.MODELS:
@@ -33,9 +36,22 @@ def check_weights(model: str, weights: str) -> None:
             )
         bundled.bundled_file()
     elif weights not in ("hub", "none") and not Path(weights).is_file():
+        near = close_match(weights, ["hub", "bundled", "none"])
         raise WeightsError(
-            f"backbone timm: weights {weights!r} is not a file under {Path.cwd()} "
-            f"({hint(weights, ['hub', 'bundled', 'none'])}); {_CHOICES}"
+            f"backbone timm: weights {weights!r} is not a file under {Path.cwd()}"
+            f"{f' (did you mean {near!r}?)' if near else ''}; {_CHOICES}"
+        )
+    _check_activation(model, weights)
+
+
+def _check_activation(model: str, weights: str) -> None:
+    other = quick_gelu_name(model)
+    if weights in ("bundled", "none") or not other:
+        return
+    if wants_quick_gelu(model) if weights == "hub" else says_quick_gelu(Path(weights)):
+        what = f"timm's weights of {model}" if weights == "hub" else weights
+        raise WeightsError(
+            f"backbone timm: {what} were trained with QuickGELU, and {model} has GELU; set model to {other}"
         )
 
 
@@ -76,7 +92,7 @@ def check_model(model: str) -> None:
 
     name = model.partition(".")[0]
     if not timm.is_model(name):
-        problem = f"timm {timm.__version__} has no model {name!r} ({hint(name, timm.list_models())})"
+        problem = f"timm {timm.__version__} has no model {model!r} ({nearest_name(model)})"
         raise OptionError(f"backbone timm: {problem}", "model")
 
 

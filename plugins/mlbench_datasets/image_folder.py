@@ -35,6 +35,7 @@ def image_folder(
     image_size: int,
     *,
     path: str,
+    level: Annotated[int, Field(ge=1)] = 1,
     calibration: Annotated[float, Field(gt=0, lt=1)] = 0.2,
     test: Annotated[float, Field(gt=0, lt=1)] = 0.3,
     seed: int = 0,
@@ -44,20 +45,38 @@ def image_folder(
     Options
     -------
     path: a folder with a sub-folder for each class, or with train/, test/ and perhaps calibration/ (val/)
-        that hold such; or a manifest, .csv or .parquet (see `mlbench_datasets.manifest`).
+        that hold such; or a manifest, .csv or .parquet (see below).
+    level: how deep the folders of the classes lie in the folder, or in those of the splits: 1 for its
+        sub-folders, 2 for theirs, which are called "fruit/apple". Images less deep belong to the folder that
+        they are in. Of no meaning for a manifest.
     calibration, test: shares of the classes that are kept from training to fit thresholds on and to be
         scored on, where the user has not made the splits. Without a calibration split only, `calibration`
         is the share of the training classes that becomes one.
     seed: of the division into splits.
 
-    Raises DataError for what cannot be used: a missing folder, an empty class, too few classes.
+    A manifest is a table with one row for each image. Its first line names the columns, commas separate them:
+
+        path,label,split
+        shelf/0001.jpg,oat milk,train
+        shelf/0002.jpg,apple juice,test
+
+    path: of the image file, absolute or from the manifest's folder on. label: its class. The others may be
+    left out. split: train, calibration (val) or test, for all rows or for none. is_query, is_gallery: false
+    for a test image that does not ask, or is not to be found. box: "x1,y1,x2,y2", the part of the upright
+    image that is meant, in pixels.
+
+    Raises DataError for what cannot be used: a missing folder, an empty class, too few classes; OptionError
+    for a level without class folders.
     """
     check_fractions(calibration, test)
     place = data_root / Path(path).expanduser()
     if place.suffix.lower() in MANIFEST_SUFFIXES and not place.is_dir():
         manifest, root = read_manifest(place), place.parent
+    elif place.is_file():
+        suffixes = " or ".join(MANIFEST_SUFFIXES)
+        raise DataError(f"{place}: neither a folder nor a manifest, which ends in {suffixes}")
     else:
-        manifest, root = read_folder(place), place
+        manifest, root = read_folder(place, level), place
     manifest.rows.sort(key=lambda row: (row.path, row.box or ()))
     files = list(dict.fromkeys(row.path for row in manifest.rows))  # boxes may share one
     index = index_images(root, files, source=place)
@@ -222,9 +241,11 @@ def _divide(
     full = [name for name, size in sizes.items() if size > 1]
     single = [name for name, size in sizes.items() if size == 1]
     if len(full) < 3 * MIN_CLASSES:
+        advice = "; of images that are each a class of its own, the data set document_pool makes photographs"
         raise DataError(
             f"{place}: classes with two readable images or more: {len(full)} of {len(sizes)}; at least "
             f"{3 * MIN_CLASSES} are needed, {MIN_CLASSES} for each of {', '.join(SPLITS)}"
+            f"{advice if len(single) > len(sizes) // 2 else ''}"
         )
     chosen: dict[str, SplitName] = {}
     for group, minimum in ((full, MIN_CLASSES), (single, 0)):

@@ -5,74 +5,85 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
-from mlbench.errors import DataError
-from mlbench.images.image_files import IMAGE_SUFFIXES, SPLIT_NAMES, walk_images
+from mlbench.errors import DataError, OptionError
+from mlbench.images.class_folders import ClassFolders, read_class_folders
+from mlbench.images.image_files import IMAGE_SUFFIXES
 from mlbench_datasets.manifest import Manifest, Row
+from mlbench_datasets.notes import examples
 
 __all__ = ["read_folder"]
 
 
-def read_folder(folder: Path) -> Manifest:
-    """The images below `folder` as rows. Raises DataError for a missing folder and for one without images."""
-    paths = walk_images(folder)
+def read_folder(folder: Path, level: int = 1) -> Manifest:
+    """The images below `folder` as rows, their classes being the folders at a level (see `ClassFolders`).
+
+    Raises DataError for a missing folder, one without images and an empty class, OptionError for a level
+    below all images.
+    """
+    found = read_class_folders(folder)
+    rows = []
+    for path in found.paths:
+        split, parts = found.place(path)
+        if parts:
+            rows.append(
+                Row(f"{folder}/{path}", path, "/".join(parts[:level]), found.splits.get(split), None, None)
+            )
     try:
-        top = _subfolders(folder)
-        split_names = [name for name in top if name in SPLIT_NAMES]
-        if not split_names:
-            return _read(folder, paths, {name: ("", name) for name in top})
-        if len(split_names) == len(top):
-            below = {name: _subfolders(folder / name) for name in top}
-            return _read(
-                folder,
-                paths,
-                {f"{split}/{name}": (split, name) for split, names in below.items() for name in names},
-            )
-        if {"train", "test"} <= set(split_names):
-            others = ", ".join(sorted(set(top) - set(split_names))[:3])
-            raise DataError(
-                f"{folder}: folders of splits ({', '.join(split_names)}) stand beside others ({others}); "
-                f"the splits are called {', '.join(SPLIT_NAMES)}, and classes lie inside them"
-            )
-        return _read(folder, paths, {name: ("", name) for name in top})
+        _check(found, level, len(rows))
     except OSError as error:
         raise DataError(f"{error.filename or folder}: {error.strerror or error}") from None
+    return Manifest(rows, list(_notes(found, level, len(rows))))
 
 
-def _subfolders(folder: Path) -> list[str]:
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-
-
-def _read(folder: Path, paths: list[str], classes: dict[str, tuple[str, str]]) -> Manifest:
-    """classes: folder of the class, relative, to its split ("" for none) and name."""
-    depth = 1 + max((place.count("/") for place in classes), default=0)
-    rows, outside, filled = [], 0, set()
-    for path in paths:
-        place = "/".join(path.split("/", depth)[:depth])
-        if place not in classes:
-            outside += 1
-            continue
-        split, name = classes[place]
-        filled.add(place)
-        rows.append(Row(f"{folder}/{path}", path, name, SPLIT_NAMES.get(split), None, None))
-    if not rows and outside:
+def _check(found: ClassFolders, level: int, images: int) -> None:
+    """Raise an error for a folder that has no images in classes, or a class without images."""
+    if not images and found.paths:
         raise DataError(
-            f"{folder}: images, but no class folders; put the images of each class into a folder of "
-            "its own, or write a manifest (if every image is a class of its own, see document_pool)"
+            f"{found.folder}: {len(found.paths):,} images, but no class folders; put the images of each "
+            "class into a folder of its own, or write a manifest (mlbench show dataset image_folder); of "
+            "images that are each a class of its own, the data set document_pool makes photographs"
         )
-    empty = sorted(set(classes) - filled)
+    empty = found.empty(level)
     if empty:
         more = f" and {len(empty) - 3} more" if len(empty) > 3 else ""
-        names = ", ".join(f"{place}/" for place in empty[:3])
+        names = ", ".join(f"{name}/" for name in empty[:3])
         raise DataError(
-            f"{folder}: no images in {names}{more} ({_contents(folder / empty[0])}); "
+            f"{found.folder}: no images in {names}{more} ({_contents(found.folder / empty[0])}); "
             "fill the folder or remove it"
         )
-    if not rows:
-        raise DataError(f"{folder}: no images ({_contents(folder)})")
-    return Manifest(rows, [f"images outside of class folders, ignored: {outside}"] if outside else [])
+    if not images:
+        raise DataError(f"{found.folder}: no images ({_contents(found.folder)})")
+    if level > found.depth:
+        raise OptionError(
+            f"{found.folder}: no class folders at level {level}; the images lie at most {found.depth} "
+            "folders deep",
+            "level",
+        )
+
+
+def _notes(found: ClassFolders, level: int, images: int) -> Iterator[str]:
+    """What the user should know of where the images lie."""
+    if found.beside:
+        counts = Counter(path.partition("/")[0] for path in found.paths)
+        names = [f"{name}/ (images: {counts[name]})" for name in found.beside]
+        yield f"folders beside those of the splits ({', '.join(found.splits)}), left out: {examples(names)}"
+    outside = len(found.paths) - images - sum(path.partition("/")[0] in found.beside for path in found.paths)
+    if outside:
+        yield f"images outside of class folders, ignored: {outside}"
+    deeper = [path for path in found.paths if len(found.place(path)[1]) > level]
+    if deeper:
+        yield (
+            f"{len(deeper)} of {images} images lie in folders of their class's folder (level {level} of "
+            f"{found.depth}): {examples(deeper)}"
+        )
+    classes = found.classes(level)
+    above = {name[:end] for name in classes for end, sign in enumerate(name) if sign == "/"}
+    outer = sorted(above & classes.keys())
+    if outer:
+        yield f"classes whose folders hold other class folders: {examples(outer)}"
 
 
 def _contents(folder: Path) -> str:

@@ -1,7 +1,8 @@
 """Manifests: tables of images, as CSV or parquet, with one row for each image or each box in one.
 
 Columns: path and label are required; split (train, calibration or test), is_query, is_gallery and box
-("x1,y1,x2,y2", pixels of the upright image) are optional; others are ignored.
+("x1,y1,x2,y2", pixels of the upright image) are optional; others are ignored. Paths are absolute or start at
+the manifest's folder.
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ import csv
 import difflib
 import io
 import math
+import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mlbench.contracts import GALLERY, QUERY, SplitName
-from mlbench.errors import DataError, hint
+from mlbench.errors import DataError, close_match, hint
 from mlbench.images.decode import Box
-from mlbench.images.image_files import SPLIT_NAMES
+from mlbench.images.image_files import IMAGE_SUFFIXES, SPLIT_NAMES
 
 __all__ = ["MANIFEST_SUFFIXES", "Manifest", "Row", "read_manifest"]
 
@@ -26,6 +29,7 @@ MANIFEST_SUFFIXES = (".csv", ".parquet")
 
 _REQUIRED = ("path", "label")
 _OPTIONAL = ("split", "is_query", "is_gallery", "box")
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -58,7 +62,7 @@ def read_manifest(file: Path) -> Manifest:
     notes = _check_columns(file, columns)
     rows, seen = [], dict[tuple[str, Box | None], str]()
     for where, record in records:
-        row = _row(where, record)
+        row = _row(where, record, file.parent)
         first = seen.setdefault((row.path, row.box), where)
         if first != where:
             what = "image" if row.box is None else "box"
@@ -141,21 +145,55 @@ def _check_columns(file: Path, columns: list[str]) -> list[str]:
     unknown = [name for name in columns if name not in (*_REQUIRED, *_OPTIONAL)]
     for name in _REQUIRED:
         if name not in columns:
-            raise DataError(f"{file}:1: no column {name!r} among the columns; {hint(name, unknown)}")
+            raise DataError(f"{file}:1: {_no_column(name, columns, unknown)}")
     absent = [name for name in _OPTIONAL if name not in columns]
     near = [(name, difflib.get_close_matches(name, absent, n=1, cutoff=0.75)) for name in unknown]
     return [f"{file}: column {name!r} is ignored; is {match[0]!r} meant?" for name, match in near if match]
 
 
-def _row(where: str, record: Mapping[str, Any]) -> Row:
+def _no_column(name: str, columns: list[str], unknown: list[str]) -> str:
+    """Why the first line of a manifest does not name the column `name`, and what to do."""
+    example = "the columns are named in the first line, such as path,label"
+    if not any(columns):
+        return f"the first line is empty; {example}"
+    separator = next((each for each in _SEPARATORS if each in columns[0]), "")
+    if len(columns) == 1 and separator:
+        return f"the values are separated by {_SEPARATORS[separator]}; save the manifest with commas"
+    if any(Path(each).suffix.lower() in IMAGE_SUFFIXES for each in columns):
+        return f"the first line is the row of an image ({','.join(columns)}); {example}"
+    near = close_match(name, unknown)
+    if near:
+        return f"no column {name!r}; rename the column {near!r} to {name!r}"
+    meaning = "the image files" if name == "path" else "the classes"
+    return f"no column {name!r} (found: {', '.join(columns)}); rename the column of {meaning} to {name!r}"
+
+
+def _row(where: str, record: Mapping[str, Any], folder: Path) -> Row:
     path, label = (_text(record[name]) for name in _REQUIRED)
     if not path or not label:
         raise DataError(f"{where}: the {'label' if path else 'path'} is empty")
+    _check_path(where, path, folder)
     name = _text(record.get("split")).lower()
     if name and name not in SPLIT_NAMES:
         raise DataError(f"{where}: unknown split {name!r}; {hint(name, SPLIT_NAMES)}")
     split = SPLIT_NAMES[name] if name else None
     return Row(where, path, label, split, _role(where, record, split), _box(where, record.get("box")))
+
+
+def _check_path(where: str, path: str, folder: Path) -> None:
+    """Raise DataError for what is the name of a file elsewhere. A file of that very name is taken."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", path):
+        problem = "is a URL; download the images and write the paths of the files"
+    elif re.match(r"[A-Za-z]:[\\/]", path):
+        problem = "starts at a Windows drive; write paths that start at the manifest's folder, with /"
+    elif "\\" in path:
+        problem = f"has Windows separators; write {path.replace(chr(92), '/')!r}"
+    elif path.startswith("~"):
+        problem = "starts with ~, which is not replaced in a manifest; write the path in full"
+    else:
+        return
+    if not os.path.lexists(folder / path):
+        raise DataError(f"{where}: the path {path!r} {problem}")
 
 
 def _role(where: str, record: Mapping[str, Any], split: SplitName | None) -> int | None:

@@ -144,11 +144,37 @@ def test_backbone_draws_random_weights_from_the_global_generator():
     assert backbones[0].weights == "random"
 
 
+QUICK = "vit_base_patch32_clip_quickgelu_224"
+
+
+@pytest.mark.parametrize("build", [timm_backbone, predict_timm_backbone])
+def test_weights_of_another_activation_are_refused(build, tmp_path):
+    path = tmp_path / "ViT-B-32.pt"
+    torch.save({name: torch.ones(()) for name in ("input_resolution", "context_length", "vocab_size")}, path)
+    with pytest.raises(
+        WeightsError, match=rf"trained with QuickGELU, and \S+ has GELU; set model to {QUICK}$"
+    ):
+        build(224, model="vit_base_patch32_clip_224", weights=str(path))
+    with pytest.raises(WeightsError, match=rf"timm's weights of .* set model to {QUICK}\.openai$"):
+        build(224, model="timm/vit_base_patch32_clip_224.openai", weights="hub")
+
+
+def test_weights_of_the_models_activation_are_taken(tmp_path):
+    path = tmp_path / "model.pt"
+    torch.save({"visual.class_embedding": torch.ones(2)}, path)
+    predict_timm_backbone(224, model="vit_base_patch32_clip_224", weights=str(path))
+    predict_timm_backbone(224, model="vit_base_patch32_clip_224", weights="hub")
+    predict_timm_backbone(224, model="vit_base_patch32_clip_224.laion2b", weights="hub")
+    predict_timm_backbone(224, model=f"{QUICK}.openai", weights="hub")
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
         ("resnet81", r"has no model 'resnet81' \(did you mean 'resnet18'\?\)"),
-        ("hf-hub:timm/resnet18", r"has no model 'hf-hub:timm/resnet18'"),
+        ("resnet81.a1_in1k", r"has no model 'resnet81\.a1_in1k' \(did you mean 'resnet18\.a1_in1k'\?\)"),
+        ("hf-hub:someone/resnet18", r"'hf-hub:someone/resnet18' is no name of a timm model; name the arch"),
+        ("vit_tiny_patch16_224_in21k", r"timm calls .* vit_tiny_patch16_224\.augreg_in21k now; set model"),
         ("resnet18.nope", r"cannot build resnet18\.nope .*nope"),
         ("inception_v3", r"cannot take images of 64 px"),
     ],

@@ -1,6 +1,7 @@
 """The open_clip backbone against open_clip's own towers, with weights from files made here."""
 
 import functools
+import json
 import re
 
 import open_clip
@@ -8,6 +9,7 @@ import pytest
 import torch
 from open_clip.model import _build_vision_tower
 from safetensors.torch import save_file
+from torch import nn
 
 from mlbench.contracts import FeatureShape, TokensShape
 from mlbench.errors import OptionError, WeightsError
@@ -207,6 +209,17 @@ def test_hub_out_of_reach_is_told_with_what_to_do_instead(hub):
         open_clip_backbone(64, model="ViT-B-32", weights="openai")
 
 
+def cache_weights(hub, visual, tag):
+    """Put a tower into the cache of the hub as the ViT-B-32 of a tag."""
+    repository = open_clip.get_pretrained_cfg("ViT-B-32", tag)["hf_hub"].rpartition("/")[0]
+    folder = hub / f"models--{repository.replace('/', '--')}"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text("c0ffee")
+    snapshot = folder / "snapshots" / "c0ffee"
+    snapshot.mkdir(parents=True)
+    save(visual, snapshot / "open_clip_model.safetensors")
+
+
 @pytest.mark.parametrize(
     ("tag", "quick"),
     [
@@ -215,17 +228,85 @@ def test_hub_out_of_reach_is_told_with_what_to_do_instead(hub):
     ],
 )
 def test_hub_weights_that_are_cached_need_no_network_and_choose_their_gelu(hub, tag, quick):
-    repository = open_clip.get_pretrained_cfg("ViT-B-32", tag)["hf_hub"].rpartition("/")[0]
-    folder = hub / f"models--{repository.replace('/', '--')}"
-    (folder / "refs").mkdir(parents=True)
-    (folder / "refs" / "main").write_text("c0ffee")
-    snapshot = folder / "snapshots" / "c0ffee"
-    snapshot.mkdir(parents=True)
-    save(tower("ViT-B-32", 32), snapshot / "open_clip_model.safetensors")
+    cache_weights(hub, tower("ViT-B-32", 32), tag)
     backbone = open_clip_backbone(32, model="ViT-B-32", weights=tag)
     kinds = {type(module).__name__ for module in backbone.modules()}
     assert ("QuickGELU" in kinds, "GELU" in kinds) == (quick, not quick)
     assert re.fullmatch(rf"ViT-B-32 {tag} of open_clip, sha256 [0-9a-f]{{64}}", backbone.weights)
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """The tower of a ViT-B-32 that is small; open_clip's configuration of the model is made so."""
+    vision = {"layers": 2, "width": 64, "head_width": 32, "patch_size": 16}
+    file = tmp_path / "ViT-B-32.json"
+    file.write_text(json.dumps({"embed_dim": 32, "vision_cfg": vision, "text_cfg": {}}))
+    monkeypatch.setattr(clip_config, "_files", lambda: {"ViT-B-32": file, "ViT-B-32-quickgelu": file})
+    visual = _build_vision_tower(32, dict(vision, image_size=32))
+    for parameter in visual.parameters():
+        parameter.data += 0.2 * torch.randn_like(parameter)
+    for block in visual.transformer.resblocks:
+        block.mlp.c_fc.bias.data -= 2  # where the two activations differ most
+        block.mlp.c_fc.weight.data *= 0.1
+        block.mlp.c_proj.weight.data *= 50
+    return visual
+
+
+class QuickNetwork(nn.Module):
+    def forward(self, x):
+        return x * torch.sigmoid(1.702 * x)
+
+
+def as_archive(state, path):
+    """A TorchScript archive of such tensors, whose program has QuickGELU: OpenAI's form."""
+    network = QuickNetwork()
+    for key, value in state.items():
+        *folders, leaf = key.split(".")
+        holder = network
+        for name in folders:
+            if name not in dict(holder.named_children()):
+                holder.add_module(name, nn.Module())
+            holder = holder.get_submodule(name)
+        holder.register_buffer(leaf, value)
+    torch.jit.script(network).save(path)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit")
+@pytest.mark.parametrize("form", ["sizes", "archive"])
+def test_openais_file_gives_the_embeddings_of_its_tag(hub, small, tmp_path, form):
+    visual, images = small, images_of(32)
+    cache_weights(hub, visual, "openai")
+    state = {f"visual.{key}": value.half() for key, value in visual.state_dict().items()}
+    path = tmp_path / "ViT-B-32.pt"
+    if form == "sizes":
+        sizes = {name: torch.tensor(32) for name in ("input_resolution", "context_length", "vocab_size")}
+        torch.save(state | sizes, path)
+    else:
+        as_archive(state, path)
+
+    def embedded(weights, **options):
+        backbone = open_clip_backbone(32, model="ViT-B-32", weights=weights, **options).eval()
+        with torch.no_grad():
+            return backbone(images).flatten(1)
+
+    named = embedded("openai")
+    assert torch.cosine_similarity(named, embedded(str(path))).min() >= 0.999
+    assert torch.cosine_similarity(named, embedded(str(path), quick_gelu=False)).min() < 0.999
+    predict_open_clip_backbone(32, model="ViT-B-32", weights=str(path))
+
+
+@pytest.mark.parametrize("function", [open_clip_backbone, predict_open_clip_backbone])
+def test_file_that_does_not_say_which_gelu_it_needs_is_refused(function, tmp_path):
+    path = tmp_path / "model.pt"
+    torch.save({"visual.proj": torch.ones(2)}, path)
+    with pytest.raises(
+        WeightsError, match=r"does not say whether it was trained with QuickGELU.*set quick_gelu"
+    ):
+        function(32, model="ViT-B-32", weights=str(path))
+    for options in ({"quick_gelu": True}, {"quick_gelu": False}, {"model": "ViT-B-32-quickgelu"}):
+        predict_open_clip_backbone(32, weights=str(path), **options)
+    for model in ("RN50", "ViT-S-32", "ViT-B-16-SigLIP"):
+        predict_open_clip_backbone(64, model=model, weights=str(path))
 
 
 @pytest.mark.parametrize("function", [open_clip_backbone, predict_open_clip_backbone])
@@ -233,6 +314,26 @@ def test_hub_weights_that_are_cached_need_no_network_and_choose_their_gelu(hub, 
     ("options", "error", "message"),
     [
         ({"model": "ViT-B-23"}, OptionError, r"has no model 'ViT-B-23' \(did you mean 'ViT-B-32'\?\)"),
+        (
+            {"weights": "laion2b_s34b_b79"},
+            WeightsError,
+            r"ViT-B-32 has no weights 'laion2b_s34b_b79' \(did you mean 'laion2b_s34b_b79k'\?\)",
+        ),
+        (
+            {"model": "ViT-B-32-quickgelu", "weights": "laion2b_s34b_b79k"},
+            WeightsError,
+            r"ViT-B-32-quickgelu has no weights 'laion2b_s34b_b79k'",
+        ),
+        (
+            {"model": "hf-hub:laion/CLIP-ViT-B-32-laion2B-s34B-b79K"},
+            OptionError,
+            r"is open_clip's ViT-B-32 with the weights laion2b_s34b_b79k; set model and weights",
+        ),
+        (
+            {"model": "hf-hub:someone/model"},
+            OptionError,
+            r"'hf-hub:someone/model' is no name of an open_clip model; name the architecture",
+        ),
         (
             {"weights": "no/model.pt"},
             WeightsError,
@@ -243,11 +344,6 @@ def test_hub_weights_that_are_cached_need_no_network_and_choose_their_gelu(hub, 
 def test_options_that_cannot_be_are_refused_before_and_while_building(function, options, error, message):
     with pytest.raises(error, match=message):
         function(64, **options)
-
-
-def test_tag_that_is_not_there_is_refused():
-    with pytest.raises(WeightsError, match=r"ViT-B-32 has no weights 'openay' \(did you mean 'openai'\?\)"):
-        open_clip_backbone(64, weights="openay")
 
 
 def test_layer_that_is_not_there_is_refused():
@@ -266,3 +362,7 @@ def test_images_smaller_than_a_patch_are_refused():
 
 def test_model_name_may_have_a_slash():
     assert predict_open_clip_backbone(224, model="ViT-B/32", weights="none").parameters == 87_849_216
+
+
+def test_tag_may_be_written_as_on_the_hub():
+    predict_open_clip_backbone(224, model="ViT-B/32", weights="laion2B-s34B-b79K")

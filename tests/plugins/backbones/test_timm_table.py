@@ -1,13 +1,16 @@
 """The table of timm's models against the models."""
 
+import re
+
 import pytest
 import timm
+from timm.models._registry import get_deprecated_models
 
 from mlbench.contracts import BackboneShape
 from mlbench.errors import OptionError
 from mlbench_backbones import make_table, table
 from mlbench_backbones.backbone import timm_backbone
-from mlbench_backbones.table import predict_shape
+from mlbench_backbones.table import plain_name, predict_shape
 
 # One of each way to halve an image.
 MODELS = [
@@ -61,10 +64,68 @@ def test_table_knows_odd_sizes_of_common_models():
         assert predict_shape(model, 90).feature_shape.height == side
 
 
-def test_table_has_every_model_of_the_installed_timm():
+def test_table_has_every_model_and_tag_of_the_installed_timm():
     version, rows = table._read()
     assert version == timm.__version__
     assert set(rows) == set(timm.list_models())
+    full = {".".join(filter(None, (name, tag))) for name, row in rows.items() for tag in row.tags or ("",)}
+    assert full == set(timm.list_models(include_tags=True))
+
+
+def test_tags_begin_with_the_default():
+    _, rows = table._read()
+    for name in MODELS:
+        assert rows[name].tags == make_table.tags_of(name)
+        assert rows[name].tags[0] == timm.get_pretrained_cfg(name).tag
+
+
+def test_renamed_models_are_timms():
+    assert {name for name, new in get_deprecated_models().items() if new} == set(table._renamed())
+    for name, current in table._renamed().items():
+        with pytest.raises(OptionError, match=rf"timm calls {name} {re.escape(current)} now; set model to"):
+            plain_name(name)
+        assert current.partition(".")[0] in table._read()[1]
+
+
+@pytest.mark.parametrize("prefix", ["", "timm/", "hf-hub:timm/", "hf_hub:timm/"])
+@pytest.mark.parametrize("name", ["resnet18", "resnet18.a1_in1k"])
+def test_plain_name_understands_names_of_the_hub(prefix, name):
+    assert plain_name(prefix + name) == name
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "hf-hub:someone/resnet18",
+        "someone/resnet18",
+        "hf-hub:resnet18",
+        "local-dir:/models/x",
+        "C:\\models\\x",
+    ],
+)
+def test_plain_name_explains_models_of_other_places(model):
+    with pytest.raises(OptionError, match=r"is no name of a timm model; name the architecture") as caught:
+        plain_name(model)
+    assert caught.value.option == "model"
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("vit_base_patch16_224.augreg_in21", r"\(did you mean 'vit_base_patch16_224\.augreg_in21k'\?\)"),
+        ("vit_base_patch16_223.augreg_in21k", r"\(did you mean 'vit_base_patch16_224\.augreg_in21k'\?\)"),
+        ("resnet18d.zzzz", r"\(choose from: resnet18d\.ra2_in1k, resnet18d\.ra4_e3600_r224_in1k\)"),
+        ("resnet_18.zzzz", r"\(did you mean 'resnet18'\?\)"),
+    ],
+)
+def test_hints_keep_the_tag(model, message):
+    with pytest.raises(OptionError, match=rf"has no model '{re.escape(model)}' {message}"):
+        predict_shape(model, 224)
+
+
+def test_table_of_another_timm_refuses_no_tag_and_no_name(other_timm):
+    assert predict_shape("resnet18.of_next_year", 224) is not None
+    assert plain_name("adv_inception_v3") == "adv_inception_v3"
 
 
 def test_table_holds_what_its_fields_promise():

@@ -126,6 +126,39 @@ def test_folder_takes_the_users_splits(tmp_path: Path) -> None:
     assert not build(tmp_path / "photos").disjoint
 
 
+def test_folder_takes_splits_in_capitals_and_names_what_it_leaves_out(tmp_path: Path) -> None:
+    for split, letters in (("Train", "abc"), ("VAL", "de"), ("Test", "fg"), ("notes", "h")):
+        fill(tmp_path / "photos" / split, dict.fromkeys(letters, 2))
+    (tmp_path / "photos" / "docs").mkdir()
+    data = build(tmp_path / "photos")
+    assert [classes(data, name) for name in SPLITS] == [list("abc"), list("de"), list("fg")]
+    assert data.notes == (
+        "folders beside those of the splits (Test, Train, VAL), left out: docs/ (images: 0), "
+        "notes/ (images: 2)",
+    )
+
+
+def test_folder_takes_classes_at_a_level(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    for outer in "abc":
+        fill(folder / outer, {f"{outer}1": 2, f"{outer}2": 2})
+    data = build(folder, level=2)
+    assert sorted(name for split in SPLITS for name in classes(data, split)) == [
+        f"{outer}/{outer}{number}" for outer in "abc" for number in "12"
+    ]
+    assert data.notes == ()
+    with pytest.raises(OptionError, match=r"no class folders at level 3; the images lie at most 2") as caught:
+        build(folder, level=3)
+    assert caught.value.option == "level"
+    fill(folder, dict.fromkeys("adef", 2))
+    assert build(folder, level=2).notes == ("classes whose folders hold other class folders: a",)
+    data = build(folder)
+    assert sorted(name for split in SPLITS for name in classes(data, split)) == list("abcdef")
+    assert data.notes[0].startswith(
+        "12 of 20 images lie in folders of their class's folder (level 1 of 2): a/a1/0"
+    )
+
+
 def test_folder_makes_a_calibration_split_from_training_classes(tmp_path: Path) -> None:
     fill(tmp_path / "photos" / "train", dict.fromkeys("abcdefghij", 2))
     fill(tmp_path / "photos" / "test", dict.fromkeys("yz", 2))
@@ -193,11 +226,14 @@ def test_folder_errors_say_what_to_do(tmp_path: Path) -> None:
 
     assert problem(tmp_path / "gone").startswith("…/gone: no such folder (there is …)")
     (tmp_path / "file").write_text("")
-    assert problem(tmp_path / "file") == "…/file: not a folder"
+    assert (
+        problem(tmp_path / "file")
+        == "…/file: neither a folder nor a manifest, which ends in .csv or .parquet"
+    )
     (tmp_path / "void").mkdir()
     assert problem(tmp_path / "void") == "…/void: no images (it is empty)"
     fill(tmp_path, {"flat": 3})
-    assert problem(tmp_path / "flat").startswith("…/flat: images, but no class folders; put")
+    assert problem(tmp_path / "flat").startswith("…/flat: 3 images, but no class folders; put")
     folder = eight(tmp_path / "photos")
     (folder / "bare").mkdir()
     assert problem(folder) == "…/photos: no images in bare/ (it is empty); fill the folder or remove it"
@@ -205,10 +241,8 @@ def test_folder_errors_say_what_to_do(tmp_path: Path) -> None:
     assert problem(folder).startswith("…/photos: no images in bare/ (1 .heic; images end in .bmp .gif")
     few = fill(tmp_path / "few", {"a": 2, "b": 2, "c": 2, "d": 2, "e": 2, "f": 1})
     assert problem(few).startswith("…/few: classes with two readable images or more: 5 of 6; at least 6 are")
-    mixed = fill(fill(tmp_path / "mixed", {"others": 2}) / "train", {"a": 2}).parent
+    mixed = fill(tmp_path / "mixed" / "train", {"a": 2}).parent
     fill(mixed / "test", {"a": 2})
-    assert problem(mixed).startswith("…/mixed: folders of splits (test, train) stand beside others (others)")
-    shutil.rmtree(mixed / "others")
     assert problem(mixed) == "…/mixed: classes in the train split: 1; at least 2 are needed"
     fill(mixed / "train", {"b": 2})
     fill(mixed / "test", {"b": 2})

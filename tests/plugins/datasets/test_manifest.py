@@ -61,10 +61,36 @@ def test_manifest_counts_lines_through_quoted_newlines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "photos.csv:1: no column 'path' among the columns; none is available"),
+        ("", "photos.csv:1: the first line is empty; the columns are named in the first line"),
         ("path,label\n", "photos.csv: no rows; a manifest has one row for each image"),
-        ("path,lable\na,b\n", "photos.csv:1: no column 'label' among the columns; did you mean 'lable'?"),
-        ("file,label\na,b\n", "photos.csv:1: no column 'path' among the columns; choose from: file"),
+        ("path,lable\na,b\n", "photos.csv:1: no column 'label'; rename the column 'lable' to 'label'"),
+        ("Path,label\na,b\n", "photos.csv:1: no column 'path'; rename the column 'Path' to 'path'"),
+        (
+            "file,label\na,b\n",
+            "photos.csv:1: no column 'path' (found: file, label); rename the column of the image files",
+        ),
+        ("a/1.jpg,cat\n", "photos.csv:1: the first line is the row of an image (a/1.jpg,cat); the columns"),
+        ("path;label\na;b\n", "photos.csv:1: the values are separated by semicolons; save"),
+        ("1.jpg;cat\n", "photos.csv:1: the values are separated by semicolons; save"),
+        (
+            "sep=;\npath;label\n",
+            "photos.csv:1: the values are separated by semicolons; save",
+        ),
+        ("path\tlabel\na\tb\n", "photos.csv:1: the values are separated by tabs; save the manifest with"),
+        (
+            "path,label\na\\b.jpg,b\n",
+            "photos.csv:2: the path 'a\\\\b.jpg' has Windows separators; write 'a/b.",
+        ),
+        (
+            "path,label\nC:\\a.jpg,b\n",
+            "photos.csv:2: the path 'C:\\\\a.jpg' starts at a Windows drive;",
+        ),
+        ("path,label\nD:/a.jpg,b\n", "photos.csv:2: the path 'D:/a.jpg' starts at a Windows drive;"),
+        (
+            "path,label\ns3://a/b.jpg,b\n",
+            "photos.csv:2: the path 's3://a/b.jpg' is a URL; download",
+        ),
+        ("path,label\n~/b.jpg,b\n", "photos.csv:2: the path '~/b.jpg' starts with ~, which is not replaced"),
         ("path,label,path\na,b,c\n", "photos.csv:1: 2 columns are called 'path'; keep one"),
         ("path,label\n,b\n", "photos.csv:2: the path is empty"),
         ("path,label\na,b\nc\n", "photos.csv:3: 1 values for 2 columns; a value with a comma"),
@@ -83,6 +109,13 @@ def test_manifest_counts_lines_through_quoted_newlines(tmp_path: Path) -> None:
 )
 def test_manifest_names_the_line_that_is_wrong(tmp_path: Path, text: str, message: str) -> None:
     assert problem(tmp_path, text).startswith(message)
+
+
+def test_manifest_takes_a_file_of_that_very_name(tmp_path: Path) -> None:
+    for name in ("a\\b.jpg", "~c.jpg"):
+        (tmp_path / name).touch()
+    rows = read_manifest(csv(tmp_path, "path,label\na\\b.jpg,x\n~c.jpg,y\n")).rows
+    assert [row.path for row in rows] == ["a\\b.jpg", "~c.jpg"]
 
 
 def test_manifest_that_is_no_text(tmp_path: Path) -> None:

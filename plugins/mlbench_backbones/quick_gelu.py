@@ -1,0 +1,47 @@
+"""Which GELU the weights in a file were trained with, as far as the file says so. Read without torch.
+
+OpenAI's CLIP has QuickGELU, x * sigmoid(1.702 x), and so have some models that were trained after it. With
+the usual GELU the same weights give other embeddings, and nothing fails.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+__all__ = ["is_torchscript", "says_quick_gelu"]
+
+#: What OpenAI's files hold beside the weights, as tensors of one number.
+_ENTRIES = (b"input_resolution", b"context_length", b"vocab_size")
+
+#: Bytes of a file without parts that are looked at; the names of the tensors come first.
+_HEAD = 1 << 22
+
+
+def is_torchscript(file: Path) -> bool:
+    """Whether a file is a TorchScript archive, as OpenAI publishes its CLIP."""
+    if not zipfile.is_zipfile(file):
+        return False
+    with zipfile.ZipFile(file) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def says_quick_gelu(file: Path) -> bool | None:
+    """Whether the weights in a checkpoint need QuickGELU; None where it does not say."""
+    if not zipfile.is_zipfile(file):  # .safetensors, or the format of torch before 1.6
+        with file.open("rb") as stream:
+            head = stream.read(_HEAD)
+        return True if _is_openai(head) else None
+    with zipfile.ZipFile(file) as archive:
+        names = archive.namelist()
+        code = b"".join(archive.read(name) for name in names if "/code/" in name and name.endswith(".py"))
+        if b"QuickGELU" in code or b"1.702" in code:
+            return True
+        if b"gelu(" in code:
+            return False
+        keys = b"".join(archive.read(name) for name in names if name.endswith("/data.pkl"))
+    return True if _is_openai(keys) else None
+
+
+def _is_openai(keys: bytes) -> bool:
+    return all(entry in keys for entry in _ENTRIES)
