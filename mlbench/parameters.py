@@ -43,7 +43,12 @@ def plan_options(function: F) -> F:
         click.option(
             "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of every case."
         ),
-        click.option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps."),
+        click.option(
+            "--device",
+            default="auto",
+            metavar="NAME",
+            help="auto (cuda, else cpu), cpu, cuda, cuda:1 or mps (untested).",
+        ),
         click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="For every case."),
     )
 

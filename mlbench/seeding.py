@@ -20,8 +20,10 @@ __all__ = [
     "MAX_SEED",
     "derive",
     "deterministic",
+    "generator_state",
     "matmul_precision",
     "numpy_generator",
+    "set_generator_state",
     "torch_generator",
     "torch_seed",
 ]
@@ -80,6 +82,26 @@ def torch_seed(seed: int, *path: str | int, device: torch.device | None = None) 
         finally:
             random.setstate(before)
             np.random.set_state(numpy_before)  # noqa: NPY002
+
+
+def generator_state(device: torch.device) -> torch.Tensor:
+    """State of torch's global generator of a device."""
+    import torch
+
+    if device.type == "cpu":
+        return torch.get_rng_state()
+    state: torch.Tensor = torch.get_device_module(device).get_rng_state(device)
+    return state
+
+
+def set_generator_state(device: torch.device, state: torch.Tensor) -> None:
+    """Put back what `generator_state` gave."""
+    import torch
+
+    if device.type == "cpu":
+        torch.set_rng_state(state)
+    else:
+        torch.get_device_module(device).set_rng_state(state, device)
 
 
 @contextmanager

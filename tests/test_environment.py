@@ -103,3 +103,13 @@ def test_cache_dir_of_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(Path, "home", homeless)
     assert cache_dir().name == "mlbench"
     assert cache_dir().parent.is_dir()
+
+
+def test_auto_never_is_mps(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = (Device("mps", "M3"), Device("cpu", "M3"))
+    monkeypatch.setattr(environment, "devices", lambda: here)
+    assert find_device("auto").name == "cpu"
+    assert find_device("mps").name == "mps"
+    monkeypatch.setattr(environment, "devices", lambda: here[:1])
+    with pytest.raises(DeviceError, match="'auto' is not here"):
+        find_device("auto")

@@ -208,7 +208,9 @@ def test_a_factory_in_another_distribution_counts_too(install) -> None:
 def test_versions_of_required_libraries_count(install, monkeypatch) -> None:
     found = install({"P_main.py": ""})
     metadata = found.info / "METADATA"
-    lines = "Requires-Dist: numpy>=1\nRequires-Dist: nowhere-to-be-found\nRequires-Dist: torch; extra == 'x'\n"
+    lines = (
+        "Requires-Dist: numpy>=1\nRequires-Dist: nowhere-to-be-found\nRequires-Dist: torch; extra == 'x'\n"
+    )
     metadata.write_text(metadata.read_text() + lines)
     hashes = []
     for library in ("", "numpy", "torch"):

@@ -163,3 +163,27 @@ def test_the_environment_is_as_it_was_after_deterministic_work(
             pass
         assert os.environ[name] == (given or ":4096:8")
     assert flags() == before
+
+
+def test_generator_states_are_those_of_the_device(monkeypatch) -> None:
+    """Of whatever kind of device, by its own module of torch."""
+    import torch
+
+    from mlbench.seeding import generator_state, set_generator_state
+
+    cpu = torch.device("cpu")
+    state = generator_state(cpu)
+    first = torch.rand(3)
+    set_generator_state(cpu, state)
+    assert torch.equal(torch.rand(3), first)
+
+    states = {}
+    for kind in ("mps", "xpu"):
+        module = torch.get_device_module(kind)
+        monkeypatch.setattr(module, "get_rng_state", lambda device: torch.tensor([len(str(device))]))
+        monkeypatch.setattr(
+            module, "set_rng_state", lambda state, device, kind=kind: states.update({kind: state})
+        )
+        device = torch.device(kind, 0)
+        set_generator_state(device, generator_state(device))
+        assert states[kind].tolist() == [5]

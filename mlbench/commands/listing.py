@@ -114,10 +114,17 @@ def plan_table(plan: Plan) -> Table:
     for case in {case.name: case for case in plan.cases}.values():
         forecast = case.forecast
         megabytes = "?" if forecast.parameters is None else f"{4 * forecast.parameters / 1e6:.2f}"
-        counts = (forecast.classes, forecast.images, forecast.steps, forecast.parameters)
-        cells = (*map(_count, counts), megabytes, _count(forecast.centres))
+        cells = (
+            _count(forecast.classes),
+            _count(forecast.images),
+            "?" if forecast.drawn is None else f"{100 * forecast.drawn:.3g}%",
+            _count(forecast.steps),
+            _count(forecast.parameters),
+            megabytes,
+            _count(forecast.centres),
+        )
         rows.append((case.name, ", ".join(map(str, seeds[case.name])), *cells))
-    numbers = ("classes", "images", "steps", "parameters", "MB", "class centres")
+    numbers = ("classes", "images", "in an epoch", "steps", "parameters", "MB", "class centres")
     return Table(("case", "seeds", *numbers), rows, numbers=numbers)
 
 

@@ -28,6 +28,7 @@ from mlbench.contracts.component import (
     Kind,
     LossShape,
     NeckShape,
+    Need,
     TokensShape,
 )
 from mlbench.contracts.data import (
@@ -102,6 +103,7 @@ __all__ = [
     "Mixing",
     "Neck",
     "NeckShape",
+    "Need",
     "PairList",
     "PairLoss",
     "PairedDataset",

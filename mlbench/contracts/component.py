@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 __all__ = [
     "KINDS",
@@ -19,6 +19,7 @@ __all__ = [
     "Kind",
     "LossShape",
     "NeckShape",
+    "Need",
     "TokensShape",
 ]
 
@@ -127,20 +128,39 @@ class NeckShape(NamedTuple):
     dim: int
 
 
+#: What a loss may need of every batch: pairs of images of one class ("positives"), pairs of images of two
+#: classes ("negatives"), images of a class side by side and as many of each class as there are classes
+#: ("square"), or rows that are anchor, positive, negative, anchor, positive, negative, ... ("triplets").
+Need = Literal["positives", "negatives", "square", "triplets"]
+
+
 class LossShape(NamedTuple):
-    """What a loss would be: the class centres that it needs for each class, 0 for none, and the parameters
-    that it has itself, which are no part of the deployed model."""
+    """What a loss would be: the class centres that it needs for each class, 0 for none, the parameters that
+    it has itself, which are no part of the deployed model, and what it needs of a batch to learn from it."""
 
     centres_per_class: int = 0
     parameters: int = 0
+    needs: tuple[Need, ...] = ()
 
 
 class BatchesShape(NamedTuple):
     """What a batch sampler would make: batches in an epoch, and the most different labels that one of them
-    may hold, None for as many as it has images."""
+    may hold, None for as many as it has images.
+
+    positives, negatives: pairs of images of one class, and of two, that are expected in a batch at least;
+    where both are None, nothing is known of pairs and layout, and nothing is checked. grouped: classes in
+    each batch and images of each, which stand side by side; None where batches are not so. triplets: whether
+    rows are anchor, positive, negative, anchor, ... drawn: share of the training images that an epoch is
+    expected to show, None where that is not known.
+    """
 
     batches: int
     labels: int | None = None
+    positives: float | None = None
+    negatives: float | None = None
+    grouped: tuple[int, int] | None = None
+    triplets: bool = False
+    drawn: float | None = None
 
 
 class CentresShape(NamedTuple):

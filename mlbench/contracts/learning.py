@@ -35,7 +35,9 @@ class PairLoss(Protocol):
 @runtime_checkable
 class MixedLoss(Protocol):
     """A loss that takes images mixed of two (see `Mixing`). A `CentreLoss` need not: its cross entropy is
-    linear in the labels, so that mlbench mixes the losses of both."""
+    linear in the labels, so that mlbench mixes the losses of both. It then asks twice in a step, the second
+    time, for the labels with the smaller share, in evaluation mode: what a loss learns by itself, such as
+    running statistics, it must learn in training mode alone."""
 
     def mixed(
         self, embeddings: torch.Tensor, labels: torch.Tensor, others: torch.Tensor, share: float
@@ -68,7 +70,7 @@ class CentreLoss(Protocol):
 
 class CentreSampler(Protocol):
     """Owns the class centres. A torch.nn.Module; its parameters join the optimiser, without weight decay
-    exceptions of their own, as the parameter group "centres". One that is a `RowSampler` too updates them
+    exceptions of their own, at the recipe's centre_lr. One that is a `RowSampler` too updates them
     itself."""
 
     def __call__(self, embeddings: torch.Tensor, labels: torch.Tensor, loss: CentreLoss) -> torch.Tensor:
@@ -147,7 +149,9 @@ class Recipe:
     optimizer, lr, weight_decay, betas, momentum: as timm's `create_optimizer_v2` takes them (None: betas of
     the optimiser, momentum .9); biases and norms are not decayed. optimizer_options: further arguments of
     timm's optimiser, such as {"max_grad_norm": None} for lamb. centre_lr: learning rate of the class centres,
-    as a multiple of lr. schedule: how the rate falls, step by step, to min_lr; "step" multiplies it by
+    and of all that a loss itself trains (proxies, the rows of a linear classifier, learnt margins), as a
+    multiple of lr; the whole schedule, min_lr too, is that multiple. Weights among them are decayed as the
+    model's are. schedule: how the rate falls, step by step, to min_lr; "step" multiplies it by
     decay_rate at each of `milestones`, shares of all steps in (0, 1), rising. warmup: share of all steps in
     [0, 1) with a linear rise from 0. clip_norm: largest norm of the gradient, 0 for no limit. views: how many
     augmented views of each training image exist; epoch e shows view e mod views; 0 draws a new one every

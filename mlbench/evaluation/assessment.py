@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mlbench.environment import find_device
-from mlbench.errors import DataError, OptionError
+from mlbench.errors import DataError, DeviceError, OptionError
 from mlbench.evaluation.embedding_files import read_embeddings, read_pairs
 from mlbench.evaluation.embeddings import Embeddings
 from mlbench.evaluation.evaluate import (
@@ -144,6 +144,10 @@ def _placed(embeddings: Embeddings | None, device: str) -> Any:
     found = find_device(device)
     if embeddings is None or found.kind == "cpu":
         return embeddings
+    if found.kind != "cuda":
+        raise DeviceError(
+            f"embeddings cannot be evaluated on {found.name}, which has no float64; use --device cpu"
+        )
     import torch
 
     from mlbench.environment import check_torch

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mlbench.errors import DataError
 
-__all__ = ["Embeddings", "lengths"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Embeddings", "comparable", "lengths"]
 
 #: Rows that are checked together.
 _ROWS = 8192
@@ -38,6 +41,12 @@ class Embeddings:
         """Every image asks and is found."""
         everyone = np.ones(len(labels), bool)
         return cls(vectors, np.asarray(labels), everyone, everyone, name)
+
+
+def comparable(vectors: torch.Tensor) -> Any:
+    """The vectors where pairs of them can be compared: as they are on a GPU with CUDA, else as an array on
+    the CPU. Evaluation needs float64, which not every other device has."""
+    return vectors if vectors.device.type == "cuda" else vectors.cpu().numpy()
 
 
 def lengths(embeddings: Embeddings) -> np.ndarray:

@@ -25,6 +25,7 @@ from mlbench.contracts import (
 )
 from mlbench.environment import Device, data_root, library_versions, threads
 from mlbench.errors import ComponentError, DataError, DeviceError, MlbenchError, OptionError, SuiteError, hint
+from mlbench.planning.batch_needs import Batches, check_batches
 from mlbench.planning.spec import Part, Spec
 from mlbench.planning.suite import Suite
 from mlbench.provenance import core_hash
@@ -45,8 +46,8 @@ class Forecast:
 
     parameters: of the deployed model. centres: parameters of the class centres. steps: of training.
     batch_labels: most different labels in a batch. weights: version of the first weights, where the options
-    do not say all (see `BackboneShape`). notes: what components have to say about their options, one line
-    each.
+    do not say all (see `BackboneShape`). notes: what is to be known about the choice of components, one line
+    each. drawn: share of the images that an epoch is expected to show.
     """
 
     parameters: int | None
@@ -57,6 +58,7 @@ class Forecast:
     batch_labels: int
     weights: str = ""
     notes: tuple[str, ...] = ()
+    drawn: float | None = None
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,11 @@ def _forecast(spec: Spec, train: Split, labels: array[int], recipe: Recipe) -> F
             losses.append(loss)
             if loss is not None and loss.centres_per_class:
                 check_sampler(parts, each.part)
+    steps = batches.batches * recipe.epochs
+    found: tuple[str, ...] = ()
+    if steps:
+        made = Batches(parts["batch_sampler"], batches, recipe.batch_size, steps)
+        found = check_batches(made, zip((each.part for each in spec.losses.values()), losses, strict=True))
     most = recipe.batch_size if batches.labels is None else batches.labels
     batch_labels = min(most, train.num_classes)
     centres: list[CentresShape | None] = []
@@ -217,10 +224,11 @@ def _forecast(spec: Spec, train: Split, labels: array[int], recipe: Recipe) -> F
         centres=sum(filter(None, counts)) if neck and None not in counts else None,
         classes=train.num_classes,
         images=len(train),
-        steps=batches.batches * recipe.epochs,
+        steps=steps,
         batch_labels=batch_labels,
         weights=_weights(spec, backbone),
-        notes=tuple(dict.fromkeys(note for shape in centres if shape for note in shape.notes)),
+        notes=tuple(dict.fromkeys((*found, *(note for shape in centres if shape for note in shape.notes)))),
+        drawn=batches.drawn,
     )
 
 

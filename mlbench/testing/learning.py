@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Callable
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -204,6 +206,31 @@ def batches_predict_is_what_is_built(subject: Subject) -> None:
     most = max(len(set(_LABELS[batch])) for batches in epochs for batch in batches)
     fits = shape.labels is None or most <= shape.labels
     expect(fits, f"predict says at most {shape.labels} labels in a batch; one has {most}")
+    if shape.positives is not None and shape.negatives is not None:
+        _expect_layout(shape, [_LABELS[batch] for batches in epochs for batch in batches])
+    shown = {index for batch in epochs[0] for index in batch}
+    right = shape.drawn is None or (0 < shape.drawn < 1) or (shape.drawn == 1 and len(shown) == len(_LABELS))
+    expect(right, f"predict says that an epoch shows {shape.drawn} of all images; it shows {len(shown)}")
+
+
+def _expect_layout(shape: BatchesShape, batches: list[np.ndarray]) -> None:
+    """batches: labels of each."""
+    alike = [sum(count * (count - 1) // 2 for count in Counter(batch.tolist()).values()) for batch in batches]
+    others = [len(batch) * (len(batch) - 1) // 2 - count for batch, count in zip(batches, alike, strict=True)]
+    for what, said, found in (("one class", shape.positives, alike), ("two", shape.negatives, others)):
+        right = bool(said) == any(found)
+        expect(right, f"predict says {said} pairs of {what} in a batch; they have {found}")
+    if shape.grouped is not None:
+        classes, images = shape.grouped
+        for batch in batches:
+            runs = [len(list(run)) for _, run in groupby(batch)]
+            right = runs == [images] * classes and len(set(batch)) == classes
+            expect(right, f"predict says batches of {images} images of each of {classes} classes, in runs")
+    if shape.triplets:
+        for batch in batches:
+            rows = batch.reshape(-1, 3)
+            right = (rows[:, 0] == rows[:, 1]).all() and (rows[:, 0] != rows[:, 2]).all()
+            expect(right, "predict says that rows are anchor, positive, negative, anchor, ...")
 
 
 def same_generator_gives_the_same_batches(subject: Subject) -> None:

@@ -133,6 +133,22 @@ def loss_predict_is_what_is_built(subject: Subject) -> None:
     expect(said == centres, f"predict says {said} centres for each class; the loss asks for {centres}")
 
 
+def loss_says_what_it_needs(subject: Subject) -> None:
+    """A loss without a gradient on batches that lack some kind of pair says that it needs such pairs."""
+    shape = subject.predict(**_PROVIDED)
+    trial = _Trial(subject)
+    if shape is None or isinstance(trial.loss, CentreLoss):
+        return
+    for need, labels in (
+        ("positives", torch.arange(trial.classes)),
+        ("negatives", torch.zeros(4, dtype=torch.int64)),
+    ):
+        embeddings = trial.embeddings[: len(labels)].detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(trial.value(embeddings, labels), embeddings, allow_unused=True)
+        learns = gradient is not None and bool(gradient.any())
+        expect(learns or need in shape.needs, f"a loss that learns nothing without {need} needs them")
+
+
 def loss_can_be_stored(subject: Subject) -> None:
     """The state of one that has been used goes into another, which then gives the same."""
     first, second = _Trial(subject), _Trial(subject, seed=1)
@@ -171,6 +187,7 @@ CHECKS = {
         extreme_embeddings_are_finite,
         logits_keep_the_contract,
         loss_predict_is_what_is_built,
+        loss_says_what_it_needs,
         loss_can_be_stored,
         mixed_with_a_share_of_one_is_the_loss,
         loss_runs_in_bfloat16,

@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 from torch.nn.functional import normalize
 
 from mlbench.contracts import GALLERY, QUERY
-from mlbench.evaluation.embeddings import Embeddings
+from mlbench.evaluation.embeddings import Embeddings, comparable
 from mlbench.training.features import ENCODE_BATCH, Inputs
 from mlbench.training.model import EmbeddingModel
 from mlbench.training.reading import batched
@@ -19,8 +19,8 @@ __all__ = ["as_array", "embed"]
 
 
 def embed(model: EmbeddingModel, inputs: Inputs, fabric: Fabric, name: str) -> Embeddings:
-    """Embeddings of a split, in evaluation mode: float32 of unit length, an array on the CPU, else a tensor
-    on the device. name: of the split, for messages."""
+    """Embeddings of a split, in evaluation mode: float32 of unit length, where they can be compared (see
+    `comparable`). name: of the split, for messages."""
     was_training = model.training
     model.eval()
     chunks = []
@@ -29,9 +29,8 @@ def embed(model: EmbeddingModel, inputs: Inputs, fabric: Fabric, name: str) -> E
             with fabric.autocast():
                 chunks.append(normalize(model.embed(batch).float()))
     model.train(was_training)
-    vectors = torch.cat(chunks)
     return Embeddings(
-        vectors.numpy() if vectors.device.type == "cpu" else vectors,
+        comparable(torch.cat(chunks)),
         inputs.labels,
         (inputs.roles & QUERY) > 0,
         (inputs.roles & GALLERY) > 0,

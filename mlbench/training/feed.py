@@ -57,7 +57,7 @@ class Feed:
                 mixed = self.mixing(inputs, generator)
                 if mixed is not None:
                     inputs, share = mixed.images, mixed.share
-                    others = here[mixed.partners.to(here.device, non_blocking=True)]
+                    others = here[mixed.partners.to(here.device, non_blocking=here.is_cuda)]
                 inputs = encode(self.model, inputs, self.fabric)
             yield Batch(inputs, here, others, share, clean, targets)
 

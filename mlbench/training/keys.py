@@ -70,9 +70,7 @@ def pixels_key(case: Case, split: SplitName, look: Look, view: int) -> list[Any]
     ]
 
 
-def features_key(
-    pixels: list[Any], case: Case, section: str, prefix: str, device: torch.device
-) -> list[Any]:
+def features_key(pixels: list[Any], case: Case, section: str, prefix: str, device: torch.device) -> list[Any]:
     """Of what the frozen prefix of a section's network gives for these pixels. prefix: see `prefix_hash`."""
     spec = case.spec
     size = built_size(spec, section)

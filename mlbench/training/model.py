@@ -40,13 +40,15 @@ class EmbeddingModel(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.neck = neck
-        self.has_prefix = next(iter(backbone.frozen.children()), None) is not None
+        self.has_prefix = not _is_empty(backbone.frozen)
         self._checkpointing = compute.checkpointing
         self._normalise = _Normalise(backbone, compute)
         self.to(memory_format=self._normalise.memory_format)
         backbone.frozen.requires_grad_(False)
         if compute.compile:
-            modules: list[Any] = [backbone.frozen, backbone.trained, neck]
+            # What is called, each: a layer that is checkpointed is called by itself.
+            trained = self._layers if compute.checkpointing else [backbone.trained]
+            modules: list[Any] = [backbone.frozen, *trained, neck]
             for module in modules:
                 module.compile()
         self.train()
@@ -71,10 +73,15 @@ class EmbeddingModel(nn.Module):
         features = inputs if self.has_prefix else self._normalise(inputs)
         if not (self._checkpointing and self.training and torch.is_grad_enabled()):
             return self.neck(self.backbone.trained(features))
-        trained = self.backbone.trained
-        for layer in trained if isinstance(trained, nn.Sequential) else [trained]:
+        for layer in self._layers:
             features = _checkpointed(layer, features)
         return self.neck(features)
+
+    @property
+    def _layers(self) -> list[nn.Module]:
+        """Of the trained part, one after the other."""
+        trained = self.backbone.trained
+        return list(trained) if isinstance(trained, nn.Sequential) else [trained]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Embeddings (N, D) of images."""
@@ -95,6 +102,11 @@ class EmbeddingModel(nn.Module):
     def prefix_tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Every tensor that `encode` depends on, by name."""
         return _tensors(self._normalise, self.backbone.frozen)
+
+
+def _is_empty(prefix: nn.Module) -> bool:
+    """Whether a module only passes on what it is given. A single layer has no children, yet does more."""
+    return isinstance(prefix, nn.Identity) or (isinstance(prefix, nn.Sequential) and len(prefix) == 0)
 
 
 class Teacher(nn.Module):
@@ -138,12 +150,12 @@ class Teacher(nn.Module):
 
 @contextmanager
 def statistics_kept(module: nn.Module) -> Iterator[None]:
-    """Batch norms in `module` normalise by their batch inside the block but leave their running statistics,
-    as they must when the same images go through a second time."""
+    """Batch and instance norms in `module` normalise by their batch inside the block but leave their running
+    statistics, as they must when the same images go through a second time."""
     norms: list[Any] = [
         each
         for each in module.modules()
-        if isinstance(each, nn.modules.batchnorm._BatchNorm) and each.num_batches_tracked is not None
+        if isinstance(each, nn.modules.batchnorm._NormBase) and each.num_batches_tracked is not None
     ]
     before = [(norm, norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
     for norm in norms:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,9 +59,13 @@ class Term(nn.Module):
             return self._of(embeddings, batch.labels)
         if isinstance(self.loss, MixedLoss):
             return self.loss.mixed(embeddings, batch.labels, batch.others, batch.share)
-        # Cross entropy is linear in the labels.
-        own, other = (self._of(embeddings, labels) for labels in (batch.labels, batch.others))
-        return batch.share * own + (1 - batch.share) * other
+        # Cross entropy is linear in the labels. A loss's running statistics move once a step: by the labels
+        # with the larger share.
+        shares = [(batch.share, batch.labels), (1 - batch.share, batch.others)]
+        (more, labels), (less, others) = sorted(shares, key=lambda each: each[0], reverse=True)
+        main = self._of(embeddings, labels)
+        with _evaluating(self.loss):
+            return more * main + less * self._of(embeddings, others)
 
     def _of(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         if self.centres is None:
@@ -156,6 +162,20 @@ def _build_centres(case: Case, model: EmbeddingModel, loss: CentreLoss, name: st
             seed=derive(case.seed, "sampler", *path),
         )
     return centres
+
+
+@contextmanager
+def _evaluating(loss: Any) -> Iterator[None]:
+    """A loss that is a module is in evaluation mode inside the block."""
+    if not isinstance(loss, nn.Module):
+        yield
+        return
+    before = loss.training
+    loss.eval()
+    try:
+        yield
+    finally:
+        loss.train(before)
 
 
 def _state(part: Any) -> dict[str, torch.Tensor]:

@@ -19,50 +19,55 @@ __all__ = ["WeightMean", "build_optimizer", "build_schedule", "check_recipe"]
 
 
 def check_recipe(recipe: Recipe) -> None:
-    """Raise OptionError for an optimiser that timm does not know, and for options that it does not take."""
+    """Raise OptionError for an optimiser that timm does not know, and for options that it does not take, of
+    which timm drops some without a word."""
     known = timm.optim.list_optimizers()
     if recipe.optimizer not in known:
         raise OptionError(
             f"unknown optimizer {recipe.optimizer!r} ({hint(recipe.optimizer, known)})", "optimizer"
         )
-    if recipe.optimizer_options:
-        try:
-            _create([{"params": [nn.Parameter(torch.zeros(1))]}], recipe)
-        except (TypeError, ValueError) as error:
-            raise OptionError(
-                f"optimizer {recipe.optimizer} does not take {dict(recipe.optimizer_options)}: "
-                f"{first_line(error)}",
-                "optimizer_options",
-            ) from None
+    info = timm.optim.get_optimizer_info(recipe.optimizer)
+    for option, given, takes in (
+        ("betas", recipe.betas is not None, info.has_betas),
+        ("momentum", recipe.momentum is not None, info.has_momentum),
+        ("optimizer_options", "eps" in recipe.optimizer_options, info.has_eps),
+    ):
+        if given and not takes:
+            name = "eps" if option == "optimizer_options" else option
+            raise OptionError(f"optimizer {recipe.optimizer} has no {name}; leave it out", option)
+    try:
+        _create([{"params": [nn.Parameter(torch.zeros(1))]}], recipe)
+    except (TypeError, ValueError) as error:
+        options = {**_named(recipe), **recipe.optimizer_options}
+        raise OptionError(
+            f"optimizer {recipe.optimizer} does not take {options}: {first_line(error)}",
+            "optimizer_options" if recipe.optimizer_options else next(iter(options), ""),
+        ) from None
+    except (AssertionError, ImportError) as error:
+        raise OptionError(
+            f"optimizer {recipe.optimizer} cannot be made here: {first_line(error)}", "optimizer"
+        ) from None
 
 
 def build_optimizer(objective: Objective, recipe: Recipe) -> torch.optim.Optimizer:
-    """The optimiser of everything that is trained. Raises TrainingError when nothing is."""
+    """The optimiser of everything that is trained. Raises TrainingError when nothing is.
+
+    Class centres, and whatever parameters a loss has itself, take the recipe's centre_lr: as timm's lr_scale,
+    so that the schedule's lowest rate is that multiple too."""
     decay = recipe.weight_decay
     terms: Any = objective.terms
-    modules = [objective.model, *(term.loss for term in terms), objective.distiller]
-    groups: list[dict[str, Any]] = [
-        {**group, "name": "model"}
-        for module in modules
-        if isinstance(module, nn.Module)
-        for group in timm.optim.param_groups_weight_decay(module, decay)
-    ]
+    own = {"lr_scale": recipe.centre_lr}
+    groups = _groups(objective.model, decay, name="model") + _groups(objective.distiller, decay, name="model")
     rows = {}
     for term in terms:
+        groups += _groups(term.loss, decay, name=f"loss {term.name}", **own)
         if term.centres is None:
             continue
         name = f"centres {term.name}"
         if isinstance(term.centres, RowSampler):
             rows[name] = term.centres
         parameters = [term.centres.stand_in] if name in rows else list(term.centres.parameters())
-        groups.append(
-            {
-                "params": parameters,
-                "lr": recipe.lr * recipe.centre_lr,
-                "weight_decay": decay,
-                "name": name,
-            }
-        )
+        groups.append({"params": parameters, "weight_decay": decay, "name": name, **own})
     groups = [group for group in groups if group["params"]]
     if not groups:
         raise TrainingError("nothing to train: the whole model is frozen and the loss has no parameters")
@@ -72,21 +77,29 @@ def build_optimizer(objective: Objective, recipe: Recipe) -> torch.optim.Optimiz
     return optimizer
 
 
+def _groups(module: Any, decay: float, **common: Any) -> list[dict[str, Any]]:
+    """Groups of what a module trains, biases and norms without decay; none of what is no module."""
+    if not isinstance(module, nn.Module):
+        return []
+    return [{**group, **common} for group in timm.optim.param_groups_weight_decay(module, decay)]
+
+
 def _create(groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Optimizer:
-    extra = {
-        name: value
-        for name, value in (("betas", recipe.betas), ("momentum", recipe.momentum))
-        if value is not None
-    }
     optimizer: torch.optim.Optimizer = timm.optim.create_optimizer_v2(
         groups,
         opt=recipe.optimizer,
         lr=recipe.lr,
         weight_decay=recipe.weight_decay,
-        **extra,
+        **_named(recipe),
         **recipe.optimizer_options,
     )
     return optimizer
+
+
+def _named(recipe: Recipe) -> dict[str, Any]:
+    """Options of the optimiser that the recipe has under their own names, where it sets them."""
+    named = {"betas": recipe.betas, "momentum": recipe.momentum}
+    return {name: value for name, value in named.items() if value is not None}
 
 
 def _update_along(optimizer: torch.optim.Optimizer, sampler: RowSampler, name: str) -> None:

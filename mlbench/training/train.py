@@ -17,7 +17,7 @@ from mlbench.contracts import BatchSampler
 from mlbench.errors import TrainingError
 from mlbench.planning.plan import Case
 from mlbench.records.store import write_atomically
-from mlbench.seeding import numpy_generator, torch_seed
+from mlbench.seeding import generator_state, numpy_generator, set_generator_state, torch_seed
 from mlbench.training.feed import Feed
 from mlbench.training.model import statistics_kept
 from mlbench.training.objective import Batch, Objective
@@ -112,6 +112,7 @@ def train(
     labels = torch.from_numpy(feed.labels).to(fabric.device)
 
     result = Training()
+    idle: list[int] = []
     best, stale = float("-inf"), 0
     start, waited_before = time.perf_counter(), feed.waited
     for epoch in range(recipe.epochs):
@@ -131,8 +132,11 @@ def train(
         # Here for a GPU, which would have to wait for the answer after every step.
         epoch_losses = torch.stack(losses).float().cpu()
         _check_finite(epoch_losses, step.count - len(losses))
+        if not epoch_losses.any():
+            idle.append(epoch + 1)
         result.curves["loss"].append(float(epoch_losses.mean()))
-        result.curves["lr"].append(step.optimizer.param_groups[0]["lr"])
+        group = step.optimizer.param_groups[0]
+        result.curves["lr"].append(group["lr"] / group.get("lr_scale", 1))
         last = epoch + 1 == recipe.epochs
         if not last and (epoch + 1) % recipe.evaluate_every:
             continue
@@ -156,6 +160,8 @@ def train(
         result.best_epoch = epoch + 1
     result.seconds = time.perf_counter() - start
     result.waited = feed.waited - waited_before
+    if idle:
+        result.notes.append(_idle_note(idle, epoch + 1, step.count))
     result.notes.extend(getattr(batches, "notes", ()))
     if result.waited > max(WAIT_SECONDS, WAIT_SHARE * result.seconds):
         share = result.waited / result.seconds
@@ -164,6 +170,19 @@ def train(
             "(more recipe.workers, or recipe.views so that they are cached)"
         )
     return result
+
+
+def _idle_note(idle: list[int], epochs: int, steps: int) -> str:
+    """What to say of epochs, counted from 1, in which the loss was 0 in every step."""
+    if len(idle) == epochs:
+        return (
+            f"the loss was 0 in all {steps} steps: it trained nothing; the batches may lack the pairs of "
+            "images that it compares (see batch_sampler and recipe.batch_size)"
+        )
+    return (
+        f"the loss was 0 in every step of {len(idle)} of {epochs} epochs, first of epoch {idle[0]}: "
+        "it trained nothing there"
+    )
 
 
 def _whole(objective: Objective, batch: Batch, fabric: Fabric, step: int) -> torch.Tensor:
@@ -189,7 +208,7 @@ def _in_parts(objective: Objective, batch: Batch, fabric: Fabric, step: int, *, 
     embeddings = []
     with torch.no_grad(), fabric.autocast():
         for part in images:
-            states.append(_generator_state(fabric.device))
+            states.append(generator_state(fabric.device))
             embeddings.append(model.embed(part).float())
     together = torch.cat(embeddings).requires_grad_()
     with fabric.autocast():
@@ -198,27 +217,16 @@ def _in_parts(objective: Objective, batch: Batch, fabric: Fabric, step: int, *, 
         _check_finite(loss.detach().view(1), step)
     fabric.backward(loss)
     assert together.grad is not None
-    after = _generator_state(fabric.device)
+    after = generator_state(fabric.device)
     with statistics_kept(model):
         for part, state, gradient in zip(images, states, together.grad.chunk(parts), strict=True):
-            _set_generator_state(fabric.device, state)
+            set_generator_state(fabric.device, state)
             with fabric.autocast():
                 again = model.embed(part)
             if again.requires_grad:
                 torch.autograd.backward(again, gradient.to(again.dtype))
-    _set_generator_state(fabric.device, after)
+    set_generator_state(fabric.device, after)
     return loss.detach()
-
-
-def _generator_state(device: torch.device) -> torch.Tensor:
-    return torch.get_rng_state() if device.type == "cpu" else torch.cuda.get_rng_state(device)
-
-
-def _set_generator_state(device: torch.device, state: torch.Tensor) -> None:
-    if device.type == "cpu":
-        torch.set_rng_state(state)
-    else:
-        torch.cuda.set_rng_state(state, device)
 
 
 def _check_finite(losses: torch.Tensor, first_step: int) -> None:

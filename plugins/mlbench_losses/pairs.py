@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from mlbench.contracts import LossShape
+from mlbench_losses.needs import PAIRS
 
 if TYPE_CHECKING:
     from mlbench_losses.library import LibraryLoss
@@ -129,24 +130,24 @@ def predict_triplet_pair(
     *, margin: float = 0.38, pair_weight: float = 0.25, triplets: _Triplets = "all"
 ) -> LossShape:
     """What `triplet_pair` would be."""
-    return LossShape()
+    return LossShape(needs=(*PAIRS, "triplets") if triplets == "rows" else PAIRS)
 
 
 def predict_multi_similarity(
     *, alpha: float = 2.0, beta: float = 50.0, base: float = 0.5, epsilon: float | None = 0.1
 ) -> LossShape:
     """What `multi_similarity` would be."""
-    return LossShape()
+    return LossShape(needs=PAIRS)
 
 
 def predict_contrastive(*, pos_margin: float = 0.0, neg_margin: float = 1.0) -> LossShape:
     """What `contrastive` would be."""
-    return LossShape()
+    return LossShape(needs=PAIRS)
 
 
 def predict_supcon(*, temperature: float = 0.1) -> LossShape:
     """What `supcon` would be."""
-    return LossShape()
+    return LossShape(needs=PAIRS)
 
 
 def predict_proxy_anchor(

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from mlbench.contracts import LossShape
 from mlbench.errors import OptionError, hint
+from mlbench_losses.needs import LIBRARY
 
 if TYPE_CHECKING:
     from mlbench_losses.library import LibraryLoss
 
 __all__ = ["known_names", "pml", "predict_pml"]
 
-#: Losses that a batch of embeddings and labels is not enough for.
+#: Losses that a batch of embeddings and labels is not enough for, or that get it wrong.
 _UNFIT = {
+    "InstanceLoss": "it takes the rank of an image's class for the place of an image in the batch",
     "ManifoldLoss": "it takes no labels",
     "MultipleLosses": "add losses up in the suite instead, by weights",
     "SelfSupervisedLoss": "it compares two views of each image, without labels",
@@ -62,7 +64,8 @@ def pml(
     miner_options: what the miner's constructor takes, by name; null for its defaults.
 
     Raises OptionError for names and options that the library does not have, and for losses that compare two
-    views (VICRegLoss, SelfSupervisedLoss), take no labels (ManifoldLoss) or add up others (MultipleLosses).
+    views (VICRegLoss, SelfSupervisedLoss), take no labels (ManifoldLoss), add up others (MultipleLosses) or
+    compare images with others than their labels say (InstanceLoss).
     """
     from mlbench_losses.by_name import Builder
     from mlbench_losses.library import LibraryLoss
@@ -88,7 +91,8 @@ def predict_pml(
     """What `pml` would be. Raises OptionError for names that the library does not have; most options are
     only looked at when the loss is built."""
     _check_names(loss, miner, miner_options)
-    return LossShape(parameters=_parameters(num_classes, dim, loss, options or {}))
+    parameters = _parameters(num_classes, dim, loss, options or {})
+    return LossShape(parameters=parameters, needs=LIBRARY.get(loss, ()))
 
 
 def known_names(part: str) -> list[str]:

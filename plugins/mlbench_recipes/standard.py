@@ -53,7 +53,8 @@ def standard(
     weight_decay: of all weights but biases and norms.
     betas: of Adam and its kin; null for the optimiser's default.
     momentum: of SGD and its kin; null for the optimiser's default.
-    centre_lr: learning rate of the class centres, as a multiple of lr.
+    centre_lr: learning rate, as a multiple of lr, of the class centres, and of all that a loss itself trains:
+        proxies, the rows of a linear classifier, learnt margins.
     optimizer_options: further arguments of timm's optimiser, such as {max_grad_norm: null} for lamb.
     schedule: how the learning rate falls after the warm-up: cosine, linear, step or constant.
     milestones: shares of all steps, rising, at which step multiplies the rate by decay_rate.
@@ -68,11 +69,18 @@ def standard(
     ema: decay of the running mean of the weights that is kept in their stead; 0 for none.
     workers: processes that read images; null to choose by the machine.
 
-    Raises OptionError if min_lr is above lr, if optimizer_options repeats another option, if milestones do
-    not rise or lie in the warm-up, and if milestones and schedule do not belong together.
+    Raises OptionError if min_lr is above lr or the schedule does not fall to it, if optimizer_options repeats
+    another option, if milestones do not rise or lie in the warm-up, and if milestones and schedule do not
+    belong together.
     """
     if min_lr > lr:
         raise OptionError(f"recipe: min_lr {min_lr:g} is above lr {lr:g}; expected at most lr", "min_lr")
+    if min_lr and schedule not in ("cosine", "linear"):
+        raise OptionError(
+            f"recipe: schedule {schedule!r} does not fall to min_lr {min_lr:g}; set min_lr: 0, or schedule: "
+            "cosine or linear",
+            "min_lr",
+        )
     for name in ("lr", "weight_decay", "betas", "momentum"):
         if name in optimizer_options:
             raise OptionError(

@@ -9,6 +9,13 @@ from pydantic import Field
 
 from mlbench.contracts import BatchesShape
 from mlbench.errors import OptionError
+from mlbench_samplers.expected import (
+    class_sizes,
+    drawn_with_replacement,
+    pairs_by_class,
+    pairs_with_replacement,
+    pairs_without_replacement,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -199,13 +206,16 @@ def m_per_class(labels: np.ndarray, batch_size: int, *, m: Annotated[int, Field(
 
 def predict_shuffle(labels: Sequence[int], batch_size: int) -> BatchesShape:
     """What `shuffle` would make."""
-    return BatchesShape(len(Shuffle(labels, batch_size)))
+    return predict_repeated(labels, batch_size, repeats=1)._replace(labels=None)
 
 
 def predict_repeated(labels: Sequence[int], batch_size: int, *, repeats: int = 3) -> BatchesShape:
     """What `repeated` would make."""
     sampler = Shuffle(labels, batch_size, repeats)
-    return BatchesShape(len(sampler), sampler.images)
+    size = min(batch_size, len(labels))
+    pairs = pairs_without_replacement(class_sizes(labels), size, repeats)
+    shown = -(-len(sampler) * size // repeats)
+    return BatchesShape(len(sampler), sampler.images, *pairs, drawn=shown / len(labels))
 
 
 def predict_uniform(
@@ -216,11 +226,26 @@ def predict_uniform(
     by: Literal["image", "class"] = "image",
 ) -> BatchesShape:
     """What `uniform` would make."""
-    return BatchesShape(len(Uniform(labels, batch_size, steps, by)))
+    batches = len(Uniform(labels, batch_size, steps, by))
+    sizes = class_sizes(labels)
+    shares = [size / len(labels) if by == "image" else 1 / len(sizes) for size in sizes]
+    chances = [share / size for share, size in zip(shares, sizes, strict=True)]
+    drawn = drawn_with_replacement(sizes, chances, batches * batch_size)
+    return BatchesShape(batches, None, *pairs_with_replacement(shares, batch_size), drawn=drawn)
 
 
 def predict_m_per_class(labels: Sequence[int], batch_size: int, *, m: int = 4) -> BatchesShape:
     """What `m_per_class` would make. Raises OptionError as it does."""
     import numpy as np
 
-    return BatchesShape(len(MPerClass(np.asarray(labels), batch_size, m)), labels=batch_size // m)
+    batches = len(MPerClass(np.asarray(labels), batch_size, m))
+    classes = batch_size // m
+    sizes = class_sizes(labels)
+    chances = [classes / len(sizes) * min(m, size) / size for size in sizes]
+    return BatchesShape(
+        batches,
+        classes,
+        *pairs_by_class(classes, m),
+        grouped=(classes, m),
+        drawn=drawn_with_replacement(sizes, chances, batches),
+    )

@@ -11,6 +11,7 @@ it would have to hold all of them, and then float32 centres are the smaller ones
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -170,7 +171,9 @@ class RowAdamW(RowOptimizer):
         """Count one more step of `rows`; (K,) what the moments still lack."""
         steps = self.steps.index_select(0, rows) + 1
         self.steps.index_copy_(0, rows, steps)
-        first, second = (1 - beta ** steps.to(torch.float64) for beta in self.betas)
+        # 1 - beta ** steps, which float32 would not hold near 1, and float64 is not on every device.
+        exponents = (steps.to(torch.promote_types(dtype, torch.float32)) * _log(beta) for beta in self.betas)
+        first, second = (-exponent.expm1() for exponent in exponents)
         return first.to(dtype), second.sqrt_().to(dtype)
 
     def _formula(
@@ -228,3 +231,7 @@ def _round_randomly(values: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
     # the lower half is large.
     bits = values.view(torch.int32) + (noise & 0xFFFF)
     return (bits & -0x10000).view(torch.float32).to(torch.bfloat16)
+
+
+def _log(beta: float) -> float:
+    return math.log(beta) if beta else -math.inf

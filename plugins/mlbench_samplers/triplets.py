@@ -146,8 +146,9 @@ def predict_hard_triplets(
     triplets: int | None = None,
 ) -> BatchesShape:
     """What `hard_triplets` would make. Raises OptionError as it does."""
-    # The anchor and its positive share a label.
-    return BatchesShape(_batches(labels, batch_size, triplets), labels=2 * (batch_size // 3))
+    batches, count = _batches(labels, batch_size, triplets), batch_size // 3
+    # The anchor and its positive share a label. Which images are drawn is known once triplets are mined.
+    return BatchesShape(batches, labels=2 * count, positives=count, negatives=2 * count, triplets=True)
 
 
 def _batches(labels: Sequence[int] | np.ndarray, batch_size: int, triplets: int | None) -> int:

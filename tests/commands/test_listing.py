@@ -108,10 +108,10 @@ def test_plugins_are_shown_with_their_errors(toys_only: Registry) -> None:
 def test_plan_table_has_a_row_a_case(planned: Callable[..., Plan]) -> None:
     table = listing.plan_table(planned("seeds: [0, 7]\nmatrix:\n  neck.dim: [4, 16]\n"))
     assert table.rows == [
-        ("4", "0, 7", "6", "24", "6", "?", "?", "?"),
-        ("16", "0, 7", "6", "24", "6", "?", "?", "?"),
+        ("4", "0, 7", "6", "24", "100%", "6", "?", "?", "?"),
+        ("16", "0, 7", "6", "24", "100%", "6", "?", "?", "?"),
     ]
-    assert len(table.headings) == 8
+    assert len(table.headings) == 9
 
 
 def test_plan_json_holds_every_run_in_full(planned: Callable[..., Plan]) -> None:
@@ -134,6 +134,7 @@ def test_plan_json_holds_every_run_in_full(planned: Callable[..., Plan]) -> None
             "batch_labels": 6,
             "weights": "",
             "notes": [],
+            "drawn": 1.0,
         },
         "settings": plan.cases[3].spec.plain(),
     }

@@ -9,7 +9,9 @@ import pytest
 from click.testing import CliRunner
 from conftest import mlbench
 
+from mlbench import environment
 from mlbench.cli import main
+from mlbench.environment import Device
 
 
 @pytest.fixture
@@ -136,3 +138,10 @@ def test_calibration_of_another_width_is_refused(file: Path, tmp_path: Path) -> 
     np.savez(other, embeddings=np.eye(4), labels=[0, 0, 1, 1])
     message = "calibration other.npz: 4 dimensions, but e.npz has 8"
     assert message in evaluated(file, "--calibration", other, code=1)
+
+
+def test_a_device_without_float64_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "devices", lambda: (Device("mps", "M3"), Device("cpu", "M3")))
+    message = evaluated(file, "--device", "mps", code=1)
+    assert message.strip().endswith("evaluated on mps, which has no float64; use --device cpu")
+    evaluated(file, "--device", "auto")

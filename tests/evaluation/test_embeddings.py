@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 from mlbench.errors import DataError
-from mlbench.evaluation.embeddings import Embeddings, lengths
+from mlbench.evaluation.embeddings import Embeddings, comparable, lengths
 
 
 def test_of_lets_every_image_ask_and_be_found() -> None:
@@ -69,3 +71,10 @@ def test_lengths_refuses_what_is_not_one_for_each_image(what) -> None:
     parts[what] = parts[what][:, None]
     with pytest.raises(DataError, match=rf"test: 4 embeddings but {what} of shape \(4, 1\)"):
         lengths(Embeddings(np.ones((4, 2)), **parts, name="test"))
+
+
+@pytest.mark.parametrize("kind", ["cpu", "mps", "xpu", "cuda"])
+def test_vectors_are_compared_on_the_cpu_but_for_cuda(kind: str) -> None:
+    """By a stand-in for a tensor on a device that is not here."""
+    there = SimpleNamespace(device=torch.device(kind), cpu=lambda: torch.ones(2, 3))
+    assert comparable(there) is there if kind == "cuda" else isinstance(comparable(there), np.ndarray)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
-from mlbench.training.model import build_model, size_of, state_hash
+from mlbench.planning.spec import ComputeSettings
+from mlbench.training.model import EmbeddingModel, build_model, size_of, state_hash, statistics_kept
 
 
 def test_encode_then_embed_is_forward_with_and_without_a_prefix(planned) -> None:
@@ -56,3 +58,46 @@ def test_trained_state_leaves_the_frozen_prefix_out_and_comes_back(planned) -> N
             parameter.add_(1)
     model.load_trained_state(state)
     assert state_hash(model.trained_state().values()) == state_hash(state.values())
+
+
+class Halved(torch.nn.Module):
+    """A layer without children, parameters or buffers, which does something all the same."""
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return pixels * 0.5
+
+
+@pytest.mark.parametrize("prefix", [torch.nn.Conv2d(3, 3, 1), torch.nn.ReLU(), Halved()])
+def test_a_prefix_of_a_single_layer_is_not_passed_over(planned, prefix) -> None:
+    spec = planned().cases[0].spec
+    backbone = spec.parts["backbone"].build(image_size=16)
+    backbone.frozen = prefix
+    model = EmbeddingModel(backbone, torch.nn.Flatten(), ComputeSettings()).eval()
+    images = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)
+    assert model.has_prefix
+    assert torch.equal(model(images), backbone(model._normalise(images)).flatten(1))
+
+
+@pytest.mark.parametrize("prefix", [torch.nn.Sequential(), torch.nn.Identity()])
+def test_a_prefix_that_does_nothing_is_none(planned, prefix) -> None:
+    backbone = planned().cases[0].spec.parts["backbone"].build(image_size=16)
+    backbone.frozen = prefix
+    assert not EmbeddingModel(backbone, torch.nn.Flatten(), ComputeSettings()).has_prefix
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [
+        torch.nn.BatchNorm2d(3),
+        torch.nn.BatchNorm2d(3, momentum=None),
+        torch.nn.InstanceNorm2d(3, track_running_stats=True),
+    ],
+)
+def test_statistics_are_kept_of_every_norm_that_has_them(norm) -> None:
+    images = torch.rand(4, 3, 8, 8, generator=torch.Generator())
+    before = {name: value.clone() for name, value in norm.state_dict().items()}
+    with statistics_kept(norm):
+        norm(images)
+    assert all(torch.equal(before[name], value) for name, value in norm.state_dict().items())
+    norm(images)
+    assert not torch.equal(before["running_mean"], norm.running_mean)

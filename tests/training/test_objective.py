@@ -110,3 +110,18 @@ def test_a_teacher_stays_as_it_is_and_takes_images_of_any_size(planned, images) 
         teacher._normalise(images), (32, 32), mode="bilinear", align_corners=False, antialias=True
     )
     assert torch.equal(vectors, teacher.backbone(large).mean((2, 3)))
+
+
+@pytest.mark.parametrize("share", [0.8, 0.3])
+@pytest.mark.parametrize(("loss", "statistics"), [("adaface", ("mean", "std")), ("curricularface", ("t",))])
+def test_a_mixed_batch_moves_running_statistics_once(planned, images, loss, statistics, share) -> None:
+    """As a batch of the labels with the larger share does."""
+    case = planned(overrides=(f"loss={loss}",)).cases[0]
+    others = LABELS.roll(1)
+    mixed, plain = (objective_of(case).train() for _ in range(2))
+    mixed(Batch(images, LABELS, others, share=share)).backward()
+    plain(Batch(images, LABELS if share > 0.5 else others))
+    assert mixed.terms[0].loss.training
+    for name in statistics:
+        found, expected = (getattr(each.terms[0].loss, name) for each in (mixed, plain))
+        assert torch.equal(found, expected)

@@ -6,7 +6,10 @@ from torch import nn
 
 from mlbench.contracts import Recipe
 from mlbench.errors import OptionError
-from mlbench.training.optimisation import WeightMean, build_schedule, check_recipe
+from mlbench.training import optimisation
+from mlbench.training.model import build_model
+from mlbench.training.objective import build_objective
+from mlbench.training.optimisation import WeightMean, build_optimizer, build_schedule, check_recipe
 
 
 def rates(recipe: Recipe, total: int) -> list[float]:
@@ -68,3 +71,60 @@ def test_the_mean_of_weights_is_the_recurrence_by_hand() -> None:
     assert (module.weight.item(), module.running_mean.item()) == (weight, statistic)
     mean.keep()
     assert module.weight.item() == pytest.approx(expected["weight"])
+
+
+def test_check_recipe_refuses_what_timm_would_drop() -> None:
+    for option, optimizer, values in (
+        ("betas", "sgd", {"betas": (0.5, 0.9)}),
+        ("momentum", "adamw", {"momentum": 0.5}),
+        ("optimizer_options", "sgd", {"optimizer_options": {"eps": 1e-3}}),
+    ):
+        recipe = Recipe(epochs=1, batch_size=1, optimizer=optimizer, **values)
+        with pytest.raises(OptionError, match=f"optimizer {optimizer} has no .*; leave it out") as caught:
+            check_recipe(recipe)
+        assert caught.value.option == option
+    check_recipe(Recipe(epochs=1, batch_size=1, optimizer="sgd", momentum=0.5))
+    check_recipe(Recipe(epochs=1, batch_size=1, optimizer="adamw", betas=(0.5, 0.9)))
+
+
+def test_check_recipe_refuses_an_optimizer_that_cannot_be_made_here(monkeypatch) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise AssertionError("CUDA required")
+
+    monkeypatch.setattr(optimisation.timm.optim, "create_optimizer_v2", failing)
+    with pytest.raises(OptionError, match=r"optimizer lamb cannot be made here: .*CUDA required"):
+        check_recipe(Recipe(epochs=1, batch_size=1, optimizer="lamb"))
+
+
+@pytest.mark.parametrize(
+    ("loss", "decayed", "plain"),
+    [
+        ("cosface", 1, 0),
+        ("proxy_anchor", 1, 0),
+        ("{name: pml, loss: ProxyNCALoss}", 1, 0),
+        ("{name: pml, loss: SoftTripleLoss}", 1, 0),
+        ("{name: pml, loss: ArcFaceLoss}", 1, 0),
+        ("{name: pml, loss: MarginLoss, options: {learn_beta: true, num_classes: 6}}", 0, 1),
+        ("bce", 1, 1),
+        ("cross_entropy", 1, 1),
+    ],
+)
+def test_centre_lr_is_for_all_that_a_loss_has_for_its_classes(planned, loss, decayed, plain) -> None:
+    """Of a loss's parameters, so many are decayed and so many are not."""
+    case = planned(overrides=(f"loss={loss}", "recipe.centre_lr=100", "recipe.min_lr=0.0001")).cases[0]
+    objective = build_objective(case, build_model(case.spec, case.seed))
+    optimizer = build_optimizer(objective, case.recipe)
+    schedule = build_schedule(optimizer, case.recipe, 100)
+    model = {id(parameter) for parameter in objective.model.parameters()}
+    groups = {True: [], False: []}
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            groups[id(parameter) in model].append((group, bool(group["weight_decay"])))
+    decays = [decay for _, decay in groups[False]]
+    assert (decays.count(True), decays.count(False)) == (decayed, plain)
+    for step, rate in ((50.5, None), (100, 1e-4)):
+        schedule.step_update(step)
+        rates = [{group["lr"] for group, _ in groups[own]} for own in (True, False)]
+        assert len(rates[0]) == len(rates[1]) == 1
+        assert rates[1].pop() == pytest.approx(100 * max(rates[0]))
+        assert rate is None or max(rates[0]) == pytest.approx(rate)

@@ -10,7 +10,7 @@ from mlbench.planning.plan import labels_of
 from mlbench.training.features import InputSource
 from mlbench.training.feed import build_feed
 from mlbench.training.model import build_model, build_teacher, state_hash
-from mlbench.training.objective import Batch, build_objective
+from mlbench.training.objective import Batch, Term, build_objective
 from mlbench.training.optimisation import build_optimizer, check_recipe
 from mlbench.training.train import train
 
@@ -409,3 +409,29 @@ def test_a_neck_that_depends_on_the_size_refuses_another_for_training(planned) -
     with pytest.raises(SuiteError, match=message):
         planned(overrides=(timm, "neck=flatten", "image.train_size=32", "image.size=64"))
     planned(overrides=(timm, "neck=gap", "image.train_size=32", "image.size=64"))
+
+
+def test_a_loss_that_stays_nothing_is_noted(planned, tmp_path, monkeypatch) -> None:
+    seen = []
+
+    def loss(self, embeddings, batch):
+        seen.append(1)
+        return embeddings.sum() * (0.0 if len(seen) > idle_after else 1e-3)
+
+    monkeypatch.setattr(Term, "forward", loss)
+    case = planned(overrides=("loss=pair", "recipe.epochs=4")).cases[0]
+    idle_after = 0
+    (note,) = trained(case, tmp_path)[1].notes
+    assert note.startswith("the loss was 0 in all 12 steps: it trained nothing;")
+    seen.clear()
+    idle_after = 6
+    (note,) = trained(case, tmp_path)[1].notes
+    assert note.startswith("the loss was 0 in every step of 2 of 4 epochs, first of epoch 3:")
+
+
+def test_the_curve_of_the_rate_is_the_models_own(planned, tmp_path) -> None:
+    """Also where the model trains nothing, and only the centres have a rate."""
+    overrides = ("recipe.centre_lr=10", "recipe.schedule=constant", "recipe.warmup=0")
+    case = planned(overrides=overrides).cases[0]
+    model = build_model(case.spec, case.seed).requires_grad_(False)
+    assert trained_model(case, model, tmp_path)[1].curves["lr"] == pytest.approx([1e-3, 1e-3])

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from mlbench.contracts import LossShape
 from mlbench_losses.margin import (
     adaface,
     arcface,
@@ -50,7 +51,7 @@ def centres_of(sampler, loss):
 def test_centre_loss_predicts_what_it_builds(factory):
     loss = factory()
     parameters = list(loss.parameters()) if isinstance(loss, torch.nn.Module) else []
-    assert PREDICTIONS[factory]() == (loss.centres_per_class, len(parameters))
+    assert PREDICTIONS[factory]() == LossShape(loss.centres_per_class, len(parameters))
 
 
 @each_loss

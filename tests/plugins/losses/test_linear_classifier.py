@@ -8,7 +8,7 @@ import torch
 from timm.data.mixup import Mixup, mixup_target
 from torch.nn import functional as F
 
-from mlbench.contracts import CentreLoss, MixedLoss, PairLoss
+from mlbench.contracts import CentreLoss, LossShape, MixedLoss, PairLoss
 from mlbench.errors import OptionError, TrainingError
 from mlbench_losses.classifier import bce, cross_entropy, predict_bce, predict_cross_entropy
 
@@ -33,7 +33,7 @@ def built(factory, **options):
 def test_classifier_predicts_what_it_builds(factory, prediction, bias):
     loss = built(factory, bias=bias)
     count = sum(parameter.numel() for parameter in loss.parameters())
-    assert prediction(CLASSES, DIM, bias=bias) == (0, count)
+    assert prediction(CLASSES, DIM, bias=bias) == LossShape(parameters=count)
     assert count == CLASSES * DIM + bias * CLASSES
 
 

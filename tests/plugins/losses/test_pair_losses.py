@@ -6,7 +6,7 @@ import pytest
 import torch
 from pytorch_metric_learning import losses, miners
 
-from mlbench.contracts import CentreLoss, PairLoss
+from mlbench.contracts import CentreLoss, LossShape, PairLoss
 from mlbench.errors import TrainingError
 from mlbench_losses.pairs import (
     contrastive,
@@ -56,7 +56,9 @@ def test_pair_loss_predicts_what_it_builds(name):
     _, prediction, provided = BUILT[name]
     assert isinstance(loss, PairLoss)
     assert not isinstance(loss, CentreLoss)
-    assert prediction(*provided) == (0, sum(parameter.numel() for parameter in loss.parameters()))
+    count = sum(parameter.numel() for parameter in loss.parameters())
+    needs = () if name == "proxy_anchor" else ("positives", "negatives")
+    assert prediction(*provided) == LossShape(parameters=count, needs=needs)
 
 
 def test_contrastive_by_hand():

@@ -16,7 +16,7 @@ from mlbench.errors import OptionError, TrainingError
 from mlbench_losses.pml import known_names, pml, predict_pml
 
 CLASSES, DIM = 6, 8
-UNFIT = {"ManifoldLoss", "MultipleLosses", "SelfSupervisedLoss", "VICRegLoss"}
+UNFIT = {"InstanceLoss", "ManifoldLoss", "MultipleLosses", "SelfSupervisedLoss", "VICRegLoss"}
 NEEDED = {"RankedListLoss": {"margin": 0.4, "Tn": 1}, "CrossBatchMemory": {"loss": "ContrastiveLoss"}}
 LOSSES = [name for name in known_names("losses") if name not in UNFIT]
 MINERS = [name for name in known_names("miners") if name != "EmbeddingsAlreadyPackagedAsTriplets"]
@@ -66,7 +66,8 @@ def test_pml_predicts_what_it_builds(name):
     assert isinstance(loss, PairLoss)
     assert not isinstance(loss, CentreLoss)
     count = sum(parameter.numel() for parameter in loss.parameters())
-    assert predict_pml(CLASSES, DIM, loss=name, options=NEEDED.get(name)) == (0, count)
+    shape = predict_pml(CLASSES, DIM, loss=name, options=NEEDED.get(name))
+    assert (shape.centres_per_class, shape.parameters) == (0, count)
 
 
 @pytest.mark.parametrize(
@@ -203,6 +204,7 @@ def refusal(function, **options):
         ({"loss": "VICRegLoss"}, "loss", "compares two views"),
         ({"loss": "SelfSupervisedLoss"}, "loss", "compares two views"),
         ({"loss": "ManifoldLoss"}, "loss", "takes no labels"),
+        ({"loss": "InstanceLoss"}, "loss", "takes the rank of an image's class for the place of an image"),
         ({"loss": "MultipleLosses"}, "loss", "add losses up in the suite"),
         (
             {"loss": "SoftTripleLoss", "options": {"centers_per_class": "2"}},

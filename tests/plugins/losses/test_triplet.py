@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytorch_metric_learning import distances, losses, reducers
 
-from mlbench.contracts import CentreLoss, MixedLoss, PairLoss
+from mlbench.contracts import CentreLoss, LossShape, MixedLoss, PairLoss
 from mlbench.errors import TrainingError
 from mlbench_losses.pairs import predict_triplet_pair, triplet_pair
 
@@ -53,7 +53,8 @@ def test_triplet_pair_is_a_pair_loss():
     assert isinstance(loss, PairLoss)
     assert not isinstance(loss, CentreLoss | MixedLoss)
     assert (loss.margin, loss.pair_weight, loss.triplets) == (0.38, 0.25, "all")
-    assert predict_triplet_pair() == (0, 0)
+    assert predict_triplet_pair() == LossShape(needs=("positives", "negatives"))
+    assert predict_triplet_pair(triplets="rows").needs == ("positives", "negatives", "triplets")
 
 
 @pytest.mark.parametrize("triplets", KINDS)

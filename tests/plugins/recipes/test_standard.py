@@ -36,7 +36,7 @@ def test_standard_hands_every_option_to_its_own_field():
         "schedule": "step",
         "milestones": (0.25, 0.75),
         "decay_rate": 0.375,
-        "min_lr": 0.125,
+        "min_lr": 0.0,
         "warmup": 0.0625,
         "clip_norm": 7.0,
         "views": 4,
@@ -47,6 +47,15 @@ def test_standard_hands_every_option_to_its_own_field():
         "workers": 8,
     }
     assert dataclasses.asdict(standard(**values)) == values
+    values |= {"schedule": "cosine", "milestones": (), "min_lr": 0.125}
+    assert dataclasses.asdict(standard(**values)) == values
+
+
+@pytest.mark.parametrize("options", [{"schedule": "constant"}, {"schedule": "step", "milestones": (0.5,)}])
+def test_standard_refuses_a_lowest_rate_that_the_schedule_does_not_fall_to(options):
+    with pytest.raises(OptionError, match=r"does not fall to min_lr 0\.0001; set min_lr: 0") as caught:
+        standard(lr=0.01, min_lr=1e-4, **options)
+    assert caught.value.option == "min_lr"
 
 
 @pytest.mark.parametrize(

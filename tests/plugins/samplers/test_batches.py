@@ -123,10 +123,10 @@ def test_repeated_images_come_together_and_as_often_as_was_asked(size, batch_siz
         whole + bool(cut)
     )
     assert sorted(Counter(seen).values(), reverse=True) == [repeats] * whole + [cut] * bool(cut)
-    assert predict_repeated(labels, batch_size, repeats=repeats) == (
-        len(batches),
-        max(len(set(batch)) for batch in batches),
-    )
+    shape = predict_repeated(labels, batch_size, repeats=repeats)
+    assert shape.batches == len(batches)
+    assert shape.labels == max(len(set(batch)) for batch in batches)
+    assert shape.drawn == len(set(seen)) / size
 
 
 def test_repeated_selects_the_images_that_timm_selects():

@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from mlbench.contracts import BatchesShape
 from mlbench.errors import OptionError, TrainingError
 from mlbench.seeding import numpy_generator
 from mlbench_samplers.triplets import hard_triplets, predict_hard_triplets
@@ -138,7 +139,7 @@ def test_length_of_an_epoch_is_known_before_anything_is_mined(images, batch_size
     labels = np.arange(images) % 2
     assert len(hard_triplets(labels, batch_size, None, triplets=triplets)) == batches
     predicted = predict_hard_triplets(labels.tolist(), batch_size, triplets=triplets)
-    assert predicted == (batches, 8)
+    assert predicted == BatchesShape(batches, 8, 4, 8, triplets=True)
     made = epoch(hard_triplets(labels, batch_size, None, mining="random", triplets=triplets))
     assert [len(batch) for batch in made] == [batch_size] * batches
 

@@ -1,0 +1,55 @@
+"""What batches are expected to hold, against the batches themselves."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from mlbench.seeding import numpy_generator
+from mlbench_samplers import batches
+
+#: Classes of unequal sizes, two of one image.
+LABELS = np.repeat(np.arange(7), (10, 6, 4, 2, 2, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "batch_size", "options"),
+    [
+        ("shuffle", 8, {}),
+        ("shuffle", 64, {}),
+        ("repeated", 8, {"repeats": 3}),
+        ("uniform", 8, {}),
+        ("uniform", 8, {"by": "class"}),
+        ("m_per_class", 8, {"m": 2}),
+        ("m_per_class", 6, {"m": 3}),
+    ],
+)
+def test_expected_pairs_and_images_are_the_mean_of_many_epochs(name, batch_size, options) -> None:
+    sampler = getattr(batches, name)(LABELS, batch_size, **options)
+    shape = getattr(batches, f"predict_{name}")(LABELS.tolist(), batch_size, **options)
+    positives, negatives, drawn = [], [], []
+    for epoch in range(400):
+        made = list(sampler.batches(numpy_generator(0, "batches", epoch)))
+        drawn.append(len({index for batch in made for index in batch}) / len(LABELS))
+        for batch in made:
+            alike = sum(count * (count - 1) // 2 for count in Counter(LABELS[batch].tolist()).values())
+            positives.append(alike)
+            negatives.append(len(batch) * (len(batch) - 1) // 2 - alike)
+    assert shape.positives == pytest.approx(np.mean(positives), rel=0.05)
+    assert shape.negatives == pytest.approx(np.mean(negatives), rel=0.05)
+    assert shape.drawn == pytest.approx(np.mean(drawn), rel=0.02)
+
+
+def test_one_image_a_class_makes_no_positive_pair() -> None:
+    assert batches.predict_shuffle(list(range(50)), 10).positives == 0
+
+
+def test_m_images_of_one_class_make_no_negative_pair() -> None:
+    shape = batches.predict_m_per_class(LABELS.tolist(), 8, m=8)
+    assert (shape.positives, shape.negatives, shape.grouped) == (28, 0, (1, 8))
+
+
+def test_m_per_class_leaves_most_images_of_a_large_class_out() -> None:
+    labels = [0] * 10_000 + [label for label in range(1, 101) for _ in range(4)]
+    assert batches.predict_m_per_class(labels, 64, m=4).drawn < 0.05
+    assert batches.predict_shuffle(labels, 64).drawn > 0.99
