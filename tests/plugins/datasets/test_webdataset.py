@@ -12,7 +12,7 @@ from containers import check_dataset, images_by_class, picture, shown, write_sha
 
 from mlbench.contracts import GALLERY, QUERY, SPLITS
 from mlbench.errors import DataError, OptionError
-from mlbench_datasets.containers import tar_index
+from mlbench_datasets.containers import kept, tar_index
 from mlbench_datasets.containers.split import ContainerSet
 from mlbench_datasets.containers.webdataset import webdataset
 
