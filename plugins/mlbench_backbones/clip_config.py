@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlbench.contracts import BackboneShape, FeatureShape, TokensShape
-from mlbench.errors import OptionError, hint
+from mlbench.errors import OptionError, close_match, hint
 from mlbench_backbones.clip_tags import model_on_hub
 
 __all__ = ["has_model", "predict_tower", "read_config"]
@@ -29,9 +29,9 @@ def read_config(model: str) -> dict[str, Any]:
     files = _files()
     name = model.replace("/", "-")
     if name not in files:
-        problem = "the package is not installed; run: pip install open_clip_torch"
-        if files:
-            problem = _on_hub(model) or f"open_clip has no model {model!r} ({hint(name, files)})"
+        problem = (
+            _absence(model) if files else "the package is not installed; run: pip install open_clip_torch"
+        )
         raise OptionError(f"backbone open_clip: {problem}", "model")
     configuration: dict[str, Any] = json.loads(files[name].read_text(encoding="utf-8"))
     return configuration
@@ -42,20 +42,20 @@ def has_model(model: str) -> bool:
     return model in _files()
 
 
-def _on_hub(model: str) -> str:
-    """What to do with the name of a repository on the hub; "" for a name that is none."""
+def _absence(model: str) -> str:
+    """Why open_clip has no model of that name, and what to name instead."""
     _, colon, place = model.partition(":")
     repository = place if colon else model
-    found = model_on_hub(repository)
-    if found:
+    if found := model_on_hub(repository):
         name, tag = found
         return f"{repository} is open_clip's {name} with the weights {tag}; set model and weights to these"
-    if not colon:
-        return ""
-    return (
-        f"{model!r} is no name of an open_clip model; name the architecture that it is, and as weights the "
-        "path of its checkpoint"
-    )
+    name = model.replace("/", "-")
+    if "/" in model and not close_match(name, _files()):
+        return (
+            f"{model!r} is no name of an open_clip model; name the architecture that it is, and as weights "
+            "the path of its checkpoint"
+        )
+    return f"open_clip has no model {model!r} ({hint(name, _files())})"
 
 
 def predict_tower(configuration: dict[str, Any], image_size: int, output: str) -> BackboneShape:

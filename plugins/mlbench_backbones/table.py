@@ -92,7 +92,7 @@ def plain_name(model: str) -> str:
     version, rows = _read()
     current = _renamed().get(name.partition(".")[0])
     if current and name.partition(".")[0] not in rows and version == metadata.version("timm"):
-        raise OptionError(f"{_OWNER}: timm calls {name} {current} now; set model to {current}", "model")
+        raise OptionError(f"{_OWNER}: timm has renamed {name}; set model to {current}", "model")
     return name
 
 

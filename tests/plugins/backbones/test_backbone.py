@@ -174,7 +174,10 @@ def test_weights_of_the_models_activation_are_taken(tmp_path):
         ("resnet81", r"has no model 'resnet81' \(did you mean 'resnet18'\?\)"),
         ("resnet81.a1_in1k", r"has no model 'resnet81\.a1_in1k' \(did you mean 'resnet18\.a1_in1k'\?\)"),
         ("hf-hub:someone/resnet18", r"'hf-hub:someone/resnet18' is no name of a timm model; name the arch"),
-        ("vit_tiny_patch16_224_in21k", r"timm calls .* vit_tiny_patch16_224\.augreg_in21k now; set model"),
+        (
+            "vit_tiny_patch16_224_in21k",
+            r"timm has renamed \S+; set model to vit_tiny_patch16_224\.augreg_in21k",
+        ),
         ("resnet18.nope", r"cannot build resnet18\.nope .*nope"),
         ("inception_v3", r"cannot take images of 64 px"),
     ],

@@ -330,6 +330,11 @@ def test_file_that_does_not_say_which_gelu_it_needs_is_refused(function, tmp_pat
             r"is open_clip's ViT-B-32 with the weights laion2b_s34b_b79k; set model and weights",
         ),
         (
+            {"model": "ViT-B/23"},
+            OptionError,
+            r"has no model 'ViT-B/23' \(did you mean 'ViT-B-32'\?\)",
+        ),
+        (
             {"model": "hf-hub:someone/model"},
             OptionError,
             r"'hf-hub:someone/model' is no name of an open_clip model; name the architecture",

@@ -82,7 +82,9 @@ def test_tags_begin_with_the_default():
 def test_renamed_models_are_timms():
     assert {name for name, new in get_deprecated_models().items() if new} == set(table._renamed())
     for name, current in table._renamed().items():
-        with pytest.raises(OptionError, match=rf"timm calls {name} {re.escape(current)} now; set model to"):
+        with pytest.raises(
+            OptionError, match=rf"timm has renamed {name}; set model to {re.escape(current)}$"
+        ):
             plain_name(name)
         assert current.partition(".")[0] in table._read()[1]
 

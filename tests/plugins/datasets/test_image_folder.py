@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 import pickle
 import shutil
@@ -18,6 +19,7 @@ from mlbench.contracts import GALLERY, QUERY, Dataset, Split
 from mlbench.errors import DataError, OptionError
 from mlbench_datasets import index as index_module
 from mlbench_datasets.image_folder import ImageFolder, image_folder
+from mlbench_datasets.manifest import read_manifest
 
 SPLITS = ("train", "calibration", "test")
 
@@ -379,3 +381,10 @@ def test_image_says_that_its_file_has_gone(tmp_path: Path) -> None:
     shutil.rmtree(folder)
     with pytest.raises(DataError, match="cannot be read any more"):
         split.image(0)
+
+
+def test_documentation_shows_a_manifest(tmp_path: Path) -> None:
+    lines = [line.strip() for line in inspect.getdoc(image_folder).splitlines()]  # type: ignore[union-attr]
+    header = lines.index("path,label,split")
+    rows = read_manifest(table(tmp_path, *lines[header : header + 3])).rows
+    assert [row.split for row in rows] == ["train", "test"]
