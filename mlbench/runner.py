@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from mlbench.environment import Device, check_torch, environment, threads
 from mlbench.errors import MlbenchError, OptionError, StoreError, SuiteError, WeightsError, first_line
 from mlbench.measurement.measure import Measurement, measure, subject
-from mlbench.planning.plan import Case, Plan
+from mlbench.planning.plan import Case, Plan, settled
 from mlbench.records.harness import save_benchmarks
 from mlbench.records.record import Record
 from mlbench.records.store import Store, write_atomically
@@ -45,14 +45,17 @@ def run(
 ) -> list[Record]:
     """Records of all cases of the plan, in its order.
 
-    A case with a finished record is not run again unless `force`; it is only measured again if `again`, or if
-    it is to be measured in another way. A case that fails gets a record with its error and the others go on;
-    only a store that cannot be written stops the run (StoreError). benchmarks: whether to leave what
-    pytest-benchmark reads beside the records.
+    A case with a finished record, whatever the case was called then, is not run again unless `force`; it is
+    only measured again if `again`, or if it is to be measured in another way. A case that fails gets a record
+    with its error and the others go on; only a store that cannot be written stops the run (StoreError).
+    benchmarks: whether to leave what pytest-benchmark reads beside the records.
     """
     stopwatch = _Stopwatch(plan.device)
     records: dict[str, Record] = {}
+    made: dict[str, Record] = {}  # in this run, by fingerprint
     pending = []
+    if not force:
+        _rename(plan, store)
     for case in plan.cases:
         record = None if force else store.get(case.key)
         if record is not None and record.status == "done":
@@ -70,11 +73,14 @@ def run(
             try:
                 for position, case in enumerate(pending, 1):
                     listener.case(case, position, len(pending))
+                    if case.fingerprint in made:  # under another name
+                        records[case.key] = _renamed(made[case.fingerprint], case, store)
                     if case.key not in records:
                         # Kept at once: a measurement that is stopped does not cost the training.
                         records[case.key] = _experiment_record(case, plan, store, listener)
                         store.put(records[case.key])
                     if records[case.key].status == "done":
+                        made[case.fingerprint] = records[case.key]
                         records[case.key] = _measured(records[case.key], case, stopwatch, listener)
                         store.put(records[case.key])
                     listener.finished(records[case.key])
@@ -83,6 +89,31 @@ def run(
                     known = [records[case.key] for case in plan.cases if case.key in records]
                     save_benchmarks(known, store.folder)
     return [records[case.key] for case in plan.cases]
+
+
+def _rename(plan: Plan, store: Store) -> None:
+    """Store finished records of cases that have another name now under that name."""
+    stored = {case.key: store.get(case.key) for case in plan.cases}
+    missing = [
+        case
+        for case in plan.cases
+        if (record := stored[case.key]) is None or record.status != "done" or record.axes != case.spec.axes
+    ]
+    finished = store.by_fingerprint() if missing else {}
+    renamed = [case for case in missing if case.fingerprint in finished]
+    if renamed:
+        with store.locked():
+            for case in renamed:
+                _renamed(finished[case.fingerprint], case, store)
+
+
+def _renamed(record: Record, case: Case, store: Store) -> Record:
+    """The record of the same experiment under another name; it is stored, and has the checkpoints too."""
+    found = replace(record, suite=case.suite, case=case.name, axes=dict(case.spec.axes))
+    if found.key != record.key:
+        store.share_checkpoints(record.key, found.key)
+    store.put(found)
+    return found
 
 
 def _is_measured(record: Record, case: Case) -> bool:
@@ -194,6 +225,11 @@ def _experiment_record(case: Case, plan: Plan, store: Store, listener: Listener)
     seconds: Mapping[str, float] = {}
     try:
         found = experiment(case, plan.device, store.checkpoints(case.key), listener.stage)
+        now = settled(case, plan.device)
+        if now.key != case.key:
+            # The next plan knows weights that have come only now, and is to find the record.
+            store.move_checkpoints(case.key, now.key)
+            facts |= {"fingerprint": now.fingerprint, "conditions": dict(now.conditions)}
         facts |= {**found.facts, "notes": (*_data_notes(case), *found.notes), "status": "done"}
         seconds = found.seconds
     except StoreError:

@@ -208,9 +208,8 @@ def test_a_factory_in_another_distribution_counts_too(install) -> None:
 def test_versions_of_required_libraries_count(install, monkeypatch) -> None:
     found = install({"P_main.py": ""})
     metadata = found.info / "METADATA"
-    lines = (
-        "Requires-Dist: numpy>=1\nRequires-Dist: nowhere-to-be-found\nRequires-Dist: torch; extra == 'x'\n"
-    )
+    required = ("numpy>=1", "nowhere-to-be-found", "torch; extra == 'x'")
+    lines = "".join(f"Requires-Dist: {each}\n" for each in required)
     metadata.write_text(metadata.read_text() + lines)
     hashes = []
     for library in ("", "numpy", "torch"):

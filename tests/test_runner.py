@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +11,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import toys
 from conftest import TOY_SUITE, mlbench
 
 from mlbench import runner
+from mlbench.contracts import BackboneShape, Component
+from mlbench.environment import Device
 from mlbench.errors import StoreError, SuiteError
 from mlbench.measurement.measure import Measurement
+from mlbench.planning.plan import make_plan
+from mlbench.planning.suite import load_suite
+from mlbench.plugins import Plugin
 from mlbench.records.record import Record, Timing
 from mlbench.records.report import results_markdown
 from mlbench.records.store import Store
+from mlbench.registry import Registry
 from mlbench.training.model import build_model
 
 
@@ -126,6 +134,117 @@ def test_run_does_not_run_a_finished_case_again(planned, tmp_path) -> None:
     assert ears.cases == []
     assert runner.run(plan, store, ears, force=True)[0].finished > first[0].finished
     assert len(store.latest()[0]) == 1
+
+
+def the_files(store: Store, key: str) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in store.checkpoints(key).iterdir()}
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_renamed_case_is_not_run_again(planned, tmp_path, monkeypatch, links) -> None:
+    """Neither where only a label of the matrix has changed."""
+    if not links:
+
+        def refused(*_: object) -> None:
+            raise PermissionError
+
+        monkeypatch.setattr(os, "link", refused)
+    store = Store(tmp_path, "toy")
+    (old,) = runner.run(planned("matrix:\n  neck.dim: {eight: 8}\n"), store, Ears())
+    plan = planned("cases:\n  better: {neck.dim: 8}\nmatrix: {neck.dim: {two: 2}}\n", cases="better")
+    monkeypatch.setattr(runner, "_experiment_record", None)
+    ears = Ears()
+    (new,) = runner.run(plan, store, ears)
+    assert ears.cases == []
+    assert (new.case, new.key, dict(new.axes)) == ("better", plan.cases[0].key, dict(plan.cases[0].spec.axes))
+    same = {"case": old.case, "axes": old.axes}
+    assert replace(new, **same) == store.get(old.key) == old
+    assert store.get(new.key) == new
+    assert the_files(store, new.key) == the_files(store, old.key)
+    assert {"last.pt", "classes.csv"} <= the_files(store, new.key).keys()
+    shutil.rmtree(store.checkpoints(old.key))
+    assert the_files(store, new.key)
+    assert runner.run(plan, store, ears) == [new]
+
+
+def test_a_renamed_axis_is_renamed_in_the_record(planned, tmp_path) -> None:
+    store = Store(tmp_path, "toy")
+    (old,) = runner.run(planned("matrix:\n  neck.dim: {a: 8}\n"), store, Ears())
+    plan = planned("matrix:\n  neck: {a: {name: gap, dim: 8}}\n")
+    ears = Ears()
+    (new,) = runner.run(plan, store, ears)
+    assert ears.cases == []
+    assert (new.key, dict(new.axes)) == (old.key, {"neck": "a"})
+    assert store.get(new.key) == new
+
+
+def test_a_failed_case_that_is_renamed_is_run(planned, tmp_path) -> None:
+    store = Store(tmp_path, "toy")
+    (old,) = runner.run(planned("cases:\n  a: {dataset.broken: 5}\n", cases="a"), store, Ears())
+    ears = Ears()
+    (new,) = runner.run(planned("cases:\n  b: {dataset.broken: 5}\n", cases="b"), store, ears)
+    assert ears.cases == ["b 0 1/1"]
+    assert old.status == new.status == "failed"
+
+
+@pytest.mark.parametrize("force", [True, False])
+def test_cases_that_differ_in_how_speed_is_measured_are_trained_once(
+    planned, tmp_path, monkeypatch, force
+) -> None:
+    run: list[str] = []
+    experiment = runner._experiment_record
+    monkeypatch.setattr(
+        runner, "_experiment_record", lambda case, *more: run.append(case.name) or experiment(case, *more)
+    )
+    plan = planned("cases:\n  a: {measure.batch_size: 8}\n  b: {measure.batch_size: 9}\n", cases="[ab]")
+    records = runner.run(plan, Store(tmp_path, "toy"), Ears(), force=force)
+    assert run == ["a"]
+    assert [record.case for record in records] == ["a", "b"]
+    assert [record.key for record in records] == [case.key for case in plan.cases]
+    assert records[0].metrics == records[1].metrics
+    assert [record.settings["measure"]["batch_size"] for record in records] == [8, 9]
+
+
+def downloading(image_size: int, *, cache: str) -> object:
+    """A backbone that gets its weights when it is built."""
+    Path(cache).write_text("v1")
+    return toys.backbone(image_size)
+
+
+def predict_downloading(image_size: int, *, cache: str) -> BackboneShape:
+    file = Path(cache)
+    return BackboneShape(None, None, file.read_text() if file.exists() else "")
+
+
+@pytest.mark.parametrize("section", ["backbone", "teacher"])
+def test_weights_that_come_while_a_case_runs_are_in_its_fingerprint(
+    write, registry, tmp_path, section
+) -> None:
+    names = ("test_runner:downloading", "", "", "test_runner:predict_downloading")
+    plugin = Plugin("acme", "acme", "acme", "1", (Component("backbone", "downloading", *names),))
+    distilled = "  distiller: toy\n" if section == "teacher" else ""
+    lines = [line for line in TOY_SUITE.splitlines(keepends=True) if not line.startswith(f"  {section}")]
+    text = f"{distilled}  {section}: {{name: downloading, cache: {tmp_path / 'weights'}}}\n"
+    path = write(whole="".join(lines) + text)
+
+    def plan():
+        suite = load_suite(path, Registry((*registry.plugins, plugin)))
+        return make_plan(suite, Device("cpu", "test"))
+
+    store = Store(tmp_path, "toy")
+    unknown = plan()
+    (record,) = runner.run(unknown, store, Ears())
+    assert (record.status, record.error) == ("done", "")
+    known = plan()
+    assert known.cases[0].key != unknown.cases[0].key
+    assert (record.key, record.conditions) == (known.cases[0].key, known.cases[0].conditions)
+    ears = Ears()
+    assert runner.run(known, store, ears) == [record]
+    assert ears.cases == []
+    assert {"last.pt", "classes.csv"} <= the_files(store, record.key).keys()
+    assert not store.checkpoints(unknown.cases[0].key).exists()
+    (tmp_path / "weights").write_text("v2")
+    assert plan().cases[0].key != record.key
 
 
 def test_run_twice_gives_the_same_bits(planned, tmp_path) -> None:

@@ -7,7 +7,7 @@ import json
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,7 @@ from mlbench.records.store import results_settings
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Case", "Forecast", "Plan", "check_sampler", "labels_of", "make_plan"]
+__all__ = ["Case", "Forecast", "Plan", "check_sampler", "labels_of", "make_plan", "settled"]
 
 #: Parts of the core whose code can change a result.
 _RESULT_PARTS = ("contracts", "evaluation", "images", "seeding", "training")
@@ -124,11 +124,23 @@ def make_plan(
             recipe: Recipe = spec.parts["recipe"].build()
         forecast = _forecast(spec, dataset.split("train"), labels, recipe)
         conditions = _conditions(spec, dataset, forecast, device)
-        settings = results_settings(spec.plain())
         for seed in seeds or suite.seeds:
-            fingerprint = _sha256({"settings": settings, "seed": seed, "conditions": conditions})
+            fingerprint = _fingerprint(spec, seed, conditions)
             planned.append(Case(suite.name, spec, seed, fingerprint, conditions, dataset, recipe, forecast))
     return Plan(suite, device, tuple(planned))
+
+
+def settled(case: Case, device: Device) -> Case:
+    """The case with the fingerprint that it has now: weights that were not here when it was planned may have
+    come since."""
+    with _located(case.spec.parts["backbone"]):
+        backbone = case.spec.parts["backbone"].predict(image_size=case.spec.image.size)
+    forecast = replace(case.forecast, weights=_weights(case.spec, backbone))
+    if forecast == case.forecast:
+        return case
+    conditions = _conditions(case.spec, case.dataset, forecast, device)
+    fingerprint = _fingerprint(case.spec, case.seed, conditions)
+    return replace(case, forecast=forecast, conditions=conditions, fingerprint=fingerprint)
 
 
 def labels_of(split: Split) -> np.ndarray:
@@ -287,6 +299,11 @@ def _conditions(spec: Spec, dataset: Dataset, forecast: Forecast, device: Device
         # A GPU's results come from one thread of the CPU.
         "threads": threads() if device.kind == "cpu" else None,
     }
+
+
+def _fingerprint(spec: Spec, seed: int, conditions: Mapping[str, Any]) -> str:
+    """Of everything that can change the result."""
+    return _sha256({"settings": results_settings(spec.plain()), "seed": seed, "conditions": conditions})
 
 
 def _sha256(data: Any) -> str:

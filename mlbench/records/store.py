@@ -7,11 +7,13 @@ import errno
 import glob
 import json
 import os
+import shutil
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -80,9 +82,30 @@ class Store:
                 remarks.append(f"{case}: left out {some}, made with other {what}")
         return [record for record in records if chosen.get((record.case, record.seed)) is record], remarks
 
+    def by_fingerprint(self) -> dict[str, Record]:
+        """The newest finished record of each fingerprint, whatever its case was called."""
+        return {record.fingerprint: record for record in self.read()[0] if record.status == "done"}
+
     def checkpoints(self, key: str) -> Path:
         """Folder for the checkpoints of the record called `key`."""
         return self.folder / key
+
+    def share_checkpoints(self, key: str, other: str) -> None:
+        """Give the record called `other` the files in the folder of the record called `key`, which keeps
+        them. Where the disk can hold a file under two names, they take no room. Raises StoreError."""
+        for file in self.checkpoints(key).glob("[!.]*"):
+            place = self.checkpoints(other) / file.name
+            try:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.unlink(missing_ok=True)
+                os.link(file, place)
+            except OSError:
+                write_atomically(place, partial(_copy, file))
+
+    def move_checkpoints(self, key: str, other: str) -> None:
+        """The same, but the record called `key` keeps nothing."""
+        self.share_checkpoints(key, other)
+        shutil.rmtree(self.checkpoints(key), ignore_errors=True)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -141,6 +164,11 @@ def write_atomically(path: Path, data: bytes | Callable[[BinaryIO], object]) -> 
         if isinstance(error, OSError):
             raise _failed(path, error) from None
         raise
+
+
+def _copy(file: Path, stream: BinaryIO) -> None:
+    with file.open("rb") as source:
+        shutil.copyfileobj(source, stream)
 
 
 def _sweep(path: Path) -> None:
