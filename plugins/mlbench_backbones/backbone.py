@@ -104,7 +104,7 @@ def predict_timm_backbone(
     model = plain_name(model)
     shape = predict_shape(model, image_size, output, drop_path=drop_path is not None)
     check_weights(model, weights)
-    version = weights_version(weights)
+    version = weights_version(model, weights)
     if shape is None:
         return BackboneShape(None, None, version)
     return shape._replace(version=version)

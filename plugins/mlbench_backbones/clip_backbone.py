@@ -79,4 +79,4 @@ def predict_open_clip_backbone(
     """
     shape = predict_tower(read_config(model), image_size, output)
     check_clip_weights(model, weights, quick_gelu)
-    return shape._replace(version=clip_weights_version(weights))
+    return shape._replace(version=clip_weights_version(model, weights))

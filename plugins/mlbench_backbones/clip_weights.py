@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,7 +10,7 @@ from mlbench.errors import OptionError, WeightsError, hint
 from mlbench_backbones.checkpoint import as_timm_loads, fit_state, read_state, reason_of, sha256
 from mlbench_backbones.clip_config import has_model, read_config
 from mlbench_backbones.clip_tags import clean_tag, tags_of
-from mlbench_backbones.hub import cached_file, reachable
+from mlbench_backbones.hub import cached_file, cached_version, reachable
 from mlbench_backbones.quick_gelu import says_quick_gelu
 
 if TYPE_CHECKING:
@@ -85,9 +85,14 @@ def _no_tag(name: str, weights: str, tags: Iterable[str]) -> WeightsError:
     )
 
 
-def clip_weights_version(weights: str) -> str:
-    """What the weights are beyond their name: a file's hash; "" where not known."""
-    return sha256(Path(weights)) if weights.endswith(_SUFFIXES) else ""
+def clip_weights_version(model: str, weights: str) -> str:
+    """What the weights are beyond their name: a file's hash; "" where not known, as of those that the hub has
+    not been asked for yet."""
+    if weights.endswith(_SUFFIXES):
+        return sha256(Path(weights))
+    tag = (tags_of(model.replace("/", "-")) or {}).get(clean_tag(weights), {})
+    repository, names = _on_hub(tag)
+    return cached_version(repository, names) if repository else ""
 
 
 def load_tower(model: str, weights: str, image_size: int, quick_gelu: bool | None = None) -> Tower:
@@ -181,16 +186,21 @@ def _tag(name: str, weights: str) -> dict[str, Any]:
     return tag
 
 
+def _on_hub(tag: Mapping[str, Any]) -> tuple[str, Sequence[str]]:
+    """Repository of a tag's weights on the hub, "" where there is none, and what their file may be called."""
+    repository, _, filename = tag.get("hf_hub", "").rpartition("/")
+    return repository, (f"{Path(filename).stem}.safetensors", filename) if filename else _HUB_FILES
+
+
 def _file(what: str, tag: dict[str, Any]) -> Path:
     """The weights of a tag, from the cache or else the hub."""
     from huggingface_hub import constants
     from open_clip.pretrained import download_pretrained
 
-    repository, _, filename = tag.get("hf_hub", "").rpartition("/")
+    repository, names = _on_hub(tag)
     if repository:
         # A cached file is taken as it is, because its client would try the hub first.
-        safe = [f"{Path(filename).stem}.safetensors"] if filename else []
-        file = cached_file(repository, [*safe, filename] if filename else _HUB_FILES)
+        file = cached_file(repository, names)
         if file is not None:
             return file
         if not reachable(constants.ENDPOINT):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["cached_file", "reachable"]
+from mlbench_backbones.checkpoint import sha256
+
+__all__ = ["cached_file", "cached_version", "reachable"]
 
 #: Seconds in which the hub must answer once before a download begins. Its client would try for minutes.
 _TIMEOUT = 5.0
@@ -20,6 +23,16 @@ def cached_file(repository: str, names: Iterable[str]) -> Path | None:
         if isinstance(file, str):
             return Path(file)
     return None
+
+
+def cached_version(repository: str, names: Iterable[str]) -> str:
+    """Hash of the file that `cached_file` finds; "" where there is none yet."""
+    file = cached_file(repository, names)
+    if file is None:
+        return ""
+    # The cache calls a large file by its hash, and a snapshot is a link to it.
+    name = file.resolve().name
+    return f"sha256 {name}" if re.fullmatch(r"[0-9a-f]{64}", name) else sha256(file)
 
 
 def reachable(endpoint: str) -> bool:

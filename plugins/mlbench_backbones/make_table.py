@@ -21,7 +21,7 @@ from timm.models._registry import get_deprecated_models
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from mlbench_backbones.table import RENAMED, TABLE, Row
+from mlbench_backbones.table import RENAMED, REPOSITORIES, TABLE, Row
 from mlbench_backbones.timm_network import has_feature_map, parts_of, places
 
 __all__ = ["row_of", "tags_of"]
@@ -221,6 +221,20 @@ def write_renamed() -> None:
         table.writerows(sorted((old, new) for old, new in get_deprecated_models().items() if new))
 
 
+def write_repositories() -> None:
+    """Write the table of the models and tags whose weights are not in the repository of their name."""
+    found = {full: timm.get_pretrained_cfg(full) for full in _full_names() if "." in full}
+    ids = {full: configuration.hf_hub_id or "" for full, configuration in found.items()}
+    for full, configuration in found.items():
+        if configuration.hf_hub_filename:
+            print(f"{full}: its weights have a file name of their own", file=sys.stderr)
+    with REPOSITORIES.open("w", newline="", encoding="utf-8") as file:
+        file.write(_HEAD)
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(("name", "repository"))
+        table.writerows(sorted((full, each) for full, each in ids.items() if each != f"timm/{full}"))
+
+
 def write_table() -> None:
     """Build every timm model and write the table."""
     with Pool() as pool, TABLE.open("w", newline="", encoding="utf-8") as file:
@@ -236,4 +250,5 @@ def write_table() -> None:
 
 if __name__ == "__main__":
     write_renamed()
+    write_repositories()
     write_table()

@@ -1,7 +1,8 @@
 """What timm's models would be, without building them: a committed table.
 
 `timm_models.csv` has one line per model of the timm version in its first line, `timm_renamed.csv` one per
-name that timm has given up for another. `make_table` makes both.
+name that timm has given up for another, and `timm_repositories.csv` one per model and tag whose weights are
+not in the repository of the hub that has its name. `make_table` makes all.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from mlbench.errors import OptionError, close_match, hint
 
 __all__ = [
     "RENAMED",
+    "REPOSITORIES",
     "TABLE",
     "Row",
+    "hub_repository",
     "nearest_name",
     "plain_name",
     "predict_shape",
@@ -28,6 +31,7 @@ __all__ = [
 
 TABLE = Path(__file__).with_name("timm_models.csv")
 RENAMED = Path(__file__).with_name("timm_renamed.csv")
+REPOSITORIES = Path(__file__).with_name("timm_repositories.csv")
 
 _OWNER = "backbone timm"
 
@@ -94,6 +98,25 @@ def plain_name(model: str) -> str:
     if current and name.partition(".")[0] not in rows and version == metadata.version("timm"):
         raise OptionError(f"{_OWNER}: timm has renamed {name}; set model to {current}", "model")
     return name
+
+
+def hub_repository(model: str) -> str:
+    """Repository of the hub that has timm's weights of a model; "" where there is none."""
+    version, rows = _read()
+    name, _, tag = model.partition(".")
+    if version != metadata.version("timm"):  # another one may have other default tags
+        import timm
+
+        try:
+            configuration = timm.get_pretrained_cfg(model)
+        except RuntimeError:
+            return ""
+        return (configuration and configuration.hf_hub_id) or ""
+    tags = rows[name].tags if name in rows else ()
+    if not tags:
+        return ""
+    full = f"{name}.{tag or tags[0]}"
+    return _repositories().get(full, f"timm/{full}")
 
 
 def quick_gelu_name(model: str) -> str:
@@ -181,6 +204,14 @@ def _renamed() -> dict[str, str]:
     with RENAMED.open(newline="", encoding="utf-8") as file:
         file.readline()
         return {line["name"]: line["current"] for line in csv.DictReader(file)}
+
+
+@cache
+def _repositories() -> dict[str, str]:
+    """Repositories of models and tags that are not called as these are; "" where there are no weights."""
+    with REPOSITORIES.open(newline="", encoding="utf-8") as file:
+        file.readline()
+        return {line["name"]: line["repository"] for line in csv.DictReader(file)}
 
 
 @cache

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from mlbench.errors import OptionError, WeightsError, close_match
 from mlbench_backbones import bundled
 from mlbench_backbones.checkpoint import as_timm_loads, fit_state, read_state, reason_of, sha256
-from mlbench_backbones.hub import cached_file, reachable
+from mlbench_backbones.hub import cached_file, cached_version, reachable
 from mlbench_backbones.quick_gelu import says_quick_gelu
-from mlbench_backbones.table import nearest_name, quick_gelu_name, wants_quick_gelu
+from mlbench_backbones.table import hub_repository, nearest_name, quick_gelu_name, wants_quick_gelu
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,7 +21,7 @@ _OWNER = "backbone timm"
 _CHOICES = "expected hub, bundled, none or the path of a checkpoint"
 
 #: The names under which timm looks for a model's weights in its hub repository, in its order.
-_HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+_HUB_FILES = ("model.safetensors", "pytorch_model.safetensors", "pytorch_model.bin")
 
 
 def check_weights(model: str, weights: str) -> None:
@@ -55,11 +55,15 @@ def _check_activation(model: str, weights: str) -> None:
         )
 
 
-def weights_version(weights: str) -> str:
-    """What the weights are beyond their name: a package's version, a file's hash; "" where not known."""
+def weights_version(model: str, weights: str) -> str:
+    """What the weights are beyond their name: a package's version, a file's hash; "" where not known, as of
+    those that the hub has not been asked for yet."""
     if weights == "bundled":
         return f"{bundled.PACKAGE} {bundled.bundled_version()}"
-    return "" if weights in ("hub", "none") else sha256(Path(weights))
+    if weights == "hub":
+        repository = hub_repository(model)
+        return cached_version(repository, _HUB_FILES) if repository else ""
+    return "" if weights == "none" else sha256(Path(weights))
 
 
 def load_network(model: str, weights: str, **arguments: Any) -> tuple[nn.Module, str]:

@@ -1,6 +1,8 @@
 """The timm backbone: the same map as timm's own feature network, wherever it is cut."""
 
+import hashlib
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -364,6 +366,43 @@ def test_hub_that_answers_but_gives_no_weights(hub, monkeypatch):
 def test_hub_has_no_weights_of_an_unknown_tag():
     with pytest.raises(OptionError, match=r"timm knows no resnet18\.nope \(Invalid pretrained tag"):
         timm_backbone(64, model="resnet18.nope", weights="hub")
+
+
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize("model", ["lcnet_050", "lcnet_050.ra2_in1k", "timm/lcnet_050.ra2_in1k"])
+def test_predict_knows_the_hub_weights_that_are_built(hub, model, links):
+    assert predict_timm_backbone(64, model=model, weights="hub").version == ""
+    cache(hub, "lcnet_050", "model.safetensors")
+    (file,) = hub.rglob("model.safetensors")
+    content = hashlib.sha256(file.read_bytes()).hexdigest()
+    if links:  # as the hub's client keeps it, but for systems without links
+        blob = hub / "blobs" / content
+        blob.parent.mkdir()
+        file.rename(blob)
+        file.symlink_to(blob)
+    version = predict_timm_backbone(64, model=model, weights="hub").version
+    assert version == f"sha256 {content}"
+    assert timm_backbone(64, model=model, weights="hub").weights.endswith(f", {version}")
+
+
+def test_other_hub_weights_are_another_version(hub):
+    versions = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        cache(hub, "lcnet_050", "model.safetensors")
+        versions.append(predict_timm_backbone(64, model="lcnet_050", weights="hub").version)
+        shutil.rmtree(hub)
+    assert len({*versions, ""}) == 3
+
+
+def test_a_hub_file_is_known_by_its_name_in_the_cache_without_being_read(hub, monkeypatch):
+    cache(hub, "lcnet_050", "model.safetensors")
+    (file,) = hub.rglob("model.safetensors")
+    blob = hub / ("0" * 64)
+    file.rename(blob)
+    file.symlink_to(blob)
+    monkeypatch.setattr("mlbench_backbones.hub.sha256", None)
+    assert predict_timm_backbone(64, model="lcnet_050", weights="hub").version == f"sha256 {'0' * 64}"
 
 
 # Predictions

@@ -252,6 +252,16 @@ def small(tmp_path, monkeypatch):
     return visual
 
 
+@pytest.mark.parametrize("tag", ["openai", "laion2b_s34b_b79k", "laion2B-s34B-b79K"])
+def test_predict_knows_the_hub_weights_that_are_built(hub, small, tag):
+    assert predict_open_clip_backbone(32, weights=tag).version == ""
+    cache_weights(hub, small, tag)
+    version = predict_open_clip_backbone(32, weights=tag).version
+    assert re.fullmatch("sha256 [0-9a-f]{64}", version)
+    assert open_clip_backbone(32, weights=tag).weights.endswith(f", {version}")
+    assert predict_open_clip_backbone(32, weights="none").version == ""
+
+
 class QuickNetwork(nn.Module):
     def forward(self, x):
         return x * torch.sigmoid(1.702 * x)

@@ -10,7 +10,7 @@ from mlbench.contracts import BackboneShape
 from mlbench.errors import OptionError
 from mlbench_backbones import make_table, table
 from mlbench_backbones.backbone import timm_backbone
-from mlbench_backbones.table import plain_name, predict_shape
+from mlbench_backbones.table import hub_repository, plain_name, predict_shape
 
 # One of each way to halve an image.
 MODELS = [
@@ -77,6 +77,21 @@ def test_tags_begin_with_the_default():
     for name in MODELS:
         assert rows[name].tags == make_table.tags_of(name)
         assert rows[name].tags[0] == timm.get_pretrained_cfg(name).tag
+
+
+def test_every_repository_on_the_hub_is_timms():
+    full = timm.list_models(include_tags=True)
+    names = {*full, *(name.partition(".")[0] for name in full)}
+    expected = {name: getattr(timm.get_pretrained_cfg(name), "hf_hub_id", None) or "" for name in names}
+    assert {name: hub_repository(name) for name in names} == expected
+    assert "" in expected.values()
+
+
+def test_another_timm_is_asked_for_the_repository(other_timm, monkeypatch):
+    assert hub_repository("resnet50") == timm.get_pretrained_cfg("resnet50").hf_hub_id
+    monkeypatch.setattr(table, "_repositories", None)
+    assert hub_repository("rdnet_tiny") == "naver-ai/rdnet_tiny.nv_in1k"
+    assert hub_repository("resnet50.of_next_year") == ""
 
 
 def test_renamed_models_are_timms():
