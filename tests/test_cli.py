@@ -301,6 +301,7 @@ def finished(run: Callable[..., Result], suite: Path) -> list[Record]:
             seed=each["seed"],
             fingerprint=each["fingerprint"],
             status="done",
+            axes=each["axes"],
             settings=each["settings"],
             metrics=metrics,
             size={"parameters": 1, "bytes": 4},

@@ -160,7 +160,7 @@ def backbone(image_size: int, *, fault: str) -> Any:
         made.frozen.register_buffer("seen", torch.zeros(()))
         made.frozen.register_forward_pre_hook(lambda module, _: setattr(module, "seen", module.seen + 1))
     if fault == "own generator":
-        nn.init.constant_(made.trained[0].weight, random.random())
+        nn.init.constant_(made.trained[0].weight, random.Random().random())
     if fault == "teacher":
         made.trained.register_forward_hook(lambda module, _, features: torch.dropout(features, 0.5, True))
     return made

@@ -109,7 +109,7 @@ def predict_is_what_is_built(subject: Subject) -> None:
 
 def same_seed_gives_the_same_weights(subject: Subject) -> None:
     first, second = (state_hash(_backbone(subject).state_dict().values()) for _ in range(2))
-    expect(first == second, "weights that are drawn come from torch's global generator")
+    expect(first == second, "weights that are drawn come from a global generator, torch's at best")
 
 
 def works_as_a_teacher(subject: Subject) -> None:
