@@ -9,13 +9,9 @@ from types import MappingProxyType
 
 from mlbench.contracts import SplitName
 from mlbench.errors import DataError
+from mlbench.images.formats import IMAGE_SUFFIXES
 
 __all__ = ["IMAGE_SUFFIXES", "SPLIT_NAMES", "walk_images"]
-
-#: File names that are taken for images, in lower case.
-IMAGE_SUFFIXES = frozenset(
-    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-)
 
 #: What users call the splits, in folders and in manifests.
 SPLIT_NAMES: Mapping[str, SplitName] = MappingProxyType(

@@ -155,7 +155,7 @@ def _inspect(file: str, probe: Probe | None) -> tuple[bytes, tuple[int, int], in
     except OSError as error:
         return *nothing, error.strerror or str(error)
     try:
-        image, size = decode(data, short_side=_PROBE_SIDE)
+        image, size, _ = decode(data, short_side=_PROBE_SIDE)
     except UnreadableImageError as error:
         return *nothing, str(error)
     digest = hashlib.blake2b(data, digest_size=_DIGEST_SIZE).digest()
