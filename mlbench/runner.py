@@ -194,7 +194,7 @@ def _experiment_record(case: Case, plan: Plan, store: Store, listener: Listener)
     seconds: Mapping[str, float] = {}
     try:
         found = experiment(case, plan.device, store.checkpoints(case.key), listener.stage)
-        facts |= {**found.facts, "notes": (*_data_notes(case), *found.notes), "status": "done"}
+        facts |= {**found.facts, "notes": (*case.notes, *found.notes), "status": "done"}
         seconds = found.seconds
     except StoreError:
         raise
@@ -209,10 +209,3 @@ def _experiment_record(case: Case, plan: Plan, store: Store, listener: Listener)
     if plan.device.kind == "cuda":
         torch.cuda.empty_cache()
     return Record(**facts, seconds={**seconds, "total": time.perf_counter() - start}, finished=_now())
-
-
-def _data_notes(case: Case) -> tuple[str, ...]:
-    shared = (
-        () if case.dataset.disjoint else ("test may share classes with training: expect optimistic numbers",)
-    )
-    return (*shared, *case.dataset.notes, *case.forecast.notes)
