@@ -220,8 +220,7 @@ def validate(suite: Path, **options: Any) -> None:
     made = _plan(suite, **options)
     names = {case.name for case in made.cases}
     click.echo(f"{suite}: fine; cases: {len(names)}, runs: {len(made.cases)}")
-    notes = (note for case in made.cases for note in (*case.dataset.notes, *case.forecast.notes))
-    for note in dict.fromkeys(notes):
+    for note in dict.fromkeys(note for case in made.cases for note in case.notes):
         click.echo(f"note: {note}", err=True)
 
 

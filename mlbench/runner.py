@@ -230,7 +230,7 @@ def _experiment_record(case: Case, plan: Plan, store: Store, listener: Listener)
             # The next plan knows weights that have come only now, and is to find the record.
             store.move_checkpoints(case.key, now.key)
             facts |= {"fingerprint": now.fingerprint, "conditions": dict(now.conditions)}
-        facts |= {**found.facts, "notes": (*_data_notes(case), *found.notes), "status": "done"}
+        facts |= {**found.facts, "notes": (*case.notes, *found.notes), "status": "done"}
         seconds = found.seconds
     except StoreError:
         raise
@@ -245,10 +245,3 @@ def _experiment_record(case: Case, plan: Plan, store: Store, listener: Listener)
     if plan.device.kind == "cuda":
         torch.cuda.empty_cache()
     return Record(**facts, seconds={**seconds, "total": time.perf_counter() - start}, finished=_now())
-
-
-def _data_notes(case: Case) -> tuple[str, ...]:
-    shared = (
-        () if case.dataset.disjoint else ("test may share classes with training: expect optimistic numbers",)
-    )
-    return (*shared, *case.dataset.notes, *case.forecast.notes)

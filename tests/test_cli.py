@@ -211,6 +211,11 @@ def test_a_factory_that_cannot_be_imported_fails_show_and_its_suite(
     assert refused(run("validate", write(), "--set", "neck=mine", code=2)).endswith(reason)
 
 
+def test_validate_says_what_a_record_would_say_of_the_data(run: Callable[..., Result], write: Write) -> None:
+    shared = "note: test may share classes with training: expect optimistic numbers"
+    assert run("validate", write(), "--set", "dataset.disjoint=false").stderr.splitlines() == [shared]
+
+
 def test_plan_and_validate_count_cases_and_runs(run: Callable[..., Result], write: Write) -> None:
     suite = write("seeds: [0, 1]\nmatrix:\n  neck.dim: [4, 16]\n")
     assert run("validate", suite).stdout == f"{suite}: fine; cases: 2, runs: 4\n"

@@ -74,6 +74,8 @@ class Dataset(Protocol):
 
     disjoint: no class of train or calibration occurs in test; a run says it aloud when it is false.
     notes: what a user must know about the data ("3 unreadable files left out: a.jpg, ..."), one line each.
+    One that decodes files may have a `white`, the value of white where images have more than 8 bits, which
+    models that are exported then carry.
     Built without torch: planning a run asks only for versions and sizes.
     """
 

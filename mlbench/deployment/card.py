@@ -22,7 +22,8 @@ _ALWAYS = {
     "colour_order": "RGB",
     "decode": (
         "a JPEG by PIL.Image.draft(None, (ceil(w*f), ceil(h*f))) with f = min(1, 2*image_size/min(w, h)); "
-        "then upright by EXIF; what is transparent on white; 16 bits by their upper 8"
+        "then upright by EXIF; from the ICC profile to sRGB; what is transparent on white; with more than 8 "
+        "bits by white, or as mlbench.images.depth finds it"
     ),
     "crop": "first the middle with the share crop_ratio of height and width, rounded",
     "resize_meaning": (
@@ -43,6 +44,7 @@ class Card:
 
     version: of mlbench. weights: where the first weights come from, whose licence holds on. precision:
     "float32" or "int8". size, resize, crop_ratio: as `mlbench.planning.spec.ImageSettings` has them.
+    white: of images with more than 8 bits, None where each of them tells (see `mlbench.images.depth`).
     similarity: the threshold, from which on two images show the same; None where none was found, and note
     says why.
     """
@@ -59,6 +61,7 @@ class Card:
     crop_ratio: float
     similarity: float | None
     note: str = ""
+    white: float | None = None
 
     @property
     def distance(self) -> float | None:
@@ -78,6 +81,7 @@ class Card:
             "image_size": str(self.size),
             "resize": self.resize,
             "crop_ratio": repr(self.crop_ratio),
+            "white": "" if self.white is None else repr(self.white),
             "threshold_similarity": "" if self.similarity is None else repr(self.similarity),
             "threshold_distance": "" if self.distance is None else repr(self.distance),
             "threshold_note": self.note,
@@ -89,7 +93,7 @@ class Card:
     def read(cls, metadata: Mapping[str, str], where: str) -> Card:
         """A card from a file's metadata. Raises StoreError, naming `where`, for what is none."""
         try:
-            similarity = metadata["threshold_similarity"]
+            similarity, white = metadata["threshold_similarity"], metadata.get("white")
             found = cls(
                 suite=metadata["suite"],
                 case=metadata["case"],
@@ -103,6 +107,7 @@ class Card:
                 crop_ratio=float(metadata["crop_ratio"]),
                 similarity=float(similarity) if similarity else None,
                 note=metadata["threshold_note"],
+                white=float(white) if white else None,
             )
         except (KeyError, ValueError) as error:
             raise StoreError(
@@ -125,6 +130,7 @@ class Card:
             "image_size": self.size > 0,
             "resize": self.resize in get_args(Resize),
             "crop_ratio": 0 < self.crop_ratio <= 1,
+            "white": self.white is None or 0 < self.white < math.inf,
             "threshold_similarity": self.similarity is None or math.isfinite(self.similarity),
         }
         return [name for name, fine in sound.items() if not fine]

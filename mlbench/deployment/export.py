@@ -113,6 +113,7 @@ def _write(score: Score, graph: bytes, record: Record, case: Case, folder: Path)
         crop_ratio=image.crop_ratio,
         similarity=score.threshold.similarity,
         note=score.threshold.note,
+        white=getattr(case.dataset, "white", None),
     )
     end = INT8 if score.name == "int8" else ".onnx"
     file = folder / f"{record.suite}-{record.case}-s{record.seed}{end}"

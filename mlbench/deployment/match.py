@@ -60,7 +60,7 @@ def load_image(path: Path, card: Card) -> np.ndarray:
     """An image file as the model takes it, (3, S, S) uint8: upright, RGB and square, as images of a folder
     are in training. Raises DataError."""
     try:
-        image, _ = decode(path.read_bytes(), short_side=2 * card.size)
+        image = decode(path.read_bytes(), short_side=2 * card.size, white=card.white).image
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
     except UnreadableImageError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
@@ -10,7 +9,8 @@ from pathlib import Path
 
 from mlbench.contracts import SplitName
 from mlbench.errors import DataError
-from mlbench.images.image_files import SPLIT_NAMES, walk_images
+from mlbench.images.image_files import find_images, split_of, subfolders
+from mlbench.names import one_form
 
 __all__ = ["ClassFolders", "read_class_folders"]
 
@@ -23,14 +23,16 @@ class ClassFolders:
     their sub-folders are the classes, at level 2 the sub-folders of those ("fruit/apple"). An image that lies
     less deep belongs to the folder that holds it, one that lies deeper to the folder at the level.
 
-    paths: of the images, as `walk_images` gives them. splits: the folders at the top that are splits, none
+    paths: of the images, as `find_images` gives them. splits: the folders at the top that are splits, none
     where the user has made none. beside: the folders at the top that are left out because others are splits.
+    notes: on files and links that are not read.
     """
 
     folder: Path
     paths: list[str]
     splits: Mapping[str, SplitName]
     beside: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def place(self, path: str) -> tuple[str, list[str]]:
         """The folder of the split of an image ("" without splits), and the folders from there to the image:
@@ -45,10 +47,13 @@ class ClassFolders:
         """Level of the deepest folder that holds an image; there every class folder is a leaf."""
         return max((len(self.place(path)[1]) for path in self.paths), default=0)
 
+    def label(self, path: str, level: int) -> str:
+        """The class of an image at a level; "" outside of all class folders."""
+        return one_form("/".join(self.place(path)[1][:level]))
+
     def classes(self, level: int) -> Counter[str]:
         """Names of the classes at a level, with the number of their images."""
-        places = (self.place(path)[1][:level] for path in self.paths)
-        return Counter("/".join(parts) for parts in places if parts)
+        return Counter(filter(None, (self.label(path, level) for path in self.paths)))
 
     def empty(self, level: int) -> list[str]:
         """Folders down to a level without an image in them, the outermost alone, relative."""
@@ -60,38 +65,35 @@ def read_class_folders(folder: Path) -> ClassFolders:
     """Find the images and the splits of `folder`.
 
     Its folders are splits where all of them are called so, or where train and test are among them and hold
-    folders themselves. Raises DataError where there is no such folder or one cannot be listed.
+    folders themselves. Raises DataError where there is no such folder, one cannot be
+    listed, or two are for one split.
     """
-    paths = walk_images(folder)
+    found = find_images(folder)
     try:
-        top = _subfolders(folder)
-        named = {name: SPLIT_NAMES[name.lower()] for name in top if name.lower() in SPLIT_NAMES}
-        nested = {split for name, split in named.items() if _subfolders(folder / name)}
+        top = subfolders(folder)
+        named = {name: split for name in top if (split := split_of(name))}
+        nested = {split for name, split in named.items() if subfolders(folder / name)}
     except OSError as error:
         raise DataError(f"{error.filename or folder}: {error.strerror or error}") from None
+    notes = tuple(found.notes())
     if not named or (len(named) < len(top) and not {"train", "test"} <= nested):
-        return ClassFolders(folder, paths, {}, ())
-    return ClassFolders(folder, paths, named, tuple(name for name in top if name not in named))
-
-
-def _subfolders(folder: Path) -> list[str]:
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        return ClassFolders(folder, found.paths, {}, (), notes)
+    for split in named.values():
+        names = [name for name, other in named.items() if other == split]
+        if len(names) > 1:
+            raise DataError(f"{folder}: several folders for the {split} split ({', '.join(names)}); keep one")
+    beside = tuple(name for name in top if name not in named)
+    return ClassFolders(folder, found.paths, named, beside, notes)
 
 
 def _empty(folder: Path, start: str, level: int, filled: Set[str]) -> Iterator[str]:
     """Folders from `start` down to a level below it that are not among the `filled` ones."""
-    for name in _subfolders(folder / start) if level else ():
+    for name in subfolders(folder / start) if level else ():
         inner = f"{start}/{name}" if start else name
         if inner in filled:
             yield from _empty(folder, inner, level - 1, filled)
-        elif not _leads_back(folder / inner):
+        else:
             yield inner
-
-
-def _leads_back(folder: Path) -> bool:
-    """Whether it is a link to a folder that it is in: no images are looked for there."""
-    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
 
 
 def _ends(path: str) -> Iterator[int]:

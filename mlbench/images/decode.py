@@ -1,59 +1,79 @@
-"""Image files of any kind to upright RGB images, decoded no larger than needed."""
+"""Image files of any kind to upright sRGB images, decoded no larger than needed."""
 
 from __future__ import annotations
 
-import io
 import math
-import warnings
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from mlbench.errors import DataError
+from mlbench.images.colour import to_srgb
+from mlbench.images.depth import to_eight_bits
+from mlbench.images.formats import UnreadableImageError, open_image
 
-__all__ = ["Box", "UnreadableImageError", "decode", "read_image"]
+__all__ = ["Box", "Decoded", "UnreadableImageError", "decode", "read_image"]
 
 #: x1, y1, x2, y2 in pixels of the upright image, x2 and y2 exclusive.
 Box = tuple[float, float, float, float]
 
-# Named, because others of Pillow's readers start programs (EPS runs Ghostscript).
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
-_SIXTEEN_BIT = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+_ORIENTATION = 0x0112  # in EXIF
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_TURNED = (5, 6, 7, 8)  # width and height are exchanged
 
 
-class UnreadableImageError(Exception):
-    """A file that is no image, a damaged one, or one of a kind that cannot be shown as RGB."""
+class Decoded(NamedTuple):
+    """An image as it is to be seen. size: the full upright (width, height) in the file. remarks: what a user
+    should know of how it was read, in words that are the same for every such file."""
+
+    image: Image.Image
+    size: tuple[int, int]
+    remarks: tuple[str, ...] = ()
 
 
 def decode(
-    data: bytes, *, short_side: int = 0, box: Box | None = None
-) -> tuple[Image.Image, tuple[int, int]]:
-    """The upright RGB image in the bytes of a file, cut to `box`, and the full upright (width, height).
+    data: bytes, *, short_side: int = 0, box: Box | None = None, white: float | None = None
+) -> Decoded:
+    """The upright sRGB image in the bytes of a file, cut to `box`; of several frames the first.
 
     A JPEG is decoded at 1/2, 1/4 or 1/8 of its size, which is much faster, as long as the shorter side of
     the result keeps `short_side` pixels; 0 asks for the full size. All of the file is read either way, so
-    damage is found. Raises UnreadableImageError with the reason.
+    damage is found. Colours are converted from the file's ICC profile; transparent pixels are shown on white.
+    white: the value of white where channels have more than 8 bits (see `to_eight_bits`).
+
+    Raises UnreadableImageError with the reason.
     """
+    remarks: list[str] = []
     try:
-        with warnings.catch_warnings():
-            # Pillow's word for what is large; what is too large is its error.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        image = open_image(data)
+        if image.format not in ("JPEG", "MPO") and getattr(image, "is_animated", False):
+            remarks.append("several frames or pages, of which the first is read")
         size = image.size
         if short_side:
             wanted = min(size if box is None else (box[2] - box[0], box[3] - box[1]))
             share = min(1.0, short_side / max(wanted, 1))
             image.draft(None, (max(1, math.ceil(size[0] * share)), max(1, math.ceil(size[1] * share))))
-        decoded = image.size
-        shown = ImageOps.exif_transpose(image)
-        upright = size if shown.size == decoded else (size[1], size[0])
+        shown = to_eight_bits(image, data, white, remarks)
+        image.load()
+        orientation = image.getexif().get(_ORIENTATION, 1)
+        if orientation in _UPRIGHT:
+            shown = shown.transpose(_UPRIGHT[orientation])
+        if orientation in _TURNED:
+            size = size[1], size[0]
         if box is not None:
-            shown = shown.crop(_scaled(box, shown.width / upright[0], shown.height / upright[1]))
-        return _rgb(shown), upright
-    except UnidentifiedImageError:
-        # Pillow's own message shows an address in memory.
-        raise UnreadableImageError("not an image" if data else "empty file") from None
+            shown = shown.crop(_scaled(box, shown.width / size[0], shown.height / size[1]))
+        return Decoded(to_srgb(shown, image.info.get("icc_profile"), remarks), size, tuple(remarks))
+    except UnreadableImageError:
+        raise
     except Image.DecompressionBombError:
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise UnreadableImageError(f"more than {most:,} pixels; make it smaller") from None
@@ -61,13 +81,15 @@ def decode(
         raise UnreadableImageError(" ".join(str(error).split()) or type(error).__name__) from None
 
 
-def read_image(path: Path, *, short_side: int, box: Box | None = None) -> Image.Image:
+def read_image(
+    path: Path, *, short_side: int, box: Box | None = None, white: float | None = None
+) -> Image.Image:
     """`decode` a file that could be read when the data set was indexed.
 
     Raises DataError if it no longer can be.
     """
     try:
-        return decode(path.read_bytes(), short_side=short_side, box=box)[0]
+        return decode(path.read_bytes(), short_side=short_side, box=box, white=white).image
     except OSError as error:
         reason = error.strerror or str(error)
     except UnreadableImageError as error:
@@ -78,20 +100,3 @@ def read_image(path: Path, *, short_side: int, box: Box | None = None) -> Image.
 def _scaled(box: Box, x: float, y: float) -> tuple[int, int, int, int]:
     left, top = round(box[0] * x), round(box[1] * y)
     return left, top, max(left + 1, round(box[2] * x)), max(top + 1, round(box[3] * y))
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    """Any mode as RGB: 16 bits keep their upper 8, what is transparent is shown on white."""
-    if image.mode in _SIXTEEN_BIT:
-        grey = np.asarray(image)
-        if grey.min() < 0 or grey.max() > 0xFFFF:
-            raise UnreadableImageError("32-bit integers have no agreed white; save it with 8 or 16 bits")
-        return Image.fromarray((grey >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode == "F":
-        raise UnreadableImageError("floating-point pixels have no agreed white; save it with 8 or 16 bits")
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(white, layer).convert("RGB")
-    # `convert` copies, also what is RGB already, and so forces lazy files to be decoded.
-    return image.convert("RGB")

@@ -1,61 +1,172 @@
-"""Image files in folders: which names count as images, what users call the splits, how to search."""
+"""Image files in folders: which are found, which other files there are, and what users call the splits."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
 from mlbench.contracts import SplitName
 from mlbench.errors import DataError
+from mlbench.images.formats import HEIF_SUFFIXES, IMAGE_SUFFIXES
+from mlbench.names import one_form
 
-__all__ = ["IMAGE_SUFFIXES", "SPLIT_NAMES", "walk_images"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "SPLIT_NAMES",
+    "FoundImages",
+    "find_images",
+    "kind_of",
+    "split_of",
+    "subfolders",
+]
 
-#: File names that are taken for images, in lower case.
-IMAGE_SUFFIXES = frozenset(
-    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-)
-
-#: What users call the splits, in folders and in manifests.
+#: What users call the splits, in folders and in manifests; capitals do not matter.
 SPLIT_NAMES: Mapping[str, SplitName] = MappingProxyType(
     {
         "train": "train",
+        "training": "train",
         "calibration": "calibration",
         "val": "calibration",
+        "valid": "calibration",
         "validation": "calibration",
+        "dev": "calibration",
         "test": "test",
+        "testing": "test",
     }
 )
 
+#: Files and folders that systems and archives put beside images, in lower case, such as thumbnails.
+_OF_SYSTEMS = frozenset(("thumbs.db", "desktop.ini", "@eadir", "__macosx"))
 
-def walk_images(folder: Path) -> list[str]:
-    """Paths of the image files at any depth below `folder`, relative to it, with "/", sorted.
+_SHOWN = 5
+_LONGEST_SUFFIX = 16
 
-    Hidden files and folders are left out. Links are followed, but not into a folder that they are in.
-    Raises DataError when there is no such folder or one cannot be listed.
+
+@dataclass
+class FoundImages:
+    """The files below a folder.
+
+    paths: of the images, relative to the folder, with "/", sorted. others: kinds of the files that are not
+    read, with counts. example: one of them. hidden: folders that are not looked into. links: links to a
+    folder that they are in.
+    """
+
+    paths: list[str] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
+    example: str = ""
+    hidden: list[str] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+
+    def notes(self) -> list[str]:
+        """What the user should know of what is not read, one line each."""
+        notes = []
+        if self.others:
+            kinds = sorted(self.others.items(), key=lambda each: (-each[1], each[0]))
+            named = [f"{count:,} {kind}" for kind, count in kinds[:_SHOWN]]
+            if len(kinds) > _SHOWN:
+                named.append(f"{sum(count for _, count in kinds[_SHOWN:]):,} of other kinds")
+            count, total = self.others.total(), self.others.total() + len(self.paths)
+            example = f"; such as {self.example}" if self.example else ""
+            notes.append(f"{count:,} of {total:,} files not read: {', '.join(named)}{example}")
+        for what, paths in (
+            ("hidden folders, not looked into", self.hidden),
+            ("links to a folder that they are in, not followed", self.links),
+        ):
+            if paths:
+                more = f", and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+                notes.append(f"{what}: {', '.join(sorted(paths)[:_SHOWN])}{more}")
+        return notes
+
+
+def find_images(folder: Path, known: Path | None = None) -> FoundImages:
+    """The image files at any depth below `folder`, by their suffixes, and what else is there.
+
+    Hidden files and folders are left out, and what systems put beside images. Links are followed, but not
+    into a folder that they are in. known: a file that is read for something else. Raises DataError when there
+    is no such folder or one cannot be listed.
     """
     if not folder.is_dir():
         raise DataError(_absence(folder))
+    found = FoundImages()
     try:
-        return sorted(_walk(str(folder), "", ()))
+        _walk(str(folder), "", (), str(known), found)
     except OSError as error:
         raise DataError(f"{error.filename or folder}: {error.strerror or error}") from None
+    found.paths.sort()
+    return found
 
 
-def _walk(folder: str, prefix: str, ancestors: tuple[tuple[int, int], ...]) -> Iterator[str]:
+def split_of(name: str) -> SplitName | None:
+    """The split that a user's word means, if it means one."""
+    return SPLIT_NAMES.get(one_form(name).casefold())
+
+
+def subfolders(folder: Path) -> list[str]:
+    """Names of the folders in which `find_images` looks for images, sorted. Raises OSError."""
+    with os.scandir(folder) as entries:
+        return sorted(
+            entry.name
+            for entry in entries
+            if not _is_hidden(entry.name) and _is_folder(entry) and not _leads_back(entry)
+        )
+
+
+def _walk(
+    folder: str, prefix: str, ancestors: tuple[tuple[int, int], ...], known: str, found: FoundImages
+) -> None:
     here = os.stat(folder)
     identity = (here.st_dev, here.st_ino)
     if identity in ancestors:
+        found.links.append(prefix.rstrip("/"))
         return
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                yield from _walk(entry.path, f"{prefix}{entry.name}/", (*ancestors, identity))
+            path = prefix + entry.name
+            if _is_folder(entry):
+                if _is_hidden(entry.name):
+                    found.hidden.append(path)
+                else:
+                    _walk(entry.path, f"{path}/", (*ancestors, identity), known, found)
+            elif _is_hidden(entry.name):
+                found.others["hidden or of the system"] += 1
             elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:
-                yield prefix + entry.name
+                found.paths.append(path)
+            elif entry.path != known:
+                found.others[kind_of(entry.name)] += 1
+                found.example = min(found.example or path, path)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # links that lead round in a circle
+        return False
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _OF_SYSTEMS
+
+
+def _leads_back(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a link to a folder that it is in."""
+    if not entry.is_symlink():
+        return False
+    place = Path(entry.path)
+    return place.parent.resolve().is_relative_to(place.resolve())
+
+
+def kind_of(name: str) -> str:
+    """What a file that is not read is, by its name: its suffix, and how it could be read."""
+    suffix = os.path.splitext(name)[1].lower()
+    if suffix in HEIF_SUFFIXES:
+        return f"{suffix} (pip install 'mlbench[heic]')"
+    if len(suffix) > _LONGEST_SUFFIX or not suffix.isprintable():
+        return "with an odd suffix"
+    return suffix if len(suffix) > 1 else "without a suffix"
 
 
 def _absence(folder: Path) -> str:

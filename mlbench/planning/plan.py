@@ -83,6 +83,12 @@ class Case:
         """Name of its record (see `Record.key`)."""
         return f"{self.name}-s{self.seed}-{self.fingerprint[:8]}"
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of its results should know of its data and its choices, one line each."""
+        shared = "test may share classes with training: expect optimistic numbers"
+        return (*(() if self.dataset.disjoint else (shared,)), *self.dataset.notes, *self.forecast.notes)
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -22,11 +22,12 @@ from pydantic import Field
 from mlbench.contracts import GALLERY, QUERY, SPLITS, SplitName
 from mlbench.errors import DataError
 from mlbench.images.decode import read_image
-from mlbench.images.image_files import walk_images
+from mlbench.images.image_files import find_images
+from mlbench.names import find_path
 from mlbench.seeding import numpy_generator
 from mlbench_datasets.camera import photograph
 from mlbench_datasets.index import index_images
-from mlbench_datasets.notes import examples, left_out
+from mlbench_datasets.notes import examples, left_out, remarked
 from mlbench_datasets.partition import MIN_CLASSES, check_fractions, partition
 
 __all__ = [
@@ -85,12 +86,15 @@ def document_pool(
     Raises DataError for a missing folder and for too few images.
     """
     check_fractions(calibration, test)
-    folder = data_root / Path(path).expanduser()
-    paths = walk_images(folder)
+    folder = find_path(data_root / Path(path).expanduser())
+    found = find_images(folder)
+    paths = found.paths
     index = index_images(folder, paths, probe=repeated_expansions)
     readable = [position for position in range(len(paths)) if position not in index.unreadable]
     sources = {index.digests[position].tobytes().hex(): position for position in reversed(readable)}
-    notes = [left_out(paths, index.unreadable)] if index.unreadable else []
+    notes = [*found.notes(), *remarked(paths, index.remarks)]
+    if index.unreadable:
+        notes.append(left_out(paths, index.unreadable))
     if len(sources) < 3 * MIN_CLASSES:
         raise DataError(
             f"{folder}: different images: {len(sources)}; at least {3 * MIN_CLASSES} are needed, "

@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,10 +17,12 @@ from pydantic import Field
 from mlbench.contracts import GALLERY, QUERY, SPLITS, SplitName
 from mlbench.errors import DataError
 from mlbench.images.decode import read_image
+from mlbench.names import find_path, one_form
+from mlbench_datasets.copies import Copy, copy_notes
 from mlbench_datasets.index import Index, index_images
 from mlbench_datasets.layout import read_folder
 from mlbench_datasets.manifest import MANIFEST_SUFFIXES, Row, read_manifest
-from mlbench_datasets.notes import examples, left_out
+from mlbench_datasets.notes import examples, left_out, remarked
 from mlbench_datasets.partition import MIN_CLASSES, check_fractions, hold_out, partition
 
 if TYPE_CHECKING:
@@ -36,19 +39,27 @@ def image_folder(
     *,
     path: str,
     level: Annotated[int, Field(ge=1)] = 1,
+    white: Annotated[float, Field(gt=0)] | None = None,
     calibration: Annotated[float, Field(gt=0, lt=1)] = 0.2,
     test: Annotated[float, Field(gt=0, lt=1)] = 0.3,
     seed: int = 0,
 ) -> ImageFolder:
-    """Images of your own, upright, in RGB. Files that cannot be read are left out and named in the notes.
+    """Images of your own, upright, in sRGB: JPEG, PNG, WebP, AVIF, TIFF, GIF, BMP, PPM, JPEG 2000, and HEIC
+    with pip install 'mlbench[heic]'. Files that cannot be read are left out and named in the notes. Colours
+    are converted from the profile of the file. Names are the same in whatever Unicode form they are written.
 
     Options
     -------
-    path: a folder with a sub-folder for each class, or with train/, test/ and perhaps calibration/ (val/)
-        that hold such; or a manifest, .csv or .parquet (see below).
+    path: a folder with a sub-folder for each class, or with train/, test/ and perhaps calibration/ (or val/,
+        valid/, validation/, dev/; capitals do not matter) that hold such; or a manifest, .csv or .parquet
+        (see below).
     level: how deep the folders of the classes lie in the folder, or in those of the splits: 1 for its
         sub-folders, 2 for theirs, which are called "fruit/apple". Images less deep belong to the folder that
         they are in. Of no meaning for a manifest.
+    white: the value that is white in images with more than 8 bits in a channel, such as 4095 for 12 bits. By
+        default the file says it, as formats and some of their fields do; else it is 255, 4095 or 65535, the
+        first that no pixel of the image is above, and a note says so: with one white for all of your images
+        they keep their relative brightness. Integers above 65535 and floats need it.
     calibration, test: shares of the classes that are kept from training to fit thresholds on and to be
         scored on, where the user has not made the splits. Without a calibration split only, `calibration`
         is the share of the training classes that becomes one.
@@ -69,7 +80,7 @@ def image_folder(
     for a level without class folders.
     """
     check_fractions(calibration, test)
-    place = data_root / Path(path).expanduser()
+    place = find_path(data_root / Path(path).expanduser())
     if place.suffix.lower() in MANIFEST_SUFFIXES and not place.is_dir():
         manifest, root = read_manifest(place), place.parent
     elif place.is_file():
@@ -77,25 +88,27 @@ def image_folder(
         raise DataError(f"{place}: neither a folder nor a manifest, which ends in {suffixes}")
     else:
         manifest, root = read_folder(place, level), place
-    manifest.rows.sort(key=lambda row: (row.path, row.box or ()))
+    # In one form, so that the order, and the version with it, is the same on every file system.
+    manifest.rows.sort(key=lambda row: (one_form(row.path), row.box or ()))
     files = list(dict.fromkeys(row.path for row in manifest.rows))  # boxes may share one
-    index = index_images(root, files, source=place)
+    index = index_images(root, files, source=place, white=white)
     notes = list(manifest.notes)
     rows, digests = _readable(place, manifest.rows, files, index, notes)
-    notes += _copies(rows, digests)
+    notes += remarked(files, index.remarks)
     members = _assign(place, rows, calibration=calibration, test=test, seed=seed, notes=notes)
     splits = {
-        name: _split(root, [rows[i] for i in members[name]], image_size, train=name == "train")
+        name: _split(root, [rows[i] for i in members[name]], image_size, white, train=name == "train")
         for name in SPLITS
     }
+    notes += [*_copies(rows, digests, members), *_shared(splits)]
     for name in ("calibration", "test"):
         _check_scorable(place, name, splits[name])
     held_out = set(splits["test"].names)
     disjoint = held_out.isdisjoint(splits["train"].names) and held_out.isdisjoint(splits["calibration"].names)
-    version = hashlib.blake2b(digest_size=8)
+    version = hashlib.blake2b(b"" if white is None else repr(white).encode(), digest_size=8)
     for name in SPLITS:
         version.update(splits[name].fingerprint(digests[members[name]]))
-    return ImageFolder(version.hexdigest(), disjoint, tuple(notes), splits)
+    return ImageFolder(version.hexdigest(), disjoint, tuple(notes), splits, white)
 
 
 @dataclass(frozen=True)
@@ -106,6 +119,7 @@ class ImageFolder:
     disjoint: bool
     notes: Sequence[str]
     splits: dict[SplitName, ImageSplit]
+    white: float | None = None
 
     def split(self, name: SplitName) -> ImageSplit:
         return self.splits[name]
@@ -126,6 +140,7 @@ class ImageSplit:
     boxes: np.ndarray | None
     names: list[str]
     image_size: int
+    white: float | None = None
 
     @property
     def num_classes(self) -> int:
@@ -142,7 +157,7 @@ class ImageSplit:
         box = None if self.boxes is None or np.isnan(self.boxes[index, 0]) else self.boxes[index].tolist()
         file = Path(self.root, os.fsdecode(self.paths[index]))
         # Twice what is needed, so that the resizing and cropping to come have pixels to average.
-        return read_image(file, short_side=2 * self.image_size, box=box)
+        return read_image(file, short_side=2 * self.image_size, box=box, white=self.white)
 
     def class_name(self, label: int) -> str:
         return self.names[label]
@@ -182,21 +197,25 @@ def _readable(
     return [rows[i] for i in kept], index.digests[[where[i] for i in kept]]
 
 
-def _copies(rows: list[Row], digests: np.ndarray) -> list[str]:
-    """Notes about files with the same content: they are found without any recognition."""
-    first: dict[bytes, Row] = {}
-    inside: list[str] = []
-    across: list[str] = []
-    for row, digest in zip(rows, digests, strict=True):
-        if row.box is None:
-            other = first.setdefault(digest.tobytes(), row)
-            if other is not row:
-                (inside if other.label == row.label else across).append(f"{row.path} = {other.path}")
+def _copies(rows: list[Row], digests: np.ndarray, members: dict[SplitName, list[int]]) -> list[str]:
+    """Notes about images with the same content: they are found without any recognition."""
+    return copy_notes(
+        Copy(name, rows[i].label, (digests[i].tobytes(), rows[i].box), rows[i].path)
+        for name, positions in members.items()
+        for i in positions
+    )
+
+
+def _shared(splits: dict[SplitName, ImageSplit]) -> list[str]:
+    """Notes about classes that two splits have."""
     notes = []
-    if inside:
-        notes.append(f"copies within a class, which match of themselves: {examples(inside)}")
-    if across:
-        notes.append(f"copies across classes, which nothing tells apart: {examples(across)}")
+    for first, second in combinations(SPLITS, 2):
+        names = sorted(set(splits[first].names).intersection(splits[second].names))
+        if names:
+            count = f"{len(names)} of {splits[second].num_classes}"
+            notes.append(
+                f"classes of the {second} split that the {first} split has, too: {count} ({examples(names)})"
+            )
     return notes
 
 
@@ -259,7 +278,7 @@ def _divide(
     return chosen
 
 
-def _split(root: Path, rows: list[Row], image_size: int, *, train: bool) -> ImageSplit:
+def _split(root: Path, rows: list[Row], image_size: int, white: float | None, *, train: bool) -> ImageSplit:
     names = sorted({row.label for row in rows})
     positions = {name: label for label, name in enumerate(names)}
     labels = np.array([positions[row.label] for row in rows], dtype=np.int32)
@@ -272,7 +291,7 @@ def _split(root: Path, rows: list[Row], image_size: int, *, train: bool) -> Imag
     if any(row.box for row in rows):
         boxes = np.array([row.box or (np.nan,) * 4 for row in rows], dtype=np.float32)
     paths = np.array([os.fsencode(row.path) for row in rows])
-    return ImageSplit(str(root), paths, labels, np.array(roles, np.uint8), boxes, names, image_size)
+    return ImageSplit(str(root), paths, labels, np.array(roles, np.uint8), boxes, names, image_size, white)
 
 
 def _check_scorable(place: Path, name: str, split: ImageSplit) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mlbench.errors import DataError, OptionError
 from mlbench.images.class_folders import ClassFolders, read_class_folders
-from mlbench.images.image_files import IMAGE_SUFFIXES
+from mlbench.images.image_files import IMAGE_SUFFIXES, kind_of
 from mlbench_datasets.manifest import Manifest, Row
 from mlbench_datasets.notes import examples
 
@@ -26,11 +26,10 @@ def read_folder(folder: Path, level: int = 1) -> Manifest:
     found = read_class_folders(folder)
     rows = []
     for path in found.paths:
-        split, parts = found.place(path)
-        if parts:
-            rows.append(
-                Row(f"{folder}/{path}", path, "/".join(parts[:level]), found.splits.get(split), None, None)
-            )
+        label = found.label(path, level)
+        if label:
+            split = found.splits.get(found.place(path)[0])
+            rows.append(Row(f"{folder}/{path}", path, label, split, None, None))
     try:
         _check(found, level, len(rows))
     except OSError as error:
@@ -66,6 +65,7 @@ def _check(found: ClassFolders, level: int, images: int) -> None:
 
 def _notes(found: ClassFolders, level: int, images: int) -> Iterator[str]:
     """What the user should know of where the images lie."""
+    yield from found.notes
     if found.beside:
         counts = Counter(path.partition("/")[0] for path in found.paths)
         names = [f"{name}/ (images: {counts[name]})" for name in found.beside]
@@ -79,6 +79,15 @@ def _notes(found: ClassFolders, level: int, images: int) -> Iterator[str]:
             f"{len(deeper)} of {images} images lie in folders of their class's folder (level {level} of "
             f"{found.depth}): {examples(deeper)}"
         )
+    forms: dict[tuple[str, str], set[str]] = {}
+    for path in found.paths:
+        split, parts = found.place(path)
+        written = "/".join(parts[:level])
+        if not written.isascii():
+            forms.setdefault((split, found.label(path, level)), set()).add(written)
+    twice = sorted(label for (_, label), names in forms.items() if len(names) > 1)
+    if twice:
+        yield f"folders whose names differ in their Unicode form alone, taken as one class: {examples(twice)}"
     classes = found.classes(level)
     above = {name[:end] for name in classes for end, sign in enumerate(name) if sign == "/"}
     outer = sorted(above & classes.keys())
@@ -88,11 +97,6 @@ def _notes(found: ClassFolders, level: int, images: int) -> Iterator[str]:
 
 def _contents(folder: Path) -> str:
     """What lies in a folder without images, in words."""
-    suffixes = Counter(
-        os.path.splitext(name)[1].lower() or "without suffix"
-        for _, _, names in os.walk(folder)
-        for name in names
-        if not name.startswith(".")
-    )
-    found = ", ".join(f"{count} {suffix}" for suffix, count in sorted(suffixes.items())[:4]) or "it is empty"
-    return f"{found}; images end in {' '.join(sorted(IMAGE_SUFFIXES))}" if suffixes else found
+    kinds = Counter(kind_of(name) for _, _, names in os.walk(folder) for name in names if name[0] != ".")
+    found = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())[:4]) or "it is empty"
+    return f"{found}; images end in {' '.join(sorted(IMAGE_SUFFIXES))}" if kinds else found

@@ -14,14 +14,15 @@ import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mlbench.contracts import GALLERY, QUERY, SplitName
 from mlbench.errors import DataError, close_match, hint
 from mlbench.images.decode import Box
-from mlbench.images.image_files import IMAGE_SUFFIXES, SPLIT_NAMES
+from mlbench.images.image_files import IMAGE_SUFFIXES, SPLIT_NAMES, split_of
+from mlbench.names import find_paths, one_form
 
 __all__ = ["MANIFEST_SUFFIXES", "Manifest", "Row", "read_manifest"]
 
@@ -63,13 +64,15 @@ def read_manifest(file: Path) -> Manifest:
     rows, seen = [], dict[tuple[str, Box | None], str]()
     for where, record in records:
         row = _row(where, record, file.parent)
-        first = seen.setdefault((row.path, row.box), where)
+        first = seen.setdefault((one_form(row.path), row.box), where)
         if first != where:
             what = "image" if row.box is None else "box"
             raise DataError(f"{where}: the same {what} of {row.path!r} as in {first}; keep one of the rows")
         rows.append(row)
     if not rows:
         raise DataError(f"{file}: no rows; a manifest has one row for each image")
+    paths = find_paths(file.parent, (row.path for row in rows))
+    rows = [replace(row, path=path) for row, path in zip(rows, paths, strict=True)]
     unsplit = next((row for row in rows if row.split is None), None)
     if unsplit is not None and any(row.split for row in rows):
         raise DataError(f"{unsplit.where}: no split, though other rows have one; choose from: {_choices()}")
@@ -173,11 +176,13 @@ def _row(where: str, record: Mapping[str, Any], folder: Path) -> Row:
     if not path or not label:
         raise DataError(f"{where}: the {'label' if path else 'path'} is empty")
     _check_path(where, path, folder)
-    name = _text(record.get("split")).lower()
-    if name and name not in SPLIT_NAMES:
-        raise DataError(f"{where}: unknown split {name!r}; {hint(name, SPLIT_NAMES)}")
-    split = SPLIT_NAMES[name] if name else None
-    return Row(where, path, label, split, _role(where, record, split), _box(where, record.get("box")))
+    name = _text(record.get("split"))
+    split = split_of(name)
+    if name and split is None:
+        raise DataError(f"{where}: unknown split {name!r}; {hint(name.lower(), SPLIT_NAMES)}")
+    return Row(
+        where, path, one_form(label), split, _role(where, record, split), _box(where, record.get("box"))
+    )
 
 
 def _check_path(where: str, path: str, folder: Path) -> None:

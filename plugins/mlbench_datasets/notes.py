@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-__all__ = ["examples", "left_out"]
+__all__ = ["examples", "left_out", "remarked"]
 
 
 def examples(texts: Sequence[str], show: int = 3) -> str:
@@ -16,3 +16,15 @@ def left_out(paths: Sequence[str], unreadable: Mapping[int, str]) -> str:
     """Which of the files `paths` cannot be read, and why; `unreadable` maps position to reason."""
     named = examples([f"{paths[position]} ({reason})" for position, reason in unreadable.items()])
     return f"{len(unreadable)} of {len(paths)} images left out as unreadable: {named}"
+
+
+def remarked(paths: Sequence[str], remarks: Mapping[int, Sequence[str]]) -> list[str]:
+    """What was remarked on in reading the files `paths`, a line for each remark; `remarks` maps position to
+    remarks."""
+    found: dict[str, list[str]] = {}
+    for position, texts in remarks.items():
+        for text in texts:
+            found.setdefault(text, []).append(paths[position])
+    return [
+        f"{text}: {len(names)} of {len(paths)} images ({examples(names)})" for text, names in found.items()
+    ]

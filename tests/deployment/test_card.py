@@ -22,7 +22,9 @@ CARD = Card(
 )
 
 
-@pytest.mark.parametrize("card", [CARD, replace(CARD, similarity=None, note="no threshold does")])
+@pytest.mark.parametrize(
+    "card", [CARD, replace(CARD, similarity=None, note="no threshold does"), replace(CARD, white=4095.0)]
+)
 def test_card_reads_what_it_wrote(card: Card) -> None:
     metadata = card.metadata()
     assert all(isinstance(value, str) for value in metadata.values())
@@ -50,6 +52,7 @@ def test_card_of_a_file_from_elsewhere_is_refused(change: dict[str, str | None])
         {"colour_order": "BGR"},
         {"crop_ratio": "0.0"},
         {"image_size": "0"},
+        {"white": "-1.0"},
         {"threshold_similarity": "nan"},
     ],
 )

@@ -102,6 +102,7 @@ def test_export_computes_what_was_scored(write, finished: Path, tmp_path: Path, 
     card, image = session.card, record.settings["image"]
     assert (card.suite, card.case, card.seed, card.fingerprint) == ("toy", case, seed, record.fingerprint)
     assert (card.size, card.resize, card.crop_ratio) == (image["size"], image["resize"], image["crop_ratio"])
+    assert card.white is None  # the toys have no files
     assert card.distance == record.evaluation["threshold"]["distance"]
     assert (card.weights, card.precision) == ("random", "float32")
     found = session.embed(np.zeros((3, 3, card.size, card.size), np.uint8))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from PIL import Image
+from PIL import Image, ImageCms
 from test_card import CARD
 from torch import nn
 
@@ -110,13 +110,16 @@ def test_match_names_the_image_that_cannot_be_read(tmp_path: Path, graph: bytes,
 def test_images_are_prepared_as_those_of_a_folder_are_in_training(
     tmp_path: Path, registry: Registry, resize, crop_ratio
 ) -> None:
-    """To the bit: a large JPEG on its side, a picture with transparency, a grey one."""
+    """To the bit: a large JPEG on its side, a picture with transparency, a grey one, one of 12 bits, and one
+    with a colour profile (sRGB with red and blue exchanged)."""
     generator = np.random.default_rng(0)
 
     def noise(*shape: int) -> Image.Image:
         small = Image.fromarray(generator.integers(0, 256, shape, np.uint8))
         return small.resize((small.width * 9, small.height * 9), Image.Resampling.BICUBIC)
 
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    profile = profile.replace(b"rXYZ", b"    ").replace(b"bXYZ", b"rXYZ").replace(b"    ", b"bXYZ", 1)
     for name in "abcdef":
         folder = tmp_path / "photos" / name
         folder.mkdir(parents=True)
@@ -125,13 +128,16 @@ def test_images_are_prepared_as_those_of_a_folder_are_in_training(
         noise(40, 30, 3).save(folder / "side.jpg", exif=exif)
         noise(8, 11, 4).save(folder / "clear.png")
         noise(7, 7).save(folder / "grey.png")
+        Image.fromarray(generator.integers(0, 2000, (40, 50), np.uint16)).save(folder / "deep.png")
+        noise(40, 30, 3).save(folder / "colours.jpg", icc_profile=profile)
     entry = registry.get("dataset", "image_folder")
-    options = entry.check({"path": "photos"})
+    options = entry.check({"path": "photos", "white": 4095})
     dataset = entry.build(options, data_root=tmp_path, image_size=32)
     settings = ImageSettings(size=32, resize=resize, crop_ratio=crop_ratio)
     split = dataset.split("test")
     (batch,) = Reader(split, settings, workers=0).batches([[Draw(at) for at in range(len(split))]])
-    card = replace(CARD, size=32, resize=resize, crop_ratio=crop_ratio)
+    assert dataset.notes == ()
+    card = replace(CARD, size=32, resize=resize, crop_ratio=crop_ratio, white=dataset.white)
     files = (tmp_path / "photos").rglob("*.*")
     mine = {load_image(file, card).tobytes() for file in files}
     assert {image.numpy().tobytes() for image in batch} <= mine

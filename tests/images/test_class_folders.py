@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
+import pytest
+
+from mlbench.errors import DataError
 from mlbench.images.class_folders import read_class_folders
 
 
@@ -35,6 +39,21 @@ def test_folders_beside_train_and_test_are_left_out(tmp_path: Path) -> None:
     assert (list(found.splits), found.beside) == (["test", "train"], ("docs", "notes"))
     assert found.classes(1) == {"a": 1, "b": 1}
     assert found.empty(1) == []
+
+
+def test_two_folders_for_one_split_are_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "train/a/1.jpg", "val/b/2.jpg", "Validation/c/3.jpg", "test/d/4.jpg")
+    message = r"several folders for the calibration split \(Validation, val\); keep one"
+    with pytest.raises(DataError, match=message):
+        read_class_folders(tmp_path)
+
+
+def test_names_of_classes_have_one_unicode_form(tmp_path: Path) -> None:
+    one, two = (unicodedata.normalize(form, "Müller") for form in ("NFC", "NFD"))
+    found = read_class_folders(
+        touch(tmp_path, f"train/{one}/1.jpg", f"test/{two}/2.jpg", f"test/{one}/3.jpg")
+    )
+    assert found.classes(1) == {one: 3}
 
 
 def test_classes_may_be_called_as_splits_are(tmp_path: Path) -> None:

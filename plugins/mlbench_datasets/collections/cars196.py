@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from mlbench.errors import DataError, first_line
+from mlbench.names import find_path
 from mlbench_datasets.collections.listed import Item, check_listed, load_listed, read_lines
 from mlbench_datasets.collections.source import Archive, Layout, Source
 from mlbench_datasets.image_folder import ImageFolder
@@ -68,7 +69,7 @@ def cars196_source(data_root: Path) -> Source:
 
 
 def _source(data_root: Path, path: str) -> Source:
-    folder = data_root / Path(path).expanduser()
+    folder = find_path(data_root / Path(path).expanduser())
     return Source(
         name="cars196",
         home="https://ai.stanford.edu/~jkrause/cars/car_dataset.html",

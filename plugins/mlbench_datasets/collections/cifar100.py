@@ -14,6 +14,7 @@ from pydantic import Field
 
 from mlbench.contracts import GALLERY, QUERY, DataCheck, DataProgress, PartCount, SplitName
 from mlbench.errors import DataError
+from mlbench.names import find_path
 from mlbench.seeding import numpy_generator
 from mlbench_datasets.collections.listed import differences, read_lines
 from mlbench_datasets.collections.source import Archive, Source
@@ -160,7 +161,7 @@ class CifarSplit:
 
 
 def _source(data_root: Path, path: str) -> Source:
-    folder = data_root / Path(path).expanduser()
+    folder = find_path(data_root / Path(path).expanduser())
     return Source(
         name="cifar100",
         home="https://www.cs.toronto.edu/~kriz/cifar.html",

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from mlbench.errors import DataError
+from mlbench.names import find_path
 from mlbench_datasets.collections.listed import Item, check_listed, load_listed, read_lines
 from mlbench_datasets.collections.source import Archive, Source
 from mlbench_datasets.image_folder import ImageFolder
@@ -54,7 +55,7 @@ def cub200_source(data_root: Path) -> Source:
 
 
 def _source(data_root: Path, path: str) -> Source:
-    folder = data_root / Path(path).expanduser()
+    folder = find_path(data_root / Path(path).expanduser())
     return Source(
         name="cub200",
         home="https://www.vision.caltech.edu/datasets/cub_200_2011/",

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from mlbench.contracts import DataProgress
 from mlbench.errors import DataError
+from mlbench.names import find_path
 from mlbench_datasets.collections.listed import Item, check_listed, load_listed
 from mlbench_datasets.collections.source import Source
 from mlbench_datasets.image_folder import ImageFolder
@@ -61,7 +62,7 @@ def emoji_source(data_root: Path) -> Source:
 
 
 def _source(data_root: Path, path: str) -> Source:
-    folder = data_root / Path(path).expanduser()
+    folder = find_path(data_root / Path(path).expanduser())
     return Source(
         name="emoji",
         home="https://github.com/iamcal/emoji-data",

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from mlbench.errors import DataError
+from mlbench.names import find_path
 from mlbench_datasets.collections.listed import Item, check_listed, load_listed, read_lines
 from mlbench_datasets.collections.source import Archive, Source
 from mlbench_datasets.image_folder import ImageFolder
@@ -56,7 +57,7 @@ def inshop_source(data_root: Path) -> Source:
 
 
 def _source(data_root: Path, path: str) -> Source:
-    folder = data_root / Path(path).expanduser()
+    folder = find_path(data_root / Path(path).expanduser())
     return Source(
         name="inshop",
         home="https://mmlab.ie.cuhk.edu.hk/projects/DeepFashion/InShopRetrieval.html",

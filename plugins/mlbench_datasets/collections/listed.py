@@ -14,9 +14,10 @@ import numpy as np
 from mlbench.contracts import GALLERY, QUERY, DataCheck, DataProgress, PartCount, SplitName
 from mlbench.errors import DataError
 from mlbench_datasets.collections.source import Source
+from mlbench_datasets.copies import Copy, copy_notes
 from mlbench_datasets.image_folder import ImageFolder, ImageSplit
 from mlbench_datasets.index import index_images
-from mlbench_datasets.notes import examples
+from mlbench_datasets.notes import examples, remarked
 from mlbench_datasets.partition import MIN_CLASSES, hold_out
 
 __all__ = ["Item", "Published", "check_listed", "differences", "load_listed", "read_lines"]
@@ -79,9 +80,16 @@ def load_listed(
     version = hashlib.blake2b(digest_size=8)
     for name, chosen in positions.items():
         version.update(splits[name].fingerprint(index.digests[chosen]))
+    copies = copy_notes(
+        Copy(name, items[i].label, index.digests[i].tobytes(), items[i].path)
+        for name, chosen in positions.items()
+        for i in chosen
+    )
     notes = [
         f"{len(held)} of the {len(trained)} published training classes are held out for calibration",
         *differences(_parts(items, published)),
+        *remarked([item.path for item in items], index.remarks),
+        *copies,
     ]
     return ImageFolder(version.hexdigest(), trained.keys().isdisjoint(splits["test"].names), notes, splits)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mlbench.errors import DataError, OptionError, first_line, hint
+from mlbench.names import find_path, one_form
 from mlbench_datasets.containers.kept import stamp
 from mlbench_datasets.containers.split import Pool
 
@@ -87,7 +88,7 @@ def load_tables(data_root: Path, path: str, config: str | None, revision: str | 
         raise DataError(
             "huggingface data sets need the library datasets; install it with: pip install 'mlbench[hf]'"
         ) from None
-    place = data_root / Path(path).expanduser()
+    place = find_path(data_root / Path(path).expanduser())
     local = place.exists()
     name = str(place) if local else path
     if not local and (Path(path).expanduser().is_absolute() or path.startswith(".")):
@@ -115,9 +116,10 @@ def _classes(name: str, label: str, values: list[Any], feature: Any) -> tuple[np
             )
         if not isinstance(value, str | int) or isinstance(value, bool):
             raise OptionError(f"{name}: column {label!r} holds {_type(feature)}, not classes", "label")
+    values = [one_form(value) if isinstance(value, str) else value for value in values]
     distinct = sorted(set(values))
     codes = {value: code for code, value in enumerate(distinct)}
-    names = [str(value) if named is None else named[value] for value in distinct]
+    names = [str(value) if named is None else one_form(named[value]) for value in distinct]
     return np.fromiter((codes[value] for value in values), np.int64, len(values)), names
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from mlbench.errors import OptionError, hint
+from mlbench.names import find_path
 
 if TYPE_CHECKING:
     from mlbench_datasets.containers.split import PairedContainerSet
@@ -51,7 +52,7 @@ def insightface(
     from mlbench_datasets.containers.split import PairedContainerSet, unlabelled, version_of
 
     notes: list[str] = []
-    place = data_root / Path(path).expanduser()
+    place = find_path(data_root / Path(path).expanduser())
     records = place if place.suffix == ".rec" and not place.is_dir() else place / "train.rec"
     pool = read_records(records, notes)
     pack = read_face_pack(_verification_set(data_root, records.parent, test))
@@ -64,7 +65,7 @@ def insightface(
 
 
 def _verification_set(data_root: Path, folder: Path, test: str) -> Path:
-    for place in (folder / test, data_root / Path(test).expanduser()):
+    for place in (folder / test, find_path(data_root / Path(test).expanduser())):
         if place.is_file():
             return place
     there = [file.name for file in folder.glob("*.bin")]

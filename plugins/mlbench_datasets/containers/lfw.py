@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from mlbench.errors import DataError, OptionError
+from mlbench.names import find_path
 from mlbench_datasets.notes import examples
 
 if TYPE_CHECKING:
@@ -50,10 +51,10 @@ def lfw(
     from mlbench_datasets.containers.split import PairedContainerSet, version_of
 
     notes: list[str] = []
-    folder = data_root / Path(path).expanduser()
-    tested = paired_test(folder, _pair_file(data_root, folder, pairs), image_size)
-    place = folder if train is None else data_root / Path(train).expanduser()
-    pool, content = training_pool(place, tested.left_over if train is None else None, notes)
+    folder = find_path(data_root / Path(path).expanduser())
+    tested = paired_test(folder, _pair_file(data_root, folder, pairs), image_size, notes)
+    place = folder if train is None else find_path(data_root / Path(train).expanduser())
+    pool, content = training_pool(place, tested.left_over if train is None else None, tested.copies, notes)
     shared = set(pool.names).intersection(tested.split.names)
     if disjoint and shared:
         raise OptionError(
@@ -69,7 +70,7 @@ def lfw(
 
 def _pair_file(data_root: Path, folder: Path, pairs: str | None) -> Path:
     if pairs is not None:
-        return data_root / Path(pairs).expanduser()
+        return find_path(data_root / Path(pairs).expanduser())
     candidates = [folder / "pairs.txt", folder.parent / "pairs.txt"]
     for each in candidates:
         if each.is_file():

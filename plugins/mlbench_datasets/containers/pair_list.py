@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mlbench.errors import DataError
+from mlbench.names import one_form
 
 __all__ = ["ListedPair", "Portrait", "read_pair_list"]
 
@@ -37,7 +38,7 @@ class ListedPair(NamedTuple):
 def read_pair_list(file: Path) -> list[ListedPair]:
     """The pairs, in order. Raises DataError naming file and line of the first thing that is wrong."""
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        lines = one_form(file.read_text(encoding="utf-8-sig")).splitlines()
     except OSError as error:
         raise DataError(f"{file}: {error.strerror or error}") from None
     except UnicodeDecodeError:

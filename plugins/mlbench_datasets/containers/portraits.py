@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,14 +12,16 @@ import numpy as np
 
 from mlbench.contracts import PairList
 from mlbench.errors import DataError, hint
-from mlbench.images.image_files import walk_images
+from mlbench.images.image_files import find_images
+from mlbench.names import one_form
 from mlbench_datasets.containers.kept import stamp
 from mlbench_datasets.containers.pair_list import Portrait, read_pair_list
 from mlbench_datasets.containers.recordio import read_records
 from mlbench_datasets.containers.split import ContainerSplit, FileSource, Pool, part
+from mlbench_datasets.copies import Copy, copy_notes
 from mlbench_datasets.index import index_images
 from mlbench_datasets.layout import read_folder
-from mlbench_datasets.notes import left_out
+from mlbench_datasets.notes import left_out, remarked
 
 __all__ = ["PairedTest", "paired_test", "training_pool"]
 
@@ -27,18 +29,25 @@ __all__ = ["PairedTest", "paired_test", "training_pool"]
 @dataclass(frozen=True)
 class PairedTest:
     """split: the images of a list of pairs. left_over: path to person, of people who are in no pair.
-    content: stands for the images and the list."""
+    copies: the images, to be compared with those of other splits. content: stands for the images and the
+    list."""
 
     split: ContainerSplit
     pairs: PairList
     left_over: Mapping[str, str]
+    copies: Sequence[Copy]
     content: bytes
 
 
-def paired_test(folder: Path, pair_file: Path, image_size: int) -> PairedTest:
+def paired_test(folder: Path, pair_file: Path, image_size: int, notes: list[str]) -> PairedTest:
     """Find the images of a list of pairs. Raises DataError for the first that is missing or unreadable."""
     listed = read_pair_list(pair_file)
-    portraits = _portraits(folder)
+    found = find_images(folder, pair_file)
+    notes += found.notes()
+    portraits = _portraits(folder, found.paths)
+    if len(portraits) < len(found.paths):
+        count = len(found.paths) - len(portraits)
+        notes.append(f"images that are not called as NAME_0001.jpg, ignored: {count}")
     rows: dict[Portrait, int] = {}
     for pair in listed:
         for each in (pair.left, pair.right):
@@ -52,7 +61,12 @@ def paired_test(folder: Path, pair_file: Path, image_size: int) -> PairedTest:
     index = index_images(folder, paths, source=pair_file)
     if index.unreadable:
         raise DataError(f"{folder}: {left_out(paths, index.unreadable)}, but they are in {pair_file.name}")
+    notes += remarked(paths, index.remarks)
     pool = _pool(folder, paths, [each.person for each in rows])
+    copies = [
+        Copy("test", each.person, digest.tobytes(), path)
+        for each, digest, path in zip(rows, index.digests, paths, strict=True)
+    ]
     pairs = PairList(
         np.array([rows[pair.left] for pair in listed]),
         np.array([rows[pair.right] for pair in listed]),
@@ -65,12 +79,14 @@ def paired_test(folder: Path, pair_file: Path, image_size: int) -> PairedTest:
     digest = hashlib.blake2b(index.digests.tobytes())
     for column in pairs:
         digest.update(column.tobytes())
-    return PairedTest(split, pairs, left_over, digest.digest())
+    return PairedTest(split, pairs, left_over, copies, digest.digest())
 
 
-def training_pool(place: Path, left_over: Mapping[str, str] | None, notes: list[str]) -> tuple[Pool, bytes]:
+def training_pool(
+    place: Path, left_over: Mapping[str, str] | None, tested: Sequence[Copy], notes: list[str]
+) -> tuple[Pool, bytes]:
     """The images to train on, and what stands for their content: `left_over` of a folder, or all of a folder
-    of classes, or of a .rec file."""
+    of classes, or of a .rec file. tested: images of the test split."""
     if left_over is None and place.suffix == ".rec" and not place.is_dir():
         return read_records(place, notes), stamp([place, place.with_suffix(".idx")])
     if left_over is None:
@@ -88,15 +104,18 @@ def training_pool(place: Path, left_over: Mapping[str, str] | None, notes: list[
     readable = [at for at in range(len(paths)) if at not in index.unreadable]
     if not readable:
         raise DataError(f"{place}: {notes[-1]}")
+    notes += remarked(paths, index.remarks)
+    trained = [Copy("train", left_over[paths[at]], index.digests[at].tobytes(), paths[at]) for at in readable]
+    notes += copy_notes([*trained, *tested])
     pool = _pool(place, [paths[at] for at in readable], [left_over[paths[at]] for at in readable])
     return pool, index.digests[readable].tobytes()
 
 
-def _portraits(folder: Path) -> dict[Portrait, str]:
+def _portraits(folder: Path, paths: Sequence[str]) -> dict[Portrait, str]:
     """Paths of the images that are called NAME_NUMBER."""
     found: dict[Portrait, str] = {}
-    for path in walk_images(folder):
-        person, _, number = os.path.splitext(os.path.basename(path))[0].rpartition("_")
+    for path in paths:
+        person, _, number = one_form(os.path.splitext(os.path.basename(path))[0]).rpartition("_")
         if person and number.isdecimal():
             portrait = Portrait(person, int(number))
             other = found.setdefault(portrait, path)

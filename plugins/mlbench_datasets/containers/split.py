@@ -80,7 +80,7 @@ class ContainerSplit:
         item = int(self.items[index])
         try:
             # Twice what is needed, so that the resizing and cropping to come have pixels to average.
-            return decode(self.source.read(item), short_side=2 * self.image_size)[0]
+            return decode(self.source.read(item), short_side=2 * self.image_size).image
         except UnreadableImageError as error:
             raise DataError(f"{self.source.where(item)}: {error}") from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import tarfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,13 +15,18 @@ from typing import IO
 import numpy as np
 
 from mlbench.errors import DataError, first_line, hint
+from mlbench.images.image_files import IMAGE_SUFFIXES
+from mlbench.names import one_form
 from mlbench_datasets.containers.kept import kept
 from mlbench_datasets.containers.split import Pool, read_bytes
+from mlbench_datasets.notes import examples
 
 __all__ = ["IMAGE_EXTENSIONS", "ShardSource", "index_shards"]
 
 #: Of a sample's image; the first that a sample has is taken.
-IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp")
+IMAGE_EXTENSIONS = tuple(
+    dict.fromkeys(("jpg", "jpeg", "png", "webp", *(suffix[1:] for suffix in sorted(IMAGE_SUFFIXES))))
+)
 
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 _MOST_LABEL_BYTES = 1 << 20
@@ -51,10 +57,15 @@ def index_shards(files: Sequence[Path], label_key: str, notes: list[str]) -> Poo
     Each shard is indexed once, and again when it changes. Raises DataError for a damaged or compressed shard,
     and for an image without a label.
     """
-    found = [kept(f"shard {label_key}", [file], partial(_learnt, file, label_key)) for file in files]
-    without = sum(int(each["without"][0]) for each in found)
+    what = f"shard {len(IMAGE_EXTENSIONS)} {label_key}"  # which are images depends on what is installed
+    found = [kept(what, [file], partial(_learnt, file, label_key)) for file in files]
+    without = Counter[str]()
+    for each in found:
+        for members, count in zip(each["without"].tolist(), each["counts"].tolist(), strict=True):
+            without[members.decode()] += count
     if without:
-        notes.append(f"samples without an image (.{', .'.join(IMAGE_EXTENSIONS)}), ignored: {without:,}")
+        kinds = examples([f"{count:,} of {members}" for members, count in without.most_common()])
+        notes.append(f"samples without an image that is read, ignored: {without.total():,} ({kinds})")
     shards = np.repeat(np.arange(len(files), dtype=np.int32), [len(each["offsets"]) for each in found])
     if not len(shards):
         raise DataError(
@@ -71,6 +82,7 @@ def index_shards(files: Sequence[Path], label_key: str, notes: list[str]) -> Poo
 
 def _learnt(file: Path, label_key: str) -> dict[str, np.ndarray]:
     samples: dict[str, dict[str, tuple[int, int]]] = {}
+    rows, without = [], Counter[bytes]()
     try:
         with file.open("rb") as stream:
             _refuse_compressed(file, stream.read(6))
@@ -85,13 +97,15 @@ def _learnt(file: Path, label_key: str) -> dict[str, np.ndarray]:
                 if extension.lower() in sample:
                     raise DataError(f"{file}: {path} stands twice; keep one")
                 sample[extension.lower()] = offset, size
-            rows = []
             for key, sample in samples.items():
                 image = next((sample[each] for each in IMAGE_EXTENSIONS if each in sample), None)
                 if image is not None:
                     label = _label(f"{file}: {key}", stream, sample, label_key)
                     name = key.encode(errors="backslashreplace")[-_LONGEST_NAME:]
                     rows.append((*image, name, label.encode()))
+                else:
+                    members = " ".join(f".{extension}" for extension in sorted(sample))
+                    without[members.encode(errors="backslashreplace")[-_LONGEST_NAME:]] += 1
     except OSError as error:
         raise DataError(f"{file}: {error.strerror or error}") from None
     offsets, sizes, keys, labels = zip(*rows, strict=True) if rows else ((), (), (), ())
@@ -100,7 +114,8 @@ def _learnt(file: Path, label_key: str) -> dict[str, np.ndarray]:
         "sizes": np.array(sizes, np.int64),
         "keys": np.array(keys, np.bytes_),
         "labels": np.array(labels, np.bytes_),
-        "without": np.array([len(samples) - len(rows)]),
+        "without": np.array(list(without), np.bytes_),
+        "counts": np.array(list(without.values()), np.int64),
     }
 
 
@@ -153,8 +168,10 @@ def _label(where: str, stream: IO[bytes], sample: dict[str, tuple[int, int]], la
         known = hint(label_key, data) if isinstance(data, dict) else "it is no mapping"
         raise DataError(f"{where}.json: no key {label_key!r}; {known}")
     label = data[label_key]
-    text = str(label).strip() if isinstance(label, str | int) and not isinstance(label, bool) else ""
+    text = (
+        one_form(str(label)).strip() if isinstance(label, str | int) and not isinstance(label, bool) else ""
+    )
     if not 0 < len(text) <= _LONGEST_NAME or not text.isprintable():
         found = repr(label)[:40]
         raise DataError(f"{where}.json: {label_key} is {found}; expected a short name or a whole number")
-    return text
+    return one_form(text)

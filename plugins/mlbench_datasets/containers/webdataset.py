@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from mlbench.errors import DataError
+from mlbench.names import find_path
 from mlbench_datasets.partition import check_fractions
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ def webdataset(
     test: Annotated[float, Field(gt=0, lt=1)] = 0.3,
     seed: int = 0,
 ) -> ContainerSet:
-    """Images in tar shards, read by position and never unpacked: 0001.jpg (.jpeg, .png, .webp) with its
-    label, a whole number, in 0001.cls, or in 0001.json under a key.
+    """Images in tar shards, read by position and never unpacked: 0001.jpg (or another suffix of images) with
+    its label, a whole number, in 0001.cls, or in 0001.json under a key.
 
     The members of each shard are listed once; the list is kept in the cache folder until the shard's size or
     time of change differs, and these stand for its pixels in the version of the data: copy shards with their
@@ -76,7 +77,7 @@ def webdataset(
 
 def _shards(data_root: Path, pattern: str) -> list[Path]:
     """The files that a pattern names, in order."""
-    place = data_root / Path(pattern).expanduser()
+    place = find_path(data_root / Path(pattern).expanduser())
     if place.is_dir():
         files = sorted(each for each in place.glob("*.tar") if not each.name.startswith("."))
         if not files:

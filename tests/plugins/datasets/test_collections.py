@@ -102,7 +102,7 @@ def test_check_counts_what_is_there(tmp_path: Path, name: str) -> None:
         problem.partition(":")[0] for problem in checked.problems
     ]
     assert all(part.images > 0 < part.classes for part in checked.parts)
-    assert list(load(name, tmp_path).notes[1:]) == list(checked.problems)
+    assert list(load(name, tmp_path).notes[1:])[: len(checked.problems)] == list(checked.problems)
     assert "published: " in checked.problems[0]
 
 

@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import io
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -199,19 +203,209 @@ def test_folder_ignores_hidden_and_other_files(tmp_path: Path) -> None:
     (folder / "class a" / "notes.txt").write_text("x")
     (folder / "class a" / "loop").symlink_to(folder)
     after = build(folder)
-    assert (after.version, after.notes) == (before.version, ())
+    assert after.version == before.version
+    assert after.notes == (
+        "2 of 26 files not read: 1 .txt, 1 hidden or of the system; such as class a/notes.txt",
+        "hidden folders, not looked into: .cache",
+        "links to a folder that they are in, not followed: class a/loop",
+    )
     save(folder / "stray.png")
-    assert build(folder).notes == ("images outside of class folders, ignored: 1",)
+    assert build(folder).notes[3] == "images outside of class folders, ignored: 1"
 
 
 def test_folder_notes_copies(tmp_path: Path) -> None:
     folder = eight(tmp_path / "photos")
     shutil.copy(folder / "class a" / "0.png", folder / "class a" / "9.png")
     shutil.copy(folder / "class a" / "0.png", folder / "class b" / "9.png")
-    assert build(folder).notes == (
+    data = build(folder)
+    a, b = (next(name for name in SPLITS if f"class {letter}" in classes(data, name)) for letter in "ab")
+    assert (a, b) == ("calibration", "train")
+    assert data.notes == (
+        "the same image is in train and calibration: class b/9.png and class a/0.png (and 1 more)",
         "copies within a class, which match of themselves: class a/9.png = class a/0.png",
-        "copies across classes, which nothing tells apart: class b/9.png = class a/0.png",
     )
+
+
+def test_boxes_of_one_file_are_no_copies(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", size=(40, 30))
+    shutil.copy(tmp_path / "a.png", tmp_path / "b.png")
+    rows = [f'a.png,{label},"{x},0,{x + 9},9"' for label, x in enumerate(range(0, 30, 5)) for x in (x, x + 1)]
+    assert build(table(tmp_path, "path,label,box", *rows)).notes == ()
+    copied = build(table(tmp_path, "path,label,box", *rows, 'b.png,0,"0,0,9,9"'))
+    assert copied.notes == ("copies within a class, which match of themselves: b.png = a.png",)
+
+
+def test_folder_names_classes_that_splits_share(tmp_path: Path) -> None:
+    for split, letters in (("train", "abc"), ("val", "de"), ("test", "bcf")):
+        for letter in letters:
+            for number in range(2):
+                save(tmp_path / "photos" / split / letter / f"{split}{number}.png")
+    assert build(tmp_path / "photos").notes == (
+        "classes of the test split that the train split has, too: 2 of 3 (b, c)",
+    )
+
+
+def test_folder_takes_splits_in_capitals(tmp_path: Path) -> None:
+    for split, letters in (("Train", "abc"), ("DEV", "de"), ("Testing", "fg")):
+        fill(tmp_path / "photos" / split, dict.fromkeys(letters, 2))
+    data = build(tmp_path / "photos")
+    assert [classes(data, name) for name in SPLITS] == [list("abc"), list("de"), list("fg")]
+
+
+ONE, TWO = (unicodedata.normalize(form, "Müller") for form in ("NFC", "NFD"))
+
+
+def test_names_are_compared_in_one_unicode_form(tmp_path: Path) -> None:
+    for split, letters in (("train", "abc"), ("val", "de"), ("test", "fg")):
+        fill(tmp_path / "photos" / split, dict.fromkeys(letters, 2))
+    fill(tmp_path / "photos" / "train", {ONE: 2})
+    assert build(tmp_path / "photos").disjoint
+    for name in ("x", "y"):
+        save(tmp_path / "photos" / "test" / TWO / f"{name}.png")
+    data = build(tmp_path / "photos")
+    assert not data.disjoint
+    assert f"classes of the test split that the train split has, too: 1 of 3 ({ONE})" in data.notes
+
+
+def test_a_class_in_two_unicode_forms_is_one(tmp_path: Path) -> None:
+    folder = eight(tmp_path / "photos")
+    for name, form in (("x", ONE), ("y", TWO)):
+        save(folder / form / f"{name}.png")
+    data = build(folder)
+    assert sum(data.split(name).num_classes for name in SPLITS) == 9  # type: ignore[arg-type]
+    assert data.notes == (
+        f"folders whose names differ in their Unicode form alone, taken as one class: {ONE}",
+    )
+
+
+def test_version_is_the_same_in_every_unicode_form(tmp_path: Path) -> None:
+    versions = set()
+    for form in (ONE, TWO):
+        folder = eight(tmp_path / form / "photos")
+        for name in (form, "Mv"):  # which sorts between the two forms
+            save(folder / "class x" / f"{name}.png", size=(12, 8))
+        (folder / "class x" / f"{form}.png").write_bytes((folder / "class a" / "0.png").read_bytes() + b"x")
+        versions.add(build(folder).version)
+    assert len(versions) == 1
+
+
+def test_manifest_names_files_and_labels_in_either_unicode_form(tmp_path: Path) -> None:
+    folder = eight(tmp_path / "photos")
+    (folder / "class a").rename(folder / TWO)
+    rows = [f"class {letter}/{number}.png,class {letter}" for letter in "bcdefgh" for number in range(3)]
+    rows += [f"{ONE}/0.png,{ONE}", f"{TWO}/1.png,{TWO}", f"{ONE}/2.png,{TWO}"]
+    data = build(table(folder, "path,label", *rows))
+    assert data.notes == ()
+    assert len(contents(data)) == 24
+    assert sum(data.split(name).num_classes for name in SPLITS) == 8  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"csv:26: the same image of .* as in .*csv:23"):
+        build(table(folder, "path,label", *rows, f"{TWO}/0.png,other"))
+
+
+def test_path_of_the_folder_in_the_other_unicode_form(tmp_path: Path) -> None:
+    eight(tmp_path / TWO)
+    assert len(contents(build(tmp_path / ONE))) == 24
+
+
+def deep(folder: Path, tops: dict[str, int]) -> Path:
+    eight(folder)
+    ramp = np.linspace(0, 1, 12 * 8).reshape(8, 12)
+    for name, top in tops.items():
+        Image.fromarray((ramp * top).astype(np.uint16)).save(folder / "class a" / name)
+    return folder
+
+
+def test_deep_images_are_not_black_and_named(tmp_path: Path) -> None:
+    folder = deep(tmp_path / "photos", {"u8.png": 255, "u12.png": 4095, "u16.png": 65535})
+    data = build(folder)
+    assert data.notes == (
+        "wide pixels that do not say what white is, taken as 4095 (see option white): 1 of 27 images "
+        "(class a/u12.png)",
+        "wide pixels that do not say what white is, taken as 255 (see option white): 1 of 27 images "
+        "(class a/u8.png)",
+    )
+    assert build(folder).notes == data.notes  # from the cache
+    for split in map(data.split, SPLITS):  # type: ignore[arg-type]
+        assert all(np.asarray(split.image(index)).max() > 200 for index in range(len(split)))
+
+
+def test_white_of_deep_images_can_be_said(tmp_path: Path) -> None:
+    folder = deep(tmp_path / "photos", {"dark.png": 1000, "light.png": 4095})
+    data = build(folder, white=4095)
+    assert data.notes == ()
+    assert data.version != build(folder).version
+    by_top = {
+        os.fsdecode(split.paths[index]): np.asarray(split.image(index)).max()
+        for split in map(data.split, SPLITS)  # type: ignore[arg-type]
+        for index in range(len(split))
+    }
+    assert by_top["class a/dark.png"] == round(1000 / 4095 * 255)
+    assert by_top["class a/light.png"] == 255
+
+
+def test_damaged_colour_profiles_are_named(tmp_path: Path) -> None:
+    folder = eight(tmp_path / "photos")
+    Image.new("RGB", (12, 8), "red").save(folder / "class a" / "odd.png", icc_profile=b"nonsense")
+    assert build(folder).notes == (
+        "colour profile that cannot be used, colours taken as sRGB: 1 of 25 images (class a/odd.png)",
+    )
+
+
+def _content(kind: str, number: int) -> bytes:
+    """The content of a file of a kind, all of which differ."""
+    pixels = np.full((8, 8, 3), number + 1, np.uint8)
+    buffer = io.BytesIO()
+    if kind == "wide":
+        Image.fromarray(pixels[..., 0].astype(np.uint16)).save(buffer, "PNG")
+    elif kind == "broken":
+        return b"%d" % number
+    else:
+        pillow_heif.register_heif_opener()
+        image = Image.fromarray(pixels)
+        image.save(
+            buffer,
+            kind,
+            **({"lossless": True} if kind == "WEBP" else {"quality": -1} if kind == "HEIF" else {}),
+        )
+    return buffer.getvalue()
+
+
+@settings(
+    max_examples=25,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    files=st.lists(
+        st.tuples(
+            st.sampled_from(["PNG", "JPEG", "WEBP", "TIFF", "AVIF", "JPEG2000", "HEIF", "wide", "broken"]),
+            st.sampled_from([".png", ".JPG", ".jfif", ".jp2", ".avif", ".heic", ".dat", ""]),
+            st.sampled_from(["", "more/", ".hidden/"]),
+        ),
+        max_size=8,
+    )
+)
+def test_every_file_is_read_or_named_and_none_is_black(
+    tmp_path: Path, files: list[tuple[str, str, str]]
+) -> None:
+    folder = tmp_path / "photos"
+    shutil.rmtree(folder, ignore_errors=True)
+    eight(folder)
+    for number, (kind, suffix, below) in enumerate(files):
+        file = folder / "class a" / below / f"x{number}{suffix}"
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(_content(kind, number))
+    data = build(folder)
+    read = list(map(data.split, SPLITS))  # type: ignore[arg-type]
+    assert all(np.asarray(split.image(index)).any() for split in read for index in range(len(split)))
+    named = 0
+    for note in data.notes:
+        counted = re.match(r"(\d+) of \d+ (files not read|images left out)", note)
+        named += int(counted[1]) if counted else 0
+    hidden = [below for _, _, below in files if below == ".hidden/"]
+    assert sum(map(len, read)) + named + len(hidden) == 24 + len(files)
+    assert any(".hidden" in note for note in data.notes) == bool(hidden)
 
 
 def test_folder_notes_classes_of_one_image(tmp_path: Path) -> None:
@@ -239,8 +433,8 @@ def test_folder_errors_say_what_to_do(tmp_path: Path) -> None:
     folder = eight(tmp_path / "photos")
     (folder / "bare").mkdir()
     assert problem(folder) == "…/photos: no images in bare/ (it is empty); fill the folder or remove it"
-    (folder / "bare" / "a.heic").write_text("")
-    assert problem(folder).startswith("…/photos: no images in bare/ (1 .heic; images end in .bmp .gif")
+    (folder / "bare" / "a.svg").write_text("")
+    assert problem(folder).startswith("…/photos: no images in bare/ (1 .svg; images end in .avif .bmp .gif")
     few = fill(tmp_path / "few", {"a": 2, "b": 2, "c": 2, "d": 2, "e": 2, "f": 1})
     assert problem(few).startswith("…/few: classes with two readable images or more: 5 of 6; at least 6 are")
     mixed = fill(tmp_path / "mixed" / "train", {"a": 2}).parent
@@ -322,7 +516,9 @@ def test_manifest_reads_a_shared_file_once(tmp_path: Path, monkeypatch: pytest.M
     ]
     seen = []
     inspect = index_module._inspect
-    monkeypatch.setattr(index_module, "_inspect", lambda *args: seen.append(args) or inspect(*args))
+    monkeypatch.setattr(
+        index_module, "_inspect", lambda *args, **options: seen.append(args) or inspect(*args, **options)
+    )
     data = build(table(tmp_path, "path,label,box", *rows))
     assert len(seen) == 1
     assert len(contents(data)) == 12

@@ -28,9 +28,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     inspect = index_module._inspect
 
-    def counting(file: str, probe: object) -> object:
+    def counting(file: str, **options: object) -> object:
         seen.append(os.path.basename(file))
-        return inspect(file, probe)
+        return inspect(file, **options)
 
     monkeypatch.setattr(index_module, "_inspect", counting)
     return seen
@@ -160,10 +160,10 @@ def test_index_keeps_what_an_interrupted_pass_has_learnt(
     monkeypatch.setattr(index_module, "_CHUNK", 2)
     counting = index_module._inspect
 
-    def interrupted(file: str, probe: object) -> object:
+    def interrupted(file: str, **options: object) -> object:
         if file.endswith("4.png"):
             raise KeyboardInterrupt
-        return counting(file, probe)
+        return counting(file, **options)
 
     with monkeypatch.context() as patched:
         patched.setattr(index_module, "_inspect", interrupted)

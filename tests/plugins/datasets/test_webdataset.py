@@ -271,4 +271,6 @@ def test_wrong_labels_are_named(
 def test_samples_without_an_image_are_counted(tmp_path: Path) -> None:
     shards(tmp_path / "data")
     write_shard(tmp_path / "data" / "text.tar", [("a.txt", b"x"), ("b.cls", b"1")])
-    assert build(tmp_path).notes == ("samples without an image (.jpg, .jpeg, .png, .webp), ignored: 2",)
+    assert build(tmp_path).notes == (
+        "samples without an image that is read, ignored: 2 (1 of .txt, 1 of .cls)",
+    )
