@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,12 +86,16 @@ def suite_records(
 
 
 def select_records(plan: Plan, store: Store) -> tuple[tuple[Record, ...], tuple[Lacking, ...]]:
-    """The record of each case of a plan, and the cases that have none."""
+    """The record of each case of a plan, whatever the case was called then, and the cases that have none."""
     found = {case.key: store.get(case.key) for case in plan.cases}
-    lacking = [case for case in plan.cases if found[case.key] is None]
     others: dict[tuple[str, int], Record] = {}
-    if lacking:
+    if None in found.values():
         others = {(record.case, record.seed): record for record in store.read()[0]}
+        finished = store.by_fingerprint()
+        for case in plan.cases:
+            if found[case.key] is None and (record := finished.get(case.fingerprint)) is not None:
+                found[case.key] = replace(record, case=case.name, axes=dict(case.spec.axes))
+    lacking = [case for case in plan.cases if found[case.key] is None]
     return (
         tuple(record for record in found.values() if record is not None),
         tuple(

@@ -130,3 +130,9 @@ def test_a_file_that_only_states_tolerances_selects_by_its_name(keep, select, wr
     assert (found.records, found.heading.tolerances) == ((record,), {"f1": 0.02})
     (remark,) = found.remarks
     assert remark.startswith("toy: the newest records that belong together, made 2026-01-01 UTC")
+
+
+def test_a_case_that_was_only_renamed_keeps_its_record(keep, select, write) -> None:
+    (record,) = keep("cases: {old: {}}\n")
+    write("cases: {new: {}}\n")
+    assert select().records == (replace(record, case="new"),)
