@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from mlbench.evaluation.embeddings import Embeddings
+from mlbench.evaluation.similarity import on_grid
 
 _TILE = 512
 
@@ -61,8 +62,10 @@ class Case:
     scores: np.ndarray
 
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
-        """Score and truth of every ordered pair (query, gallery image), an image never with itself."""
-        each = [(self.scores[i, j], self.same(i, j)) for i, j in self.ordered()]
+        """Score, rounded as it is where it meets a threshold, and truth of every ordered pair (query, gallery
+        image), an image never with itself."""
+        scores = on_grid(self.scores)
+        each = [(scores[i, j], self.same(i, j)) for i, j in self.ordered()]
         return np.array([score for score, _ in each], np.float32), np.array([same for _, same in each], bool)
 
     def ordered(self) -> Iterator[tuple[int, int]]:

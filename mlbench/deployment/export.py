@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from mlbench import __version__
@@ -20,6 +19,7 @@ from mlbench.deployment.trial import Progress, Score, Trial
 from mlbench.environment import find_device
 from mlbench.errors import ExportError, StoreError, first_line, hint
 from mlbench.evaluation.evaluate import Threshold
+from mlbench.evaluation.similarity import on_grid
 from mlbench.planning.plan import Case, make_plan
 from mlbench.planning.request import PlanRequest
 from mlbench.planning.selection import Selection, suite_records
@@ -150,7 +150,7 @@ def _record(found: Selection, request: Request) -> Record:
 def _threshold(record: Record) -> Threshold:
     found = record.evaluation.get("threshold", {})
     distance = found.get("distance")
-    return Threshold(None if distance is None else float(np.float32(1 - distance)), found.get("note", ""))
+    return Threshold(None if distance is None else float(on_grid(1 - distance)), found.get("note", ""))
 
 
 def _load_model(case: Case, record: Record, folder: Path) -> EmbeddingModel:

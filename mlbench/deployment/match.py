@@ -11,6 +11,7 @@ import numpy as np
 from mlbench.deployment.card import Card
 from mlbench.deployment.onnx_session import OnnxSession
 from mlbench.errors import DataError, StoreError
+from mlbench.evaluation.similarity import on_grid
 from mlbench.images.decode import UnreadableImageError, decode
 from mlbench.images.preprocess import centre, square
 
@@ -92,7 +93,7 @@ def match(session: OnnxSession, images: Sequence[Path], distance: float | None =
     query, *others = (session.embed(load_image(image, card)[None])[0] for image in images)
     found = []
     for image, other in zip(images[1:], others, strict=True):
-        # In float32, as thresholds are fitted; rounding must not show more than one or less than minus one.
+        # Rounding must not show more than one or less than minus one.
         cosine = float(np.clip(np.float32(_cosine(query, other)), -1, 1))
-        found.append(Match(image, cosine, bool(cosine >= np.float32(least))))
+        found.append(Match(image, cosine, bool(on_grid(cosine) >= on_grid(least))))
     return found

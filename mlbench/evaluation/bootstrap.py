@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from mlbench.evaluation.curve import Curve
 from mlbench.evaluation.scan import Bands
+from mlbench.evaluation.similarity import STEP
 
 __all__ = ["Bootstrap", "banded_curve"]
 
@@ -88,7 +89,8 @@ def banded_curve(bands: Bands, weights: np.ndarray | None = None) -> Curve:
     ties = negatives(bands.negatives)[:, ::-1]
     false = np.cumsum(ties, axis=-1)
     return Curve(
-        similarities=bands.floor + bands.width * np.arange(count - 1, -1, -1),
+        # A score is accepted by the threshold that it would be rounded to, half a step above it at most.
+        similarities=bands.floor + STEP / 2 + bands.width * np.arange(count - 1, -1, -1),
         accepted=accepted,
         false=false,
         ties=ties,

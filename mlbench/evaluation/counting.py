@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ import torch
 from mlbench.evaluation import tally
 from mlbench.evaluation.pairs import Pairs, Side, Window
 from mlbench.evaluation.scan import Bands, Counts, Products, Progress
+from mlbench.evaluation.similarity import STEP, on_grid
 from mlbench.seeding import matmul_precision
 
 __all__ = ["TILE", "CpuCounter", "rounded"]
@@ -44,6 +45,19 @@ def rounded(values: np.ndarray, products: Products) -> np.ndarray:
     bits = values.view(np.uint32)
     bits = bits + ((bits >> drop) & 1) + np.uint32((1 << (drop - 1)) - 1)
     return (bits & np.uint32(0xFFFFFFFF << drop & 0xFFFFFFFF)).view(np.float32)
+
+
+class _Rows(NamedTuple):
+    """Unit vectors, (n, D) float32. scales: (n,) float32, one over their lengths, which are not quite 1 where
+    they were rounded to less than float32; else None."""
+
+    vectors: np.ndarray
+    scales: np.ndarray | None
+
+    def tile(self, start: int) -> _Rows:
+        """The tile that starts at this row."""
+        end = start + TILE
+        return _Rows(self.vectors[start:end], None if self.scales is None else self.scales[start:end])
 
 
 class CpuCounter:
@@ -125,16 +139,18 @@ class CpuCounter:
                 both *= 2
         return counts
 
-    def _read(self, side: Side, start: int, end: int, buffer: np.ndarray) -> np.ndarray:
-        """Unit vectors of a range of a side, filled up with zeros to whole tiles: (n, D) float32."""
+    def _read(self, side: Side, start: int, end: int, buffer: np.ndarray) -> _Rows:
+        """Unit vectors of a range of a side, filled up with zeros to whole tiles."""
         rows = buffer[: -(-(end - start) // TILE) * TILE]
         images, vectors = side.images[start:end], side.vectors
         if vectors.dtype not in (np.float32, np.float64):
             images, vectors = np.arange(end - start), vectors[images].astype(np.float32)
         tally.unit_rows(vectors, images, side.norms[start:end], rows)
-        if self._products != "float32":
-            rows[:] = rounded(rows, self._products)
-        return rows
+        if self._products == "float32":
+            return _Rows(rows, None)
+        rows[:] = rounded(rows, self._products)
+        squares = np.einsum("nd,nd->n", rows, rows, dtype=np.float64)
+        return _Rows(rows, (1 / np.sqrt(np.where(squares > 0, squares, 1))).astype(np.float32))
 
     def _each(
         self, tasks: Sequence[T], work: Callable[[T, _Buffers], None], height: int, progress: Progress
@@ -168,10 +184,14 @@ class CpuCounter:
                 stop.set()
 
 
-def _multiply(rows: np.ndarray, columns: np.ndarray, scores: np.ndarray) -> None:
-    """scores = rows @ columns.T, by torch: unlike NumPy's, its product of two rows has the same bits wherever
-    they stand in their tiles, so that equal pairs tie."""
-    torch.mm(torch.from_numpy(rows), torch.from_numpy(columns).T, out=torch.from_numpy(scores))
+def _multiply(rows: _Rows, columns: _Rows, scores: np.ndarray) -> None:
+    """scores = cosines of rows and columns, by torch: unlike NumPy's, its product of two rows has the same
+    bits wherever they stand in their tiles, so that equal pairs tie."""
+    torch.mm(
+        torch.from_numpy(rows.vectors), torch.from_numpy(columns.vectors).T, out=torch.from_numpy(scores)
+    )
+    if rows.scales is not None and columns.scales is not None:
+        tally.scale_scores(scores, rows.scales, columns.scales)
 
 
 @contextmanager
@@ -215,13 +235,13 @@ class _Job:
         self.pairs, self.positives, self.edges, self.bands = pairs, positives, edges, bands
         self.counts, self.lock = counts, lock
         self.base = pairs.offsets[start]
-        # The lowest threshold; nothing below it is looked at.
-        self.floor = edges[0]
+        # Nothing that would be rounded to less than the lowest threshold is looked at.
+        self.floor = np.float32(edges[0] - STEP)
 
     def count_block(
         self,
-        rows: np.ndarray,
-        columns: np.ndarray,
+        rows: _Rows,
+        columns: _Rows,
         row_range: tuple[int, int],
         column_range: tuple[int, int],
         mirrored: bool,
@@ -237,7 +257,7 @@ class _Job:
             for column in range(row if mirrored and left == top else left, right, TILE):
                 height, width = min(TILE, bottom - row), min(TILE, right - column)
                 scores = buffers.scores
-                _multiply(rows[row - top :][:TILE], columns[column - left :][:TILE], scores)
+                _multiply(rows.tile(row - top), columns.tile(column - left), scores)
                 labels = queries.labels[row : row + height]
                 if labels[-1] >= gallery.labels[column] and labels[0] <= gallery.labels[column + width - 1]:
                     tally.exclude_classes(scores, height, width, labels, gallery.first, column)
@@ -283,7 +303,7 @@ class _Job:
     def flush(self, buffers: _Buffers) -> None:
         """Count what a thread has kept."""
         kept = buffers.kept[: buffers.held]
-        kept.sort()
+        on_grid(kept, out=kept).sort()
         with self.lock:
             tally.merge(kept, self.edges, self.counts.above, self.counts.ties)
         buffers.held = 0

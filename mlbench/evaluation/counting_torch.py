@@ -10,6 +10,7 @@ import torch
 
 from mlbench.evaluation.pairs import Pairs, Side
 from mlbench.evaluation.scan import Bands, Counts, Products, Progress
+from mlbench.evaluation.similarity import STEP
 from mlbench.seeding import matmul_precision
 
 __all__ = ["TorchCounter"]
@@ -76,13 +77,14 @@ class TorchCounter:
                 scores = scores.triu(1) + torch.full_like(scores, _EXCLUDED).tril()
             elif whole:
                 rankings.count(scores.T, left)
-            row, column = torch.nonzero(scores >= levels[0], as_tuple=True)
-            kept = scores[row, column]
+            row, column = torch.nonzero(scores >= levels[0] - STEP, as_tuple=True)
+            found = scores[row, column]
+            kept = torch.round(found / STEP) * STEP
             place = torch.bucketize(kept, levels, right=True)
             above += torch.bincount(place, minlength=len(above))
             ties += torch.bincount(place[levels[place - 1] == kept], minlength=len(above))
             if bands is not None:
-                self._count_bands(bands, kept, row + top, column + left, 2 if whole else 1)
+                self._count_bands(bands, found, row + top, column + left, 2 if whole else 1)
             progress(done, len(tiles))
         times = 2 if whole else 1
         return Counts(
@@ -104,8 +106,8 @@ class TorchCounter:
             bands.negatives[:] += times * counted.cpu().numpy().reshape(bands.negatives.shape)
 
     def _read(self, side: Side, start: int, end: int) -> torch.Tensor:
-        """Unit vectors of a range of a side, (_SIDE, D) float32, filled up with
-        zeros, rounded as the products want them."""
+        """Unit vectors of a range of a side, (_SIDE, D) float32, filled up with zeros, rounded as the
+        products want them."""
         rows = side.vectors[self._tensor(side.images[start:end])]
         unit = torch.zeros((_SIDE, rows.shape[1]), device=self._device)
         unit[: end - start] = (rows.double() / self._tensor(side.norms[start:end])[:, None]).float()
@@ -120,7 +122,10 @@ class TorchCounter:
     def _scores(self, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
         # Rounded vectors lose nothing in TF32, and bfloat16 products are exact there too.
         with matmul_precision("highest" if self._products == "float32" else "high"):
-            return rows @ columns.T + 0.0  # no negative zero, which is equal to zero but has another key
+            scores = rows @ columns.T
+        if self._products != "float32":
+            scores *= _scales(rows)[:, None] * _scales(columns)
+        return scores + 0.0  # no negative zero, which is equal to zero but has another key
 
     def _same_class(self, top: int, bottom: int, left: int, right: int) -> torch.Tensor:
         asking = self._tensor(self._pairs.queries.labels[top:bottom])
@@ -153,6 +158,12 @@ class _Rankings:
         row, column = torch.nonzero(scores >= lowest[:, None], as_tuple=True)
         places = torch.searchsorted(keys, _key(row + top, scores[row, column]), right=True) - 1
         self.rivals[first:last] += torch.bincount(places, minlength=len(keys))
+
+
+def _scales(rows: torch.Tensor) -> torch.Tensor:
+    """One over the length of each row, (n,) float32; rounded vectors are not quite of unit length."""
+    squares = rows.double().square().sum(1)
+    return torch.where(squares > 0, squares, 1).sqrt().reciprocal().float()
 
 
 def _key(places: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:

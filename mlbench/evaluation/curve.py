@@ -19,10 +19,9 @@ class Curve:
 
     similarities: (T,) float64, descending, distinct. accepted: (..., T) positives, false: (..., T) negatives
     at or above. ties: (..., T) negatives exactly at. positives, negatives: (...) of all pairs. The leading
-    axes, if any, are resamples. repeated: negative pairs that are
-    counted in both orders. Every positive pair's score
-    is among the thresholds, so nothing that rises with recall can have a better value between two of them,
-    up to `resolution`: the distance within which scores were taken as equal, 0 for none.
+    axes, if any, are resamples. repeated: negative pairs that are counted in both orders. Every positive
+    pair's score is among the thresholds, so nothing that rises with recall can have a better value between
+    two of them, up to `resolution`: the width of the bands in which scores were counted, 0 for none.
     """
 
     similarities: np.ndarray

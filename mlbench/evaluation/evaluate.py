@@ -19,6 +19,7 @@ from mlbench.evaluation.embeddings import Embeddings, lengths
 from mlbench.evaluation.pairs import Pairs, all_pairs
 from mlbench.evaluation.ranks import Ranks
 from mlbench.evaluation.scan import Counter, Products, Progress, Scan, scan
+from mlbench.evaluation.similarity import STEP, on_grid
 from mlbench.records.record import Estimate
 
 __all__ = ["Engine", "Evaluation", "Measure", "Threshold", "evaluate", "fit_threshold", "verification_curve"]
@@ -27,7 +28,7 @@ __all__ = ["Engine", "Evaluation", "Measure", "Threshold", "evaluate", "fit_thre
 _BANDS = 256
 
 #: Thresholds of the published sweep: cosine distances by .01, as similarities.
-_SWEEP = tuple(float(np.float32(1 - step / 100)) for step in range(201))
+_SWEEP = tuple(float(on_grid(1 - step / 100)) for step in range(201))
 
 
 @dataclass(frozen=True)
@@ -201,8 +202,7 @@ def verification_curve(embeddings: Embeddings, engine: Engine) -> Curve:
 def fit_threshold(policy: ThresholdPolicy, curve: Curve | None) -> Threshold:
     """The threshold that a policy chooses on a calibration curve, or the reason why there is none."""
     try:
-        # Scores are float32, and "at least the threshold" must mean the same there and here.
-        return Threshold(float(np.float32(policy(curve))))
+        return Threshold(float(on_grid(policy(curve))))
     except ThresholdError as error:
         return Threshold(None, str(error))
 
@@ -299,7 +299,7 @@ def _facts(embeddings: Embeddings, pairs: Pairs, found: Scan, engine: Engine) ->
         "negative_pairs": pairs.negatives,
         "pairs": "ordered (query, gallery image), an image never with itself",
         "ties": "in rankings a negative stands before a positive of equal similarity",
-        "threshold_resolution": found.curve.resolution,
+        "threshold_resolution": STEP,
         "products": engine.products,
     }
     if engine.products != "float32":
@@ -322,6 +322,7 @@ def _difference(pairs: Pairs, products: Products) -> float:
     rows = (rows if isinstance(rows, np.ndarray) else rows.cpu().double().numpy()).astype(np.float64)
     rows /= side.norms[:512, None]
     coarse = rounded(rows.astype(np.float32), products).astype(np.float64)
+    coarse /= np.linalg.norm(coarse, axis=1, keepdims=True)
     return float(np.abs(rows @ rows.T - coarse @ coarse.T).max())
 
 

@@ -15,6 +15,7 @@ from mlbench.errors import DataError
 from mlbench.evaluation.curve import Curve
 from mlbench.evaluation.embeddings import Embeddings, lengths
 from mlbench.evaluation.evaluate import Engine, Evaluation, Measure, Threshold, evaluate, fit_threshold
+from mlbench.evaluation.similarity import on_grid
 from mlbench.records.record import Estimate
 
 __all__ = ["PAIR_LIST", "FoldEvaluation", "SplitEvaluation", "evaluate_folds", "evaluate_split"]
@@ -132,7 +133,7 @@ def evaluate_folds(
 
 
 def _scores(embeddings: Embeddings, pairs: PairList) -> np.ndarray:
-    """Cosines of the pairs, (P,) float32."""
+    """Cosines of the pairs, (P,) float32, on the grid of thresholds."""
     norms = lengths(embeddings)
     vectors = embeddings.vectors
     if not isinstance(vectors, np.ndarray):
@@ -142,7 +143,7 @@ def _scores(embeddings: Embeddings, pairs: PairList) -> np.ndarray:
         left, right = pairs.left[start : start + _ROWS], pairs.right[start : start + _ROWS]
         products = np.einsum("nd,nd->n", vectors[left], vectors[right], dtype=np.float64)
         scores[start : start + _ROWS] = products / (norms[left] * norms[right])
-    return scores
+    return on_grid(scores)
 
 
 def _measured(measures: Sequence[Measure], curve: Curve, threshold: float | None) -> dict[str, Any]:

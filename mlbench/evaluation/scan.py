@@ -3,8 +3,10 @@
 The matrix of similarities is computed in tiles and never kept; on a data set against itself each pair is
 scored once. First the few tiles that hold positives are scored. Then, with every positive known, all tiles
 are, and each negative is only counted: against the thresholds (the positives' scores) and in the rankings
-of the two images it belongs to. What is kept grows with the number of positive pairs; when those exceed the
-memory budget, thresholds become a fine fixed grid and rankings are made for some queries at a time.
+of the two images it belongs to. Scores that meet a threshold are rounded (see
+`mlbench.evaluation.similarity`), those of a ranking are not. What is kept grows with the number of positive
+pairs; when those exceed the memory budget, every similarity that there can be becomes a threshold and
+rankings are made for some queries at a time.
 
 A tile has the same shape whatever the budget and the number of threads, so these change no bit.
 """
@@ -20,6 +22,7 @@ import numpy as np
 from mlbench.evaluation.curve import Curve
 from mlbench.evaluation.pairs import Pairs
 from mlbench.evaluation.ranks import Ranks
+from mlbench.evaluation.similarity import STEP, on_grid
 
 if TYPE_CHECKING:
     from types import EllipsisType
@@ -33,9 +36,6 @@ Products = Literal["float32", "tf32", "bf16"]
 #: Called with tiles done and tiles in all.
 Progress = Callable[[int, int], None]
 
-#: Thresholds where positives are too many to be thresholds themselves: 2^20 over [-1, 1].
-_GRID = 1 << 20
-
 #: Positives whose ranks are turned into values together; metrics need several numbers for each.
 _RANKED = 1 << 20
 
@@ -47,7 +47,8 @@ _PER_POSITIVE = 4 + 4 + 4 + 4 + 3 * 8
 
 @dataclass(frozen=True)
 class Bands:
-    """The curve by class, coarsely: ordered pairs in bands of equal width, the lowest first.
+    """The curve by class, coarsely: ordered pairs in bands of equal width, the lowest first, by their scores
+    before any rounding.
 
     floor: similarity at which the first band starts. width: of a band. positives: (C, B) float64, by class.
     negatives: (C, B) float64; a pair counts for both of its classes. all_positives, all_negatives: (C,)
@@ -88,8 +89,8 @@ class Counter(Protocol):
         bands: Bands | None,
         progress: Progress,
     ) -> Counts:
-        """Counts of the negatives of queries [start, end) that are at least edges[0], each pair in both
-        orders where the pairs are mirrored and all queries are asked for; adds to `bands.negatives`."""
+        """Counts of the negatives of queries [start, end) that, rounded, are at least edges[0], each pair in
+        both orders where the pairs are mirrored and all queries are asked for; adds to `bands.negatives`."""
         ...
 
 
@@ -134,18 +135,16 @@ def scan(
     if exact:
         panels = [(0, queries)]
         first = counter.positives(0, queries)
-        lowest = first.min()
+        lowest = float(on_grid(first.min()))
         # Below every positive a threshold only adds false pairs and costs a look at every negative: one is
         # enough.
         useful = sorted(sweep, reverse=True)[: sum(each > lowest for each in sweep) + 1]
-        edges = np.unique(np.concatenate([first, np.array([*thresholds, *useful], np.float32)]))
+        edges = _edges(first, [*thresholds, *useful])
     else:
         panels = list(pairs.panels(memory // _PER_POSITIVE))
-        edges = np.unique(
-            np.concatenate([np.linspace(-1, 1, _GRID + 1), thresholds, sweep]).astype(np.float32)
-        )
-        lowest = np.float32(-1)
-    by_class = _bands(pairs, float(lowest), float(edges[-1]), bands) if bands else None
+        lowest = -1.0
+        edges = _edges(np.arange(-1, 1 + STEP, STEP, np.float32), [*thresholds, *sweep])
+    by_class = _bands(pairs, lowest - STEP / 2, float(edges[-1]) + STEP / 2, bands) if bands else None
     accepted = np.zeros(len(edges), np.int64)
     above, ties = np.zeros_like(accepted), np.zeros_like(accepted)
     values = []
@@ -161,12 +160,10 @@ def scan(
             ranks = _ranks(counts.rivals, pairs.offsets[top : bottom + 1], pairs.offsets[start])
             if len(ranks.ranks):
                 values.append(per_query(ranks))
-        positives.sort()
+        on_grid(positives, out=positives).sort()
         accepted += len(positives) - np.searchsorted(positives, edges)
     answerable = np.diff(pairs.offsets) > 0
     down: tuple[EllipsisType, slice] = (..., slice(None, None, -1))
-    if not exact:
-        ties = above - np.append(above[1:], 0)
     return Scan(
         curve=Curve(
             similarities=edges[down].astype(np.float64),
@@ -176,7 +173,6 @@ def scan(
             positives=np.array(pairs.positives),
             negatives=np.array(pairs.negatives),
             repeated=pairs.repeated_negatives,
-            resolution=0.0 if exact else 2 / _GRID,
         ),
         per_query={name: np.concatenate([each[name] for each in values]) for name in values[0]},
         query_classes=pairs.queries.labels[answerable],
@@ -184,6 +180,15 @@ def scan(
         bands=by_class,
         unanswerable=int((~answerable).sum()),
     )
+
+
+def _edges(scores: np.ndarray, others: Sequence[float]) -> np.ndarray:
+    """Scores, rounded, and other similarities: ascending, distinct, (E,) float32."""
+    edges = np.empty(len(scores) + len(others), np.float32)
+    on_grid(scores, out=edges[: len(scores)])
+    edges[len(scores) :] = others
+    edges.sort()
+    return edges[np.append(True, edges[1:] != edges[:-1])]
 
 
 def _bands(pairs: Pairs, floor: float, top: float, count: int) -> Bands:

@@ -22,6 +22,7 @@ __all__ = [
     "gather_positives",
     "merge",
     "ranks_of",
+    "scale_scores",
     "sort_segments",
     "transpose",
     "unit_rows",
@@ -53,6 +54,16 @@ def unit_rows(vectors: np.ndarray, images: np.ndarray, norms: np.ndarray, rows: 
         for at in range(vectors.shape[1]):
             rows[row, at] = vectors[image, at] / norm
     rows[len(images) :] = 0
+
+
+@_compiled
+def scale_scores(scores: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> None:
+    """scores[i, j] *= rows[i] * columns[j], all float32; the same for both orders of a pair."""
+    for row in range(len(rows)):
+        line = scores[row]
+        own = rows[row]
+        for column in range(len(columns)):
+            line[column] *= own * columns[column]
 
 
 @_compiled

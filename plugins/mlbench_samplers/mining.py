@@ -11,15 +11,13 @@ import torch
 from mlbench.errors import TrainingError
 from mlbench.evaluation.embeddings import Embeddings
 from mlbench.evaluation.evaluate import Engine, verification_curve
+from mlbench.evaluation.similarity import STEP
 from mlbench.seeding import matmul_precision
 
 __all__ = ["Mined", "mine_hard", "mine_random"]
 
 #: Bytes for what is known at a time of some anchors against all images, and images that are scored at a time.
 _MEMORY, _COLUMNS = 64 << 20, 8192
-
-#: Two float32 products of the same vectors differ by less: a pair so near to the threshold is on both sides.
-_SLACK = 1e-6
 
 #: More triplets than this are no longer kept (12 bytes each).
 _MOST = 1 << 26
@@ -125,8 +123,9 @@ def _hard(
             with matmul_precision("highest"):
                 scores = rows @ unit[columns].T
             same = own == codes[columns]
-            positive[:, columns] = same & (scores <= similarity + _SLACK)
-            negative[:, columns] = ~same & (scores >= similarity - _SLACK)
+            # A pair so near to the threshold that rounding decides is on both sides.
+            positive[:, columns] = same & (scores <= similarity + STEP)
+            negative[:, columns] = ~same & (scores >= similarity - STEP)
         positive[torch.arange(len(rows)), torch.arange(top, top + len(rows))] = False
         for row in (positive.any(1) & negative.any(1)).nonzero().flatten().tolist():
             yield top + row, *(np.flatnonzero(mask[row].numpy()) for mask in (positive, negative))

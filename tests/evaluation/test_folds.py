@@ -10,6 +10,7 @@ from mlbench.errors import DataError
 from mlbench.evaluation.embeddings import Embeddings
 from mlbench.evaluation.evaluate import Engine, Measure, Threshold
 from mlbench.evaluation.folds import SplitEvaluation, evaluate_folds, evaluate_split
+from mlbench.evaluation.similarity import STEP
 from mlbench.plugins import load_plugins
 from mlbench.registry import Registry
 
@@ -86,8 +87,8 @@ def test_a_threshold_is_never_fitted_on_its_own_fold() -> None:
         np.array([0, 0, 1, 1]),
     )
     result = evaluate_folds(embeddings, pairs, built("threshold", "best_accuracy"), verification())
-    assert result.thresholds[0] == pytest.approx(1 - np.cos(np.deg2rad(60)), abs=1e-6)
-    assert result.thresholds[1] == pytest.approx(1 - np.cos(np.deg2rad(10)), abs=1e-6)
+    assert result.thresholds[0] == pytest.approx(1 - np.cos(np.deg2rad(60)), abs=STEP)
+    assert result.thresholds[1] == pytest.approx(1 - np.cos(np.deg2rad(10)), abs=STEP)
     assert result.metrics["recall"].value == 0.5
 
 
