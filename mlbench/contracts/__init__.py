@@ -54,6 +54,7 @@ from mlbench.contracts.evaluation import (
     EmbeddingMetric,
     Quantity,
     RankMetric,
+    Target,
     ThresholdPolicy,
 )
 from mlbench.contracts.learning import (
@@ -114,6 +115,7 @@ __all__ = [
     "RowSampler",
     "Split",
     "SplitName",
+    "Target",
     "ThresholdPolicy",
     "TokensShape",
 ]

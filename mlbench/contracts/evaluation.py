@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mlbench.evaluation.embeddings import Embeddings
     from mlbench.evaluation.ranks import Ranks
 
-__all__ = ["CurveMetric", "EmbeddingMetric", "Quantity", "RankMetric", "ThresholdPolicy"]
+__all__ = ["CurveMetric", "EmbeddingMetric", "Quantity", "RankMetric", "Target", "ThresholdPolicy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +58,32 @@ class EmbeddingMetric(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a threshold policy aims at: that a quantity of the curve (the name of a property of `Curve`) is at
+    least `value`, or at most where `at_most`."""
+
+    quantity: Literal["precision", "tpr", "fpr", "accuracy"]
+    value: float
+    at_most: bool = False
+
+    def met(self, value: float) -> bool:
+        """Whether this value of the quantity is what was aimed at."""
+        return value <= self.value if self.at_most else value >= self.value
+
+
 class ThresholdPolicy(Protocol):
-    """Chooses the threshold to deploy."""
+    """Chooses the threshold to deploy.
+
+    A policy may have an attribute `target`, a `Target`, so that a run says where other pairs miss it, and an
+    attribute `notes`, a sequence of lines on its options.
+    """
 
     def __call__(self, curve: Curve | None) -> float:
-        """The cosine similarity at and above which two images are the same.
+        """The cosine similarity, in [-1, 1], at and above which two images are the same.
 
-        curve: of the calibration split, None where there is none. Raises ThresholdError when no threshold
-        does what is asked, with what the curve can reach.
+        curve: of the calibration split, None where there is none. Called again for resamples of it, whose
+        counts need not be whole numbers, to find out how sure the threshold is. Raises ThresholdError when no
+        threshold does what is asked, with what the curve can reach.
         """
         ...

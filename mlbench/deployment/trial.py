@@ -18,7 +18,8 @@ from mlbench.deployment.onnx_session import OnnxSession
 from mlbench.deployment.onnx_speed import onnx_rounds
 from mlbench.errors import ExportError, StoreError
 from mlbench.evaluation.embeddings import Embeddings
-from mlbench.evaluation.evaluate import Threshold, fit_threshold, verification_curve
+from mlbench.evaluation.evaluate import verification_curve
+from mlbench.evaluation.threshold import Threshold, fit_threshold
 from mlbench.planning.plan import Case
 from mlbench.seeding import deterministic
 from mlbench.training.experiment import build_engine, score

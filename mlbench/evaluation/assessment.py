@@ -13,17 +13,10 @@ from mlbench.environment import find_device
 from mlbench.errors import DataError, DeviceError, OptionError
 from mlbench.evaluation.embedding_files import read_embeddings, read_pairs
 from mlbench.evaluation.embeddings import Embeddings
-from mlbench.evaluation.evaluate import (
-    Engine,
-    Evaluation,
-    Measure,
-    Threshold,
-    evaluate,
-    fit_threshold,
-    verification_curve,
-)
+from mlbench.evaluation.evaluate import Engine, Evaluation, Measure, calibrate, evaluate
 from mlbench.evaluation.folds import evaluate_folds
 from mlbench.evaluation.scan import Progress
+from mlbench.evaluation.threshold import Threshold, fit_threshold
 from mlbench.planning.suite import evaluation_parts
 from mlbench.records.record import Estimate
 from mlbench.registry import Registry
@@ -100,7 +93,7 @@ def assess(request: Request, registry: Registry, progress: Progress) -> Assessme
         threads=request.threads,
         progress=progress,
     )
-    threshold = _threshold(policy, _placed(calibration, request.device), engine)
+    threshold = _threshold(policy, _placed(calibration, request.device), engine, request.seed)
     generator = numpy_generator(request.seed, "bootstrap")
     result = evaluate(_placed(embeddings, request.device), threshold, measures, generator, engine)
     facts, notes = result.plain(), result.notes
@@ -112,12 +105,12 @@ def assess(request: Request, registry: Registry, progress: Progress) -> Assessme
     return Assessment(result.metrics, facts, notes, result)
 
 
-def _threshold(policy: Any, calibration: Embeddings | None, engine: Engine) -> Threshold:
+def _threshold(policy: Any, calibration: Embeddings | None, engine: Engine, seed: int) -> Threshold:
     if calibration is not None:
-        return fit_threshold(policy, verification_curve(calibration, engine))
+        return calibrate(policy, calibration, engine, numpy_generator(seed, "threshold"))
     known = fit_threshold(policy, None)
     advice = "give --calibration FILE, or --calibration-share 0.5 to set half of the classes apart for it"
-    return Threshold(None, advice) if known.similarity is None else known
+    return replace(known, note=advice) if known.similarity is None else known
 
 
 def _set_apart(embeddings: Embeddings, share: float, seed: int) -> tuple[Embeddings, Embeddings]:

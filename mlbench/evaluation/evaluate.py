@@ -12,7 +12,7 @@ import numpy as np
 
 from mlbench.contracts import CurveMetric, EmbeddingMetric, Quantity, RankMetric, ThresholdPolicy
 from mlbench.environment import usable_cores
-from mlbench.errors import ComponentError, ThresholdError
+from mlbench.errors import ComponentError
 from mlbench.evaluation.bootstrap import Bootstrap, banded_curve
 from mlbench.evaluation.curve import Curve
 from mlbench.evaluation.embeddings import Embeddings, lengths
@@ -20,9 +20,17 @@ from mlbench.evaluation.pairs import Pairs, all_pairs
 from mlbench.evaluation.ranks import Ranks
 from mlbench.evaluation.scan import Counter, Products, Progress, Scan, scan
 from mlbench.evaluation.similarity import STEP, on_grid
+from mlbench.evaluation.threshold import (
+    Calibration,
+    Threshold,
+    fit_threshold,
+    outcome,
+    remarks_on,
+    with_interval,
+)
 from mlbench.records.record import Estimate
 
-__all__ = ["Engine", "Evaluation", "Measure", "Threshold", "evaluate", "fit_threshold", "verification_curve"]
+__all__ = ["Engine", "Evaluation", "Measure", "calibrate", "evaluate", "verification_curve"]
 
 #: Bands of similarity in which pairs are counted by class, for intervals.
 _BANDS = 256
@@ -67,27 +75,14 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class Threshold:
-    """The threshold to deploy. similarity: None where the policy found none, and note says why."""
-
-    similarity: float | None
-    note: str = ""
-
-    @property
-    def distance(self) -> float | None:
-        """As a cosine distance."""
-        return None if self.similarity is None else 1.0 - self.similarity
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """What was measured on one split.
 
-    metrics: by name, in the order of the measures. facts: plain data about how many of what were compared and
-    how. sweep: columns "distance", "true_positives", "false_positives" for thresholds by .01, until every
-    positive pair is accepted. by_class: name to (C,) means over the class's queries, not a number for a
-    class without one; queries_by_class: (C,) how many those are. classes: (C,) labels. curve: exact, over
-    all pairs.
+    metrics: by name, in the order of the measures. threshold: with remarks on what it does here. facts: plain
+    data about how many of what were compared and how. sweep: columns "distance", "true_positives",
+    "false_positives" for thresholds by .01, until every positive pair is accepted. by_class: name to (C,)
+    means over the class's queries, not a number for a class without one; queries_by_class: (C,) how many
+    those are. classes: (C,) labels. curve: exact, over all pairs.
     """
 
     metrics: Mapping[str, Estimate]
@@ -111,7 +106,7 @@ class Evaluation:
             )
         if self.threshold.similarity is None:
             notes.append(f"no threshold: {self.threshold.note}")
-        return notes
+        return [*notes, *self.threshold.remarks.values()]
 
     def classes_csv(self, names: Sequence[str]) -> str:
         """A CSV table with a row a class: its name, its queries that have a positive, and their means."""
@@ -126,8 +121,7 @@ class Evaluation:
 
     def plain(self) -> dict[str, Any]:
         """What a record keeps besides the metrics."""
-        threshold = {"distance": self.threshold.distance, "note": self.threshold.note}
-        return {"threshold": threshold, **self.facts, "sweep": self.sweep}
+        return {"threshold": self.threshold.plain(), **self.facts, "sweep": self.sweep}
 
 
 def evaluate(
@@ -176,8 +170,8 @@ def evaluate(
             plain = measure.metric.of_embeddings(embeddings)
             estimates |= {name: _estimate(value) for name, value in plain.items()}
     return Evaluation(
-        metrics=_described(estimates, measures),
-        threshold=threshold,
+        metrics=_described(_with_interval(estimates, threshold), measures),
+        threshold=_remarked(threshold, found, bootstrap, embeddings.name),
         facts=_facts(embeddings, pairs, found, engine),
         sweep=_sweep(found.curve),
         by_class=_by_class(found),
@@ -189,22 +183,38 @@ def evaluate(
 
 def verification_curve(embeddings: Embeddings, engine: Engine) -> Curve:
     """The curve over all pairs of the embeddings. Raises DataError as `evaluate` does."""
+    return _verified(_pairs(embeddings), engine).curve
+
+
+def calibrate(
+    policy: ThresholdPolicy, embeddings: Embeddings, engine: Engine, generator: np.random.Generator
+) -> Threshold:
+    """The threshold that a policy chooses on all pairs of the embeddings, with its interval where the engine
+    resamples. generator: draws the resamples. Raises DataError as `evaluate` does, ComponentError as
+    `fit_threshold`."""
     pairs = _pairs(embeddings)
+    found = _verified(pairs, engine, bands=_BANDS if engine.resamples else 0)
+    counted = Calibration(
+        len(pairs.classes), pairs.positives - pairs.repeated_positives, found.curve.distinct_negatives
+    )
+    threshold = replace(fit_threshold(policy, found.curve), calibration=counted)
+    if found.bands is None:
+        return threshold
+    repeated = pairs.repeated_negatives / pairs.negatives
+    bootstrap = Bootstrap(len(pairs.classes), engine.resamples, engine.level, generator)
+    return with_interval(threshold, policy, found.bands, repeated, bootstrap)
+
+
+def _verified(pairs: Pairs, engine: Engine, bands: int = 0) -> Scan:
+    """One pass that looks at no ranking."""
     return scan(
         pairs,
         engine.counter(pairs),
         lambda ranks: {},
+        bands=bands,
         memory=engine.memory // 2,
         progress=engine.progress,
-    ).curve
-
-
-def fit_threshold(policy: ThresholdPolicy, curve: Curve | None) -> Threshold:
-    """The threshold that a policy chooses on a calibration curve, or the reason why there is none."""
-    try:
-        return Threshold(float(on_grid(policy(curve))))
-    except ThresholdError as error:
-        return Threshold(None, str(error))
+    )
 
 
 def _pairs(embeddings: Embeddings) -> Pairs:
@@ -258,6 +268,32 @@ def _curve_estimates(
             spread = bootstrap, float(np.asarray(centre[name])[0]), resampled
         estimates[name] = _estimate(value, spread)
     return estimates
+
+
+class _Outcome:
+    """What tells whether a threshold is good, as a metric."""
+
+    def __init__(self, threshold: Threshold) -> None:
+        self._threshold = threshold
+
+    def of_curve(self, curve: Curve, threshold: float | None) -> dict[str, np.ndarray]:
+        return {"outcome": outcome(curve, self._threshold)}
+
+
+def _remarked(threshold: Threshold, found: Scan, bootstrap: Bootstrap, split: str) -> Threshold:
+    """The threshold with remarks on what it does on these pairs."""
+    if threshold.similarity is None or (threshold.target is None and threshold.low is None):
+        return threshold
+    estimate = _curve_estimates(_Outcome(threshold), found, threshold, bootstrap)["outcome"]
+    return replace(threshold, remarks=remarks_on(threshold, found.curve, estimate, split))
+
+
+def _with_interval(estimates: Mapping[str, Estimate], threshold: Threshold) -> dict[str, Estimate]:
+    """The estimates, of which that of the threshold itself has the interval that fitting it gave."""
+    name, known = "threshold", dict(estimates)
+    if name in known and known[name].value is not None and known[name].value == threshold.distance:
+        known[name] = replace(known[name], low=threshold.low, high=threshold.high)
+    return known
 
 
 def _estimate(value: Any, spread: tuple[Bootstrap, float, np.ndarray] | None = None) -> Estimate:

@@ -14,8 +14,9 @@ from mlbench.contracts import CurveMetric, PairList, ThresholdPolicy
 from mlbench.errors import DataError
 from mlbench.evaluation.curve import Curve
 from mlbench.evaluation.embeddings import Embeddings, lengths
-from mlbench.evaluation.evaluate import Engine, Evaluation, Measure, Threshold, evaluate, fit_threshold
+from mlbench.evaluation.evaluate import Engine, Evaluation, Measure, evaluate
 from mlbench.evaluation.similarity import on_grid
+from mlbench.evaluation.threshold import Threshold, fit_threshold
 from mlbench.records.record import Estimate
 
 __all__ = ["PAIR_LIST", "FoldEvaluation", "SplitEvaluation", "evaluate_folds", "evaluate_split"]
@@ -73,7 +74,7 @@ def evaluate_split(
             for measure in measures
             for name, quantity in measure.quantities.items()
         }
-        facts = {"threshold": {"distance": threshold.distance, "note": threshold.note}}
+        facts = {"threshold": threshold.plain()}
         notes = [f"test images have no labels: only {PAIR_LIST}... is measured, over the listed pairs"]
     if pairs is not None:
         judged = evaluate_folds(embeddings, pairs, policy, measures, engine.level)

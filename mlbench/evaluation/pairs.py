@@ -70,11 +70,21 @@ class Pairs:
         return int(self.negatives_of_classes().sum()) // 2
 
     @property
+    def repeated_positives(self) -> int:
+        """Number of positive pairs that stand in both orders: of images that both ask and are found."""
+        counts = self._in_both_roles()
+        return int((counts * (counts - 1)).sum()) // 2
+
+    @property
     def repeated_negatives(self) -> int:
         """Number of negative pairs that stand in both orders: of images that both ask and are found."""
-        both = np.isin(self.queries.images, self.gallery.images, assume_unique=True)
-        counts = np.bincount(self.queries.labels[both], minlength=len(self.classes))
+        counts = self._in_both_roles()
         return int(counts.sum() ** 2 - (counts**2).sum()) // 2
+
+    def _in_both_roles(self) -> np.ndarray:
+        """Images of each class that both ask and are found, (C,)."""
+        both = np.isin(self.queries.images, self.gallery.images, assume_unique=True)
+        return np.bincount(self.queries.labels[both], minlength=len(self.classes))
 
     def negatives_of_classes(self) -> np.ndarray:
         """(C,) int64: ordered negative pairs whose query is of the class, and those whose gallery image is;

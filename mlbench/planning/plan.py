@@ -128,8 +128,11 @@ def make_plan(
         dataset, labels = _dataset(spec, root, known)
         with _located(spec.parts["recipe"]):
             recipe: Recipe = spec.parts["recipe"].build()
+        with _located(spec.parts["threshold"]):
+            notes = tuple(getattr(spec.parts["threshold"].build(), "notes", ()))
         forecast = _forecast(spec, dataset.split("train"), labels, recipe)
         conditions = _conditions(spec, dataset, forecast, device)
+        forecast = replace(forecast, notes=(*forecast.notes, *notes))
         for seed in seeds or suite.seeds:
             fingerprint = _fingerprint(spec, seed, conditions)
             planned.append(Case(suite.name, spec, seed, fingerprint, conditions, dataset, recipe, forecast))

@@ -16,8 +16,9 @@ from lightning_fabric import Fabric
 from mlbench.contracts import SPLITS, PairedDataset, SplitName
 from mlbench.environment import Device
 from mlbench.evaluation.embeddings import Embeddings
-from mlbench.evaluation.evaluate import Engine, Measure, Threshold, fit_threshold, verification_curve
+from mlbench.evaluation.evaluate import Engine, Measure, calibrate, verification_curve
 from mlbench.evaluation.folds import SplitEvaluation, evaluate_split
+from mlbench.evaluation.threshold import Threshold
 from mlbench.planning.plan import Case
 from mlbench.planning.spec import PRECISIONS
 from mlbench.records.store import write_atomically
@@ -149,7 +150,8 @@ class _Bench:
         engine = build_engine(case, lambda done, total: self._progress("evaluating", done, total))
         calibration, test = self._embed("calibration"), self._embed("test")
         policy = case.spec.parts["threshold"].build()
-        return score(case, test, fit_threshold(policy, verification_curve(calibration, engine)), engine)
+        threshold = calibrate(policy, calibration, engine, numpy_generator(case.seed, "threshold"))
+        return score(case, test, threshold, engine)
 
     def size(self) -> dict[str, int | None]:
         """Of the deployed model; of class centres, with whatever else only training needs; of the teacher."""

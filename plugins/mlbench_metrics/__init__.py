@@ -64,6 +64,6 @@ def mlbench_components() -> Iterable[Component]:
             kind="threshold",
             name="fixed",
             factory=f"{_THRESHOLDS}:Fixed",
-            summary="a given cosine distance",
+            summary="a given distance, cosine or Euclidean",
         ),
     ]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from mlbench.errors import ThresholdError
+from mlbench.contracts import Target
+from mlbench.errors import OptionError, ThresholdError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,6 +70,7 @@ class PrecisionAtLeast:
 
     def __init__(self, *, precision: Share) -> None:
         self._precision = precision
+        self.target = Target("precision", precision)
 
     def __call__(self, curve: Curve | None) -> float:
         curve = _needed(curve)
@@ -92,6 +94,7 @@ class FprAtMost:
 
     def __init__(self, *, fpr: Share) -> None:
         self._fpr = fpr
+        self.target = Target("fpr", fpr, at_most=True)
 
     def __call__(self, curve: Curve | None) -> float:
         curve = _needed(curve)
@@ -109,16 +112,42 @@ class FprAtMost:
         return threshold
 
 
+def _at_most_two(value: object) -> object:
+    if isinstance(value, int | float) and value > 2:
+        raise ValueError(
+            "unit vectors are at most 2 apart, cosine or Euclidean; a cosine distance is half of the square "
+            "of a Euclidean one"
+        )
+    return value
+
+
+Distance = Annotated[float, Field(ge=0, le=2), BeforeValidator(_at_most_two)]
+
+
 class Fixed:
     """A threshold that is known already; nothing is fitted.
 
     Options
     -------
-    distance: cosine distance at and below which two images are the same.
+    distance: cosine distance (1 - cosine) at and below which two images are the same.
+    euclidean: the same as the Euclidean distance of unit vectors, whose square is twice the cosine distance;
+        one of the two is needed.
     """
 
-    def __init__(self, *, distance: Annotated[float, Field(ge=0, le=2)]) -> None:
-        self._distance = distance
+    def __init__(self, *, distance: Distance | None = None, euclidean: Distance | None = None) -> None:
+        if (distance is None) == (euclidean is None):
+            raise OptionError(
+                "threshold 'fixed' takes one of distance (cosine) and euclidean, as in distance: 0.3",
+                "euclidean" if distance is not None else "",
+            )
+        self._distance = euclidean**2 / 2 if euclidean is not None else distance
+        self.notes: tuple[str, ...] = ()
+        if distance is not None and distance > 1:
+            self.notes = (
+                f"threshold distance {distance:g} looks like a Euclidean distance (a cosine distance above 1 "
+                f"accepts nearly all pairs); if it is one, write euclidean: {distance:g}, a cosine distance of "
+                f"{distance**2 / 2:.3g}",
+            )
 
     def __call__(self, curve: Curve | None) -> float:
         return 1.0 - self._distance

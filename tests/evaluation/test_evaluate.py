@@ -19,19 +19,12 @@ from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 from pytorch_metric_learning.utils.inference import CustomKNN
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from mlbench.contracts import Quantity
+from mlbench.contracts import Quantity, Target
 from mlbench.errors import ComponentError, DataError
 from mlbench.evaluation.embeddings import Embeddings
-from mlbench.evaluation.evaluate import (
-    Engine,
-    Evaluation,
-    Measure,
-    Threshold,
-    evaluate,
-    fit_threshold,
-    verification_curve,
-)
+from mlbench.evaluation.evaluate import Engine, Evaluation, Measure, evaluate, verification_curve
 from mlbench.evaluation.similarity import STEP, on_grid
+from mlbench.evaluation.threshold import Threshold, fit_threshold
 from mlbench_metrics import retrieval, verification
 from mlbench_metrics.retrieval import Retrieval
 from mlbench_metrics.thresholds import FprAtMost, best_f1
@@ -207,6 +200,7 @@ def test_a_threshold_that_cannot_be_fitted_leaves_values_out_and_says_why() -> N
     assert threshold == Threshold(
         None,
         "a false positive rate of 1e-06 needs 1,000,000 negative pairs; the calibration split has 12,480",
+        target=Target("fpr", 1e-6, at_most=True),
     )
     assert threshold.distance is None
     found = evaluate(sample, threshold, MEASURES, np.random.default_rng(0), PLAIN)
@@ -215,7 +209,12 @@ def test_a_threshold_that_cannot_be_fitted_leaves_values_out_and_says_why() -> N
         assert found.metrics[name].note == "no threshold was fitted"
     assert found.metrics["f1_optimistic"].value > 0
     assert found.notes == [f"no threshold: {threshold.note}"]
-    assert found.plain()["threshold"] == {"distance": None, "note": threshold.note}
+    assert found.plain()["threshold"] == threshold.plain()
+    assert threshold.plain() == {
+        "distance": None,
+        "note": threshold.note,
+        "target": {"quantity": "fpr", "value": 1e-6, "at_most": True},
+    }
 
 
 def test_a_fitted_threshold_is_rounded_as_scores_are() -> None:
@@ -462,8 +461,9 @@ def test_memory_stays_within_the_budget(images: int, queries: int, classes: int,
         import gc
         import numpy as np
         from mlbench.evaluation.embeddings import Embeddings
-        from mlbench.evaluation.evaluate import Engine, Measure, Threshold, evaluate
+        from mlbench.evaluation.evaluate import Engine, Measure, evaluate
         from mlbench.evaluation.similarity import STEP
+        from mlbench.evaluation.threshold import Threshold
         from mlbench_metrics import retrieval, verification
 
         measures = [

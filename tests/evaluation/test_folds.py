@@ -8,9 +8,10 @@ import pytest
 from mlbench.contracts import PairList
 from mlbench.errors import DataError
 from mlbench.evaluation.embeddings import Embeddings
-from mlbench.evaluation.evaluate import Engine, Measure, Threshold
+from mlbench.evaluation.evaluate import Engine, Measure
 from mlbench.evaluation.folds import SplitEvaluation, evaluate_folds, evaluate_split
 from mlbench.evaluation.similarity import STEP
+from mlbench.evaluation.threshold import Threshold
 from mlbench.plugins import load_plugins
 from mlbench.registry import Registry
 
