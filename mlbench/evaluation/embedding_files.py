@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mlbench.contracts import PairList
 from mlbench.errors import DataError, MlbenchError, first_line
 from mlbench.evaluation.embeddings import Embeddings
+from mlbench.evaluation.labels import NAMES, clean_labels, read_labels
 
 __all__ = ["read_embeddings", "read_pairs"]
 
@@ -18,36 +18,35 @@ _FORMATS = ".npz, .npy or .parquet"
 
 #: Names under which the vectors may stand in a file; the first is the one we tell people.
 _VECTORS = ("embeddings", "embedding", "vectors", "features")
-_LABELS = ("labels", "label", "classes", "class")
 _ROLES = (("queries", "query"), ("gallery",))
 
 
 def read_embeddings(
     path: Path, labels: Path | None = None, *, name: str = "", needs_labels: bool = True
 ) -> Embeddings:
-    """Embeddings with labels of any kind, and who asks and is found where the file says so.
+    """Embeddings with labels, text or whole numbers, and who asks and is found where the file says so.
 
     An .npz holds arrays "embeddings" (N, D) and "labels" (N,), perhaps "queries" and "gallery" (N,) bool; a
     Parquet file columns "embedding" (lists) and "label". An .npy holds the vectors alone and is mapped into
-    memory, not read; `labels` names a file for them: .npy, or text with one label a line. name: for
-    messages, else the file's. Without labels, where they are not needed, each image is a class of its own.
-    Raises DataError.
+    memory, not read; `labels` names a file for them (see `read_labels`). name: for messages, else the file's.
+    Without labels, where they are not needed, each image is a class of its own. Raises DataError.
     """
     name = name or path.name
     columns = _load(path)
     vectors = _pick(columns, _VECTORS, path)
-    given: Any = _read_labels(labels) if labels is not None else None
-    if given is None and not needs_labels:
-        given = np.arange(len(vectors))
-    if given is None:
-        if path.suffix == ".npy":
-            raise DataError(f"{path}: an .npy file has no labels; name their file with --labels FILE")
-        given = _pick(columns, _LABELS, path)
     if vectors.dtype.kind not in "fiu" or vectors.ndim != 2:
         raise DataError(
             f"{path}: embeddings are {vectors.dtype} of shape {vectors.shape}; expected numbers, "
             "(images, dimensions)"
         )
+    if labels is not None:
+        given = read_labels(labels)
+    elif not needs_labels:
+        given = np.arange(len(vectors))
+    elif path.suffix == ".npy":
+        raise DataError(f"{path}: an .npy file has no labels; name their file with --labels FILE")
+    else:
+        given = clean_labels(_pick(columns, NAMES, path), str(path))
     if given.ndim != 1 or len(given) != len(vectors):
         where = labels or path
         raise DataError(
@@ -56,7 +55,11 @@ def read_embeddings(
     roles = []
     for names in _ROLES:
         found = next((columns[each] for each in names if each in columns), np.ones(len(vectors), bool))
-        if found.shape != (len(vectors),) or found.dtype.kind not in "bui":
+        if (
+            found.shape != (len(vectors),)
+            or found.dtype.kind not in "bui"
+            or not np.isin(found, (0, 1)).all()
+        ):
             raise DataError(
                 f"{path}: {names[0]!r} must say true or false for each of {len(vectors)} embeddings"
             )
@@ -86,7 +89,7 @@ def read_pairs(path: Path, images: int, folds: int) -> PairList:
         try:
             fold = row["fold"] if numbered else index * folds // len(rows)
             values[:, index] = [int(row["left"]), int(row["right"]), _truth(row["same"]), int(fold)]
-        except (TypeError, ValueError, KeyError, AttributeError):
+        except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
             raise DataError(
                 f"{path}:{index + 2}: expected row numbers and 1 or 0, found {dict(row)}"
             ) from None
@@ -127,10 +130,17 @@ def _load_parquet(path: Path) -> dict[str, np.ndarray]:
         raise DataError(
             f"{path}: Parquet needs pyarrow; install it with: pip install 'mlbench[parquet]'"
         ) from None
-    table = parquet.read_table(path)
-    columns = {}
+    file = parquet.ParquetFile(path)
+    # What has another name is told, not read: it may be all the images.
+    columns = {name: np.empty(0) for name in file.schema_arrow.names}
+    known = (*_VECTORS, *NAMES, *(name for names in _ROLES for name in names))
+    table = file.read([name for name in columns if name in known])
+    if len(table) == 0:
+        raise DataError(f"{path}: holds no rows")
     for name in table.column_names:
         column = table.column(name).combine_chunks()
+        if arrow.types.is_dictionary(column.type):
+            column = column.dictionary_decode()
         kind = column.type
         if (
             arrow.types.is_list(kind)
@@ -140,6 +150,8 @@ def _load_parquet(path: Path) -> dict[str, np.ndarray]:
             if len(arrow.compute.unique(arrow.compute.list_value_length(column))) != 1 or column.null_count:
                 raise DataError(f"{path}: the lists of column {name!r} differ in length or are missing")
             columns[name] = column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)
+        elif column.null_count:  # NumPy has no null: it would turn into a number
+            columns[name] = np.array(column.to_pylist(), object)
         else:
             columns[name] = column.to_numpy(zero_copy_only=False)
     return columns
@@ -150,12 +162,3 @@ def _pick(columns: dict[str, np.ndarray], names: tuple[str, ...], path: Path) ->
         if name in columns:
             return columns[name]
     raise DataError(f"{path}: it has no {names[0]!r}; it holds {', '.join(columns) or 'nothing'}")
-
-
-def _read_labels(path: Path) -> np.ndarray:
-    try:
-        if path.suffix == ".npy":
-            return np.load(path, allow_pickle=False)
-        return np.array(path.read_text(encoding="utf-8").splitlines())
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise DataError(f"{path}: labels cannot be read ({first_line(error)})") from None

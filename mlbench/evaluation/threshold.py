@@ -146,8 +146,8 @@ def remarks_on(threshold: Threshold, curve: Curve, found: Estimate, split: str) 
         low, high = min(value, *ends), max(value, *ends)
         remarks["uncertain"] = (
             f"the threshold {threshold.distance:.4g}{_interval(threshold)} is uncertain: within its interval "
-            f"{name} on {split} runs from {low:.3g} to {high:.3g} (its own interval is{_interval(found)}); more "
-            f"calibration classes narrow it{fitted}"
+            f"{name} on {split} runs from {low:.3g} to {high:.3g} (its own interval is{_interval(found)}); "
+            f"more calibration classes narrow it{fitted}"
         )
     return remarks
 

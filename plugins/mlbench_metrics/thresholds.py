@@ -145,8 +145,8 @@ class Fixed:
         if distance is not None and distance > 1:
             self.notes = (
                 f"threshold distance {distance:g} looks like a Euclidean distance (a cosine distance above 1 "
-                f"accepts nearly all pairs); if it is one, write euclidean: {distance:g}, a cosine distance of "
-                f"{distance**2 / 2:.3g}",
+                f"accepts nearly all pairs); if it is one, write euclidean: {distance:g} (cosine distance "
+                f"{distance**2 / 2:.3g})",
             )
 
     def __call__(self, curve: Curve | None) -> float:

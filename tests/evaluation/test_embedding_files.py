@@ -38,6 +38,57 @@ def test_npy_is_mapped_and_takes_its_labels_from_another_file(tmp_path: Path) ->
         read_embeddings(tmp_path / "e.npy")
 
 
+def test_roles_are_true_or_false(tmp_path: Path) -> None:
+    path = tmp_path / "e.npz"
+    for roles in (np.array([1, 0, 1, 1]), np.array([True, False, True, True])):
+        np.savez(path, embeddings=VECTORS, labels=LABELS, query=roles)
+        assert read_embeddings(path).queries.tolist() == [True, False, True, True]
+    for roles in (np.array([0, 2, 1, 3]), np.array([-1, 0, 1, 1]), np.array([0.0, 1, 1, 1])):
+        np.savez(path, embeddings=VECTORS, labels=LABELS, query=roles)
+        with pytest.raises(DataError, match="'queries' must say true or false for each of 4 embeddings"):
+            read_embeddings(path)
+
+
+def test_vectors_of_no_shape_are_refused_without_labels_too(tmp_path: Path) -> None:
+    np.savez(tmp_path / "e.npz", embeddings=np.float32(3))
+    with pytest.raises(DataError, match=r"embeddings are float32 of shape \(\)"):
+        read_embeddings(tmp_path / "e.npz", needs_labels=False)
+
+
+def write_parquet(path: Path, **columns: object) -> Path:
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    vectors = pa.array(VECTORS.tolist(), pa.list_(pa.float32()))
+    pq.write_table(pa.table({"embedding": vectors, **columns}), path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["string", "large_string", "int64", "float64", "bool", "dictionary"])
+def test_a_parquet_label_that_is_null_is_named_with_its_row(tmp_path: Path, kind: str) -> None:
+    pa = pytest.importorskip("pyarrow")
+    value = {"int64": 3, "float64": 3.0, "bool": True}.get(kind, "a")
+    types = {"bool": pa.bool_(), "dictionary": pa.dictionary(pa.int32(), pa.string())}
+    labels = pa.array([value, None, value, None], types.get(kind) or getattr(pa, kind)())
+    path = write_parquet(tmp_path / "e.parquet", label=labels)
+    with pytest.raises(
+        DataError, match=rf"^{path}: row 1 has no label: null \(and 1 others\); expected text"
+    ):
+        read_embeddings(path)
+
+
+def test_parquet_columns_that_are_not_asked_for_may_hold_anything(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    coded = pa.array(["a", "a", "b", "b"]).dictionary_encode()
+    path = write_parquet(tmp_path / "e.parquet", label=coded, other=pa.array([None, 1, None, 2]))
+    assert read_embeddings(path).labels.tolist() == ["a", "a", "b", "b"]
+    with pytest.raises(DataError, match="it has no 'labels'; it holds embedding, other"):
+        read_embeddings(write_parquet(tmp_path / "e.parquet", other=pa.array([None, 1, None, 2])))
+    nobody = write_parquet(tmp_path / "e.parquet", label=coded, query=pa.array([True, None, True, True]))
+    with pytest.raises(DataError, match="'queries' must say true or false"):
+        read_embeddings(nobody)
+
+
 @pytest.mark.parametrize("fixed", [True, False])
 def test_parquet_holds_lists(tmp_path: Path, fixed: bool) -> None:
     pa = pytest.importorskip("pyarrow")
@@ -143,6 +194,7 @@ def test_pairs_have_folds_in_file_order_unless_they_say(tmp_path: Path) -> None:
         ("left,right,same\n0,4,1\n", "p.csv:2: rows run from 0 to 3, found"),
         ("left,right,same\n0,1\n", "p.csv:2: expected row numbers"),
         ("left,right,same\n0,1,2\n", "p.csv:2: expected row numbers and 1 or 0"),
+        (f"left,right,same\n0,{10**30},1\n", "p.csv:2: expected row numbers and 1 or 0"),
     ],
 )
 def test_a_wrong_pair_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:

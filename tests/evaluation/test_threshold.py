@@ -132,9 +132,10 @@ def test_a_missed_target_is_a_remark_with_the_numbers() -> None:
     precision = found.metrics["precision"]
     assert precision.value < 0.95
     remark = found.threshold.remarks["misses target"]
+    interval = f"[{precision.low:.3g}–{precision.high:.3g}]"
     assert remark == (
-        f"precision {precision.value:.4g} [{precision.low:.3g}–{precision.high:.3g}] on test misses the target "
-        "0.95 (threshold fitted on 200 positive pairs of 20 calibration classes)"
+        f"precision {precision.value:.4g} {interval} on test misses the target 0.95 "
+        "(threshold fitted on 200 positive pairs of 20 calibration classes)"
     )
     assert remark in found.notes
     assert found.plain()["threshold"]["remarks"]["misses target"] == remark

@@ -190,6 +190,35 @@ def test_policies_choose_the_strictest_of_the_best(seed: int) -> None:
 def test_fixed_is_what_was_asked_with_or_without_a_curve() -> None:
     assert Fixed(distance=0.25)(None) == 0.75
     assert Fixed(distance=0.25)(some_curve()[0]) == 0.75
+    assert Fixed(distance=0.25).notes == ()
+
+
+def test_fixed_takes_a_euclidean_distance_and_hints_at_one() -> None:
+    rows = np.random.default_rng(0).normal(size=(2, 8))
+    one, other = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    assert Fixed(euclidean=float(np.linalg.norm(one - other)))(None) == pytest.approx(one @ other)
+    (note,) = Fixed(distance=1.348).notes
+    assert note.endswith("if it is one, write euclidean: 1.348 (cosine distance 0.909)")
+    assert Fixed(euclidean=1.348).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "option", "message"),
+    [
+        ({}, "", "takes one of distance (cosine) and euclidean"),
+        ({"distance": 0.3, "euclidean": 0.7}, "euclidean", "takes one of distance (cosine) and euclidean"),
+        ({"distance": 2.5}, "distance", "'distance' of test is 2.5: unit vectors are at most 2 apart"),
+        ({"euclidean": 3}, "euclidean", "'euclidean' of test is 3: unit vectors are at most 2 apart"),
+        ({"distance": -0.1}, "distance", "expected float >= 0 and <= 2"),
+    ],
+)
+def test_fixed_takes_one_distance_in_range(options, option: str, message: str) -> None:
+    with pytest.raises(OptionError) as raised:
+        Schema(Fixed, owner="test", provides=()).build(
+            Schema(Fixed, owner="test", provides=()).check(options), {}
+        )
+    assert raised.value.option == option
+    assert message in str(raised.value)
 
 
 @pytest.mark.parametrize(
