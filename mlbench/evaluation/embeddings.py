@@ -52,7 +52,8 @@ def comparable(vectors: torch.Tensor) -> Any:
 def lengths(embeddings: Embeddings) -> np.ndarray:
     """Lengths of the vectors, (N,) float64.
 
-    Raises DataError when shapes do not agree, or an embedding is not finite or zero, which has no cosine.
+    Raises DataError when shapes do not agree, labels are missing, or an embedding is not finite or zero,
+    which has no cosine. Whatever is compared has passed here: compiled code relies on it.
     """
     vectors, name = embeddings.vectors, embeddings.name
     if vectors.ndim != 2:
@@ -64,6 +65,11 @@ def lengths(embeddings: Embeddings) -> np.ndarray:
             raise DataError(
                 f"{name}: {len(vectors)} embeddings but {what} of shape {shape}; expected one for each"
             )
+    labels = embeddings.labels
+    if labels.dtype.kind not in "biufUS" or (labels.dtype.kind == "f" and not np.isfinite(labels).all()):
+        raise DataError(
+            f"{name}: labels are {labels.dtype}, some missing; expected whole numbers or text, all known"
+        )
     norms = np.empty(len(vectors))
     for start in range(0, len(vectors), _ROWS):
         rows = vectors[start : start + _ROWS]

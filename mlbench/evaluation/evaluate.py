@@ -30,7 +30,7 @@ from mlbench.evaluation.threshold import (
 )
 from mlbench.records.record import Estimate
 
-__all__ = ["Engine", "Evaluation", "Measure", "calibrate", "evaluate", "verification_curve"]
+__all__ = ["Engine", "Evaluation", "Measure", "as_estimate", "calibrate", "evaluate", "verification_curve"]
 
 #: Bands of similarity in which pairs are counted by class, for intervals.
 _BANDS = 256
@@ -144,12 +144,7 @@ def evaluate(
         values = _joined(
             each.metric.per_query(ranks) for each in ranked if isinstance(each.metric, RankMetric)
         )
-        for name, each in values.items():
-            if np.shape(each) != ranks.counts.shape:
-                raise ComponentError(
-                    f"metric {name!r} has shape {np.shape(each)} for {len(ranks.counts)} queries"
-                )
-        return values
+        return {name: _numbers(name, each, ranks.counts.shape) for name, each in values.items()}
 
     found = scan(
         pairs,
@@ -168,7 +163,7 @@ def evaluate(
             estimates |= _curve_estimates(measure.metric, found, threshold, bootstrap)
         if isinstance(measure.metric, EmbeddingMetric):
             plain = measure.metric.of_embeddings(embeddings)
-            estimates |= {name: _estimate(value) for name, value in plain.items()}
+            estimates |= {name: as_estimate(name, value) for name, value in plain.items()}
     return Evaluation(
         metrics=_described(_with_interval(estimates, threshold), measures),
         threshold=_remarked(threshold, found, bootstrap, embeddings.name),
@@ -243,7 +238,9 @@ def _rank_estimates(found: Scan, bootstrap: Bootstrap) -> dict[str, Estimate]:
     means = values.mean(0)
     resampled = bootstrap.means(values, found.query_classes) if bootstrap.resamples else None
     return {
-        name: _estimate(means[at], None if resampled is None else (bootstrap, means[at], resampled[:, at]))
+        name: as_estimate(
+            name, means[at], None if resampled is None else (bootstrap, means[at], resampled[:, at])
+        )
         for at, name in enumerate(names)
     }
 
@@ -254,7 +251,7 @@ def _curve_estimates(
     similarity = threshold.similarity
     values = metric.of_curve(found.curve, similarity)
     if found.bands is None:
-        return {name: _estimate(value) for name, value in values.items()}
+        return {name: as_estimate(name, value) for name, value in values.items()}
     # The bands are coarse: what counts is how resamples deviate from the estimate by the same bands.
     centre = metric.of_curve(banded_curve(found.bands), similarity)
     # A resample of few classes may have no positive or no negative pair; its values are not numbers.
@@ -264,9 +261,9 @@ def _curve_estimates(
     for name, value in values.items():
         spread = None
         if np.ndim(chunks[0][name]) == 1:
-            resampled = np.concatenate([np.asarray(chunk[name], np.float64) for chunk in chunks])
+            resampled = np.concatenate([_numbers(name, chunk[name]) for chunk in chunks])
             spread = bootstrap, float(np.asarray(centre[name])[0]), resampled
-        estimates[name] = _estimate(value, spread)
+        estimates[name] = as_estimate(name, value, spread)
     return estimates
 
 
@@ -296,10 +293,12 @@ def _with_interval(estimates: Mapping[str, Estimate], threshold: Threshold) -> d
     return known
 
 
-def _estimate(value: Any, spread: tuple[Bootstrap, float, np.ndarray] | None = None) -> Estimate:
+def as_estimate(name: str, value: Any, spread: tuple[Bootstrap, float, np.ndarray] | None = None) -> Estimate:
+    """What a metric gave, a number or a text that says why there is none. spread: what its interval comes
+    from. Raises ComponentError for anything else."""
     if isinstance(value, str):
         return Estimate(None, note=value)
-    number = float(value)
+    number = float(_numbers(name, value, ()))
     if not np.isfinite(number):
         return Estimate(None, note="not a number")
     if spread is None:
@@ -307,6 +306,19 @@ def _estimate(value: Any, spread: tuple[Bootstrap, float, np.ndarray] | None = N
     bootstrap, centre, resampled = spread
     interval = bootstrap.interval(number, centre, resampled)
     return Estimate(number) if interval is None else Estimate(number, *interval)
+
+
+def _numbers(name: str, values: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """What a metric gave as float64. Raises ComponentError for what is no number or has another shape."""
+    try:
+        found = np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+        found = None
+    if found is None or values is None:
+        raise ComponentError(f"metric {name!r} is {values!r}; expected a number, or a text that says why not")
+    if shape is not None and found.shape != shape:
+        raise ComponentError(f"metric {name!r} has shape {found.shape}; expected {shape}")
+    return found
 
 
 def _described(estimates: Mapping[str, Estimate], measures: Sequence[Measure]) -> dict[str, Estimate]:

@@ -14,7 +14,7 @@ from mlbench.contracts import CurveMetric, PairList, ThresholdPolicy
 from mlbench.errors import DataError
 from mlbench.evaluation.curve import Curve
 from mlbench.evaluation.embeddings import Embeddings, lengths
-from mlbench.evaluation.evaluate import Engine, Evaluation, Measure, evaluate
+from mlbench.evaluation.evaluate import Engine, Evaluation, Measure, as_estimate, evaluate
 from mlbench.evaluation.similarity import on_grid
 from mlbench.evaluation.threshold import Threshold, fit_threshold
 from mlbench.records.record import Estimate
@@ -90,7 +90,9 @@ def evaluate_folds(
     measures: Sequence[Measure],
     level: float = 0.95,
 ) -> FoldEvaluation:
-    """Judge the pairs fold by fold. Raises DataError when a fold leaves nothing to fit or to score."""
+    """Judge the pairs fold by fold. Raises DataError when a fold leaves nothing to fit or to score, or a pair
+    is of no image."""
+    _check_pairs(embeddings, pairs)
     scores = _scores(embeddings, pairs)
     names = np.unique(pairs.folds)
     if len(names) < 2:
@@ -117,9 +119,9 @@ def evaluate_folds(
             for name, quantity in measure.quantities.items():
                 found = whole[name]
                 estimate = (
-                    _over_folds([each[name] for each in judged], level, found)
+                    _over_folds(name, [each[name] for each in judged], level, found)
                     if isinstance(found, str)
-                    else Estimate(float(found))
+                    else as_estimate(name, found)
                 )
                 metrics[name] = replace(
                     estimate, unit=quantity.unit, higher_is_better=quantity.higher_is_better
@@ -131,6 +133,23 @@ def evaluate_folds(
         "intervals": {"method": "normal, standard error over folds", "level": level},
     }
     return FoldEvaluation(metrics, thresholds, facts)
+
+
+def _check_pairs(embeddings: Embeddings, pairs: PairList) -> None:
+    """Raise DataError for a list that is not one of pairs of these images."""
+    what, count = f"{embeddings.name}: the list of pairs", len(pairs.left)
+    for name, values in pairs._asdict().items():
+        kind, expected = ("b", "true or false") if name == "same" else ("iu", "whole numbers")
+        found = np.asarray(values)
+        if found.shape != (count,) or found.dtype.kind not in kind:
+            raise DataError(
+                f"{what} has {found.dtype} of shape {found.shape} as {name!r}; expected {expected} ({count},)"
+            )
+    rows = np.concatenate([pairs.left, pairs.right])
+    if count and not (rows.min() >= 0 and rows.max() < len(embeddings)):
+        raise DataError(
+            f"{what} has images {rows.min()} to {rows.max()}; images run from 0 to {len(embeddings) - 1}"
+        )
 
 
 def _scores(embeddings: Embeddings, pairs: PairList) -> np.ndarray:
@@ -155,9 +174,11 @@ def _measured(measures: Sequence[Measure], curve: Curve, threshold: float | None
     return found
 
 
-def _over_folds(values: Sequence[Any], level: float, without: str) -> Estimate:
-    if any(isinstance(value, str) for value in values):
+def _over_folds(name: str, values: Sequence[Any], level: float, without: str) -> Estimate:
+    numbers = [
+        each.value for each in (as_estimate(name, value) for value in values) if each.value is not None
+    ]
+    if len(numbers) < len(values):
         return Estimate(None, note=without)
-    numbers = [float(value) for value in values]
     half = NormalDist().inv_cdf((1 + level) / 2) * stdev(numbers) / len(numbers) ** 0.5
     return Estimate(fmean(numbers), fmean(numbers) - half, fmean(numbers) + half)

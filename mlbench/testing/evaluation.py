@@ -98,8 +98,11 @@ def threshold_is_a_similarity(subject: Subject) -> None:
         except ThresholdError as error:
             expect(str(error).strip(), "a ThresholdError says what the curve can reach")
             continue
-        number = isinstance(similarity, float) and np.isfinite(similarity)
-        expect(number, f"a policy gives a cosine similarity or raises ThresholdError; not {similarity!r}")
+        number = isinstance(similarity, float) and -1 <= similarity <= 1
+        expect(
+            number,
+            f"a policy gives a cosine similarity in [-1, 1] or raises ThresholdError; not {similarity!r}",
+        )
         expect(policy(curve) == similarity, "the same curve has the same threshold")
 
 

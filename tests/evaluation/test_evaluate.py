@@ -427,9 +427,32 @@ def test_a_value_that_is_not_finite_is_left_out(value: float) -> None:
     assert (found.metrics["odd"].value, found.metrics["odd"].note) == (None, "not a number")
 
 
+@pytest.mark.parametrize("value", [None, np.zeros(3), [1.0], object(), 1j], ids=repr)
+def test_a_value_that_is_no_number_is_refused_with_the_name_of_the_metric(value: object) -> None:
+    class OfCurve:
+        def of_curve(self, curve, threshold):
+            return {"odd": value}
+
+    class OfEmbeddings:
+        def of_embeddings(self, embeddings):
+            return {"odd": value}
+
+    class PerQuery:
+        def per_query(self, ranks):
+            return {"odd": value}
+
+    for metric in (OfCurve(), OfEmbeddings(), PerQuery()):
+        measure = Measure(metric, {"odd": Quantity("odd")})
+        with pytest.raises(ComponentError, match="^metric 'odd' ") as raised:
+            evaluate(clustered(), Threshold(None), [measure], np.random.default_rng(0), PLAIN)
+        assert "expected" in str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"labels": np.where(np.arange(160) == 3, np.nan, 1.0)}, "mine: labels are float64, some missing"),
+        ({"labels": np.array([None, "a"] * 80, object)}, "mine: labels are object, some missing"),
         ({"vectors": np.full((160, 8), np.nan)}, "mine: the embedding of image 0 is not finite"),
         ({"vectors": np.zeros((160, 8))}, "mine: the embedding of image 0 is zero"),
         ({"vectors": np.ones((150, 8))}, "mine: 150 embeddings but labels of shape (160,)"),

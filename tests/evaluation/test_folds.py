@@ -181,3 +181,29 @@ def test_folds_take_embeddings_where_they_are() -> None:
     assert evaluate_folds(moved, pairs, policy, verification()) == evaluate_folds(
         embeddings, pairs, policy, verification()
     )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"left": np.array([0, 5, 0, 1])}, "images 0 to 5; images run from 0 to 4"),
+        ({"right": np.array([1, -1, 2, 3])}, "images -1 to 3; images run from 0 to 4"),
+        ({"right": np.array([1, 2, 3])}, r"int64 of shape \(3,\) as 'right'; expected whole numbers \(4,\)"),
+        ({"left": np.array([0, 0, 0, np.nan])}, r"float64 of shape \(4,\) as 'left'"),
+        ({"same": np.array([1, 0, 1, 0])}, r"int64 of shape \(4,\) as 'same'; expected true or false"),
+    ],
+)
+def test_a_list_that_is_not_one_of_pairs_of_the_images_is_refused(change, message: str) -> None:
+    pairs = PairList(
+        np.array([0, 0, 0, 1]),
+        np.array([1, 2, 3, 4]),
+        np.array([True, False, True, False]),
+        np.array([0, 0, 1, 1]),
+    )
+    with pytest.raises(DataError, match=rf"the list of pairs has {message}"):
+        evaluate_folds(
+            at_angles(0, 10, 50, 60, 90),
+            pairs._replace(**change),
+            built("threshold", "best_f1"),
+            verification(),
+        )
