@@ -25,7 +25,9 @@ __all__ = ["export", "match"]
 @click.command()
 @click.argument("suite")
 @click.argument("case")
-@click.option("--seed", type=click.IntRange(0), help="Of the case; default its first.")
+@click.option(
+    "--seed", type=click.IntRange(0), help="Of the case; default the one with the median threshold."
+)
 @plan_options
 @results_option
 @click.option(
@@ -64,7 +66,7 @@ def export(
     print_table(_exported_table(found))
     for line in _differences(found):
         click.echo(line)
-    for note in dict.fromkeys(each.note for each in found if each.note):
+    for note in dict.fromkeys(note for each in found for note in each.notes):
         click.echo(f"note: {note}", err=True)
     click.echo(f"next: mlbench match a.jpg b.jpg --model {shlex.quote(str(found[1].file))}", err=True)
 
@@ -140,15 +142,17 @@ def _matches(
 def _exported_table(found: Sequence[Score]) -> Table:
     from mlbench.table import Table
 
-    headings = ["model", "MB", "images/s", *_SHOWN.values(), "at distance"]
+    headings = ["model", "MB", "images/s", *_SHOWN.values(), "at distance", "answers differ"]
     rows = []
     for each in found:
         size = f"{each.bytes / 1e6:.2f}" if each.bytes else ""
         speed = f"{each.images_per_second:,.0f}" if each.images_per_second else ""
         label = str(each.file or each.name)
-        rows.append([label, size, speed, *_cells(each.metrics), _distance(found[0])])
+        cells = [*_cells(each.metrics), _distance(found[0]), _share(each.answers_differ)]
+        rows.append([label, size, speed, *cells])
         if each.refitted:
-            rows.append(["  its own threshold", "", "", *_cells(each.refitted), _distance(each)])
+            cells = [*_cells(each.refitted), _distance(each), _share(each.refitted_answers_differ)]
+            rows.append(["  its own threshold", "", "", *cells])
     used = [at for at in range(len(headings)) if any(row[at] for row in rows)]
     return Table(
         [headings[at] for at in used],
@@ -165,6 +169,11 @@ def _cells(metrics: Any) -> list[str]:
     return [f"{metrics[name]:.4f}" if name in metrics else "" for name in _SHOWN]
 
 
+def _share(share: float | None) -> str:
+    """A share of pairs, however small."""
+    return "" if share is None else f"{share:.1e}" if 0 < share < 1e-4 else f"{share:.2%}"
+
+
 def _distance(each: Score) -> str:
     distance = each.threshold.distance
     return "" if distance is None else f"{distance:.4f}"
@@ -178,6 +187,8 @@ def _differences(found: Sequence[Score]) -> list[str]:
         both = each.metrics.keys() & own.metrics.keys()
         changes = {name: abs(each.metrics[name] - own.metrics[name]) for name in sorted(both)}
         line = f"{each.name} against PyTorch: embeddings differ by at most {each.difference:.2g}"
+        if each.answers_differ is not None:
+            line += f", answers (same or different) on {_share(each.answers_differ)} of the test pairs"
         if name := max(changes, key=lambda name: changes[name], default=""):
             line += f", metrics by at most {changes[name]:.2g} ({name})"
         lines.append(line)
@@ -192,8 +203,10 @@ def _plain(each: Score) -> dict[str, Any]:
         "images_per_second": each.images_per_second,
         "rounds": list(each.rounds),
         "difference": each.difference,
+        "answers_differ": each.answers_differ,
         "metrics": dict(each.metrics),
         "threshold": {"distance": each.threshold.distance, "note": each.threshold.note},
         "refitted": dict(each.refitted),
-        "note": each.note,
+        "refitted_answers_differ": each.refitted_answers_differ,
+        "notes": list(each.notes),
     }

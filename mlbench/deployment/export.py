@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from mlbench.planning.request import PlanRequest
 from mlbench.planning.selection import Selection, suite_records
 from mlbench.planning.suite import recorded_suite
 from mlbench.records.record import Record
+from mlbench.records.report import remarks_of
 from mlbench.records.store import Store, write_atomically
 from mlbench.registry import Registry
 from mlbench.training.model import EmbeddingModel, build_model, state_hash
@@ -40,8 +41,9 @@ METRIC_TOLERANCE, IMAGES = 0.01, 2
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What to export. suite: its name, or its file, which `plan` then plans. seed: None for the first that is
-    finished. results: folder of the records. output: folder of the files. int8: a quantised file as well."""
+    """What to export. suite: its name, or its file, which `plan` then plans. seed: None for the one with the
+    median threshold of those that are finished. results: folder of the records. output: folder of the files.
+    int8: a quantised file as well."""
 
     suite: str
     case: str
@@ -62,7 +64,7 @@ def export(request: Request, registry: Registry, progress: Progress) -> list[Sco
     found = suite_records(request.suite, request.results, request.plan, lambda: registry)
     heading = found.heading
     store = Store(request.results, heading.name)
-    record = _record(found, request)
+    record, chosen = _record(found, request)
     where = str(store.folder / f"{record.key}.json")
     # In float32, whatever precision it was trained in, which a CPU may not even have.
     settings = {**record.settings, "precision": "fp32"}
@@ -76,6 +78,8 @@ def export(request: Request, registry: Registry, progress: Progress) -> list[Sco
     with _scratch_folder() as folder:
         trial = Trial(case, model, _threshold(record), folder, progress)
         own = trial.torch()
+        remarks = remarks_of(record.evaluation).values()
+        own = replace(own, notes=tuple(dict.fromkeys((*chosen, *remarks, *own.notes))))
         _check_scores(own, record, case)
         scores = [trial.onnx("float32", graphs["float32"], refit=False)]
         _check_same(scores[0])
@@ -122,8 +126,8 @@ def _write(score: Score, graph: bytes, record: Record, case: Case, folder: Path)
     return replace(score, file=file, bytes=len(data))
 
 
-def _record(found: Selection, request: Request) -> Record:
-    """The finished record of the case. Raises StoreError."""
+def _record(found: Selection, request: Request) -> tuple[Record, tuple[str, ...]]:
+    """The finished record of the case, and a note on why it is this seed's. Raises StoreError."""
     records, where = found.records, request.suite
     names = dict.fromkeys((*(each.case for each in records), *(each.case for each in found.lacking)))
     if request.case not in names:
@@ -133,24 +137,41 @@ def _record(found: Selection, request: Request) -> Record:
     if absent and (request.seed in absent or not seeds):
         each = absent.get(request.seed or 0, next(iter(absent.values())))
         raise StoreError(f"{each}; run it first: mlbench run {where} --cases {request.case}")
-    if request.seed is None:
-        finished = [seed for seed, record in sorted(seeds.items()) if record.status == "done"]
-        seed = (finished or sorted(seeds))[0]
-    else:
-        seed = request.seed
+    seed, notes = (request.seed, ()) if request.seed is not None else _median_seed(seeds)
     if seed not in seeds:
         known = ", ".join(map(str, sorted(seeds)))
         raise StoreError(f"{where}: case {request.case!r} has no seed {seed} (there are: {known})")
     record = seeds[seed]
     if record.status != "done":
         raise StoreError(f"case {record.case!r} failed and left nothing to export: {record.error}")
-    return record
+    return record, notes
+
+
+def _median_seed(seeds: Mapping[int, Record]) -> tuple[int, tuple[str, ...]]:
+    """The finished seed with the median threshold, of two middle ones the smaller; the first where none has a
+    threshold. With a note where there was a choice."""
+    finished = sorted(seed for seed, record in seeds.items() if record.status == "done")
+    if len(finished) < 2:
+        return min(finished or seeds), ()
+    known = ", ".join(map(str, finished))
+    distances = sorted((each, seed) for seed in finished if (each := _distance(seeds[seed])) is not None)
+    if not distances:
+        return finished[0], (f"seed {finished[0]} is exported, the first of {known}; --seed takes another",)
+    distance, seed = distances[(len(distances) - 1) // 2]
+    return seed, (
+        f"seed {seed} is exported: its threshold {distance:.4f} is the median of the seeds {known}, which are from "
+        f"{distances[0][0]:.4f} to {distances[-1][0]:.4f}; --seed takes another",
+    )
+
+
+def _distance(record: Record) -> float | None:
+    distance: float | None = record.evaluation.get("threshold", {}).get("distance")
+    return distance
 
 
 def _threshold(record: Record) -> Threshold:
-    found = record.evaluation.get("threshold", {})
-    distance = found.get("distance")
-    return Threshold(None if distance is None else float(on_grid(1 - distance)), found.get("note", ""))
+    distance, note = _distance(record), record.evaluation.get("threshold", {}).get("note", "")
+    return Threshold(None if distance is None else float(on_grid(1 - distance)), note)
 
 
 def _load_model(case: Case, record: Record, folder: Path) -> EmbeddingModel:

@@ -17,10 +17,12 @@ from mlbench.contracts import GALLERY, QUERY, SplitName, ThresholdPolicy
 from mlbench.deployment.onnx_session import OnnxSession
 from mlbench.deployment.onnx_speed import onnx_rounds
 from mlbench.errors import ExportError, StoreError
-from mlbench.evaluation.embeddings import Embeddings
+from mlbench.evaluation.agreement import differing
+from mlbench.evaluation.embeddings import Embeddings, collapse
 from mlbench.evaluation.evaluate import verification_curve
 from mlbench.evaluation.threshold import Threshold, fit_threshold
 from mlbench.planning.plan import Case
+from mlbench.records.report import remarks_of
 from mlbench.seeding import deterministic
 from mlbench.training.experiment import build_engine, score
 from mlbench.training.features import ENCODE_BATCH, Inputs, InputSource, Look
@@ -41,7 +43,10 @@ class Score:
 
     metrics: at the threshold of the case. threshold: of this model; refitted: metrics there, where it is not
     the case's. file, bytes, images_per_second, rounds: not known of PyTorch's own. difference: the largest
-    of a component of an embedding from PyTorch's. note: why there is no speed.
+    of a component of an embedding from PyTorch's. answers_differ: share of the test pairs that this model
+    takes for the same and PyTorch's for different, or the other way round, at the threshold of the case; None
+    without one. refitted_answers_differ: likewise at this model's own. notes: what a user must know, such as
+    why there is no speed.
     """
 
     name: str
@@ -52,8 +57,10 @@ class Score:
     images_per_second: float | None = None
     rounds: Sequence[float] = ()
     difference: float = 0.0
+    answers_differ: float | None = None
     refitted: Mapping[str, float] = field(default_factory=dict)
-    note: str = ""
+    refitted_answers_differ: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Trial:
@@ -73,7 +80,8 @@ class Trial:
 
     def torch(self) -> Score:
         """The model itself."""
-        return Score("PyTorch", self._scored(self._expected, self._threshold), self._threshold)
+        metrics, notes = self._scored(self._expected, self._threshold)
+        return Score("PyTorch", metrics, self._threshold, notes=notes)
 
     def onnx(self, name: str, graph: bytes, *, refit: bool) -> Score:
         """A model file's bytes. refit: whether it needs a threshold of its own, as one with 8-bit weights
@@ -97,14 +105,29 @@ class Trial:
         difference = max(
             float(np.abs(each - self._expected.vectors[: len(each)]).max()) for each in (found.vectors, alone)
         )
-        as_it_is = Score(name, self._scored(found, self._threshold), self._threshold, difference=difference)
+        metrics, notes = self._scored(found, self._threshold)
+        score = Score(
+            name,
+            metrics,
+            self._threshold,
+            difference=difference,
+            answers_differ=self._differing(found, self._threshold),
+            notes=_said_of(name, notes),
+        )
         if calibration is None:
-            return as_it_is
+            return score
         fitted = fit_threshold(self._policy, verification_curve(calibration, self._engine))
-        return replace(as_it_is, threshold=fitted, refitted=self._scored(found, fitted))
+        metrics, notes = self._scored(found, fitted)
+        return replace(
+            score,
+            threshold=fitted,
+            refitted=metrics,
+            refitted_answers_differ=self._differing(found, fitted),
+            notes=_said_of(name, notes),
+        )
 
     def timed(self, scores: Sequence[Score]) -> list[Score]:
-        """The scores of `onnx` with the speed of each, or a note why it is not known."""
+        """The scores of `onnx` with the speed of each, or a note that says why it is not known."""
         self._progress("measuring speed", 0, 1)
         files = [self._file(score.name) for score in scores]
         spec = self._case.spec
@@ -116,7 +139,7 @@ class Trial:
                 threads=torch.get_num_threads(),
             )
         except ExportError as error:
-            return [replace(score, note=str(error)) for score in scores]
+            return [replace(score, notes=(*score.notes, str(error))) for score in scores]
         return [
             replace(score, images_per_second=statistics.median(rounds), rounds=tuple(rounds))
             for score, rounds in zip(scores, speeds, strict=True)
@@ -165,6 +188,21 @@ class Trial:
             yield function(images.numpy())
             done += len(images)
 
-    def _scored(self, embeddings: Embeddings, threshold: Threshold) -> dict[str, float]:
+    def _scored(
+        self, embeddings: Embeddings, threshold: Threshold
+    ) -> tuple[dict[str, float], tuple[str, ...]]:
+        """Metrics, and what is wrong with the embeddings or the threshold."""
         found = score(self._case, embeddings, threshold, self._engine)
-        return {name: each.value for name, each in found.metrics.items() if each.value is not None}
+        collapsed = collapse(found.facts["mean_similarity"], "the test images")
+        metrics = {name: each.value for name, each in found.metrics.items() if each.value is not None}
+        return metrics, tuple(filter(None, (collapsed, *remarks_of(found.facts).values())))
+
+    def _differing(self, found: Embeddings, threshold: Threshold) -> float | None:
+        own = self._threshold.similarity
+        if own is None or threshold.similarity is None:
+            return None
+        return differing(self._expected, own, found, threshold.similarity)
+
+
+def _said_of(name: str, notes: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"{name}: {note}" for note in notes)

@@ -12,7 +12,7 @@ import numpy as np
 from mlbench.environment import find_device
 from mlbench.errors import DataError, DeviceError, OptionError
 from mlbench.evaluation.embedding_files import read_embeddings, read_pairs
-from mlbench.evaluation.embeddings import Embeddings
+from mlbench.evaluation.embeddings import Embeddings, collapse, mean_similarity
 from mlbench.evaluation.evaluate import Engine, Evaluation, Measure, calibrate, evaluate
 from mlbench.evaluation.folds import evaluate_folds
 from mlbench.evaluation.scan import Progress
@@ -73,7 +73,9 @@ def assess(request: Request, registry: Registry, progress: Progress) -> Assessme
     if request.pairs is not None:
         pairs = read_pairs(request.pairs, len(embeddings), request.folds)
         judged = evaluate_folds(embeddings, pairs, policy, measures, settings.level)
-        return Assessment(judged.metrics, {**judged.facts, "thresholds": judged.thresholds}, ())
+        similarity = mean_similarity(embeddings)
+        facts = {**judged.facts, "thresholds": judged.thresholds, "mean_similarity": similarity}
+        return Assessment(judged.metrics, facts, tuple(filter(None, [collapse(similarity, embeddings.name)])))
     calibration = None
     if request.calibration is not None:
         calibration = read_embeddings(request.calibration, name=f"calibration {request.calibration.name}")

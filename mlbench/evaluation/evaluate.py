@@ -15,7 +15,7 @@ from mlbench.environment import usable_cores
 from mlbench.errors import ComponentError
 from mlbench.evaluation.bootstrap import Bootstrap, banded_curve
 from mlbench.evaluation.curve import Curve
-from mlbench.evaluation.embeddings import Embeddings, lengths
+from mlbench.evaluation.embeddings import Embeddings, collapse, lengths, mean_similarity
 from mlbench.evaluation.pairs import Pairs, all_pairs
 from mlbench.evaluation.ranks import Ranks
 from mlbench.evaluation.scan import Counter, Products, Progress, Scan, scan
@@ -82,7 +82,7 @@ class Evaluation:
     data about how many of what were compared and how. sweep: columns "distance", "true_positives",
     "false_positives" for thresholds by .01, until every positive pair is accepted. by_class: name to (C,)
     means over the class's queries, not a number for a class without one; queries_by_class: (C,) how many
-    those are. classes: (C,) labels. curve: exact, over all pairs.
+    those are. classes: (C,) labels. curve: exact, over all pairs. name: of the embeddings.
     """
 
     metrics: Mapping[str, Estimate]
@@ -93,6 +93,7 @@ class Evaluation:
     classes: np.ndarray
     queries_by_class: np.ndarray
     curve: Curve
+    name: str
 
     @property
     def notes(self) -> list[str]:
@@ -106,6 +107,8 @@ class Evaluation:
             )
         if self.threshold.similarity is None:
             notes.append(f"no threshold: {self.threshold.note}")
+        if collapsed := collapse(self.facts["mean_similarity"], self.name):
+            notes.append(collapsed)
         return [*notes, *self.threshold.remarks.values()]
 
     def classes_csv(self, names: Sequence[str]) -> str:
@@ -173,6 +176,7 @@ def evaluate(
         queries_by_class=np.bincount(found.query_classes, minlength=len(found.classes)),
         classes=found.classes,
         curve=found.curve,
+        name=embeddings.name,
     )
 
 
@@ -343,6 +347,7 @@ def _facts(embeddings: Embeddings, pairs: Pairs, found: Scan, engine: Engine) ->
         "queries": len(pairs.queries),
         "queries_without_positive": found.unanswerable,
         "gallery": len(pairs.gallery),
+        "mean_similarity": mean_similarity(embeddings),
         "positive_pairs": pairs.positives,
         "negative_pairs": pairs.negatives,
         "pairs": "ordered (query, gallery image), an image never with itself",

@@ -13,7 +13,7 @@ import numpy as np
 from mlbench.contracts import CurveMetric, PairList, ThresholdPolicy
 from mlbench.errors import DataError
 from mlbench.evaluation.curve import Curve
-from mlbench.evaluation.embeddings import Embeddings, lengths
+from mlbench.evaluation.embeddings import Embeddings, collapse, lengths, mean_similarity
 from mlbench.evaluation.evaluate import Engine, Evaluation, Measure, as_estimate, evaluate
 from mlbench.evaluation.similarity import on_grid
 from mlbench.evaluation.threshold import Threshold, fit_threshold
@@ -74,8 +74,10 @@ def evaluate_split(
             for measure in measures
             for name, quantity in measure.quantities.items()
         }
-        facts = {"threshold": threshold.plain()}
+        similarity = mean_similarity(embeddings)
+        facts = {"threshold": threshold.plain(), "mean_similarity": similarity}
         notes = [f"test images have no labels: only {PAIR_LIST}... is measured, over the listed pairs"]
+        notes += filter(None, [collapse(similarity, embeddings.name)])
     if pairs is not None:
         judged = evaluate_folds(embeddings, pairs, policy, measures, engine.level)
         metrics |= {f"{PAIR_LIST}{name}": found for name, found in judged.metrics.items()}

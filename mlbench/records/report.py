@@ -17,6 +17,7 @@ __all__ = [
     "assessment_table",
     "headline_metrics",
     "notes_of",
+    "remarks_of",
     "results_json",
     "results_markdown",
     "results_table",
@@ -27,7 +28,8 @@ __all__ = [
 class _Column:
     """One column. name: of the metric, speed or size. estimate: of a record. form: how a value is written.
     spread, interval: whether its spread over seeds and its interval are shown. optional: left out where no
-    record has a value. headline: shown however narrow the terminal is."""
+    record has a value. headline: shown however narrow the terminal is. words: what else to say of a case's
+    records."""
 
     name: str
     heading: str
@@ -37,13 +39,14 @@ class _Column:
     interval: bool = False
     optional: bool = False
     headline: bool = False
+    words: Callable[[Sequence[Record]], Sequence[str]] = lambda records: ()
 
 
 def _share(value: float) -> str:
     return f"{value:.3f}"
 
 
-def _metric(name: str, heading: str, **shown: bool) -> _Column:
+def _metric(name: str, heading: str, **shown: Any) -> _Column:
     return _Column(name, heading, lambda record: record.metrics.get(name, Estimate(None)), _share, **shown)
 
 
@@ -57,6 +60,33 @@ def _measured(heading: str, *names: str, form: str = ",.0f", unit: float = 1, **
     return _Column(names[0], heading, estimate, lambda value: f"{value / unit:{form}}", **shown)
 
 
+def _threshold_words(records: Sequence[Record]) -> list[str]:
+    """Why not to rely on the threshold of a case, in a few words; the notes have the numbers."""
+    words = ["seeds differ"] if _disagreement(records) else []
+    return [*words, *dict.fromkeys(word for record in records for word in remarks_of(record.evaluation))]
+
+
+def _disagreement(records: Sequence[Record]) -> str:
+    """What to say where the thresholds of a case's seeds differ by more than their intervals allow."""
+    known = {record.seed: record.metrics["threshold"] for record in records if "threshold" in record.metrics}
+    lows = [each.low for each in known.values() if each.low is not None]
+    highs = [each.high for each in known.values() if each.high is not None]
+    if not lows or not highs or max(lows) <= min(highs):
+        return ""
+    values = sorted((each.value, seed) for seed, each in known.items() if each.value is not None)
+    (least, first), (most, last) = values[0], values[-1]
+    return (
+        f"thresholds of the seeds differ by more than their intervals, from {least:.3f} (seed {first}) to "
+        f"{most:.3f} (seed {last}); each belongs to the model of its seed, and their mean to none"
+    )
+
+
+def remarks_of(evaluation: Mapping[str, Any]) -> dict[str, str]:
+    """Why not to rely on the threshold of an evaluation, a line each, by the words for a table."""
+    threshold = evaluation.get("threshold") or {}
+    return dict(threshold.get("remarks", {}))
+
+
 def _size(record: Record) -> Estimate:
     return Estimate(record.size.get("bytes"))
 
@@ -68,7 +98,7 @@ _COLUMNS = (
     _metric("f1", "F1", spread=True, interval=True, headline=True),
     _Column("bytes", "MB", _size, lambda value: f"{value / 1e6:.2f}", headline=True),
     _measured("images/s", "images_per_second", headline=True),
-    _metric("threshold", "at distance", spread=True),
+    _metric("threshold", "at distance", spread=True, interval=True, words=_threshold_words),
     _metric("map_at_r", "MAP@R", spread=True),
     _metric("precision", "precision"),
     _metric("recall", "recall"),
@@ -119,7 +149,9 @@ def assessment_table(metrics: Mapping[str, Estimate], facts: Mapping[str, Any], 
     for name, found in metrics.items():
         value = "–" if found.value is None else f"{found.value:.4f}"
         interval = "" if found.low is None or found.high is None else f"{found.low:.4f} – {found.high:.4f}"
-        rows.append([name, value, interval, found.unit if found.value is not None else found.note])
+        words = [found.unit if found.value is not None else found.note]
+        words += remarks_of(facts) if name == "threshold" else ()
+        rows.append([name, value, interval, ", ".join(filter(None, words))])
     return Table(headings, rows, numbers=("value",), title=title)
 
 
@@ -130,17 +162,22 @@ def assessment_json(metrics: Mapping[str, Estimate], facts: Mapping[str, Any], n
 
 
 def notes_of(records: Sequence[Record]) -> list[str]:
-    """Errors and notes of the records, each said once, with the cases that it holds for."""
+    """Errors and notes of the records, each said once, with the cases that it holds for; then of which cases
+    the seeds disagree."""
     cases: dict[str, list[str]] = {}
     for record in records:
         texts = (*record.notes, *([f"failed: {record.error}"] if record.error else []))
         for text in texts:
             cases.setdefault(text, []).append(f"{record.case} seed {record.seed}")
     everywhere = len(records)
-    return [
+    notes = [
         text if len(where) == everywhere else f"{', '.join(where[:3])}{' ...' * (len(where) > 3)}: {text}"
         for text, where in cases.items()
     ]
+    for case in dict.fromkeys(record.case for record in records):
+        if text := _disagreement([record for record in records if record.case == case]):
+            notes.append(f"{case}: {text}")
+    return notes
 
 
 def headline_metrics(records: Sequence[Record], watched: Collection[str] = ()) -> dict[str, str]:
@@ -223,7 +260,8 @@ def _cell(column: _Column, records: Sequence[Record]) -> str:
     highs = [each.high for each in found if each.high is not None]
     if column.interval and lows and highs:
         text += f" [{_short(statistics.fmean(lows))}–{_short(statistics.fmean(highs))}]"
-    return text
+    words = column.words(records)
+    return f"{text} ({', '.join(words)})" if words else text
 
 
 def _short(value: float) -> str:

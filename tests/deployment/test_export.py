@@ -171,7 +171,7 @@ def test_export_is_kept_where_its_speed_cannot_be_measured(write, monkeypatch: p
     monkeypatch.setattr("mlbench.deployment.trial.onnx_rounds", killed)
     _, score = write("plain")
     assert score.file.is_file()
-    assert (score.images_per_second, score.note) == (None, "exit code -9")
+    assert (score.images_per_second, score.notes) == (None, ("exit code -9",))
 
 
 def test_export_says_where_there_is_no_room(write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -443,9 +443,8 @@ def test_a_value_that_is_no_number_is_refused_with_the_name_of_the_metric(value:
 
     for metric in (OfCurve(), OfEmbeddings(), PerQuery()):
         measure = Measure(metric, {"odd": Quantity("odd")})
-        with pytest.raises(ComponentError, match="^metric 'odd' ") as raised:
+        with pytest.raises(ComponentError, match=r"^metric .odd. .*expected"):
             evaluate(clustered(), Threshold(None), [measure], np.random.default_rng(0), PLAIN)
-        assert "expected" in str(raised.value)
 
 
 @pytest.mark.parametrize(
