@@ -77,7 +77,10 @@ def export(
     "--model", type=click.Path(path_type=Path), default=Path("export"), show_default=True,
     help="File of an exported model, or a folder that holds one.",
 )  # fmt: skip
-@click.option("--threshold", "distance", type=FiniteRange(0, 2), help="Cosine distance; default the model's.")
+@click.option(
+    "--threshold", "distance", type=FiniteRange(0, 2),
+    help="Cosine distance (of a Euclidean distance half of the square); default the model's.",
+)  # fmt: skip
 @json_option
 def match(images: Sequence[Path], model: Path, distance: float | None, as_json: bool) -> None:
     """Say whether IMAGES show the same: the first against each of the others.
@@ -86,13 +89,15 @@ def match(images: Sequence[Path], model: Path, distance: float | None, as_json: 
     """
     if len(images) < 2:
         raise click.UsageError("give two images, or one and those to compare it with")
-    from mlbench.deployment.match import find_model
+    from mlbench.deployment.match import find_model, notes_on
     from mlbench.deployment.match import match as compare
     from mlbench.deployment.onnx_session import OnnxSession
 
     session = OnnxSession(find_model(model))
     found = compare(session, images, distance)
     card = session.card
+    for note in notes_on(found, distance):
+        click.echo(f"note: {note}", err=True)
     most = card.distance if distance is None else distance
     if as_json:
         click.echo(json.dumps(_matches(images[0], found, most, session.file, card), indent=1))

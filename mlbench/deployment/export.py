@@ -159,8 +159,8 @@ def _median_seed(seeds: Mapping[int, Record]) -> tuple[int, tuple[str, ...]]:
         return finished[0], (f"seed {finished[0]} is exported, the first of {known}; --seed takes another",)
     distance, seed = distances[(len(distances) - 1) // 2]
     return seed, (
-        f"seed {seed} is exported: its threshold {distance:.4f} is the median of the seeds {known}, which are from "
-        f"{distances[0][0]:.4f} to {distances[-1][0]:.4f}; --seed takes another",
+        f"seed {seed} is exported: its threshold {distance:.4f} is the median of the seeds {known} "
+        f"({distances[0][0]:.4f} to {distances[-1][0]:.4f}); --seed takes another",
     )
 
 

@@ -11,11 +11,12 @@ import numpy as np
 from mlbench.deployment.card import Card
 from mlbench.deployment.onnx_session import OnnxSession
 from mlbench.errors import DataError, StoreError
+from mlbench.evaluation.embeddings import COLLAPSED
 from mlbench.evaluation.similarity import on_grid
 from mlbench.images.decode import UnreadableImageError, decode
 from mlbench.images.preprocess import centre, square
 
-__all__ = ["INT8", "Match", "find_model", "load_image", "match"]
+__all__ = ["INT8", "Match", "find_model", "load_image", "match", "notes_on"]
 
 #: What the names of int8 files end with.
 INT8 = "-int8.onnx"
@@ -97,3 +98,20 @@ def match(session: OnnxSession, images: Sequence[Path], distance: float | None =
         cosine = float(np.clip(np.float32(_cosine(query, other)), -1, 1))
         found.append(Match(image, cosine, bool(on_grid(cosine) >= on_grid(least))))
     return found
+
+
+def notes_on(found: Sequence[Match], distance: float | None) -> list[str]:
+    """What a user should know of these answers. distance: as in `match`."""
+    notes = []
+    if distance is not None and distance > 1:
+        notes.append(
+            f"threshold {distance:g} looks like a Euclidean distance; the cosine distance is half of its "
+            f"square, {distance**2 / 2:.3g}"
+        )
+    least = min(each.similarity for each in found)
+    if len(found) > 1 and least >= COLLAPSED:
+        notes.append(
+            f"all {len(found) + 1} images are almost one point to this model (similarities from {least:.6f}):"
+            " they are copies of one image, or the model tells hardly anything apart"
+        )
+    return notes

@@ -143,7 +143,7 @@ def scan(
     else:
         panels = list(pairs.panels(memory // _PER_POSITIVE))
         lowest = -1.0
-        edges = _edges(np.arange(-1, 1 + STEP, STEP, np.float32), [*thresholds, *sweep])
+        edges = _edges(np.arange(-1, 1 + STEP, STEP), [*thresholds, *sweep])
     by_class = _bands(pairs, lowest - STEP / 2, float(edges[-1]) + STEP / 2, bands) if bands else None
     accepted = np.zeros(len(edges), np.int64)
     above, ties = np.zeros_like(accepted), np.zeros_like(accepted)

@@ -161,7 +161,7 @@ def _quantity(curve: Curve, similarity: float, target: Target | None) -> np.ndar
 def _chosen(policy: ThresholdPolicy, curve: Curve | None) -> float:
     """What the policy gives, rounded as scores are. Raises ThresholdError where it does, ComponentError for
     what is no similarity."""
-    value = policy(curve)
+    value: Any = policy(curve)
     number = value if isinstance(value, Real | np.ndarray) and np.ndim(value) == 0 else np.nan
     if not abs(float(number)) <= 1 + STEP:
         raise ComponentError(

@@ -135,12 +135,15 @@ class Fixed:
     """
 
     def __init__(self, *, distance: Distance | None = None, euclidean: Distance | None = None) -> None:
-        if (distance is None) == (euclidean is None):
+        if distance is not None and euclidean is None:
+            self._distance = distance
+        elif euclidean is not None and distance is None:
+            self._distance = euclidean**2 / 2
+        else:
             raise OptionError(
                 "threshold 'fixed' takes one of distance (cosine) and euclidean, as in distance: 0.3",
                 "euclidean" if distance is not None else "",
             )
-        self._distance = euclidean**2 / 2 if euclidean is not None else distance
         self.notes: tuple[str, ...] = ()
         if distance is not None and distance > 1:
             self.notes = (

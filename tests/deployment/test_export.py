@@ -94,6 +94,8 @@ def test_export_computes_what_was_scored(write, finished: Path, tmp_path: Path, 
     assert [score.file] == list(score.file.parent.iterdir())
     assert 0 < score.difference < 1e-5
     assert score.images_per_second == 60
+    assert score.answers_differ == 0
+    assert own.answers_differ is None
     assert score.bytes == score.file.stat().st_size
     known = {name: each.value for name, each in record.metrics.items() if each.value is not None}
     assert own.metrics == pytest.approx(known, abs=1e-5)
@@ -130,6 +132,8 @@ def test_export_int8_is_smaller_and_has_a_threshold_of_its_own(write, finished: 
     assert (card.precision, card.similarity) == ("int8", small.threshold.similarity)
     assert small.refitted["threshold"] == small.threshold.distance
     assert small.metrics["threshold"] == own.threshold.distance
+    assert 0 <= small.refitted_answers_differ < 0.5
+    assert 0 <= small.answers_differ < 0.5
 
 
 def test_export_is_checked_against_the_model(write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,6 +302,52 @@ def test_export_names_the_extra_where_it_is_not_installed(
     )
 
 
+def test_export_tells_what_is_wrong_with_the_threshold(write, changed) -> None:
+    threshold = {
+        "distance": 0.25,
+        "note": "",
+        "remarks": {"misses target": "precision .87 misses the target .95"},
+    }
+    metrics = {"f1": {"value": None}}  # at another threshold it is another one
+    own, file = write("plain", seed=3, results=changed(evaluation={"threshold": threshold}, metrics=metrics))
+    assert "precision .87 misses the target .95" in own.notes
+    assert file.threshold.distance == 0.25
+
+
+def thresholds(*distances: float | None, failed: int | None = None) -> dict[int, Record]:
+    return {
+        seed: Record(
+            suite="s",
+            case="c",
+            seed=seed,
+            fingerprint="0",
+            status="failed" if seed == failed else "done",
+            evaluation={"threshold": {"distance": distance, "note": ""}},
+        )
+        for seed, distance in enumerate(distances)
+    }
+
+
+@pytest.mark.parametrize(
+    ("records", "seed", "note"),
+    [
+        (thresholds(0.291, 0.077, 0.1), 2, "seed 2 is exported: its threshold 0.1000 is the median of"),
+        (thresholds(0.291, 0.077), 1, "seed 1 is exported: its threshold 0.0770"),
+        (thresholds(0.291, None, 0.1, 0.3), 0, "seed 0 is exported: its threshold 0.2910"),
+        (thresholds(None, None), 0, "seed 0 is exported, the first of 0, 1"),
+        (thresholds(0.1, 0.2, failed=0), 1, ""),
+        (thresholds(0.1), 0, ""),
+        (thresholds(0.1, failed=0), 0, ""),
+    ],
+)  # fmt: skip
+def test_export_takes_the_seed_with_the_median_threshold(
+    records: dict[int, Record], seed: int, note: str
+) -> None:
+    found, notes = export_module._median_seed(records)
+    assert found == seed
+    assert [text.startswith(note) for text in notes] == [True] * bool(note)
+
+
 def test_export_and_match_from_the_command_line(finished: Path, tmp_path: Path, registry: Registry) -> None:
     from toys import ToySplit
 
@@ -308,7 +358,9 @@ def test_export_and_match_from_the_command_line(finished: Path, tmp_path: Path, 
     ran = mlbench("export", "toy", "plain", *options, env=env)
     assert ran.returncode == 0, ran.stderr
     lines = ran.stdout.splitlines()
-    assert lines[0].split() == ["model", "MB", "images/s", "Recall@1", "F1", "at", "distance"]
+    assert lines[0].split() == [
+        *("model", "MB", "images/s", "Recall@1", "F1", "at", "distance", "answers", "differ")
+    ]
     file, small = export_to / "toy-plain-s3.onnx", export_to / "toy-plain-s3-int8.onnx"
     assert [line.split()[0] for line in lines[2:5]] == ["PyTorch", str(file), str(small)]
     assert lines[5].startswith("  its own threshold")

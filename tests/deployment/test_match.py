@@ -207,3 +207,26 @@ def test_without_onnx_runtime_the_extra_is_named(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("mlbench.deployment.onnx_packages.find_spec", lambda name: None)
     with pytest.raises(ExportError, match=r"pip install 'mlbench\[export\]'"):
         OnnxSession(tmp_path / "a.onnx")
+
+
+def test_several_images_at_one_point_are_told(
+    tmp_path: Path, graph: bytes, run: Callable[..., Result]
+) -> None:
+    session = deployed(tmp_path, graph, 0.5)
+    alike = [paint(tmp_path / f"{at}.png", 100 + at, 100, 100) for at in range(3)]
+    told = run(*alike, "--model", session.file).stderr
+    assert told.startswith("note: all 3 images are almost one point to this model (similarities from 0.9999")
+    assert run(*alike[:2], "--model", session.file).stderr == ""
+    other = paint(tmp_path / "other.png", 0, 0, 255)
+    assert run(*alike, other, "--model", session.file).stderr == ""
+
+
+def test_a_threshold_above_1_is_told_to_look_euclidean(
+    tmp_path: Path, graph: bytes, run: Callable[..., Result]
+) -> None:
+    session = deployed(tmp_path, graph, 0.5)
+    images = [paint(tmp_path / f"{at}.png", 100, at, 0) for at in range(2)]
+    told = run(*images, "--model", session.file, "--threshold", 1.348).stderr
+    assert told.startswith("note: threshold 1.348 looks like a Euclidean distance; ")
+    assert told.endswith("half of its square, 0.909\n")
+    assert run(*images, "--model", session.file, "--threshold", 0.9).stderr == ""

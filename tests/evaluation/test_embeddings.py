@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mlbench.errors import DataError
-from mlbench.evaluation.embeddings import Embeddings, comparable, lengths
+from mlbench.evaluation.embeddings import Embeddings, collapse, comparable, lengths, mean_similarity
 
 
 def test_of_lets_every_image_ask_and_be_found() -> None:
@@ -78,3 +78,34 @@ def test_vectors_are_compared_on_the_cpu_but_for_cuda(kind: str) -> None:
     """By a stand-in for a tensor on a device that is not here."""
     there = SimpleNamespace(device=torch.device(kind), cpu=lambda: torch.ones(2, 3))
     assert comparable(there) is there if kind == "cuda" else isinstance(comparable(there), np.ndarray)
+
+
+@pytest.mark.parametrize("make", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
+@pytest.mark.parametrize("roles", ["all", "some", "none"])
+def test_mean_similarity_is_the_mean_of_all_pairs_that_take_part(make, roles: str) -> None:
+    generator = np.random.default_rng(0)
+    vectors = generator.normal(0.3, 1, size=(50, 4)).astype(np.float32)
+    queries, gallery = {
+        "all": np.ones((2, 50), bool),
+        "some": generator.random((2, 50)) < 0.4,
+        "none": np.zeros((2, 50), bool),
+    }[roles]
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit = unit[queries | gallery] if roles == "some" else unit
+    expected = (unit @ unit.T)[~np.eye(len(unit), dtype=bool)].mean()
+    sample = Embeddings(make(vectors), np.zeros(50, int), queries, gallery)
+    assert mean_similarity(sample) == pytest.approx(expected, abs=1e-6)
+
+
+def test_collapse_is_told_of_one_point_and_not_of_a_cone() -> None:
+    generator = np.random.default_rng(0)
+    point = Embeddings.of(1 + 0.01 * generator.normal(size=(40, 16)), np.zeros(40), "mine")
+    told = collapse(mean_similarity(point), point.name)
+    assert told.startswith(
+        "the embeddings of mine are almost one point: the mean similarity of two images is 0.9999"
+    )
+    cone = Embeddings.of(1 + 0.1 * generator.normal(size=(40, 16)), np.zeros(40))
+    assert 0.98 < mean_similarity(cone) < 0.995
+    assert collapse(mean_similarity(cone), "mine") == ""
+    assert np.isnan(mean_similarity(Embeddings.of(np.ones((1, 4)), [0])))
+    assert collapse(np.nan, "mine") == ""

@@ -165,6 +165,9 @@ def test_collapsed_embeddings_find_nothing_and_toss_a_coin() -> None:
     assert [found[name] for name in ("recall_at_1", "recall_at_10", "map_at_r", "r_precision")] == [0] * 4
     assert (found["auroc"], found["eer"]) == (0.5, 0.5)
     assert (found["recall"], found["precision"]) == (1, pytest.approx(2 / 59))
+    notes = judge(Embeddings.of(vectors, np.arange(60) // 3, "mine"), 0.5).notes
+    assert [note[:46] for note in notes] == ["the embeddings of mine are almost one point: t"]
+    assert judge(clustered(), 0.5).notes == []
 
 
 def test_the_threshold_of_calibration_is_scored_on_test() -> None:

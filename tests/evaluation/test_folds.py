@@ -159,7 +159,7 @@ def test_images_without_labels_are_measured_by_their_pairs_alone() -> None:
             assert estimate.note == "not measured: the test images have no labels"
             assert estimate.unit == labelled.metrics[name].unit
     assert found.evaluation is None
-    assert found.facts.keys() == {"threshold", "pair_list"}
+    assert found.facts.keys() == {"threshold", "mean_similarity", "pair_list"}
     assert found.notes == [
         "test images have no labels: only pair_list_... is measured, over the listed pairs"
     ]

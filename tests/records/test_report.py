@@ -143,3 +143,35 @@ def test_seeds_have_a_column_only_where_they_differ() -> None:
 def test_sentences_stand_between_table_and_notes() -> None:
     lines = results_markdown([replace(GAP, notes=("mind",))], "T", (), ["A is best", "B too"]).splitlines()
     assert lines[-6:] == ["", "A is best", "", "B too", "", "- mind"]
+
+
+def with_threshold(seed: int, value: float, low: float, high: float, **remarks: str) -> Record:
+    threshold = Estimate(value, low, high, unit="distance", higher_is_better=None)
+    evaluation = {"threshold": {"distance": value, "note": "", "remarks": remarks}} if remarks else {}
+    return replace(GAP, seed=seed, metrics={**METRICS, "threshold": threshold}, evaluation=evaluation)
+
+
+def cell(*records: Record) -> str:
+    table = results_table(records, "")
+    return dict(zip(table.headings, table.rows[0], strict=True))["at distance"]
+
+
+def test_a_threshold_has_its_interval_and_what_is_wrong_with_it() -> None:
+    record = with_threshold(0, 0.25, 0.2, 0.35, **{"misses target": "precision .87 misses .95"})
+    assert cell(record) == "0.250 [.200–.350] (misses target)"
+    assert cell(with_threshold(0, 0.25, 0.2, 0.35)) == "0.250 [.200–.350]"
+    row = assessment_table(record.metrics, record.evaluation, "").rows[list(METRICS).index("threshold")]
+    assert row == ["threshold", "0.2500", "0.2000 – 0.3500", "distance, misses target"]
+
+
+def test_thresholds_of_seeds_that_no_interval_explains_are_told() -> None:
+    near, far = with_threshold(0, 0.291, 0.25, 0.32), with_threshold(1, 0.077, 0.06, 0.1)
+    assert cell(near, far) == "0.184 ±.151 [.155–.210] (seeds differ)"
+    assert notes_of([near, far, with_threshold(2, 0.1, 0.08, 0.2)]) == [
+        "gap: thresholds of the seeds differ by more than their intervals, from 0.077 (seed 1) to "
+        "0.291 (seed 0); each belongs to the model of its seed, and their mean to none"
+    ]
+    wide = with_threshold(1, 0.077, 0.06, 0.26)
+    assert (
+        notes_of([near, wide]) == notes_of([near, replace(far, case="other")]) == notes_of([GAP, OTHER]) == []
+    )

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import numpy as np
+import oracle
+import pytest
+
+from mlbench.evaluation import agreement
+from mlbench.evaluation.agreement import differing
+from mlbench.evaluation.embeddings import Embeddings
+from mlbench.evaluation.similarity import on_grid
+
+
+def two_models(seed: int) -> tuple[Embeddings, Embeddings]:
+    generator = np.random.default_rng(seed)
+    vectors = generator.normal(size=(40, 6)).astype(np.float32)
+    queries, gallery = generator.random((2, 40)) < 0.7
+    if seed % 3 == 0:
+        queries = gallery = np.zeros(40, bool)
+    labels = generator.integers(5, size=40)
+    other = vectors + 0.2 * generator.normal(size=vectors.shape)
+    return Embeddings(vectors, labels, queries, gallery), Embeddings(other, labels, queries, gallery)
+
+
+@pytest.mark.parametrize("seed", range(9))
+def test_differing_is_the_share_of_pairs_with_two_answers(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agreement, "_ROWS", 7)
+    monkeypatch.setattr(agreement, "_COLUMNS", 16)
+    one, other = two_models(seed)
+    asking, found = (members if members.any() else ~members for members in (one.queries, one.gallery))
+    pair = asking[:, None] & found[None] & ~np.eye(40, dtype=bool)
+    answers = [
+        on_grid(oracle.similarities(each.vectors)) >= on_grid(at) for each, at in ((one, 0.2), (other, 0.25))
+    ]
+    expected = (answers[0] ^ answers[1])[pair].mean()
+    assert 0 < expected < 0.5
+    assert differing(one, 0.2, other, 0.25) == pytest.approx(expected)
+    assert differing(one, 0.2, one, 0.2) == 0
