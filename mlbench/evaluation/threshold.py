@@ -162,13 +162,14 @@ def _chosen(policy: ThresholdPolicy, curve: Curve | None) -> float:
     """What the policy gives, rounded as scores are. Raises ThresholdError where it does, ComponentError for
     what is no similarity."""
     value: Any = policy(curve)
-    number = value if isinstance(value, Real | np.ndarray) and np.ndim(value) == 0 else np.nan
-    if not abs(float(number)) <= 1 + STEP:
+    scalar = isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "iuf"
+    number = float(value) if scalar or isinstance(value, Real) else np.nan
+    if not abs(number) <= 1 + STEP:
         raise ComponentError(
             f"threshold policy {_name(policy)} gave {value!r}; expected a cosine similarity in [-1, 1], or a "
             "ThresholdError that says why there is none"
         )
-    return float(np.clip(on_grid(float(number)), -1, 1))
+    return float(np.clip(on_grid(number), -1, 1))
 
 
 def _again(policy: ThresholdPolicy, curve: Curve) -> float | None:
