@@ -50,7 +50,7 @@ def _metric(name: str, heading: str, **shown: Any) -> _Column:
     return _Column(name, heading, lambda record: record.metrics.get(name, Estimate(None)), _share, **shown)
 
 
-def _measured(heading: str, *names: str, form: str = ",.0f", unit: float = 1, **shown: bool) -> _Column:
+def _measured(heading: str, *names: str, form: str = ",.0f", unit: float = 1, **shown: Any) -> _Column:
     """The first of these speeds or memory peaks that a record has."""
 
     def estimate(record: Record) -> Estimate:
