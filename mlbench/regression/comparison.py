@@ -7,7 +7,8 @@ One rule for everything that is measured with noise. A change has an interval, a
     better        the same on the better side
     inconclusive  anything else: too few samples
 
-What was measured on other data, with another batch size or on another kind of device is not comparable.
+What was measured on other data, by another protocol (`evaluation.gallery`), with another batch size or on
+another kind of device is not comparable.
 
 Metrics are compared by seed: Student's t interval of the paired differences, in the metric's own unit. Speeds
 are compared by the Mann-Whitney test of the rounds, each divided by what the reference workload took on both

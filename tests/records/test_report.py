@@ -70,6 +70,23 @@ def test_markdown_is_a_table_with_notes() -> None:
     assert lines[6:] == ["", "- squeeze seed 0: failed: the loss is nan"]
 
 
+def test_the_protocol_stands_above_the_table() -> None:
+    def judged(record: Record, text: str) -> Record:
+        return replace(record, evaluation={"protocol": {"text": text}})
+
+    one = [judged(GAP, "leave one out"), judged(OTHER, "leave one out"), FAILED]
+    assert results_table(one, "T").title.splitlines()[1:] == ["protocol: leave one out"]
+    assert results_markdown(one, "T").splitlines()[1:5:2] == ["", ""]
+    assert results_markdown(one, "T").splitlines()[2] == "protocol: leave one out"
+    two = [judged(replace(GAP, case=f"c{n}"), "closed set" if n == 3 else "leave one out") for n in range(5)]
+    assert results_table(two, "T").title.splitlines()[1:] == [
+        "protocol of c0, c1, c2 ...: leave one out",
+        "protocol of c3: closed set",
+    ]
+    table = assessment_table({}, {"protocol": {"text": "closed set"}}, "e.npz")
+    assert table.title == "e.npz\nprotocol: closed set"
+
+
 def test_json_holds_whole_records() -> None:
     assert [Record.from_plain(each, "x") for each in json.loads(results_json([GAP, FAILED]))] == [GAP, FAILED]
     assert json.loads(results_json([])) == []

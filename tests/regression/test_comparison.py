@@ -94,6 +94,19 @@ def test_compare_does_not_judge_metrics_of_other_data() -> None:
     assert change.note == "other data (1 before, 2 after)"
 
 
+def test_compare_does_not_judge_metrics_of_another_protocol() -> None:
+    def judged(value: float, gallery: str) -> list[Record]:
+        return [replace(each, evaluation={"protocol": {"gallery": gallery}}) for each in scored([value] * 3)]
+
+    change = the_change(judged(0.9, "test"), judged(0.5, "train"), recall_at_1=0.02)
+    assert change.verdict is Verdict.INCOMPARABLE
+    assert change.note == "other protocol (gallery test before, train after)"
+    # Records from before there was a choice are of the default protocol.
+    assert the_change(scored([0.9] * 3), judged(0.9, "test"), recall_at_1=0.02).verdict is Verdict.SAME
+    before = the_change(scored([0.9] * 3), judged(0.9, "train"), recall_at_1=0.02)
+    assert before.verdict is Verdict.INCOMPARABLE
+
+
 @pytest.mark.parametrize("before", [0.9, 0.94, 0.5])
 def test_a_loss_of_just_the_tolerance_is_allowed(before: float) -> None:
     """However the difference is rounded: 0.90 - 0.88 is above 0.02, 0.94 - 0.92 below."""
