@@ -114,7 +114,9 @@ def image_folder(
         name: _split(root, rows, members[name], groups, image_size, white, train=name == "train")
         for name in SPLITS
     }
-    notes += [*_copies(rows, digests, members), *_shared(splits)]
+    notes += _copies(rows, digests, members)
+    if rows[0].split is not None:  # where images were divided here, a note has said it
+        notes += _shared(splits)
     for name in ("calibration", "test"):
         _check_scorable(place, name, splits)
     held_out = set(splits["test"].names)

@@ -526,7 +526,7 @@ def test_folder_takes_calibration_as_test_is(tmp_path: Path) -> None:
     assert [classes(data, name) for name in SPLITS] == [list("abc"), list("abc"), list("ab")]
     assert [len(data.split(name)) for name in SPLITS] == [24, 6, 4]  # type: ignore[arg-type]
     told = "no calibration split given: 6 of 30 training images, of 3 classes, become it, as test has classes"
-    assert data.notes[-1] == f"{told} of training"
+    assert f"{told} of training" in data.notes
     fill(tmp_path / "photos" / "train", {"d": 2})
     chosen = build(tmp_path / "photos", divide="classes")
     assert set(classes(chosen, "train")).isdisjoint(classes(chosen, "calibration"))
@@ -543,7 +543,7 @@ def test_manifest_takes_one_image_in_several_splits_by_role(tmp_path: Path) -> N
     assert [len(data.split(name)) for name in SPLITS] == [4, 4, 8]  # type: ignore[arg-type]
     test = data.split("test")
     assert [test.role(i) for i in range(4)] == [GALLERY, GALLERY, BOTH, QUERY]
-    assert data.notes == ()  # an image is no copy of itself
+    assert not any("image" in note for note in data.notes)  # an image is no copy of itself
     groups = {name: data.split(name).groups.tolist() for name in SPLITS}  # type: ignore[arg-type]
     shared = groups["train"][0], groups["calibration"][1]
     assert groups["test"][:4] == [*shared, -1, -1]
