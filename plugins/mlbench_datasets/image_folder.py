@@ -115,7 +115,7 @@ def image_folder(
         for name in SPLITS
     }
     notes += _copies(rows, digests, members)
-    if divide != "images":  # asked for, and said by `assign`
+    if rows[0].split is not None:  # where images were divided here, a note has said it
         notes += _shared(splits)
     for name in ("calibration", "test"):
         _check_scorable(place, name, splits)

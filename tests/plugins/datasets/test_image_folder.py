@@ -543,8 +543,7 @@ def test_manifest_takes_one_image_in_several_splits_by_role(tmp_path: Path) -> N
     assert [len(data.split(name)) for name in SPLITS] == [4, 4, 8]  # type: ignore[arg-type]
     test = data.split("test")
     assert [test.role(i) for i in range(4)] == [GALLERY, GALLERY, BOTH, QUERY]
-    # An image is no copy of itself.
-    assert all(re.match("classes of the .* split that the .* split has, too: ", note) for note in data.notes)
+    assert not any("image" in note for note in data.notes)  # an image is no copy of itself
     groups = {name: data.split(name).groups.tolist() for name in SPLITS}  # type: ignore[arg-type]
     shared = groups["train"][0], groups["calibration"][1]
     assert groups["test"][:4] == [*shared, -1, -1]
