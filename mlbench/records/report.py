@@ -242,6 +242,8 @@ def _cell(column: _Column, records: Sequence[Record]) -> str:
     highs = [each.high for each in found if each.high is not None]
     if column.interval and lows and highs:
         text += f" [{_short(statistics.fmean(lows))}–{_short(statistics.fmean(highs))}]"
+    if len(values) < len(records) and any(column.name in record.metrics for record in records):
+        text += f" ({len(values)} of {len(records)} seeds)"
     return text
 
 

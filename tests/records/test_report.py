@@ -55,6 +55,16 @@ def test_table_has_a_row_a_case_with_mean_and_spread() -> None:
     )
 
 
+def test_a_mean_over_some_of_the_seeds_says_so() -> None:
+    without = replace(GAP, seed=2, metrics={**METRICS, "f1": Estimate(None, note="no threshold")})
+    table = results_table([GAP, OTHER, without], "")
+    row = dict(zip(table.headings, table.rows[0], strict=True))
+    assert (row["F1"], row["Recall@1"]) == ("0.750 ±.071 (2 of 3 seeds)", "0.900 ±.000")
+    unmeasured = replace(GAP, seed=2, speed={})  # the speed is that of the architecture, not of a seed
+    table = results_table([GAP, unmeasured], "")
+    assert dict(zip(table.headings, table.rows[0], strict=True))["images/s"] == "1,234"
+
+
 def test_one_seed_has_no_spread_and_failed_seeds_do_not_count() -> None:
     (row,) = results_table([GAP, replace(FAILED, case="gap", seed=1)], "").rows
     assert row[:3] == ["gap", "1/2", "0.900"]
