@@ -138,6 +138,9 @@ def results(suite: str, results: Path, markdown: bool, wide: bool, as_json: bool
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--labels", type=click.Path(path_type=Path), help="Labels of an .npy: .npy, or one a line.")
 @click.option(
+    "--gallery", type=click.Path(path_type=Path), help="Other embeddings, which those of FILE search."
+)
+@click.option(
     "--calibration", type=click.Path(path_type=Path), help="Other embeddings, to fit the threshold."
 )
 @click.option(

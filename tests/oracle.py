@@ -71,8 +71,14 @@ class Case:
     def ordered(self) -> Iterator[tuple[int, int]]:
         sample = self.embeddings
         for i, j in itertools.product(range(len(sample)), repeat=2):
-            if i != j and sample.queries[i] and sample.gallery[j]:
+            if sample.queries[i] and sample.gallery[j] and self.compared(i, j):
                 yield i, j
+
+    def compared(self, i: int, j: int) -> bool:
+        """Not so an image with itself, and two of one class and group."""
+        groups = self.embeddings.groups
+        together = groups is not None and groups[i] == groups[j] and groups[i] >= 0
+        return i != j and not (together and self.same(i, j))
 
     def same(self, i: int, j: int) -> bool:
         return bool(self.embeddings.labels[i] == self.embeddings.labels[j])
@@ -85,7 +91,7 @@ class Case:
             others = [
                 (-self.scores[query, j], self.same(query, j))
                 for j in np.flatnonzero(self.embeddings.gallery)
-                if j != query
+                if self.compared(query, j)
             ]
             relevant = [same for _, same in sorted(others)]
             if any(relevant):
@@ -168,7 +174,7 @@ def _labels(generator: np.random.Generator, vectors: np.ndarray) -> np.ndarray:
 
 def random_case(generator: np.random.Generator, most: int = 14) -> Case:
     """Ties, duplicates, one-image classes, two classes, adversarial labels; queries and gallery the same
-    images, some of the same, or different ones."""
+    images, some of the same, or different ones; no groups, few large ones, or many with images in none."""
     count = int(generator.integers(2, most + 1))
     vectors, products = _directions(generator, count)
     labels = _labels(generator, vectors)
@@ -179,4 +185,8 @@ def random_case(generator: np.random.Generator, most: int = 14) -> Case:
         gallery = ~queries
     if kind == 3:
         queries, gallery = generator.random((2, count)) < 0.7
-    return Case(Embeddings(vectors, labels, queries, gallery, "test"), products(vectors))
+    groups = None
+    if (kind := generator.integers(3)) > 0:
+        groups = generator.integers(-1, 2 if kind == 1 else count, size=count) * 1000
+    sample = Embeddings(vectors, labels, queries, gallery, "test", groups=groups)
+    return Case(sample, products(vectors))

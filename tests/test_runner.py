@@ -18,6 +18,7 @@ from mlbench import runner
 from mlbench.contracts import BackboneShape, Component
 from mlbench.environment import Device
 from mlbench.errors import StoreError, SuiteError
+from mlbench.evaluation.evaluate import verification_curve
 from mlbench.measurement.measure import Measurement
 from mlbench.planning.plan import make_plan
 from mlbench.planning.suite import load_suite
@@ -26,6 +27,7 @@ from mlbench.records.record import Record, Timing
 from mlbench.records.report import results_markdown
 from mlbench.records.store import Store
 from mlbench.registry import Registry
+from mlbench.training import experiment
 from mlbench.training.model import build_model
 
 
@@ -482,6 +484,43 @@ def test_shared_classes_are_said_aloud(planned, tmp_path) -> None:
     record = runner.run(planned(overrides=("dataset.disjoint=false",)), Store(tmp_path, "toy"), Ears())[0]
     assert record.notes == ("test may share classes with training: expect optimistic numbers",)
     assert record.data["disjoint"] is False
+
+
+def test_a_closed_set_is_evaluated_against_the_training_images(planned, tmp_path, monkeypatch) -> None:
+    compared = []
+
+    def watched(embeddings, engine):
+        compared.append(embeddings)
+        return verification_curve(embeddings, engine)
+
+    monkeypatch.setattr(experiment, "verification_curve", watched)
+    closed = ("dataset={name: toy, closed: true}", "evaluation.gallery=train")
+    plan = planned(overrides=closed)
+    record = runner.run(plan, Store(tmp_path, "toy"), Ears())[0]
+    assert (record.status, record.error) == ("done", "")
+    assert record.notes == ()  # that test shares classes with training is the protocol
+    found = record.evaluation
+    words = "queries of 6 classes against 24 train gallery images of 6 classes (4 a class)"
+    assert found["protocol"] == {
+        "queries": "test",
+        "gallery": "train",
+        "grouped": False,
+        "text": f"closed set: 24 test {words}",
+        "calibration": f"closed set: 24 calibration {words}",
+    }
+    assert (found["queries"], found["gallery"]) == (24, 24)
+    assert (found["positive_pairs"], found["negative_pairs"]) == (6 * 4 * 4, 24 * 20)
+    # The epochs and the threshold are judged by calibration as the test is: against the training images.
+    assert len(compared) == 2 + 1
+    for each in compared:
+        assert (each.name, each.searched) == ("calibration", "train")
+        assert (each.queries.sum(), each.gallery.sum()) == (24, 24)
+    classes = (tmp_path / "toy" / plan.cases[0].key / "classes.csv").read_text().splitlines()
+    assert [line.split(",")[:2] for line in classes[1:]] == [[f"every split/{n}", "4"] for n in range(6)]
+    assert f"\nprotocol: {found['protocol']['text']}\n" in results_markdown([record], "")
+    other = runner.run(planned(overrides=closed[:1]), Store(tmp_path, "toy"), Ears())[0]
+    assert other.evaluation["protocol"]["text"] == "leave one out among 24 test images of 6 classes"
+    assert other.fingerprint != record.fingerprint
 
 
 def test_a_full_disk_stops_the_run_and_leaves_no_record(planned, tmp_path, monkeypatch) -> None:

@@ -23,8 +23,9 @@ SIZE = 16
 class ToySplit:
     """Classes are fixed random patterns, views add noise."""
 
-    def __init__(self, name: str, classes: int, views: int, broken: int) -> None:
+    def __init__(self, name: str, classes: int, views: int, broken: int, *, closed: bool = False) -> None:
         self.name = name
+        self.classes_of = "every split" if closed else name
         self.num_classes = classes
         self.views = views
         self.broken = broken
@@ -39,12 +40,14 @@ class ToySplit:
         if index == self.broken:
             raise DataError("toy.png: truncated")
         label, view = divmod(index, self.views)
-        pattern = numpy_generator(7, self.name, label).integers(0, 256, (4, 4, 3)).repeat(4, 0).repeat(4, 1)
+        pattern = (
+            numpy_generator(7, self.classes_of, label).integers(0, 256, (4, 4, 3)).repeat(4, 0).repeat(4, 1)
+        )
         noise = numpy_generator(7, self.name, label, view).normal(0, 20, pattern.shape)
         return Image.fromarray(np.clip(pattern + noise, 0, 255).astype(np.uint8))
 
     def class_name(self, label: int) -> str:
-        return f"{self.name}/{label}"
+        return f"{self.classes_of}/{label}"
 
     def role(self, index: int) -> int:
         return QUERY | GALLERY
@@ -54,14 +57,17 @@ class ToyDataset:
     disjoint = True
     notes = ()
 
-    def __init__(self, classes: int, views: int, broken: int, disjoint: bool) -> None:
-        self.version = f"toy-{classes}-{views}-{broken}"
-        self.disjoint = disjoint
+    def __init__(
+        self, classes: int, views: int, broken: int, disjoint: bool, *, closed: bool = False
+    ) -> None:
+        self.version = f"toy-{classes}-{views}-{broken}{'-closed' * closed}"
+        self.disjoint = disjoint and not closed
+        self.closed = closed
         self._arguments = (classes, views, broken)
 
     def split(self, name: str) -> ToySplit:
         classes, views, broken = self._arguments
-        return ToySplit(name, classes, views, broken if name == "train" else -1)
+        return ToySplit(name, classes, views, broken if name == "train" else -1, closed=self.closed)
 
 
 def dataset(
@@ -70,8 +76,9 @@ def dataset(
     views: Annotated[int, Field(ge=1)] = 4,
     broken: int = -1,
     disjoint: bool = True,
+    closed: bool = False,
 ) -> ToyDataset:
-    return ToyDataset(classes, views, broken, disjoint)
+    return ToyDataset(classes, views, broken, disjoint, closed=closed)
 
 
 class ToyPairs(ToyDataset):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from mlbench.contracts import SPLITS, Dataset
 from mlbench.environment import find_device
 from mlbench.errors import DataError, StoreError
 from mlbench.planning.document import parse_document
+from mlbench.planning.gallery import check_protocol, fitting_gallery
 from mlbench.planning.plan import make_plan
 from mlbench.planning.suite import read_suite
 from mlbench.registry import Registry
@@ -38,9 +39,10 @@ def write_suite(found: Survey, registry: Registry, output: Path | None = None) -
     path = output or Path(f"{name}.yaml")
     if path.exists():  # said before the images are read, which may take a while
         raise StoreError(f"{path}: exists already; name another file with --output")
-    dataset = _dataset(found, registry)
+    dataset, options = _dataset(found, registry)
     counts = _count(dataset)
-    text = _text(found, counts)
+    gallery, reason = fitting_gallery(dataset)
+    text = _text(found, counts, options, gallery, reason)
     suite = read_suite(parse_document(text, path), registry)
     make_plan(suite, find_device("auto"))
     try:
@@ -55,10 +57,10 @@ def write_suite(found: Survey, registry: Registry, output: Path | None = None) -
         raise StoreError(f"{path}: exists already; name another file with --output") from None
     except OSError as error:
         raise StoreError(f"{path}: cannot be written ({error.strerror or error})") from None
-    return path, (counts.splits, *dataset.notes)
+    return path, (counts.splits, f"evaluation.gallery is {gallery}: {reason}", *dataset.notes)
 
 
-def _text(found: Survey, counts: _Counts) -> str:
+def _text(found: Survey, counts: _Counts, options: Mapping[str, str | int], gallery: str, reason: str) -> str:
     """The text of a suite that compares three necks, beside what the backbone gives untrained."""
     size = 224 if counts.images <= 3000 and counts.short_side >= 192 else 128
     trained = counts.trained
@@ -76,9 +78,12 @@ def _text(found: Survey, counts: _Counts) -> str:
           # More pixels show finer detail; the time grows with their square. pad keeps the proportions,
           # squash gives every image the whole square, crop cuts its middle out.
           image: {{size: {size}, resize: pad}}
-          # {_division(found)}
+          # {_division(found, options)}
           # That makes, {counts.splits}.
-          dataset: {_dataset_line(found)}
+          dataset: {_flow({"name": "image_folder", **options})}
+          # {reason[0].upper()}{reason[1:]}.
+          # {_other_protocol(found, gallery)}
+          evaluation: {{gallery: {gallery}}}
           # Training images are shown as snapshots of flat things; null leaves them as they are.
           augmentation: camera
           # ImageNet weights that come with mlbench. All of the backbone is frozen, so it runs once for each
@@ -124,19 +129,42 @@ def _options(found: Survey) -> dict[str, str | int]:
     return {"path": str(found.place), **level}
 
 
-def _dataset(found: Survey, registry: Registry) -> Dataset:
+def _dataset(found: Survey, registry: Registry) -> tuple[Dataset, dict[str, str | int]]:
+    """The data set and its options. Where the classes are too few to be divided, the images of each are."""
     schema = registry.get("dataset", "image_folder").schema
-    dataset: Dataset = schema.build(_options(found), {"data_root": found.place.parent, "image_size": _WHOLE})
-    return dataset
+    provided = {"data_root": found.place.parent, "image_size": _WHOLE}
+    options = _options(found)
+    try:
+        dataset: Dataset = schema.build(options, provided)
+    except DataError as error:
+        options |= {"divide": "images"}
+        try:
+            dataset = schema.build(options, provided)
+            check_protocol(dataset, fitting_gallery(dataset)[0])
+        except DataError:
+            raise error from None
+    return dataset, options
 
 
-def _dataset_line(found: Survey) -> str:
-    path, level = _quoted(str(found.place)), _options(found).get("level")
-    return f"{{name: image_folder, path: {path}{f', level: {level}' if level else ''}}}"
+def _flow(options: Mapping[str, str | int]) -> str:
+    """Options as YAML on one line."""
+    values = {name: _quoted(str(each)) if name == "path" else each for name, each in options.items()}
+    return f"{{{', '.join(f'{name}: {each}' for name, each in values.items())}}}"
 
 
-def _division(found: Survey) -> str:
-    shares = "half of the classes train, 20 % fit the threshold, 30 % are scored (calibration, test: shares)."
+def _other_protocol(found: Survey, gallery: str) -> str:
+    if gallery == "test" and not found.divided and found.level is not None:
+        return "To recognise these very classes in other images, divide: images above, and gallery: train."
+    return "test: test images find each other; train: they find training images; gallery: by stated roles."
+
+
+def _division(found: Survey, options: Mapping[str, str | int]) -> str:
+    divided = "images of each class" if "divide" in options else "classes"
+    shares = (
+        f"half of the {divided} train, 20 % fit the threshold, 30 % are scored (calibration, test: shares)."
+    )
+    if "divide" in options:
+        return f"Too few classes to keep some for the test: {shares}"
     if found.level is None:
         return f"The manifest's column split divides the images. Without it: {shares}"
     if found.divided:

@@ -21,6 +21,7 @@ __all__ = [
     "DataSource",
     "DataState",
     "Dataset",
+    "GroupedSplit",
     "Mixed",
     "Mixing",
     "PairList",
@@ -66,6 +67,18 @@ class Split(Protocol):
         """`QUERY`, `GALLERY` or both, as bits; 0 for an image without a label, which only a `PairedDataset`
         has."""
         ...
+
+
+@runtime_checkable
+class GroupedSplit(Split, Protocol):
+    """A split some of whose images belong together, such as those of one session, or one image in two splits.
+
+    groups: (N,) int64, with the same meaning in all splits of the data set: two images of one class and one
+    group are never compared. An image with a negative number is in no group. None: no image is in one.
+    """
+
+    @property
+    def groups(self) -> np.ndarray | None: ...
 
 
 @runtime_checkable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from mlbench.evaluation.threshold import Threshold, fit_threshold
 from mlbench.planning.plan import Case
 from mlbench.records.report import remarks_of
 from mlbench.seeding import deterministic
+from mlbench.training.comparisons import compared
 from mlbench.training.experiment import build_engine, score
 from mlbench.training.features import ENCODE_BATCH, Inputs, InputSource, Look
 from mlbench.training.model import EmbeddingModel
@@ -95,9 +96,10 @@ class Trial:
         session = OnnxSession(file)
         count = 1 if refit else ENCODE_BATCH
         try:
-            found = self._embeddings("test", name, session.embed, count)
+            embed = cache(lambda split: self._embeddings(split, name, session.embed, count))
+            found = compared(self._case, "test", embed)
             alone = found.vectors if refit else self._alone(session.embed)
-            calibration = self._embeddings("calibration", name, session.embed, count) if refit else None
+            calibration = compared(self._case, "calibration", embed) if refit else None
         except StoreError as error:
             raise ExportError(
                 f"the exported model fails on images of the case ({error}); nothing was written"
@@ -148,7 +150,11 @@ class Trial:
     @cached_property
     def _expected(self) -> Embeddings:
         with deterministic():
-            return self._embeddings("test", "PyTorch", self._by_torch, ENCODE_BATCH)
+            return compared(
+                self._case,
+                "test",
+                lambda split: self._embeddings(split, "PyTorch", self._by_torch, ENCODE_BATCH),
+            )
 
     def _file(self, name: str) -> Path:
         return self._folder / f"{name}.onnx"
@@ -167,7 +173,12 @@ class Trial:
         vectors = list(self._vectors(inputs, what, function, count))
         roles = inputs.roles
         return Embeddings(
-            np.concatenate(vectors), inputs.labels, (roles & QUERY) > 0, (roles & GALLERY) > 0, split
+            np.concatenate(vectors),
+            inputs.labels,
+            (roles & QUERY) > 0,
+            (roles & GALLERY) > 0,
+            split,
+            groups=inputs.groups,
         )
 
     def _alone(self, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

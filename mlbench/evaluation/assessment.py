@@ -15,6 +15,7 @@ from mlbench.evaluation.embedding_files import read_embeddings, read_pairs
 from mlbench.evaluation.embeddings import Embeddings, collapse, mean_similarity
 from mlbench.evaluation.evaluate import Engine, Evaluation, Measure, calibrate, evaluate
 from mlbench.evaluation.folds import evaluate_folds
+from mlbench.evaluation.protocol import against
 from mlbench.evaluation.scan import Progress
 from mlbench.evaluation.threshold import Threshold, fit_threshold
 from mlbench.planning.suite import evaluation_parts
@@ -31,12 +32,14 @@ _BASE_PAIRS = {"metrics": ["verification"], "threshold": "best_accuracy"}
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What to assess. calibration: other embeddings that fit the threshold, or share: of the classes that are
-    set apart for it. pairs: a list of pairs to judge in `folds` folds instead of all pairs. overrides: as
-    --set has them. threads: None for all cores."""
+    """What to assess. gallery: other embeddings, which the file's queries search instead of each other.
+    calibration: other embeddings that fit the threshold, or share: of the classes that are set apart for it.
+    pairs: a list of pairs to judge in `folds` folds instead of all pairs. overrides: as --set has them.
+    threads: None for all cores."""
 
     file: Path
     labels: Path | None = None
+    gallery: Path | None = None
     calibration: Path | None = None
     share: float = 0.0
     pairs: Path | None = None
@@ -65,8 +68,15 @@ def assess(request: Request, registry: Registry, progress: Progress) -> Assessme
         raise OptionError("--calibration and --calibration-share both fit the threshold; give one of them")
     if request.pairs is not None and (request.calibration is not None or request.share):
         raise OptionError("--pairs fits its thresholds on the other folds; leave --calibration away")
+    if request.pairs is not None and request.gallery is not None:
+        raise OptionError("--pairs says itself what is compared; leave --gallery away")
     base = _BASE_PAIRS if request.pairs else _BASE
     policy_part, metrics, settings = evaluation_parts(base, request.overrides, registry)
+    if settings.gallery != "test":
+        raise OptionError(
+            f"evaluation.gallery={settings.gallery} is for suites; name a file with --gallery, or give FILE "
+            "the arrays queries and gallery"
+        )
     policy = policy_part.build()
     measures = [Measure(part.build(), part.predict()) for part in metrics.values()]
     embeddings = read_embeddings(request.file, request.labels, needs_labels=request.pairs is None)
@@ -79,14 +89,15 @@ def assess(request: Request, registry: Registry, progress: Progress) -> Assessme
     calibration = None
     if request.calibration is not None:
         calibration = read_embeddings(request.calibration, name=f"calibration {request.calibration.name}")
-        widths = [int(each.vectors.shape[1]) for each in (embeddings, calibration)]
-        if widths[0] != widths[1]:
-            raise DataError(
-                f"{calibration.name}: {widths[1]} dimensions, but {embeddings.name} has {widths[0]}; "
-                "a threshold holds for the model that it was fitted on"
-            )
+        _check_width(calibration, embeddings, "a threshold holds for the model that it was fitted on")
     elif request.share:
         embeddings, calibration = _set_apart(embeddings, request.share, request.seed)
+    fitted_on = calibration
+    if request.gallery is not None:
+        gallery = read_embeddings(request.gallery, name=request.gallery.name)
+        _check_width(gallery, embeddings, "only embeddings of one model can be compared")
+        embeddings = _searching(embeddings, gallery)
+        calibration = None if calibration is None else _searching(calibration, gallery)
     engine = Engine(
         memory=settings.memory_mib << 20,
         products=settings.products,
@@ -99,12 +110,31 @@ def assess(request: Request, registry: Registry, progress: Progress) -> Assessme
     generator = numpy_generator(request.seed, "bootstrap")
     result = evaluate(_placed(embeddings, request.device), threshold, measures, generator, engine)
     facts, notes = result.plain(), result.notes
-    if calibration is not None:
-        members = calibration.queries | calibration.gallery
-        images, classes = int(members.sum()), len(np.unique(calibration.labels[members]))
+    if fitted_on is not None:
+        members = fitted_on.queries | fitted_on.gallery
+        images, classes = int(members.sum()), len(np.unique(fitted_on.labels[members]))
         facts["calibration"] = {"images": images, "classes": classes}
         notes.insert(0, f"the threshold was fitted on {images:,} other images of {classes:,} classes")
     return Assessment(result.metrics, facts, notes, result)
+
+
+def _check_width(other: Embeddings, embeddings: Embeddings, reason: str) -> None:
+    widths = [int(each.vectors.shape[1]) for each in (embeddings, other)]
+    if widths[0] != widths[1]:
+        raise DataError(
+            f"{other.name}: {widths[1]} dimensions, but {embeddings.name} has {widths[0]}; {reason}"
+        )
+
+
+def _searching(embeddings: Embeddings, gallery: Embeddings) -> Embeddings:
+    """The queries of the embeddings against another gallery."""
+    kinds = ["numbers" if each.labels.dtype.kind in "biuf" else "texts" for each in (embeddings, gallery)]
+    if kinds[0] != kinds[1]:
+        raise DataError(
+            f"{gallery.name}: its labels are {kinds[1]}, those of {embeddings.name} {kinds[0]}; "
+            "a class needs the same label in both"
+        )
+    return against(embeddings, gallery)
 
 
 def _threshold(policy: Any, calibration: Embeddings | None, engine: Engine, seed: int) -> Threshold:

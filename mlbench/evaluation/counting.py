@@ -95,8 +95,8 @@ class CpuCounter:
                     pairs.queries.labels[top:bottom],
                     pairs.gallery.first,
                     left,
-                    pairs.queries.images[top:bottom],
-                    pairs.gallery.images[left:right],
+                    pairs.queries.groups[top:bottom],
+                    pairs.gallery.groups[left:right],
                     found,
                     cursor[top - start : bottom - start],
                 )

@@ -40,8 +40,8 @@ class TorchCounter:
                 scores = self._scores(rows, self._read(pairs.gallery, left, right))
                 scores = scores[: window.bottom - window.top, : right - left]
                 same = self._same_class(window.top, window.bottom, left, right)
-                asking = self._tensor(pairs.queries.images[window.top : window.bottom])
-                other = self._tensor(pairs.gallery.images[left:right])[None] != asking[:, None]
+                asking = self._tensor(pairs.queries.groups[window.top : window.bottom])
+                other = self._tensor(pairs.gallery.groups[left:right])[None] != asking[:, None]
                 row, column = torch.nonzero(same & other, as_tuple=True)
                 found.append(_key(places[row], scores[row, column]))
         keys = torch.cat(found).sort().values if found else torch.empty(0, dtype=torch.int64)

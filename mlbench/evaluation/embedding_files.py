@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ _FORMATS = ".npz, .npy or .parquet"
 #: Names under which the vectors may stand in a file; the first is the one we tell people.
 _VECTORS = ("embeddings", "embedding", "vectors", "features")
 _ROLES = (("queries", "query"), ("gallery",))
+_GROUPS = ("groups", "group")
 
 
 def read_embeddings(
@@ -26,10 +28,12 @@ def read_embeddings(
 ) -> Embeddings:
     """Embeddings with labels, text or whole numbers, and who asks and is found where the file says so.
 
-    An .npz holds arrays "embeddings" (N, D) and "labels" (N,), perhaps "queries" and "gallery" (N,) bool; a
-    Parquet file columns "embedding" (lists) and "label". An .npy holds the vectors alone and is mapped into
-    memory, not read; `labels` names a file for them (see `read_labels`). name: for messages, else the file's.
-    Without labels, where they are not needed, each image is a class of its own. Raises DataError.
+    An .npz holds arrays "embeddings" (N, D) and "labels" (N,), perhaps "queries" and "gallery" (N,) bool and
+    "groups" (N,), numbers or texts: two images of one class and one group are no pair, an empty text and a
+    negative number are no group. A Parquet file has columns "embedding" (lists) and "label", and so on. An
+    .npy holds the vectors alone and is mapped into memory, not read; `labels` names a file for them (see
+    `read_labels`). name: for messages, else the file's. Without labels, where they are not needed, each image
+    is a class of its own. Raises DataError.
     """
     name = name or path.name
     columns = _load(path)
@@ -64,7 +68,32 @@ def read_embeddings(
                 f"{path}: {names[0]!r} must say true or false for each of {len(vectors)} embeddings"
             )
         roles.append(found.astype(bool))
-    return Embeddings(vectors, given, roles[0], roles[1], name)
+    return Embeddings(vectors, given, roles[0], roles[1], name, groups=_groups(columns, len(vectors), path))
+
+
+def _groups(columns: dict[str, np.ndarray], count: int, path: Path) -> np.ndarray | None:
+    """Groups as numbers, negative for none (see `Embeddings`); None where the file has no groups."""
+    found = next((columns[name] for name in _GROUPS if name in columns), None)
+    if found is None:
+        return None
+    if found.shape != (count,):
+        raise DataError(f"{path}: groups of shape {found.shape} for {count} embeddings; expected one each")
+    if found.dtype.kind in "iu":
+        return found.astype(np.int64)
+    if found.dtype.kind == "f":  # as tables have whole numbers where some are missing
+        missing = np.isnan(found)
+        if (found[~missing] != np.floor(found[~missing])).any() or np.isinf(found).any():
+            raise DataError(f"{path}: groups are fractions; expected whole numbers or texts")
+        return np.where(missing, -1, found).astype(np.int64)
+    texts = np.array(["" if each is None else str(each) for each in found.tolist()])
+    known, places = np.unique(texts, return_inverse=True)
+    numbers = [-1 if each == "" else _number(each) for each in known.tolist()]
+    return np.array(numbers, np.int64)[places]
+
+
+def _number(text: str) -> int:
+    """The same number for the same text in every file."""
+    return int.from_bytes(hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=8).digest()) >> 1
 
 
 def read_pairs(path: Path, images: int, folds: int) -> PairList:
@@ -133,7 +162,7 @@ def _load_parquet(path: Path) -> dict[str, np.ndarray]:
     file = parquet.ParquetFile(path)
     # What has another name is told, not read: it may be all the images.
     columns = {name: np.empty(0) for name in file.schema_arrow.names}
-    known = (*_VECTORS, *NAMES, *(name for names in _ROLES for name in names))
+    known = (*_VECTORS, *NAMES, *_GROUPS, *(name for names in _ROLES for name in names))
     table = file.read([name for name in columns if name in known])
     if len(table) == 0:
         raise DataError(f"{path}: holds no rows")

@@ -28,7 +28,10 @@ class Embeddings:
 
     vectors: (N, D) floats of any length but zero; an array, or a torch tensor on the device that shall
     compare them. labels: (N,) integers. queries, gallery: (N,) bool, whether an image may ask and be found.
-    name: of the split or file, for messages.
+    name: of the split or file, for messages; searched: of that which the gallery is from, "" for the same.
+    groups: (N,) integers: two images of one class and one group are no pair, neither a match nor a candidate,
+    as images of one person from one camera are none in the Market-1501 protocol; images of two classes are
+    compared whatever their groups. An image with a negative number is in no group; None: no image is in one.
     """
 
     vectors: Any
@@ -36,6 +39,8 @@ class Embeddings:
     queries: np.ndarray
     gallery: np.ndarray
     name: str = "embeddings"
+    searched: str = ""
+    groups: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -64,7 +69,7 @@ def lengths(embeddings: Embeddings) -> np.ndarray:
         raise DataError(
             f"{name}: embeddings have shape {tuple(vectors.shape)}; expected (images, dimensions)"
         )
-    for what in ("labels", "queries", "gallery"):
+    for what in ("labels", "queries", "gallery", *(() if embeddings.groups is None else ("groups",))):
         if (shape := getattr(embeddings, what).shape) != (len(vectors),):
             raise DataError(
                 f"{name}: {len(vectors)} embeddings but {what} of shape {shape}; expected one for each"

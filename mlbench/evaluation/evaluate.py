@@ -17,6 +17,7 @@ from mlbench.evaluation.bootstrap import Bootstrap, banded_curve
 from mlbench.evaluation.curve import Curve
 from mlbench.evaluation.embeddings import Embeddings, collapse, lengths, mean_similarity
 from mlbench.evaluation.pairs import Pairs, all_pairs
+from mlbench.evaluation.protocol import described, is_grouped
 from mlbench.evaluation.ranks import Ranks
 from mlbench.evaluation.scan import Counter, Products, Progress, Scan, scan
 from mlbench.evaluation.similarity import STEP, on_grid
@@ -100,10 +101,14 @@ class Evaluation:
         """What a reader should know, one line each."""
         notes = []
         if without := self.facts["queries_without_positive"]:
-            single = self.facts["single_image_classes"]
+            single, protocol = self.facts["single_image_classes"], self.facts["protocol"]
+            other, which = "other image", f"{single:,} classes have a single image"
+            if protocol["gallery"] != protocol["queries"]:
+                other, which = "image", f"the gallery is {protocol['gallery']}"
+            outside = " and of another group" if protocol["grouped"] else ""
             notes.append(
-                f"{without:,} of {self.facts['queries']:,} queries have no other image of their class "
-                f"to find and are left out of retrieval ({single:,} classes have a single image)"
+                f"{without:,} of {self.facts['queries']:,} queries have no {other} of their class{outside} "
+                f"to find and are left out of retrieval ({which})"
             )
         if self.threshold.similarity is None:
             notes.append(f"no threshold: {self.threshold.note}")
@@ -194,7 +199,9 @@ def calibrate(
     pairs = _pairs(embeddings)
     found = _verified(pairs, engine, bands=_BANDS if engine.resamples else 0)
     counted = Calibration(
-        len(pairs.classes), pairs.positives - pairs.repeated_positives, found.curve.distinct_negatives
+        len(np.unique(pairs.queries.labels)),
+        pairs.positives - pairs.repeated_positives,
+        found.curve.distinct_negatives,
     )
     threshold = replace(fit_threshold(policy, found.curve), calibration=counted)
     if found.bands is None:
@@ -224,6 +231,7 @@ def _pairs(embeddings: Embeddings) -> Pairs:
         embeddings.queries,
         embeddings.gallery,
         embeddings.name,
+        embeddings.groups,
     )
 
 
@@ -340,7 +348,14 @@ def _described(estimates: Mapping[str, Estimate], measures: Sequence[Measure]) -
 def _facts(embeddings: Embeddings, pairs: Pairs, found: Scan, engine: Engine) -> dict[str, Any]:
     asks_or_found = embeddings.queries | embeddings.gallery
     sizes = np.unique(embeddings.labels[asks_or_found], return_counts=True)[1]
+    grouped = ", nor with one of its class and group" if is_grouped(embeddings) else ""
     facts: dict[str, Any] = {
+        "protocol": {
+            "queries": embeddings.name,
+            "gallery": embeddings.searched or embeddings.name,
+            "grouped": is_grouped(embeddings),
+            "text": described(embeddings),
+        },
         "images": int(asks_or_found.sum()),
         "classes": len(pairs.classes),
         "single_image_classes": int((sizes == 1).sum()),
@@ -350,7 +365,7 @@ def _facts(embeddings: Embeddings, pairs: Pairs, found: Scan, engine: Engine) ->
         "mean_similarity": mean_similarity(embeddings),
         "positive_pairs": pairs.positives,
         "negative_pairs": pairs.negatives,
-        "pairs": "ordered (query, gallery image), an image never with itself",
+        "pairs": f"ordered (query, gallery image), an image never with itself{grouped}",
         "ties": "in rankings a negative stands before a positive of equal similarity",
         "threshold_resolution": STEP,
         "products": engine.products,

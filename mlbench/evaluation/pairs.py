@@ -21,12 +21,14 @@ __all__ = ["Pairs", "Side", "Window", "all_pairs"]
 class Side:
     """The rows (queries) or columns (gallery) of the score matrix, ordered by class.
 
-    images: (n,) int64, the image at each place. labels: (n,) int64 in [0, C), ascending. first: (C + 1,)
-    int64, where each class starts. norms: (n,) float64, lengths of the vectors.
+    images: (n,) int64, the image at each place. groups: (n,) int64: two of one class that share a number are
+    no pair; an image that is in no group has a number of its own. labels: (n,) int64 in [0, C), ascending.
+    first: (C + 1,) int64, where each class starts. norms: (n,) float64, lengths of the vectors.
     """
 
     vectors: Any
     images: np.ndarray
+    groups: np.ndarray
     labels: np.ndarray
     first: np.ndarray
     norms: np.ndarray
@@ -46,7 +48,8 @@ class Window:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Every ordered pair (query, gallery image) except an image with itself.
+    """Every ordered pair (query, gallery image) except an image with itself, or with another image of its
+    class and group.
 
     classes: (C,) the labels as they were given. mirrored: both sides are the same images, so that each pair
     stands in both orders with one score. offsets: (Q + 1,) int64, where each query's positives would start
@@ -72,19 +75,21 @@ class Pairs:
     @property
     def repeated_positives(self) -> int:
         """Number of positive pairs that stand in both orders: of images that both ask and are found."""
-        counts = self._in_both_roles()
-        return int((counts * (counts - 1)).sum()) // 2
+        both = self._in_both_roles
+        labels, groups = self.queries.labels[both], self.queries.groups[both]
+        _, together = np.unique(np.stack([labels, groups]), axis=1, return_counts=True)
+        return int((np.bincount(labels) ** 2).sum() - (together**2).sum()) // 2
 
     @property
     def repeated_negatives(self) -> int:
         """Number of negative pairs that stand in both orders: of images that both ask and are found."""
-        counts = self._in_both_roles()
+        counts = np.bincount(self.queries.labels[self._in_both_roles])
         return int(counts.sum() ** 2 - (counts**2).sum()) // 2
 
+    @property
     def _in_both_roles(self) -> np.ndarray:
-        """Images of each class that both ask and are found, (C,)."""
-        both = np.isin(self.queries.images, self.gallery.images, assume_unique=True)
-        return np.bincount(self.queries.labels[both], minlength=len(self.classes))
+        """Which queries are found too."""
+        return np.isin(self.queries.images, self.gallery.images, assume_unique=True)
 
     def negatives_of_classes(self) -> np.ndarray:
         """(C,) int64: ordered negative pairs whose query is of the class, and those whose gallery image is;
@@ -128,13 +133,19 @@ class Pairs:
 
 
 def all_pairs(
-    vectors: Any, norms: np.ndarray, labels: np.ndarray, queries: np.ndarray, gallery: np.ndarray, name: str
+    vectors: Any,
+    norms: np.ndarray,
+    labels: np.ndarray,
+    queries: np.ndarray,
+    gallery: np.ndarray,
+    name: str,
+    groups: np.ndarray | None = None,
 ) -> Pairs:
     """The pairs of embedded images; `name` says of which, for messages.
 
     vectors: (N, D). norms: (N,) their lengths. labels: (N,) integers. queries, gallery: (N,) bool, who asks
-    and who may be found. Raises DataError when fewer than two classes take part or no query meets another
-    image of its class; past both checks there is a negative pair too.
+    and who may be found. groups: see `Embeddings`. Raises DataError when fewer than two classes take part or
+    no query meets another image of its class; past both checks there is a negative pair too.
     """
     classes, inverse = np.unique(labels[queries | gallery], return_inverse=True)
     if len(classes) < 2:
@@ -142,21 +153,45 @@ def all_pairs(
     codes = np.zeros(len(labels), np.int64)
     codes[queries | gallery] = inverse
     mirrored = bool(np.array_equal(queries, gallery))
-    asking = _side(vectors, norms, codes, queries, len(classes))
-    found = asking if mirrored else _side(vectors, norms, codes, gallery, len(classes))
-    same = np.diff(found.first)[asking.labels] - gallery[asking.images]
+    # An image is in a group of its own, so that leaving out groups leaves out itself.
+    own = np.arange(len(labels)) if groups is None else _numbered(groups)
+    asking = _side(vectors, norms, own, codes, queries, len(classes))
+    found = asking if mirrored else _side(vectors, norms, own, codes, gallery, len(classes))
+    left_out = gallery[asking.images] if groups is None else _grouped(asking, found)
+    same = np.diff(found.first)[asking.labels] - left_out
     offsets = np.concatenate([[0], np.cumsum(same)]).astype(np.int64)
     pairs = Pairs(asking, found, classes, mirrored, offsets)
     if pairs.positives == 0:
+        outside = "" if groups is None else " outside of its group"
         raise DataError(
-            f"{name}: no query meets another image of its class, so there is no pair to recognise"
+            f"{name}: no query meets another image of its class{outside}, so there is no pair to recognise"
         )
     return pairs
 
 
-def _side(vectors: Any, norms: np.ndarray, codes: np.ndarray, member: np.ndarray, classes: int) -> Side:
+def _numbered(groups: np.ndarray) -> np.ndarray:
+    """The groups as int64, with a number of its own for each image that is in none."""
+    inside = groups >= 0
+    numbers = np.arange(len(groups), dtype=np.int64)
+    numbers[inside] = len(groups) + np.unique(groups[inside], return_inverse=True)[1]
+    return numbers
+
+
+def _grouped(asking: Side, found: Side) -> np.ndarray:
+    """Of how many gallery images of its class and group (itself among them) each query is to know nothing."""
+    # One number for each class and group: groups are below twice the number of images.
+    most = 1 + max(asking.groups.max(initial=0), found.groups.max(initial=0))
+    keys, counts = np.unique(found.labels * most + found.groups, return_counts=True)
+    wanted = asking.labels * most + asking.groups
+    at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return np.where(keys[at] == wanted, counts[at], 0) if len(keys) else np.zeros(len(asking), np.int64)
+
+
+def _side(
+    vectors: Any, norms: np.ndarray, groups: np.ndarray, codes: np.ndarray, member: np.ndarray, classes: int
+) -> Side:
     images = np.flatnonzero(member)
     images = images[np.argsort(codes[images], kind="stable")]
     labels = codes[images]
     first = np.searchsorted(labels, np.arange(classes + 1)).astype(np.int64)
-    return Side(vectors, images, labels, first, norms[images])
+    return Side(vectors, images, groups[images], labels, first, norms[images])

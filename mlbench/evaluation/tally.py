@@ -89,22 +89,22 @@ def gather_positives(
     labels: np.ndarray,
     first: np.ndarray,
     offset: int,
-    row_images: np.ndarray,
-    column_images: np.ndarray,
+    row_groups: np.ndarray,
+    column_groups: np.ndarray,
     positives: np.ndarray,
     cursor: np.ndarray,
 ) -> None:
-    """Append each row's scores with its own class, but not with its own image, to its place in `positives`.
+    """Append each row's scores with its own class, but not with its own group, to its place in `positives`.
 
-    As `exclude_classes`; images: which image each row and column is. cursor: (>= rows,) where each row's
-    next score goes; advanced.
+    As `exclude_classes`; groups: of each row and column, with a number of its own for an image that is in
+    none. cursor: (>= rows,) where each row's next score goes; advanced.
     """
     for row in range(rows):
         label = labels[row]
-        image = row_images[row]
+        group = row_groups[row]
         at = cursor[row]
         for column in range(max(first[label] - offset, 0), min(first[label + 1] - offset, columns)):
-            if column_images[column] != image:
+            if column_groups[column] != group:
                 positives[at] = scores[row, column]
                 at += 1
         cursor[row] = at

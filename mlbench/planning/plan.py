@@ -26,6 +26,7 @@ from mlbench.contracts import (
 from mlbench.environment import Device, data_root, library_versions, threads
 from mlbench.errors import ComponentError, DataError, DeviceError, MlbenchError, OptionError, SuiteError, hint
 from mlbench.planning.batch_needs import Batches, check_batches
+from mlbench.planning.gallery import check_protocol
 from mlbench.planning.spec import Part, Spec
 from mlbench.planning.suite import Suite
 from mlbench.provenance import core_hash
@@ -37,7 +38,15 @@ if TYPE_CHECKING:
 __all__ = ["Case", "Forecast", "Plan", "check_sampler", "labels_of", "make_plan", "settled"]
 
 #: Parts of the core whose code can change a result.
-_RESULT_PARTS = ("contracts", "evaluation", "images", "seeding", "training")
+_RESULT_PARTS = (
+    "contracts",
+    "evaluation",
+    "images",
+    "planning.gallery",
+    "planning.spec",
+    "seeding",
+    "training",
+)
 
 
 @dataclass(frozen=True)
@@ -87,7 +96,9 @@ class Case:
     def notes(self) -> tuple[str, ...]:
         """What a reader of its results should know of its data and its choices, one line each."""
         shared = "test may share classes with training: expect optimistic numbers"
-        return (*(() if self.dataset.disjoint else (shared,)), *self.dataset.notes, *self.forecast.notes)
+        # A protocol that asks for shared classes says so itself.
+        told = self.dataset.disjoint or self.spec.evaluation.gallery == "train"
+        return (*(() if told else (shared,)), *self.dataset.notes, *self.forecast.notes)
 
 
 @dataclass(frozen=True)
@@ -123,9 +134,14 @@ def make_plan(
             )
     root = data_root(suite.path)
     known: dict[str, tuple[Dataset, array[int]]] = {}
+    checked: set[tuple[int, str]] = set()
     planned = []
     for spec in chosen:
         dataset, labels = _dataset(spec, root, known)
+        if (protocol := (id(dataset), spec.evaluation.gallery)) not in checked:
+            with _located(spec.parts["dataset"]):
+                check_protocol(dataset, spec.evaluation.gallery)
+            checked.add(protocol)
         with _located(spec.parts["recipe"]):
             recipe: Recipe = spec.parts["recipe"].build()
         with _located(spec.parts["threshold"]):

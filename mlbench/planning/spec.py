@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mlbench.contracts import Quantity
 from mlbench.errors import SuiteError
 from mlbench.images.preprocess import Resize
+from mlbench.planning.gallery import GalleryName
 from mlbench.registry import Entry
 
 __all__ = [
@@ -64,12 +65,17 @@ class ComputeSettings(BaseModel):
 
 
 class EvaluationSettings(BaseModel):
-    """How embeddings are compared. resamples: of the bootstrap over classes that gives every metric its
-    interval, 0 for none; level: of the intervals; memory_mib: what evaluation may take above the embeddings;
-    products: similarities in float32, or from vectors rounded to tf32 or bf16, faster on a GPU."""
+    """How embeddings are compared. gallery: which images the queries of the test split search: test, the test
+    images themselves, leaving out the one that asks, or by the roles that the data set states; train, the
+    training images, for every test image (closed set); gallery, those that the data set states as its gallery
+    and no others. The threshold is fitted on calibration queries against the same gallery. resamples: of the
+    bootstrap over classes that gives every metric its interval, 0 for none; level: of the intervals;
+    memory_mib: what evaluation may take above the embeddings; products: similarities in float32, or from
+    vectors rounded to tf32 or bf16, faster on a GPU."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
+    gallery: GalleryName = "test"
     resamples: Annotated[int, Field(ge=0, le=100_000)] = 1000
     level: Annotated[float, Field(gt=0, lt=1)] = 0.95
     memory_mib: Annotated[int, Field(ge=128)] = 512

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ __all__ = [
     "assessment_table",
     "headline_metrics",
     "notes_of",
+    "protocols_of",
     "remarks_of",
     "results_json",
     "results_markdown",
@@ -118,7 +119,8 @@ def results_table(records: Sequence[Record], title: str, watched: Collection[str
     columns = _columns(records, watched)
     headings = _headings(records, columns)
     keep = len(headings) - len(columns) + sum(column.headline for column in columns)
-    return Table(headings, _rows(records, columns), headings[1:], f"{title}{_spread(records)}", keep)
+    title = "\n".join([f"{title}{_spread(records)}", *protocols_of(records)])
+    return Table(headings, _rows(records, columns), headings[1:], title, keep)
 
 
 def results_markdown(
@@ -128,7 +130,9 @@ def results_markdown(
     columns = _columns(records, watched)
     headings = _headings(records, columns)
     rule = ["---", *["---:"] * (len(headings) - 1)]
-    lines = [f"### {title}{_spread(records)}", "", _markdown(headings), _markdown(rule)]
+    lines = [f"### {title}{_spread(records)}", ""]
+    lines += [line for protocol in protocols_of(records) for line in (protocol, "")]
+    lines += [_markdown(headings), _markdown(rule)]
     lines += [_markdown(row) for row in _rows(records, columns)]
     lines += [line for sentence in sentences for line in ("", sentence)]
     lines += [""]
@@ -152,13 +156,25 @@ def assessment_table(metrics: Mapping[str, Estimate], facts: Mapping[str, Any], 
         words = [found.unit if found.value is not None else found.note]
         words += remarks_of(facts) if name == "threshold" else ()
         rows.append([name, value, interval, ", ".join(filter(None, words))])
-    return Table(headings, rows, numbers=("value",), title=title)
+    told = facts.get("protocol", {}).get("text")
+    return Table(headings, rows, numbers=("value",), title=f"{title}\nprotocol: {told}" if told else title)
 
 
 def assessment_json(metrics: Mapping[str, Estimate], facts: Mapping[str, Any], notes: Sequence[str]) -> str:
     """The same and everything else as JSON."""
     plain = {name: asdict(found) for name, found in metrics.items()}
     return json.dumps({"metrics": plain, "evaluation": facts, "notes": notes}, indent=1, ensure_ascii=False)
+
+
+def protocols_of(records: Sequence[Record]) -> list[str]:
+    """A line for each protocol that the records were evaluated by, with its cases where there are several."""
+    cases: dict[str, list[str]] = {}
+    for record in records:
+        if text := record.evaluation.get("protocol", {}).get("text"):
+            cases.setdefault(text, []).append(record.case)
+    if len(cases) == 1 and sum(map(len, cases.values())) == sum(each.status == "done" for each in records):
+        return [f"protocol: {text}" for text in cases]
+    return [f"protocol of {_some(dict.fromkeys(names))}: {text}" for text, names in cases.items()]
 
 
 def notes_of(records: Sequence[Record]) -> list[str]:
@@ -170,14 +186,17 @@ def notes_of(records: Sequence[Record]) -> list[str]:
         for text in texts:
             cases.setdefault(text, []).append(f"{record.case} seed {record.seed}")
     everywhere = len(records)
-    notes = [
-        text if len(where) == everywhere else f"{', '.join(where[:3])}{' ...' * (len(where) > 3)}: {text}"
-        for text, where in cases.items()
-    ]
+    notes = [text if len(where) == everywhere else f"{_some(where)}: {text}" for text, where in cases.items()]
     for case in dict.fromkeys(record.case for record in records):
         if text := _disagreement([record for record in records if record.case == case]):
             notes.append(f"{case}: {text}")
     return notes
+
+
+def _some(names: Iterable[str]) -> str:
+    """The first three names."""
+    known = list(names)
+    return f"{', '.join(known[:3])}{' ...' * (len(known) > 3)}"
 
 
 def headline_metrics(records: Sequence[Record], watched: Collection[str] = ()) -> dict[str, str]:
@@ -260,7 +279,9 @@ def _cell(column: _Column, records: Sequence[Record]) -> str:
     highs = [each.high for each in found if each.high is not None]
     if column.interval and lows and highs:
         text += f" [{_short(statistics.fmean(lows))}–{_short(statistics.fmean(highs))}]"
-    words = column.words(records)
+    words = [*column.words(records)]
+    if len(values) < len(records) and any(column.name in record.metrics for record in records):
+        words.insert(0, f"{len(values)} of {len(records)} seeds")
     return f"{text} ({', '.join(words)})" if words else text
 
 

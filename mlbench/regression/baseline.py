@@ -167,6 +167,7 @@ def _members(data: Mapping[str, Any]) -> Iterator[str]:
 def _reduced(record: Record) -> dict[str, Any]:
     """A record without what no comparison reads; what is left reads as a record."""
     metrics = {name: _lean(_rounded(each), Estimate(None)) for name, each in sorted(record.metrics.items())}
+    gallery = record.evaluation.get("protocol", {}).get("gallery")
     plain: dict[str, Any] = {
         "schema": record.schema,
         "suite": record.suite,
@@ -182,6 +183,7 @@ def _reduced(record: Record) -> dict[str, Any]:
         },
         "conditions": dict(record.conditions),
         "data": {name: record.data[name] for name in ("version",) if name in record.data},
+        "evaluation": {"protocol": {"gallery": gallery}} if gallery else {},
         "measured": {name: record.measured[name] for name in CONDITIONS if name in record.measured},
         "size": dict(sorted(record.size.items())),
         "metrics": metrics,

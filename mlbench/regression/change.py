@@ -106,7 +106,8 @@ def metric_change(
     )
     seeds = sorted(old.keys() & new.keys())
     direction = next(iter(new.values())).higher_is_better
-    if other := _other_data(before, after) or ("" if seeds else "no seed on both sides"):
+    other = _other_data(before, after) or _other_protocol(before, after)
+    if other := other or ("" if seeds else "no seed on both sides"):
         verdict = None if direction is None else Verdict.INCOMPARABLE
         return Change(**facts, verdict=verdict, note=other)
     differences = [_number(new[seed]) - _number(old[seed]) for seed in seeds]
@@ -298,6 +299,17 @@ def _other_data(before: Sequence[Record], after: Sequence[Record]) -> str:
     return (
         "" if old == new else f"other data ({', '.join(sorted(old))} before, {', '.join(sorted(new))} after)"
     )
+
+
+def _other_protocol(before: Sequence[Record], after: Sequence[Record]) -> str:
+    # Records from before there was a choice are of the protocol that is the default now.
+    old, new = (
+        {str(record.evaluation.get("protocol", {}).get("gallery", "test")) for record in side}
+        for side in (before, after)
+    )
+    if old == new:
+        return ""
+    return f"other protocol (gallery {', '.join(sorted(old))} before, {', '.join(sorted(new))} after)"
 
 
 def _other_conditions(before: Sequence[Record], after: Sequence[Record], speed: str, elsewhere: bool) -> str:

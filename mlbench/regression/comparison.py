@@ -7,7 +7,8 @@ One rule for everything that is measured with noise. A change has an interval, a
     better        the same on the better side
     inconclusive  anything else: too few samples
 
-What was measured on other data, with another batch size or on another kind of device is not comparable.
+What was measured on other data, by another protocol (`evaluation.gallery`), with another batch size or on
+another kind of device is not comparable.
 
 Metrics are compared by seed: Student's t interval of the paired differences, in the metric's own unit. Speeds
 are compared by the Mann-Whitney test of the rounds, each divided by what the reference workload took on both
@@ -47,7 +48,8 @@ GATED = ("images_per_second", "parameters")
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """What only one side has. name: "" for a whole case. side: the one that lacks it, "before" or "after"."""
+    """What only one side has, in every seed or in some. name: "" for a whole case. side: the one that lacks
+    it, "before" or "after"."""
 
     case: str
     name: str
@@ -124,6 +126,7 @@ class _Pair:
             for name in dict.fromkeys((*old, *new)):
                 if name in old and name in new:
                     changes.append(self._change(group, name, old[name], new[name]))
+                    missing += self._lost_in_seeds(name) if group == "metrics" else ()
                 else:
                     side = "after" if name in old else "before"
                     lacking = self.after if name in old else self.before
@@ -143,6 +146,17 @@ class _Pair:
                     found.setdefault(name, []).append(value)
         return {name: fmean(values) for name, values in found.items()}
 
+    def _lost_in_seeds(self, name: str) -> Iterator[Missing]:
+        """A metric that one side lacks in some of the seeds in which the other side has it: the mean over the
+        rest would hide that."""
+        sides = [{record.seed: record for record in side} for side in (self.before, self.after)]
+        for side, here, there in (("before", *sides), ("after", *reversed(sides))):
+            common = sorted(here.keys() & there.keys())
+            lost = [here[seed] for seed in common if not _has(here[seed], name) and _has(there[seed], name)]
+            if lost:
+                reason = f"{len(lost)} of {len(common)} seeds: {_why(lost, 'metrics', name)}"
+                yield Missing(self.case, name, side, reason, self._gated(name))
+
     def _gated(self, name: str) -> bool:
         return name in self.tolerances or name in GATED
 
@@ -157,6 +171,10 @@ class _Pair:
         if group == "speed":
             return speed_change(self.before, self.after, facts, self.level)
         return exact_change(facts)
+
+
+def _has(record: Record, metric: str) -> bool:
+    return metric in record.metrics and record.metrics[metric].value is not None
 
 
 def _why(records: Sequence[Record], group: str, name: str) -> str:

@@ -30,7 +30,8 @@ def ranking_sentences(
 
     A case is worse than the best when Student's t interval of the differences, seed by seed, leaves out zero,
     and the mean of the differences exceeds the tolerance; with one seed, when the intervals over classes do
-    not overlap. Cases on several data sets, or evaluated in several ways, are not ranked.
+    not overlap. Cases on several data sets, or evaluated in several ways, are not ranked, nor is one whose
+    metric has no value in a seed: what the other seeds reach says nothing of that one.
     """
     groups: dict[str, list[Record]] = {}
     for record in records:
@@ -41,8 +42,10 @@ def ranking_sentences(
         return []
     found = []
     for name, heading in headings.items():
-        means = {case: _mean(group, name) for case, group in groups.items()}
-        known = {case: value for case, value in means.items() if value is not None}
+        values = {case: _by_seed(group, name) for case, group in groups.items()}
+        known = {
+            case: fmean(found.values()) for case, found in values.items() if len(found) == len(groups[case])
+        }
         higher = _higher_is_better(records, name)
         if len(known) < 2 or higher is None:
             continue
@@ -54,7 +57,13 @@ def ranking_sentences(
             for case in ordered
             if case == best or not _is_worse(groups[case], groups[best], name, higher, tolerance)
         ]
-        found.append(_sentence(heading, equal, known, {case: groups[case] for case in equal}, len(ordered)))
+        text = _sentence(heading, equal, known, {case: groups[case] for case in equal}, len(ordered))
+        lost = [
+            f"{case} ({len(groups[case]) - len(values[case])} of {len(groups[case])} seeds)"
+            for case in groups
+            if 0 < len(values[case]) < len(groups[case])
+        ]
+        found.append(f"{text}; not ranked, as a value is missing: {', '.join(lost)}" if lost else text)
     return found
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mlbench.contracts import GALLERY, QUERY, SPLITS, Dataset, Mixed, PairedDataset, Split
+from mlbench.contracts import GALLERY, QUERY, SPLITS, Dataset, GroupedSplit, Mixed, PairedDataset, Split
 from mlbench.seeding import numpy_generator
 from mlbench.testing.check import Subject, expect
 
@@ -65,6 +65,9 @@ def dataset_has_three_splits(subject: Subject) -> None:
         split = dataset.split(name)
         expect(isinstance(split, Split), f"the {name} split has every member of mlbench.contracts.Split")
         expect(len(split) > 0, f"the {name} split has images")
+        if isinstance(split, GroupedSplit) and split.groups is not None:
+            shaped = split.groups.shape == (len(split),) and split.groups.dtype.kind == "i"
+            expect(shaped, f"`groups` of the {name} split are None, or an integer for each image")
 
 
 def labels_are_contiguous(subject: Subject) -> None:

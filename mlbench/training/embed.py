@@ -35,6 +35,7 @@ def embed(model: EmbeddingModel, inputs: Inputs, fabric: Fabric, name: str) -> E
         (inputs.roles & QUERY) > 0,
         (inputs.roles & GALLERY) > 0,
         name,
+        groups=inputs.groups,
     )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ from mlbench.environment import Device
 from mlbench.evaluation.embeddings import Embeddings
 from mlbench.evaluation.evaluate import Engine, Measure, calibrate, verification_curve
 from mlbench.evaluation.folds import SplitEvaluation, evaluate_split
+from mlbench.evaluation.protocol import described
 from mlbench.evaluation.threshold import Threshold
 from mlbench.planning.plan import Case
 from mlbench.planning.spec import PRECISIONS
 from mlbench.records.store import write_atomically
 from mlbench.seeding import deterministic, matmul_precision, numpy_generator
+from mlbench.training.comparisons import class_names, compared, splits_of
 from mlbench.training.embed import as_array, embed
 from mlbench.training.features import Inputs, InputSource, Look
 from mlbench.training.feed import build_feed
@@ -61,7 +64,8 @@ def experiment(case: Case, device: Device, folder: Path, progress: Progress) -> 
         found = bench.evaluate()
         times.append(time.perf_counter())
     if found.evaluation is not None:
-        names = [bench.inputs["test"].split.class_name(int(label)) for label in found.evaluation.classes]
+        known = class_names(case, "test")
+        names = [known[label] for label in found.evaluation.classes]
         write_atomically(folder / "classes.csv", found.evaluation.classes_csv(names).encode())
     laps = [after - before for before, after in pairwise(times)]
     return Outcome(
@@ -90,7 +94,7 @@ def build_engine(case: Case, progress: Callable[[int, int], None] = lambda done,
 
 
 def score(case: Case, embeddings: Embeddings, threshold: Threshold, engine: Engine) -> SplitEvaluation:
-    """Every metric of the case, of embeddings of its test images at a threshold."""
+    """Every metric of the case at a threshold. embeddings: of its test images (see `compared`)."""
     policy = case.spec.parts["threshold"].build()
     measures = [Measure(part.build(), part.predict()) for part in case.spec.metrics.values()]
     pairs = case.dataset.pairs() if isinstance(case.dataset, PairedDataset) else None
@@ -118,7 +122,7 @@ class _Bench:
         if case.recipe.epochs:
             teacher = self._sources[1] if self._teacher is not None else None
             self._feed = build_feed(case, self._objective, self._sources[0], teacher, self._fabric)
-        self.inputs = {name: self._inputs(name) for name in ("calibration", "test")}
+        self._evaluated = {name: self._inputs(name) for name in sorted(splits_of(case))}
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -131,7 +135,8 @@ class _Bench:
             return as_array(embed(self._model, self._inputs("train"), self._fabric, "train"))
 
         def best_f1() -> float:
-            return float(verification_curve(self._embed("calibration"), engine).fbeta().max())
+            calibration = compared(self._case, "calibration", self._embed)
+            return float(verification_curve(calibration, engine).fbeta().max())
 
         return train(
             self._case,
@@ -148,10 +153,17 @@ class _Bench:
         case = self._case
         self._progress("evaluating", 0, 1)
         engine = build_engine(case, lambda done, total: self._progress("evaluating", done, total))
-        calibration, test = self._embed("calibration"), self._embed("test")
+        embed = cache(self._embed)  # both may search the same split
+        calibration, test = (compared(case, name, embed) for name in ("calibration", "test"))
         policy = case.spec.parts["threshold"].build()
         threshold = calibrate(policy, calibration, engine, numpy_generator(case.seed, "threshold"))
-        return score(case, test, threshold, engine)
+        found = score(case, test, threshold, engine)
+        protocol = {
+            **found.facts.get("protocol", {}),
+            "gallery": case.spec.evaluation.gallery,
+            "calibration": described(calibration),
+        }
+        return replace(found, facts={**found.facts, "protocol": protocol})
 
     def size(self) -> dict[str, int | None]:
         """Of the deployed model; of class centres, with whatever else only training needs; of the teacher."""
@@ -184,7 +196,7 @@ class _Bench:
         return self._sources[0].get(split, self._look)
 
     def _embed(self, split: SplitName) -> Embeddings:
-        return embed(self._model, self.inputs[split], self._fabric, split)
+        return embed(self._model, self._evaluated[split], self._fabric, split)
 
 
 def _fabric(case: Case, device: Device) -> Fabric:

@@ -19,7 +19,7 @@ import torch
 from lightning_fabric import Fabric
 from torch.nn.functional import pad
 
-from mlbench.contracts import SplitName
+from mlbench.contracts import GroupedSplit, SplitName
 from mlbench.environment import cache_dir
 from mlbench.planning.plan import Case, labels_of
 from mlbench.training.cache import ArrayCache
@@ -66,6 +66,11 @@ class Inputs:
     def roles(self) -> np.ndarray:
         """Roles of the images (see `Split.role`): (N,) int64."""
         return np.fromiter(map(self.split.role, range(len(self.split))), np.int64, len(self.split))
+
+    @property
+    def groups(self) -> np.ndarray | None:
+        """Groups of the images (see `GroupedSplit`): (N,) int64, None where there are none."""
+        return self.split.groups if isinstance(self.split, GroupedSplit) else None
 
     def batches(self, order: Iterable[Sequence[int]], epoch: int = 0) -> Iterator[torch.Tensor]:
         """Inputs on the device, a batch for each list of indices."""

@@ -5,25 +5,26 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from pydantic import Field
 
 from mlbench.contracts import GALLERY, QUERY, SPLITS, SplitName
-from mlbench.errors import DataError
+from mlbench.errors import DataError, OptionError
 from mlbench.images.decode import read_image
 from mlbench.names import find_path, one_form
+from mlbench_datasets.assignment import assign
 from mlbench_datasets.copies import Copy, copy_notes
 from mlbench_datasets.index import Index, index_images
 from mlbench_datasets.layout import read_folder
 from mlbench_datasets.manifest import MANIFEST_SUFFIXES, Row, read_manifest
 from mlbench_datasets.notes import examples, left_out, remarked
-from mlbench_datasets.partition import MIN_CLASSES, check_fractions, hold_out, partition
+from mlbench_datasets.partition import MIN_CLASSES, Divided, check_fractions
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -39,6 +40,8 @@ def image_folder(
     *,
     path: str,
     level: Annotated[int, Field(ge=1)] = 1,
+    divide: Divided | None = None,
+    group: str = "",
     white: Annotated[float, Field(gt=0)] | None = None,
     calibration: Annotated[float, Field(gt=0, lt=1)] = 0.2,
     test: Annotated[float, Field(gt=0, lt=1)] = 0.3,
@@ -60,9 +63,14 @@ def image_folder(
         default the file says it, as formats and some of their fields do; else it is 255, 4095 or 65535, the
         first that no pixel of the image is above, and a note says so: with one white for all of your images
         they keep their relative brightness. Integers above 65535 and floats need it.
-    calibration, test: shares of the classes that are kept from training to fit thresholds on and to be
-        scored on, where the user has not made the splits. Without a calibration split only, `calibration`
-        is the share of the training classes that becomes one.
+    divide: what is divided where the user has not made the splits: classes, so that test has new ones, or
+        the images of each class (closed set, see `evaluation.gallery`), those of one group together. Default:
+        classes; but where the user has made test with classes of training, and no calibration, images.
+    group: column of a manifest; two images of one class with the same text in it are never compared with
+        each other. Default: session, where there is such a column.
+    calibration, test: shares of the classes, or of the images of each, that are kept from training to fit
+        thresholds on and to be scored on. Without a calibration split only, `calibration` is the share of
+        training that becomes one.
     seed: of the division into splits.
 
     A manifest is a table with one row for each image. Its first line names the columns, commas separate them:
@@ -72,9 +80,12 @@ def image_folder(
         shelf/0002.jpg,apple juice,test
 
     path: of the image file, absolute or from the manifest's folder on. label: its class. The others may be
-    left out. split: train, calibration (val) or test, for all rows or for none. is_query, is_gallery: false
-    for a test image that does not ask, or is not to be found. box: "x1,y1,x2,y2", the part of the upright
-    image that is meant, in pixels.
+    left out. split: train, calibration (val) or test, for all rows or for none; query or gallery is a test
+    image that only asks or is only found. is_query, is_gallery: false for a test image that does not ask, or
+    is not to be found. An image that is used in several splits has a row for each; it may be found in any
+    number of them, but be trained on, or ask, in one alone. session: images of one class with the same text
+    in it, such as photographs of one scene, are never compared with each other. box: "x1,y1,x2,y2", the part
+    of the upright image that is meant, in pixels.
 
     Raises DataError for what cannot be used: a missing folder, an empty class, too few classes; OptionError
     for a level without class folders.
@@ -82,10 +93,12 @@ def image_folder(
     check_fractions(calibration, test)
     place = find_path(data_root / Path(path).expanduser())
     if place.suffix.lower() in MANIFEST_SUFFIXES and not place.is_dir():
-        manifest, root = read_manifest(place), place.parent
+        manifest, root = read_manifest(place, group), place.parent
     elif place.is_file():
         suffixes = " or ".join(MANIFEST_SUFFIXES)
         raise DataError(f"{place}: neither a folder nor a manifest, which ends in {suffixes}")
+    elif group:
+        raise OptionError(f"{place}: group is {group!r}, but only a manifest has columns; write one", "group")
     else:
         manifest, root = read_folder(place, level), place
     # In one form, so that the order, and the version with it, is the same on every file system.
@@ -95,14 +108,17 @@ def image_folder(
     notes = list(manifest.notes)
     rows, digests = _readable(place, manifest.rows, files, index, notes)
     notes += remarked(files, index.remarks)
-    members = _assign(place, rows, calibration=calibration, test=test, seed=seed, notes=notes)
+    members = assign(place, rows, notes, divide=divide, calibration=calibration, test=test, seed=seed)
+    groups = _groups(rows)
     splits = {
-        name: _split(root, [rows[i] for i in members[name]], image_size, white, train=name == "train")
+        name: _split(root, rows, members[name], groups, image_size, white, train=name == "train")
         for name in SPLITS
     }
-    notes += [*_copies(rows, digests, members), *_shared(splits)]
+    notes += _copies(rows, digests, members)
+    if rows[0].split is not None:  # where images were divided here, a note has said it
+        notes += _shared(splits)
     for name in ("calibration", "test"):
-        _check_scorable(place, name, splits[name])
+        _check_scorable(place, name, splits)
     held_out = set(splits["test"].names)
     disjoint = held_out.isdisjoint(splits["train"].names) and held_out.isdisjoint(splits["calibration"].names)
     version = hashlib.blake2b(b"" if white is None else repr(white).encode(), digest_size=8)
@@ -130,7 +146,7 @@ class ImageSplit:
     """One split, in arrays, so that a million images stay small and go to other processes quickly.
 
     paths: (N,) bytes, relative to root or absolute. labels: (N,) int32. roles: (N,) uint8.
-    boxes: (N, 4) float32, all NaN for a whole image.
+    boxes: (N, 4) float32, all NaN for a whole image. groups: (N,) int64 (see `GroupedSplit`).
     """
 
     root: str
@@ -141,6 +157,7 @@ class ImageSplit:
     names: list[str]
     image_size: int
     white: float | None = None
+    groups: np.ndarray | None = None
 
     @property
     def num_classes(self) -> int:
@@ -171,6 +188,8 @@ class ImageSplit:
         boxes = b"" if self.boxes is None else self.boxes.tobytes()
         for part in (digests.tobytes(), self.labels.tobytes(), self.roles.tobytes(), boxes):
             total.update(hashlib.blake2b(part).digest())
+        if self.groups is not None:
+            total.update(hashlib.blake2b(self.groups.tobytes()).digest())
         return total.digest()
 
 
@@ -198,11 +217,12 @@ def _readable(
 
 
 def _copies(rows: list[Row], digests: np.ndarray, members: dict[SplitName, list[int]]) -> list[str]:
-    """Notes about images with the same content: they are found without any recognition."""
+    """Notes about images with the same content: they are found without any recognition. An image that has a
+    row for each of its splits is meant to be there, and does not find itself."""
+    once = {(rows[i].path, rows[i].box): (name, i) for name, positions in members.items() for i in positions}
     return copy_notes(
         Copy(name, rows[i].label, (digests[i].tobytes(), rows[i].box), rows[i].path)
-        for name, positions in members.items()
-        for i in positions
+        for name, i in once.values()
     )
 
 
@@ -219,66 +239,30 @@ def _shared(splits: dict[SplitName, ImageSplit]) -> list[str]:
     return notes
 
 
-def _assign(
-    place: Path, rows: list[Row], *, calibration: float, test: float, seed: int, notes: list[str]
-) -> dict[SplitName, list[int]]:
-    """Positions of the rows of each split, as the user says or by a division of the classes."""
-    if rows[0].split is None:
-        chosen = _divide(place, rows, calibration=calibration, test=test, seed=seed, notes=notes)
-        return {name: [i for i, row in enumerate(rows) if chosen[row.label] == name] for name in SPLITS}
-    members: dict[SplitName, list[int]] = {name: [] for name in SPLITS}
-    for position, row in enumerate(rows):
-        assert row.split is not None
-        members[row.split].append(position)
-    for name in ("train", "test"):
-        classes = {rows[i].label for i in members[name]}
-        if len(classes) < MIN_CLASSES:
-            raise DataError(
-                f"{place}: classes in the {name} split: {len(classes)}; at least {MIN_CLASSES} are needed"
-            )
-    if not members["calibration"]:
-        sizes = Counter(rows[i].label for i in members["train"])
-        full = [name for name, size in sizes.items() if size > 1]
-        if len(full) < 2 * MIN_CLASSES:
-            raise DataError(
-                f"{place}: no calibration split, and to take it from, training classes with two images or "
-                f"more: {len(full)}; at least {2 * MIN_CLASSES} are needed"
-            )
-        taken = hold_out(full, calibration, seed=seed, minimum=MIN_CLASSES, leave=MIN_CLASSES)
-        notes.append(f"no calibration split given: {len(taken)} of {len(sizes)} training classes become it")
-        members["calibration"] = [i for i in members["train"] if rows[i].label in taken]
-        members["train"] = [i for i in members["train"] if rows[i].label not in taken]
-    return members
+def _groups(rows: list[Row]) -> np.ndarray | None:
+    """Groups of the rows (see `GroupedSplit`); an image that is in several splits is a group, too."""
+    uses = Counter((row.path, row.box) for row in rows)
+    numbers: dict[Any, int] = {}
+    groups = [
+        numbers.setdefault(row.group or (row.path, row.box), len(numbers))
+        if row.group or uses[row.path, row.box] > 1
+        else -1
+        for row in rows
+    ]
+    return np.array(groups, np.int64) if numbers else None
 
 
-def _divide(
-    place: Path, rows: list[Row], *, calibration: float, test: float, seed: int, notes: list[str]
-) -> dict[str, SplitName]:
-    """Class name to split. Classes with one image are divided apart, in the same shares: in training they
-    are classes like others, in the other splits they can only be found by mistake."""
-    sizes = Counter(row.label for row in rows)
-    full = [name for name, size in sizes.items() if size > 1]
-    single = [name for name, size in sizes.items() if size == 1]
-    if len(full) < 3 * MIN_CLASSES:
-        advice = "; of images that are each a class of its own, the data set document_pool makes photographs"
-        raise DataError(
-            f"{place}: classes with two readable images or more: {len(full)} of {len(sizes)}; at least "
-            f"{3 * MIN_CLASSES} are needed, {MIN_CLASSES} for each of {', '.join(SPLITS)}"
-            f"{advice if len(single) > len(sizes) // 2 else ''}"
-        )
-    chosen: dict[str, SplitName] = {}
-    for group, minimum in ((full, MIN_CLASSES), (single, 0)):
-        parts = partition(group, calibration=calibration, test=test, seed=seed, minimum=minimum)
-        for name, part in zip(SPLITS, parts, strict=True):
-            chosen.update(dict.fromkeys(part, name))
-    if single:
-        notes.append(
-            f"{len(single)} of {len(sizes)} classes with one image only: no query can be matched there"
-        )
-    return chosen
-
-
-def _split(root: Path, rows: list[Row], image_size: int, white: float | None, *, train: bool) -> ImageSplit:
+def _split(
+    root: Path,
+    everything: list[Row],
+    members: list[int],
+    groups: np.ndarray | None,
+    image_size: int,
+    white: float | None,
+    *,
+    train: bool,
+) -> ImageSplit:
+    rows = [everything[i] for i in members]
     names = sorted({row.label for row in rows})
     positions = {name: label for label, name in enumerate(names)}
     labels = np.array([positions[row.label] for row in rows], dtype=np.int32)
@@ -291,11 +275,26 @@ def _split(root: Path, rows: list[Row], image_size: int, white: float | None, *,
     if any(row.box for row in rows):
         boxes = np.array([row.box or (np.nan,) * 4 for row in rows], dtype=np.float32)
     paths = np.array([os.fsencode(row.path) for row in rows])
-    return ImageSplit(str(root), paths, labels, np.array(roles, np.uint8), boxes, names, image_size, white)
+    return ImageSplit(
+        str(root),
+        paths,
+        labels,
+        np.array(roles, np.uint8),
+        boxes,
+        names,
+        image_size,
+        white,
+        None if groups is None else groups[members],
+    )
 
 
-def _check_scorable(place: Path, name: str, split: ImageSplit) -> None:
-    """Raise DataError unless two classes have a query and another image in the gallery."""
+def _check_scorable(place: Path, name: SplitName, splits: Mapping[SplitName, ImageSplit]) -> None:
+    """Raise DataError unless two classes have a query and another image in the gallery, or are in another
+    split, where a protocol may find them."""
+    split = splits[name]
+    others = {each for other in SPLITS if other != name for each in splits[other].names}
+    if len(others.intersection(split.names)) >= MIN_CLASSES:
+        return
     asks, found = split.roles & QUERY > 0, split.roles & GALLERY > 0
     queries, gallery, both = (
         np.bincount(split.labels[which], minlength=split.num_classes) for which in (asks, found, asks & found)

@@ -1,8 +1,9 @@
 """Manifests: tables of images, as CSV or parquet, with one row for each image or each box in one.
 
-Columns: path and label are required; split (train, calibration or test), is_query, is_gallery and box
-("x1,y1,x2,y2", pixels of the upright image) are optional; others are ignored. Paths are absolute or start at
-the manifest's folder.
+Columns: path and label are required; split (train, calibration, test, or query and gallery for test images
+that only ask or are only found), is_query, is_gallery, session (images of one class and session are not
+compared) and box ("x1,y1,x2,y2", pixels of the upright image) are optional; others are ignored. An image has
+a row for each split that uses it. Paths are absolute or start at the manifest's folder.
 """
 
 from __future__ import annotations
@@ -23,20 +24,25 @@ from mlbench.errors import DataError, close_match, hint
 from mlbench.images.decode import Box
 from mlbench.images.image_files import IMAGE_SUFFIXES, SPLIT_NAMES, split_of
 from mlbench.names import find_paths, one_form
+from mlbench_datasets.repeats import Rows
 
 __all__ = ["MANIFEST_SUFFIXES", "Manifest", "Row", "read_manifest"]
 
 MANIFEST_SUFFIXES = (".csv", ".parquet")
 
 _REQUIRED = ("path", "label")
-_OPTIONAL = ("split", "is_query", "is_gallery", "box")
+_GROUP = "session"
+_OPTIONAL = ("split", "is_query", "is_gallery", "box", _GROUP)
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+#: What may stand for a split besides its names: the test images of one role.
+_PARTS = {"query": QUERY, "gallery": GALLERY}
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One image of a manifest. where: "file:line" for messages. role: None where nothing is said."""
+    """One image of a manifest. where: "file:line" for messages. role: None where nothing is said. group: ""
+    for none."""
 
     where: str
     path: str
@@ -44,6 +50,7 @@ class Row:
     split: SplitName | None
     role: int | None
     box: Box | None
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +61,18 @@ class Manifest:
     notes: list[str]
 
 
-def read_manifest(file: Path) -> Manifest:
-    """Read a manifest. Raises DataError naming file and line of the first thing that is wrong."""
+def read_manifest(file: Path, group: str = "") -> Manifest:
+    """Read a manifest. group: the column with groups, "" for session where there is such a column. Raises
+    DataError naming file and line of the first thing that is wrong."""
     if file.suffix.lower() == ".parquet":
-        columns, records = _parquet(file)
+        columns, records = _parquet(file, group)
     else:
         columns, records = _csv(file)
-    notes = _check_columns(file, columns)
-    rows, seen = [], dict[tuple[str, Box | None], str]()
+    notes = _check_columns(file, columns, group)
+    collected = Rows()
     for where, record in records:
-        row = _row(where, record, file.parent)
-        first = seen.setdefault((one_form(row.path), row.box), where)
-        if first != where:
-            what = "image" if row.box is None else "box"
-            raise DataError(f"{where}: the same {what} of {row.path!r} as in {first}; keep one of the rows")
-        rows.append(row)
+        collected.add(_row(where, record, file.parent, group or _GROUP))
+    rows = collected.rows
     if not rows:
         raise DataError(f"{file}: no rows; a manifest has one row for each image")
     paths = find_paths(file.parent, (row.path for row in rows))
@@ -76,6 +80,13 @@ def read_manifest(file: Path) -> Manifest:
     unsplit = next((row for row in rows if row.split is None), None)
     if unsplit is not None and any(row.split for row in rows):
         raise DataError(f"{unsplit.where}: no split, though other rows have one; choose from: {_choices()}")
+    if groups := len({row.group for row in rows if row.group}):
+        inside = sum(1 for row in rows if row.group)
+        notes.append(
+            f"{file}: column {group or _GROUP!r}: {inside:,} of {len(rows):,} images are in {groups:,} "
+            f"group{'s' * (groups != 1)}; "
+            "those of one class and group are not compared"
+        )
     return Manifest(rows, notes)
 
 
@@ -115,7 +126,7 @@ def _csv(file: Path) -> tuple[list[str], Iterator[tuple[str, dict[str, Any]]]]:
     return columns, records()
 
 
-def _parquet(file: Path) -> tuple[list[str], Iterator[tuple[str, dict[str, Any]]]]:
+def _parquet(file: Path, group: str) -> tuple[list[str], Iterator[tuple[str, dict[str, Any]]]]:
     try:
         import pyarrow
         import pyarrow.parquet
@@ -126,7 +137,7 @@ def _parquet(file: Path) -> tuple[list[str], Iterator[tuple[str, dict[str, Any]]
     try:
         with file.open("rb") as stream, pyarrow.parquet.ParquetFile(stream) as table:
             columns = list(table.schema_arrow.names)
-            wanted = [name for name in columns if name in (*_REQUIRED, *_OPTIONAL)]
+            wanted = [name for name in columns if name in (*_REQUIRED, *_OPTIONAL, group)]
             content = table.read(columns=wanted).to_pydict()
     except OSError as error:
         raise DataError(f"{file}: {error.strerror or error}") from None
@@ -140,15 +151,18 @@ def _parquet(file: Path) -> tuple[list[str], Iterator[tuple[str, dict[str, Any]]
     return columns, records
 
 
-def _check_columns(file: Path, columns: list[str]) -> list[str]:
+def _check_columns(file: Path, columns: list[str], group: str) -> list[str]:
     """Notes about columns that look misspelt. Raises DataError when a needed one is not there."""
+    used = (*_REQUIRED, *_OPTIONAL, *filter(None, [group]))
     for name in columns:
-        if columns.count(name) > 1 and name in (*_REQUIRED, *_OPTIONAL):
+        if columns.count(name) > 1 and name in used:
             raise DataError(f"{file}:1: {columns.count(name)} columns are called {name!r}; keep one")
-    unknown = [name for name in columns if name not in (*_REQUIRED, *_OPTIONAL)]
+    unknown = [name for name in columns if name not in used]
     for name in _REQUIRED:
         if name not in columns:
             raise DataError(f"{file}:1: {_no_column(name, columns, unknown)}")
+    if group and group not in columns:
+        raise DataError(f"{file}:1: group is {group!r}, but no column is called so; {hint(group, columns)}")
     absent = [name for name in _OPTIONAL if name not in columns]
     near = [(name, difflib.get_close_matches(name, absent, n=1, cutoff=0.75)) for name in unknown]
     return [f"{file}: column {name!r} is ignored; is {match[0]!r} meant?" for name, match in near if match]
@@ -171,18 +185,23 @@ def _no_column(name: str, columns: list[str], unknown: list[str]) -> str:
     return f"no column {name!r} (found: {', '.join(columns)}); rename the column of {meaning} to {name!r}"
 
 
-def _row(where: str, record: Mapping[str, Any], folder: Path) -> Row:
+def _row(where: str, record: Mapping[str, Any], folder: Path, group: str) -> Row:
     path, label = (_text(record[name]) for name in _REQUIRED)
     if not path or not label:
         raise DataError(f"{where}: the {'label' if path else 'path'} is empty")
     _check_path(where, path, folder)
     name = _text(record.get("split"))
-    split = split_of(name)
+    part = _PARTS.get(name.lower())
+    split: SplitName | None = "test" if part else split_of(name)
     if name and split is None:
-        raise DataError(f"{where}: unknown split {name!r}; {hint(name.lower(), SPLIT_NAMES)}")
-    return Row(
-        where, path, one_form(label), split, _role(where, record, split), _box(where, record.get("box"))
-    )
+        raise DataError(f"{where}: unknown split {name!r}; {hint(name.lower(), (*SPLIT_NAMES, *_PARTS))}")
+    role = _role(where, record, split)
+    if part:
+        if role not in (None, part):
+            raise DataError(f"{where}: split is {name}, but is_query and is_gallery say otherwise; keep one")
+        role = part
+    box, inside = _box(where, record.get("box")), _text(record.get(group))
+    return Row(where, path, one_form(label), split, role, box, inside)
 
 
 def _check_path(where: str, path: str, folder: Path) -> None:
@@ -247,4 +266,4 @@ def _text(value: Any) -> str:
 
 
 def _choices() -> str:
-    return ", ".join(SPLIT_NAMES)
+    return ", ".join((*SPLIT_NAMES, *_PARTS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 __all__ = ["examples", "left_out", "remarked"]
@@ -14,7 +15,14 @@ def examples(texts: Sequence[str], show: int = 3) -> str:
 
 def left_out(paths: Sequence[str], unreadable: Mapping[int, str]) -> str:
     """Which of the files `paths` cannot be read, and why; `unreadable` maps position to reason."""
-    named = examples([f"{paths[position]} ({reason})" for position, reason in unreadable.items()])
+    # One for each reason first: what is to be done may differ.
+    first = {reason: number for number, reason in enumerate(dict.fromkeys(unreadable.values()))}
+    seen = Counter[str]()
+    ranked = []
+    for position, reason in unreadable.items():
+        ranked.append((seen[reason], first[reason], f"{paths[position]} ({reason})"))
+        seen[reason] += 1
+    named = examples([text for _, _, text in sorted(ranked)])
     return f"{len(unreadable)} of {len(paths)} images left out as unreadable: {named}"
 
 

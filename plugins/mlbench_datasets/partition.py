@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from mlbench.errors import DataError, OptionError
 from mlbench.seeding import derive
 
-__all__ = ["MIN_CLASSES", "check_fractions", "hold_out", "partition"]
+__all__ = ["MIN_CLASSES", "Divided", "check_fractions", "hold_out", "hold_out_units", "partition"]
+
+#: What is divided where the user has not said the split of every image: the classes, so that test has new
+#: ones, or the images of each class.
+Divided = Literal["classes", "images"]
 
 #: Classes that every split needs: with one alone there is nothing to tell apart.
 MIN_CLASSES = 2
@@ -44,3 +50,22 @@ def hold_out(names: Sequence[str], share: float, *, seed: int, minimum: int, lea
     ranking = sorted(names, key=lambda name: (derive(seed, "partition", name), name))
     count = max(minimum, min(round(share * len(names)), len(names) - leave))
     return set(ranking[:count])
+
+
+def hold_out_units(
+    units: Iterable[tuple[str, str]], share: float, *, seed: int, leave: int = 1
+) -> set[tuple[str, str]]:
+    """A random share of the units of each class, given as (class, unit): two at least of four and more, so
+    that they can find each other, one of fewer, none of one. `leave` stay, or one of a class that is too
+    small for that."""
+    by_class: defaultdict[str, set[str]] = defaultdict(set)
+    for name, unit in units:
+        by_class[name].add(unit)
+    taken: set[tuple[str, str]] = set()
+    for name, members in by_class.items():
+        ranking = sorted(members, key=lambda unit: (derive(seed, "partition", name, unit), unit))
+        kept = max(1, min(leave, len(ranking) - 1))
+        least = 2 if len(ranking) >= 4 else 1
+        count = min(max(least, round(share * len(ranking))), len(ranking) - kept)
+        taken.update((name, unit) for unit in ranking[:count])
+    return taken

@@ -79,7 +79,42 @@ def test_suite_keeps_the_users_splits(tmp_path: Path) -> None:
     text = written(tmp_path / "photos")
     assert "# 16 images of 5 classes" in text
     assert "divided as the folders say" in text
-    assert "train 6 of 3, calibration 4 of 2, test 6 of 3" in text
+    assert "train 5 of 5, calibration 5 of 5, test 6 of 3" in text
+
+
+def test_suite_has_the_protocol_that_fits_and_says_why(tmp_path: Path) -> None:
+    def told(place: Path) -> tuple[str, str, dict[str, object]]:
+        output = tmp_path / "suite.yaml"
+        output.unlink(missing_ok=True)
+        _, notes = write_suite(survey(place), REGISTRY, output)
+        text = output.read_text(encoding="utf-8")
+        base = yaml.safe_load(text)["base"]
+        (reason,) = (note for note in notes if note.startswith("evaluation.gallery is "))
+        gallery, _, why = reason.removeprefix("evaluation.gallery is ").partition(": ")
+        assert f"# {why[0].upper()}{why[1:]}.\n" in text
+        assert base["evaluation"] == {"gallery": gallery}
+        return gallery, why, base["dataset"]
+
+    fill(tmp_path / "closed" / "train", 3, 5)
+    fill(tmp_path / "closed" / "test", 3, 2)
+    assert told(tmp_path / "closed")[:2] == (
+        "train", "3 of 3 test classes are trained on, so test images are to find training images (closed set)"
+    )  # fmt: skip
+    gallery, why, dataset = told(fill(tmp_path / "open", 8, 2))
+    assert (gallery, why) == (
+        "test", "0 of 2 test classes are trained on, so test images are to find each other"
+    )  # fmt: skip
+    assert "divide" not in dataset
+    # Too few classes to keep some for the test.
+    gallery, _, dataset = told(fill(tmp_path / "few", 3, 6))
+    assert (gallery, dataset["divide"]) == ("train", "images")
+    rows = [
+        f"class{n}/0.png,{n},query\nclass{n}/1.png,{n},gallery\nclass{n}/2.png,{n},train" for n in range(3)
+    ]
+    rows += [f"class{n}/{m}.png,{n},val" for n in range(3) for m in (3, 4)]
+    (tmp_path / "few" / "roles.csv").write_text("\n".join(["path,label,split", *rows]))
+    gallery, why, _ = told(tmp_path / "few" / "roles.csv")
+    assert (gallery, why) == ("gallery", "the data say which test images ask and which are to be found")
 
 
 def test_suite_names_the_level_where_there_are_several(tmp_path: Path) -> None:
@@ -129,7 +164,7 @@ def test_write_suite_reads_past_damaged_images_and_names_them(tmp_path: Path) ->
     (folder / "class0" / "0.png").write_bytes(b"")
     path, notes = write_suite(survey(folder), REGISTRY, tmp_path / "photos.yaml")
     assert "# 17 images of 6 classes; their shorter side has 20" in path.read_text()
-    assert notes[1] == "1 of 18 images left out as unreadable: class0/0.png (empty file)"
+    assert notes[2] == "1 of 18 images left out as unreadable: class0/0.png (empty file)"
 
 
 def test_write_suite_names_the_file_and_spares_others(

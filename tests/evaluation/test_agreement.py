@@ -17,8 +17,10 @@ def two_models(seed: int) -> tuple[Embeddings, Embeddings]:
     if seed % 3 == 0:
         queries = gallery = np.zeros(40, bool)
     labels = generator.integers(5, size=40)
+    groups = generator.integers(-1, 3, size=40) if seed % 2 else None
     other = vectors + 0.2 * generator.normal(size=vectors.shape)
-    return Embeddings(vectors, labels, queries, gallery), Embeddings(other, labels, queries, gallery)
+    one, two = (Embeddings(each, labels, queries, gallery, groups=groups) for each in (vectors, other))
+    return one, two
 
 
 @pytest.mark.parametrize("seed", range(9))
@@ -28,6 +30,9 @@ def test_differing_is_the_share_of_pairs_with_two_answers(seed: int, monkeypatch
     one, other = two_models(seed)
     asking, found = (members if members.any() else ~members for members in (one.queries, one.gallery))
     pair = asking[:, None] & found[None] & ~np.eye(40, dtype=bool)
+    if one.groups is not None:
+        together = (one.groups[:, None] == one.groups) & (one.labels[:, None] == one.labels)
+        pair &= ~together | (one.groups[:, None] < 0)
     answers = [
         on_grid(oracle.similarities(each.vectors)) >= on_grid(at) for each, at in ((one, 0.2), (other, 0.25))
     ]

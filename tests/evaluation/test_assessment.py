@@ -57,6 +57,44 @@ def test_another_file_fits_the_threshold(file: Path) -> None:
     assert found["metrics"]["f1_gap"]["value"] == 0
 
 
+def test_another_file_is_the_gallery(file: Path, tmp_path: Path) -> None:
+    with np.load(file) as arrays:
+        vectors, labels = arrays["embeddings"], arrays["labels"]
+    place = np.arange(160) % 4
+    parts = {"test": place == 0, "calibration": place == 1, "train": place > 1}
+    for name, part in parts.items():
+        np.savez(tmp_path / f"{name}.npz", embeddings=vectors[part], labels=labels[part])
+    paths = [tmp_path / f"{name}.npz" for name in parts]
+    found = json.loads(evaluated(paths[0], "--gallery", paths[2], "--calibration", paths[1], "--json"))
+    facts = found["evaluation"]
+    assert facts["protocol"]["text"] == (
+        "40 test.npz queries of 40 classes against 80 train.npz gallery images of 40 classes (2 a class)"
+    )
+    assert (facts["positive_pairs"], facts["negative_pairs"]) == (40 * 2, 40 * 78)
+    assert facts["calibration"] == {"images": 40, "classes": 40}
+    units = [vectors[part] / np.linalg.norm(vectors[part], axis=1, keepdims=True) for part in parts.values()]
+    same = labels[parts["test"]][:, None] == labels[parts["train"]]
+    nearest = (units[0] @ units[2].T).argmax(1)
+    assert found["metrics"]["recall_at_1"]["value"] == same[np.arange(40), nearest].mean()
+    # The threshold is the best on calibration queries against the same gallery.
+    alone = json.loads(evaluated(paths[1], "--gallery", paths[2], "--json"))
+    best = alone["metrics"]["f1_optimistic_threshold"]["value"]
+    assert found["metrics"]["threshold"]["value"] == pytest.approx(best)
+    shared = json.loads(evaluated(paths[0], "--gallery", paths[2], "--calibration-share", 0.5, "--json"))
+    assert (shared["evaluation"]["queries"], shared["evaluation"]["gallery"]) == (20, 80)
+    assert "protocol: 40 test.npz queries of 40 classes" in evaluated(paths[0], "--gallery", paths[2])
+
+
+def test_images_of_one_group_do_not_find_each_other(file: Path, tmp_path: Path) -> None:
+    with np.load(file) as arrays:
+        vectors, labels = arrays["embeddings"], arrays["labels"]
+    path = tmp_path / "groups.npz"
+    np.savez(path, embeddings=vectors, labels=labels, groups=np.arange(160) // 2)
+    found = json.loads(evaluated(path, "--json"))["evaluation"]
+    assert found["positive_pairs"] == 160 * 2
+    assert found["protocol"]["text"].endswith("; images of one class and group are no pair")
+
+
 def test_a_fixed_threshold_needs_no_calibration(file: Path) -> None:
     found = json.loads(evaluated(file, "--set", "threshold={name: fixed, distance: 0.3}", "--json"))
     assert found["metrics"]["threshold"]["value"] == pytest.approx(0.3, abs=STEP)
@@ -111,6 +149,8 @@ def test_the_table_names_every_metric(file: Path) -> None:
         (("--set", "loss=cosface"), "'loss' has no part in an evaluation of embeddings", 2),
         (("--calibration", "x.npz", "--calibration-share", 0.5), "give one of them", 1),
         (("--pairs", "x.csv", "--calibration-share", 0.5), "leave --calibration away", 1),
+        (("--pairs", "x.csv", "--gallery", "x.npz"), "leave --gallery away", 1),
+        (("--set", "evaluation.gallery=train"), "is for suites; name a file with --gallery", 1),
         (("--device", "tpu"), "tpu", 1),
         (("--calibration-share", 0.99), "leaves one side fewer than 2", 1),
         (("--labels", "nowhere.txt"), "nowhere.txt: labels cannot be read", 1),
@@ -139,6 +179,10 @@ def test_calibration_of_another_width_is_refused(file: Path, tmp_path: Path) -> 
     np.savez(other, embeddings=np.eye(4), labels=[0, 0, 1, 1])
     message = "calibration other.npz: 4 dimensions, but e.npz has 8"
     assert message in evaluated(file, "--calibration", other, code=1)
+    assert "other.npz: 4 dimensions, but e.npz has 8; only" in evaluated(file, "--gallery", other, code=1)
+    np.savez(other, embeddings=np.eye(8), labels=[0, 0, 1, 1, 2, 2, 3, 3])
+    message = "other.npz: its labels are numbers, those of e.npz texts; a class needs the same label in both"
+    assert message in evaluated(file, "--gallery", other, code=1)
 
 
 def test_a_device_without_float64_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

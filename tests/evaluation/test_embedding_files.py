@@ -24,6 +24,29 @@ def test_npz_holds_vectors_labels_and_roles(tmp_path: Path) -> None:
     assert found.name == "e.npz"
 
 
+@pytest.mark.parametrize(
+    ("groups", "same"),
+    [
+        (["a", "", "a", ""], [0, 2]),
+        ([7, -1, 7, -5], [0, 2]),
+        ([7.0, np.nan, 7.0, np.nan], [0, 2]),
+        ([True, False, True, True], None),
+    ],
+)
+def test_groups_are_numbers_or_texts(tmp_path: Path, groups: list[object], same: list[int] | None) -> None:
+    path = tmp_path / "e.npz"
+    np.savez(path, embeddings=VECTORS, labels=LABELS, groups=np.array(groups))
+    found = read_embeddings(path).groups
+    assert found.dtype == np.int64
+    if same is not None:
+        assert (found < 0).tolist() == [at not in same for at in range(4)]
+        assert len(set(found[same].tolist())) == 1
+    np.savez(tmp_path / "other.npz", embeddings=VECTORS, labels=LABELS, group=np.array(groups)[::-1])
+    assert read_embeddings(tmp_path / "other.npz").groups.tolist() == found[::-1].tolist()
+    np.savez(path, embeddings=VECTORS, labels=LABELS)
+    assert read_embeddings(path).groups is None
+
+
 def test_npy_is_mapped_and_takes_its_labels_from_another_file(tmp_path: Path) -> None:
     np.save(tmp_path / "e.npy", VECTORS)
     (tmp_path / "l.txt").write_text("cat\ncat\ndog\ndog\n")
@@ -141,6 +164,14 @@ def test_parquet_lists_of_different_length_are_refused(tmp_path: Path) -> None:
         (
             {"embeddings": VECTORS, "labels": LABELS, "gallery": [0.5] * 4},
             r"'gallery' must say true or false for each of 4 embeddings",
+        ),
+        (
+            {"embeddings": VECTORS, "labels": LABELS, "groups": LABELS[:3]},
+            r"groups of shape \(3,\) for 4 embeddings; expected one each",
+        ),
+        (
+            {"embeddings": VECTORS, "labels": LABELS, "groups": [0.5] * 4},
+            r"groups are fractions; expected whole numbers or texts",
         ),
     ],
 )

@@ -11,12 +11,13 @@ from mlbench.errors import DataError
 from mlbench.evaluation.pairs import Pairs, all_pairs
 
 
-def pairs_of(labels, queries=None, gallery=None) -> Pairs:
+def pairs_of(labels, queries=None, gallery=None, groups=None) -> Pairs:
     labels = np.asarray(labels)
     everyone = np.ones(len(labels), bool)
     queries = everyone if queries is None else np.asarray(queries, bool)
     gallery = everyone if gallery is None else np.asarray(gallery, bool)
-    return all_pairs(np.zeros((len(labels), 2)), np.ones(len(labels)), labels, queries, gallery, "test")
+    vectors, norms = np.zeros((len(labels), 2)), np.ones(len(labels))
+    return all_pairs(vectors, norms, labels, queries, gallery, "test", groups)
 
 
 @st.composite
@@ -101,6 +102,31 @@ def test_panels_hold_at_most_so_many_positives_or_one_query(
     assert panels[-1][1] == (last or len(pairs.queries))
     for start, end in panels:
         assert end == start + 1 or pairs.offsets[end] - pairs.offsets[start] <= most
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.integers(0, 2**32 - 1))
+def test_images_of_one_class_and_group_are_no_pair(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    count = int(generator.integers(3, 40))
+    labels, groups = generator.integers(0, 4, count), generator.integers(-2, 3, count) * 7
+    queries, gallery = generator.random((2, count)) < generator.choice([0.6, 2.0])
+    left_out = (labels[:, None] == labels) & (groups[:, None] == groups) & (groups >= 0)
+    ordered = queries[:, None] & gallery & ~left_out & ~np.eye(count, dtype=bool)
+    same = ordered & (labels[:, None] == labels)
+    if not same.any() or same.all() or len(set(labels[queries | gallery])) < 2:
+        with pytest.raises(DataError):
+            pairs_of(labels, queries, gallery, groups)
+        return
+    pairs = pairs_of(labels, queries, gallery, groups)
+    assert np.diff(pairs.offsets).tolist() == same.sum(1)[pairs.queries.images].tolist()
+    # Images of two classes are compared, whatever their groups.
+    assert pairs.negatives == pairs_of(labels, queries, gallery).negatives == (ordered & ~same).sum()
+
+
+def test_classes_of_one_group_each_are_refused() -> None:
+    with pytest.raises(DataError, match="no query meets another image of its class outside of its group"):
+        pairs_of([0, 0, 1, 1], groups=np.array([5, 5, 6, 6]))
 
 
 def test_whole_classes_share_a_window() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import oracle
@@ -25,7 +26,8 @@ PRODUCTS: list[Products] = ["float32", "tf32", "bf16"]
 
 def pairs_of(sample: Embeddings, *, torch_vectors: bool = False) -> Pairs:
     vectors = torch.from_numpy(np.ascontiguousarray(sample.vectors)) if torch_vectors else sample.vectors
-    return all_pairs(vectors, lengths(sample), sample.labels, sample.queries, sample.gallery, "test")
+    roles = sample.queries, sample.gallery
+    return all_pairs(vectors, lengths(sample), sample.labels, *roles, "test", sample.groups)
 
 
 def kept(ranks: Ranks) -> dict[str, np.ndarray]:
@@ -129,7 +131,12 @@ def split_roles(sample: Embeddings, *, overlap: bool) -> Embeddings:
     generator = np.random.default_rng(5)
     queries = generator.random(len(sample)) < 0.4
     gallery = generator.random(len(sample)) < 0.7 if overlap else ~queries
-    return Embeddings(sample.vectors, sample.labels, queries, gallery)
+    return replace(sample, queries=queries, gallery=gallery)
+
+
+def grouped(sample: Embeddings) -> Embeddings:
+    """Most images in one of few groups, which most classes share."""
+    return replace(sample, groups=np.random.default_rng(6).integers(-1, 5, len(sample)))
 
 
 def tiled_similarities(vectors: np.ndarray) -> np.ndarray:
@@ -146,6 +153,9 @@ def sorted_oracle(sample: Embeddings, scores: np.ndarray) -> tuple[dict, dict]:
     pair = sample.queries[:, None] & sample.gallery[None]
     np.fill_diagonal(pair, val=False)
     same = sample.labels[:, None] == sample.labels[None]
+    if sample.groups is not None:
+        together = sample.groups[:, None] == sample.groups[None]
+        pair &= ~(same & together & (sample.groups >= 0))
     true, false = (np.sort(on_grid(scores[pair & members])) for members in (same, ~same))
     edges = np.unique(true)[::-1]
     curve = {
@@ -187,8 +197,10 @@ def two_large_classes() -> Embeddings:
         two_large_classes(),
         split_roles(middling(2500), overlap=True),
         split_roles(two_large_classes(), overlap=False),
+        grouped(two_large_classes()),
+        grouped(split_roles(middling(2500), overlap=True)),
     ],
-    ids=["several-blocks", "past-a-tile", "large-classes", "overlap", "disjoint"],
+    ids=["several-blocks", "past-a-tile", "large-classes", "overlap", "disjoint", "groups", "group-overlap"],
 )
 def test_scan_equals_sorting_of_whole_rows(sample: Embeddings, counter: Callable[[Pairs], Counter]) -> None:
     curve, kept = sorted_oracle(sample, tiled_similarities(sample.vectors))
@@ -225,7 +237,8 @@ def test_number_of_threads_changes_no_bit(products: Products) -> None:
 
 @pytest.mark.parametrize("products", PRODUCTS)
 def test_torch_counts_what_the_cpu_counts(products: Products) -> None:
-    for sample in (middling(2500), split_roles(two_large_classes(), overlap=True)):
+    both = split_roles(two_large_classes(), overlap=True)
+    for sample in (middling(2500), both, grouped(both)):
         on_cpu = run(sample, cpu(products=products), bands=64, thresholds=[0.125])
         pairs = pairs_of(sample, torch_vectors=True)
         on_torch = scan(pairs, TorchCounter(pairs, products=products), kept, bands=64, thresholds=[0.125])
@@ -285,9 +298,9 @@ def test_order_of_the_images_changes_nothing(seed: int) -> None:
         return
     sample = case.embeddings
     order = generator.permutation(len(sample))
-    moved = Embeddings(
-        sample.vectors[order], sample.labels[order], sample.queries[order], sample.gallery[order]
-    )
+    groups = None if sample.groups is None else sample.groups[order]
+    roles = sample.queries[order], sample.gallery[order]
+    moved = Embeddings(sample.vectors[order], sample.labels[order], *roles, groups=groups)
     one, other = run(sample, cpu()), run(moved, cpu())
     for name in ("similarities", "accepted", "false", "ties"):
         assert np.array_equal(getattr(one.curve, name), getattr(other.curve, name))

@@ -137,19 +137,19 @@ def test_exclude_classes_strikes_out_every_pair_of_one_class() -> None:
         assert np.array_equal(scores, naive)
 
 
-def test_gather_positives_appends_a_row_s_class_but_not_its_own_image() -> None:
+def test_gather_positives_appends_a_row_s_class_but_not_its_own_group() -> None:
     first, offset = np.array([0, 5, 30, 60]), 3
     labels = np.array([0, 0, 1, 2])
-    row_images, column_images = np.array([100, 101, 102, 103]), np.arange(99, 99 + 40)
+    row_groups, column_groups = np.array([100, 101, 102, 103]), np.arange(99, 99 + 40) // 2 * 2
     scores = tile(4, 40)
     found = np.full(200, 9, np.float32)
     cursor = np.array([0, 50, 100, 150])
-    tally.gather_positives(scores, 4, 40, labels, first, offset, row_images, column_images, found, cursor)
+    tally.gather_positives(scores, 4, 40, labels, first, offset, row_groups, column_groups, found, cursor)
     for row, label in enumerate(labels):
         own = [
             scores[row, column]
             for column in range(40)
-            if first[label] <= offset + column < first[label + 1] and column_images[column] != row_images[row]
+            if first[label] <= offset + column < first[label + 1] and column_groups[column] != row_groups[row]
         ]
         assert found[50 * row : cursor[row]].tolist() == own
 

@@ -113,6 +113,9 @@ def test_calibration_counts_each_pair_once() -> None:
     apart = Embeddings(sample.vectors, sample.labels, queries, ~queries)
     part = calibrate(best_f1(), apart, ENGINE, np.random.default_rng(0)).calibration
     assert part == Calibration(8, 8 * 6, 16 * 21)
+    grouped = replace(sample, groups=np.arange(40) % 5 % 2)  # three images of each class and two
+    known = calibrate(best_f1(), grouped, ENGINE, np.random.default_rng(0)).calibration
+    assert known == Calibration(8, 8 * 6, 40 * 35 // 2)
 
 
 def test_the_interval_stands_with_the_threshold_in_metrics_and_record() -> None:

@@ -38,7 +38,9 @@ def test_a_case_is_spelt_out_with_every_default(load: Load) -> None:
     (spec,) = load().specs
     plain = spec.plain()
     assert plain["neck"] == {"name": "gap", "dim": 8, "norm": "ln", "layers": 2, "bias": False}
-    assert plain["dataset"] == {"name": "toy", "classes": 6, "views": 4, "broken": -1, "disjoint": True}
+    assert plain["dataset"] == {
+        "name": "toy", "classes": 6, "views": 4, "broken": -1, "disjoint": True, "closed": False
+    }  # fmt: skip
     assert plain["image"] == {
         "size": 16,
         "train_size": None,

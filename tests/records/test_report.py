@@ -55,6 +55,16 @@ def test_table_has_a_row_a_case_with_mean_and_spread() -> None:
     )
 
 
+def test_a_mean_over_some_of_the_seeds_says_so() -> None:
+    without = replace(GAP, seed=2, metrics={**METRICS, "f1": Estimate(None, note="no threshold")})
+    table = results_table([GAP, OTHER, without], "")
+    row = dict(zip(table.headings, table.rows[0], strict=True))
+    assert (row["F1"], row["Recall@1"]) == ("0.750 ±.071 (2 of 3 seeds)", "0.900 ±.000")
+    unmeasured = replace(GAP, seed=2, speed={})  # the speed is that of the architecture, not of a seed
+    table = results_table([GAP, unmeasured], "")
+    assert dict(zip(table.headings, table.rows[0], strict=True))["images/s"] == "1,234"
+
+
 def test_one_seed_has_no_spread_and_failed_seeds_do_not_count() -> None:
     (row,) = results_table([GAP, replace(FAILED, case="gap", seed=1)], "").rows
     assert row[:3] == ["gap", "1/2", "0.900"]
@@ -68,6 +78,23 @@ def test_markdown_is_a_table_with_notes() -> None:
     assert lines[4].startswith("| gap | 1 | 0.900 | 0.800 | 12.35 | 1,234 | 0.250 | ? |")
     assert len({line.count("|") for line in lines[2:6]}) == 1
     assert lines[6:] == ["", "- squeeze seed 0: failed: the loss is nan"]
+
+
+def test_the_protocol_stands_above_the_table() -> None:
+    def judged(record: Record, text: str) -> Record:
+        return replace(record, evaluation={"protocol": {"text": text}})
+
+    one = [judged(GAP, "leave one out"), judged(OTHER, "leave one out"), FAILED]
+    assert results_table(one, "T").title.splitlines()[1:] == ["protocol: leave one out"]
+    assert results_markdown(one, "T").splitlines()[1:5:2] == ["", ""]
+    assert results_markdown(one, "T").splitlines()[2] == "protocol: leave one out"
+    two = [judged(replace(GAP, case=f"c{n}"), "closed set" if n == 3 else "leave one out") for n in range(5)]
+    assert results_table(two, "T").title.splitlines()[1:] == [
+        "protocol of c0, c1, c2 ...: leave one out",
+        "protocol of c3: closed set",
+    ]
+    table = assessment_table({}, {"protocol": {"text": "closed set"}}, "e.npz")
+    assert table.title == "e.npz\nprotocol: closed set"
 
 
 def test_json_holds_whole_records() -> None:

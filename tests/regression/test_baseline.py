@@ -26,6 +26,7 @@ RECORDS = [
         data={"version": "1", "splits": {"train": {"images": 3}}},
         measured={"batch_size": 32, "threads": 2, "libraries": {"torch": "2"}},
         settings={"recipe": {"epochs": 3}},
+        evaluation={"protocol": {"gallery": "train", "text": "closed set"}, "sweep": {}},
     )
     for case in ("squeeze", "gap")
     for seed in (1, 0)
@@ -67,6 +68,7 @@ def test_what_is_saved_is_in_stable_order_and_small(tmp_path: Path) -> None:
         ("gap", 0), ("gap", 1), ("squeeze", 0), ("squeeze", 1)
     ]  # fmt: skip
     assert "settings" not in data["records"][0]
+    assert data["records"][0]["evaluation"] == {"protocol": {"gallery": "train"}}
     assert data["records"][0]["measured"] == {"batch_size": 32, "threads": 2}
     assert b'\n    "eer": {"value": 0.2, "higher_is_better": false},\n' in first
     assert data["records"][0]["speed"]["images_per_second"]["rounds"][0] == 123.46

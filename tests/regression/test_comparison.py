@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_records import BEFORE, HERE, NOISE, record, scored, timed
 
-from mlbench.records.record import Record, Timing
+from mlbench.records.record import Estimate, Record, Timing
 from mlbench.regression.change import OTHER_HARDWARE, Change, Verdict
 from mlbench.regression.comparison import Missing, compare
 
@@ -94,6 +94,19 @@ def test_compare_does_not_judge_metrics_of_other_data() -> None:
     assert change.note == "other data (1 before, 2 after)"
 
 
+def test_compare_does_not_judge_metrics_of_another_protocol() -> None:
+    def judged(value: float, gallery: str) -> list[Record]:
+        return [replace(each, evaluation={"protocol": {"gallery": gallery}}) for each in scored([value] * 3)]
+
+    change = the_change(judged(0.9, "test"), judged(0.5, "train"), recall_at_1=0.02)
+    assert change.verdict is Verdict.INCOMPARABLE
+    assert change.note == "other protocol (gallery test before, train after)"
+    # Records from before there was a choice are of the default protocol.
+    assert the_change(scored([0.9] * 3), judged(0.9, "test"), recall_at_1=0.02).verdict is Verdict.SAME
+    before = the_change(scored([0.9] * 3), judged(0.9, "train"), recall_at_1=0.02)
+    assert before.verdict is Verdict.INCOMPARABLE
+
+
 @pytest.mark.parametrize("before", [0.9, 0.94, 0.5])
 def test_a_loss_of_just_the_tolerance_is_allowed(before: float) -> None:
     """However the difference is rounded: 0.90 - 0.88 is above 0.02, 0.94 - 0.92 below."""
@@ -111,6 +124,27 @@ def test_seeds_that_failed_or_are_gone_are_told() -> None:
     assert found.regressions == found.missing
     assert found.notes == ("gap: 3 seeds before, 2 after; metrics are compared over the 2 of both",)
     assert compare([*before[:2], failed], before, {}).regressions == ()
+
+
+def test_a_metric_that_is_lost_in_some_seeds_fails_the_gate() -> None:
+    """The mean over the other seeds would hide it, and may even be better."""
+    before = scored([0.9, 0.8, 0.7], "f1")
+    none = replace(before[2], metrics={"f1": Estimate(None, note="no threshold was found")})
+    after = [*before[:2], none]
+    found = compare(before, after, {"f1": 0.02})
+    assert found.missing == (
+        Missing("gap", "f1", "after", "1 of 3 seeds: no threshold was found", gated=True),
+    )
+    assert found.regressions == found.missing
+    assert [change.verdict for change in found.changes] == ["same"]
+    assert compare(before, [*before[:2], replace(none, metrics={})], {"f1": 0.02}).regressions == (
+        Missing("gap", "f1", "after", "1 of 3 seeds: not measured", gated=True),
+    )
+    (gained,) = compare(after, before, {"f1": 0.02}).missing
+    assert gained.side == "before"
+    assert compare(after, before, {"f1": 0.02}).regressions == ()
+    assert compare(after, after, {"f1": 0.02}).missing == ()  # as it was
+    assert compare(before, after, {}).regressions == ()  # not watched
 
 
 def test_tolerances_that_watch_nothing_are_told() -> None:

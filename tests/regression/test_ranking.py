@@ -95,3 +95,14 @@ def test_one_case_or_failed_ones_are_not_ranked() -> None:
 def test_many_equal_cases_are_counted() -> None:
     cases = [case(f"c{n}", [0.9, 0.91, 0.92]) for n in range(8)]
     assert "c4 (0.910) and 3 more" in sentences(*cases)[0]
+
+
+def test_a_case_without_a_value_in_some_seed_is_not_ranked() -> None:
+    """The seeds in which it found nothing would make it the best."""
+    lucky = [*case("e", [0.99, 0.98]), replace(A[2], case="e", metrics={"recall_at_1": Estimate(None)})]
+    assert sentences(A, C, lucky) == [
+        "Recall@1: a is the best (0.910), by more than noise; "
+        "not ranked, as a value is missing: e (1 of 3 seeds)"
+    ]
+    unmeasured = [replace(each, case="e", metrics={}) for each in A]
+    assert sentences(A, C, unmeasured) == sentences(A, C)

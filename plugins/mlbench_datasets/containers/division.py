@@ -1,34 +1,47 @@
-"""How the classes of a pool become the splits of a data set."""
+"""How the classes of a pool, or the images of each class, become the splits of a data set."""
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 import numpy as np
 
 from mlbench.contracts import SPLITS, SplitName
 from mlbench.errors import DataError
-from mlbench_datasets.containers.split import ContainerSplit, Pool, part
-from mlbench_datasets.partition import MIN_CLASSES, hold_out, partition
+from mlbench_datasets.containers.split import ContainerSplit, Pool, part, part_of
+from mlbench_datasets.partition import MIN_CLASSES, Divided, hold_out, hold_out_units, partition
 
-__all__ = ["divide", "tested_whole", "with_test"]
+__all__ = ["divided", "tested_whole", "with_test"]
 
 Splits = dict[SplitName, ContainerSplit]
 
 
-def divide(
+def divided(
     place: str,
     pool: Pool,
     image_size: int,
     notes: list[str],
     *,
+    divide: Divided | None = None,
     calibration: float,
     test: float,
     seed: int,
 ) -> Splits:
-    """Three splits of the pool's classes. Classes with one image are divided apart, in the same shares: they
-    can be trained on, but nothing in them can be found.
+    """Three splits of the pool's classes, or of the images of each class. Classes with one image are divided
+    apart, in the same shares: they can be trained on, but nothing in them can be found.
 
     place: of the data, for messages. Raises DataError for too few classes.
     """
+    if divide == "images":
+        everything = np.arange(len(pool.classes))
+        rest, tested = _held_out(pool, everything, test, seed=seed, leave=2)
+        trained, held = _held_out(pool, rest, calibration / (1 - test), seed=seed)
+        notes.append("the images of each class are divided: test has the classes of training")
+        return {
+            "train": _checked(place, pool, trained, image_size, "train"),
+            "calibration": _checked(place, pool, held, image_size, "calibration"),
+            "test": _checked(place, pool, tested, image_size, "test"),
+        }
     full, single = _by_size(pool)
     if len(full) < 3 * MIN_CLASSES:
         raise DataError(
@@ -54,11 +67,22 @@ def with_test(
     image_size: int,
     notes: list[str],
     *,
+    divide: Divided | None = "classes",
     calibration: float,
     seed: int,
 ) -> Splits:
     """Splits where the test lies elsewhere: train, and as calibration a share of the pool's classes with two
-    images or more. Raises DataError for too few classes."""
+    images or more, or of the images of each class. divide: None for the images where test has classes of the
+    pool. Raises DataError for too few classes."""
+    if divide == "images" or (divide is None and not set(test.names).isdisjoint(pool.names)):
+        everything = np.arange(len(pool.classes))
+        trained, held = _held_out(pool, everything, calibration, seed=seed)
+        notes.append(f"{len(held):,} of {len(everything):,} training images are kept for calibration")
+        return {
+            "train": _checked(place, pool, trained, image_size, "train"),
+            "calibration": _checked(place, pool, held, image_size, "calibration"),
+            "test": test,
+        }
     full, _ = _by_size(pool)
     if len(full) < 2 * MIN_CLASSES:
         raise DataError(
@@ -74,15 +98,32 @@ def with_test(
     }
 
 
-def tested_whole(place: str, pool: Pool, image_size: int) -> ContainerSplit:
-    """A pool that is the test split as it is. Raises DataError when nothing could be found in it."""
+def tested_whole(place: str, pool: Pool, image_size: int, trained: Collection[str]) -> ContainerSplit:
+    """A pool that is the test split as it is. trained: classes whose images a protocol may find. Raises
+    DataError when nothing could be found, there or in the pool."""
     full, _ = _by_size(pool)
-    if len(full) < MIN_CLASSES:
+    if len(full) < MIN_CLASSES and len(set(pool.names).intersection(trained)) < MIN_CLASSES:
         raise DataError(
             f"{place}: classes to be scored on with two images or more: {len(full)} of {len(pool.names)}; "
             f"at least {MIN_CLASSES} are needed"
         )
     return part(pool, pool.names, image_size, train=False)
+
+
+def _held_out(
+    pool: Pool, items: np.ndarray, share: float, *, seed: int, leave: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """The items that stay, and a share of those of each class."""
+    units = [(pool.names[code], str(item)) for code, item in zip(pool.classes[items], items, strict=True)]
+    taken = hold_out_units(units, share, seed=seed, leave=leave)
+    held = np.fromiter((unit in taken for unit in units), bool, len(units))
+    return items[~held], items[held]
+
+
+def _checked(place: str, pool: Pool, items: np.ndarray, image_size: int, name: SplitName) -> ContainerSplit:
+    if (classes := len(np.unique(pool.classes[items]))) < MIN_CLASSES:
+        raise DataError(f"{place}: classes in the {name} split: {classes}; at least {MIN_CLASSES} are needed")
+    return part_of(pool, items, image_size, train=name == "train")
 
 
 def _by_size(pool: Pool) -> tuple[list[str], list[str]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from mlbench_datasets.partition import check_fractions
+from mlbench_datasets.partition import Divided, check_fractions
 
 if TYPE_CHECKING:
     from mlbench_datasets.containers.split import ContainerSet
@@ -26,6 +26,7 @@ def huggingface(
     label: str = "label",
     split: str = "train",
     test_split: str | None = None,
+    divide: Divided | None = None,
     calibration: Annotated[float, Field(gt=0, lt=1)] = 0.2,
     test: Annotated[float, Field(gt=0, lt=1)] = 0.3,
     seed: int = 0,
@@ -46,27 +47,34 @@ def huggingface(
     label: the column with the classes, whole numbers or names.
     split: the images to train on.
     test_split: the images to be scored on; without it, classes of `split` are set apart for it.
-    calibration: share of the classes that is kept from training to fit thresholds on.
-    test: share of the classes that is kept from training to be scored on, where there is no test_split.
+    divide: what is divided: classes, so that test has new ones, or the images of each class (closed set, see
+        `evaluation.gallery`). Default: classes; but images where test_split has classes that are trained on.
+    calibration: share of the classes, or of the images of each, that is kept from training to fit thresholds
+        on.
+    test: share of them that is kept from training to be scored on, where there is no test_split.
     seed: of the division into splits.
 
     Raises DataError when it cannot be loaded, a row has no label, or classes are too few.
     """
     from mlbench_datasets.containers.arrow import load_tables
-    from mlbench_datasets.containers.division import divide, tested_whole, with_test
+    from mlbench_datasets.containers.division import divided, tested_whole, with_test
     from mlbench_datasets.containers.split import ContainerSet, version_of
 
     check_fractions(calibration, test if test_split is None else 0)
     notes: list[str] = []
     tables = load_tables(data_root, path, config, revision)
     pool, content = tables.pool(split, image, label)
-    contents, disjoint = [content], True
+    contents, disjoint = [content], divide != "images"
     if test_split is None:
-        splits = divide(path, pool, image_size, notes, calibration=calibration, test=test, seed=seed)
+        splits = divided(
+            path, pool, image_size, notes, divide=divide, calibration=calibration, test=test, seed=seed
+        )
     else:
         tested, content = tables.pool(test_split, image, label, "test_split")
         contents.append(content)
         disjoint = set(tested.names).isdisjoint(pool.names)
-        whole = tested_whole(path, tested, image_size)
-        splits = with_test(path, pool, whole, image_size, notes, calibration=calibration, seed=seed)
+        whole = tested_whole(path, tested, image_size, pool.names)
+        splits = with_test(
+            path, pool, whole, image_size, notes, divide=divide, calibration=calibration, seed=seed
+        )
     return ContainerSet(version_of(splits, *contents), disjoint, tuple(notes), splits)

@@ -26,6 +26,7 @@ __all__ = [
     "Pool",
     "Source",
     "part",
+    "part_of",
     "read_bytes",
     "unlabelled",
     "version_of",
@@ -136,7 +137,12 @@ def part(pool: Pool, chosen: Iterable[str], image_size: int, *, train: bool) -> 
     """The split of the images whose class is among `chosen`, in the pool's order."""
     wanted = set(chosen)
     kept = np.fromiter((name in wanted for name in pool.names), bool, len(pool.names))
-    items = np.flatnonzero(kept[pool.classes])
+    return part_of(pool, np.flatnonzero(kept[pool.classes]), image_size, train=train)
+
+
+def part_of(pool: Pool, items: np.ndarray, image_size: int, *, train: bool) -> ContainerSplit:
+    """The split of some images of the pool, given by their places, ascending."""
+    kept = np.bincount(pool.classes[items], minlength=len(pool.names)) > 0
     labels = (np.cumsum(kept, dtype=np.int32) - 1)[pool.classes[items]].astype(np.int32)
     names = [name for name, here in zip(pool.names, kept.tolist(), strict=True) if here]
     # An image alone in its class asks for nothing that could be found.

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from mlbench.errors import DataError
 from mlbench.names import find_path
-from mlbench_datasets.partition import check_fractions
+from mlbench_datasets.partition import Divided, check_fractions
 
 if TYPE_CHECKING:
     from mlbench_datasets.containers.split import ContainerSet
@@ -30,6 +30,7 @@ def webdataset(
     path: str,
     test_path: str | None = None,
     label_key: str = "",
+    divide: Divided | None = None,
     calibration: Annotated[float, Field(gt=0, lt=1)] = 0.2,
     test: Annotated[float, Field(gt=0, lt=1)] = 0.3,
     seed: int = 0,
@@ -47,13 +48,16 @@ def webdataset(
     path: shards: a pattern such as "train-{000..009}.tar", a folder of .tar files, or one file.
     test_path: shards of the test split; without it, classes of `path` are set apart for it.
     label_key: key of the label in each sample's .json, a name or a whole number; empty for .cls files.
-    calibration: share of the classes that is kept from training to fit thresholds on.
-    test: share of the classes that is kept from training to be scored on, where there is no test_path.
+    divide: what is divided: classes, so that test has new ones, or the images of each class (closed set, see
+        `evaluation.gallery`). Default: classes; but images where test_path has classes that are trained on.
+    calibration: share of the classes, or of the images of each, that is kept from training to fit thresholds
+        on.
+    test: share of them that is kept from training to be scored on, where there is no test_path.
     seed: of the division into splits.
 
     Raises DataError for a missing, damaged or compressed shard, an image without a label, too few classes.
     """
-    from mlbench_datasets.containers.division import divide, tested_whole, with_test
+    from mlbench_datasets.containers.division import divided, tested_whole, with_test
     from mlbench_datasets.containers.kept import stamp
     from mlbench_datasets.containers.split import ContainerSet, version_of
     from mlbench_datasets.containers.tar_index import index_shards
@@ -62,16 +66,20 @@ def webdataset(
     notes: list[str] = []
     files = _shards(data_root, path)
     pool = index_shards(files, label_key, notes)
-    disjoint = True
+    disjoint = divide != "images"
     if test_path is None:
-        splits = divide(path, pool, image_size, notes, calibration=calibration, test=test, seed=seed)
+        splits = divided(
+            path, pool, image_size, notes, divide=divide, calibration=calibration, test=test, seed=seed
+        )
     else:
         test_files = _shards(data_root, test_path)
         tested = index_shards(test_files, label_key, notes)
         files = [*files, *test_files]
         disjoint = set(tested.names).isdisjoint(pool.names)
-        whole = tested_whole(test_path, tested, image_size)
-        splits = with_test(path, pool, whole, image_size, notes, calibration=calibration, seed=seed)
+        whole = tested_whole(test_path, tested, image_size, pool.names)
+        splits = with_test(
+            path, pool, whole, image_size, notes, divide=divide, calibration=calibration, seed=seed
+        )
     return ContainerSet(version_of(splits, stamp(files)), disjoint, tuple(notes), splits)
 
 

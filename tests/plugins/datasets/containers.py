@@ -116,8 +116,8 @@ def check_dataset(data: Dataset) -> None:
             assert image.tobytes() == data.split(name).image(at).tobytes()
         with pytest.raises(IndexError):
             split.label(len(split))
-    assert set(names["train"]).isdisjoint(names["calibration"])
     if data.disjoint:
+        assert set(names["train"]).isdisjoint(names["calibration"])
         assert set(names["test"]).isdisjoint(names["train"] + names["calibration"])
 
 

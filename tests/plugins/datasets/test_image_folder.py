@@ -19,13 +19,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mlbench.contracts import GALLERY, QUERY, Dataset, Split
+from mlbench.contracts import GALLERY, QUERY, Dataset, GroupedSplit, Split
 from mlbench.errors import DataError, OptionError
 from mlbench_datasets import index as index_module
 from mlbench_datasets.image_folder import ImageFolder, image_folder
 from mlbench_datasets.manifest import read_manifest
 
 SPLITS = ("train", "calibration", "test")
+BOTH = QUERY | GALLERY
 
 
 @pytest.fixture(autouse=True)
@@ -442,10 +443,10 @@ def test_folder_errors_say_what_to_do(tmp_path: Path) -> None:
     assert problem(mixed) == "…/mixed: classes in the train split: 1; at least 2 are needed"
     fill(mixed / "train", {"b": 2})
     fill(mixed / "test", {"b": 2})
-    assert problem(mixed).startswith(
+    assert problem(mixed, divide="classes").startswith(
         "…/mixed: no calibration split, and to take it from, training classes with two images or more: 2;"
     )
-    fill(mixed / "val", {"a": 2, "b": 1})
+    fill(mixed / "val", {"y": 2, "z": 1})
     assert problem(mixed).startswith(
         "…/mixed: classes in the calibration split with a query and another image to find: 1;"
     )
@@ -496,6 +497,119 @@ def test_manifest_gives_splits_roles_and_boxes(tmp_path: Path) -> None:
         ("y", GALLERY),
     ]
     assert data.disjoint
+
+
+def test_folder_divides_the_images_of_each_class(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "photos", {"a": 10, "b": 6, "c": 3, "d": 2, "e": 1})
+    data = build(folder, divide="images", test=0.3, calibration=0.2)
+    counts = {
+        name: [[split.label(i) for i in range(len(split))].count(label) for label in range(split.num_classes)]
+        for name in SPLITS
+        for split in [data.split(name)]  # type: ignore[arg-type]
+    }
+    assert counts == {"train": [5, 2, 1, 1, 1], "calibration": [2, 2, 1], "test": [3, 2, 1, 1]}
+    assert not data.disjoint
+    assert data.notes == ("the images of each class are divided: test has the classes of training",)
+    assert len({each[3] for each in contents(data)}) == 22
+    assert build(folder, divide="images", test=0.3, calibration=0.2).version == data.version
+    # An image that comes moves no other between splits, or one across each cut.
+    before = {each[3]: each[0] for each in contents(data)}
+    save(folder / "a" / "10.png")
+    after = {each[3]: each[0] for each in contents(build(folder, divide="images", test=0.3, calibration=0.2))}
+    assert sum(after[image] != part for image, part in before.items()) <= 2
+
+
+def test_folder_takes_calibration_as_test_is(tmp_path: Path) -> None:
+    fill(tmp_path / "photos" / "train", dict.fromkeys("abc", 10))
+    fill(tmp_path / "photos" / "test", dict.fromkeys("ab", 2))
+    data = build(tmp_path / "photos")
+    assert [classes(data, name) for name in SPLITS] == [list("abc"), list("abc"), list("ab")]
+    assert [len(data.split(name)) for name in SPLITS] == [24, 6, 4]  # type: ignore[arg-type]
+    told = "no calibration split given: 6 of 30 training images, of 3 classes, become it, as test has classes"
+    assert f"{told} of training" in data.notes
+    fill(tmp_path / "photos" / "train", {"d": 2})
+    chosen = build(tmp_path / "photos", divide="classes")
+    assert set(classes(chosen, "train")).isdisjoint(classes(chosen, "calibration"))
+
+
+def test_manifest_takes_one_image_in_several_splits_by_role(tmp_path: Path) -> None:
+    folder = fill(tmp_path, {"a": 6, "b": 6})
+    uses = (
+        (0, "train"), (0, "gallery"), (1, "train"), (2, "val"), (3, "val"), (3, "gallery"),
+        (4, "query"), (4, "gallery"), (5, "query"),
+    )  # fmt: skip
+    rows = [f"{name}/{n}.png,{name},{part}" for name in "ab" for n, part in uses]
+    data = build(table(folder, "path,label,split", *rows))
+    assert [len(data.split(name)) for name in SPLITS] == [4, 4, 8]  # type: ignore[arg-type]
+    test = data.split("test")
+    assert [test.role(i) for i in range(4)] == [GALLERY, GALLERY, BOTH, QUERY]
+    assert not any("image" in note for note in data.notes)  # an image is no copy of itself
+    groups = {name: data.split(name).groups.tolist() for name in SPLITS}  # type: ignore[arg-type]
+    shared = groups["train"][0], groups["calibration"][1]
+    assert groups["test"][:4] == [*shared, -1, -1]
+    assert min(shared) >= 0
+    assert groups["train"][1] == groups["calibration"][0] == -1
+    plain = build(table(folder, "path,label,split", *(row for row in rows if "gallery" not in row)))
+    assert plain.split("train").groups is None
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (("train", "test"), "asks in test here and is trained on there, and may do only one of these; write"),
+        (("train", "query"), "asks in test here and is trained on there"),
+        (("val", "train"), "is trained on here and asks in calibration there"),
+        (("query", "val"), "asks in calibration here and asks in test there"),
+        (("gallery", "gallery"), "keep one of the rows"),
+        (("train", "train"), "keep one of the rows"),
+        (("test", "gallery"), "keep one of the rows"),
+    ],
+)
+def test_manifest_refuses_an_image_that_is_trained_on_and_asks(
+    tmp_path: Path, parts: tuple[str, str], message: str
+) -> None:
+    folder = fill(tmp_path, {"a": 1})
+    file = table(folder, "path,label,split", *(f"a/0.png,a,{part}" for part in parts))
+    with pytest.raises(DataError) as caught:
+        build(file)
+    assert str(caught.value).startswith(f"{file}:3: the same image of 'a/0.png' as in {file}:2; ")
+    assert message in str(caught.value)
+
+
+def test_manifest_groups_images(tmp_path: Path) -> None:
+    folder = eight(tmp_path)
+    rows = [f"class {c}/{n}.png,{c},{'' if n == 2 else 'morning'},{n}" for c in "abcdefgh" for n in range(3)]
+    file = table(folder, "path,label,session,camera", *rows)
+    data = build(file)
+    assert isinstance(data.split("test"), GroupedSplit)
+    found = {name: data.split(name).groups.tolist() for name in SPLITS}  # type: ignore[arg-type]
+    assert found == {name: [0, 0, -1] * (len(each) // 3) for name, each in found.items()}
+    assert data.notes == (
+        f"{file}: column 'session': 16 of 24 images are in 1 group; those of one class and group are not "
+        "compared",
+    )
+    cameras = build(file, group="camera")
+    assert cameras.split("test").groups.tolist() == [0, 1, 2] * 2
+    with pytest.raises(DataError, match=r"photos\.csv:1: group is 'kamera', but .*; did you mean 'camera'\?"):
+        build(file, group="kamera")
+    ungrouped = build(table(folder, "path,label", *(",".join(row.split(",")[:2]) for row in rows)))
+    assert len({data.version, cameras.version, ungrouped.version}) == 3
+    with pytest.raises(OptionError, match="group is 'session', but only a manifest has columns"):
+        build(eight(tmp_path / "photos"), group="session")
+
+
+def test_images_of_one_group_stay_together(tmp_path: Path) -> None:
+    folder = fill(tmp_path, dict.fromkeys("abc", 12))
+    rows = [f"{c}/{n}.png,{c},{n // 3}" for c in "abc" for n in range(12)]
+    data = build(table(folder, "path,label,session", *rows), divide="images")
+    places: dict[tuple[str, int], set[str]] = {}
+    for name in SPLITS:
+        split = data.split(name)  # type: ignore[arg-type]
+        for i in range(len(split)):
+            key = split.class_name(split.label(i)), int(split.groups[i])
+            places.setdefault(key, set()).add(name)
+    assert len(places) == 12
+    assert all(len(each) == 1 for each in places.values())
 
 
 def test_manifest_box_must_lie_in_the_upright_image(tmp_path: Path) -> None:

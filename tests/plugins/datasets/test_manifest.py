@@ -127,6 +127,34 @@ def test_manifest_that_is_no_text(tmp_path: Path) -> None:
         read_manifest(tmp_path / "missing.csv")
 
 
+def test_manifest_reads_queries_galleries_and_sessions(tmp_path: Path) -> None:
+    file = csv(
+        tmp_path,
+        "path,label,split,is_query,session\na.jpg,x,query,,7\na.jpg,x,gallery,,7\nb.jpg,x,Gallery,no,\n",
+    )
+    assert read_manifest(file).rows == [
+        Row(f"{file}:2", "a.jpg", "x", "test", QUERY | GALLERY, None, "7"),
+        Row(f"{file}:4", "b.jpg", "x", "test", GALLERY, None, ""),
+    ]
+    assert problem(tmp_path, "path,label,split,is_query\na,b,query,no\n").startswith(
+        "photos.csv:2: split is query, but is_query and is_gallery say otherwise; keep one"
+    )
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ("a,y,gallery,1", "but with another label, 'y' and not 'x'"),
+        ("a,x,gallery,2", "but with another group, '2' and not '1'"),
+    ],
+)
+def test_manifest_refuses_rows_of_an_image_that_do_not_agree(
+    tmp_path: Path, other: str, message: str
+) -> None:
+    text = f"path,label,split,session\na,x,train,1\n{other}\n"
+    assert problem(tmp_path, text) == f"photos.csv:3: the same image of 'a' as in photos.csv:2, {message}"
+
+
 def test_manifest_allows_several_boxes_in_an_image(tmp_path: Path) -> None:
     file = csv(tmp_path, 'path,label,box\na,b,"0,0,5,5"\na,b,"5,5,9,9"\n')
     assert len(read_manifest(file).rows) == 2

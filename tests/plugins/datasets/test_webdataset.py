@@ -82,12 +82,35 @@ def test_pattern_names_shards_as_shells_do(tmp_path: Path, pattern: str, names: 
 def test_test_shards_of_their_own_may_share_classes(tmp_path: Path) -> None:
     train = shards(tmp_path / "data")
     tested = shards(tmp_path / "test", classes=4, count=1)
-    data = build(tmp_path, "data/train-{000..001}.tar", test_path="test", calibration=0.25)
+    place = "data/train-{000..001}.tar"
+    data = build(tmp_path, place, test_path="test", calibration=0.25, divide="classes")
     check_dataset(data)
     assert not data.disjoint
     assert images_by_class(data, "test") == tested
     assert {**images_by_class(data, "train"), **images_by_class(data, "calibration")} == train
     assert data.notes == ("2 of 8 training classes are kept for calibration",)
+    data = build(tmp_path, place, test_path="test", calibration=0.25)
+    check_dataset(data)
+    assert images_by_class(data, "test") == tested
+    trained, held = images_by_class(data, "train"), images_by_class(data, "calibration")
+    assert trained.keys() == held.keys() == train.keys()
+    assert {name: sorted(trained[name] + held[name]) for name in train} == {
+        name: sorted(each) for name, each in train.items()
+    }
+    assert data.notes[-1].endswith("training images are kept for calibration")
+
+
+def test_the_images_of_each_class_are_divided(tmp_path: Path) -> None:
+    truth = shards(tmp_path / "data", classes=4)
+    data = build(tmp_path, divide="images")
+    check_dataset(data)
+    assert not data.disjoint
+    parts = [images_by_class(data, name) for name in SPLITS]
+    assert all(part.keys() == truth.keys() for part in parts)
+    for name, images in truth.items():
+        assert sorted(image for part in parts for image in part[name]) == sorted(images)
+    assert build(tmp_path, divide="images").version == data.version
+    assert build(tmp_path, divide="images", seed=1).version != data.version
 
 
 def test_labels_come_from_json_by_key(tmp_path: Path) -> None:
@@ -220,9 +243,9 @@ def test_shards_that_cannot_be_used_are_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(OptionError):
         build(tmp_path, calibration=0.5, test=0.5)
     shards(tmp_path / "train")
-    shards(tmp_path / "alone", views=1)
+    write_shard(tmp_path / "alone" / "a.tar", [("x.jpg", picture(1)), ("x.cls", b"9")])
     assert problem(tmp_path, "train", test_path="alone") == (
-        "alone: classes to be scored on with two images or more: 0 of 8; at least 2 are needed"
+        "alone: classes to be scored on with two images or more: 0 of 1; at least 2 are needed"
     )
 
 
