@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mlbench.errors import ComponentError, OptionError, SuiteError, hint
 from mlbench.options import first_problem
 from mlbench.planning.document import Document, load_document, parse_value
-from mlbench.planning.settings import COLLECTIONS, COMPONENTS, SECTIONS, Changes, Settings
+from mlbench.planning.settings import COLLECTIONS, COMPONENTS, SECTIONS, Changes, Leaf, Settings
 from mlbench.planning.spec import (
     PRECISIONS,
     ComputeSettings,
@@ -32,6 +33,7 @@ from mlbench.seeding import MAX_SEED
 __all__ = ["Suite", "evaluation_parts", "load_suite", "read_suite", "recorded_suite"]
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 
 #: Sections without which a case cannot run; the others may be left out or null.
 REQUIRED = ("dataset", "backbone", "neck", "batch_sampler", "recipe", "threshold")
@@ -81,12 +83,13 @@ def read_suite(document: Document, registry: Registry, *, overrides: Sequence[st
     """Check a suite that is read already. Raises SuiteError as `load_suite` does."""
     file = _check_file(document)
     variants = expand(file.base, file.matrix, file.include, file.exclude, file.cases, document.where)
-    for override in overrides:
-        variants = [_overridden(variant, override) for variant in variants]
-    specs = tuple(_spec(variant, registry) for variant in variants)
+    variants = _overridden(variants, overrides)
+    shared = _Shared()
+    specs = tuple(_spec(variant, registry, shared) for variant in variants)
     _check_teachers(variants, specs)
     _check_distinct(variants, specs, overrides)
-    measured = {name for spec in specs for name in spec.quantities()} | MEASURED.keys()
+    distinct = {id(spec.metrics): spec for spec in specs}.values()  # most cases share theirs
+    measured = {name for spec in distinct for name in spec.quantities()} | MEASURED.keys()
     for name in file.tolerances:
         if name not in measured:
             where = document.where(("tolerances", name))
@@ -125,25 +128,61 @@ def _types(model: type[BaseModel]) -> dict[str, Any]:
     return get_type_hints(model, include_extras=True)
 
 
-def _overridden(variant: Variant, override: str) -> Variant:
-    key, equals, text = override.partition("=")
-    origin = f"--set {override}"
+def _overridden(variants: Sequence[Variant], overrides: Sequence[str]) -> list[Variant]:
+    changes = [_override(text) for text in overrides]
+    changed = []
+    for variant in variants:
+        settings = variant.settings
+        for each in changes:
+            settings = settings.updated(each)
+        changed.append(replace(variant, settings=settings))
+    return changed
+
+
+def _override(text: str) -> Changes:
+    """What one "key=value" changes."""
+    key, equals, value = text.partition("=")
+    origin = f"--set {text}"
     if not equals or not key:
         raise SuiteError(f"{origin}: expected key=value, such as recipe.epochs=2")
-    value = parse_value(text, origin)
-    changes = Changes.read({key.removeprefix("base."): value}, lambda _: origin)
-    return replace(variant, settings=variant.settings.updated(changes))
+    return Changes.read({key.removeprefix("base."): parse_value(value, origin)}, _always(origin))
 
 
-def _spec(variant: Variant, registry: Registry) -> Spec:
-    presets = _presets(variant.settings, registry)
+class _Shared:
+    """What the cases of a suite have in common, made once: thousands of them may differ in one option.
+
+    Cases share what is made of the very same leaves, as these know their places in the file, too.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[Any, tuple[Any, tuple[Leaf, ...]]] = {}
+
+    def get(self, what: Hashable, leaves: tuple[Leaf, ...], make: Callable[[], T]) -> T:
+        key = (what, *map(id, leaves))
+        if key not in self._known:
+            self._known[key] = make(), leaves  # kept, as the id of an object that is gone may come again
+        found: T = self._known[key][0]
+        return found
+
+
+def _spec(variant: Variant, registry: Registry, shared: _Shared) -> Spec:
+    names = tuple(leaf for section in COMPONENTS for leaf in variant.settings.leaves(section, "name"))
+    presets = shared.get("presets", names, lambda: _presets(variant.settings, registry))
     settings = variant.settings.over(presets)
+
+    def part(section: str, given: dict[str, Any]) -> Part:
+        brought = frozenset(presets.section(section) or ())
+        make = partial(_part, section, given, settings, registry, brought)
+        return shared.get((section, brought), settings.leaves(section), make)
+
+    def plain(model: type[M], section: str) -> M:
+        return shared.get(section, settings.leaves(section), lambda: _plain(model, section, settings))
+
     parts = {}
     for section in COMPONENTS:
         given = settings.section(section)
         if given is not None:
-            brought = presets.section(section) or {}
-            parts[section] = _part(section, given, settings, registry, frozenset(brought))
+            parts[section] = part(section, given)
         elif section in REQUIRED:
             known = hint("", registry.names(section))
             raise SuiteError(f"{variant.where}: case {variant.name!r} has no {section}; {known}")
@@ -161,11 +200,13 @@ def _spec(variant: Variant, registry: Registry) -> Spec:
         axes=variant.axes,
         parts=parts,
         losses=_losses(variant, parts, settings, registry),
-        metrics=_metrics(variant, settings, registry),
-        image=_plain(ImageSettings, "image", settings),
-        compute=_plain(ComputeSettings, "compute", settings),
-        evaluation=_plain(EvaluationSettings, "evaluation", settings),
-        measure=_plain(MeasureSettings, "measure", settings),
+        metrics=shared.get(
+            "metrics", settings.leaves("metrics"), lambda: _metrics(variant, settings, registry)
+        ),
+        image=plain(ImageSettings, "image"),
+        compute=plain(ComputeSettings, "compute"),
+        evaluation=plain(EvaluationSettings, "evaluation"),
+        measure=plain(MeasureSettings, "measure"),
         precision=precision,
     )
 
@@ -221,8 +262,7 @@ def evaluation_parts(
     `load_suite`. Raises SuiteError."""
     settings = Settings().updated(Changes.read(base, lambda key: ".".join(map(str, key))))
     variant = Variant("evaluation", {}, settings, "evaluation")
-    for override in overrides:
-        variant = _overridden(variant, override)
+    (variant,) = _overridden([variant], overrides)
     for (given, *_), leaf in variant.settings:
         if given not in (*base, "evaluation"):
             raise SuiteError(f"{leaf.where}: {given!r} has no part in an evaluation of embeddings")
@@ -244,7 +284,7 @@ def recorded_suite(
     # What the record does not have was not there: no preset may bring it along now.
     absent = dict.fromkeys((*COMPONENTS, *COLLECTIONS))
     written = Settings().updated(Changes.read({**absent, **settings}, _always(where)))
-    spec = _spec(Variant(case, {}, written, where), registry)
+    spec = _spec(Variant(case, {}, written, where), registry, _Shared())
     return Suite(name, "", "", "", path, (spec,), (seed,), {})
 
 

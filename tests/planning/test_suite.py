@@ -327,3 +327,23 @@ def test_what_a_recipe_sets_and_a_component_lacks_is_said_and_can_be_left_out(lo
 def test_speeds_sizes_and_memory_have_tolerances_too(load) -> None:
     tolerances = {"images_per_second": 0.1, "peak_host": 0.2, "checkpoint_float16": 0.0, "f1": 0.02}
     assert load(f"tolerances: {tolerances}\n").tolerances == tolerances
+
+
+def test_cases_share_the_sections_in_which_they_do_not_differ(load: Load) -> None:
+    """A part is checked once, however many cases have it: thousands of cases are planned in seconds."""
+    suite = load("matrix:\n  neck.dim: [4, 8, 16]\n  loss.scale: [1.0, 2.0]\n", "recipe.epochs=1")
+    made = {name: len({id(spec.parts[name]) for spec in suite.specs}) for name in suite.specs[0].parts}
+    assert made == {**dict.fromkeys(made, 1), "neck": 3, "loss": 2}
+    assert len({id(spec.metrics) for spec in suite.specs}) == 1
+    assert len({id(spec.image) for spec in suite.specs}) == 1
+    assert suite.specs[-1].parts["neck"].where("dim").endswith("toy.yaml:14: matrix.neck.dim.2")
+
+
+def test_the_same_words_at_another_place_are_named_by_their_own_place(load: Load) -> None:
+    suite = load(
+        "cases:\n  a: {neck: {name: gap, dim: 4}}\n  b: {neck: {name: gap, dim: 4}, loss.scale: 2}\n"
+    )
+    assert [spec.parts["neck"].where("dim").partition(": ")[2] for spec in suite.specs] == [
+        "cases.a.neck.dim",
+        "cases.b.neck.dim",
+    ]
