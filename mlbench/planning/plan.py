@@ -192,7 +192,7 @@ class _Predictions:
     """What parts predict, asked once for all cases that share the part and what it is told."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Any, ...], Any] = {}
+        self._known: dict[Any, Any] = {}
 
     def __call__(self, part: Part, **provided: Any) -> Any:
         """See `Part.predict`."""
@@ -207,7 +207,8 @@ class _Predictions:
         if id(part) not in self._known:
             with _located(part):
                 self._known[id(part)] = part.build()
-        return self._known[id(part)]
+        recipe: Recipe = self._known[id(part)]
+        return recipe
 
 
 def _forecast(
