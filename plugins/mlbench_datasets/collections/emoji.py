@@ -140,5 +140,5 @@ def _load(file: Path) -> Any:
         return json.loads(file.read_bytes())
     except OSError as error:
         raise DataError(f"{file}: {error.strerror or error}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise DataError(f"{file}: not JSON; install the package again") from None
