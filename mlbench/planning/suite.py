@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mlbench.errors import ComponentError, OptionError, SuiteError, hint
 from mlbench.options import first_problem
-from mlbench.planning.document import Document, load_document, parse_value
+from mlbench.planning.document import Document, flow_text, load_document, parse_value
 from mlbench.planning.settings import COLLECTIONS, COMPONENTS, SECTIONS, Changes, Leaf, Settings
 from mlbench.planning.spec import (
     PRECISIONS,
@@ -25,7 +25,7 @@ from mlbench.planning.spec import (
     Spec,
     WeightedLoss,
 )
-from mlbench.planning.variants import Variant, expand
+from mlbench.planning.variants import MAX_SUITE_NAME, Variant, expand
 from mlbench.records.record import MEASURED
 from mlbench.registry import Registry
 from mlbench.seeding import MAX_SEED
@@ -44,7 +44,7 @@ class _File(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    suite: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    suite: Annotated[str, Field(pattern=rf"^[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_SUITE_NAME - 1}}}$")]
     title: str = ""
     question: str = ""
     source: str = ""
@@ -84,7 +84,7 @@ def read_suite(document: Document, registry: Registry, *, overrides: Sequence[st
     file = _check_file(document)
     variants = expand(file.base, file.matrix, file.include, file.exclude, file.cases, document.where)
     variants = _overridden(variants, overrides)
-    shared = _Shared()
+    shared = _Shared(variants)
     specs = tuple(_spec(variant, registry, shared) for variant in variants)
     _check_teachers(variants, specs)
     _check_distinct(variants, specs, overrides)
@@ -154,7 +154,8 @@ class _Shared:
     Cases share what is made of the very same leaves, as these know their places in the file, too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, variants: Sequence[Variant]) -> None:
+        self._variants = variants
         self._known: dict[Any, tuple[Any, tuple[Leaf, ...]]] = {}
 
     def get(self, what: Hashable, leaves: tuple[Leaf, ...], make: Callable[[], T]) -> T:
@@ -164,6 +165,11 @@ class _Shared:
         found: T = self._known[key][0]
         return found
 
+    def names(self, section: str) -> list[str]:
+        """Names of the components that the cases have in a section."""
+        leaves = (leaf for variant in self._variants for leaf in variant.settings.leaves(section, "name"))
+        return list(dict.fromkeys(str(leaf.value) for leaf in leaves))
+
 
 def _spec(variant: Variant, registry: Registry, shared: _Shared) -> Spec:
     names = tuple(leaf for section in COMPONENTS for leaf in variant.settings.leaves(section, "name"))
@@ -172,7 +178,8 @@ def _spec(variant: Variant, registry: Registry, shared: _Shared) -> Spec:
 
     def part(section: str, given: dict[str, Any]) -> Part:
         brought = frozenset(presets.section(section) or ())
-        make = partial(_part, section, given, settings, registry, brought)
+        advise = partial(_own_options, section, variant, settings, shared, registry)
+        make = partial(_part, section, given, settings, registry, brought, advise)
         return shared.get((section, brought), settings.leaves(section), make)
 
     def plain(model: type[M], section: str) -> M:
@@ -284,7 +291,7 @@ def recorded_suite(
     # What the record does not have was not there: no preset may bring it along now.
     absent = dict.fromkeys((*COMPONENTS, *COLLECTIONS))
     written = Settings().updated(Changes.read({**absent, **settings}, _always(where)))
-    spec = _spec(Variant(case, {}, written, where), registry, _Shared())
+    spec = _spec(Variant(case, {}, written, where), registry, _Shared(()))
     return Suite(name, "", "", "", path, (spec,), (seed,), {})
 
 
@@ -328,10 +335,15 @@ def _member(kind: str, section: dict[str, Any], where: str, registry: Registry) 
 
 
 def _part(
-    section: str, given: dict[str, Any], settings: Settings, registry: Registry, brought: frozenset[str]
+    section: str,
+    given: dict[str, Any],
+    settings: Settings,
+    registry: Registry,
+    brought: frozenset[str],
+    advise: Callable[[str], str] = lambda option: "",
 ) -> Part:
     """The component of a section. brought: options that a preset has for it; where this component has no such
-    option, null leaves it out."""
+    option, null leaves it out. advise: what to do about an option that is wrong, if anything is known."""
     kind = COMPONENTS[section]
     options = dict(given)
     name = options.pop("name", None)
@@ -346,12 +358,37 @@ def _part(
         options = {key: value for key, value in options.items() if key not in unused}
         return Part(entry, entry.check(options), lambda option: settings.where(section, option))
     except OptionError as error:
-        advice = ""
+        advice = advise(error.option)
         if error.option in foreign:
             advice = f"; {section}.{error.option}: null leaves it out"
         raise SuiteError(f"{settings.where(section, error.option)}: {error}{advice}") from None
     except ComponentError as error:
         raise SuiteError(f"{settings.where(section)}: {error}") from None
+
+
+def _own_options(
+    section: str, variant: Variant, settings: Settings, shared: _Shared, registry: Registry, option: str
+) -> str:
+    """How to write the component of a case that lacks an option which base gives for those of other cases."""
+    kind = COMPONENTS[section]
+    given = settings.section(section) or {}
+    name = given.pop("name")
+    names = [each for each in shared.names(section) if each in registry.names(kind)]
+    options = {each: {known.name for known in registry.get(kind, each).schema.options} for each in names}
+    others = [each for each in names if option in options[each]]
+    if not others or option in options.get(name, ()):
+        return ""
+
+    def whole(name: str) -> dict[str, Any]:
+        return {"name": name, **{key: value for key, value in given.items() if key in options[name]}}
+
+    if f"{section}.name" in variant.axes:
+        what = f"give each its own options in the matrix, in place of {section}.name and of base.{section}"
+        text = flow_text({each: whole(each) for each in names})
+    else:
+        what = f"write all of its {section} in place of {section}.name"
+        text = flow_text(whole(name))
+    return f"; {others[0]} has it: {what}: {section}: {text}"
 
 
 def _check_teachers(variants: Sequence[Variant], specs: Sequence[Spec]) -> None:

@@ -169,8 +169,8 @@ def write_atomically(
         if raw is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
-            if raw.error is not None:
-                raise _failed(path, raw.error, advice) from error
+            if (cause := raw.error or full_disk(error)) is not None:
+                raise _failed(path, cause, advice) from error
         raise
 
 
