@@ -94,7 +94,12 @@ def _install(folder: Path, progress: DataProgress) -> None:
         raise DataError(f"npm is not here; install Node.js, then run: {' '.join(command)}")
     folder.mkdir(parents=True, exist_ok=True)
     progress(f"running {' '.join(command)}", 0, 1)
-    process = subprocess.run([npm, *command[1:]], capture_output=True, text=True, check=False)
+    try:
+        process = subprocess.run([npm, *command[1:]], capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise DataError(
+            f"npm cannot be started ({error.strerror}); try it yourself: {' '.join(command)}"
+        ) from None
     if process.returncode:
         said = [line.strip() for line in process.stderr.splitlines() if "error" in line.lower()]
         reason = "; ".join(said[:2]) or f"exit code {process.returncode}"
