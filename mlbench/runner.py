@@ -150,7 +150,7 @@ def _preflight(cases: list[Case], listener: Listener) -> None:
     from mlbench.training.optimisation import check_recipe
 
     dims: dict[str, int | None] = {}
-    seen = set()
+    seen: set[str] = set()
 
     def is_new(case: Case, *names: str) -> bool:
         """Whether no case before had these sections as this one has them."""

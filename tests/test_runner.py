@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import random
+import re
 import shutil
 import warnings
 from dataclasses import replace
@@ -609,6 +610,9 @@ def test_metrics_are_told_before_speed_is_measured(planned, tmp_path) -> None:
     ears = Ears()
     runner.run(planned(), Store(tmp_path, "toy"), ears)
     assert ears.stages[0] == "checking models"
+    first, second = (each for each in ears.stages if each.startswith("training"))
+    assert first == "training, epoch 1 of 2"
+    assert re.fullmatch(r"training, epoch 2 of 2, loss \d+\.\d+", second)
     assert ears.stages[-3:] == ["evaluating", "scored", "measuring speed"]
     again = Ears()
     runner.run(planned(), Store(tmp_path, "toy"), again, again=True)

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -235,7 +235,7 @@ class _Cache:
 
     def save(self, paths: Sequence[str], rows: np.ndarray, words: _Words) -> None:
         """Keep what is known of the files, where the cache can be written; else the next start is slower."""
-        arrays = {
+        arrays: dict[str, Any] = {
             "rows": rows,
             "paths": np.frombuffer(os.fsencode("\0".join(paths)), np.uint8),
             "words": np.frombuffer(json.dumps(words).encode(), np.uint8),
