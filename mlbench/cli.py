@@ -93,21 +93,39 @@ _suite_file = click.argument("suite", type=click.Path(path_type=Path))
 @results_option
 @click.option("--force", is_flag=True, help="Run finished cases again.")
 @click.option("--measure-again", "again", is_flag=True, help="Measure finished cases again.")
+@click.option(
+    "--no-measure",
+    "measuring",
+    is_flag=True,
+    flag_value=False,
+    default=True,
+    help="Leave speed and memory to a later run.",
+)
 @_wide
 @json_option
 def run(
-    suite: Path, results: Path, force: bool, again: bool, wide: bool, as_json: bool, **options: Any
+    suite: Path,
+    results: Path,
+    force: bool,
+    again: bool,
+    measuring: bool,
+    wide: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Run every case of a suite that has no record yet, and show the results."""
-    from rich.console import Console
-
+    if again and not measuring:
+        raise click.UsageError("--measure-again and --no-measure contradict each other")
     from mlbench import runner
     from mlbench.commands.progress import RunProgress
+    from mlbench.console import open_console
     from mlbench.records.store import Store
 
-    plan = _plan(suite, **options)
-    with RunProgress(Console(stderr=True)) as progress:
-        records = runner.run(plan, Store(results, plan.suite.name), progress, force=force, again=again)
+    with RunProgress(open_console(stderr=True)) as progress:
+        progress.stage("reading the suite and its data", 0, 1)
+        plan = _plan(suite, **options)
+        store = Store(results, plan.suite.name)
+        records = runner.run(plan, store, progress, force=force, again=again, measuring=measuring)
     title = plan.suite.title or plan.suite.name
     _show(records, title, plan.suite.tolerances, "json" if as_json else "table", wide=wide)
     if any(record.status != "done" for record in records):
@@ -165,14 +183,13 @@ def results(suite: str, results: Path, markdown: bool, wide: bool, as_json: bool
 @json_option
 def evaluate(file: Path, classes: Path | None, as_json: bool, **options: Any) -> None:
     """Evaluate a FILE of embeddings that came from anywhere: .npz, .npy or .parquet."""
-    from rich.console import Console
-
     from mlbench.commands.progress import RunProgress
+    from mlbench.console import open_console
     from mlbench.evaluation.assessment import Request, assess
     from mlbench.records import report
     from mlbench.records.store import write_atomically
 
-    with RunProgress(Console(stderr=True), file.name) as progress:
+    with RunProgress(open_console(stderr=True), file.name) as progress:
         found = assess(
             Request(file=file, **options),
             installed_registry(),

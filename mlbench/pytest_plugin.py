@@ -90,7 +90,14 @@ class CaseItem(pytest.Function):
             with warnings.catch_warnings():
                 warnings.simplefilter("default")  # what a component warns of does not fail its case
                 # A measurement of its own, however many others the record has seen.
-                (record,) = run(alone, store, _Silent(), again=benchmark.enabled, benchmarks=False)
+                (record,) = run(
+                    alone,
+                    store,
+                    _Silent(),
+                    again=benchmark.enabled,
+                    measuring=benchmark.enabled,
+                    benchmarks=False,
+                )
             if record.status != "done":
                 pytest.fail(record.error, pytrace=False)
             if not benchmark.enabled:
@@ -140,6 +147,8 @@ class _Silent:
     def case(self, case: Case, position: int, total: int) -> None: ...
 
     def stage(self, what: str, done: int, total: int) -> None: ...
+
+    def scored(self, record: Record) -> None: ...
 
     def finished(self, record: Record) -> None: ...
 

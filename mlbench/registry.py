@@ -30,7 +30,7 @@ class Entry:
     def __str__(self) -> str:
         return f"{self.component.kind} {self.component.name!r}"
 
-    @cached_property
+    @property
     def schema(self) -> Schema:
         """Options and provided parameters. Raises ComponentError when the factory cannot be imported."""
         return self._schema(self.component.factory)
@@ -72,7 +72,17 @@ class Entry:
             "code": code_hash(self.component.factory.partition(":")[0], self.plugin.package),
         }
 
+    @cached_property
+    def _schemas(self) -> dict[str, Schema]:
+        return {}
+
     def _schema(self, target: str) -> Schema:
+        """The schema of a function "module:name", read once: a suite may have thousands of cases."""
+        if target not in self._schemas:
+            self._schemas[target] = self._read_schema(target)
+        return self._schemas[target]
+
+    def _read_schema(self, target: str) -> Schema:
         from mlbench.options import Schema  # late: to list components takes no pydantic
 
         module_name, _, attribute = target.partition(":")
@@ -109,6 +119,9 @@ class Registry:
                     )
                 entries[key] = Entry(component, plugin)
         self._entries = dict(sorted(entries.items()))
+        self._names: dict[str, list[str]] = {}
+        for kind, name in self._entries:
+            self._names.setdefault(kind, []).append(name)
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self._entries.values())
@@ -123,7 +136,7 @@ class Registry:
 
     def names(self, kind: str) -> list[str]:
         """Names of all components of a kind, sorted."""
-        return [name for entry_kind, name in self._entries if entry_kind == kind]
+        return list(self._names.get(kind, ()))
 
     def get(self, kind: str, name: str) -> Entry:
         """The component, or ComponentError with the nearest name and any plugin that failed to load."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 from mlbench.environment import Device, check_torch, environment, threads
@@ -16,7 +18,7 @@ from mlbench.measurement.measure import Measurement, measure, subject
 from mlbench.planning.plan import Case, Plan, settled
 from mlbench.records.harness import save_benchmarks
 from mlbench.records.record import Record
-from mlbench.records.store import Store, write_atomically
+from mlbench.records.store import Store, full_disk, write_atomically
 
 __all__ = ["Listener", "run"]
 
@@ -30,6 +32,9 @@ class Listener(Protocol):
     def stage(self, what: str, done: int, total: int) -> None:
         """Progress within a case."""
 
+    def scored(self, record: Record) -> None:
+        """A case is trained and has its metrics; its speed comes later."""
+
     def finished(self, record: Record) -> None:
         """A case has its record."""
 
@@ -41,14 +46,16 @@ def run(
     *,
     force: bool = False,
     again: bool = False,
+    measuring: bool = True,
     benchmarks: bool = True,
 ) -> list[Record]:
     """Records of all cases of the plan, in its order.
 
     A case with a finished record, whatever the case was called then, is not run again unless `force`; it is
     only measured again if `again`, or if it is to be measured in another way. A case that fails gets a record
-    with its error and the others go on; only a store that cannot be written stops the run (StoreError).
-    benchmarks: whether to leave what pytest-benchmark reads beside the records.
+    with its error and the others go on; only a full disk, or a store that cannot be written, stops the run
+    (StoreError). measuring: whether to measure speed and memory, which a later run makes up for. benchmarks:
+    whether to leave what pytest-benchmark reads beside the records.
     """
     stopwatch = _Stopwatch(plan.device)
     records: dict[str, Record] = {}
@@ -60,7 +67,7 @@ def run(
         record = None if force else store.get(case.key)
         if record is not None and record.status == "done":
             records[case.key] = record
-            if not again and _is_measured(record, case):
+            if not measuring or (not again and _is_measured(record, case)):
                 continue
         pending.append(case)
     if pending:
@@ -69,7 +76,7 @@ def run(
 
         torch.set_num_threads(threads())
         with store.locked():
-            _preflight([case for case in pending if case.key not in records])
+            _preflight([case for case in pending if case.key not in records], listener)
             try:
                 for position, case in enumerate(pending, 1):
                     listener.case(case, position, len(pending))
@@ -79,15 +86,21 @@ def run(
                         # Kept at once: a measurement that is stopped does not cost the training.
                         records[case.key] = _experiment_record(case, plan, store, listener)
                         store.put(records[case.key])
+                        if records[case.key].status == "done":
+                            listener.scored(records[case.key])
                     if records[case.key].status == "done":
                         made[case.fingerprint] = records[case.key]
+                    if records[case.key].status == "done" and measuring:
                         records[case.key] = _measured(records[case.key], case, stopwatch, listener)
                         store.put(records[case.key])
                     listener.finished(records[case.key])
-            finally:
-                if benchmarks:
-                    known = [records[case.key] for case in plan.cases if case.key in records]
-                    save_benchmarks(known, store.folder)
+            except BaseException:
+                if benchmarks:  # of what is finished; what stopped the run is told, whatever becomes of them
+                    with contextlib.suppress(Exception):
+                        _save_benchmarks(plan, records, store)
+                raise
+            if benchmarks:
+                _save_benchmarks(plan, records, store)
     return [records[case.key] for case in plan.cases]
 
 
@@ -116,42 +129,58 @@ def _renamed(record: Record, case: Case, store: Store) -> Record:
     return found
 
 
+def _save_benchmarks(plan: Plan, records: Mapping[str, Record], store: Store) -> None:
+    save_benchmarks([records[case.key] for case in plan.cases if case.key in records], store.folder)
+
+
 def _is_measured(record: Record, case: Case) -> bool:
     """Whether a record has been measured, as its suite now asks for."""
     wanted = case.spec.plain()["measure"]
     return "images_per_second" in record.speed and record.settings.get("measure") == wanted
 
 
-def _preflight(cases: list[Case]) -> None:
+def _preflight(cases: list[Case], listener: Listener) -> None:
     """Build each different model once and send one image through, so that a wrong option is found before
-    any training. Weights that cannot be had are their cases' own failure, later."""
+    any training; likewise losses, recipes and teachers. Weights that cannot be had are their cases' own
+    failure, later."""
     import torch
 
     from mlbench.training.model import build_model, build_teacher
     from mlbench.training.objective import build_losses
     from mlbench.training.optimisation import check_recipe
 
-    seen = set()
-    for case in cases:
+    dims: dict[str, int | None] = {}
+    seen: set[str] = set()
+
+    def is_new(case: Case, *names: str) -> bool:
+        """Whether no case before had these sections as this one has them."""
+        before = len(seen)
+        seen.add(_sections(case, *names))
+        return len(seen) > before
+
+    for position, case in enumerate(cases):
+        listener.stage("checking models", position, len(cases))
         parts = case.spec.parts
-        plain = case.spec.plain()
-        names = ("backbone", "neck", "loss", "losses", "mixing", "teacher", "recipe", "image")
-        key = json.dumps([plain.get(name) for name in names])
-        if key in seen:
-            continue
-        seen.add(key)
         kind = "backbone"
         try:
-            model = build_model(case.spec, case.seed).eval()
-            kind = "neck"
-            side = case.spec.image.size
-            model(torch.zeros((1, 3, side, side), dtype=torch.uint8))
+            model_key = _sections(case, "backbone", "neck", "image")
+            if model_key not in dims:
+                dims[model_key] = None  # until it is built: nothing is tried twice
+                model = build_model(case.spec, case.seed).eval()
+                kind = "neck"
+                side = case.spec.image.size
+                model(torch.zeros((1, 3, side, side), dtype=torch.uint8))
+                dims[model_key] = model.neck.dim
             kind = "loss"
-            build_losses(case, model.neck.dim)
+            dim = dims[model_key]
+            if dim is not None and is_new(case, "backbone", "neck", "image", "loss", "losses", "mixing"):
+                build_losses(case, dim)
             kind = "recipe"
-            check_recipe(case.recipe)
+            if is_new(case, "recipe"):
+                check_recipe(case.recipe)
             kind = "teacher"
-            build_teacher(case.spec, case.seed)
+            if is_new(case, "teacher", "distiller", "image"):
+                build_teacher(case.spec, case.seed)
         except WeightsError:
             continue
         except MlbenchError as error:
@@ -161,6 +190,11 @@ def _preflight(cases: list[Case]) -> None:
         # A plugin's bug is the failure of its own cases, which will meet it again and tell it.
         except Exception:  # noqa: S112
             continue
+
+
+def _sections(case: Case, *names: str) -> str:
+    plain = case.spec.plain()
+    return json.dumps([names, *(plain.get(name) for name in names)])
 
 
 class _Stopwatch:
@@ -234,14 +268,26 @@ def _experiment_record(case: Case, plan: Plan, store: Store, listener: Listener)
         seconds = found.seconds
     except StoreError:
         raise
-    except MlbenchError as error:
-        facts |= {"status": "failed", "error": str(error)}
-    # A plugin's bug, or memory that ran out: this case's record says so and the others go on.
     except Exception as error:
-        log = store.checkpoints(case.key) / "error.txt"
-        write_atomically(log, traceback.format_exc().encode())
-        facts |= {"status": "failed", "error": f"{first_line(error)} (traceback in {log})"}
+        if (full := full_disk(error)) is not None:  # the next case would fare no better
+            raise StoreError(
+                f"case {case.name!r} seed {case.seed}: a disk is full ({full}); free space"
+            ) from None
+        facts |= {"status": "failed", "error": _failure(error, store.checkpoints(case.key) / "error.txt")}
     # The model is gone by now; what torch still keeps of a GPU's memory is for the process that measures.
     if plan.device.kind == "cuda":
         torch.cuda.empty_cache()
     return Record(**facts, seconds={**seconds, "total": time.perf_counter() - start}, finished=_now())
+
+
+def _failure(error: Exception, log: Path) -> str:
+    """Why a case failed, in one line; where mlbench did not mean the error, `log` has its traceback."""
+    if isinstance(error, MlbenchError):
+        return str(error)
+    # A plugin's bug, or memory that ran out: this case's record says so and the others go on.
+    text = "".join(traceback.format_exception(error))
+    try:
+        write_atomically(log, text.encode(errors="replace"))
+    except StoreError as unwritten:
+        raise StoreError(f"{unwritten} (before, the case failed: {first_line(error)})") from error
+    return f"{first_line(error)} (traceback in {log})"

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+from mlbench.console import open_console
+
 __all__ = ["PAGE", "Table", "print_table"]
 
 #: Characters of a line that a page, such as a log of CI, is taken to show.
@@ -32,11 +34,11 @@ def print_table(table: Table, *, wide: bool = False) -> list[str]:
     are left out that pass COLUMNS, else `PAGE` characters, and no cell wraps.
     """
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table as RichTable
 
-    console = Console(markup=False, emoji=False, highlight=False)  # [x] and :x: in a cell are text
-    page = console.width if console.is_terminal else int(os.environ.get("COLUMNS", "") or PAGE)
+    console = open_console()
+    columns = os.environ.get("COLUMNS", "")
+    page = console.width if console.is_terminal else int(columns) if columns.isdecimal() else PAGE
     fitting = table if wide else _fitting(table, page)
     left_out = list(table.headings[len(fitting.headings) :])
     table = fitting

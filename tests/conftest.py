@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -106,6 +108,20 @@ def third_party(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
     yield install
     for module in modules:
         sys.modules.pop(module, None)
+
+
+@contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """Inside the block, the operating system ends every write beyond `size` bytes of a file with an error, as
+    it does on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (size, before[1])
+    )  # Python ignores the signal that goes with it
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def mlbench(*arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:

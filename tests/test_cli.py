@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -346,6 +347,20 @@ def test_run_can_measure_again_what_is_finished(
     (record,) = json.loads(run("run", suite, "--measure-again", "--json").stdout)
     assert record["speed"]["images_per_second"]["value"] == 99
     assert record["metrics"]["f1"]["value"] == 0.5
+
+
+def test_run_can_leave_measuring_to_a_later_run(
+    run: Callable[..., Result], write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*arguments: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("mlbench.runner.measure", never)
+    suite = write()
+    (record,) = finished(run, suite)
+    Store(Path("results"), record.suite).put(replace(record, speed={}))
+    assert run("run", suite, "--no-measure").stdout.splitlines()[-1].endswith("?")
+    assert "contradict each other" in run("run", suite, "--no-measure", "--measure-again", code=2).stderr
 
 
 def test_results_by_name_and_by_file(run: Callable[..., Result], write: Write) -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
+import re
 import shutil
 import warnings
 from dataclasses import replace
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 import toys
-from conftest import TOY_SUITE, mlbench
+from conftest import TOY_SUITE, full_disk, mlbench
 
 from mlbench import runner
 from mlbench.contracts import BackboneShape, Component
@@ -36,6 +38,7 @@ class Ears:
 
     def __init__(self) -> None:
         self.cases: list[str] = []
+        self.stages: list[str] = []
         self.records: list[Record] = []
 
     def case(self, case, position: int, total: int) -> None:
@@ -43,6 +46,12 @@ class Ears:
 
     def stage(self, what: str, done: int, total: int) -> None:
         assert done <= total
+        if self.stages[-1:] != [what]:
+            self.stages.append(what)
+
+    def scored(self, record: Record) -> None:
+        assert record.metrics
+        self.stages.append("scored")
 
     def finished(self, record: Record) -> None:
         self.records.append(record)
@@ -532,6 +541,112 @@ def test_a_full_disk_stops_the_run_and_leaves_no_record(planned, tmp_path, monke
     with pytest.raises(StoreError, match="No space left"):
         runner.run(planned("seeds: [0, 1]\n"), Store(tmp_path, "toy"), Ears())
     assert list((tmp_path / "toy").glob("*.json")) == []
+
+
+def test_a_full_disk_inside_torch_save_stops_the_run(planned, tmp_path) -> None:
+    """A real write that the operating system ends, of which torch makes a RuntimeError."""
+    ears = Ears()
+    with (
+        full_disk(1000),
+        pytest.raises(StoreError, match=r"best\.pt: cannot be written \(File too large\); free space or"),
+    ):
+        runner.run(planned("seeds: [0, 1]\n"), Store(tmp_path, "toy"), ears)
+    assert ears.cases == ["base 0 1/2"]
+    assert [path for path in (tmp_path / "toy").rglob("*") if path.is_file()] == [tmp_path / "toy" / ".lock"]
+
+
+def test_a_disk_that_is_full_elsewhere_stops_the_run_too(planned, tmp_path, monkeypatch) -> None:
+    def full(*arguments: object) -> None:
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device", "/tmp/x")
+        except OSError:
+            raise RuntimeError("a library's own words") from None
+
+    monkeypatch.setattr("mlbench.training.experiment.train", full)
+    message = r"^case 'base' seed 0: a disk is full \(.*No space left on device: '/tmp/x'\); free space$"
+    with pytest.raises(StoreError, match=message):
+        runner.run(planned(), Store(tmp_path, "toy"), Ears())
+    assert list((tmp_path / "toy").glob("*.json")) == []
+
+
+def test_a_cache_that_cannot_be_written_costs_a_note(planned, tmp_path, monkeypatch) -> None:
+    (tmp_path / "file").touch()
+    expected = runner.run(planned(), Store(tmp_path / "a", "toy"), Ears())[0]
+    monkeypatch.setenv("MLBENCH_CACHE", str(tmp_path / "file"))
+    record = runner.run(planned(), Store(tmp_path / "b", "toy"), Ears())[0]
+    assert record.metrics == expected.metrics
+    (note,) = record.notes
+    assert "inputs are not cached: " in note
+
+
+def test_what_stops_a_run_is_told_though_its_benchmarks_cannot_be_saved(
+    planned, tmp_path, monkeypatch
+) -> None:
+    def broken(*arguments: object) -> None:
+        raise StoreError("benchmarks cannot be written")
+
+    def stopped(*arguments: object) -> Measurement:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "save_benchmarks", broken)
+    with pytest.raises(StoreError, match="benchmarks cannot be written"):
+        runner.run(planned(), Store(tmp_path / "a", "toy"), Ears())
+    monkeypatch.setattr(runner, "measure", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(planned(), Store(tmp_path / "b", "toy"), Ears())
+
+
+def test_a_failure_is_told_though_its_traceback_cannot_be_written(planned, tmp_path, monkeypatch) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise StoreError(f"{path}: cannot be written (No space left on device)")
+
+    monkeypatch.setattr(runner, "write_atomically", full)
+    message = r"error.txt: cannot be written \(.*\) \(before, the case failed: RuntimeError: boom\)"
+    with pytest.raises(StoreError, match=message):
+        runner.run(planned(overrides=("loss=crashing", "sampler=null")), Store(tmp_path, "toy"), Ears())
+
+
+def test_metrics_are_told_before_speed_is_measured(planned, tmp_path) -> None:
+    ears = Ears()
+    runner.run(planned(), Store(tmp_path, "toy"), ears)
+    assert ears.stages[0] == "checking models"
+    first, second = (each for each in ears.stages if each.startswith("training"))
+    assert first == "training, epoch 1 of 2"
+    assert re.fullmatch(r"training, epoch 2 of 2, loss \d+\.\d+", second)
+    assert ears.stages[-3:] == ["evaluating", "scored", "measuring speed"]
+    again = Ears()
+    runner.run(planned(), Store(tmp_path, "toy"), again, again=True)
+    assert again.stages == ["measuring speed"]  # its metrics are known for long
+
+
+def test_without_measuring_a_case_is_trained_and_the_next_run_measures_it(planned, tmp_path) -> None:
+    store = Store(tmp_path, "toy")
+    ears = Ears()
+    (first,) = runner.run(planned(), store, ears, measuring=False)
+    assert (first.status, dict(first.speed)) == ("done", {})
+    assert "measuring speed" not in ears.stages
+    assert len(ears.records) == 1
+    assert "| ? |" in results_markdown([first], "toy")
+    idle = Ears()
+    assert runner.run(planned(), store, idle, measuring=False) == [first]
+    assert idle.cases == []
+    (second,) = runner.run(planned(), store, Ears())
+    assert second.speed["images_per_second"].value == 100
+    assert second.metrics == first.metrics
+    assert runner.run(planned(), store, idle, measuring=False) == [second]
+
+
+def test_each_different_model_is_tried_once_before_any_training(planned, tmp_path, monkeypatch) -> None:
+    tried = []
+
+    def build(spec, seed):
+        tried.append(spec.name)
+        return build_model(spec, seed)
+
+    monkeypatch.setattr("mlbench.training.model.build_model", build)
+    plan = planned("matrix:\n  neck.dim: [4, 8]\n  loss.scale: [1.0, 2.0, 4.0]\nseeds: [0, 1]\n")
+    runner._preflight(list(plan.cases), Ears())
+    assert tried == ["4-1.0", "8-1.0"]
 
 
 @pytest.mark.real_speed

@@ -16,9 +16,9 @@ TABLE = Table(
 )
 
 
-def printed(
-    monkeypatch: pytest.MonkeyPatch, table: Table, columns: int | None, *, wide: bool = False
-) -> list[str]:
+def sent(
+    monkeypatch: pytest.MonkeyPatch, table: Table, columns: int | None, wide: bool = False, **variables: str
+) -> str:
     """What a terminal of so many columns shows, or a file (None)."""
     stream = io.StringIO()
     stream.isatty = lambda: columns is not None  # type: ignore[method-assign]
@@ -27,8 +27,17 @@ def printed(
     monkeypatch.setenv("TERM", "xterm")
     for name in ("NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
     print_table(table, wide=wide)
-    return re.sub(r"\x1b\[[\d;]*m", "", stream.getvalue()).splitlines()
+    return stream.getvalue()
+
+
+def printed(
+    monkeypatch: pytest.MonkeyPatch, table: Table, columns: int | None, *, wide: bool = False
+) -> list[str]:
+    """The same in lines, without colours."""
+    return re.sub(r"\x1b\[[\d;]*m", "", sent(monkeypatch, table, columns, wide)).splitlines()
 
 
 def test_a_file_gets_a_line_a_row_without_colours_whatever_the_width(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,3 +80,12 @@ def test_columns_are_left_out_from_the_right_where_there_is_no_room(monkeypatch:
     assert print_table(table) == table.headings[5:]
     monkeypatch.delenv("COLUMNS")
     assert print_table(replace(table, headings=[*table.headings, "y" * 20], rows=[["x"] * 10])) == ["y" * 20]
+
+
+@pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_plain_text_is_neither_coloured_nor_bold(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    table = Table(("a", "b"), [("1", "2")], title="T")
+    assert "\x1b[1m" in sent(monkeypatch, table, 80)
+    assert "\x1b" not in sent(monkeypatch, table, 80, **variables)

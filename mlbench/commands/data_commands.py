@@ -48,11 +48,10 @@ def _source(root: Path, name: str) -> NamedSource:
 @contextmanager
 def _progress(name: str) -> Iterator[DataProgress]:
     """A bar on a terminal, a line for each stage elsewhere."""
-    from rich.console import Console
-
     from mlbench.commands.progress import RunProgress
+    from mlbench.console import open_console
 
-    console = Console(stderr=True)
+    console = open_console(stderr=True)
     said: set[str] = set()
 
     def report(what: str, done: int, total: int) -> None:

@@ -46,9 +46,8 @@ def export(
     fitted threshold. It is compared with PyTorch, on the CPU, on all test images. Relative paths of data
     start at MLBENCH_DATA, else at the suite's folder.
     """
-    from rich.console import Console
-
     from mlbench.commands.progress import RunProgress
+    from mlbench.console import open_console
     from mlbench.deployment.onnx_packages import check_exporter
     from mlbench.planning.request import PlanRequest
     from mlbench.table import print_table
@@ -58,7 +57,7 @@ def export(
     from mlbench.deployment.export import export as write
 
     plan = PlanRequest(overrides=overrides, device=device, precision=precision)
-    with RunProgress(Console(stderr=True), options["case"]) as progress:
+    with RunProgress(open_console(stderr=True), options["case"]) as progress:
         found = write(Request(plan=plan, **options), installed_registry(), progress.stage)
     if as_json:
         click.echo(json.dumps([_plain(each) for each in found], indent=1))

@@ -68,17 +68,10 @@ def component_text(entry: Entry) -> str:
 
 def _preset_lines(preset: Mapping[str, Any]) -> list[str]:
     """Sections of a preset as they would stand in a suite, a line each."""
-    import yaml
+    from mlbench.planning.document import flow_text
 
     width = max(map(len, preset))
-    texts = (
-        yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=1000)
-        for value in preset.values()
-    )
-    return [
-        f"  {name + ':':{width + 1}} {text.removesuffix('...').strip()}"
-        for name, text in zip(preset, texts, strict=True)
-    ]
+    return [f"  {name + ':':{width + 1}} {flow_text(value)}" for name, value in preset.items()]
 
 
 def component_json(entry: Entry) -> str:

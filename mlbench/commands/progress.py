@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console
@@ -20,7 +24,12 @@ from rich.text import Text
 from mlbench.planning.plan import Case
 from mlbench.records.record import Record
 
-__all__ = ["RunProgress"]
+__all__ = ["EVERY", "RunProgress"]
+
+#: Seconds after which a file, or the log of a CI, gets a line on what is being done.
+EVERY = 30.0
+
+_METRICS = (("Recall@1", "recall_at_1"), ("F1", "f1"), ("accuracy (pair list)", "pair_list_accuracy"))
 
 
 class _Rate(ProgressColumn):
@@ -34,14 +43,21 @@ class _Rate(ProgressColumn):
 class RunProgress:
     """A `mlbench.runner.Listener` for people. Use as a context manager."""
 
-    def __init__(self, console: Console, prefix: str = "") -> None:
+    def __init__(
+        self, console: Console, prefix: str = "", clock: Callable[[], float] = time.perf_counter
+    ) -> None:
         self._console = console
         self._prefix = prefix
+        self._clock = clock
+        self._live = console.is_terminal and not console.is_dumb_terminal
         self._task: TaskID | None = None
         self._what = ""
-        self._started = time.perf_counter()
+        self._count = ""
+        self._scored = False
+        self._started = self._told = clock()
+        self._ended = threading.Event()
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             _Rate(),
@@ -51,48 +67,96 @@ class RunProgress:
             # A worker that is forked while the redirected stream is locked would wait for ever.
             redirect_stdout=False,
             redirect_stderr=False,
-            disable=not console.is_terminal,
+            disable=not self._live,
         )
 
     def __enter__(self) -> RunProgress:
         self._progress.start()
+        if not self._live:
+            threading.Thread(target=self._tell_regularly, name="progress", daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._ended.set()
         self._progress.stop()
 
     def case(self, case: Case, position: int, total: int) -> None:
         """Name the case that starts."""
         self._prefix = f"[{position}/{total}] {case.name} seed {case.seed}"
-        self._started = time.perf_counter()
-        self._what = ""
+        self._started = self._clock()
+        self._what = self._count = ""
+        self._scored = False
 
     def stage(self, what: str, done: int, total: int) -> None:
         """Move the bar; a new `what` starts a new bar."""
+        self._count = f", {done:,} of {total:,}" if total > 1 else ""
+        if not self._live:
+            self._what = what
+            return
         if what != self._what:
             if self._task is not None:
                 self._progress.remove_task(self._task)
-            self._task = self._progress.add_task(f"{self._prefix}: {what}", total=total)
+            self._task = self._progress.add_task(self._labelled(what), total=total, completed=done)
             self._what = what
         if self._task is not None:
             self._progress.update(self._task, completed=done)
 
+    def tell(self) -> None:
+        """A line on what is being done, where there was none for `EVERY` seconds."""
+        if self._due() > 0:
+            return
+        self._told = self._clock()
+        if self._what:
+            line = f"{self._labelled(self._what)}{self._count}, {self._told - self._started:.0f} s\n"
+            # Past Python's lock on stderr: a worker that is forked while another thread holds it would wait
+            # for ever.
+            try:
+                os.write(self._console.file.fileno(), line.encode(errors="replace"))
+            except ValueError:  # a stream without a file
+                self._console.file.write(line)
+
+    def scored(self, record: Record) -> None:
+        """One line with the metrics, while the speed is still to be measured."""
+        self._print(_metrics(record))
+        self._scored = True
+
     def finished(self, record: Record) -> None:
-        """One line for the case that ended."""
-        seconds = time.perf_counter() - self._started
-        if record.status == "done":
-            shown = (
-                ("Recall@1", "recall_at_1"),
-                ("F1", "f1"),
-                ("accuracy (pair list)", "pair_list_accuracy"),
-            )
-            known = [
-                (heading, record.metrics[name].value) for heading, name in shown if name in record.metrics
-            ]
-            result = "  ".join(f"{heading} {value:.3f}" for heading, value in known if value is not None)
-        else:
-            result = f"failed: {record.error}"
-        text = f"{self._prefix}: {result}  ({seconds:.1f} s)"
+        """One line for the case that ended, with what was not told before."""
+        if record.status != "done":
+            self._print(f"failed: {record.error}")
+            return
+        told = [*([] if self._scored else [_metrics(record)]), _speed(record)]
+        if any(told):
+            self._print("  ".join(filter(None, told)))
+
+    def _print(self, text: str) -> None:
+        text = f"{self._labelled(text)}  ({self._clock() - self._started:.1f} s)"
         self._console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)
+        self._told = self._clock()
+
+    def _labelled(self, text: str) -> str:
+        return f"{self._prefix}: {text}" if self._prefix else text
+
+    def _due(self) -> float:
+        """Seconds until a line is due."""
+        return max(0.0, self._told + EVERY - self._clock())
+
+    def _tell_regularly(self) -> None:
+        with contextlib.suppress(OSError):  # nobody reads on
+            while not self._ended.wait(self._due()):
+                self.tell()
+
+
+def _metrics(record: Record) -> str:
+    known = [(heading, record.metrics[name].value) for heading, name in _METRICS if name in record.metrics]
+    return "  ".join(f"{heading} {value:.3f}" for heading, value in known if value is not None)
+
+
+def _speed(record: Record) -> str:
+    """Images a second; "" where they were not measured."""
+    found = record.speed.get("images_per_second")
+    if found is None:
+        return ""
+    return "speed not known" if found.value is None else f"{found.value:,.0f} images/s"

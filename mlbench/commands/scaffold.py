@@ -18,6 +18,7 @@ from mlbench.planning.document import parse_document
 from mlbench.planning.gallery import check_protocol, fitting_gallery
 from mlbench.planning.plan import make_plan
 from mlbench.planning.suite import read_suite
+from mlbench.planning.variants import MAX_SUITE_NAME
 from mlbench.registry import Registry
 
 __all__ = ["write_suite"]
@@ -195,7 +196,8 @@ def _title(place: Path) -> str:
 
 def _suite_name(place: Path) -> str:
     """The name of a folder or file, of the characters that the name of a suite may have."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", _title(place)).strip("-._") or "images"
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", _title(place)).strip("-._")
+    return name[:MAX_SUITE_NAME].rstrip("-._") or "images"
 
 
 def _quoted(text: str) -> str:

@@ -26,7 +26,7 @@ from mlbench.planning.selection import Selection, suite_records
 from mlbench.planning.suite import recorded_suite
 from mlbench.records.record import Record
 from mlbench.records.report import remarks_of
-from mlbench.records.store import Store, write_atomically
+from mlbench.records.store import Store, full_disk, write_atomically
 from mlbench.registry import Registry
 from mlbench.training.model import EmbeddingModel, build_model, state_hash
 
@@ -94,11 +94,21 @@ def export(request: Request, registry: Registry, progress: Progress) -> list[Sco
 def _scratch_folder() -> Iterator[Path]:
     """A folder for files on the way. Raises StoreError where the system's has no room."""
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            yield Path(folder)
+        scratch = tempfile.TemporaryDirectory()
     except OSError as error:
-        reason = f"cannot be written ({error.strerror}); set TMPDIR to a folder with room"
-        raise StoreError(f"{tempfile.gettempdir()}: {reason}") from None
+        raise _no_room(error) from None
+    with scratch as folder:
+        try:
+            yield Path(folder)
+        except OSError as error:
+            if full_disk(error) is None:
+                raise
+            raise _no_room(error) from None
+
+
+def _no_room(error: OSError) -> StoreError:
+    reason = f"cannot be written ({error.strerror}); set TMPDIR to a folder with room"
+    return StoreError(f"{tempfile.gettempdir()}: {reason}")
 
 
 def _write(score: Score, graph: bytes, record: Record, case: Case, folder: Path) -> Score:

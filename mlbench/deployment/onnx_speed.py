@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mlbench.errors import ExportError
+from mlbench.errors import ExportError, first_line
 
 __all__ = ["onnx_rounds"]
 
@@ -37,14 +37,17 @@ def onnx_rounds(
         "seconds": seconds,
         "threads": threads,
     }
-    process = subprocess.run(
-        # -P: a user's own queue.py in the working folder is not Python's.
-        [sys.executable, "-P", "-m", "mlbench.deployment.onnx_speed"],
-        input=json.dumps(task),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    try:
+        process = subprocess.run(
+            # -P: a user's own queue.py in the working folder is not Python's.
+            [sys.executable, "-P", "-m", "mlbench.deployment.onnx_speed"],
+            input=json.dumps(task),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError as error:
+        raise ExportError(f"the speed of the model files cannot be measured: {first_line(error)}") from None
     if process.returncode:
         reason = (process.stderr.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
         raise ExportError(f"the speed of the model files cannot be measured: {reason}")

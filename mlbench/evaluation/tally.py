@@ -6,10 +6,9 @@ threads count tiles. All counts are integers: their sum does not depend on who c
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numba import njit
+
+from mlbench.compiled import compiled
 
 __all__ = [
     "EXCLUDED",
@@ -35,14 +34,7 @@ EXCLUDED = np.float32(-2.0)
 CHUNK = 64
 
 
-def _compiled(function: Any) -> Any:
-    try:
-        return njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # no folder where the compiled code could be kept: compile in every process
-        return njit(nogil=True)(function)
-
-
-@_compiled
+@compiled()
 def unit_rows(vectors: np.ndarray, images: np.ndarray, norms: np.ndarray, rows: np.ndarray) -> None:
     """rows[i] = vectors[images[i]] / norms[i] in float32, rounded once; the rows that are left are zero.
 
@@ -56,7 +48,7 @@ def unit_rows(vectors: np.ndarray, images: np.ndarray, norms: np.ndarray, rows: 
     rows[len(images) :] = 0
 
 
-@_compiled
+@compiled()
 def scale_scores(scores: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> None:
     """scores[i, j] *= rows[i] * columns[j], all float32; the same for both orders of a pair."""
     for row in range(len(rows)):
@@ -66,7 +58,7 @@ def scale_scores(scores: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> N
             line[column] *= own * columns[column]
 
 
-@_compiled
+@compiled()
 def exclude_classes(
     scores: np.ndarray, rows: int, columns: int, labels: np.ndarray, first: np.ndarray, offset: int
 ) -> None:
@@ -81,7 +73,7 @@ def exclude_classes(
             scores[row, column] = EXCLUDED
 
 
-@_compiled
+@compiled()
 def gather_positives(
     scores: np.ndarray,
     rows: int,
@@ -110,7 +102,7 @@ def gather_positives(
         cursor[row] = at
 
 
-@_compiled
+@compiled()
 def collect(
     scores: np.ndarray, rows: int, columns: int, upper: bool, floor: np.float32, kept: np.ndarray, at: int
 ) -> int:
@@ -134,7 +126,7 @@ def collect(
     return at
 
 
-@_compiled
+@compiled()
 def count_bands(
     scores: np.ndarray,
     rows: int,
@@ -170,7 +162,7 @@ def count_bands(
                         column_bands[column_class[column], band] += 1
 
 
-@_compiled
+@compiled()
 def merge(kept: np.ndarray, edges: np.ndarray, above: np.ndarray, ties: np.ndarray) -> None:
     """Add to each edge the number of kept scores at or above it, and equal to it.
 
@@ -189,7 +181,7 @@ def merge(kept: np.ndarray, edges: np.ndarray, above: np.ndarray, ties: np.ndarr
         ties[edge] += at - first
 
 
-@_compiled
+@compiled()
 def count_above(
     scores: np.ndarray,
     rows: int,
@@ -222,7 +214,7 @@ def count_above(
             rivals[end - 1] += above
 
 
-@_compiled
+@compiled()
 def count_above_sorted(
     scores: np.ndarray,
     rows: int,
@@ -247,7 +239,7 @@ def count_above_sorted(
                 k -= 1
 
 
-@_compiled
+@compiled()
 def sort_segments(values: np.ndarray, offsets: np.ndarray) -> None:
     """Sort each segment values[offsets[i] : offsets[i + 1]] in place, ascending."""
     for index in range(len(offsets) - 1):
@@ -265,7 +257,7 @@ def sort_segments(values: np.ndarray, offsets: np.ndarray) -> None:
             values[begin:end] = np.sort(values[begin:end])
 
 
-@_compiled
+@compiled()
 def transpose(source: np.ndarray, target: np.ndarray) -> None:
     """target = source.T for square arrays whose side is a multiple of 16, by blocks that stay in cache."""
     side = source.shape[0]
@@ -276,7 +268,7 @@ def transpose(source: np.ndarray, target: np.ndarray) -> None:
                     target[column, row] = source[row, column]
 
 
-@_compiled
+@compiled()
 def band_positives(
     positives: np.ndarray,
     offsets: np.ndarray,
@@ -297,7 +289,7 @@ def band_positives(
                 own[min(last, np.int32((positives[at] - floor) * scale))] += 1
 
 
-@_compiled
+@compiled()
 def ranks_of(rivals: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """Ranks of each row's positives, the best first, from the counts that `count_above` made.
 

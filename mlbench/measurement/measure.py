@@ -127,8 +127,9 @@ class Measuring:
         return [stage for stage in STAGES if chosen[stage]]
 
     def __enter__(self) -> Measuring:
+        self._launch()
         try:
-            self._facts = self._start()
+            self._facts = self._ready()
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -146,12 +147,12 @@ class Measuring:
         Raises MlbenchError when the process ends without one.
         """
         while (found := self._ask()) is None:
-            self._start()
+            self._launch()
+            self._ready()
         self._rounds.append(found)
 
-    def _start(self) -> dict[str, Any]:
-        """Start a process, without what ended the one before; what it knows before its first round."""
-        self._launch()
+    def _ready(self) -> dict[str, Any]:
+        """What the process knows before its first round; another one's, without what ended that before it."""
         while (ready := self._answer()) is None:
             self._launch()
         self._failed |= {name: self._sized(name, reason) for name, reason in ready["failed"].items()}
@@ -252,15 +253,21 @@ class Measuring:
         return reason
 
     def _launch(self) -> None:
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 -- closed in _end
-        self._process = subprocess.Popen(
-            # -P: a user's own queue.py in the working folder is not Python's.
-            [sys.executable, "-P", "-m", "mlbench.measurement.stopwatch"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            env={**self._variables, **os.environ},
-        )
+        """Start a process, without what ended the one before. Raises OSError where none can be started."""
+        errors = tempfile.TemporaryFile()  # noqa: SIM115 -- closed in _end
+        try:
+            self._process = subprocess.Popen(
+                # -P: a user's own queue.py in the working folder is not Python's.
+                [sys.executable, "-P", "-m", "mlbench.measurement.stopwatch"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env={**self._variables, **os.environ},
+            )
+        except BaseException:
+            errors.close()
+            raise
+        self._errors = errors
         unwanted = [*(stage for stage in STAGES if stage not in self.stages), *self._failed]
         task = {"case": _portable(self._case), "device": self._device, "unwanted": unwanted}
         assert self._process.stdin is not None

@@ -58,6 +58,6 @@ def _read(path: Path) -> float:
     """Seconds that are kept in a file."""
     try:
         seconds = float(json.loads(path.read_bytes())["seconds"])
-    except (OSError, ValueError, TypeError, KeyError, OverflowError):
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return float("inf")
     return seconds if seconds > 0 else float("inf")

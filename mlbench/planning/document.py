@@ -16,7 +16,7 @@ import yaml
 
 from mlbench.errors import SuiteError
 
-__all__ = ["Document", "KeyPath", "load_document", "parse_document", "parse_value"]
+__all__ = ["Document", "KeyPath", "flow_text", "load_document", "parse_document", "parse_value"]
 
 KeyPath = tuple[str | int, ...]
 
@@ -89,6 +89,14 @@ def parse_value(text: str, origin: str) -> Any:
         return _parse(text)[0]
     except _Problem as problem:
         raise SuiteError(f"{origin}: {problem}") from None
+
+
+def flow_text(value: Any) -> str:
+    """Plain data as YAML on one line, as `parse_value` reads it."""
+    text: str = yaml.safe_dump(
+        value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf
+    )
+    return text.removesuffix("...\n").strip()
 
 
 class _Problem(Exception):  # noqa: N818 - becomes a SuiteError once the file's name is known

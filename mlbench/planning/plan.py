@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -135,6 +135,7 @@ def make_plan(
     root = data_root(suite.path)
     known: dict[str, tuple[Dataset, array[int]]] = {}
     checked: set[tuple[int, str]] = set()
+    predict = _Predictions()
     planned = []
     for spec in chosen:
         dataset, labels = _dataset(spec, root, known)
@@ -142,13 +143,10 @@ def make_plan(
             with _located(spec.parts["dataset"]):
                 check_protocol(dataset, spec.evaluation.gallery)
             checked.add(protocol)
-        with _located(spec.parts["recipe"]):
-            recipe: Recipe = spec.parts["recipe"].build()
-        with _located(spec.parts["threshold"]):
-            notes = tuple(getattr(spec.parts["threshold"].build(), "notes", ()))
-        forecast = _forecast(spec, dataset.split("train"), labels, recipe)
+        recipe = predict.recipe(spec.parts["recipe"])
+        forecast = _forecast(spec, dataset.split("train"), labels, recipe, predict)
         conditions = _conditions(spec, dataset, forecast, device)
-        forecast = replace(forecast, notes=(*forecast.notes, *notes))
+        forecast = replace(forecast, notes=(*forecast.notes, *predict.notes(spec.parts["threshold"])))
         for seed in seeds or suite.seeds:
             fingerprint = _fingerprint(spec, seed, conditions)
             planned.append(Case(suite.name, spec, seed, fingerprint, conditions, dataset, recipe, forecast))
@@ -160,7 +158,7 @@ def settled(case: Case, device: Device) -> Case:
     come since."""
     with _located(case.spec.parts["backbone"]):
         backbone = case.spec.parts["backbone"].predict(image_size=case.spec.image.size)
-    forecast = replace(case.forecast, weights=_weights(case.spec, backbone))
+    forecast = replace(case.forecast, weights=_weights(case.spec, backbone, _Predictions()))
     if forecast == case.forecast:
         return case
     conditions = _conditions(case.spec, case.dataset, forecast, device)
@@ -199,11 +197,44 @@ def _dataset(
     return known[key]
 
 
-def _forecast(spec: Spec, train: Split, labels: array[int], recipe: Recipe) -> Forecast:
+class _Predictions:
+    """What parts predict, asked once for all cases that share the part and what it is told."""
+
+    def __init__(self) -> None:
+        self._known: dict[Any, Any] = {}
+
+    def __call__(self, part: Part, **provided: Any) -> Any:
+        """See `Part.predict`."""
+        facts = (value if isinstance(value, Hashable) else id(value) for value in provided.values())
+        key = (id(part), *provided, *facts)
+        if key not in self._known:
+            self._known[key] = part.predict(**provided)
+        return self._known[key]
+
+    def recipe(self, part: Part) -> Recipe:
+        """The recipe that a part makes."""
+        if id(part) not in self._known:
+            with _located(part):
+                self._known[id(part)] = part.build()
+        recipe: Recipe = self._known[id(part)]
+        return recipe
+
+    def notes(self, part: Part) -> tuple[str, ...]:
+        """What a threshold policy has to say on its options."""
+        if id(part) not in self._known:
+            with _located(part):
+                self._known[id(part)] = tuple(getattr(part.build(), "notes", ()))
+        notes: tuple[str, ...] = self._known[id(part)]
+        return notes
+
+
+def _forecast(
+    spec: Spec, train: Split, labels: array[int], recipe: Recipe, predict: _Predictions
+) -> Forecast:
     parts = spec.parts
     with _located(parts["batch_sampler"]):
-        batches: BatchesShape | None = parts["batch_sampler"].predict(
-            labels=labels, batch_size=recipe.batch_size, embed=None
+        batches: BatchesShape | None = predict(
+            parts["batch_sampler"], labels=labels, batch_size=recipe.batch_size, embed=None
         )
         if batches is None:
             sampler = parts["batch_sampler"].build(
@@ -216,17 +247,17 @@ def _forecast(spec: Spec, train: Split, labels: array[int], recipe: Recipe) -> F
             f"{recipe.batch_size}; lower recipe.batch_size"
         )
     with _located(parts["backbone"]):
-        backbone: BackboneShape | None = parts["backbone"].predict(image_size=spec.image.size)
+        backbone: BackboneShape | None = predict(parts["backbone"], image_size=spec.image.size)
     neck: NeckShape | None = None
     if backbone is not None and backbone.feature_shape is not None:
         with _located(parts["neck"]):
-            neck = parts["neck"].predict(feature_shape=backbone.feature_shape)
-    _check_sizes(spec, neck)
+            neck = predict(parts["neck"], feature_shape=backbone.feature_shape)
+    _check_sizes(spec, neck, predict)
     losses = []
     for each in spec.losses.values():
         with _located(each.part):
-            loss: LossShape | None = each.part.predict(
-                num_classes=train.num_classes, dim=neck.dim if neck else 1
+            loss: LossShape | None = predict(
+                each.part, num_classes=train.num_classes, dim=neck.dim if neck else 1
             )
             losses.append(loss)
             if loss is not None and loss.centres_per_class:
@@ -243,7 +274,8 @@ def _forecast(spec: Spec, train: Split, labels: array[int], recipe: Recipe) -> F
         if loss is not None and not loss.centres_per_class:
             continue
         with _located(parts["sampler"]):
-            shape: CentresShape | None = parts["sampler"].predict(
+            shape: CentresShape | None = predict(
+                parts["sampler"],
                 num_classes=train.num_classes,
                 # Asked even where the width is not known: a sampler may refuse the number of classes.
                 dim=neck.dim if neck else 1,
@@ -263,31 +295,31 @@ def _forecast(spec: Spec, train: Split, labels: array[int], recipe: Recipe) -> F
         images=len(train),
         steps=steps,
         batch_labels=batch_labels,
-        weights=_weights(spec, backbone),
+        weights=_weights(spec, backbone, predict),
         notes=tuple(dict.fromkeys((*found, *(note for shape in centres if shape for note in shape.notes)))),
         drawn=batches.drawn,
     )
 
 
-def _weights(spec: Spec, backbone: BackboneShape | None) -> str:
+def _weights(spec: Spec, backbone: BackboneShape | None, predict: _Predictions) -> str:
     """Versions of the first weights of the backbone and of the teacher."""
     shapes = [backbone]
     if "teacher" in spec.parts:
         with _located(spec.parts["teacher"]):
             size = spec.image.teacher_size or spec.image.size
-            shapes.append(spec.parts["teacher"].predict(image_size=size))
+            shapes.append(predict(spec.parts["teacher"], image_size=size))
     return " | ".join(shape.version for shape in shapes if shape and shape.version)
 
 
-def _check_sizes(spec: Spec, neck: NeckShape | None) -> None:
+def _check_sizes(spec: Spec, neck: NeckShape | None, predict: _Predictions) -> None:
     """Raise SuiteError when the neck would be another one at the size of the training images."""
     size = spec.image.train_size
     if size in (None, spec.image.size) or neck is None:
         return
-    shape = spec.parts["backbone"].predict(image_size=size)
+    shape = predict(spec.parts["backbone"], image_size=size)
     if shape is None or shape.feature_shape is None:
         return
-    if spec.parts["neck"].predict(feature_shape=shape.feature_shape) != neck:
+    if predict(spec.parts["neck"], feature_shape=shape.feature_shape) != neck:
         part = spec.parts["neck"]
         raise SuiteError(
             f"{part.where()}: {part.entry} has other weights for images of {size} px (image.train_size) than "

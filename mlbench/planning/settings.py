@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -133,8 +134,19 @@ class Settings:
 
     def section(self, section: str) -> dict[str, Any] | None:
         """Options of a section as plain data; None when it is absent or set to null."""
-        found = {path[1]: leaf.value for path, leaf in self if path[0] == section and len(path) > 1}
-        return found or None
+        return {path[1]: leaf.value for path, leaf in self._sections.get(section, ()) if path[1:]} or None
+
+    def leaves(self, section: str, *options: str) -> tuple[Leaf, ...]:
+        """Every leaf of a section, or those of some of its options."""
+        found = self._sections.get(section, ())
+        return tuple(leaf for path, leaf in found if not options or path[-1] in options)
+
+    @cached_property
+    def _sections(self) -> dict[str, list[tuple[_Path, Leaf]]]:
+        sections: dict[str, list[tuple[_Path, Leaf]]] = {}
+        for path, leaf in self:
+            sections.setdefault(path[0], []).append((path, leaf))
+        return sections
 
     def value(self, section: str) -> Any:
         """Value of a section that is not a mapping; None when it is absent."""
@@ -146,7 +158,7 @@ class Settings:
         for path in ((section, option), (section, "name"), (section,)):
             if path in self._leaves:
                 return self._leaves[path].where
-        return next((leaf.where for path, leaf in self if path[0] == section), "")
+        return next((leaf.where for leaf in self.leaves(section)), "")
 
     def __iter__(self) -> Iterator[tuple[_Path, Leaf]]:
         return iter(self._leaves.items())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -12,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mlbench.errors import ComponentError, OptionError, SuiteError, hint
 from mlbench.options import first_problem
-from mlbench.planning.document import Document, load_document, parse_value
-from mlbench.planning.settings import COLLECTIONS, COMPONENTS, SECTIONS, Changes, Settings
+from mlbench.planning.document import Document, flow_text, load_document, parse_value
+from mlbench.planning.settings import COLLECTIONS, COMPONENTS, SECTIONS, Changes, Leaf, Settings
 from mlbench.planning.spec import (
     PRECISIONS,
     ComputeSettings,
@@ -24,7 +25,7 @@ from mlbench.planning.spec import (
     Spec,
     WeightedLoss,
 )
-from mlbench.planning.variants import Variant, expand
+from mlbench.planning.variants import MAX_SUITE_NAME, Variant, expand
 from mlbench.records.record import MEASURED
 from mlbench.registry import Registry
 from mlbench.seeding import MAX_SEED
@@ -32,6 +33,7 @@ from mlbench.seeding import MAX_SEED
 __all__ = ["Suite", "evaluation_parts", "load_suite", "read_suite", "recorded_suite"]
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 
 #: Sections without which a case cannot run; the others may be left out or null.
 REQUIRED = ("dataset", "backbone", "neck", "batch_sampler", "recipe", "threshold")
@@ -42,7 +44,7 @@ class _File(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    suite: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    suite: Annotated[str, Field(pattern=rf"^[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_SUITE_NAME - 1}}}$")]
     title: str = ""
     question: str = ""
     source: str = ""
@@ -81,12 +83,13 @@ def read_suite(document: Document, registry: Registry, *, overrides: Sequence[st
     """Check a suite that is read already. Raises SuiteError as `load_suite` does."""
     file = _check_file(document)
     variants = expand(file.base, file.matrix, file.include, file.exclude, file.cases, document.where)
-    for override in overrides:
-        variants = [_overridden(variant, override) for variant in variants]
-    specs = tuple(_spec(variant, registry) for variant in variants)
+    variants = _overridden(variants, overrides)
+    shared = _Shared(variants)
+    specs = tuple(_spec(variant, registry, shared) for variant in variants)
     _check_teachers(variants, specs)
     _check_distinct(variants, specs, overrides)
-    measured = {name for spec in specs for name in spec.quantities()} | MEASURED.keys()
+    distinct = {id(spec.metrics): spec for spec in specs}.values()  # most cases share theirs
+    measured = {name for spec in distinct for name in spec.quantities()} | MEASURED.keys()
     for name in file.tolerances:
         if name not in measured:
             where = document.where(("tolerances", name))
@@ -125,25 +128,68 @@ def _types(model: type[BaseModel]) -> dict[str, Any]:
     return get_type_hints(model, include_extras=True)
 
 
-def _overridden(variant: Variant, override: str) -> Variant:
-    key, equals, text = override.partition("=")
-    origin = f"--set {override}"
+def _overridden(variants: Sequence[Variant], overrides: Sequence[str]) -> list[Variant]:
+    changes = [_override(text) for text in overrides]
+    changed = []
+    for variant in variants:
+        settings = variant.settings
+        for each in changes:
+            settings = settings.updated(each)
+        changed.append(replace(variant, settings=settings))
+    return changed
+
+
+def _override(text: str) -> Changes:
+    """What one "key=value" changes."""
+    key, equals, value = text.partition("=")
+    origin = f"--set {text}"
     if not equals or not key:
         raise SuiteError(f"{origin}: expected key=value, such as recipe.epochs=2")
-    value = parse_value(text, origin)
-    changes = Changes.read({key.removeprefix("base."): value}, lambda _: origin)
-    return replace(variant, settings=variant.settings.updated(changes))
+    return Changes.read({key.removeprefix("base."): parse_value(value, origin)}, _always(origin))
 
 
-def _spec(variant: Variant, registry: Registry) -> Spec:
-    presets = _presets(variant.settings, registry)
+class _Shared:
+    """What the cases of a suite have in common, made once: thousands of them may differ in one option.
+
+    Cases share what is made of the very same leaves, as these know their places in the file, too.
+    """
+
+    def __init__(self, variants: Sequence[Variant]) -> None:
+        self._variants = variants
+        self._known: dict[Any, tuple[Any, tuple[Leaf, ...]]] = {}
+
+    def get(self, what: Hashable, leaves: tuple[Leaf, ...], make: Callable[[], T]) -> T:
+        key = (what, *map(id, leaves))
+        if key not in self._known:
+            self._known[key] = make(), leaves  # kept, as the id of an object that is gone may come again
+        found: T = self._known[key][0]
+        return found
+
+    def names(self, section: str) -> list[str]:
+        """Names of the components that the cases have in a section."""
+        leaves = (leaf for variant in self._variants for leaf in variant.settings.leaves(section, "name"))
+        return list(dict.fromkeys(str(leaf.value) for leaf in leaves))
+
+
+def _spec(variant: Variant, registry: Registry, shared: _Shared) -> Spec:
+    names = tuple(leaf for section in COMPONENTS for leaf in variant.settings.leaves(section, "name"))
+    presets = shared.get("presets", names, lambda: _presets(variant.settings, registry))
     settings = variant.settings.over(presets)
+
+    def part(section: str, given: dict[str, Any]) -> Part:
+        brought = frozenset(presets.section(section) or ())
+        advise = partial(_own_options, section, variant, settings, shared, registry)
+        make = partial(_part, section, given, settings, registry, brought, advise)
+        return shared.get((section, brought), settings.leaves(section), make)
+
+    def plain(model: type[M], section: str) -> M:
+        return shared.get(section, settings.leaves(section), lambda: _plain(model, section, settings))
+
     parts = {}
     for section in COMPONENTS:
         given = settings.section(section)
         if given is not None:
-            brought = presets.section(section) or {}
-            parts[section] = _part(section, given, settings, registry, frozenset(brought))
+            parts[section] = part(section, given)
         elif section in REQUIRED:
             known = hint("", registry.names(section))
             raise SuiteError(f"{variant.where}: case {variant.name!r} has no {section}; {known}")
@@ -161,11 +207,13 @@ def _spec(variant: Variant, registry: Registry) -> Spec:
         axes=variant.axes,
         parts=parts,
         losses=_losses(variant, parts, settings, registry),
-        metrics=_metrics(variant, settings, registry),
-        image=_plain(ImageSettings, "image", settings),
-        compute=_plain(ComputeSettings, "compute", settings),
-        evaluation=_plain(EvaluationSettings, "evaluation", settings),
-        measure=_plain(MeasureSettings, "measure", settings),
+        metrics=shared.get(
+            "metrics", settings.leaves("metrics"), lambda: _metrics(variant, settings, registry)
+        ),
+        image=plain(ImageSettings, "image"),
+        compute=plain(ComputeSettings, "compute"),
+        evaluation=plain(EvaluationSettings, "evaluation"),
+        measure=plain(MeasureSettings, "measure"),
         precision=precision,
     )
 
@@ -221,8 +269,7 @@ def evaluation_parts(
     `load_suite`. Raises SuiteError."""
     settings = Settings().updated(Changes.read(base, lambda key: ".".join(map(str, key))))
     variant = Variant("evaluation", {}, settings, "evaluation")
-    for override in overrides:
-        variant = _overridden(variant, override)
+    (variant,) = _overridden([variant], overrides)
     for (given, *_), leaf in variant.settings:
         if given not in (*base, "evaluation"):
             raise SuiteError(f"{leaf.where}: {given!r} has no part in an evaluation of embeddings")
@@ -244,7 +291,7 @@ def recorded_suite(
     # What the record does not have was not there: no preset may bring it along now.
     absent = dict.fromkeys((*COMPONENTS, *COLLECTIONS))
     written = Settings().updated(Changes.read({**absent, **settings}, _always(where)))
-    spec = _spec(Variant(case, {}, written, where), registry)
+    spec = _spec(Variant(case, {}, written, where), registry, _Shared(()))
     return Suite(name, "", "", "", path, (spec,), (seed,), {})
 
 
@@ -288,10 +335,15 @@ def _member(kind: str, section: dict[str, Any], where: str, registry: Registry) 
 
 
 def _part(
-    section: str, given: dict[str, Any], settings: Settings, registry: Registry, brought: frozenset[str]
+    section: str,
+    given: dict[str, Any],
+    settings: Settings,
+    registry: Registry,
+    brought: frozenset[str],
+    advise: Callable[[str], str] = lambda option: "",
 ) -> Part:
     """The component of a section. brought: options that a preset has for it; where this component has no such
-    option, null leaves it out."""
+    option, null leaves it out. advise: what to do about an option that is wrong, if anything is known."""
     kind = COMPONENTS[section]
     options = dict(given)
     name = options.pop("name", None)
@@ -306,12 +358,37 @@ def _part(
         options = {key: value for key, value in options.items() if key not in unused}
         return Part(entry, entry.check(options), lambda option: settings.where(section, option))
     except OptionError as error:
-        advice = ""
+        advice = advise(error.option)
         if error.option in foreign:
             advice = f"; {section}.{error.option}: null leaves it out"
         raise SuiteError(f"{settings.where(section, error.option)}: {error}{advice}") from None
     except ComponentError as error:
         raise SuiteError(f"{settings.where(section)}: {error}") from None
+
+
+def _own_options(
+    section: str, variant: Variant, settings: Settings, shared: _Shared, registry: Registry, option: str
+) -> str:
+    """How to write the component of a case that lacks an option which base gives for those of other cases."""
+    kind = COMPONENTS[section]
+    given = settings.section(section) or {}
+    name = given.pop("name")
+    names = [each for each in shared.names(section) if each in registry.names(kind)]
+    options = {each: {known.name for known in registry.get(kind, each).schema.options} for each in names}
+    others = [each for each in names if option in options[each]]
+    if not others or option in options.get(name, ()):
+        return ""
+
+    def whole(name: str) -> dict[str, Any]:
+        return {"name": name, **{key: value for key, value in given.items() if key in options[name]}}
+
+    if f"{section}.name" in variant.axes:
+        what = f"give each its own options in the matrix, in place of {section}.name and of base.{section}"
+        text = flow_text({each: whole(each) for each in names})
+    else:
+        what = f"write all of its {section} in place of {section}.name"
+        text = flow_text(whole(name))
+    return f"; {others[0]} has it: {what}: {section}: {text}"
 
 
 def _check_teachers(variants: Sequence[Variant], specs: Sequence[Spec]) -> None:

@@ -12,10 +12,14 @@ from mlbench.errors import SuiteError, hint
 from mlbench.planning.document import KeyPath
 from mlbench.planning.settings import SECTIONS, Changes, Settings, Where
 
-__all__ = ["Variant", "expand"]
+__all__ = ["MAX_CASE_NAME", "MAX_SUITE_NAME", "Variant", "expand"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _NAME_RULE = "letters, digits and . _ + -, a letter or digit first"
+
+#: Letters of a suite's and of a case's name that fit into the names of files, together with all that is put
+#: before and after them: 255 on most systems.
+MAX_SUITE_NAME, MAX_CASE_NAME = 60, 150
 
 #: The matrix: axis to label to what that value changes.
 _Axes = Mapping[str, Mapping[str, Changes]]
@@ -200,6 +204,14 @@ def _case(start: Settings, name: str, overrides: Mapping[str, Any], where: Where
 def _check_names(variants: Sequence[Variant]) -> None:
     known: dict[str, Variant] = {}
     for variant in variants:
+        if len(variant.name) > MAX_CASE_NAME:
+            advice = (
+                "name the values of the axes, as in {short: value, ...}" if variant.axes else "choose another"
+            )
+            raise SuiteError(
+                f"{variant.where}: the name of the case {variant.name[:40]}... has {len(variant.name)} "
+                f"letters; at most {MAX_CASE_NAME} fit into the names of its files; {advice}"
+            )
         other = known.setdefault(variant.name, variant)
         if other is not variant:
             raise SuiteError(f"{variant.where}: a case {variant.name!r} is there already, by {other.where}")

@@ -16,6 +16,9 @@ __all__ = ["MEASURED", "SCHEMA", "Estimate", "Record", "Timing", "parse_json"]
 SCHEMA = 5
 
 
+#: Levels of lists and mappings in what is read; a record has five.
+_MOST_LEVELS = 100
+
 #: What is measured of a model beside its metrics, by name: the unit, and whether more is better. Speeds and
 #: memory have a `Timing` (`Record.speed`, `Record.memory`), the rest is in `Record.size`.
 MEASURED: Mapping[str, tuple[str, bool]] = MappingProxyType(
@@ -139,12 +142,28 @@ class Record:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """JSON without the numbers that are none (NaN and infinity). Raises ValueError."""
+    """JSON without the numbers that are none (NaN and infinity), nested no deeper than anyone means it to be:
+    what reads it is recursive. Raises ValueError."""
 
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is no number")
 
-    return json.loads(text, parse_constant=refuse)
+    too_deep = f"nested more than {_MOST_LEVELS} levels deep"
+    try:
+        data = json.loads(text, parse_constant=refuse)
+    except RecursionError:
+        raise ValueError(too_deep) from None
+    level = [data]
+    for _ in range(_MOST_LEVELS):
+        level = [
+            inner
+            for each in level
+            for inner in (each.values() if isinstance(each, dict) else each if isinstance(each, list) else ())
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return data
+    raise ValueError(too_deep)
 
 
 def _check(data: Mapping[str, Any]) -> None:

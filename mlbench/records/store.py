@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import glob
+import io
 import json
 import os
+import secrets
 import shutil
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +21,7 @@ from typing import Any, BinaryIO
 from mlbench.errors import StoreError
 from mlbench.records.record import Record, parse_json
 
-__all__ = ["Store", "results_settings", "write_atomically"]
+__all__ = ["Store", "full_disk", "results_settings", "write_atomically"]
 
 _DAY = 24 * 3600.0
 
@@ -137,38 +138,77 @@ class Store:
             yield
 
 
-def write_atomically(path: Path, data: bytes | Callable[[BinaryIO], object]) -> None:
+def write_atomically(
+    path: Path, data: bytes | Callable[[BinaryIO], object], *, advice: str = "choose another folder"
+) -> None:
     """Write a file so that any reader, at any time, sees the old content or the new one.
 
-    data: the content, or what writes it, for content too large to be held twice.
-    Raises StoreError when it cannot be written; nothing is left behind then.
+    data: the content, or what writes it, for content too large to be held twice. advice: for messages, where
+    else the file could go. Raises StoreError when it cannot be written, whatever `data` makes of that; an
+    error of its own stays what it is. Nothing is left behind then.
     """
-    temporary = None
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    raw = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
+        with _told(path, advice):
+            if path.exists() and not path.is_file():
+                raise StoreError(f"{path}: is no regular file; {advice}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _sweep(path)
+            raw = _File(temporary, "xb")  # as the user's umask has it, where mkstemp's is for the user alone
+        with io.BufferedWriter(raw) as file:
             if callable(data):
                 data(file)
             else:
                 file.write(data)
             file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+            raw.sync()
+        with _told(path, advice):
+            os.replace(temporary, path)
     except BaseException as error:  # Ctrl-C as well
-        if temporary is not None:
+        if raw is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
-        if isinstance(error, OSError):
-            raise _failed(path, error) from None
+            if (cause := raw.error or full_disk(error)) is not None:
+                raise _failed(path, cause, advice) from error
         raise
 
 
 def _copy(file: Path, stream: BinaryIO) -> None:
     with file.open("rb") as source:
         shutil.copyfileobj(source, stream)
+
+
+class _File(io.FileIO):
+    """A file that remembers why it could not be written: torch.save tells of a full disk as of a bug of its
+    own."""
+
+    error: OSError | None = None
+
+    def write(self, data: Any, /) -> int:
+        with self._remembered():
+            return super().write(data)
+
+    def sync(self) -> None:
+        """Wait until all of it is on the disk."""
+        with self._remembered():
+            os.fsync(self.fileno())
+
+    @contextlib.contextmanager
+    def _remembered(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.error = error
+            raise
+
+
+@contextlib.contextmanager
+def _told(path: Path, advice: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _failed(path, error, advice) from None
 
 
 def _sweep(path: Path) -> None:
@@ -209,7 +249,16 @@ def _made_by(record: Record) -> dict[str, Any]:
     return found
 
 
-def _failed(path: Path, error: OSError) -> StoreError:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    advice = "free space or choose another folder" if full else "choose another folder"
-    return StoreError(f"{path}: cannot be written ({error.strerror}); {advice}")
+def full_disk(error: BaseException | None) -> OSError | None:
+    """The full disk, or the quota or limit that is reached, behind an error; None where there is none."""
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in full:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _failed(path: Path, error: OSError, advice: str = "choose another folder") -> StoreError:
+    advice = f"free space or {advice}" if full_disk(error) else advice
+    return StoreError(f"{path}: cannot be written ({error.strerror or error}); {advice}")

@@ -7,15 +7,15 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from mlbench.errors import MlbenchError, StoreError
+from mlbench.records.store import write_atomically
 
 __all__ = ["ArrayCache"]
 
@@ -70,7 +70,7 @@ class ArrayCache:
                     f"MLBENCH_CACHE_LIMIT={text!r} is not a size; expected such as 20G"
                 ) from None
         folder = self.root
-        while not folder.exists():
+        while not os.path.exists(folder):
             folder = folder.parent
         return min(shutil.disk_usage(folder).free // 2, 50 * 10**9)
 
@@ -78,7 +78,7 @@ class ArrayCache:
 def _load(path: Path) -> np.ndarray | None:
     try:
         array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError):
+    except (OSError, ValueError, EOFError):
         return None
     return array
 
@@ -89,43 +89,20 @@ def _write(path: Path, count: int, chunks: Iterator[np.ndarray], advance: Callab
     Plain writes rather than a writable memory map: on a full disk a map ends the process with a signal,
     a write ends with an error that can be told.
     """
-    temporary: str | None = None
-    try:
-        with _told(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _remove_stale(path.parent)
-            descriptor, temporary = tempfile.mkstemp(suffix=".tmp", dir=path.parent)
-            file = os.fdopen(descriptor, "wb")
-        with file:
-            done = 0
-            for chunk in chunks:
-                with _told(path):
-                    if done == 0:
-                        shape = (count, *chunk.shape[1:])
-                        header = {"descr": chunk.dtype.str, "fortran_order": False, "shape": shape}
-                        np.lib.format.write_array_header_1_0(file, header)
-                    file.write(np.ascontiguousarray(chunk).data)
-                done += len(chunk)
-                advance(done)
-            with _told(path):
-                file.flush()
-        with _told(path):
-            os.replace(temporary, path)
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
 
+    def write(file: BinaryIO) -> None:
+        done = 0
+        for chunk in chunks:
+            if done == 0:
+                shape = (count, *chunk.shape[1:])
+                header = {"descr": chunk.dtype.str, "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, header)
+            file.write(np.ascontiguousarray(chunk).data)
+            done += len(chunk)
+            advance(done)
 
-@contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StoreError(
-            f"{path}: cannot be written ({error.strerror}); free space, or set MLBENCH_CACHE to a folder "
-            "that can be written"
-        ) from None
+    _remove_stale(path.parent)
+    write_atomically(path, write, advice="set MLBENCH_CACHE to a folder that can be written")
 
 
 def _remove_stale(folder: Path) -> None:

@@ -8,6 +8,7 @@ Either way the inputs are the same, to the bit.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,6 +22,7 @@ from torch.nn.functional import pad
 
 from mlbench.contracts import GroupedSplit, SplitName
 from mlbench.environment import cache_dir
+from mlbench.errors import StoreError
 from mlbench.planning.plan import Case, labels_of
 from mlbench.training.cache import ArrayCache
 from mlbench.training.keys import Encoder, Look, features_key, pixels_key, prefix_hash
@@ -134,6 +136,7 @@ class InputSource:
         self._fabric = fabric
         self._progress = progress
         self._cache = ArrayCache(cache_dir())
+        self._writable = True
 
     def get(self, split: SplitName, look: Look) -> Inputs:
         """Inputs of one split."""
@@ -153,18 +156,24 @@ class InputSource:
         files = [self._files(split, look, view) for view in range(look.views)]
         stored: list[np.ndarray] = []
         if files and self._fits(split, len(reader.split), look.image.size, files):
-            stored = [self._stored(reader, *paths, split, view) for view, paths in enumerate(files)]
+            try:
+                stored = [self._stored(reader, *paths, split, view) for view, paths in enumerate(files)]
+            except StoreError as error:  # a cache is done without: the inputs are the same, only slower
+                self._writable = False
+                self.notes.append(f"{split}: inputs are not cached: {error}")
         return Inputs(reader, self._model, self._fabric, stored, look)
 
     def _fits(self, split: str, count: int, side: int, files: list[tuple[Path, Path | None]]) -> bool:
         """Whether what is not in the cache yet may be added to it."""
         need = 0
         for pixels, features in files:
-            if features is not None and not features.exists():
+            if features is not None and not os.path.exists(features):
                 sample = torch.zeros((1, 3, side, side), dtype=torch.uint8, device=self._fabric.device)
                 need += 4 * encode(self._model, sample, self._fabric).numel() * count
-            if not (features or pixels).exists() and not pixels.exists():
+            if not os.path.exists(features or pixels) and not os.path.exists(pixels):
                 need += 3 * side * side * count
+        if need and not self._writable:
+            return False
         limit = self._cache.limit() if need else 0
         if need <= limit:
             return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,9 @@ from mlbench.errors import OptionError, TrainingError, first_line, hint
 from mlbench.training.objective import Objective
 
 __all__ = ["WeightMean", "build_optimizer", "build_schedule", "check_recipe"]
+
+# It warns of a schedule over one step as if that could only be a mistake.
+logging.getLogger("timm.scheduler").setLevel(logging.ERROR)
 
 
 def check_recipe(recipe: Recipe) -> None:

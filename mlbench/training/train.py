@@ -119,6 +119,8 @@ def train(
         objective.train()
         order = list(batches.batches(numpy_generator(case.seed, "batches", epoch)))
         losses = []
+        before = "".join(f", loss {loss:.3g}" for loss in result.curves["loss"][-1:])
+        what = f"training, epoch {epoch + 1} of {recipe.epochs}{before}"
         # Dropout and the like draw from torch's global generator.
         with torch_seed(case.seed, "epoch", epoch, device=fabric.device):
             for batch in feed.batches(order, labels, epoch):
@@ -128,7 +130,7 @@ def train(
                     # Nothing has changed since the step before: that state is worth keeping.
                     _save(folder / "last.pt", objective, epoch)
                     raise
-                progress("training", step.count, total)
+                progress(what, step.count, total)
         # Here for a GPU, which would have to wait for the answer after every step.
         epoch_losses = torch.stack(losses).float().cpu()
         _check_finite(epoch_losses, step.count - len(losses))

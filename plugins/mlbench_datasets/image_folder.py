@@ -59,15 +59,15 @@ def image_folder(
     level: how deep the folders of the classes lie in the folder, or in those of the splits: 1 for its
         sub-folders, 2 for theirs, which are called "fruit/apple". Images less deep belong to the folder that
         they are in. Of no meaning for a manifest.
-    white: the value that is white in images with more than 8 bits in a channel, such as 4095 for 12 bits. By
-        default the file says it, as formats and some of their fields do; else it is 255, 4095 or 65535, the
-        first that no pixel of the image is above, and a note says so: with one white for all of your images
-        they keep their relative brightness. Integers above 65535 and floats need it.
     divide: what is divided where the user has not made the splits: classes, so that test has new ones, or
         the images of each class (closed set, see `evaluation.gallery`), those of one group together. Default:
         classes; but where the user has made test with classes of training, and no calibration, images.
     group: column of a manifest; two images of one class with the same text in it are never compared with
         each other. Default: session, where there is such a column.
+    white: the value that is white in images with more than 8 bits in a channel, such as 4095 for 12 bits. By
+        default the file says it, as formats and some of their fields do; else it is 255, 4095 or 65535, the
+        first that no pixel of the image is above, and a note says so: with one white for all of your images
+        they keep their relative brightness. Integers above 65535 and floats need it.
     calibration, test: shares of the classes, or of the images of each, that are kept from training to fit
         thresholds on and to be scored on. Without a calibration split only, `calibration` is the share of
         training that becomes one.

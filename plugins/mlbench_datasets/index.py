@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import stat
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -19,16 +18,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 from PIL import __version__ as pillow_version
 
 from mlbench.environment import cache_dir
+from mlbench.errors import StoreError
 from mlbench.images.decode import UnreadableImageError, decode
 from mlbench.images.formats import IMAGE_SUFFIXES
 from mlbench.provenance import code_hash, core_hash
+from mlbench.records.store import write_atomically
 
 __all__ = ["Index", "Probe", "index_images"]
 
@@ -233,20 +234,11 @@ class _Cache:
         return rows, words.of(found.tolist())
 
     def save(self, paths: Sequence[str], rows: np.ndarray, words: _Words) -> None:
-        """Replace the file in one step, so that no other process sees half of it."""
-        temporary = None
-        try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self._file.parent, suffix=".tmp", delete=False) as file:
-                temporary = file.name
-                np.savez(
-                    file,
-                    rows=rows,
-                    paths=np.frombuffer(os.fsencode("\0".join(paths)), np.uint8),
-                    words=np.frombuffer(json.dumps(words).encode(), np.uint8),
-                )
-            os.replace(temporary, self._file)
-        except OSError:  # read-only or full: the next start is slower, no more
-            if temporary is not None:
-                with contextlib.suppress(OSError):
-                    os.unlink(temporary)
+        """Keep what is known of the files, where the cache can be written; else the next start is slower."""
+        arrays: dict[str, Any] = {
+            "rows": rows,
+            "paths": np.frombuffer(os.fsencode("\0".join(paths)), np.uint8),
+            "words": np.frombuffer(json.dumps(words).encode(), np.uint8),
+        }
+        with contextlib.suppress(StoreError):
+            write_atomically(self._file, lambda file: np.savez(file, **arrays))

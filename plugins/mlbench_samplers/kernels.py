@@ -11,14 +11,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numba
 import numpy as np
 import torch
+
+from mlbench.compiled import compiled
 
 __all__ = ["adamw", "in_threads", "sgd"]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def sgd(weights, momentum, rows, gradient, scale, lr, decay, mu, nesterov):  # type: ignore[no-untyped-def]
     """SGD with momentum on `rows` of `weights`, as torch.optim.SGD does it."""
     for j in range(len(rows)):
@@ -30,7 +31,7 @@ def sgd(weights, momentum, rows, gradient, scale, lr, decay, mu, nesterov):  # t
             weight[c] -= lr * (slope + mu * moved if nesterov else moved)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def adamw(  # type: ignore[no-untyped-def]
     weights, first, second, rows, gradient, scale, kept, rate, root, beta1, beta2, eps
 ):

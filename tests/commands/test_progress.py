@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 import io
+import os
+import threading
 from collections.abc import Callable
-from types import SimpleNamespace
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from mlbench.commands.progress import RunProgress
+from mlbench.commands.progress import EVERY, RunProgress
 from mlbench.planning.plan import Plan
-from mlbench.records.record import Estimate, Record
+from mlbench.records.record import Estimate, Record, Timing
 
-DONE = Record(
+TRAINED = Record(
     suite="toy",
     case="base",
     seed=0,
@@ -19,6 +22,8 @@ DONE = Record(
     status="done",
     metrics={"recall_at_1": Estimate(0.91), "f1": Estimate(0.5)},
 )
+DONE = replace(TRAINED, speed={"images_per_second": Timing(1234.4)})
+UNKNOWN = replace(TRAINED, speed={"images_per_second": Timing(None, note="out of memory")})
 FAILED = Record(
     suite="toy",
     case="base",
@@ -29,31 +34,138 @@ FAILED = Record(
 )
 
 
-def heard(planned: Callable[..., Plan], *, terminal: bool) -> str:
-    """What stderr gets to see of one case that ends well and one that does not."""
-    stream = io.StringIO()
-    console = Console(file=stream, width=80, force_terminal=terminal)
-    (case,) = planned().cases
-    with RunProgress(console) as progress:
-        for position, record in enumerate((DONE, FAILED), 1):
-            progress.case(case, position, 2)
-            for done in (0, 5, 10):
-                progress.stage("training", done, 10)
-            progress.stage("evaluating", 0, 1)
-            progress.finished(record)
-    return stream.getvalue()
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
-def test_a_file_gets_one_line_a_case(planned: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([0.0, 10.0, 11.25, 20.0, 20.5])  # when it begins, and each case from its start to its end
-    monkeypatch.setattr("mlbench.commands.progress.time", SimpleNamespace(perf_counter=lambda: next(clock)))
-    assert heard(planned, terminal=False).splitlines() == [
-        "[1/2] base seed 0: Recall@1 0.910  F1 0.500  (1.2 s)",
-        f"[2/2] base seed 0: failed: [Errno 2] {'x' * 200} :smile:  (0.5 s)",
+def opened(*, terminal: bool = False, **options: object) -> tuple[RunProgress, Clock, io.StringIO]:
+    stream, clock = io.StringIO(), Clock()
+    console = Console(file=stream, width=80, force_terminal=terminal, **options)
+    return RunProgress(console, clock=clock), clock, stream
+
+
+def run(progress: RunProgress, clock: Clock, case, records: list[Record]) -> None:
+    for position, record in enumerate(records, 1):
+        progress.case(case, position, len(records))
+        for done in (0, 5, 10):
+            progress.stage("training", done, 10)
+        clock.now += 10
+        if record.status == "done":
+            progress.scored(record)
+        progress.stage("measuring speed", 0, 1)
+        clock.now += 1.25
+        progress.finished(record)
+
+
+def test_a_file_gets_metrics_when_they_are_known_and_speed_when_that_is(planned: Callable[..., Plan]) -> None:
+    progress, clock, stream = opened()
+    with progress:
+        run(progress, clock, planned().cases[0], [DONE, FAILED, TRAINED, UNKNOWN])
+    assert stream.getvalue().splitlines() == [
+        "[1/4] base seed 0: Recall@1 0.910  F1 0.500  (10.0 s)",
+        "[1/4] base seed 0: 1,234 images/s  (11.2 s)",
+        f"[2/4] base seed 0: failed: [Errno 2] {'x' * 200} :smile:  (11.2 s)",
+        "[3/4] base seed 0: Recall@1 0.910  F1 0.500  (10.0 s)",
+        "[4/4] base seed 0: Recall@1 0.910  F1 0.500  (10.0 s)",
+        "[4/4] base seed 0: speed not known  (11.2 s)",
     ]
 
 
+def test_a_case_that_is_only_measured_tells_both_at_once(planned: Callable[..., Plan]) -> None:
+    progress, clock, stream = opened()
+    progress.case(planned().cases[0], 1, 1)
+    clock.now += 2
+    progress.finished(DONE)
+    assert stream.getvalue() == "[1/1] base seed 0: Recall@1 0.910  F1 0.500  1,234 images/s  (2.0 s)\n"
+
+
 def test_a_terminal_gets_a_bar_that_names_case_and_stage(planned: Callable[..., Plan]) -> None:
-    text = heard(planned, terminal=True)
+    progress, clock, stream = opened(terminal=True)
+    with progress:
+        run(progress, clock, planned().cases[0], [DONE, FAILED])
+        assert "progress" not in {thread.name for thread in threading.enumerate()}
+    text = stream.getvalue()
     assert "[1/2] base seed 0: Recall@1 0.910" in text
-    assert "[2/2] base seed 0: evaluating" in text
+    assert "[2/2] base seed 0: measuring speed" in text
+
+
+def test_a_dumb_terminal_gets_plain_lines(
+    planned: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    progress, clock, stream = opened(terminal=True)
+    with progress:
+        run(progress, clock, planned().cases[0], [DONE])
+    assert len(stream.getvalue().splitlines()) == 2
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_a_file_gets_a_line_on_what_is_being_done_whenever_there_was_none_for_long(
+    planned: Callable[..., Plan],
+) -> None:
+    progress, clock, stream = opened()
+    clock.now += EVERY
+    progress.tell()  # nothing is known yet
+    progress.stage("checking models", 0, 3)
+    progress.case(planned().cases[0], 3, 10)
+    progress.stage("training, epoch 4 of 12, loss 12.3", 1400, 4000)
+    clock.now += EVERY - 1
+    progress.tell()
+    assert stream.getvalue() == ""
+    clock.now += 1
+    progress.tell()
+    progress.tell()
+    assert stream.getvalue() == (
+        "[3/10] base seed 0: training, epoch 4 of 12, loss 12.3, 1,400 of 4,000, 30 s\n"
+    )
+    clock.now += EVERY - 1
+    progress.scored(TRAINED)
+    progress.stage("measuring speed", 0, 1)
+    clock.now += EVERY - 1
+    progress.tell()
+    clock.now += 1
+    progress.tell()
+    assert stream.getvalue().splitlines()[1:] == [
+        "[3/10] base seed 0: Recall@1 0.910  F1 0.500  (59.0 s)",
+        "[3/10] base seed 0: measuring speed, 89 s",
+    ]
+
+
+def test_lines_come_from_a_thread_that_ends_with_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever takes long without saying so: a download, a compilation, the process that measures."""
+    progress, clock, stream = opened()
+    progress.stage("evaluating", 0, 1)
+    waits = []
+
+    class Ended:
+        def wait(self, seconds: float) -> bool:
+            waits.append(seconds)
+            clock.now += seconds
+            return len(waits) == 3
+
+    monkeypatch.setattr(progress, "_ended", Ended())
+    progress._tell_regularly()
+    assert waits == [EVERY] * 3
+    assert stream.getvalue().splitlines() == ["evaluating, 30 s", "evaluating, 60 s"]
+
+    progress, _, _ = opened()
+    with progress:
+        (thread,) = (each for each in threading.enumerate() if each.name == "progress")
+        assert thread.daemon
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_a_reader_that_is_gone_ends_no_run(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    clock = Clock()
+    with open(writing, "w") as stream:
+        progress = RunProgress(Console(file=stream), clock=clock)
+        progress.stage("evaluating", 0, 1)
+        clock.now += EVERY
+        progress._tell_regularly()

@@ -206,3 +206,13 @@ def test_every_size_that_is_measured_is_named_as_such(planned) -> None:
     case = planned(overrides=("measure.onnx=false", "recipe.epochs=0")).cases[0]
     watch = Stopwatch(case, "cpu", ("inference", "latency", "training", "onnx"), lambda stage: None)
     assert {*watch.size, *watch.failed, "onnx"} == set(SIZES)
+
+
+def test_a_process_that_cannot_be_started_is_told(planned, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*arguments: object, **options: object) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr("subprocess.Popen", none)
+    found = measure(planned().cases[0], "cpu")
+    note = "measuring failed: OSError: [Errno 12] Cannot allocate memory"
+    assert found.speed["images_per_second"].note == note

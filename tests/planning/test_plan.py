@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
@@ -13,12 +14,13 @@ from mlbench import environment
 from mlbench.contracts import BackboneShape, Component, FeatureShape
 from mlbench.environment import Device
 from mlbench.errors import DeviceError, SuiteError
+from mlbench.options import Schema
 from mlbench.planning import plan as plan_module
 from mlbench.planning.plan import Plan, make_plan
 from mlbench.planning.suite import load_suite
 from mlbench.plugins import Plugin
 from mlbench.provenance import package_hash
-from mlbench.registry import Registry
+from mlbench.registry import Entry, Registry
 
 Planned = Callable[..., Plan]
 CPU = Device("cpu", "test")
@@ -84,6 +86,20 @@ def test_a_sampler_that_refuses_is_named_with_its_place(
         make_plan(load_suite(suite, predicting if predicts else registry), CPU)
 
 
+@pytest.mark.parametrize("given", ["", ", distance: 0.3, euclidean: 0.7"])
+def test_a_threshold_policy_that_refuses_is_named_with_its_place(planned: Planned, given: str) -> None:
+    with pytest.raises(SuiteError, match=r"toy.yaml:\d+: cases\.odd\.threshold.*takes one of distance"):
+        planned(f"cases:\n  odd: {{threshold: {{name: fixed{given}}}}}\n")
+
+
+def test_notes_of_a_threshold_policy_are_told_before_a_run(planned: Planned) -> None:
+    one, other = planned(
+        "cases:\n  a: {threshold: {name: fixed, distance: 1.348}}\n  b: {threshold: {name: fixed, distance: 0.9}}\n"
+    ).cases
+    assert "threshold distance 1.348 looks like a Euclidean distance" in one.notes[-1]
+    assert one.notes[:-1] == other.notes
+
+
 def test_a_data_set_that_refuses_is_named_with_its_place(planned: Planned) -> None:
     with pytest.raises(
         SuiteError, match=r"^--set dataset={name: image_folder, path: nowhere}: .*no such folder"
@@ -121,6 +137,33 @@ def test_fp16_is_refused_on_the_cpu_only(write: Callable[..., Path], registry: R
 def test_a_data_set_is_built_once_for_all_cases_that_share_it(planned: Planned) -> None:
     cases = planned("seeds: [0, 1]\nmatrix:\n  neck.dim: [4, 16]\n  image.size: [16, 32]\n").cases
     assert len({id(case.dataset) for case in cases}) == 2  # a size each
+
+
+def test_parts_and_schemas_are_asked_once_however_many_cases_there_are(
+    write: Callable[..., Path], predicting: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, list[str]] = {"predict": [], "schema": []}
+    predict, read_schema = Entry.predict, Entry._read_schema
+
+    def predicts(entry: Entry, options: object, **provided: object) -> object:
+        asked["predict"].append(str(entry))
+        return predict(entry, options, **provided)
+
+    def reads(entry: Entry, target: str) -> Schema:
+        asked["schema"].append(f"{entry} {target}")
+        return read_schema(entry, target)
+
+    monkeypatch.setattr(Entry, "predict", predicts)
+    monkeypatch.setattr(Entry, "_read_schema", reads)
+    suite = load_suite(
+        write("matrix:\n  loss.scale: [1.0, 2.0, 4.0]\nseeds: [0, 1]\n"), Registry(predicting.plugins)
+    )
+    assert len(make_plan(suite, CPU).cases) == 6
+    assert max(Counter(asked["schema"]).values()) == 1
+    counts = Counter(asked["predict"])
+    assert counts.pop("loss 'cosface'") == 3
+    assert counts.keys() >= {"backbone 'toy'", "neck 'gap'", "batch_sampler 'shuffle'", "sampler 'all'"}
+    assert max(count for name, count in counts.items() if not name.startswith("metric")) == 1
 
 
 # The fingerprint: it changes with whatever can change the result, and with nothing else.

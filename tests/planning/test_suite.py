@@ -8,8 +8,10 @@ from conftest import TOY_SUITE
 
 from mlbench.errors import SuiteError
 from mlbench.planning.suite import Suite, load_suite
+from mlbench.planning.variants import MAX_CASE_NAME, MAX_SUITE_NAME
 from mlbench.plugins import Plugin
 from mlbench.registry import Registry
+from mlbench.seeding import MAX_SEED
 
 Load = Callable[..., Suite]
 
@@ -327,3 +329,75 @@ def test_what_a_recipe_sets_and_a_component_lacks_is_said_and_can_be_left_out(lo
 def test_speeds_sizes_and_memory_have_tolerances_too(load) -> None:
     tolerances = {"images_per_second": 0.1, "peak_host": 0.2, "checkpoint_float16": 0.0, "f1": 0.02}
     assert load(f"tolerances: {tolerances}\n").tolerances == tolerances
+
+
+def test_cases_share_the_sections_in_which_they_do_not_differ(load: Load) -> None:
+    """A part is checked once, however many cases have it: thousands of cases are planned in seconds."""
+    suite = load("matrix:\n  neck.dim: [4, 8, 16]\n  loss.scale: [1.0, 2.0]\n", "recipe.epochs=1")
+    made = {name: len({id(spec.parts[name]) for spec in suite.specs}) for name in suite.specs[0].parts}
+    assert made == {**dict.fromkeys(made, 1), "neck": 3, "loss": 2}
+    assert len({id(spec.metrics) for spec in suite.specs}) == 1
+    assert len({id(spec.image) for spec in suite.specs}) == 1
+    assert suite.specs[-1].parts["neck"].where("dim").endswith("toy.yaml:14: matrix.neck.dim.2")
+
+
+def test_the_same_words_at_another_place_are_named_by_their_own_place(load: Load) -> None:
+    suite = load(
+        "cases:\n  a: {neck: {name: gap, dim: 4}}\n  b: {neck: {name: gap, dim: 4}, loss.scale: 2}\n"
+    )
+    assert [spec.parts["neck"].where("dim").partition(": ")[2] for spec in suite.specs] == [
+        "cases.a.neck.dim",
+        "cases.b.neck.dim",
+    ]
+
+
+def test_an_option_that_one_component_of_an_axis_lacks_is_answered_with_the_axis_to_write(load: Load) -> None:
+    with pytest.raises(SuiteError) as error:
+        load("matrix:\n  loss.name: [cosface, softmax]\n")
+    message = str(error.value)
+    start, _, advice = message.partition("in place of loss.name and of base.loss: ")
+    assert "toy.yaml:7: base.loss.margin: unknown key 'margin'" in start
+    assert start.endswith("of loss 'softmax'; cosface has it: give each its own options in the matrix, ")
+    assert advice == (
+        "loss: {cosface: {name: cosface, scale: 16, margin: 0.1}, softmax: {name: softmax, scale: 16}}"
+    )
+    suite = load(
+        f"matrix:\n  {advice}\n", whole=changed("  loss: {name: cosface, scale: 16, margin: 0.1}\n", "")
+    )
+    assert [(spec.name, dict(spec.parts["loss"].options)) for spec in suite.specs] == [
+        ("cosface", {"scale": 16.0, "margin": 0.1}),
+        ("softmax", {"scale": 16.0}),
+    ]
+
+
+def test_an_option_that_one_named_case_lacks_is_answered_with_what_to_write_there(load: Load) -> None:
+    with pytest.raises(SuiteError, match="of loss 'softmax'; cosface has it: write all of its loss") as error:
+        load("cases:\n  a: {}\n  b: {loss.name: softmax}\n")
+    advice = str(error.value).partition("in place of loss.name: ")[2]
+    assert advice == "loss: {name: softmax, scale: 16}"
+    assert [spec.name for spec in load(f"cases:\n  a: {{}}\n  b: {{{advice}}}\n").specs] == ["a", "b"]
+
+
+def test_a_wrong_word_gets_no_such_advice(load: Load) -> None:
+    with pytest.raises(
+        SuiteError, match=r"unknown key 'margins' \(did you mean 'margin'\?\) of loss 'cosface'$"
+    ):
+        load("matrix:\n  loss.name: [cosface, softmax]\n", "loss.margins=1")
+    with pytest.raises(SuiteError, match=r"'margin' of loss 'cosface' is \"x\"; expected [^;]*$"):
+        load("matrix:\n  loss.name: [cosface, softmax]\n", "loss.margin=x")
+
+
+def test_names_that_no_file_can_have_are_refused(load: Load) -> None:
+    long = "n" * 151
+    with pytest.raises(
+        SuiteError, match=r"toy.yaml:14: cases.n{151}: the name of the case n{40}\.\.\. has 151 letters"
+    ):
+        load(f"cases:\n  {long}: {{}}\n")
+    with pytest.raises(
+        SuiteError, match=r"toy.yaml:13: matrix: the name .* at most 150 fit .*; name the values of the axes"
+    ):
+        load(f"matrix:\n  loss:\n    {long}: cosface\n")
+    with pytest.raises(SuiteError, match=r"toy.yaml:1: suite: .*\{0,59\}\$"):
+        load(whole=changed("suite: toy", f"suite: {'s' * 61}"))
+    longest = f".{'s' * MAX_SUITE_NAME}-{'c' * MAX_CASE_NAME}-s{MAX_SEED}-int8.onnx.01234567.tmp"
+    assert len(longest) <= 255

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import resource
+import stat
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import full_disk
 
 from mlbench.errors import StoreError
 from mlbench.records.record import SCHEMA, Estimate, Record
@@ -188,3 +191,58 @@ def test_latest_takes_seeds_together_however_their_speed_was_measured(tmp_path: 
     for record in (quick, long):
         store.put(record)
     assert store.latest() == ([quick, long], [])
+
+
+def test_write_atomically_tells_of_the_full_disk_whatever_the_writer_makes_of_it(tmp_path: Path) -> None:
+    def write(file) -> None:
+        try:
+            file.write(b"n" * 50_000)
+        except OSError as error:
+            raise RuntimeError("unexpected pos 704 vs 598") from error
+
+    with (
+        full_disk(1000),
+        pytest.raises(StoreError, match=r"x: cannot be written \(File too large\); free space"),
+    ):
+        write_atomically(tmp_path / "x", write)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_the_writer_stays_what_it_is(tmp_path: Path) -> None:
+    def write(file) -> None:
+        file.write(b"half")
+        raise OSError(12, "Cannot allocate memory")
+
+    with pytest.raises(OSError, match="Cannot allocate memory"):
+        write_atomically(tmp_path / "x", write)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o002, 0o664), (0o077, 0o600)])
+def test_permissions_are_those_of_the_umask(tmp_path: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        write_atomically(tmp_path / "x", b"")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == mode
+
+
+def test_a_device_is_not_replaced_by_a_file() -> None:
+    with pytest.raises(StoreError, match="/dev/full: is no regular file; choose another folder"):
+        write_atomically(Path("/dev/full"), b"x")
+    assert Path("/dev/full").is_char_device()
+
+
+@pytest.mark.parametrize("levels", [101, 100_000])
+def test_a_deeply_nested_record_is_named(tmp_path: Path, levels: int) -> None:
+    store = Store(tmp_path, "s")
+    store.put(RECORD)
+    text = json.dumps({**RECORD.plain(), "settings": "?"}).replace('"?"', "[" * levels + "]" * levels)
+    for content in (text, "[" * levels + "]" * levels):
+        (tmp_path / "s" / "deep.json").write_text(content)
+        records, remarks = store.latest()
+        assert records == [RECORD]
+        assert re.search(
+            r"deep.json: cannot be read \(nested more than 100 levels deep\); delete it", remarks[0]
+        )

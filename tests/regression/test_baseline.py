@@ -151,3 +151,8 @@ def test_read_refuses_hardware_without_a_name() -> None:
     text = '{"baseline": 1, "suite": "s", "hardware": {}, "tolerances": {}, "records": []}'
     with pytest.raises(StoreError, match="no record"):
         read_baseline(text, "file")
+
+
+def test_a_deeply_nested_baseline_is_one_line() -> None:
+    with pytest.raises(StoreError, match=r"^x: cannot be read \(nested more than 100 levels deep\)$"):
+        read_baseline("[" * 100_000 + "]" * 100_000, "x")

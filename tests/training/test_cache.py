@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import resource
+import stat
 import subprocess
 import sys
 import time
@@ -64,7 +65,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_file(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
     process = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert ".npy: cannot be written (File too large); free space, or set MLBENCH_CACHE" in process.stdout
+    assert ".npy: cannot be written (File too large); free space or set MLBENCH_CACHE to" in process.stdout
     assert list((tmp_path / "f").iterdir()) == []
 
 
@@ -91,3 +92,22 @@ def test_limit_refuses_nonsense(monkeypatch, tmp_path: Path, text: str) -> None:
     monkeypatch.setenv("MLBENCH_CACHE_LIMIT", text)
     with pytest.raises(MlbenchError, match=f"'{text}' is not a size; expected such as 20G"):
         ArrayCache(tmp_path).limit()
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o002, 0o664), (0o022, 0o644), (0o077, 0o600)])
+def test_a_cache_can_be_shared_as_far_as_the_umask_allows(tmp_path: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        store = ArrayCache(tmp_path)
+        path = store.path("f", 1)
+        store.get(path, 1, lambda: iter([np.zeros((1, 1))]), silent)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"nonsense"])
+def test_a_damaged_file_is_made_again(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "f.npy"
+    path.write_bytes(content)
+    assert ArrayCache(tmp_path).get(path, 1, lambda: iter([np.ones((1, 1))]), silent).tolist() == [[1]]

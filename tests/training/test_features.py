@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 import torch
 from lightning_fabric import Fabric
 
+from mlbench.errors import StoreError
 from mlbench.training.features import Inputs, InputSource, Look
 from mlbench.training.feed import training_look
 from mlbench.training.model import build_model
@@ -151,3 +153,38 @@ def test_raw_inputs_are_images_though_there_is_a_prefix(planned) -> None:
     assert whole(raw).shape == (24, 3, 16, 16)
     assert whole(raw).dtype == torch.uint8
     assert files("features") == []
+
+
+@pytest.mark.parametrize("frozen", ["true", "false"])
+def test_a_cache_that_cannot_be_written_costs_a_note(planned, monkeypatch, tmp_path, frozen: str) -> None:
+    case = planned(overrides=(f"backbone.frozen={frozen}",)).cases[0]
+    expected = whole(inputs_of(case, "train"))
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MLBENCH_CACHE", str(tmp_path / "file" / "cache"))
+    source = source_of(case)
+    for split in ("train", "test"):
+        inputs = source.get(split, Look(case.spec.image))
+        assert not inputs.stored
+    assert torch.equal(whole(source.get("train", Look(case.spec.image))), expected)
+    (note,) = source.notes
+    assert re.fullmatch(
+        r"train: inputs are not cached: .*\.npy: cannot be written \(Not a directory\); "
+        "set MLBENCH_CACHE to a folder that can be written",
+        note,
+    )
+
+
+def test_what_a_read_only_cache_holds_is_used(planned, monkeypatch) -> None:
+    case = planned().cases[0]
+    expected = whole(inputs_of(case, "train"))
+
+    def read_only(path: Path, *_: object, **__: object) -> None:
+        raise StoreError(f"{path}: cannot be written (Read-only file system)")
+
+    monkeypatch.setattr("mlbench.training.cache.write_atomically", read_only)
+    source = source_of(case)
+    assert not source.get("test", Look(case.spec.image)).stored
+    train = source.get("train", Look(case.spec.image))
+    assert train.stored
+    assert torch.equal(whole(train), expected)
+    assert len(source.notes) == 1

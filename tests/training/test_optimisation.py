@@ -42,6 +42,14 @@ def test_a_constant_schedule_stays() -> None:
     assert rates(recipe, 20) == pytest.approx([0.5] * 20)
 
 
+def test_a_schedule_of_one_step_is_nothing_to_warn_of(caplog: pytest.LogCaptureFixture) -> None:
+    assert rates(Recipe(epochs=1, batch_size=1, lr=0.5, warmup=0), 1) == pytest.approx([0.25])
+    assert rates(Recipe(epochs=1, batch_size=1, lr=0.5, warmup=0, schedule="linear"), 1) == pytest.approx(
+        [0.25]
+    )
+    assert caplog.records == []
+
+
 def test_check_recipe_refuses_options_that_the_optimizer_does_not_take() -> None:
     check_recipe(Recipe(epochs=1, batch_size=1, optimizer="lamb", optimizer_options={"max_grad_norm": None}))
     recipe = Recipe(epochs=1, batch_size=1, optimizer="lamb", optimizer_options={"max_norm": 1})

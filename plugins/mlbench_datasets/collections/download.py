@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
-import tempfile
+import secrets
 import urllib.error
 import urllib.request
 from http.client import HTTPException
@@ -33,9 +34,7 @@ def download(address: str, file: Path, *, md5: str = "", progress: Progress = no
     if md5:
         partial = file.with_name(f".{file.name}.part")
     else:
-        descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", suffix=".part", dir=file.parent)
-        os.close(descriptor)
-        partial = Path(name)
+        partial = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
     try:
         _receive(address, partial, progress)
         if md5:
@@ -51,7 +50,8 @@ def download(address: str, file: Path, *, md5: str = "", progress: Progress = no
         ) from None
     finally:
         if not md5:
-            partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # what went wrong before is what is told
+                partial.unlink()
 
 
 def check_digest(file: Path, md5: str, what: str, *, discard: bool = False) -> None:

@@ -94,7 +94,12 @@ def _install(folder: Path, progress: DataProgress) -> None:
         raise DataError(f"npm is not here; install Node.js, then run: {' '.join(command)}")
     folder.mkdir(parents=True, exist_ok=True)
     progress(f"running {' '.join(command)}", 0, 1)
-    process = subprocess.run([npm, *command[1:]], capture_output=True, text=True, check=False)
+    try:
+        process = subprocess.run([npm, *command[1:]], capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise DataError(
+            f"npm cannot be started ({error.strerror}); try it yourself: {' '.join(command)}"
+        ) from None
     if process.returncode:
         said = [line.strip() for line in process.stderr.splitlines() if "error" in line.lower()]
         reason = "; ".join(said[:2]) or f"exit code {process.returncode}"
@@ -140,5 +145,5 @@ def _load(file: Path) -> Any:
         return json.loads(file.read_bytes())
     except OSError as error:
         raise DataError(f"{file}: {error.strerror or error}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise DataError(f"{file}: not JSON; install the package again") from None

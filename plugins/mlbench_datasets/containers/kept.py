@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from mlbench.environment import cache_dir
-from mlbench.errors import DataError
+from mlbench.errors import DataError, StoreError
 from mlbench.provenance import code_hash
+from mlbench.records.store import write_atomically
 
 __all__ = ["kept", "stamp"]
 
@@ -69,15 +69,6 @@ def _status(file: Path) -> os.stat_result:
 
 
 def _save(file: Path, arrays: dict[str, Any]) -> None:
-    """Replace the file in one step, so that no other process sees half of it."""
-    temporary = None
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".tmp", delete=False) as stream:
-            temporary = stream.name
-            np.savez(stream, **arrays)
-        os.replace(temporary, file)
-    except OSError:  # read-only or full: the next start is slower, no more
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+    # Read-only or full: the next start is slower, no more.
+    with contextlib.suppress(StoreError):
+        write_atomically(file, lambda stream: np.savez(stream, **arrays))

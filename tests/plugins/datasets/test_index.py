@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import warnings
 from pathlib import Path
 
@@ -151,6 +152,16 @@ def test_index_leaves_no_half_written_cache(
         patched.setattr(np, "savez", full)
         assert index_images(tmp_path / "a", paths).widths.tolist() == [20]
     assert list(cache.rglob("*.*")) == []
+
+
+def test_index_can_be_shared_as_far_as_the_umask_allows(tmp_path: Path, cache: Path) -> None:
+    before = os.umask(0o002)
+    try:
+        index_images(tmp_path / "a", make(tmp_path / "a", "x.png"))
+    finally:
+        os.umask(before)
+    (file,) = cache.rglob("*.npz")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o664
 
 
 def test_index_keeps_what_an_interrupted_pass_has_learnt(
