@@ -38,7 +38,15 @@ if TYPE_CHECKING:
 __all__ = ["Case", "Forecast", "Plan", "check_sampler", "labels_of", "make_plan", "settled"]
 
 #: Parts of the core whose code can change a result.
-_RESULT_PARTS = ("contracts", "evaluation", "images", "planning.gallery", "planning.spec", "seeding", "training")
+_RESULT_PARTS = (
+    "contracts",
+    "evaluation",
+    "images",
+    "planning.gallery",
+    "planning.spec",
+    "seeding",
+    "training",
+)
 
 
 @dataclass(frozen=True)
