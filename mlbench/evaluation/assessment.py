@@ -24,6 +24,7 @@ from mlbench.evaluation.evaluate import (
 )
 from mlbench.evaluation.folds import evaluate_folds
 from mlbench.evaluation.protocol import against
+from mlbench.evaluation.repeats import repeated_rows
 from mlbench.evaluation.scan import Progress
 from mlbench.planning.suite import evaluation_parts
 from mlbench.records.record import Estimate
@@ -90,7 +91,7 @@ def assess(request: Request, registry: Registry, progress: Progress) -> Assessme
     if request.pairs is not None:
         pairs = read_pairs(request.pairs, len(embeddings), request.folds)
         judged = evaluate_folds(embeddings, pairs, policy, measures, settings.level)
-        return Assessment(judged.metrics, {**judged.facts, "thresholds": judged.thresholds}, ())
+        return Assessment(judged.metrics, {**judged.facts, "thresholds": judged.thresholds}, judged.notes)
     calibration = None
     if request.calibration is not None:
         calibration = read_embeddings(request.calibration, name=f"calibration {request.calibration.name}")
@@ -115,6 +116,8 @@ def assess(request: Request, registry: Registry, progress: Progress) -> Assessme
     generator = numpy_generator(request.seed, "bootstrap")
     result = evaluate(_placed(embeddings, request.device), threshold, measures, generator, engine)
     facts, notes = result.plain(), result.notes
+    if repeats := repeated_rows(embeddings):
+        notes.append(repeats)
     if fitted_on is not None:
         members = fitted_on.queries | fitted_on.gallery
         images, classes = int(members.sum()), len(np.unique(fitted_on.labels[members]))

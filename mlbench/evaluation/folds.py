@@ -15,6 +15,7 @@ from mlbench.errors import DataError
 from mlbench.evaluation.curve import Curve
 from mlbench.evaluation.embeddings import Embeddings, lengths
 from mlbench.evaluation.evaluate import Engine, Evaluation, Measure, Threshold, evaluate, fit_threshold
+from mlbench.evaluation.repeats import repeated_pairs
 from mlbench.records.record import Estimate
 
 __all__ = ["PAIR_LIST", "FoldEvaluation", "SplitEvaluation", "evaluate_folds", "evaluate_split"]
@@ -29,11 +30,13 @@ _ROWS = 1 << 14
 @dataclass(frozen=True)
 class FoldEvaluation:
     """metrics: those that need no threshold over all pairs; the others as means over folds with an interval
-    from their standard error. thresholds: cosine distance that was fitted for each fold."""
+    from their standard error. thresholds: cosine distance that was fitted for each fold. notes: what a reader
+    should know, one line each."""
 
     metrics: Mapping[str, Estimate]
     thresholds: Sequence[float | None]
     facts: Mapping[str, Any]
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ def evaluate_split(
         judged = evaluate_folds(embeddings, pairs, policy, measures, engine.level)
         metrics |= {f"{PAIR_LIST}{name}": found for name, found in judged.metrics.items()}
         facts["pair_list"] = {**judged.facts, "thresholds": judged.thresholds}
+        notes = [*notes, *judged.notes]
     return SplitEvaluation(metrics, facts, notes, evaluation)
 
 
@@ -128,7 +132,7 @@ def evaluate_folds(
         "folds": len(names),
         "intervals": {"method": "normal, standard error over folds", "level": level},
     }
-    return FoldEvaluation(metrics, thresholds, facts)
+    return FoldEvaluation(metrics, thresholds, facts, [note] if (note := repeated_pairs(pairs)) else [])
 
 
 def _scores(embeddings: Embeddings, pairs: PairList) -> np.ndarray:
