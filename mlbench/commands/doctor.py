@@ -66,7 +66,9 @@ def _disk(name: str, folder: Path) -> dict[str, str]:
         existing = existing.parent
     free = shutil.disk_usage(existing).free
     problem = ""
-    if not os.access(existing, os.W_OK):
+    if not existing.is_dir():
+        problem = "is no folder"
+    elif not os.access(existing, os.W_OK):
         problem = "cannot be written"
     elif free < LOW_DISK:
         problem = "little free disk"

@@ -16,6 +16,7 @@ from mlbench.evaluation.embeddings import Embeddings, collapse, mean_similarity
 from mlbench.evaluation.evaluate import Engine, Evaluation, Measure, calibrate, evaluate
 from mlbench.evaluation.folds import evaluate_folds
 from mlbench.evaluation.protocol import against
+from mlbench.evaluation.repeats import repeated_rows
 from mlbench.evaluation.scan import Progress
 from mlbench.evaluation.threshold import Threshold, fit_threshold
 from mlbench.planning.suite import evaluation_parts
@@ -85,7 +86,8 @@ def assess(request: Request, registry: Registry, progress: Progress) -> Assessme
         judged = evaluate_folds(embeddings, pairs, policy, measures, settings.level)
         similarity = mean_similarity(embeddings)
         facts = {**judged.facts, "thresholds": judged.thresholds, "mean_similarity": similarity}
-        return Assessment(judged.metrics, facts, tuple(filter(None, [collapse(similarity, embeddings.name)])))
+        collapsed = collapse(similarity, embeddings.name)
+        return Assessment(judged.metrics, facts, [*judged.notes, *([collapsed] if collapsed else [])])
     calibration = None
     if request.calibration is not None:
         calibration = read_embeddings(request.calibration, name=f"calibration {request.calibration.name}")
@@ -110,6 +112,8 @@ def assess(request: Request, registry: Registry, progress: Progress) -> Assessme
     generator = numpy_generator(request.seed, "bootstrap")
     result = evaluate(_placed(embeddings, request.device), threshold, measures, generator, engine)
     facts, notes = result.plain(), result.notes
+    if repeats := repeated_rows(embeddings):
+        notes.append(repeats)
     if fitted_on is not None:
         members = fitted_on.queries | fitted_on.gallery
         images, classes = int(members.sum()), len(np.unique(fitted_on.labels[members]))

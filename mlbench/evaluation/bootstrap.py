@@ -67,13 +67,16 @@ class Bootstrap:
     def interval(self, value: float, centre: float, resampled: np.ndarray) -> tuple[float, float] | None:
         """Percentile interval of a value, None where no resample has one. centre: what resamples deviate
         from: the value itself, or its estimate by the means that gave `resampled`, (resamples,); not finite
-        where it has none."""
+        where it has none. An interval ends where the value and all resamples do: moving it from the centre to
+        the value must not lead to what the metric cannot be, such as a share above 1."""
         found = resampled[np.isfinite(resampled)]
         if len(found) == 0:
             return None
         tail = (1 - self.level) / 2
         low, high = np.quantile(found, [tail, 1 - tail])
-        return float(value + low - centre), float(value + high - centre)
+        ends = np.array([value + low - centre, value + high - centre])
+        low, high = np.clip(ends, min(value, found.min()), max(value, found.max()))
+        return float(low), float(high)
 
 
 def banded_curve(bands: Bands, weights: np.ndarray | None = None) -> Curve:

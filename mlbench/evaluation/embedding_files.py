@@ -100,7 +100,8 @@ def read_pairs(path: Path, images: int, folds: int) -> PairList:
     """A CSV file with the columns left, right (row numbers from 0), same (1 or 0) and perhaps fold.
 
     images: how many rows there are. folds: number of equal runs in file order where there is no fold column,
-    as the protocols of face verification have them. Raises DataError.
+    as the protocols of face verification have them. Raises DataError, also for an image paired with itself
+    and for a pair with two answers.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -124,7 +125,24 @@ def read_pairs(path: Path, images: int, folds: int) -> PairList:
             ) from None
         if not (0 <= values[0, index] < images and 0 <= values[1, index] < images):
             raise DataError(f"{path}:{index + 2}: rows run from 0 to {images - 1}, found {dict(row)}")
+    _check_answers(path, *values[:3].tolist())
     return PairList(values[0], values[1], values[2].astype(bool), values[3])
+
+
+def _check_answers(path: Path, left: list[int], right: list[int], same: list[int]) -> None:
+    """Raise DataError for an image paired with itself, and for a pair that is both the same and different."""
+    first: dict[tuple[int, int], int] = {}
+    for index, (one, other) in enumerate(zip(left, right, strict=True)):
+        if one == other:
+            raise DataError(
+                f"{path}:{index + 2}: a pair of image {one} with itself, which any model recognises"
+            )
+        before = first.setdefault((min(one, other), max(one, other)), index)
+        if same[before] != same[index]:
+            raise DataError(
+                f"{path}:{index + 2}: the images {one} and {other} are "
+                f"{'the same' if same[index] else 'different'} here, and not in line {before + 2}"
+            )
 
 
 def _truth(text: str) -> int:

@@ -15,6 +15,7 @@ from mlbench.errors import DataError
 from mlbench.evaluation.curve import Curve
 from mlbench.evaluation.embeddings import Embeddings, collapse, lengths, mean_similarity
 from mlbench.evaluation.evaluate import Engine, Evaluation, Measure, as_estimate, evaluate
+from mlbench.evaluation.repeats import repeated_pairs
 from mlbench.evaluation.similarity import on_grid
 from mlbench.evaluation.threshold import Threshold, fit_threshold
 from mlbench.records.record import Estimate
@@ -31,11 +32,13 @@ _ROWS = 1 << 14
 @dataclass(frozen=True)
 class FoldEvaluation:
     """metrics: those that need no threshold over all pairs; the others as means over folds with an interval
-    from their standard error. thresholds: cosine distance that was fitted for each fold."""
+    from their standard error. thresholds: cosine distance that was fitted for each fold. notes: what a reader
+    should know, one line each."""
 
     metrics: Mapping[str, Estimate]
     thresholds: Sequence[float | None]
     facts: Mapping[str, Any]
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ def evaluate_split(
         judged = evaluate_folds(embeddings, pairs, policy, measures, engine.level)
         metrics |= {f"{PAIR_LIST}{name}": found for name, found in judged.metrics.items()}
         facts["pair_list"] = {**judged.facts, "thresholds": judged.thresholds}
+        notes = [*notes, *judged.notes]
     return SplitEvaluation(metrics, facts, notes, evaluation)
 
 
@@ -134,7 +138,7 @@ def evaluate_folds(
         "folds": len(names),
         "intervals": {"method": "normal, standard error over folds", "level": level},
     }
-    return FoldEvaluation(metrics, thresholds, facts)
+    return FoldEvaluation(metrics, thresholds, facts, [note] if (note := repeated_pairs(pairs)) else [])
 
 
 def _check_pairs(embeddings: Embeddings, pairs: PairList) -> None:

@@ -98,7 +98,7 @@ _COLUMNS = (
     _metric("recall_at_1", "Recall@1", spread=True, interval=True, headline=True),
     _metric("f1", "F1", spread=True, interval=True, headline=True),
     _Column("bytes", "MB", _size, lambda value: f"{value / 1e6:.2f}", headline=True),
-    _measured("images/s", "images_per_second", headline=True),
+    _measured("images/s", "images_per_second", headline=True, optional=True),
     _metric("threshold", "at distance", spread=True, interval=True, words=_threshold_words),
     _metric("map_at_r", "MAP@R", spread=True),
     _metric("precision", "precision"),

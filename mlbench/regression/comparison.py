@@ -120,7 +120,8 @@ class _Pair:
     level: float
 
     def compare(self) -> tuple[list[Change], list[Missing]]:
-        changes, missing = [], []
+        changes: list[Change] = []
+        missing: list[Missing] = []
         for group in ("metrics", "speed", "memory", "size"):
             old, new = (self._values(side, group) for side in (self.before, self.after))
             for name in dict.fromkeys((*old, *new)):
@@ -149,8 +150,8 @@ class _Pair:
     def _lost_in_seeds(self, name: str) -> Iterator[Missing]:
         """A metric that one side lacks in some of the seeds in which the other side has it: the mean over the
         rest would hide that."""
-        sides = [{record.seed: record for record in side} for side in (self.before, self.after)]
-        for side, here, there in (("before", *sides), ("after", *reversed(sides))):
+        before, after = ({record.seed: record for record in side} for side in (self.before, self.after))
+        for side, here, there in (("before", before, after), ("after", after, before)):
             common = sorted(here.keys() & there.keys())
             lost = [here[seed] for seed in common if not _has(here[seed], name) and _has(there[seed], name)]
             if lost:

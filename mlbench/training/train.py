@@ -28,6 +28,9 @@ __all__ = ["Step", "Training", "train"]
 #: Above this share of training time spent waiting for images, and this many seconds, the run says so.
 WAIT_SHARE, WAIT_SECONDS = 0.25, 2.0
 
+#: What torch's batch norm says of a single vector, whose variance is not known.
+_ONE_VALUE = "Expected more than 1 value per channel"
+
 
 @dataclass
 class Training:
@@ -65,11 +68,21 @@ class Step:
 
     def __call__(self, batch: Batch) -> torch.Tensor:
         """Returns the loss of the batch. Raises TrainingError, before anything has changed, when that is not
-        finite; on the CPU only, as a GPU would have to be waited for."""
+        finite; on the CPU only, as a GPU would have to be waited for. The same for a batch, or a part of one,
+        that batch norm cannot normalise."""
         # The middle of the step, so that neither the first nor the last has a rate of zero.
         self._schedule.step_update(self.count + 0.5)
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self._gradients(self._objective, batch, self._fabric, self.count)
+        try:
+            loss = self._gradients(self._objective, batch, self._fabric, self.count)
+        except ValueError as error:
+            if _ONE_VALUE not in str(error):
+                raise
+            raise TrainingError(
+                f"batch norm cannot normalise one image alone, and step {self.count + 1} has one in its "
+                f"batch of {len(batch.images)} or in a part of it; raise recipe.batch_size, or change "
+                "compute.accumulate"
+            ) from None
         if self._clip_norm:
             self._fabric.clip_gradients(
                 self._module, self.optimizer, max_norm=self._clip_norm, error_if_nonfinite=False

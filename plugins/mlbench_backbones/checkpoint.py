@@ -82,7 +82,7 @@ def fit_state(
     timm's feature networks rename the model's `stages.3` to `stages_3`, so keys are compared with
     underscores for dots. Layers that the network does not have may be there or not, and those whose keys
     begin with one of `ignored`. owner, what: for an error.
-    Raises WeightsError with the first keys that are missing, too many, or of another shape.
+    Raises WeightsError with the first keys that are missing, too many, of another shape, or not finite.
     """
     given = {key.replace(".", "_"): (key, value) for key, value in state.items()}
     fitted, problems = {}, []
@@ -92,6 +92,8 @@ def fit_state(
             problems.append(f"{key} is missing")
         elif value.shape != target.shape:
             problems.append(f"{original} is {tuple(value.shape)}, expected {tuple(target.shape)}")
+        elif value.is_floating_point() and not value.isfinite().all():
+            problems.append(f"{original} has values that are not finite")
         else:
             fitted[key] = value
     # What is left lies behind the last layer, unless it belongs to a layer that the network has: a deeper
@@ -104,6 +106,8 @@ def fit_state(
     ]
     if problems:
         more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
+        if 0 < len(state) == len(given):  # none was found
+            more += f"; the keys of the file are such as {next(iter(state))!r}"
         raise WeightsError(f"{owner}: cannot use {what}: {'; '.join(problems[:3])}{more}")
     network.load_state_dict(fitted)
 

@@ -138,6 +138,13 @@ def _parquet(file: Path, group: str) -> tuple[list[str], Iterator[tuple[str, dic
         with file.open("rb") as stream, pyarrow.parquet.ParquetFile(stream) as table:
             columns = list(table.schema_arrow.names)
             wanted = [name for name in columns if name in (*_REQUIRED, *_OPTIONAL, group)]
+            for name in wanted:
+                kind = table.schema_arrow.field(name).type
+                if pyarrow.types.is_nested(kind) and name != "box":
+                    raise DataError(
+                        f"{file}: column {name!r} holds {kind}; expected text or numbers (tables that hold "
+                        "images are read by the data set huggingface)"
+                    )
             content = table.read(columns=wanted).to_pydict()
     except OSError as error:
         raise DataError(f"{file}: {error.strerror or error}") from None
@@ -262,6 +269,8 @@ def _text(value: Any) -> str:
         return ""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
+    if isinstance(value, bytes):  # Parquet knows text that is not marked as such
+        return value.decode(errors="surrogateescape").strip()
     return str(value).strip()
 
 

@@ -72,3 +72,10 @@ def test_the_table_has_a_row_for_each_finding() -> None:
     table = doctor.examination_table(findings)
     assert table.headings == ("what", "value", "problem")
     assert [row[0] for row in table.rows] == [finding["what"] for finding in findings]
+
+
+def test_a_cache_that_is_a_file_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MLBENCH_CACHE", str(tmp_path / "file"))
+    problems = {each["what"]: each["problem"] for each in doctor.examine(())}
+    assert problems["cache folder"] == "is no folder"

@@ -133,6 +133,21 @@ def test_pairs_are_judged_fold_by_fold(file: Path, tmp_path: Path) -> None:
     assert "recall_at_1" not in found["metrics"]
 
 
+def test_images_and_pairs_that_stand_twice_are_told(file: Path, tmp_path: Path) -> None:
+    """Rows that a sampler repeated to fill a batch up find each other; this is no quality of the model."""
+    with np.load(file) as given:
+        rows = [*range(160), 0, 1]
+        np.savez(tmp_path / "r.npz", embeddings=given["embeddings"][rows], labels=given["labels"][rows])
+    notes = json.loads(evaluated(tmp_path / "r.npz", "--json"))["notes"]
+    assert any(
+        note.startswith("4 of 162 queries find an image of their class that has the") for note in notes
+    )
+    lines = [f"{4 * c},{4 * c + 1},1\n{4 * c},{(4 * c + 4) % 160},0\n" for c in range(40)]
+    (tmp_path / "pairs.csv").write_text("left,right,same\n" + "".join([*lines, lines[0]]))
+    (note,) = json.loads(evaluated(file, "--pairs", tmp_path / "pairs.csv", "--json"))["notes"]
+    assert note.startswith("2 of 82 pairs repeat another one of the list; some stand in several folds")
+
+
 def test_the_table_names_every_metric(file: Path) -> None:
     text = evaluated(file)
     for name in ("recall_at_1", "map_at_r", "f1_optimistic", "auroc", "eer", "tpr_at_fpr_1e-3"):

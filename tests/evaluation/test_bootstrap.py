@@ -78,8 +78,14 @@ def test_means_of_a_resample_without_a_query_are_left_out_of_the_interval() -> N
 
 def test_interval_is_of_percentiles_moved_from_the_centre_to_the_value() -> None:
     resampled = np.linspace(0, 1, 1001)
-    assert bootstrap(2, level=0.9).interval(0.7, 0.5, resampled) == pytest.approx((0.25, 1.15))
+    assert bootstrap(2, level=0.9).interval(0.55, 0.5, resampled) == pytest.approx((0.1, 1.0))
     assert bootstrap(2, level=0.5).interval(0.5, 0.5, resampled) == pytest.approx((0.25, 0.75))
+
+
+def test_interval_stays_within_what_resamples_and_the_value_reach() -> None:
+    resampled = np.linspace(0.8, 1, 101)
+    for value, expected in ((1.0, (0.91, 1.0)), (0.6, (0.6, 0.69)), (1.2, (1.11, 1.2))):
+        assert bootstrap(2, level=0.9).interval(value, 0.9, resampled) == pytest.approx(expected)
 
 
 def test_banded_curve_is_exact_at_the_edges_of_the_bands() -> None:

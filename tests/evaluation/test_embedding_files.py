@@ -226,6 +226,8 @@ def test_pairs_have_folds_in_file_order_unless_they_say(tmp_path: Path) -> None:
         ("left,right,same\n0,1\n", "p.csv:2: expected row numbers"),
         ("left,right,same\n0,1,2\n", "p.csv:2: expected row numbers and 1 or 0"),
         (f"left,right,same\n0,{10**30},1\n", "p.csv:2: expected row numbers and 1 or 0"),
+        ("left,right,same\n0,1,1\n2,2,1\n", "p.csv:3: a pair of image 2 with itself"),
+        ("left,right,same\n0,1,1\n2,1,0\n1,0,0\n", "p.csv:4: .* 1 and 0 are different here, and .* line 2"),
     ],
 )
 def test_a_wrong_pair_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:

@@ -94,7 +94,9 @@ def test_a_threshold_policy_that_refuses_is_named_with_its_place(planned: Planne
 
 def test_notes_of_a_threshold_policy_are_told_before_a_run(planned: Planned) -> None:
     one, other = planned(
-        "cases:\n  a: {threshold: {name: fixed, distance: 1.348}}\n  b: {threshold: {name: fixed, distance: 0.9}}\n"
+        "cases:\n"
+        "  a: {threshold: {name: fixed, distance: 1.348}}\n"
+        "  b: {threshold: {name: fixed, distance: 0.9}}\n"
     ).cases
     assert "threshold distance 1.348 looks like a Euclidean distance" in one.notes[-1]
     assert one.notes[:-1] == other.notes

@@ -129,6 +129,18 @@ def test_a_loss_that_is_not_finite_names_the_step(planned, tmp_path) -> None:
         trained(planned(overrides=("loss=nan",)).cases[0], tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("batch", "parts", "told"), [(1, 1, "batch of 1 or"), (7, 4, "batch of 7 or in a part of it")]
+)
+def test_one_image_alone_in_a_batch_norm_is_told(
+    planned, tmp_path, batch: int, parts: int, told: str
+) -> None:
+    sizes = (f"recipe.batch_size={batch}", f"compute.accumulate={parts}")
+    case = planned(overrides=("neck={name: gap, dim: 4, norm: bn}", *sizes)).cases[0]
+    with pytest.raises(TrainingError, match=rf"one image alone, and step 1 has one in its {told}"):
+        trained(case, tmp_path)
+
+
 def test_a_pair_loss_needs_no_centres(planned, tmp_path) -> None:
     case = planned(overrides=("loss=pair", "recipe.epochs=8", "recipe.lr=0.01")).cases[0]
     objective, result = trained(case, tmp_path)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import tarfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,10 +23,10 @@ from mlbench_datasets.notes import examples
 
 __all__ = ["IMAGE_EXTENSIONS", "ShardSource", "index_shards"]
 
+_FIRST = ("jpg", "jpeg", "png", "webp")
+
 #: Of a sample's image; the first that a sample has is taken.
-IMAGE_EXTENSIONS = tuple(
-    dict.fromkeys(("jpg", "jpeg", "png", "webp", *(suffix[1:] for suffix in sorted(IMAGE_SUFFIXES))))
-)
+IMAGE_EXTENSIONS = tuple(dict.fromkeys((*_FIRST, *(suffix[1:] for suffix in sorted(IMAGE_SUFFIXES)))))
 
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 _MOST_LABEL_BYTES = 1 << 20
@@ -63,14 +63,22 @@ def index_shards(files: Sequence[Path], label_key: str, notes: list[str]) -> Poo
     for each in found:
         for members, count in zip(each["without"].tolist(), each["counts"].tolist(), strict=True):
             without[members.decode()] += count
+    dots = _about_dots(without)
     if without:
         kinds = examples([f"{count:,} of {members}" for members, count in without.most_common()])
-        notes.append(f"samples without an image that is read, ignored: {without.total():,} ({kinds})")
+        notes.append(f"samples without an image that is read, ignored: {without.total():,} ({kinds}){dots}")
+    spare = [each["spare"].tolist() for each in found if len(each["spare"])]
+    if spare:
+        count = sum(map(len, spare))
+        notes.append(
+            f"images beside the one that is read of their sample, ignored: {count:,} (such as "
+            f"{spare[0][0].decode()}); of a sample the first of .{' .'.join(_FIRST)} is read"
+        )
     shards = np.repeat(np.arange(len(files), dtype=np.int32), [len(each["offsets"]) for each in found])
     if not len(shards):
         raise DataError(
             f"{files[0].parent}: no images in {len(files)} shards; expected members such as 0001.jpg and "
-            f"{'0001.json' if label_key else '0001.cls'}"
+            f"{'0001.json' if label_key else '0001.cls'}{dots}"
         )
     offsets, sizes, keys, labels = (
         np.concatenate([each[name] for each in found]) for name in ("offsets", "sizes", "keys", "labels")
@@ -80,9 +88,21 @@ def index_shards(files: Sequence[Path], label_key: str, notes: list[str]) -> Poo
     return Pool(source, classes.astype(np.int64), [name.decode() for name in names.tolist()])
 
 
+def _about_dots(without: Iterable[str]) -> str:
+    """Why members that look like images are none: what to say behind the samples that have no image."""
+    for members in without:
+        for member in members.split():
+            if _last(member) in IMAGE_EXTENSIONS:
+                return (
+                    f"; the name of a sample ends at its first dot, and what follows ({member}) is not the "
+                    "extension of an image: write the shards with other signs for the other dots"
+                )
+    return ""
+
+
 def _learnt(file: Path, label_key: str) -> dict[str, np.ndarray]:
     samples: dict[str, dict[str, tuple[int, int]]] = {}
-    rows, without = [], Counter[bytes]()
+    rows, without, spare = [], Counter[bytes](), []
     try:
         with file.open("rb") as stream:
             _refuse_compressed(file, stream.read(6))
@@ -98,11 +118,13 @@ def _learnt(file: Path, label_key: str) -> dict[str, np.ndarray]:
                     raise DataError(f"{file}: {path} stands twice; keep one")
                 sample[extension.lower()] = offset, size
             for key, sample in samples.items():
-                image = next((sample[each] for each in IMAGE_EXTENSIONS if each in sample), None)
-                if image is not None:
+                image, *others = [each for each in IMAGE_EXTENSIONS if each in sample] or [""]
+                others += [each for each in sample if "." in each and _last(each) in IMAGE_EXTENSIONS]
+                if image:
+                    spare += [f"{key}.{each}".encode(errors="backslashreplace") for each in others]
                     label = _label(f"{file}: {key}", stream, sample, label_key)
                     name = key.encode(errors="backslashreplace")[-_LONGEST_NAME:]
-                    rows.append((*image, name, label.encode()))
+                    rows.append((*sample[image], name, label.encode()))
                 else:
                     members = " ".join(f".{extension}" for extension in sorted(sample))
                     without[members.encode(errors="backslashreplace")[-_LONGEST_NAME:]] += 1
@@ -116,7 +138,13 @@ def _learnt(file: Path, label_key: str) -> dict[str, np.ndarray]:
         "labels": np.array(labels, np.bytes_),
         "without": np.array(list(without), np.bytes_),
         "counts": np.array(list(without.values()), np.int64),
+        "spare": np.array([each[-_LONGEST_NAME:] for each in spare], np.bytes_),
     }
+
+
+def _last(extension: str) -> str:
+    """What follows the last dot."""
+    return extension.rpartition(".")[2]
 
 
 def _members(file: Path, stream: IO[bytes]) -> Iterator[tuple[str, int, int]]:

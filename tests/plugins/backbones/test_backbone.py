@@ -264,6 +264,18 @@ def test_weights_that_do_not_fit_name_the_first_keys(tmp_path, saved, drop, mess
         timm_backbone(64, model="lcnet_050", weights=str(path))
 
 
+def test_weights_under_other_names_or_not_finite_are_told(tmp_path):
+    path = tmp_path / "model.pth"
+    state = timm.create_model("lcnet_050").state_dict()
+    torch.save({f"model.backbone.{key}": value for key, value in state.items()}, path)
+    with pytest.raises(WeightsError, match=r"the keys of the file are such as 'model\.backbone\.conv_stem"):
+        timm_backbone(64, model="lcnet_050", weights=str(path))
+    state["bn1.weight"][3] = float("nan")
+    torch.save(state, path)
+    with pytest.raises(WeightsError, match=r"lcnet_050: bn1\.weight has values that are not finite$"):
+        timm_backbone(64, model="lcnet_050", weights=str(path))
+
+
 def test_weights_of_a_deeper_model_do_not_fit(tmp_path):
     path = tmp_path / "model.pth"
     checkpoint("resnet34", path)

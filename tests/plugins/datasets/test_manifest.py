@@ -196,6 +196,17 @@ def test_manifest_reads_parquet_as_csv(tmp_path: Path) -> None:
     ]
 
 
+def test_manifest_reads_parquet_s_bytes_as_text_and_names_columns_of_lists(tmp_path: Path) -> None:
+    file = parquet(tmp_path, {"path": [b"a.jpg", b"b.jpg"], "label": [b"caf\xc3\xa9", b"8"]})
+    assert [(row.path, row.label) for row in read_manifest(file).rows] == [("a.jpg", "café"), ("b.jpg", "8")]
+    for columns, name in (
+        ({"path": ["a.jpg"], "label": [[7]]}, "'label' holds list<"),
+        ({"path": [{"bytes": b"", "path": "a.jpg"}], "label": [7]}, "'path' holds struct<"),
+    ):
+        with pytest.raises(DataError, match=rf"photos\.parquet: column {name}.*; expected text or numbers"):
+            read_manifest(parquet(tmp_path, columns))
+
+
 def test_manifest_that_is_no_parquet(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     (tmp_path / "photos.parquet").write_bytes(b"path,label")

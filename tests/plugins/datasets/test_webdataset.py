@@ -297,3 +297,26 @@ def test_samples_without_an_image_are_counted(tmp_path: Path) -> None:
     assert build(tmp_path).notes == (
         "samples without an image that is read, ignored: 2 (1 of .txt, 1 of .cls)",
     )
+
+
+def test_names_with_dots_and_second_images_are_told(tmp_path: Path) -> None:
+    """The form of the shards gives both a meaning that their owner may not have had in mind."""
+    shards(tmp_path / "data")
+    dotted = [(f"v1.{number}.{each}", picture(1) if each == "png" else b"1") for number in range(2)
+              for each in ("png", "cls")]  # fmt: skip
+    write_shard(tmp_path / "data/train-002.tar", dotted)
+    assert build(tmp_path).notes == (
+        "samples without an image that is read, ignored: 1 (1 of .0.cls .0.png .1.cls .1.png); the name of a "
+        "sample ends at its first dot, and what follows (.0.png) is not the extension of an image: write the "
+        "shards with other signs for the other dots",
+    )
+    (tmp_path / "all").mkdir()
+    write_shard(tmp_path / "all/train-000.tar", dotted)
+    assert "0001.cls; the name of a sample ends at its first dot" in problem(tmp_path, "all")
+    double = [("a.jpg", picture(1)), ("a.mask.png", picture(2)), ("a.png", picture(3)), ("a.cls", b"1")]
+    shards(tmp_path / "other")
+    write_shard(tmp_path / "other/train-002.tar", double)
+    assert build(tmp_path, "other").notes == (
+        "images beside the one that is read of their sample, ignored: 2 (such as a.png); "
+        "of a sample the first of .jpg .jpeg .png .webp is read",
+    )

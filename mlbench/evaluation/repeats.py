@@ -1,0 +1,69 @@
+"""Repeats: one embedding or one pair several times, which makes numbers better than the model is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from mlbench.contracts import PairList
+from mlbench.evaluation.embeddings import Embeddings
+
+__all__ = ["repeated_pairs", "repeated_rows"]
+
+#: Rows that are read together.
+_ROWS = 8192
+
+
+def repeated_rows(embeddings: Embeddings) -> str:
+    """What to say of queries that find an image of their class because it has the very same embedding, as
+    when samplers of several processes fill their last batches up with repeats; "" where there is none.
+
+    Embeddings that images of several classes have do not count: that is the model's doing.
+    """
+    labels = embeddings.labels.tolist()
+    groups = [-1] * len(labels) if embeddings.groups is None else embeddings.groups.tolist()
+    rows = list(zip(labels, _digests(embeddings.vectors), strict=True))
+    gallery, members = embeddings.gallery.tolist(), (embeddings.queries | embeddings.gallery).tolist()
+    classes = Counter(digest for _, digest in {row for row, here in zip(rows, members, strict=True) if here})
+    found = Counter(row for row, here in zip(rows, gallery, strict=True) if here)
+    grouped = Counter(
+        pair for pair, here in zip(zip(rows, groups, strict=True), gallery, strict=True) if here
+    )
+    count = 0
+    for at in np.flatnonzero(embeddings.queries).tolist():
+        row, group = rows[at], groups[at]
+        # Neither the image itself nor one of its group is a candidate.
+        others = found[row] - (grouped[row, group] if group >= 0 else gallery[at])
+        count += others > 0 and classes[row[1]] == 1
+    if not count:
+        return ""
+    return (
+        f"{count:,} of {int(embeddings.queries.sum()):,} queries find an image of their class that has the "
+        "very same embedding, whatever the model is worth; does the file hold some images twice?"
+    )
+
+
+def repeated_pairs(pairs: PairList) -> str:
+    """What to say of pairs that stand several times in a list, in either order; "" where none does."""
+    ends = np.stack([np.minimum(pairs.left, pairs.right), np.maximum(pairs.left, pairs.right)], axis=1)
+    different = len(np.unique(ends, axis=0))
+    in_folds = len(np.unique(np.column_stack([ends, pairs.folds]), axis=0))
+    if different == len(ends):
+        return ""
+    text = f"{len(ends) - different:,} of {len(ends):,} pairs repeat another one of the list"
+    if in_folds > different:
+        text += "; some stand in several folds, so that a threshold is judged by pairs that it was fitted on"
+    return text
+
+
+def _digests(vectors: Any) -> Iterator[bytes]:
+    """A short hash of each row."""
+    for start in range(0, len(vectors), _ROWS):
+        rows = vectors[start : start + _ROWS]
+        rows = rows if isinstance(rows, np.ndarray) else rows.cpu().numpy()
+        for row in np.ascontiguousarray(rows):
+            yield hashlib.blake2b(row, digest_size=16).digest()
