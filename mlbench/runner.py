@@ -115,9 +115,13 @@ def _rename(plan: Plan, store: Store) -> None:
     finished = store.by_fingerprint() if missing else {}
     renamed = [case for case in missing if case.fingerprint in finished]
     if renamed:
+        names = {spec.name for spec in plan.suite.specs}
         with store.locked():
             for case in renamed:
-                _renamed(finished[case.fingerprint], case, store)
+                record = finished[case.fingerprint]
+                _renamed(record, case, store)
+                if record.case not in names:  # else it would be shown under both names
+                    store.remove(record.key)
 
 
 def _renamed(record: Record, case: Case, store: Store) -> Record:
@@ -264,7 +268,7 @@ def _experiment_record(case: Case, plan: Plan, store: Store, listener: Listener)
             # The next plan knows weights that have come only now, and is to find the record.
             store.move_checkpoints(case.key, now.key)
             facts |= {"fingerprint": now.fingerprint, "conditions": dict(now.conditions)}
-        facts |= {**found.facts, "notes": (*case.notes, *found.notes), "status": "done"}
+        facts |= {**found.facts, "notes": tuple(dict.fromkeys((*case.notes, *found.notes))), "status": "done"}
         seconds = found.seconds
     except StoreError:
         raise

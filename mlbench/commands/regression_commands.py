@@ -102,6 +102,9 @@ def save(suite: str, results: Path, output: Path, **request: Any) -> None:
             click.echo(
                 f"note: {record.case} seed {record.seed} failed and is left out: {record.error}", err=True
             )
+    slow = sum(record.status == "done" and "images_per_second" not in record.speed for record in side.records)
+    if slow:
+        click.echo(f"note: {slow} records were not measured: no speed of theirs will be watched", err=True)
     for path in save_baselines(side.records, _tolerances(None, side), output):
         click.echo(f"{path} written; commit it, and check with: mlbench check {suite} --baseline {path}")
 

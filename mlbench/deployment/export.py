@@ -72,7 +72,7 @@ def export(request: Request, registry: Registry, progress: Progress) -> list[Sco
     suite = recorded_suite(heading.name, path, record.case, record.seed, settings, where, registry)
     case = make_plan(suite, find_device("cpu")).cases[0]
     _check_data(record, case)
-    model = _load_model(case, record, store.checkpoints(record.key))
+    model = _load_model(case, record, store.checkpoints(found.stored.get(record.key, record.key)))
     progress("exporting", 0, 1)
     graphs = {"float32": to_onnx(model, case.spec.image.size)}
     with _scratch_folder() as folder:
@@ -166,11 +166,13 @@ def _median_seed(seeds: Mapping[int, Record]) -> tuple[int, tuple[str, ...]]:
     known = ", ".join(map(str, finished))
     distances = sorted((each, seed) for seed in finished if (each := _distance(seeds[seed])) is not None)
     if not distances:
-        return finished[0], (f"seed {finished[0]} is exported, the first of {known}; --seed takes another",)
+        return finished[0], (
+            f"seed {finished[0]} is exported, the first of {known}; choose another with --seed",
+        )
     distance, seed = distances[(len(distances) - 1) // 2]
     return seed, (
         f"seed {seed} is exported: its threshold {distance:.4f} is the median of the seeds {known} "
-        f"({distances[0][0]:.4f} to {distances[-1][0]:.4f}); --seed takes another",
+        f"({distances[0][0]:.4f} to {distances[-1][0]:.4f}); choose another with --seed",
     )
 
 
@@ -227,7 +229,8 @@ def _check_data(record: Record, case: Case) -> None:
 
 def _check_scores(own: Score, record: Record, case: Case) -> None:
     """Raise ExportError when the model, as it was put together here, does not score what it did."""
-    allowed = max(METRIC_TOLERANCE, IMAGES / len(case.dataset.split("test")))
+    queries = record.evaluation.get("queries") or len(case.dataset.split("test"))
+    allowed = max(METRIC_TOLERANCE, IMAGES / queries)
     for name in ("recall_at_1", "f1", "pair_list_accuracy"):
         then, now = record.metrics.get(name), own.metrics.get(name)
         if then is None or then.value is None or now is None:

@@ -68,9 +68,9 @@ def assess(request: Request, registry: Registry, progress: Progress) -> Assessme
     if request.calibration is not None and request.share:
         raise OptionError("--calibration and --calibration-share both fit the threshold; give one of them")
     if request.pairs is not None and (request.calibration is not None or request.share):
-        raise OptionError("--pairs fits its thresholds on the other folds; leave --calibration away")
+        raise OptionError("--pairs fits its thresholds on the other folds; leave out --calibration")
     if request.pairs is not None and request.gallery is not None:
-        raise OptionError("--pairs says itself what is compared; leave --gallery away")
+        raise OptionError("--pairs already states which images are compared; leave out --gallery")
     base = _BASE_PAIRS if request.pairs else _BASE
     policy_part, metrics, settings = evaluation_parts(base, request.overrides, registry)
     if settings.gallery != "test":

@@ -12,6 +12,7 @@ from mlbench.contracts import PairList
 from mlbench.errors import DataError, MlbenchError, first_line
 from mlbench.evaluation.embeddings import Embeddings
 from mlbench.evaluation.labels import NAMES, clean_labels, read_labels
+from mlbench.names import one_form
 
 __all__ = ["read_embeddings", "read_pairs"]
 
@@ -85,7 +86,7 @@ def _groups(columns: dict[str, np.ndarray], count: int, path: Path) -> np.ndarra
         if (found[~missing] != np.floor(found[~missing])).any() or np.isinf(found).any():
             raise DataError(f"{path}: groups are fractions; expected whole numbers or texts")
         return np.where(missing, -1, found).astype(np.int64)
-    texts = np.array(["" if each is None else str(each) for each in found.tolist()])
+    texts = np.array(["" if each is None else one_form(str(each)) for each in found.tolist()])
     known, places = np.unique(texts, return_inverse=True)
     numbers = [-1 if each == "" else _number(each) for each in known.tolist()]
     return np.array(numbers, np.int64)[places]

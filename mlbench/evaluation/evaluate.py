@@ -103,6 +103,8 @@ class Evaluation:
         if without := self.facts["queries_without_positive"]:
             single, protocol = self.facts["single_image_classes"], self.facts["protocol"]
             other, which = "other image", f"{single:,} classes have a single image"
+            if not single:
+                other, which = "image", "the gallery has none"
             if protocol["gallery"] != protocol["queries"]:
                 other, which = "image", f"the gallery is {protocol['gallery']}"
             outside = " and of another group" if protocol["grouped"] else ""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import unicodedata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mlbench.errors import DataError, first_line
+from mlbench.names import one_form
 
 __all__ = ["NAMES", "clean_labels", "read_labels"]
 
@@ -67,7 +67,7 @@ def clean_labels(values: np.ndarray, where: str) -> np.ndarray:
     if values.dtype.kind != "U":
         return values
     names, of_which = np.unique(values, return_inverse=True)
-    names = np.array([unicodedata.normalize("NFC", name.strip()) for name in names], str)
+    names = np.array([one_form(name.strip()) for name in names], str)
     values = names[of_which.reshape(values.shape)]
     _check(values == "", values, where)
     return values

@@ -14,8 +14,8 @@ __all__ = ["against", "described", "is_grouped"]
 def against(queries: Embeddings, gallery: Embeddings) -> Embeddings:
     """The queries of one set of embeddings and the gallery of another, as one set.
 
-    Labels and groups must mean the same in both. Rows of `queries` come first; whoever may be found in them
-    and whoever may ask in `gallery` does not. An image that is in both must be in one group, or it finds
+    Labels and groups must mean the same in both. Rows of `queries` come first; the gallery roles of
+    `queries` and the query roles of `gallery` are dropped. An image that is in both must be in one group, or it finds
     itself.
     """
     groups = None

@@ -111,7 +111,7 @@ def with_interval(
     assert ends is not None
     remarks = dict(threshold.remarks)
     if (missing := 1 - len(found) / len(chosen)) > 1 - bootstrap.level:
-        remarks["uncertain"] = (
+        remarks["often none"] = (
             f"on {missing:.0%} of the resamples of the calibration classes no threshold does what is asked "
             f"(threshold fitted on {threshold.calibration})"
         )
@@ -211,8 +211,8 @@ def _few_pairs(curve: Curve, similarity: float, target: Target) -> str:
     if pairs * share >= 1:
         return ""
     return (
-        f"{target.quantity} {target.value:g} was fitted on {pairs:,.0f} calibration pairs, of which not one "
-        f"may be wrong; only {1 / share:,.0f} can tell such a share"
+        f"{target.quantity} {target.value:g} was fitted on {pairs:,.0f} calibration pairs, too few: one wrong "
+        f"pair already misses it; at least {1 / share:,.0f} pairs are needed"
     )
 
 

@@ -82,7 +82,7 @@ def fitting_gallery(dataset: Dataset) -> tuple[GalleryName, str]:
     share = f"{known:,} of {len(tested):,} test classes are trained on"
     found: tuple[GalleryName, str] = "test", f"{share}, so test images are to find each other"
     if _states_roles(test):
-        found = "gallery", "the data say which test images ask and which are to be found"
+        found = "gallery", "the data say which test images are queries and which are the gallery"
     elif 2 * known > len(tested):
         found = "train", f"{share}, so test images are to find training images (closed set)"
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +40,14 @@ class Lacking:
 @dataclass(frozen=True)
 class Selection:
     """Records of a suite, one of a case and seed. lacking: cases and seeds of the suite file that have none.
-    remarks: on what was left out, one line each."""
+    remarks: on what was left out, one line each. stored: by their keys, the keys under which records of
+    renamed cases are stored."""
 
     heading: Heading
     records: tuple[Record, ...]
     lacking: tuple[Lacking, ...] = ()
     remarks: tuple[str, ...] = ()
+    stored: Mapping[str, str] = field(default_factory=dict)
 
 
 def suite_records(
@@ -60,12 +62,12 @@ def suite_records(
     heading = read_heading(suite)
     store = Store(results, heading.name)
     if heading.path is not None and heading.has_cases:
-        records, lacking = select_records(request.plan(heading.path, registry()), store)
+        records, lacking, stored = select_records(request.plan(heading.path, registry()), store)
         if not records:
             if all(each.reason == _NO_RECORD for each in lacking):
                 raise StoreError(f"no records of the suite {heading.name!r} in {results}; {_advice(heading)}")
             raise StoreError(f"{lacking[0]}; {_advice(heading)}")
-        return Selection(heading, records, lacking)
+        return Selection(heading, records, lacking, stored=stored)
     if request != PlanRequest():
         raise SuiteError(
             f"{suite}: cases, seeds, settings, device and precision are chosen from a suite file; give that"
@@ -85,16 +87,23 @@ def suite_records(
     return Selection(heading, tuple(newest), (), tuple(remarks))
 
 
-def select_records(plan: Plan, store: Store) -> tuple[tuple[Record, ...], tuple[Lacking, ...]]:
-    """The record of each case of a plan, whatever the case was called then, and the cases that have none."""
+def select_records(
+    plan: Plan, store: Store
+) -> tuple[tuple[Record, ...], tuple[Lacking, ...], dict[str, str]]:
+    """The record of each case of a plan, whatever the case was called then, the cases that have none, and
+    `Selection.stored`."""
     found = {case.key: store.get(case.key) for case in plan.cases}
     others: dict[tuple[str, int], Record] = {}
-    if None in found.values():
+    stored: dict[str, str] = {}
+    if any(record is None or record.status != "done" for record in found.values()):
         others = {(record.case, record.seed): record for record in store.read()[0]}
         finished = store.by_fingerprint()
         for case in plan.cases:
-            if found[case.key] is None and (record := finished.get(case.fingerprint)) is not None:
+            known = found[case.key]
+            record = finished.get(case.fingerprint)
+            if record is not None and (known is None or known.status != "done"):
                 found[case.key] = replace(record, case=case.name, axes=dict(case.spec.axes))
+                stored[case.key] = record.key
     lacking = [case for case in plan.cases if found[case.key] is None]
     return (
         tuple(record for record in found.values() if record is not None),
@@ -102,6 +111,7 @@ def select_records(plan: Plan, store: Store) -> tuple[tuple[Record, ...], tuple[
             Lacking(case.name, case.seed, _reason(case, others.get((case.name, case.seed))))
             for case in lacking
         ),
+        stored,
     )
 
 

@@ -60,8 +60,7 @@ class Changes:
         "neck: gap" and "neck: {name: gap, dim: 64}" replace the neck and all its options; "neck: {dim: 64}"
         and "neck.dim: 64" change an option of the neck that is there; "sampler: null" takes the sampler
         away. "metrics: [a, b]" replaces all metrics, "metrics: {a: {k: [1]}}" sets one, and so with losses.
-        Raises SuiteError
-        for an unknown section, a value of the wrong shape or an option set twice.
+        Raises SuiteError for an unknown section, a value of the wrong shape or an option set twice.
         """
         changes = cls()
         for name, value in overrides.items():

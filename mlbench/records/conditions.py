@@ -7,7 +7,7 @@ from typing import Any
 
 __all__ = ["condition_changes"]
 
-#: Conditions that are hashes, which nobody can read.
+#: Conditions that are hashes: shown by name only.
 _HASHES = {"weights": "first weights", "core": "code of mlbench", "code": "code of components"}
 
 
@@ -27,6 +27,8 @@ def condition_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterat
                     yield f"{library} ({was[library]} then, {value[library]} now)"
         elif name == "code" and then.get("core") != now.get("core"):
             continue  # the hash of the components' code covers the core's
+        elif name == "weights" and not value:
+            yield "first weights (those of now are not on this machine)"
         elif name in _HASHES:
             yield _HASHES[name]
         else:

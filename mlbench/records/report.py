@@ -183,7 +183,7 @@ def notes_of(records: Sequence[Record]) -> list[str]:
     cases: dict[str, list[str]] = {}
     for record in records:
         texts = (*record.notes, *([f"failed: {record.error}"] if record.error else []))
-        for text in texts:
+        for text in dict.fromkeys(texts):
             cases.setdefault(text, []).append(f"{record.case} seed {record.seed}")
     everywhere = len(records)
     notes = [text if len(where) == everywhere else f"{_some(where)}: {text}" for text, where in cases.items()]

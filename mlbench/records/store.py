@@ -58,8 +58,8 @@ class Store:
         """The newest records that belong together, one of each case and seed, in the order in which they were
         made, and remarks on what is left out.
 
-        Records belong together when the same code, libraries, device, number of threads and data made them
-        as the newest record of all; those of one case have the same settings as its newest.
+        Records belong together when the same code, libraries, device, number of threads, data and first weights
+        made them as the newest record of all; those of one case have the same settings as its newest.
         """
         records, remarks = self.read()
         chosen: dict[tuple[str, int], Record] = {}
@@ -77,7 +77,10 @@ class Store:
             else:
                 known |= facts
                 chosen.setdefault((record.case, record.seed), record)
-        for counts, what in ((older, "settings"), (apart, "code, libraries, device, threads or data")):
+        for counts, what in (
+            (older, "settings"),
+            (apart, "code, libraries, device, threads, data or first weights"),
+        ):
             for case, count in sorted(counts.items()):
                 some = "an older record" if count == 1 else f"{count} older records"
                 remarks.append(f"{case}: left out {some}, made with other {what}")
@@ -86,6 +89,11 @@ class Store:
     def by_fingerprint(self) -> dict[str, Record]:
         """The newest finished record of each fingerprint, whatever its case was called."""
         return {record.fingerprint: record for record in self.read()[0] if record.status == "done"}
+
+    def remove(self, key: str) -> None:
+        """Remove the record called `key` and its checkpoints."""
+        (self.folder / f"{key}.json").unlink(missing_ok=True)
+        shutil.rmtree(self.checkpoints(key), ignore_errors=True)
 
     def checkpoints(self, key: str) -> Path:
         """Folder for the checkpoints of the record called `key`."""
@@ -236,13 +244,19 @@ def results_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _made_by(record: Record) -> dict[str, Any]:
     """What must not differ between records that are shown together, by name: conditions of the whole run, the
-    code of each component, and the version of each data set."""
+    code of each component, the version of each data set, and that of first weights."""
     found = {name: record.conditions.get(name) for name in ("core", "libraries", "device", "threads")}
     settings = record.settings
     for section, provenance in record.components.items():
-        options = settings.get(section)
+        kind, _, member = section.partition(" ")
+        options = (
+            settings.get("losses", {}).get(member) if kind == "loss" and member else settings.get(section)
+        )
         name = options.get("name", "") if isinstance(options, Mapping) else ""
         found[f"{section} {name}"] = provenance
+    if record.conditions.get("weights"):
+        key = json.dumps([settings.get("backbone"), settings.get("teacher")], sort_keys=True)
+        found[f"weights {key}"] = record.conditions["weights"]
     if "data" in record.conditions:
         key = json.dumps([settings.get("dataset"), settings.get("image")], sort_keys=True)
         found[f"data {key}"] = record.conditions["data"]

@@ -4,6 +4,7 @@ and the fastest."""
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 
@@ -30,8 +31,8 @@ def ranking_sentences(
 
     A case is worse than the best when Student's t interval of the differences, seed by seed, leaves out zero,
     and the mean of the differences exceeds the tolerance; with one seed, when the intervals over classes do
-    not overlap. Cases on several data sets, or evaluated in several ways, are not ranked, nor is one whose
-    metric has no value in a seed: what the other seeds reach says nothing of that one.
+    not overlap. Cases on several data sets, or evaluated in several ways, are not ranked, nor is a case
+    whose metric has no value in a seed, or that has other seeds than most.
     """
     groups: dict[str, list[Record]] = {}
     for record in records:
@@ -43,13 +44,17 @@ def ranking_sentences(
     found = []
     for name, heading in headings.items():
         values = {case: _by_seed(group, name) for case, group in groups.items()}
-        known = {
-            case: fmean(found.values()) for case, found in values.items() if len(found) == len(groups[case])
+        complete = {
+            case: known for case, known in values.items() if known and len(known) == len(groups[case])
+        }
+        seeds = Counter(frozenset(known) for known in complete.values()).most_common(1)
+        means = {
+            case: fmean(known.values()) for case, known in complete.items() if known.keys() == seeds[0][0]
         }
         higher = _higher_is_better(records, name)
-        if len(known) < 2 or higher is None:
+        if len(means) < 2 or higher is None:
             continue
-        ordered = sorted(known, key=lambda case: known[case], reverse=higher)
+        ordered = sorted(means, key=lambda case: means[case], reverse=higher)
         best = ordered[0]
         tolerance = tolerances.get(name, 0.0)
         equal = [
@@ -57,13 +62,18 @@ def ranking_sentences(
             for case in ordered
             if case == best or not _is_worse(groups[case], groups[best], name, higher, tolerance)
         ]
-        text = _sentence(heading, equal, known, {case: groups[case] for case in equal}, len(ordered))
+        text = _sentence(heading, equal, means, {case: groups[case] for case in equal}, len(ordered))
         lost = [
-            f"{case} ({len(groups[case]) - len(values[case])} of {len(groups[case])} seeds)"
-            for case in groups
-            if 0 < len(values[case]) < len(groups[case])
+            f"{case} ({len(groups[case]) - len(known)} of {len(groups[case])} seeds)"
+            for case, known in values.items()
+            if 0 < len(known) < len(groups[case])
         ]
-        found.append(f"{text}; not ranked, as a value is missing: {', '.join(lost)}" if lost else text)
+        other = [case for case in complete if case not in means]
+        if lost:
+            text += f"; not ranked, as a value is missing: {', '.join(lost)}"
+        if other:
+            text += f"; not ranked, as they have other seeds: {', '.join(other[:_NAMED])}"
+        found.append(text)
     return found
 
 

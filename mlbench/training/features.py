@@ -158,7 +158,7 @@ class InputSource:
         if files and self._fits(split, len(reader.split), look.image.size, files):
             try:
                 stored = [self._stored(reader, *paths, split, view) for view, paths in enumerate(files)]
-            except StoreError as error:  # a cache is done without: the inputs are the same, only slower
+            except StoreError as error:  # the inputs are the same without a cache, only slower
                 self._writable = False
                 self.notes.append(f"{split}: inputs are not cached: {error}")
         return Inputs(reader, self._model, self._fabric, stored, look)

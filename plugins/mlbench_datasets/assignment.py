@@ -47,7 +47,8 @@ def assign(
         trained = {rows[i].label for i in members["train"]}
         asked = {row.label for row in rows if row.split == "test" and (row.role is None or row.role & QUERY)}
         if divide == "images" or (divide is None and not trained.isdisjoint(asked)):
-            _hold_out_images(place, rows, members, notes, calibration, seed)
+            reason = "" if divide == "images" else ", as test has classes of training"
+            _hold_out_images(place, rows, members, notes, calibration, seed, reason)
         else:
             _hold_out_classes(place, rows, members, notes, calibration, seed)
     return members
@@ -77,7 +78,13 @@ def _hold_out_classes(
 
 
 def _hold_out_images(
-    place: Path, rows: Sequence[Row], members: _Members, notes: list[str], share: float, seed: int
+    place: Path,
+    rows: Sequence[Row],
+    members: _Members,
+    notes: list[str],
+    share: float,
+    seed: int,
+    reason: str,
 ) -> None:
     """Calibration is made as test is: other images of the classes that are trained on."""
     trained = members["train"]
@@ -92,7 +99,7 @@ def _hold_out_images(
         )
     notes.append(
         f"no calibration split given: {len(members['calibration']):,} of {len(trained):,} training images, "
-        f"of {len(classes):,} classes, become it, as test has classes of training"
+        f"of {len(classes):,} classes, become it{reason}"
     )
 
 

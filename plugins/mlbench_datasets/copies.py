@@ -46,9 +46,9 @@ def copy_notes(images: Iterable[Copy]) -> list[str]:
         for (first, second), names in sorted(across.items(), key=lambda each: [*map(SPLITS.index, each[0])])
     ]
     if inside[True]:
-        notes.append(f"copies within a class, which match of themselves: {examples(inside[True])}")
+        notes.append(f"copies within a class, which every model matches: {examples(inside[True])}")
     if inside[False]:
-        notes.append(f"copies across classes, which nothing tells apart: {examples(inside[False])}")
+        notes.append(f"copies across classes, which no model can tell apart: {examples(inside[False])}")
     return notes
 
 

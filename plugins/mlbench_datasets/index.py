@@ -100,7 +100,7 @@ def index_images(
 
     source: the file or folder that names the images (default: `root`); each has a cache of its own, and each
     `probe` and `white` too (see `decode`). A cache that cannot be read is made again, one that cannot be
-    written is done without.
+    written is skipped.
     """
     cache = _Cache(source or root, probe, white)
     rows, missing = _stat(root, paths)

@@ -207,7 +207,7 @@ def _row(where: str, record: Mapping[str, Any], folder: Path, group: str) -> Row
         if role not in (None, part):
             raise DataError(f"{where}: split is {name}, but is_query and is_gallery say otherwise; keep one")
         role = part
-    box, inside = _box(where, record.get("box")), _text(record.get(group))
+    box, inside = _box(where, record.get("box")), one_form(_text(record.get(group)))
     return Row(where, path, one_form(label), split, role, box, inside)
 
 

@@ -24,7 +24,7 @@ def check_fractions(calibration: float, test: float) -> None:
     if calibration + test >= 1:
         raise OptionError(
             f"calibration {calibration:g} and test {test:g} leave nothing for training: "
-            "they are shares of the classes and must add up to less than 1"
+            "they are shares of the classes, or of the images of each, and must add up to less than 1"
         )
 
 

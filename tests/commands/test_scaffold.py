@@ -114,7 +114,10 @@ def test_suite_has_the_protocol_that_fits_and_says_why(tmp_path: Path) -> None:
     rows += [f"class{n}/{m}.png,{n},val" for n in range(3) for m in (3, 4)]
     (tmp_path / "few" / "roles.csv").write_text("\n".join(["path,label,split", *rows]))
     gallery, why, _ = told(tmp_path / "few" / "roles.csv")
-    assert (gallery, why) == ("gallery", "the data say which test images ask and which are to be found")
+    assert (gallery, why) == (
+        "gallery",
+        "the data say which test images are queries and which are the gallery",
+    )
 
 
 def test_suite_names_the_level_where_there_are_several(tmp_path: Path) -> None:

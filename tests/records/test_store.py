@@ -86,7 +86,7 @@ def test_latest_does_not_mix_what_other_code_libraries_threads_or_data_made(
         store.put(record)
     records, remarks = store.latest()
     assert records == newer
-    what = "code, libraries, device, threads or data"
+    what = "code, libraries, device, threads, data or first weights"
     assert remarks == [f"{case}: left out an older record, made with other {what}"]
 
 

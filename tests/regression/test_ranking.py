@@ -106,3 +106,12 @@ def test_a_case_without_a_value_in_some_seed_is_not_ranked() -> None:
     ]
     unmeasured = [replace(each, case="e", metrics={}) for each in A]
     assert sentences(A, C, unmeasured) == sentences(A, C)
+
+
+def test_cases_with_other_seeds_are_not_ranked() -> None:
+    later = [replace(each, case="later", seed=each.seed + 7) for each in C]
+    (sentence,) = sentences(A, B, later)
+    assert sentence.startswith(
+        "Recall@1: all cases are equal within the noise of 3 seeds: a (0.910), b (0.908);"
+    )
+    assert sentence.endswith("; not ranked, as they have other seeds: later")

@@ -41,7 +41,7 @@ def kept(
     """What `make` learns of `files`, plain arrays by name; from the cache where it is known.
 
     what: is learnt; each has a cache of its own. A cache that cannot be read is made again, one that cannot
-    be written is done without.
+    be written is skipped.
     """
     # With the code that learns it: a mended reader must not be given what the old one has found.
     places = "\0".join([what, code_hash(__name__), *(os.path.realpath(file) for file in files)])

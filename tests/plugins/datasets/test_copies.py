@@ -16,7 +16,7 @@ def test_copies_across_splits_are_named_as_such() -> None:
         "the same image is in train and calibration: train/b/2.jpg and val/a/2.jpg",
         "the same image is in train and test: train/a/1.jpg and test/a/1.jpg (and 2 more)",
         "the same image is in calibration and test: val/a/2.jpg and test/c/2.jpg",
-        "copies across classes, which nothing tells apart: test/c/9.jpg = test/a/1.jpg",
+        "copies across classes, which no model can tell apart: test/c/9.jpg = test/a/1.jpg",
     ]
 
 
@@ -25,7 +25,7 @@ def test_copies_within_a_split() -> None:
         Copy("train", label, 1, name) for label, name in (("a", "x"), ("a", "y"), ("b", "z"), ("b", "w"))
     ]
     assert copy_notes(images) == [
-        "copies within a class, which match of themselves: y = x, w = z",
-        "copies across classes, which nothing tells apart: z = x",
+        "copies within a class, which every model matches: y = x, w = z",
+        "copies across classes, which no model can tell apart: z = x",
     ]
     assert copy_notes([Copy("train", "a", number, str(number)) for number in range(5)]) == []

@@ -223,7 +223,7 @@ def test_folder_notes_copies(tmp_path: Path) -> None:
     assert (a, b) == ("calibration", "train")
     assert data.notes == (
         "the same image is in train and calibration: class b/9.png and class a/0.png (and 1 more)",
-        "copies within a class, which match of themselves: class a/9.png = class a/0.png",
+        "copies within a class, which every model matches: class a/9.png = class a/0.png",
     )
 
 
@@ -233,7 +233,7 @@ def test_boxes_of_one_file_are_no_copies(tmp_path: Path) -> None:
     rows = [f'a.png,{label},"{x},0,{x + 9},9"' for label, x in enumerate(range(0, 30, 5)) for x in (x, x + 1)]
     assert build(table(tmp_path, "path,label,box", *rows)).notes == ()
     copied = build(table(tmp_path, "path,label,box", *rows, 'b.png,0,"0,0,9,9"'))
-    assert copied.notes == ("copies within a class, which match of themselves: b.png = a.png",)
+    assert copied.notes == ("copies within a class, which every model matches: b.png = a.png",)
 
 
 def test_folder_names_classes_that_splits_share(tmp_path: Path) -> None:
