@@ -15,6 +15,7 @@ from mlbench.evaluation.embedding_files import read_embeddings, read_pairs
 from mlbench.evaluation.embeddings import Embeddings, collapse, mean_similarity
 from mlbench.evaluation.evaluate import Engine, Evaluation, Measure, calibrate, evaluate
 from mlbench.evaluation.folds import evaluate_folds
+from mlbench.evaluation.labels import in_order
 from mlbench.evaluation.protocol import against
 from mlbench.evaluation.repeats import repeated_rows
 from mlbench.evaluation.scan import Progress
@@ -151,7 +152,7 @@ def _threshold(policy: Any, calibration: Embeddings | None, engine: Engine, seed
 
 def _set_apart(embeddings: Embeddings, share: float, seed: int) -> tuple[Embeddings, Embeddings]:
     """Test and calibration: a share of the classes, drawn by the seed, for the threshold alone."""
-    classes = np.unique(embeddings.labels)
+    classes = in_order(np.unique(embeddings.labels))
     drawn = numpy_generator(seed, "calibration").permutation(len(classes))
     count = round(share * len(classes))
     if min(count, len(classes) - count) < 2:

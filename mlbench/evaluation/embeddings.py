@@ -83,7 +83,8 @@ def lengths(embeddings: Embeddings) -> np.ndarray:
     for start in range(0, len(vectors), _ROWS):
         rows = vectors[start : start + _ROWS]
         if isinstance(rows, np.ndarray):
-            norms[start : start + _ROWS] = np.linalg.norm(rows.astype(np.float64), axis=1)
+            with np.errstate(over="ignore"):  # what is not finite then is told below
+                norms[start : start + _ROWS] = np.linalg.norm(rows.astype(np.float64), axis=1)
         else:
             norms[start : start + _ROWS] = rows.double().norm(dim=1).cpu().numpy()
     for bad, problem in ((~np.isfinite(norms), "not finite"), (norms == 0, "zero, which has no direction")):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from mlbench.errors import DataError, first_line
 from mlbench.names import one_form
 
-__all__ = ["NAMES", "clean_labels", "read_labels"]
+__all__ = ["NAMES", "clean_labels", "in_order", "read_labels"]
 
 #: Names under which labels may stand in a file; the first is the one we tell people.
 NAMES = ("labels", "label", "classes", "class")
@@ -72,6 +73,18 @@ def clean_labels(values: np.ndarray, where: str) -> np.ndarray:
     _check(values == "", values, where)
     return values
 
+
+def in_order(classes: np.ndarray) -> np.ndarray:
+    """Different labels, (C,), in one order however they are written: whole numbers by their value, also as
+    text ("2" before "10"), so that what is drawn from them does not depend on the type."""
+    texts = classes.astype(str).tolist()
+    if not all(_WHOLE.fullmatch(text) for text in texts):
+        return np.sort(classes)
+    return classes[sorted(range(len(texts)), key=lambda at: int(texts[at]))]
+
+
+#: As Python writes whole numbers; "01" is a name.
+_WHOLE = re.compile(r"-?(0|[1-9][0-9]*)")
 
 _EXPECTED = "expected text or whole numbers, one kind for all"
 

@@ -51,6 +51,17 @@ def test_a_share_of_the_classes_fits_the_threshold_and_is_left_out(file: Path) -
     assert json.loads(evaluated(file, "--calibration-share", 0.5, "--seed", 1, "--json")) != found
 
 
+def test_the_share_is_of_the_same_classes_whatever_type_their_labels_have(file: Path, tmp_path: Path) -> None:
+    found = []
+    for kind in (np.int64, str):
+        with np.load(file) as given:
+            labels = np.repeat(np.arange(40), 4).astype(kind)
+            np.savez(tmp_path / "e.npz", embeddings=given["embeddings"], labels=labels)
+        metrics = json.loads(evaluated(tmp_path / "e.npz", "--calibration-share", 0.5, "--json"))["metrics"]
+        found.append({name: each["value"] for name, each in metrics.items()})
+    assert found[0] == pytest.approx(found[1])
+
+
 def test_another_file_fits_the_threshold(file: Path) -> None:
     found = json.loads(evaluated(file, "--calibration", file, "--json"))
     assert found["metrics"]["f1"]["value"] == found["metrics"]["f1_optimistic"]["value"]

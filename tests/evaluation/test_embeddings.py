@@ -52,6 +52,7 @@ def spoilt(value: float, *rows: int) -> np.ndarray:
         (spoilt(np.nan, 7), "test: the embedding of image 7 is not finite; "),
         (spoilt(np.inf, 3, 9), "test: the embedding of image 3 is not finite (and 1 others); "),
         (spoilt(-np.inf, 3, 9, 12), "test: the embedding of image 3 is not finite (and 2 others); "),
+        (np.full((20, 4), 1e200), "test: the embedding of image 0 is not finite (and 19 others); "),
         (spoilt(0, 5), "test: the embedding of image 5 is zero, which has no direction; "),
         (np.ones(20), "test: embeddings have shape (20,); expected (images, dimensions)"),
         (np.ones((20, 2, 2)), "test: embeddings have shape (20, 2, 2); expected (images, dimensions)"),

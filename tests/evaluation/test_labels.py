@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlbench.errors import DataError
-from mlbench.evaluation.labels import clean_labels, read_labels
+from mlbench.evaluation.labels import clean_labels, in_order, read_labels
 
 
 def lines(path: Path, *labels: str, end: str = "\n", encoding: str = "utf-8", last: str = "") -> Path:
@@ -128,3 +128,18 @@ def test_labels_that_are_none_are_named_with_their_row(values, message: str) -> 
         clean_labels(np.asarray(values), "here")
     assert str(raised.value).startswith(f"here: {message}")
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ([10, 2, -1], [-1, 2, 10]),
+        (["10", "2", "-1"], ["-1", "2", "10"]),
+        (["10", "2", "01"], ["01", "10", "2"]),
+        (["b", "a"], ["a", "b"]),
+    ],
+)
+def test_classes_stand_in_one_order_as_numbers_and_as_text(
+    labels: list[object], expected: list[object]
+) -> None:
+    assert in_order(np.array(labels)).tolist() == expected
