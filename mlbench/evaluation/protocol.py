@@ -15,8 +15,8 @@ def against(queries: Embeddings, gallery: Embeddings) -> Embeddings:
     """The queries of one set of embeddings and the gallery of another, as one set.
 
     Labels and groups must mean the same in both. Rows of `queries` come first; the gallery roles of
-    `queries` and the query roles of `gallery` are dropped. An image that is in both must be in one group, or it finds
-    itself.
+    `queries` and the query roles of `gallery` are dropped. An image that is in both must be in one group, or
+    it finds itself.
     """
     groups = None
     if queries.groups is not None or gallery.groups is not None:

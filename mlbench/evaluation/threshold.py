@@ -211,8 +211,8 @@ def _few_pairs(curve: Curve, similarity: float, target: Target) -> str:
     if pairs * share >= 1:
         return ""
     return (
-        f"{target.quantity} {target.value:g} was fitted on {pairs:,.0f} calibration pairs, too few: one wrong "
-        f"pair already misses it; at least {1 / share:,.0f} pairs are needed"
+        f"{target.quantity} {target.value:g} was fitted on {pairs:,.0f} calibration pairs, too few: one "
+        f"wrong pair already misses it; at least {1 / share:,.0f} pairs are needed"
     )
 
 

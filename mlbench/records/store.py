@@ -58,8 +58,8 @@ class Store:
         """The newest records that belong together, one of each case and seed, in the order in which they were
         made, and remarks on what is left out.
 
-        Records belong together when the same code, libraries, device, number of threads, data and first weights
-        made them as the newest record of all; those of one case have the same settings as its newest.
+        Records belong together when the same code, libraries, device, number of threads, data and first
+        weights made them as the newest record of all; those of one case have the same settings as its newest.
         """
         records, remarks = self.read()
         chosen: dict[tuple[str, int], Record] = {}

@@ -120,6 +120,15 @@ def test_export_takes_the_first_seed_and_the_suite_by_its_file(write, finished: 
     assert score.file.name == "toy-plain-s3.onnx"
 
 
+def test_export_finds_the_checkpoint_of_a_case_that_was_renamed(
+    write, finished: Path, tmp_path: Path
+) -> None:
+    suite = tmp_path / "toy.yaml"
+    suite.write_text((finished / "toy.yaml").read_text().replace("  plain: {}", "  simple: {}"))
+    _, score = write("simple", suite=str(suite))
+    assert score.file.name == "toy-simple-s3.onnx"
+
+
 def test_export_again_gives_the_same_file(write, tmp_path: Path) -> None:
     first, second = (write("plain", output=tmp_path / name)[1].file for name in "ab")
     assert first.read_bytes() == second.read_bytes()

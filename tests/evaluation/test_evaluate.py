@@ -430,7 +430,9 @@ def test_a_value_that_is_not_finite_is_left_out(value: float) -> None:
     assert (found.metrics["odd"].value, found.metrics["odd"].note) == (None, "not a number")
 
 
-@pytest.mark.parametrize("value", [None, np.zeros(3), [1.0], object(), 1j], ids=repr)
+@pytest.mark.parametrize(
+    "value", [None, np.zeros(3), [1.0], object(), 1j], ids=lambda value: type(value).__name__
+)
 def test_a_value_that_is_no_number_is_refused_with_the_name_of_the_metric(value: object) -> None:
     class OfCurve:
         def of_curve(self, curve, threshold):

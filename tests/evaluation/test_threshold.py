@@ -177,8 +177,8 @@ def test_a_target_that_allows_no_single_wrong_pair_is_told() -> None:
     few = fit_threshold(PrecisionAtLeast(precision=0.999), curve)
     accepted = round(float(curve.at(few.similarity).accepted[0]) / 2)
     assert few.remarks["few pairs"] == (
-        f"precision 0.999 was fitted on {accepted} calibration pairs, of which not one may be wrong; "
-        "only 1,000 can tell such a share"
+        f"precision 0.999 was fitted on {accepted} calibration pairs, too few: one wrong pair "
+        "already misses it; at least 1,000 pairs are needed"
     )
 
 
@@ -195,7 +195,7 @@ def test_a_policy_that_fails_on_many_resamples_is_told() -> None:
     labels = sample.labels.copy()
     labels[:30] = 0  # one class with many pairs, which a third of the resamples leave out
     found = calibrate(Rarely(), Embeddings.of(sample.vectors, labels), ENGINE, np.random.default_rng(0))
-    assert "of the resamples of the calibration classes no threshold does" in found.remarks["uncertain"]
+    assert "of the resamples of the calibration classes no threshold does" in found.remarks["often none"]
 
 
 def test_notes_of_a_policy_are_remarks() -> None:

@@ -135,4 +135,6 @@ def test_a_file_that_only_states_tolerances_selects_by_its_name(keep, select, wr
 def test_a_case_that_was_only_renamed_keeps_its_record(keep, select, write) -> None:
     (record,) = keep("cases: {old: {}}\n")
     write("cases: {new: {}}\n")
-    assert select().records == (replace(record, case="new"),)
+    found = select()
+    assert found.records == (replace(record, case="new"),)
+    assert found.stored == {found.records[0].key: record.key}
