@@ -42,8 +42,8 @@ def repeated_rows(embeddings: Embeddings) -> str:
     if not count:
         return ""
     return (
-        f"{count:,} of {int(embeddings.queries.sum()):,} queries find an image of their class that has the "
-        "very same embedding, whatever the model is worth; does the file hold some images twice?"
+        f"{count:,} of {int(embeddings.queries.sum()):,} queries have the same embedding as another image of "
+        "their class, which any model finds; check whether images are repeated"
     )
 
 

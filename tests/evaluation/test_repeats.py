@@ -27,7 +27,11 @@ def test_rows_that_stand_several_times_are_counted(sources: tuple[int, ...], cou
     embeddings = with_repeats(*sources)
     for vectors in (embeddings.vectors, torch.from_numpy(embeddings.vectors), embeddings.vectors.T.copy().T):
         note = repeated_rows(replace(embeddings, vectors=vectors))
-        assert note == "" if not count else note.startswith(f"{count} of {6 + len(sources)} queries find an")
+        assert (
+            note == ""
+            if not count
+            else note.startswith(f"{count} of {6 + len(sources)} queries have the same embedding")
+        )
 
 
 def test_an_embedding_of_several_classes_is_the_models_doing() -> None:
