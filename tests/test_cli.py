@@ -30,6 +30,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result
     monkeypatch.syspath_prepend(TESTS)
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.delenv("COLUMNS", raising=False)  # pytest-xdist may set it
 
     def run(*arguments: object, code: int = 0) -> Result:
         result = CliRunner().invoke(main, list(map(str, arguments)))

@@ -21,9 +21,9 @@ from mlbench.errors import DataError
 
 __all__ = ["GalleryName", "check_protocol", "fitting_gallery", "searched_split"]
 
-#: test: leave one out among the test images, or by the roles that the data set states. train: every test
-#: image asks, the training images are the gallery (closed set). gallery: by the roles that the data set
-#: states, and by nothing else.
+#: test: leave one out among the test images, or by the roles that the data set states. train: the test images
+#: are queries, but for those that the data set states to be gallery alone, and the training images are the
+#: gallery (closed set). gallery: by the roles that the data set states, and by nothing else.
 GalleryName = Literal["test", "train", "gallery"]
 
 #: Classes that must have a query and an answer, on calibration and on test.
@@ -121,14 +121,15 @@ def _answerable(asking: Split, found: Split, *, trained: bool) -> int:
     asked: dict[str, set[int]] = {}
     answers: dict[str, set[int]] = {}
     apart = asking is not found
-    sides = (
-        (asking, QUERY | GALLERY if apart else QUERY, asked),
-        (found, QUERY | GALLERY if trained else GALLERY, answers),
-    )
+    sides = ((asking, QUERY, asked), (found, QUERY | GALLERY if trained else GALLERY, answers))
+    sizes = Counter(asking.label(index) for index in range(len(asking))) if apart else Counter[int]()
     done: set[str] = set()
     for index in range(max(len(asking), len(found))):
         for side, (split, needed, known) in enumerate(sides):
-            if index >= len(split) or not split.role(index) & needed:
+            if index >= len(split):
+                continue
+            alone = side == 0 and sizes[split.label(index)] == 1  # a query of another split, in any role
+            if not alone and not split.role(index) & needed:
                 continue
             name = split.class_name(split.label(index))
             groups = known.setdefault(name, set())

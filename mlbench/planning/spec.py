@@ -67,7 +67,7 @@ class ComputeSettings(BaseModel):
 class EvaluationSettings(BaseModel):
     """How embeddings are compared. gallery: which images the queries of the test split search: test, the test
     images themselves, leaving out the one that asks, or by the roles that the data set states; train, the
-    training images, for every test image (closed set); gallery, those that the data set states as its gallery
+    training images (closed set); gallery, those that the data set states as its gallery
     and no others. The threshold is fitted on calibration queries against the same gallery. resamples: of the
     bootstrap over classes that gives every metric its interval, 0 for none; level: of the intervals;
     memory_mib: what evaluation may take above the embeddings; products: similarities in float32, or from

@@ -37,8 +37,11 @@ def compared(case: Case, name: SplitName, embed: Callable[[SplitName], Embedding
     # Of the training images all are the gallery, of others those that the data set says.
     gallery = np.ones(len(found), bool) if searched == "train" else found.gallery
     codes = {each: code for code, each in enumerate(class_names(case, name))}
+    # An image that is alone in its class asks nothing of its own split, whatever the data set states.
+    alone = np.bincount(asking.labels)[asking.labels] == 1
+    queries = asking.queries | (asking.gallery & alone)
     return against(
-        replace(asking, queries=asking.queries | asking.gallery, labels=_recoded(case, name, asking, codes)),
+        replace(asking, queries=queries, labels=_recoded(case, name, asking, codes)),
         replace(found, gallery=gallery, labels=_recoded(case, searched, found, codes)),
     )
 
