@@ -118,10 +118,11 @@ def _rename(plan: Plan, store: Store) -> None:
         names = {spec.name for spec in plan.suite.specs}
         with store.locked():
             for case in renamed:
-                record = finished[case.fingerprint]
-                _renamed(record, case, store)
-                if record.case not in names:  # else it would be shown under both names
-                    store.remove(record.key)
+                _renamed(finished[case.fingerprint], case, store)
+            # Last, as several cases may take one record. Left there, it would be shown under both names.
+            for fingerprint in {case.fingerprint for case in renamed}:
+                if finished[fingerprint].case not in names:
+                    store.remove(finished[fingerprint].key)
 
 
 def _renamed(record: Record, case: Case, store: Store) -> Record:

@@ -179,6 +179,17 @@ def test_a_renamed_case_is_not_run_again(planned, tmp_path, monkeypatch, links) 
     assert runner.run(plan, store, ears) == [new]
 
 
+def test_a_record_that_several_cases_take_gives_its_files_to_all(planned, tmp_path) -> None:
+    """Cases that differ only in how speed is measured are one experiment."""
+    store = Store(tmp_path, "toy")
+    (old,) = runner.run(planned("cases: {old: {}}\n"), store, Ears())
+    files = the_files(store, old.key)
+    new = runner.run(planned("cases: {quick: {}, long: {measure.rounds: 9}}\n"), store, Ears())
+    assert [record.case for record in new] == ["quick", "long"]
+    assert all(the_files(store, record.key) == files for record in new)
+    assert store.get(old.key) is None
+
+
 def test_a_renamed_axis_is_renamed_in_the_record(planned, tmp_path) -> None:
     store = Store(tmp_path, "toy")
     (old,) = runner.run(planned("matrix:\n  neck.dim: {a: 8}\n"), store, Ears())
