@@ -1,125 +1,88 @@
-"""The options of a component: read off its factory's signature, checked before anything is built."""
+"""The options of a component: read off its options class, checked before anything is built."""
 
 from __future__ import annotations
 
 import inspect
 import json
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, PydanticUserError, ValidationError, create_model
+from pydantic import ValidationError
 
+from mlbench.contracts.options import Options
 from mlbench.errors import ComponentError, OptionError, close_match, hint
 
-__all__ = ["Option", "Schema", "first_problem", "hints_of", "type_text"]
+__all__ = ["Option", "Schema", "first_problem", "type_text"]
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option: its name, its type as text, and its default as JSON (None when it is required)."""
+    """One option: its name, its type as text, its default as JSON (None when it is required), its
+    docstring."""
 
     name: str
     type: str
     default: str | None
+    description: str = ""
 
 
 class Schema:
-    """What a factory takes: `provided` by mlbench by name, and options that a suite may set.
+    """The options of one options class, a subclass of its kind's `base`. owner: for messages.
 
-    Raises ComponentError when the signature breaks the contract: an ordinary parameter that the kind
-    does not provide, an option without a type or with a name that no suite can use, ``*args``, ``**kwargs``.
+    Raises ComponentError for what is no such class, has no `build`, or has an option that no suite can set.
     """
 
-    def __init__(self, factory: Callable[..., Any], *, owner: str, provides: tuple[str, ...]) -> None:
+    def __init__(self, options_class: object, base: type[Options], *, owner: str) -> None:
+        if not (isinstance(options_class, type) and issubclass(options_class, base)):
+            raise ComponentError(f"{owner}: expected a subclass of {base.__name__}, not {options_class!r}")
+        if missing := sorted(options_class.__abstractmethods__):
+            raise ComponentError(f"{owner}: {options_class.__name__} has no {' and no '.join(missing)}")
+        taken = {"name", *(name for name in dir(base) if name not in base.model_fields)}
+        for name in options_class.model_fields.keys() & taken:
+            raise ComponentError(f"{owner}: an option cannot be called {name!r}")
         self.owner = owner
-        self.factory = factory
-        try:
-            parameters = inspect.signature(factory).parameters.values()
-            hints = hints_of(factory, [p for p in parameters if p.kind is p.KEYWORD_ONLY])
-        # Not callable, or a type hint that is a string and names nothing.
-        except (TypeError, ValueError, NameError, AttributeError, SyntaxError) as error:
-            raise ComponentError(f"{owner}: the signature of its factory cannot be read: {error}") from None
-        fields: dict[str, Any] = {}
-        provided = []
-        for parameter in parameters:
-            name = parameter.name
-            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                raise ComponentError(f"{owner}: its factory takes *{name}; options must be spelt out")
-            if parameter.kind is not parameter.KEYWORD_ONLY:
-                if name not in provides:
-                    raise ComponentError(
-                        f"{owner}: its factory asks for {name!r}, which is not provided "
-                        f"({', '.join(provides) or 'nothing is'}); options are keyword-only (after a *)"
-                    )
-                provided.append(name)
-            elif name == "name" or name.startswith("_"):  # "name" is how a suite names the component
-                raise ComponentError(f"{owner}: an option cannot be called {name!r}")
-            elif name not in hints:
-                raise ComponentError(f"{owner}: option {name!r} has no type hint")
-            else:
-                default = ... if parameter.default is parameter.empty else parameter.default
-                fields[name] = (hints[name], default)
-        self.provided = tuple(provided)
-        self._fields = fields
-
-    @cached_property
-    def _model(self) -> type[BaseModel]:
-        # Strict: a suite that says epochs: "10" or scale: true has a mistake in it.
-        config = ConfigDict(extra="forbid", strict=True, protected_namespaces=())
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", UserWarning)  # a name that hides one of pydantic's
-                return create_model("Options", __config__=config, **self._fields)
-        except (PydanticUserError, NameError, TypeError, UserWarning) as error:
-            reason = str(error).splitlines()[0]
-            raise ComponentError(f"{self.owner}: its options cannot be checked: {reason}") from None
+        self.options_class: type[Options] = options_class
 
     @cached_property
     def options(self) -> tuple[Option, ...]:
-        """Every option, in the order of the signature."""
+        """Every option, in the order of the class."""
         result = []
-        for name, (type_hint, default) in self._fields.items():
-            text = None if default is ... else json.dumps(default, default=str)
-            result.append(Option(name, type_text(type_hint), text))
+        for name, field in self.options_class.model_fields.items():
+            default = None if field.is_required() else json.dumps(field.get_default(), default=str)
+            result.append(Option(name, type_text(self._types[name]), default, self._description(name)))
         return tuple(result)
 
     def check(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """`given` with every default filled in, as plain JSON data.
+        """`given` with every default filled in, as plain JSON data. Raises OptionError for the first
+        problem."""
+        return self.make(given).model_dump(mode="json", warnings=False)
 
-        Raises OptionError for the first problem.
-        """
-        filled = self._validate(given).model_dump(mode="json", warnings=False)
-        self._validate(filled, given)  # so that a default is held to its type too
-        return filled
-
-    def build(self, given: Mapping[str, Any], provided: Mapping[str, Any]) -> Any:
-        """Call the factory with the options `given` and what it asks for out of `provided`."""
-        options = dict(self._validate(given))
-        return self.factory(**{name: provided[name] for name in self.provided}, **options)
-
-    def _validate(self, options: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> BaseModel:
+    def make(self, given: Mapping[str, Any]) -> Options:
+        """The options. Raises OptionError for the first problem."""
         try:
-            # By way of JSON, because a suite file is plain data: a list is welcome where a tuple is
-            # meant and a string where a path is, yet no string becomes a number.
-            return self._model.model_validate_json(json.dumps(options))
+            # By way of JSON, because a suite file is plain data: a list becomes a tuple and a text a path,
+            # but no text becomes a number.
+            return self.options_class.model_validate_json(json.dumps(given))
         except ValidationError as error:
-            types = {name: type_hint for name, (type_hint, _) in self._fields.items()}
-            by_user = options if given is None else given
-            option, message = first_problem(error, by_user, types, of=f" of {self.owner}")
+            option, message = first_problem(error, given, self._types, of=f" of {self.owner}")
             raise OptionError(message, option) from None
 
+    @cached_property
+    def _types(self) -> dict[str, Any]:
+        hints = get_type_hints(self.options_class, include_extras=True)
+        return {name: hints[name] for name in self.options_class.model_fields}
 
-def hints_of(factory: Callable[..., Any], parameters: list[inspect.Parameter]) -> dict[str, Any]:
-    """Type hints of these parameters alone: the others may name types that are only imported for a
-    type checker, as torch's are where a factory's module imports torch late."""
-    annotations = {p.name: p.annotation for p in parameters if p.annotation is not p.empty}
-    holder = type("Options", (), {"__annotations__": annotations, "__module__": factory.__module__})
-    return get_type_hints(holder, include_extras=True)
+    def _description(self, name: str) -> str:
+        """The field's docstring: a subclass that changes a default need not repeat it."""
+        for each in self.options_class.__mro__:
+            field = getattr(each, "__pydantic_fields__", {}).get(name)
+            if field is not None and field.description:
+                return inspect.cleandoc(field.description)
+        return ""
 
 
 def first_problem(

@@ -11,7 +11,7 @@ from importlib.metadata import EntryPoint, entry_points
 import pluggy
 
 from mlbench import hookspecs
-from mlbench.contracts import KINDS, Component
+from mlbench.contracts import CONTRACT, KINDS, Component
 from mlbench.errors import first_line, hint
 
 __all__ = ["Plugin", "load_plugins", "plugin_manager"]
@@ -66,6 +66,13 @@ def _load(point: EntryPoint) -> Plugin:
 def _components(point: EntryPoint) -> tuple[Component, ...]:
     manager = plugin_manager()
     plugin = point.load()
+    built_for = getattr(plugin, "MLBENCH_CONTRACT", CONTRACT)
+    if built_for != CONTRACT:
+        advice = "upgrade mlbench" if built_for > CONTRACT else "install a newer version of the plugin"
+        raise TypeError(
+            f"it is built for contract {built_for} of mlbench and this mlbench has contract {CONTRACT}; "
+            f"{advice}"
+        )
     manager.register(plugin, name=point.name)
     manager.check_pending()  # a misspelt hook name would otherwise register nothing, silently
     if not manager.get_hookcallers(plugin):
@@ -91,8 +98,8 @@ def _check(component: Component) -> None:
             f"component {component.name!r} has the unknown kind {component.kind!r} "
             f"({hint(component.kind, KINDS)})"
         )
-    for target in (component.factory, *filter(None, (component.predict, component.data))):
-        if not re.fullmatch(r"[\w.]+:\w+", target):
-            raise ValueError(
-                f"the {component.kind} {component.name!r} points at {target!r}; expected 'module:attribute'"
-            )
+    target = component.options or component.factory
+    if not re.fullmatch(r"[\w.]+:\w+", target):
+        raise ValueError(
+            f"the {component.kind} {component.name!r} points at {target!r}; expected 'module:Class'"
+        )

@@ -6,23 +6,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlbench.contracts import KINDS, Advice, Component, DataSource
+from mlbench.contracts import KINDS, Component
 from mlbench.errors import ComponentError, first_line, hint
 from mlbench.plugins import Plugin
 from mlbench.provenance import code_hash
 
 if TYPE_CHECKING:
-    from mlbench.options import Schema
+    from mlbench.options import Option
 
 __all__ = ["Entry", "Registry"]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A registered component and its plugin. Its factory is imported when it is first asked for."""
+    """A registered component and its plugin. Its options class is imported when it is first asked for."""
 
     component: Component
     plugin: Plugin
@@ -31,71 +30,56 @@ class Entry:
         return f"{self.component.kind} {self.component.name!r}"
 
     @property
-    def schema(self) -> Schema:
-        """Options and provided parameters. Raises ComponentError when the factory cannot be imported."""
-        return self._schema(self.component.factory)
+    def options_class(self) -> Any:
+        """The options class. Raises ComponentError when it cannot be imported or breaks the contract."""
+        return self._schema.options_class
 
-    def check(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """`options` with defaults filled in. Raises OptionError."""
-        return self.schema.check(options)
+    @property
+    def options(self) -> tuple[Option, ...]:
+        """Every option. Raises ComponentError as `options_class` does."""
+        return self._schema.options
 
-    def build(self, options: Mapping[str, Any], **provided: Any) -> Any:
-        """The component itself."""
-        return self.schema.build(options, provided)
+    def check(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The given options with defaults filled in, as plain JSON data. Raises OptionError."""
+        return self._schema.check(given)
 
-    def predict(self, options: Mapping[str, Any], **provided: Any) -> Any:
-        """What `build` would make, found without building it; None when the component cannot say."""
-        if not self.component.predict:
-            return None
-        return self._schema(self.component.predict).build(options, provided)
-
-    def advise(self, options: Mapping[str, Any], **provided: Any) -> Advice | None:
-        """What this component would cost on this machine; None when it has no advice."""
-        if not self.component.advise:
-            return None
-        advice: Advice = self._schema(self.component.advise).build(options, provided)
-        return advice
-
-    def source(self, data_root: Path) -> DataSource | None:
-        """Where the files of this data set come from; None when none must be had first."""
-        if not self.component.data:
-            return None
-        source: DataSource = self._schema(self.component.data).build({}, {"data_root": data_root})
-        return source
+    def make(self, given: Mapping[str, Any]) -> Any:
+        """An instance of the options class (see `mlbench.contracts.options`). Raises OptionError."""
+        return self._schema.make(given)
 
     @cached_property
     def provenance(self) -> dict[str, str]:
         """Package, version and a hash of the code, which tells an edited plugin from the old one."""
+        target = self.component.options or self.component.factory
         return {
             "package": self.plugin.package,
             "version": self.plugin.version,
-            "code": code_hash(self.component.factory.partition(":")[0], self.plugin.package),
+            "code": code_hash(target.partition(":")[0], self.plugin.package),
         }
 
     @cached_property
-    def _schemas(self) -> dict[str, Schema]:
-        return {}
+    def _schema(self) -> Any:
+        # Late: listing components needs no pydantic.
+        from mlbench.contracts.options import BASES
+        from mlbench.options import Schema
 
-    def _schema(self, target: str) -> Schema:
-        """The schema of a function "module:name", read once: a suite may have thousands of cases."""
-        if target not in self._schemas:
-            self._schemas[target] = self._read_schema(target)
-        return self._schemas[target]
+        if self.component.factory:  # TRANSITION
+            from mlbench.old_components import OldSchema
 
-    def _read_schema(self, target: str) -> Schema:
-        from mlbench.options import Schema  # late: to list components takes no pydantic
-
+            return OldSchema(self)
+        target = self.component.options
         module_name, _, attribute = target.partition(":")
         plugin = f"plugin {self.plugin.name!r} ({self.plugin.package} {self.plugin.version})"
         try:
-            factory = getattr(import_module(module_name), attribute)
-            return Schema(factory, owner=str(self), provides=KINDS[self.component.kind].provides)
-        except ComponentError as error:
-            raise ComponentError(f"{error}; this is a mistake in {plugin}") from None
-        # Importing a factory runs other people's code; only what needs it may fail.
+            options_class = getattr(import_module(module_name), attribute)
+        # Importing a component runs other people's code; only what needs it may fail.
         except (Exception, SystemExit) as error:
             reason = first_line(error)
             raise ComponentError(f"{self} of {plugin} cannot be imported from {target}: {reason}") from error
+        try:
+            return Schema(options_class, BASES[self.component.kind], owner=str(self))
+        except ComponentError as error:
+            raise ComponentError(f"{error}; this is a mistake in {plugin}") from None
 
 
 class Registry:

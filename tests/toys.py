@@ -12,10 +12,29 @@ import numpy as np
 from PIL import Image
 from pydantic import Field
 
-from mlbench.contracts import GALLERY, QUERY, Component, FeatureShape, Mixed, PairList, Recipe
-from mlbench.errors import DataError
-from mlbench.hookspecs import hookimpl
-from mlbench.seeding import numpy_generator
+from mlbench.plugin import (
+    GALLERY,
+    QUERY,
+    AugmentationOptions,
+    BackboneOptions,
+    Component,
+    DataError,
+    DatasetContext,
+    DatasetOptions,
+    DistillerContext,
+    DistillerOptions,
+    Features,
+    FeatureShape,
+    LossContext,
+    LossOptions,
+    Mixed,
+    MixingOptions,
+    NeckOptions,
+    PairList,
+    Recipe,
+    hookimpl,
+    numpy_generator,
+)
 
 SIZE = 16
 
@@ -70,15 +89,15 @@ class ToyDataset:
         return ToySplit(name, classes, views, broken if name == "train" else -1, closed=self.closed)
 
 
-def dataset(
-    *,
-    classes: Annotated[int, Field(ge=1)] = 6,
-    views: Annotated[int, Field(ge=1)] = 4,
-    broken: int = -1,
-    disjoint: bool = True,
-    closed: bool = False,
-) -> ToyDataset:
-    return ToyDataset(classes, views, broken, disjoint, closed=closed)
+class ToyOptions(DatasetOptions):
+    classes: Annotated[int, Field(ge=1)] = 6
+    views: Annotated[int, Field(ge=1)] = 4
+    broken: int = -1
+    disjoint: bool = True
+    closed: bool = False
+
+    def build(self, context: DatasetContext) -> ToyDataset:
+        return ToyDataset(self.classes, self.views, self.broken, self.disjoint, closed=self.closed)
 
 
 class ToyPairs(ToyDataset):
@@ -100,23 +119,33 @@ class ToyPairs(ToyDataset):
         return PairList(left, right, np.arange(12) % 2 == 0, np.arange(12) // 6)
 
 
-def paired_dataset(*, labelled: bool = True) -> ToyPairs:
-    return ToyPairs(labelled=labelled)
+class ToyPairsOptions(DatasetOptions):
+    labelled: bool = True
+
+    def build(self, context: DatasetContext) -> ToyPairs:
+        return ToyPairs(labelled=self.labelled)
 
 
-class Jitter:
+class Jitter(AugmentationOptions):
+    def build(self, image_size: int) -> Jitter:
+        return self
+
     def __call__(self, image: Image.Image, generator: np.random.Generator) -> Image.Image:
         return Image.fromarray(
             np.clip(np.asarray(image) + generator.integers(-30, 31), 0, 255).astype(np.uint8)
         )
 
 
-def jitter() -> Jitter:
-    return Jitter()
+class ToyBackboneOptions(BackboneOptions):
+    """Two convolutions, of which the first is the frozen prefix."""
+
+    frozen: bool = False
+
+    def build(self, image_size: int) -> Any:
+        return _toy_backbone(image_size, self.frozen)
 
 
-def backbone(image_size: int, *, frozen: bool = False) -> Any:
-    """A convolution, another, and where the frozen prefix ends between them."""
+def _toy_backbone(image_size: int, frozen: bool) -> Any:
     import torch
     from torch import nn
 
@@ -138,32 +167,40 @@ def backbone(image_size: int, *, frozen: bool = False) -> Any:
     return ToyBackbone()
 
 
-def nan_loss() -> Any:
-    return lambda embeddings, labels: embeddings.sum() * float("nan")
+class ToyLoss(LossOptions):
+    """A loss that is its own options."""
+
+    def build(self, context: LossContext) -> Any:
+        return self
 
 
-def crashing_loss(*, message: str = "boom") -> Any:
-    def loss(embeddings: Any, labels: Any) -> Any:
-        raise RuntimeError(f"{message}\nsecond line")
-
-    return loss
+class NaNLoss(ToyLoss):
+    def __call__(self, embeddings: Any, labels: Any) -> Any:
+        return embeddings.sum() * float("nan")
 
 
-def killing_loss(*, flag: str = "") -> Any:
-    """Ends its process as the kernel does when memory runs out. flag: file from whose being there on."""
+class CrashingLoss(ToyLoss):
+    message: str = "boom"
 
-    def loss(embeddings: Any, labels: Any) -> Any:
-        if not flag or os.path.exists(flag):
+    def __call__(self, embeddings: Any, labels: Any) -> Any:
+        raise RuntimeError(f"{self.message}\nsecond line")
+
+
+class KillingLoss(ToyLoss):
+    """Ends its process as the kernel does when memory runs out, once the file `flag` exists."""
+
+    flag: str = ""
+
+    def __call__(self, embeddings: Any, labels: Any) -> Any:
+        if not self.flag or os.path.exists(self.flag):
             os.kill(os.getpid(), SIGKILL)
         return embeddings.square().mean()
 
-    return loss
 
-
-def pair_loss() -> Any:
+class MeanPairLoss(ToyLoss):
     """Mean distance of positives minus mean distance of negatives."""
 
-    def loss(embeddings: Any, labels: Any) -> Any:
+    def __call__(self, embeddings: Any, labels: Any) -> Any:
         from torch.nn.functional import normalize
 
         unit = normalize(embeddings)
@@ -171,14 +208,14 @@ def pair_loss() -> Any:
         same = labels[:, None] == labels[None]
         return similarity[~same].mean() - similarity[same].mean()
 
-    return loss
 
+class Halves(MixingOptions):
+    """Mixes each image with its neighbour."""
 
-class Halves:
-    """Mixes each image with its neighbour, and tells what it did."""
+    share: float = 0.7
 
-    def __init__(self, share: float) -> None:
-        self.share = share
+    def build(self) -> Halves:
+        return self
 
     def __call__(self, images: Any, generator: np.random.Generator) -> Any:
         import torch
@@ -190,14 +227,17 @@ class Halves:
         return Mixed(pixels * self.share + pixels[partners] * (1 - self.share), partners, self.share)
 
 
-def mixing(*, share: float = 0.7) -> Halves:
-    return Halves(share)
-
-
-def distiller(
-    dim: int, teacher_dim: int, *, images: Literal["clean", "augmented"] = "clean", weight: float = 1.0
-) -> Any:
+class ToyDistillerOptions(DistillerOptions):
     """Mean squared distance to the teacher, through a projection."""
+
+    images: Literal["clean", "augmented"] = "clean"
+    weight: float = 1.0
+
+    def build(self, context: DistillerContext) -> Any:
+        return _toy_distiller(context.dim, context.teacher_dim, self.images, self.weight)
+
+
+def _toy_distiller(dim: int, teacher_dim: int, images: str, weight: float) -> Any:
     import torch
     from torch import nn
 
@@ -214,14 +254,21 @@ def distiller(
     return ToyDistiller()
 
 
-def noisy_neck(feature_shape: FeatureShape, *, dim: int = 8) -> Any:
-    """A projection whose training draws: dropout, and a batch norm before it."""
+class NoisyNeck(NeckOptions):
+    """A projection behind a batch norm and dropout."""
+
+    dim: int = 8
+
+    def build(self, features: Features) -> Any:
+        return _noisy_neck(features.channels, self.dim)
+
+
+def _noisy_neck(channels: int, dim: int) -> Any:
     import torch
     from torch import nn
 
     class Noisy(nn.Sequential):
         def __init__(self) -> None:
-            channels = feature_shape[0]
             super().__init__(nn.BatchNorm2d(channels), nn.Dropout(0.3), nn.AdaptiveAvgPool2d(1))
             self.projection = nn.Linear(channels, dim)
             self.dim = dim
@@ -234,48 +281,41 @@ def noisy_neck(feature_shape: FeatureShape, *, dim: int = 8) -> Any:
     return Noisy()
 
 
-def preset_recipe(*, epochs: int = 2, batch_size: int = 8) -> Recipe:
-    return Recipe(epochs=epochs, batch_size=batch_size)
+class BringingRecipe(Recipe):
+    epochs: int = 2
+    batch_size: int = 8
+
+    @classmethod
+    def settings(cls) -> dict[str, Any]:
+        return {
+            "image": {"crop_ratio": 0.5},
+            "mixing": {"name": "toy", "share": 0.9},
+            "loss": {"name": "cosface", "scale": 8},
+            "backbone": {"frozen": True},
+            "batch_sampler": {"name": "m_per_class", "m": 2},
+        }
 
 
-def full_recipe(
-    *,
-    epochs: int = 2,
-    batch_size: int = 8,
-    schedule: Literal["step", "constant"] = "step",
-    milestones: tuple[float, ...] = (0.5,),
-    optimizer: str = "adamw",
-    options: dict[str, Any] | None = None,
-    ema: float = 0.0,
-    warmup: float = 0.0,
-    clip_norm: float = 0.0,
-) -> Recipe:
-    return Recipe(
-        epochs=epochs,
-        batch_size=batch_size,
-        optimizer=optimizer,
-        optimizer_options=options or {},
-        schedule=schedule,
-        milestones=milestones,
-        ema=ema,
-        warmup=warmup,
-        clip_norm=clip_norm,
-    )
+class FullRecipe(Recipe):
+    epochs: int = 2
+    batch_size: int = 8
+    schedule: Literal["cosine", "linear", "step", "constant"] = "step"
+    milestones: tuple[float, ...] = (0.5,)
+    warmup: float = 0.0
+    clip_norm: float = 0.0
 
 
-#: What comes with the recipe "preset".
-PRESET = {
-    "image": {"crop_ratio": 0.5},
-    "mixing": {"name": "toy", "share": 0.9},
-    "loss": {"name": "cosface", "scale": 8},
-    "backbone": {"frozen": True},
-    "batch_sampler": {"name": "m_per_class", "m": 2},
-}
-
-
-def deadly_dataset(*, once: str, signal: int = SIGKILL) -> ToyDataset:
+class DeadlyOptions(DatasetOptions):
     """A toy data set whose reader sends its own process a signal, the first time only."""
 
+    once: str
+    signal: int = SIGKILL.value
+
+    def build(self, context: DatasetContext) -> ToyDataset:
+        return _deadly_dataset(self.once, self.signal)
+
+
+def _deadly_dataset(once: str, signal: int) -> ToyDataset:
     class DeadlySplit(ToySplit):
         def image(self, index: int) -> Image.Image:
             flag = Path(once)
@@ -294,18 +334,18 @@ def deadly_dataset(*, once: str, signal: int = SIGKILL) -> ToyDataset:
 @hookimpl
 def mlbench_components() -> Iterable[Component]:
     return [
-        Component("dataset", "toy", "toys:dataset", "patterns with noise"),
-        Component("dataset", "toy_pairs", "toys:paired_dataset", "patterns with noise, and pairs"),
-        Component("dataset", "deadly", "toys:deadly_dataset", "dies once"),
-        Component("augmentation", "jitter", "toys:jitter", "brightness"),
-        Component("backbone", "toy", "toys:backbone", "two convolutions"),
-        Component("loss", "nan", "toys:nan_loss", "never finite"),
-        Component("loss", "crashing", "toys:crashing_loss", "a plugin's bug"),
-        Component("loss", "killing", "toys:killing_loss", "ends its process"),
-        Component("loss", "pair", "toys:pair_loss", "no class centres"),
-        Component("mixing", "toy", "toys:mixing", "mixes neighbours"),
-        Component("distiller", "toy", "toys:distiller", "squared distance"),
-        Component("neck", "noisy", "toys:noisy_neck", "draws in training"),
-        Component("recipe", "preset", "toys:preset_recipe", "brings sections along", preset=PRESET),
-        Component("recipe", "full", "toys:full_recipe", "every field that is new"),
+        Component("dataset", "toy", "toys:ToyOptions", "patterns with noise"),
+        Component("dataset", "toy_pairs", "toys:ToyPairsOptions", "patterns with noise, and pairs"),
+        Component("dataset", "deadly", "toys:DeadlyOptions", "dies once"),
+        Component("augmentation", "jitter", "toys:Jitter", "brightness"),
+        Component("backbone", "toy", "toys:ToyBackboneOptions", "two convolutions"),
+        Component("loss", "nan", "toys:NaNLoss", "never finite"),
+        Component("loss", "crashing", "toys:CrashingLoss", "a plugin's bug"),
+        Component("loss", "killing", "toys:KillingLoss", "ends its process"),
+        Component("loss", "pair", "toys:MeanPairLoss", "no class centres"),
+        Component("mixing", "toy", "toys:Halves", "mixes neighbours"),
+        Component("distiller", "toy", "toys:ToyDistillerOptions", "squared distance"),
+        Component("neck", "noisy", "toys:NoisyNeck", "draws in training"),
+        Component("recipe", "preset", "toys:BringingRecipe", "brings settings of other sections"),
+        Component("recipe", "full", "toys:FullRecipe", "every field that is new"),
     ]

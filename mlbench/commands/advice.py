@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING
 
 from mlbench.contracts import Advice
-from mlbench.errors import ComponentError, hint
+from mlbench.contracts.options import HeadContext
+from mlbench.errors import ComponentError
 from mlbench.table import Table
 
 if TYPE_CHECKING:
@@ -24,10 +25,9 @@ def advise(
     """
     entry = registry.get("sampler", name.replace("-", "_"))
     options = {} if rate is None else {"rate": rate}
-    advice = entry.advise(options, num_classes=num_classes, dim=dim, batch_size=batch_size)
+    advice: Advice | None = entry.make(options).advise(HeadContext(num_classes, dim, batch_size))
     if advice is None:
-        able = [each.component.name for each in registry if each.component.advise]
-        raise ComponentError(f"{entry} has no advice to give ({hint('', able)})")
+        raise ComponentError(f"{entry} has no advice; it is for samplers of class centres such as partial_fc")
     return advice
 
 

@@ -34,7 +34,9 @@ class NamedSource(NamedTuple):
 def sources(registry: Registry, data_root: Path) -> Iterator[NamedSource]:
     """Every data set whose files must be had first, by name. data_root: relative folders start there."""
     for entry in registry:
-        source = entry.source(data_root) if entry.component.kind == "dataset" else None
+        if entry.component.kind != "dataset":
+            continue
+        source = entry.options_class.source(data_root)
         if source is not None:
             yield NamedSource(entry.component.name, source)
 
@@ -42,9 +44,9 @@ def sources(registry: Registry, data_root: Path) -> Iterator[NamedSource]:
 def find_source(registry: Registry, data_root: Path, name: str) -> NamedSource:
     """The data set called `name`. Raises ComponentError when there is none, and DataError when it has no
     files that must be had first."""
-    source = registry.get("dataset", name).source(data_root)
+    source = registry.get("dataset", name).options_class.source(data_root)
     if source is None:
-        known = ", ".join(entry.component.name for entry in registry if entry.component.data)
+        known = ", ".join(each.name for each in sources(registry, data_root))
         raise DataError(f"the data set {name!r} has no files to fetch; these have: {known}")
     return NamedSource(name, source)
 

@@ -46,13 +46,12 @@ def components_json(entries: Sequence[Entry]) -> str:
 
 def component_text(entry: Entry) -> str:
     """One component in full: summary, source, package, options, and its factory's documentation."""
-    component, plugin, options = entry.component, entry.plugin, entry.schema.options
+    component, plugin, options = entry.component, entry.plugin, entry.options
     lines = [
         f"{component.kind} {component.name}: {component.summary}",
         f"source:   {component.source or 'none stated'}",
         f"package:  {plugin.package} {plugin.version} (plugin {plugin.name})",
-        f"factory:  {component.factory}",
-        f"provided: {', '.join(entry.schema.provided) or 'nothing'}",
+        f"class:    {component.options}",
         "options:" if options else "options:  none",
     ]
     names = max((len(option.name) for option in options), default=0)
@@ -60,27 +59,27 @@ def component_text(entry: Entry) -> str:
     for option in options:
         default = "required" if option.default is None else f"default {option.default}"
         lines.append(f"  {option.name:{names}}  {option.type:{types}}  {default}")
-    if component.preset:
-        lines += ["also set, where the suite does not:", *_preset_lines(component.preset)]
-    documentation = inspect.getdoc(entry.schema.factory)
+    if brought := entry.options_class.settings():
+        lines += ["also set, where the suite does not:", *_settings_lines(brought)]
+    documentation = inspect.getdoc(entry.options_class)
     return "\n".join([*lines, *(["", documentation] if documentation else [])])
 
 
-def _preset_lines(preset: Mapping[str, Any]) -> list[str]:
-    """Sections of a preset as they would stand in a suite, a line each."""
+def _settings_lines(sections: Mapping[str, Any]) -> list[str]:
+    """Sections as they would stand in a suite, a line each."""
     from mlbench.planning.document import flow_text
 
-    width = max(map(len, preset))
-    return [f"  {name + ':':{width + 1}} {flow_text(value)}" for name, value in preset.items()]
+    width = max(map(len, sections))
+    return [f"  {name + ':':{width + 1}} {flow_text(value)}" for name, value in sections.items()]
 
 
 def component_json(entry: Entry) -> str:
     """The same as JSON."""
-    options = [asdict(option) for option in entry.schema.options]
+    options = [asdict(option) for option in entry.options]
     for option in options:
         option["required"] = option["default"] is None
         option["default"] = None if option["required"] else json.loads(option["default"])
-    return _dump({**_component(entry), "options": options, "provided": list(entry.schema.provided)})
+    return _dump({**_component(entry), "options": options})
 
 
 def plugins_table(plugins: Sequence[Plugin]) -> Table:

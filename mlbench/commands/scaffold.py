@@ -12,6 +12,7 @@ import yaml
 
 from mlbench.commands.survey import Survey
 from mlbench.contracts import SPLITS, Dataset
+from mlbench.contracts.options import DatasetContext
 from mlbench.environment import find_device
 from mlbench.errors import DataError, StoreError
 from mlbench.planning.document import parse_document
@@ -132,15 +133,15 @@ def _options(found: Survey) -> dict[str, str | int]:
 
 def _dataset(found: Survey, registry: Registry) -> tuple[Dataset, dict[str, str | int]]:
     """The data set and its options. Where the classes are too few to be divided, the images of each are."""
-    schema = registry.get("dataset", "image_folder").schema
-    provided = {"data_root": found.place.parent, "image_size": _WHOLE}
+    entry = registry.get("dataset", "image_folder")
+    context = DatasetContext(found.place.parent, _WHOLE)
     options = _options(found)
     try:
-        dataset: Dataset = schema.build(options, provided)
+        dataset: Dataset = entry.make(options).build(context)
     except DataError as error:
         options |= {"divide": "images"}
         try:
-            dataset = schema.build(options, provided)
+            dataset = entry.make(options).build(context)
             check_protocol(dataset, fitting_gallery(dataset)[0])
         except DataError:
             raise error from None

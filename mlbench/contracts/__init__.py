@@ -1,36 +1,12 @@
-"""What every component promises: the kinds, the Component that registers one, and a Protocol for each.
+"""What every component promises: its kind, a Protocol for what it builds, and the values that pass between.
 
-A component is registered with a *factory*, a function or class that is imported only when it is used.
-
-- Its keyword-only parameters are the component's **options**: what a suite file may set. Their type
-  hints (``Annotated[int, Field(ge=1)]`` for a range) and defaults are the whole schema; there is no
-  other place to declare them.
-- Its ordinary parameters are **provided** by mlbench, by name, as pytest provides fixtures: a factory
-  asks for what it needs out of what its kind provides (see `KINDS`) and leaves out the rest.
-
-A factory's module is imported to validate a suite. Keep heavy imports (torch, timm) inside the factory
-and `mlbench validate` stays instant.
-
-Nothing here needs inheritance: an object that has the members fits.
+The options classes stand in `mlbench.contracts.options`, which imports pydantic; nothing here does, so that
+`mlbench list` answers at once. Protocols need no inheritance: an object that has the members fits.
 """
 
 from __future__ import annotations
 
-from mlbench.contracts.component import (
-    KINDS,
-    Advice,
-    BackboneShape,
-    BatchesShape,
-    CentresShape,
-    Choice,
-    Component,
-    FeatureShape,
-    Kind,
-    LossShape,
-    NeckShape,
-    Need,
-    TokensShape,
-)
+from mlbench.contracts.component import CONTRACT, KINDS, Component
 from mlbench.contracts.data import (
     GALLERY,
     QUERY,
@@ -65,15 +41,25 @@ from mlbench.contracts.learning import (
     Distiller,
     MixedLoss,
     PairLoss,
-    Recipe,
     RowSampler,
 )
-from mlbench.contracts.network import (
-    Backbone,
-    Neck,
+from mlbench.contracts.network import Backbone, Neck
+from mlbench.contracts.shapes import (
+    Advice,
+    BackboneShape,
+    BatchesShape,
+    CentresShape,
+    Choice,
+    Features,
+    FeatureShape,
+    LossShape,
+    NeckShape,
+    Need,
+    TokensShape,
 )
 
 __all__ = [
+    "CONTRACT",
     "GALLERY",
     "KINDS",
     "QUERY",
@@ -98,8 +84,8 @@ __all__ = [
     "Distiller",
     "EmbeddingMetric",
     "FeatureShape",
+    "Features",
     "GroupedSplit",
-    "Kind",
     "LossShape",
     "Mixed",
     "MixedLoss",
@@ -113,7 +99,6 @@ __all__ = [
     "PartCount",
     "Quantity",
     "RankMetric",
-    "Recipe",
     "RowSampler",
     "Split",
     "SplitName",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +17,6 @@ __all__ = [
     "Distiller",
     "MixedLoss",
     "PairLoss",
-    "Recipe",
     "RowSampler",
 ]
 
@@ -139,47 +137,3 @@ class BatchSampler(Protocol):
     def batches(self, generator: np.random.Generator) -> Iterator[list[int]]:
         """Indices of each batch of one epoch."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """How a case is trained. Optimisers and schedules are timm's, by their timm names.
-
-    epochs: passes over the training images, 0 to evaluate the model as it starts. batch_size: images.
-    optimizer, lr, weight_decay, betas, momentum: as timm's `create_optimizer_v2` takes them (None: betas of
-    the optimiser, momentum .9); biases and norms are not decayed. optimizer_options: further arguments of
-    timm's optimiser, such as {"max_grad_norm": None} for lamb. centre_lr: learning rate of the class centres,
-    and of all that a loss itself trains (proxies, the rows of a linear classifier, learnt margins), as a
-    multiple of lr; the whole schedule, min_lr too, is that multiple. Weights among them are decayed as the
-    model's are. schedule: how the rate falls, step by step, to min_lr; "step" multiplies it by
-    decay_rate at each of `milestones`, shares of all steps in (0, 1), rising. warmup: share of all steps in
-    [0, 1) with a linear rise from 0. clip_norm: largest norm of the gradient, 0 for no limit. views: how many
-    augmented views of each training image exist; epoch e shows view e mod views; 0 draws a new one every
-    epoch. patience: stop after so many evaluations on the calibration split without a better score, 0 to
-    train to the end. evaluate_every: epochs between such evaluations. select: "best" keeps the checkpoint
-    that scored best on the calibration split, "last" the final one. ema: decay of the running mean of the
-    weights that is evaluated and kept in their stead, in [0, 1), 0 for none. workers: processes that read
-    images, None to choose by the machine.
-    """
-
-    epochs: int
-    batch_size: int
-    optimizer: str = "adamw"
-    lr: float = 1e-3
-    weight_decay: float = 1e-3
-    betas: tuple[float, float] | None = None
-    momentum: float | None = None
-    centre_lr: float = 1.0
-    optimizer_options: Mapping[str, Any] = field(default_factory=dict)
-    schedule: Literal["cosine", "linear", "step", "constant"] = "linear"
-    milestones: tuple[float, ...] = ()
-    decay_rate: float = 0.1
-    min_lr: float = 0.0
-    warmup: float = 0.1
-    clip_norm: float = 5.0
-    views: int = 0
-    patience: int = 0
-    evaluate_every: int = 1
-    select: Literal["best", "last"] = "best"
-    ema: float = 0.0
-    workers: int | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from mlbench.contracts.component import FeatureShape, TokensShape
+from mlbench.contracts.shapes import Features
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +25,7 @@ class Backbone(Protocol):
 
     frozen: nn.Module
     trained: nn.Module
-    feature_shape: FeatureShape | TokensShape
+    feature_shape: Features
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     weights: str

@@ -76,7 +76,7 @@ class Trial:
         self._folder = folder
         self._progress = progress
         self._source = InputSource(case, model, Fabric(accelerator="cpu", devices=1), progress)
-        self._policy: ThresholdPolicy = case.spec.parts["threshold"].build()
+        self._policy: ThresholdPolicy = case.spec.parts["threshold"].component.build()
         self._engine = replace(build_engine(case), resamples=0)
 
     def torch(self) -> Score:

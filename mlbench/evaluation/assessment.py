@@ -79,8 +79,8 @@ def assess(request: Request, registry: Registry, progress: Progress) -> Assessme
             f"evaluation.gallery={settings.gallery} is for suites; name a file with --gallery, or give FILE "
             "the arrays queries and gallery"
         )
-    policy = policy_part.build()
-    measures = [Measure(part.build(), part.predict()) for part in metrics.values()]
+    policy = policy_part.component.build()
+    measures = [Measure(part.component.build(), part.component.quantities()) for part in metrics.values()]
     embeddings = read_embeddings(request.file, request.labels, needs_labels=request.pairs is None)
     if request.pairs is not None:
         pairs = read_pairs(request.pairs, len(embeddings), request.folds)

@@ -300,7 +300,7 @@ def _training_batches(
     objective = build_objective(case, model, teacher)
     fabric.to_device(objective)
     look = training_look(case)
-    mixing = case.spec.parts["mixing"].build() if "mixing" in case.spec.parts else None
+    mixing = case.spec.parts["mixing"].component.build() if "mixing" in case.spec.parts else None
     count, kept = recipe.batch_size, bool(look.views)
     images = random_images(count, look.image.size)
     inputs: Any = _Images(images, None if mixing is not None else model, kept, fabric)

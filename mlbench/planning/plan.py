@@ -20,8 +20,14 @@ from mlbench.contracts import (
     Dataset,
     LossShape,
     NeckShape,
-    Recipe,
     Split,
+)
+from mlbench.contracts.options import (
+    BatchContext,
+    DatasetContext,
+    LossContext,
+    Recipe,
+    SamplerContext,
 )
 from mlbench.environment import Device, data_root, library_versions, threads
 from mlbench.errors import ComponentError, DataError, DeviceError, MlbenchError, OptionError, SuiteError, hint
@@ -157,7 +163,7 @@ def settled(case: Case, device: Device) -> Case:
     """The case with the fingerprint that it has now: weights that were not here when it was planned may have
     come since."""
     with _located(case.spec.parts["backbone"]):
-        backbone = case.spec.parts["backbone"].predict(image_size=case.spec.image.size)
+        backbone = case.spec.parts["backbone"].component.predict(case.spec.image.size)
     forecast = replace(case.forecast, weights=_weights(case.spec, backbone, _Predictions()))
     if forecast == case.forecast:
         return case
@@ -181,7 +187,7 @@ def _dataset(
     key = json.dumps([part.entry.component.name, part.options, spec.image.size], sort_keys=True)
     if key not in known:
         with _located(part):
-            dataset: Dataset = part.build(data_root=root, image_size=spec.image.size)
+            dataset: Dataset = part.component.build(DatasetContext(root, spec.image.size))
             train = dataset.split("train")
             # Not a NumPy array: importing NumPy would take a third of the time of a plan.
             labels = array("q", (train.label(index) for index in range(len(train))))
@@ -203,19 +209,19 @@ class _Predictions:
     def __init__(self) -> None:
         self._known: dict[Any, Any] = {}
 
-    def __call__(self, part: Part, **provided: Any) -> Any:
-        """See `Part.predict`."""
-        facts = (value if isinstance(value, Hashable) else id(value) for value in provided.values())
-        key = (id(part), *provided, *facts)
-        if key not in self._known:
-            self._known[key] = part.predict(**provided)
-        return self._known[key]
+    def __call__(self, part: Part, given: Any, key: Hashable = None) -> Any:
+        """What the part predicts for what it is given; `key` stands for `given` where that is not
+        hashable."""
+        known = (id(part), given if key is None else key)
+        if known not in self._known:
+            self._known[known] = part.component.predict(given)
+        return self._known[known]
 
     def recipe(self, part: Part) -> Recipe:
         """The recipe that a part makes."""
         if id(part) not in self._known:
             with _located(part):
-                self._known[id(part)] = part.build()
+                self._known[id(part)] = part.component.build()
         recipe: Recipe = self._known[id(part)]
         return recipe
 
@@ -223,7 +229,7 @@ class _Predictions:
         """What a threshold policy has to say on its options."""
         if id(part) not in self._known:
             with _located(part):
-                self._known[id(part)] = tuple(getattr(part.build(), "notes", ()))
+                self._known[id(part)] = tuple(getattr(part.component.build(), "notes", ()))
         notes: tuple[str, ...] = self._known[id(part)]
         return notes
 
@@ -234,30 +240,28 @@ def _forecast(
     parts = spec.parts
     with _located(parts["batch_sampler"]):
         batches: BatchesShape | None = predict(
-            parts["batch_sampler"], labels=labels, batch_size=recipe.batch_size, embed=None
+            parts["batch_sampler"], BatchContext(labels, recipe.batch_size), (id(labels), recipe.batch_size)
         )
         if batches is None:
-            sampler = parts["batch_sampler"].build(
-                labels=labels_of(train), batch_size=recipe.batch_size, embed=None
-            )
-            batches = BatchesShape(len(sampler))
+            context = BatchContext(labels_of(train), recipe.batch_size)
+            batches = BatchesShape(len(parts["batch_sampler"].component.build(context)))
     if batches.batches == 0:
         raise SuiteError(
             f"{parts['recipe'].where('batch_size')}: {len(train)} training images make no batch of "
             f"{recipe.batch_size}; lower recipe.batch_size"
         )
     with _located(parts["backbone"]):
-        backbone: BackboneShape | None = predict(parts["backbone"], image_size=spec.image.size)
+        backbone: BackboneShape | None = predict(parts["backbone"], spec.image.size)
     neck: NeckShape | None = None
     if backbone is not None and backbone.feature_shape is not None:
         with _located(parts["neck"]):
-            neck = predict(parts["neck"], feature_shape=backbone.feature_shape)
+            neck = predict(parts["neck"], backbone.feature_shape)
     _check_sizes(spec, neck, predict)
     losses = []
     for each in spec.losses.values():
         with _located(each.part):
             loss: LossShape | None = predict(
-                each.part, num_classes=train.num_classes, dim=neck.dim if neck else 1
+                each.part, LossContext(train.num_classes, neck.dim if neck else 1)
             )
             losses.append(loss)
             if loss is not None and loss.centres_per_class:
@@ -276,13 +280,15 @@ def _forecast(
         with _located(parts["sampler"]):
             shape: CentresShape | None = predict(
                 parts["sampler"],
-                num_classes=train.num_classes,
-                # Asked even where the width is not known: a sampler may refuse the number of classes.
-                dim=neck.dim if neck else 1,
-                centres_per_class=loss.centres_per_class if loss else 1,
-                batch_size=recipe.batch_size,
-                batch_labels=batch_labels,
-                seed=0,
+                SamplerContext(
+                    num_classes=train.num_classes,
+                    # Asked even where the width is not known: a sampler may refuse the number of classes.
+                    dim=neck.dim if neck else 1,
+                    centres_per_class=loss.centres_per_class if loss else 1,
+                    batch_size=recipe.batch_size,
+                    batch_labels=batch_labels,
+                    seed=0,
+                ),
             )
             centres.append(shape)
     parameters = backbone.parameters if backbone else None
@@ -307,7 +313,7 @@ def _weights(spec: Spec, backbone: BackboneShape | None, predict: _Predictions) 
     if "teacher" in spec.parts:
         with _located(spec.parts["teacher"]):
             size = spec.image.teacher_size or spec.image.size
-            shapes.append(predict(spec.parts["teacher"], image_size=size))
+            shapes.append(predict(spec.parts["teacher"], size))
     return " | ".join(shape.version for shape in shapes if shape and shape.version)
 
 
@@ -316,10 +322,10 @@ def _check_sizes(spec: Spec, neck: NeckShape | None, predict: _Predictions) -> N
     size = spec.image.train_size
     if size in (None, spec.image.size) or neck is None:
         return
-    shape = predict(spec.parts["backbone"], image_size=size)
+    shape = predict(spec.parts["backbone"], size)
     if shape is None or shape.feature_shape is None:
         return
-    if predict(spec.parts["neck"], feature_shape=shape.feature_shape) != neck:
+    if predict(spec.parts["neck"], shape.feature_shape) != neck:
         part = spec.parts["neck"]
         raise SuiteError(
             f"{part.where()}: {part.entry} has other weights for images of {size} px (image.train_size) than "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -108,13 +109,10 @@ class Part:
     options: Mapping[str, Any]
     places: Callable[[str], str]
 
-    def build(self, **provided: Any) -> Any:
-        """The component, made with what it asks for out of `provided`."""
-        return self.entry.build(self.options, **provided)
-
-    def predict(self, **provided: Any) -> Any:
-        """What `build` would make (see `Component.predict`), or None."""
-        return self.entry.predict(self.options, **provided)
+    @cached_property
+    def component(self) -> Any:
+        """The instance of its options class: it builds and describes the component."""
+        return self.entry.make(self.options)
 
     def where(self, option: str = "") -> str:
         """Place of an option in the suite file, else of the component."""
@@ -159,7 +157,7 @@ class Spec:
         """Everything that will be measured, by name. Raises SuiteError when two metrics share a name."""
         found: dict[str, Quantity] = {}
         for part in self.metrics.values():
-            announced: Mapping[str, Quantity] = part.predict()
+            announced: Mapping[str, Quantity] = part.component.quantities()
             for name in announced.keys() & found.keys():
                 raise SuiteError(f"{part.where()}: {name!r} is measured by another metric too")
             found |= announced

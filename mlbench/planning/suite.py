@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -224,10 +225,20 @@ def _presets(settings: Settings, registry: Registry) -> Settings:
     for section, kind in COMPONENTS.items():
         name = (settings.section(section) or {}).get("name")
         if name in registry.names(kind):
-            brought = registry.get(kind, name).component.preset
-            where = f"{settings.where(section)}: preset of {kind} {name}"
+            with _located(settings.where(section)):
+                brought = registry.get(kind, name).options_class.settings()
+            where = f"{settings.where(section)}: settings of {kind} {name}"
             presets = presets.updated(Changes.read(brought, _always(where)))
     return presets
+
+
+@contextmanager
+def _located(where: str) -> Iterator[None]:
+    """Turn what a component raises in the block into a SuiteError that starts with its place."""
+    try:
+        yield
+    except ComponentError as error:
+        raise SuiteError(f"{where}: {error}") from None
 
 
 def _losses(
@@ -317,10 +328,7 @@ def _metrics(variant: Variant, settings: Settings, registry: Registry) -> dict[s
     parts = {}
     for name, options in chosen.items():
         where = settings.where("metrics", name)
-        part = _member("metric", {**options, "name": name}, where, registry)
-        if part.predict() is None:
-            raise SuiteError(f"{where}: {part.entry} does not announce what it measures: it has no predict")
-        parts[name] = part
+        parts[name] = _member("metric", {**options, "name": name}, where, registry)
     return parts
 
 
@@ -353,7 +361,7 @@ def _part(
         raise SuiteError(f"{settings.where(section)}: which {section}? {state}; {known}")
     try:
         entry = registry.get(kind, name)
-        foreign = brought - {option.name for option in entry.schema.options}
+        foreign = brought - {option.name for option in entry.options}
         unused = [key for key in foreign if options.get(key, name) is None]
         options = {key: value for key, value in options.items() if key not in unused}
         return Part(entry, entry.check(options), lambda option: settings.where(section, option))
@@ -374,7 +382,7 @@ def _own_options(
     given = settings.section(section) or {}
     name = given.pop("name")
     names = [each for each in shared.names(section) if each in registry.names(kind)]
-    options = {each: {known.name for known in registry.get(kind, each).schema.options} for each in names}
+    options = {each: {known.name for known in registry.get(kind, each).options} for each in names}
     others = [each for each in names if option in options[each]]
     if not others or option in options.get(name, ()):
         return ""

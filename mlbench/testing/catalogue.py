@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from mlbench.contracts import Component
+from mlbench.contracts.options import DatasetContext
 from mlbench.errors import DataError, MlbenchError, first_line
 from mlbench.planning.settings import COMPONENTS
 from mlbench.registry import Entry, Registry
@@ -171,7 +172,7 @@ def _check(entry: Entry, sections: _Sections) -> None:
         return
     try:
         # A folder that is not there: a data set that the user happens to have would be too large.
-        entry.build(options, data_root=Path("no files"), image_size=_BASE["image"]["size"])
+        entry.make(options).build(DatasetContext(Path("no files"), _BASE["image"]["size"]))
     # Other people's code; the other components are shown all the same.
     except Exception as error:
         reason = "it needs files" if isinstance(error, DataError) else first_line(error)
@@ -180,16 +181,16 @@ def _check(entry: Entry, sections: _Sections) -> None:
 
 def _case(entry: Entry, sections: _Sections, common: _Sections, registry: Registry) -> dict[str, Any]:
     """A case with what `common` has of the sections that neither it nor its preset sets."""
-    preset = entry.component.preset
+    preset = entry.options_class.settings()
     case: dict[str, Any] = {**{key: common[key] for key in _REST if key not in preset}, **sections}
     recipe = case["recipe"]
-    known = {option.name for option in registry.get("recipe", recipe["name"]).schema.options}
+    known = {option.name for option in registry.get("recipe", recipe["name"]).options}
     case["recipe"] = {**recipe, **{key: value for key, value in _SHORT.items() if key in known}}
     for section, brought in preset.items():
         # Options that a preset has for whatever component there is, where this one has no such option.
         if section in COMPONENTS and "name" not in brought and section in common:
-            schema = registry.get(COMPONENTS[section], common[section]["name"]).schema
-            lacking = set(brought) - {option.name for option in schema.options}
+            other = registry.get(COMPONENTS[section], common[section]["name"])
+            lacking = set(brought) - {option.name for option in other.options}
             if lacking:
                 case[section] = {**case.get(section, {}), **dict.fromkeys(sorted(lacking))}
     return case

@@ -7,13 +7,9 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
-from importlib import import_module
-from typing import Any
 from unittest import SkipTest
 
-from mlbench.contracts import KINDS, Component
-from mlbench.options import Schema
+from mlbench.contracts import Component
 from mlbench.planning.settings import Changes
 from mlbench.testing.check import Subject, expect
 
@@ -23,12 +19,9 @@ _HEAVY = ("torch", "torchvision", "timm", "open_clip", "pytorch_metric_learning"
 
 
 def imports_nothing_heavy(*components: Component) -> None:
-    """Raise AssertionError unless the modules of factories and predictions can be imported without torch, so
+    """Raise AssertionError unless the modules of the options classes can be imported without torch, so
     that `mlbench validate` answers at once. Takes one new process, for all the components together."""
-    targets = {
-        target for each in components for target in (each.factory, each.predict, each.advise) if target
-    }
-    modules = sorted({target.partition(":")[0] for target in targets})
+    modules = sorted({(each.options or each.factory).partition(":")[0] for each in components})
     program = (
         "import sys, importlib\n"
         "for module in sys.argv[1:]:\n"
@@ -55,17 +48,11 @@ def source_is_a_paper_or_an_address(subject: Subject) -> None:
 
 
 def every_option_is_documented(subject: Subject) -> None:
-    options = [option.name for option in subject.entry.schema.options]
-    text = inspect.getdoc(subject.entry.schema.factory) or ""
-    _, heading, rest = text.partition("Options\n-------\n")
-    section = rest.partition("\n\n")[0] if heading else text
-    lines = re.findall(r"^(\w+(?:, \w+)*): ", section, flags=re.MULTILINE)
-    described = [name for line in lines for name in line.split(", ")]
-    expect(
-        described == options,
-        'the docstring of the factory, or its section "Options", has a line "name: what it is" for each '
-        f"option, in their order; it describes {described} and the options are {options}",
-    )
+    if subject.component.factory:  # TRANSITION
+        return
+    bare = [option.name for option in subject.entry.options if not option.description.strip()]
+    expect(not bare, f"every option has a docstring below its field; not so: {', '.join(bare)}")
+    expect(inspect.getdoc(subject.entry.options_class), "the options class has a docstring")
 
 
 def defaults_are_valid(subject: Subject) -> None:
@@ -78,34 +65,9 @@ def defaults_are_valid(subject: Subject) -> None:
     )
 
 
-def predict_takes_what_the_factory_takes(subject: Subject) -> None:
-    if not subject.component.predict:
-        return
-    factory = subject.entry.schema
-    predict = Schema(_resolve(subject.component.predict), owner=str(subject), provides=_provides(subject))
-    expect(
-        set(predict.provided) <= set(factory.provided),
-        f"predict may ask for {list(factory.provided)}, as the factory does, and asks for "
-        f"{list(predict.provided)}",
-    )
-    taken, wanted = (
-        [(option.name, option.default) for option in each.options] for each in (predict, factory)
-    )
-    expect(taken == wanted, f"predict has the options and defaults of the factory: {wanted}, not {taken}")
-
-
-def preset_is_a_mapping_of_sections(subject: Subject) -> None:
-    Changes.read(subject.component.preset, lambda key: f"preset of {subject}: {'.'.join(map(str, key))}")
-
-
-def _provides(subject: Subject) -> tuple[str, ...]:
-    return KINDS[subject.component.kind].provides
-
-
-def _resolve(target: str) -> Callable[..., Any]:
-    module, _, attribute = target.partition(":")
-    function: Callable[..., Any] = getattr(import_module(module), attribute)
-    return function
+def settings_are_a_mapping_of_sections(subject: Subject) -> None:
+    brought = subject.entry.options_class.settings()
+    Changes.read(brought, lambda key: f"settings of {subject}: {'.'.join(map(str, key))}")
 
 
 CHECKS = (
@@ -113,6 +75,5 @@ CHECKS = (
     source_is_a_paper_or_an_address,
     every_option_is_documented,
     defaults_are_valid,
-    predict_takes_what_the_factory_takes,
-    preset_is_a_mapping_of_sections,
+    settings_are_a_mapping_of_sections,
 )

@@ -42,10 +42,9 @@ def _measured(metric: Any) -> dict[str, Any]:
 
 
 def metric_measures_what_it_announces(subject: Subject) -> None:
-    expect(subject.component.predict, "a metric announces what it measures: it has a predict")
-    announced = subject.predict()
+    announced = subject.quantities()
     mapped = isinstance(announced, Mapping) and all(isinstance(each, Quantity) for each in announced.values())
-    expect(mapped and announced, "predict gives a mapping of names to Quantity")
+    expect(mapped and announced, "quantities() gives a mapping of names to Quantity")
     metric = subject.build()
     kinds = (RankMetric, CurveMetric, EmbeddingMetric)
     expect(isinstance(metric, kinds), "a metric has per_query(), of_curve() or of_embeddings()")

@@ -50,7 +50,7 @@ def _global_states() -> bytes:
 
 
 def _dataset(subject: Subject) -> Any:
-    return subject.build(data_root=Path(), image_size=_IMAGE_SIZE)
+    return subject.build(root=Path(), image_size=_IMAGE_SIZE)
 
 
 def dataset_has_three_splits(subject: Subject) -> None:

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from mlbench.contracts import BatchesShape, CentresShape, Recipe, RowSampler
+from mlbench.contracts import BatchesShape, CentresShape, RowSampler
+from mlbench.contracts.options import Recipe
 from mlbench.errors import MlbenchError
 from mlbench.seeding import numpy_generator, torch_generator, torch_seed
 from mlbench.testing.check import Subject, expect
@@ -239,7 +240,7 @@ def same_generator_gives_the_same_batches(subject: Subject) -> None:
 
 def recipe_can_be_followed(subject: Subject) -> None:
     recipe = subject.build()
-    expect(isinstance(recipe, Recipe), f"the factory gives a Recipe, not a {type(recipe).__name__}")
+    expect(isinstance(recipe, Recipe), f"build gives a Recipe, not a {type(recipe).__name__}")
     check_recipe(recipe)
     expect(recipe.epochs >= 0 and recipe.batch_size >= 1, "epochs is 0 or more, batch_size 1 or more")
     expect(0 <= recipe.warmup < 1, "warmup is a share of all steps, in [0, 1)")

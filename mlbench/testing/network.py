@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any
 from unittest import SkipTest
 
 import torch
@@ -13,7 +12,6 @@ from torch import nn
 
 from mlbench.contracts import BackboneShape, FeatureShape, NeckShape, TokensShape
 from mlbench.errors import MlbenchError, first_line
-from mlbench.options import hints_of
 from mlbench.planning.spec import ComputeSettings
 from mlbench.seeding import torch_generator, torch_seed
 from mlbench.testing.check import Subject, expect
@@ -135,7 +133,7 @@ def _neck(subject: Subject, shape: FeatureShape | TokensShape) -> Any:
     """A neck that has taken features of this shape, or the MlbenchError with which it refuses them."""
     with torch_seed(0, "neck"):
         try:
-            neck = subject.attempt(feature_shape=shape)
+            neck = subject.attempt(features=shape)
             if not isinstance(neck, MlbenchError):
                 neck.eval()(_features(shape))
         except SkipTest:
@@ -144,22 +142,16 @@ def _neck(subject: Subject, shape: FeatureShape | TokensShape) -> Any:
         except Exception as error:
             raise AssertionError(
                 f"a neck takes what has a {shape}, or refuses it with an OptionError when it is made: "
-                f"{first_line(error)}; give checks() another feature_shape to check that one alone"
+                f"{first_line(error)}; give checks() other features to check that one alone"
             ) from error
     return neck
 
 
 def _shapes(subject: Subject) -> list[FeatureShape | TokensShape]:
-    """What the neck is tried with: a map, and a sequence where its factory's type hint speaks of them."""
-    if "feature_shape" in subject.provided:
-        return [subject.provided["feature_shape"]]
-    factory = subject.entry.schema.factory
-    parameters = inspect.signature(factory).parameters
-    shape = hints_of(factory, [parameters[n] for n in parameters if n == "feature_shape"]).get(
-        "feature_shape"
-    )
-    takes_tokens = TokensShape in (shape, *get_args(shape))
-    return [_MAP, _TOKENS] if takes_tokens else [_MAP]
+    """Shapes to try the neck with: a map, and a sequence where it says that it takes them."""
+    if "features" in subject.provided:
+        return [subject.provided["features"]]
+    return [_MAP, _TOKENS] if subject.entry.options_class.takes_tokens else [_MAP]
 
 
 def _features(shape: FeatureShape | TokensShape) -> torch.Tensor:
@@ -207,14 +199,15 @@ def neck_has_finite_gradients(subject: Subject) -> None:
 
 
 def neck_predict_is_what_is_built(subject: Subject) -> None:
-    if not subject.component.predict:
-        return
     for shape in _shapes(subject):
         neck = _neck(subject, shape)
+        refused = subject.refuses(features=shape)
+        predicted = None if refused else subject.predict(features=shape)
         if isinstance(neck, MlbenchError):
-            expect(subject.refuses(feature_shape=shape), f"predict refuses {shape} as the factory does")
+            expect(refused or predicted is None, f"predict refuses {shape} as build does")
             continue
-        predicted = subject.predict(feature_shape=shape)
+        if predicted is None and not refused:
+            continue
         expect(isinstance(predicted, NeckShape), "predict gives a NeckShape")
         _same_number(predicted.parameters, neck)
         expect(predicted.dim == neck.dim, f"predict says dim {predicted.dim}; the neck has {neck.dim}")

@@ -95,8 +95,10 @@ def build_engine(case: Case, progress: Callable[[int, int], None] = lambda done,
 
 def score(case: Case, embeddings: Embeddings, threshold: Threshold, engine: Engine) -> SplitEvaluation:
     """Every metric of the case at a threshold. embeddings: of its test images (see `compared`)."""
-    policy = case.spec.parts["threshold"].build()
-    measures = [Measure(part.build(), part.predict()) for part in case.spec.metrics.values()]
+    policy = case.spec.parts["threshold"].component.build()
+    measures = [
+        Measure(part.component.build(), part.component.quantities()) for part in case.spec.metrics.values()
+    ]
     pairs = case.dataset.pairs() if isinstance(case.dataset, PairedDataset) else None
     generator = numpy_generator(case.seed, "bootstrap")
     return evaluate_split(embeddings, pairs, policy, threshold, measures, generator, engine)
@@ -155,7 +157,7 @@ class _Bench:
         engine = build_engine(case, lambda done, total: self._progress("evaluating", done, total))
         embed = cache(self._embed)  # both may search the same split
         calibration, test = (compared(case, name, embed) for name in ("calibration", "test"))
-        policy = case.spec.parts["threshold"].build()
+        policy = case.spec.parts["threshold"].component.build()
         threshold = calibrate(policy, calibration, engine, numpy_generator(case.seed, "threshold"))
         found = score(case, test, threshold, engine)
         protocol = {

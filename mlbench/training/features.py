@@ -143,7 +143,7 @@ class InputSource:
         case = self._case
         augmentation = None
         if look.augmentation is not None:
-            augmentation = look.augmentation.build(image_size=look.image.size)
+            augmentation = look.augmentation.component.build(look.image.size)
         # A pool of views belongs to the data, so that seeds share it; fresh views belong to the seed.
         reader = Reader(
             case.dataset.split(split),

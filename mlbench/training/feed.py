@@ -68,7 +68,7 @@ def build_feed(
     """The feed of a case. source, teacher: of inputs of the model, and of its teacher if it has one."""
     parts, image = case.spec.parts, case.spec.image
     look = training_look(case)
-    mixing = parts["mixing"].build() if "mixing" in parts else None
+    mixing = parts["mixing"].component.build() if "mixing" in parts else None
     inputs = source.get("train", replace(look, raw=mixing is not None))
     clean = targets = None
     if teacher is not None and objective.distiller is not None:

@@ -59,11 +59,12 @@ def pixels_key(case: Case, split: SplitName, look: Look, view: int) -> list[Any]
     unused = _OF_OTHER_LOOKS | ({"crop_ratio"} if look.augmentation is not None else set())
     return [
         # Data sets may decode or draw images for the size that the suite names, whatever size the look has.
-        _described(spec.parts["dataset"], image_size=spec.image.size),
+        _described(spec.parts["dataset"]),
+        spec.image.size,
         case.dataset.version,
         split,
         look.image.model_dump(exclude=unused),
-        _described(look.augmentation, image_size=look.image.size),
+        _described(look.augmentation),
         view if look.augmentation is not None else None,
         library_versions(),
         core_hash("images", "training.reading", "seeding"),
@@ -76,7 +77,7 @@ def features_key(pixels: list[Any], case: Case, section: str, prefix: str, devic
     size = built_size(spec, section)
     return [
         pixels,
-        _described(spec.parts[section], image_size=size),
+        _described(spec.parts[section]),
         size,
         prefix,
         spec.precision,
@@ -95,12 +96,11 @@ def prefix_hash(model: Encoder) -> str:
     return digest.hexdigest()
 
 
-def _described(part: Part | None, **provided: Any) -> list[Any]:
-    """A component: its name, options and code, and those of the provided values that its factory asks for."""
+def _described(part: Part | None) -> list[Any]:
+    """Name, options and code of a component."""
     if part is None:
         return []
-    asked = {name: provided[name] for name in part.entry.schema.provided if name in provided}
-    return [part.entry.component.name, dict(part.options), part.entry.provenance, asked]
+    return [part.entry.component.name, dict(part.options), part.entry.provenance]
 
 
 def _machine(device: torch.device) -> list[Any]:

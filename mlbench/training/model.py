@@ -223,9 +223,9 @@ def build_model(spec: Spec, seed: int) -> EmbeddingModel:
     Backbone and neck draw apart, so that cases which differ in one share the other's start.
     """
     with torch_seed(seed, "backbone"):
-        backbone = spec.parts["backbone"].build(image_size=built_size(spec, "backbone"))
+        backbone = spec.parts["backbone"].component.build(built_size(spec, "backbone"))
     with torch_seed(seed, "neck"):
-        neck = spec.parts["neck"].build(feature_shape=backbone.feature_shape)
+        neck = spec.parts["neck"].component.build(backbone.feature_shape)
     return EmbeddingModel(backbone, neck, spec.compute)
 
 
@@ -235,7 +235,7 @@ def build_teacher(spec: Spec, seed: int) -> Teacher | None:
         return None
     size = built_size(spec, "teacher")
     with torch_seed(seed, "teacher"):
-        return Teacher(spec.parts["teacher"].build(image_size=size), size, spec.compute)
+        return Teacher(spec.parts["teacher"].component.build(size), size, spec.compute)
 
 
 def size_of(model: nn.Module) -> dict[str, int]:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from mlbench.contracts import CentreLoss, CentreSampler, Distiller, MixedLoss, PairLoss, RowSampler
+from mlbench.contracts.options import DistillerContext, LossContext, SamplerContext
 from mlbench.errors import ComponentError
 from mlbench.planning.plan import Case, check_sampler
 from mlbench.seeding import derive, torch_seed
@@ -119,7 +120,7 @@ def build_losses(case: Case, dim: int) -> dict[str, CentreLoss | PairLoss]:
     losses = {}
     for name, chosen in case.spec.losses.items():
         with torch_seed(case.seed, "loss", name):
-            loss = chosen.part.build(num_classes=case.forecast.classes, dim=dim)
+            loss = chosen.part.component.build(LossContext(case.forecast.classes, dim))
         if isinstance(loss, CentreLoss):
             check_sampler(case.spec.parts, chosen.part)
         elif "mixing" in case.spec.parts and not isinstance(loss, MixedLoss):
@@ -145,7 +146,8 @@ def build_objective(case: Case, model: EmbeddingModel, teacher: Teacher | None =
     distiller = None
     if teacher is not None:
         with torch_seed(case.seed, "distiller"):
-            distiller = case.spec.parts["distiller"].build(dim=model.neck.dim, teacher_dim=teacher.dim)
+            context = DistillerContext(model.neck.dim, teacher.dim)
+            distiller = case.spec.parts["distiller"].component.build(context)
     return Objective(model, terms, distiller)
 
 
@@ -153,7 +155,7 @@ def _build_centres(case: Case, model: EmbeddingModel, loss: CentreLoss, name: st
     # The only loss draws as it did before there could be several.
     path = () if len(case.spec.losses) == 1 else (name,)
     with torch_seed(case.seed, "centres", *path):
-        centres: CentreSampler = case.spec.parts["sampler"].build(
+        context = SamplerContext(
             num_classes=case.forecast.classes,
             dim=model.neck.dim,
             centres_per_class=loss.centres_per_class,
@@ -161,6 +163,7 @@ def _build_centres(case: Case, model: EmbeddingModel, loss: CentreLoss, name: st
             batch_labels=case.forecast.batch_labels,
             seed=derive(case.seed, "sampler", *path),
         )
+        centres: CentreSampler = case.spec.parts["sampler"].component.build(context)
     return centres
 
 

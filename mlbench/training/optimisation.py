@@ -12,7 +12,8 @@ import timm.scheduler
 import torch
 from torch import nn
 
-from mlbench.contracts import Recipe, RowSampler
+from mlbench.contracts import RowSampler
+from mlbench.contracts.options import Recipe
 from mlbench.errors import OptionError, TrainingError, first_line, hint
 from mlbench.training.objective import Objective
 

@@ -14,6 +14,7 @@ import torch
 from lightning_fabric import Fabric
 
 from mlbench.contracts import BatchSampler
+from mlbench.contracts.options import BatchContext
 from mlbench.errors import TrainingError
 from mlbench.planning.plan import Case
 from mlbench.records.store import write_atomically
@@ -117,8 +118,8 @@ def train(
     if feed is None:
         _save(folder / "last.pt", objective, 0)
         return Training(notes=["not trained: recipe.epochs is 0"])
-    batches: BatchSampler = case.spec.parts["batch_sampler"].build(
-        labels=feed.labels, batch_size=recipe.batch_size, embed=embed
+    batches: BatchSampler = case.spec.parts["batch_sampler"].component.build(
+        BatchContext(feed.labels, recipe.batch_size, embed)
     )
     total = len(batches) * recipe.epochs
     step = Step(case, objective, fabric, total)

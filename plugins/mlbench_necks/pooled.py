@@ -1,35 +1,34 @@
-"""The neck without parameters: the backbone's mean features themselves, dropped out while training."""
+"""The neck without parameters: the mean of the backbone's features, with dropout in training."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from mlbench.contracts import FeatureShape, NeckShape, TokensShape
+from mlbench.plugin import Features, NeckOptions, NeckShape
 
 if TYPE_CHECKING:
     from mlbench_necks.pooled_neck import PooledNeck
 
-__all__ = ["pooled", "predict_pooled"]
+__all__ = ["Pooled"]
 
 
-def pooled(
-    feature_shape: FeatureShape | TokensShape, *, dropout: Annotated[float, Field(ge=0, lt=1)] = 0.15
-) -> PooledNeck:
+class Pooled(NeckOptions):
     """The mean of each channel over the map, dropout (arXiv:1207.0580), then unit length. Nothing is learnt.
 
-    The embeddings are as wide as the features. Tokens that stand for no place in the image are left out.
-
-    Options
-    -------
-    dropout: probability with which a number is set to 0 while training.
+    The embeddings are as wide as the features. Tokens that belong to no position of the image are ignored.
     """
-    from mlbench_necks.pooled_neck import PooledNeck
 
-    return PooledNeck(feature_shape, dropout)
+    takes_tokens: ClassVar[bool] = True
 
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.15
+    """Probability of setting a number to 0 in training."""
 
-def predict_pooled(feature_shape: FeatureShape | TokensShape, *, dropout: float = 0.15) -> NeckShape:
-    """Size of what `pooled` would build."""
-    return NeckShape(0, feature_shape.channels)
+    def predict(self, features: Features) -> NeckShape:
+        return NeckShape(0, features.channels)
+
+    def build(self, features: Features) -> PooledNeck:
+        from mlbench_necks.pooled_neck import PooledNeck
+
+        return PooledNeck(features, self.dropout)

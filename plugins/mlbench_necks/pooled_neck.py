@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mlbench.contracts import FeatureShape, TokensShape
+from mlbench.plugin import Features, TokensShape
 
 __all__ = ["PooledNeck"]
 
@@ -14,7 +14,7 @@ __all__ = ["PooledNeck"]
 class PooledNeck(nn.Module):
     """Maps (N, C, h, w) float, or sequences (N, tokens + h * w, C), to embeddings (N, C) of unit length."""
 
-    def __init__(self, shape: FeatureShape | TokensShape, dropout: float) -> None:
+    def __init__(self, shape: Features, dropout: float) -> None:
         super().__init__()
         self.dim = shape.channels
         self.tokens = shape.tokens if isinstance(shape, TokensShape) else None

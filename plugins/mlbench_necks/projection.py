@@ -1,276 +1,157 @@
 """Necks of one form: gather the features into a vector, then Linear, norm, Linear, norm.
-
-They differ in how they gather: `flatten` keeps every position, `gap` takes the mean, `gem` a mean that leans
-to the largest, `squeeze` keeps every position of fewer channels, `token` takes the class token. All but
-`token` leave out the tokens of a sequence that stand for no place in the image.
-"""
+ They differ in how they gather: `Flatten` keeps every position, `Gap` takes the mean, `Gem` a generalised
+mean, `Squeeze` keeps every position of fewer channels, `Token` takes the class token. All but `Token` ignore
+the tokens of a sequence that belong to no position of the image."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from mlbench.contracts import FeatureShape, NeckShape, TokensShape
-from mlbench.errors import OptionError
+from mlbench.plugin import Features, FeatureShape, NeckOptions, NeckShape, OptionError, TokensShape
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from mlbench_necks.projection_neck import ProjectionNeck
 
-__all__ = [
-    "Features",
-    "Norm",
-    "flatten",
-    "gap",
-    "gem",
-    "predict_flatten",
-    "predict_gap",
-    "predict_gem",
-    "predict_squeeze",
-    "predict_token",
-    "squeeze",
-    "token",
-]
-
-Features = FeatureShape | TokensShape
+__all__ = ["Flatten", "Gap", "Gem", "Norm", "Projection", "Squeeze", "Token"]
 
 #: What follows each linear layer: nothing, batch norm, layer norm, or two of them in the order written.
 Norm = Literal["none", "bn", "ln", "ln_bn", "bn_ln"]
 
-Dim = Annotated[int, Field(ge=1)]
-LinearLayers = Literal[1, 2]
-Ratio = Annotated[int, Field(ge=1)]
+
+class Projection(NeckOptions):
+    """Options that all necks of this form share."""
+
+    takes_tokens: ClassVar[bool] = True
+
+    dim: Annotated[int, Field(ge=1)] = 256
+    """Width of the embeddings."""
+    norm: Norm = "ln"
+    """What follows each linear layer: none, bn (batch norm), ln (layer norm), ln_bn or bn_ln (both, in that
+    order; ln_bn is published as "LBN")."""
+    layers: Literal[1, 2] = 2
+    """Number of linear layers."""
+    bias: bool = False
+    """Whether the linear layers have biases."""
+
+    def predict(self, features: Features) -> NeckShape:
+        # Every norm has a weight and a bias per feature.
+        norms = 0 if self.norm == "none" else len(self.norm.split("_"))
+        first = self.inputs(features) * self.dim
+        others = (self.layers - 1) * self.dim * self.dim + self.layers * self.dim * (2 * norms + self.bias)
+        return NeckShape(self.gather_parameters(features) + first + others, self.dim)
+
+    def build(self, features: Features) -> ProjectionNeck:
+        from mlbench_necks.projection_neck import ProjectionNeck
+
+        inputs = self.inputs(features)
+        return ProjectionNeck(self.gather(features), inputs, self.dim, self.norm, self.layers, bias=self.bias)
+
+    def inputs(self, features: Features) -> int:
+        """Length of the gathered vector. Raises OptionError for features that the neck cannot take."""
+        return features.channels
+
+    def gather_parameters(self, features: Features) -> int:
+        """Number of parameters of `gather`."""
+        return 0
+
+    @abstractmethod
+    def gather(self, features: Features) -> nn.Module:
+        """The module from features to vectors (N, inputs)."""
 
 
-def flatten(
-    feature_shape: Features,
-    *,
-    dim: Dim = 256,
-    norm: Norm = "ln",
-    layers: LinearLayers = 2,
-    bias: bool = False,
-) -> ProjectionNeck:
+class Flatten(Projection):
     """Every position of the map in one vector of C * h * w numbers, then the linear layers.
 
     As in ArcFace (arXiv:1801.07698).
-
-    Options
-    -------
-    dim: width of the embeddings.
-    norm: what follows each linear layer: none, bn (batch norm), ln (layer norm), ln_bn or bn_ln (both, in
-        that order; ln_bn is published as "LBN").
-    layers: linear layers, 1 or 2.
-    bias: whether the linear layers have biases.
     """
-    from mlbench_necks.projection_neck import Flatten, ProjectionNeck, on_map
 
-    gather = on_map(Flatten(), feature_shape)
-    return ProjectionNeck(gather, _positions(feature_shape), dim, norm, layers, bias=bias)
+    def inputs(self, features: Features) -> int:
+        return features.channels * features.height * features.width
 
+    def gather(self, features: Features) -> nn.Module:
+        from mlbench_necks.projection_neck import FlattenPositions, on_map
 
-def gap(
-    feature_shape: Features,
-    *,
-    dim: Dim = 256,
-    norm: Norm = "ln",
-    layers: LinearLayers = 2,
-    bias: bool = False,
-) -> ProjectionNeck:
-    """The mean of each channel over the map, then the linear layers (arXiv:1312.4400).
-
-    Options
-    -------
-    dim: width of the embeddings.
-    norm: what follows each linear layer: none, bn (batch norm), ln (layer norm), ln_bn or bn_ln (both, in
-        that order; ln_bn is published as "LBN").
-    layers: linear layers, 1 or 2.
-    bias: whether the linear layers have biases.
-    """
-    from mlbench_necks.projection_neck import GlobalAveragePool, ProjectionNeck, on_map
-
-    gather = on_map(GlobalAveragePool(), feature_shape)
-    return ProjectionNeck(gather, feature_shape.channels, dim, norm, layers, bias=bias)
+        return on_map(FlattenPositions(), features)
 
 
-def gem(
-    feature_shape: Features,
-    *,
-    dim: Dim = 256,
-    norm: Norm = "ln",
-    layers: LinearLayers = 2,
-    bias: bool = False,
-    power: Annotated[float, Field(gt=0)] = 3.0,
-) -> ProjectionNeck:
+class Gap(Projection):
+    """The mean of each channel over the map, then the linear layers (arXiv:1312.4400)."""
+
+    def gather(self, features: Features) -> nn.Module:
+        from mlbench_necks.projection_neck import GlobalAveragePool, on_map
+
+        return on_map(GlobalAveragePool(), features)
+
+
+class Gem(Projection):
     """Generalised mean of each channel over the map, then the linear layers (arXiv:1711.02512).
 
-    (mean of x^p)^(1/p) with one p that is learnt: 1 is the mean, large p the maximum. What is negative counts
-    as 1e-6, so it is meant for features that are mostly positive, as those behind a ReLU.
+    (mean of x^p)^(1/p) with one learnt p: 1 is the mean, large p the maximum. Values below 1e-6 count as
+    1e-6, so it is meant for features that are mostly positive, such as those behind a ReLU."""
 
-    Options
-    -------
-    dim: width of the embeddings.
-    norm: what follows each linear layer: none, bn (batch norm), ln (layer norm), ln_bn or bn_ln (both, in
-        that order; ln_bn is published as "LBN").
-    layers: linear layers, 1 or 2.
-    bias: whether the linear layers have biases.
-    power: p before training.
-    """
-    from mlbench_necks.projection_neck import GeneralisedMean, ProjectionNeck, on_map
+    power: Annotated[float, Field(gt=0)] = 3.0
+    """p before training."""
 
-    gather = on_map(GeneralisedMean(power), feature_shape)
-    return ProjectionNeck(gather, feature_shape.channels, dim, norm, layers, bias=bias)
+    def gather_parameters(self, features: Features) -> int:
+        return 1
+
+    def gather(self, features: Features) -> nn.Module:
+        from mlbench_necks.projection_neck import GeneralisedMean, on_map
+
+        return on_map(GeneralisedMean(self.power), features)
 
 
-def squeeze(
-    feature_shape: Features,
-    *,
-    dim: Dim = 256,
-    norm: Norm = "ln",
-    layers: LinearLayers = 2,
-    bias: bool = False,
-    ratio: Ratio = 4,
-) -> ProjectionNeck:
-    """A 1x1 convolution to C // ratio channels, without bias, then as `flatten`.
-
-    Options
-    -------
-    dim: width of the embeddings.
-    norm: what follows each linear layer: none, bn (batch norm), ln (layer norm), ln_bn or bn_ln (both, in
-        that order; ln_bn is published as "LBN").
-    layers: linear layers, 1 or 2.
-    bias: whether the linear layers have biases.
-    ratio: the channels are divided by this, rounded down.
+class Squeeze(Projection):
+    """A 1x1 convolution without bias to C // ratio channels, then as `flatten`.
 
     Raises OptionError if `ratio` leaves no channel.
     """
-    from mlbench_necks.projection_neck import ProjectionNeck, Squeeze, on_map
 
-    channels = feature_shape.channels
-    kept = _squeezed(channels, ratio)
-    inputs = _positions(feature_shape) // channels * kept
-    gather = on_map(Squeeze(channels, kept), feature_shape)
-    return ProjectionNeck(gather, inputs, dim, norm, layers, bias=bias)
+    ratio: Annotated[int, Field(ge=1)] = 4
+    """The channels are divided by this, rounded down."""
+
+    def inputs(self, features: Features) -> int:
+        return self._kept(features) * features.height * features.width
+
+    def gather_parameters(self, features: Features) -> int:
+        return features.channels * self._kept(features)
+
+    def gather(self, features: Features) -> nn.Module:
+        from mlbench_necks.projection_neck import SqueezeChannels, on_map
+
+        return on_map(SqueezeChannels(features.channels, self._kept(features)), features)
+
+    def _kept(self, features: Features) -> int:
+        if self.ratio > features.channels:
+            raise OptionError(
+                f"neck squeeze: ratio {self.ratio} leaves none of the backbone's {features.channels} "
+                f"channels; expected at most {features.channels}",
+                "ratio",
+            )
+        return features.channels // self.ratio
 
 
-def token(
-    feature_shape: Features,
-    *,
-    dim: Dim = 256,
-    norm: Norm = "ln",
-    layers: LinearLayers = 2,
-    bias: bool = False,
-) -> ProjectionNeck:
+class Token(Projection):
     """The class token, then the linear layers (arXiv:2010.11929).
-
-    It needs a backbone that gives tokens.
-
-    Options
-    -------
-    dim: width of the embeddings.
-    norm: what follows each linear layer: none, bn (batch norm), ln (layer norm), ln_bn or bn_ln (both, in
-        that order; ln_bn is published as "LBN").
-    layers: linear layers, 1 or 2.
-    bias: whether the linear layers have biases.
 
     Raises OptionError if the backbone gives no class token.
     """
-    from mlbench_necks.projection_neck import ClassToken, ProjectionNeck
 
-    _check_token(feature_shape)
-    gather = ClassToken()
-    return ProjectionNeck(gather, feature_shape.channels, dim, norm, layers, bias=bias)
+    def inputs(self, features: Features) -> int:
+        if not isinstance(features, TokensShape) or not features.tokens:
+            given = "a map" if isinstance(features, FeatureShape) else "a sequence without a class token"
+            raise OptionError(
+                f"neck token: the backbone gives {given}; set output: tokens on a transformer that has a "
+                "class token, or choose another neck, such as gap"
+            )
+        return features.channels
 
+    def gather(self, features: Features) -> nn.Module:
+        from mlbench_necks.projection_neck import ClassToken
 
-def predict_flatten(
-    feature_shape: Features,
-    *,
-    dim: int = 256,
-    norm: Norm = "ln",
-    layers: LinearLayers = 2,
-    bias: bool = False,
-) -> NeckShape:
-    """Size of what `flatten` would build."""
-    return NeckShape(_parameters(_positions(feature_shape), dim, norm, layers, bias), dim)
-
-
-def predict_gap(
-    feature_shape: Features,
-    *,
-    dim: int = 256,
-    norm: Norm = "ln",
-    layers: LinearLayers = 2,
-    bias: bool = False,
-) -> NeckShape:
-    """Size of what `gap` would build."""
-    return NeckShape(_parameters(feature_shape.channels, dim, norm, layers, bias), dim)
-
-
-def predict_gem(
-    feature_shape: Features,
-    *,
-    dim: int = 256,
-    norm: Norm = "ln",
-    layers: LinearLayers = 2,
-    bias: bool = False,
-    power: float = 3.0,
-) -> NeckShape:
-    """Size of what `gem` would build."""
-    return NeckShape(1 + _parameters(feature_shape.channels, dim, norm, layers, bias), dim)
-
-
-def predict_squeeze(
-    feature_shape: Features,
-    *,
-    dim: int = 256,
-    norm: Norm = "ln",
-    layers: LinearLayers = 2,
-    bias: bool = False,
-    ratio: int = 4,
-) -> NeckShape:
-    """Size of what `squeeze` would build. Raises OptionError as it does."""
-    channels = feature_shape.channels
-    kept = _squeezed(channels, ratio)
-    inputs = _positions(feature_shape) // channels * kept
-    return NeckShape(channels * kept + _parameters(inputs, dim, norm, layers, bias), dim)
-
-
-def predict_token(
-    feature_shape: Features,
-    *,
-    dim: int = 256,
-    norm: Norm = "ln",
-    layers: LinearLayers = 2,
-    bias: bool = False,
-) -> NeckShape:
-    """Size of what `token` would build. Raises OptionError as it does."""
-    _check_token(feature_shape)
-    return NeckShape(_parameters(feature_shape.channels, dim, norm, layers, bias), dim)
-
-
-def _parameters(inputs: int, dim: int, norm: Norm, layers: int, bias: bool) -> int:
-    # Every norm has a weight and a bias per feature.
-    norms = 0 if norm == "none" else len(norm.split("_"))
-    return inputs * dim + (layers - 1) * dim * dim + layers * dim * (2 * norms + bias)
-
-
-def _positions(shape: Features) -> int:
-    return shape.channels * shape.height * shape.width
-
-
-def _squeezed(channels: int, ratio: int) -> int:
-    if ratio > channels:
-        raise OptionError(
-            f"neck squeeze: ratio {ratio} leaves none of the backbone's {channels} channels; "
-            f"expected at most {channels}",
-            "ratio",
-        )
-    return channels // ratio
-
-
-def _check_token(shape: Features) -> None:
-    if not isinstance(shape, TokensShape) or not shape.tokens:
-        given = "a map" if isinstance(shape, FeatureShape) else "a sequence of places alone"
-        raise OptionError(
-            f"neck token: the backbone gives {given}, which has no class token; set output to tokens of a "
-            "transformer that has one, or choose another neck, such as gap"
-        )
+        return ClassToken()

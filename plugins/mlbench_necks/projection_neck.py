@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from mlbench.contracts import TokensShape
+from mlbench.plugin import TokensShape
 
 if TYPE_CHECKING:
-    from mlbench_necks.projection import Features, Norm
+    from mlbench.plugin import Features
+    from mlbench_necks.projection import Norm
 
 __all__ = [
     "ClassToken",
-    "Flatten",
+    "FlattenPositions",
     "GeneralisedMean",
     "GlobalAveragePool",
     "PlacesAsMap",
     "ProjectionNeck",
-    "Squeeze",
+    "SqueezeChannels",
     "on_map",
 ]
 
@@ -73,7 +74,7 @@ class ClassToken(nn.Module):
         return features[:, 0]
 
 
-class Flatten(nn.Module):
+class FlattenPositions(nn.Module):
     """Maps (N, C, h, w) to (N, C * h * w), channel by channel whatever their layout in memory."""
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
@@ -101,7 +102,7 @@ class GeneralisedMean(nn.Module):
         return powers.mean((2, 3)).pow(1 / self.power)
 
 
-class Squeeze(nn.Module):
+class SqueezeChannels(nn.Module):
     """Maps (N, channels, h, w) to (N, kept * h * w), through a 1x1 convolution without bias."""
 
     def __init__(self, channels: int, kept: int) -> None:

@@ -2,72 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
-from mlbench.contracts import Recipe
-from mlbench_recipes.preset import preset
+from mlbench.plugin import Recipe
 
-__all__ = ["a1", "a2", "a3", "sections"]
-
-_TEXT = """
-    Procedure {name} of "ResNet strikes back" (arXiv:2110.00476), {epochs} epochs.
-
-    The warm-up is {warmup_epochs} of these epochs; change epochs, and it keeps its share of all steps. The
-    procedure clips no gradients, so clip_norm is 0; but timm's LAMB, with which it was published, limits the
-    norm of the gradient to 1 by itself (optimizer_options: {{max_grad_norm: null}} lifts that). The table
-    does not say where the rate ends; 1e-6 is what reproductions take. Nothing is selected: the last weights
-    are kept.
-
-    What is no part of a recipe comes along as settings of other sections, where a suite does not say
-    otherwise: image sizes, augmentation, mixing, repeated augmentation, the binary cross entropy, stochastic
-    depth. A mixed image counts as one of both classes, as the paper puts it: targets above 0.2 become 1, the
-    threshold of reproductions with timm. Label smoothing hardly shows in such targets; under
-    loss.target_threshold: null they are the shares.
-"""
-_WARMUP_EPOCHS = 5
+__all__ = ["A1", "A2", "A3"]
 
 
-def _procedure(name: str, *, epochs: int, lr: float, weight_decay: float) -> Callable[..., Recipe]:
-    return preset(
-        name,
-        _TEXT.format(name=name.upper(), epochs=epochs, warmup_epochs=_WARMUP_EPOCHS),
-        epochs=epochs,
-        batch_size=2048,
-        optimizer="lamb",
-        lr=lr,
-        weight_decay=weight_decay,
-        schedule="cosine",
-        min_lr=1e-6,
-        warmup=_WARMUP_EPOCHS / epochs,
-        clip_norm=0.0,
-        select="last",
-    )
+class _Procedure(Recipe):
+    """Procedure of "ResNet strikes back" (arXiv:2110.00476).
+
+    The warm-up is 5 of the published epochs; with other epochs it keeps its share of all steps. The procedure
+    clips no gradients, so clip_norm is 0; but timm's LAMB, with which it was published, limits the norm of
+    the gradient to 1 by itself (optimizer_options: {max_grad_norm: null} lifts that). The paper does not
+    state the last learning rate; 1e-6 is what reproductions use. Nothing is selected: the last weights are
+    kept.
+
+    Image sizes, augmentation, mixing, repeated augmentation, the binary cross entropy and stochastic depth
+    are settings of other sections, which apply where the suite does not say otherwise. A mixed image counts
+    as one of both classes, as in the paper: targets above 0.2 become 1, the threshold of reproductions with
+    timm. Label smoothing has almost no effect on such targets; under loss.target_threshold: null they are the
+    shares."""
+
+    epochs: int
+    batch_size: int = 2048
+    optimizer: str = "lamb"
+    schedule: Literal["cosine", "linear", "step", "constant"] = "cosine"
+    min_lr: float = 1e-6
+    clip_norm: float = 0.0
+    select: Literal["best", "last"] = "last"
+
+    train_size: ClassVar[int] = 224
+    magnitude: ClassVar[int] = 7
+    mixup_alpha: ClassVar[float] = 0.1
+    smoothing: ClassVar[float] = 0.0
+    drop_path: ClassVar[float] = 0.05
+    repeats: ClassVar[int] = 3
+
+    @classmethod
+    def settings(cls) -> Mapping[str, Any]:
+        sampler = {"name": "repeated", "repeats": cls.repeats} if cls.repeats > 1 else {"name": "shuffle"}
+        return {
+            "image": {"size": 224, "train_size": cls.train_size, "crop_ratio": 0.95, "resize": "crop"},
+            "augmentation": {
+                "name": "crop_randaugment",
+                "scale": [0.08, 1.0],
+                "flip": 0.5,
+                "magnitude": cls.magnitude,
+                "magnitude_std": 0.5,
+                "layers": 2,
+                "increasing": True,
+            },
+            "mixing": {"name": "mixup_cutmix", "mixup_alpha": cls.mixup_alpha, "cutmix_alpha": 1.0},
+            "batch_sampler": sampler,
+            "loss": {"name": "bce", "smoothing": cls.smoothing, "target_threshold": 0.2},
+            "backbone": {"drop_path": cls.drop_path},
+        }
 
 
-a1 = _procedure("a1", epochs=600, lr=5e-3, weight_decay=0.01)
-a2 = _procedure("a2", epochs=300, lr=5e-3, weight_decay=0.02)
-a3 = _procedure("a3", epochs=100, lr=8e-3, weight_decay=0.02)
+class A1(_Procedure):
+    __doc__ = _Procedure.__doc__
+
+    epochs: int = 600
+    lr: float = 5e-3
+    weight_decay: float = 0.01
+    warmup: float = 5 / 600
+
+    mixup_alpha: ClassVar[float] = 0.2
+    smoothing: ClassVar[float] = 0.1
 
 
-def sections(
-    *, train_size: int, magnitude: int, mixup_alpha: float, smoothing: float, drop_path: float, repeats: int
-) -> dict[str, Any]:
-    """What a procedure sets beside its recipe."""
-    sampler = {"name": "repeated", "repeats": repeats} if repeats > 1 else {"name": "shuffle"}
-    return {
-        "image": {"size": 224, "train_size": train_size, "crop_ratio": 0.95, "resize": "crop"},
-        "augmentation": {
-            "name": "crop_randaugment",
-            "scale": [0.08, 1.0],
-            "flip": 0.5,
-            "magnitude": magnitude,
-            "magnitude_std": 0.5,
-            "layers": 2,
-            "increasing": True,
-        },
-        "mixing": {"name": "mixup_cutmix", "mixup_alpha": mixup_alpha, "cutmix_alpha": 1.0},
-        "batch_sampler": sampler,
-        "loss": {"name": "bce", "smoothing": smoothing, "target_threshold": 0.2},
-        "backbone": {"drop_path": drop_path},
-    }
+class A2(_Procedure):
+    __doc__ = _Procedure.__doc__
+
+    epochs: int = 300
+    lr: float = 5e-3
+    weight_decay: float = 0.02
+    warmup: float = 5 / 300
+
+
+class A3(_Procedure):
+    __doc__ = _Procedure.__doc__
+
+    epochs: int = 100
+    lr: float = 8e-3
+    weight_decay: float = 0.02
+    warmup: float = 5 / 100
+
+    train_size: ClassVar[int] = 160
+    magnitude: ClassVar[int] = 6
+    drop_path: ClassVar[float] = 0.0
+    repeats: ClassVar[int] = 1

@@ -10,7 +10,7 @@ import torch
 from test_train import silent, trained
 from torch import nn
 
-from mlbench.contracts import Recipe
+from mlbench.contracts.options import Recipe
 from mlbench.environment import Device
 from mlbench.planning.spec import ComputeSettings
 from mlbench.training import model as model_module

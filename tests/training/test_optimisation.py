@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mlbench.contracts import Recipe
+from mlbench.contracts.options import Recipe
 from mlbench.errors import OptionError
 from mlbench.training import optimisation
 from mlbench.training.model import build_model

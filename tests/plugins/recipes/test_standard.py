@@ -5,7 +5,7 @@ import inspect
 
 import pytest
 
-from mlbench.contracts import Recipe
+from mlbench.contracts.options import Recipe
 from mlbench.errors import OptionError
 from mlbench.options import Schema
 from mlbench_recipes.standard import standard

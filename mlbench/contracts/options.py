@@ -1,0 +1,411 @@
+"""Options classes, one base class a kind: the fields are the options, the methods build and describe.
+ A component is a subclass of its kind's class. Its fields, with type hints, defaults and docstrings, are the
+whole schema of what a suite may set. A suite is validated by importing the class, so torch and other large
+packages are imported inside `build`.
+ What building depends on besides the options is an argument: a value or, where there are several, a small
+frozen context. `predict` gets the same as `build` and answers without torch: `mlbench plan` shows sizes and
+refuses wrong choices early. It returns None where only building can tell.
+
+Metrics, threshold policies, recipes, mixings and augmentations without state need no second object: their
+`build` returns the options themselves.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from mlbench.contracts.shapes import (
+    Advice,
+    BackboneShape,
+    BatchesShape,
+    CentresShape,
+    Features,
+    LossShape,
+    NeckShape,
+)
+from mlbench.errors import OptionError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mlbench.contracts.data import Augmentation, Dataset, DataSource, Mixing
+    from mlbench.contracts.evaluation import (
+        CurveMetric,
+        EmbeddingMetric,
+        Quantity,
+        RankMetric,
+        ThresholdPolicy,
+    )
+    from mlbench.contracts.learning import BatchSampler, CentreLoss, CentreSampler, Distiller, PairLoss
+    from mlbench.contracts.network import Backbone, Neck
+
+__all__ = [
+    "BASES",
+    "AugmentationOptions",
+    "BackboneOptions",
+    "BatchContext",
+    "BatchSamplerOptions",
+    "DatasetContext",
+    "DatasetOptions",
+    "DistillerContext",
+    "DistillerOptions",
+    "HeadContext",
+    "LossContext",
+    "LossOptions",
+    "MetricOptions",
+    "MixingOptions",
+    "NeckOptions",
+    "Options",
+    "Recipe",
+    "SamplerContext",
+    "SamplerOptions",
+    "ThresholdOptions",
+]
+
+
+class Options(BaseModel):
+    """Options of a component: frozen, strict (no string becomes a number), unknown ones refused, defaults
+    checked.
+
+    A field that a subclass declares again keeps its type, its bounds and its docstring; only its default
+    changes. A validator of a subclass raises OptionError, naming the option that is wrong."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        validate_default=True,
+        use_attribute_docstrings=True,
+        protected_namespaces=(),
+    )
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        own = cls.__annotations__
+        for base in cls.__mro__[1:]:
+            for name, field in getattr(base, "__pydantic_fields__", {}).items():
+                if name in own:
+                    own[name] = (
+                        Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+                    )
+
+    @classmethod
+    def settings(cls) -> Mapping[str, Any]:
+        """Settings for other sections where the suite does not say otherwise: a mapping as under `base`, such
+        as {"mixing": {"name": "mixup"}, "backbone": {"drop_path": 0.05}}."""
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetContext:
+    """What a data set is built for.
+
+    root: where relative paths of a suite start. image_size: pixels of a side of the case's square images.
+    """
+
+    root: Path
+    image_size: int
+
+
+class DatasetOptions(Options):
+    """Options of a data set."""
+
+    @abstractmethod
+    def build(self, context: DatasetContext) -> Dataset:
+        """The data set. Raises DataError for files that are missing or cannot be used."""
+
+    @classmethod
+    def source(cls, root: Path) -> DataSource | None:
+        """Where to get the files, for `mlbench data`; None for a data set without files of its own."""
+        return None
+
+
+class AugmentationOptions(Options):
+    """Options of an augmentation."""
+
+    @abstractmethod
+    def build(self, image_size: int) -> Augmentation:
+        """The augmentation of images that become square with `image_size` pixels a side."""
+
+
+class MixingOptions(Options):
+    """Options of a mixing."""
+
+    @abstractmethod
+    def build(self) -> Mixing:
+        """The mixing."""
+
+
+class BackboneOptions(Options):
+    """Options of a backbone."""
+
+    def predict(self, image_size: int) -> BackboneShape | None:
+        """Size and output of what `build` returns."""
+        return None
+
+    @abstractmethod
+    def build(self, image_size: int) -> Backbone:
+        """The backbone for square images of `image_size` pixels a side. Draws weights from torch's generator.
+
+        Raises WeightsError for weights that cannot be loaded.
+        """
+
+
+class NeckOptions(Options):
+    """Options of a neck. takes_tokens: whether it takes sequences of tokens as well as feature maps."""
+
+    takes_tokens: ClassVar[bool] = False
+
+    def predict(self, features: Features) -> NeckShape | None:
+        """Size of what `build` returns. Raises OptionError as it does."""
+        return None
+
+    @abstractmethod
+    def build(self, features: Features) -> Neck:
+        """The neck on a backbone with this output. Draws weights from torch's generator."""
+
+
+@dataclass(frozen=True, slots=True)
+class LossContext:
+    """num_classes: classes of the train split. dim: width of the embeddings."""
+
+    num_classes: int
+    dim: int
+
+
+class LossOptions(Options):
+    """Options of a loss."""
+
+    def predict(self, context: LossContext) -> LossShape | None:
+        """Requirements of what `build` returns."""
+        return None
+
+    @abstractmethod
+    def build(self, context: LossContext) -> CentreLoss | PairLoss:
+        """The loss, which may be a torch.nn.Module."""
+
+
+@dataclass(frozen=True, slots=True)
+class SamplerContext:
+    """num_classes: classes of the train split. dim: width of the embeddings. centres_per_class: as the loss
+    needs. batch_size: images. batch_labels: largest number of different labels in a batch. seed: the case's
+    derived seed for this component."""
+
+    num_classes: int
+    dim: int
+    centres_per_class: int
+    batch_size: int
+    batch_labels: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeadContext:
+    """Size of a classification head for `mlbench advise`: classes, width of the embeddings, images in a
+    batch."""
+
+    num_classes: int
+    dim: int
+    batch_size: int
+
+
+class SamplerOptions(Options):
+    """Options of a sampler of class centres."""
+
+    def predict(self, context: SamplerContext) -> CentresShape | None:
+        """Size of what `build` returns. Raises OptionError as it does."""
+        return None
+
+    @abstractmethod
+    def build(self, context: SamplerContext) -> CentreSampler:
+        """The class centres."""
+
+    def advise(self, context: HeadContext) -> Advice | None:
+        """Cost of these options on this machine, measured now; None for a sampler without advice."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class DistillerContext:
+    """dim: width of the embeddings. teacher_dim: width of the teacher's."""
+
+    dim: int
+    teacher_dim: int
+
+
+class DistillerOptions(Options):
+    """Options of a distiller."""
+
+    @abstractmethod
+    def build(self, context: DistillerContext) -> Distiller:
+        """The distance to the teacher's embeddings."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchContext:
+    """What batches are made of.
+
+    labels: (N,) of the train split: an integer array for `build`, any sequence of integers for `predict`.
+    batch_size: images. embed: embeddings of the train split without augmentation by the model as it is now,
+    (N, D) float32 of unit length; None while a run is planned.
+    """
+
+    labels: np.ndarray | Sequence[int]
+    batch_size: int
+    embed: Callable[[], np.ndarray] | None = None
+
+
+class BatchSamplerOptions(Options):
+    """Options of a batch sampler."""
+
+    def predict(self, context: BatchContext) -> BatchesShape | None:
+        """Batches of what `build` returns."""
+        return None
+
+    @abstractmethod
+    def build(self, context: BatchContext) -> BatchSampler:
+        """The batch sampler."""
+
+
+class MetricOptions(Options):
+    """Options of a metric. The class has `per_query`, `of_curve` or `of_embeddings` itself (see `RankMetric`,
+    `CurveMetric`, `EmbeddingMetric`), or `build` returns an object that has."""
+
+    @abstractmethod
+    def quantities(self) -> Mapping[str, Quantity]:
+        """Every value that the metric gives, by name. No torch, no NumPy: `mlbench validate` asks."""
+
+    def build(self) -> RankMetric | CurveMetric | EmbeddingMetric:
+        """The metric."""
+        return self  # type: ignore[return-value]
+
+
+class ThresholdOptions(Options):
+    """Options of a threshold policy. The class has `__call__` itself (see `ThresholdPolicy`), or `build`
+    returns an object that has."""
+
+    def build(self) -> ThresholdPolicy:
+        """The policy."""
+        return self  # type: ignore[return-value]
+
+
+_NotNegative = Annotated[float, Field(ge=0)]
+_Beta = Annotated[float, Field(ge=0, lt=1)]
+_Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Recipe(Options):
+    """How a case is trained: optimiser, schedule and length. Optimisers are timm's, by their timm names.
+
+    A recipe is its own options; a preset is a subclass with other defaults. Biases and norms are not decayed.
+    The class centres, and all that a loss trains itself (proxies, rows of a linear classifier, learnt
+    margins), have the learning rate lr * centre_lr throughout the schedule; weights among them are decayed as
+    the model's are.
+
+    Raises OptionError where min_lr is above lr or the schedule does not fall to it, where optimizer_options
+    repeats another option, and where milestones do not rise, lie in the warm-up or do not belong to the
+    schedule."""
+
+    epochs: Annotated[int, Field(ge=0)]
+    """Passes over the training images; 0 to evaluate the model as it starts."""
+    batch_size: Annotated[int, Field(ge=1)]
+    """Images in a step."""
+    optimizer: str = "adamw"
+    """timm name of the optimiser."""
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    """Highest learning rate."""
+    weight_decay: _NotNegative = 1e-3
+    """Weight decay of all weights but biases and norms."""
+    betas: tuple[_Beta, _Beta] | None = None
+    """Betas of Adam and its variants; null for the optimiser's default."""
+    momentum: _Beta | None = None
+    """Momentum of SGD and its variants; null for the optimiser's default."""
+    centre_lr: Annotated[float, Field(gt=0)] = 1.0
+    """Learning rate of class centres and of a loss's own parameters, as a multiple of lr."""
+    optimizer_options: Mapping[str, Any] = {}
+    """Further arguments of timm's optimiser, such as {max_grad_norm: null} for lamb."""
+    schedule: Literal["cosine", "linear", "step", "constant"] = "linear"
+    """How the learning rate falls after the warm-up, step by step."""
+    milestones: tuple[_Share, ...] = ()
+    """Shares of all steps, rising, at which schedule step multiplies the rate by decay_rate."""
+    decay_rate: _Share = 0.1
+    """Factor of the learning rate at each milestone."""
+    min_lr: _NotNegative = 0.0
+    """Last learning rate of a cosine or linear schedule; at most lr."""
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share of all steps in which the rate rises from 0."""
+    clip_norm: _NotNegative = 5.0
+    """Largest norm of the gradient; 0 for no limit."""
+    views: Annotated[int, Field(ge=0)] = 0
+    """Augmented views of each image, shown in turn by epoch; 0 for a new one every epoch."""
+    patience: Annotated[int, Field(ge=0)] = 0
+    """Stop after this many evaluations without a better score; 0 to train to the end."""
+    evaluate_every: Annotated[int, Field(ge=1)] = 1
+    """Epochs between evaluations on the calibration split."""
+    select: Literal["best", "last"] = "best"
+    """Keep the weights with the best score on the calibration split, or the last."""
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Decay of the running mean of the weights, which replaces them in evaluation; 0 for none."""
+    workers: Annotated[int, Field(ge=0)] | None = None
+    """Processes that read images; null to choose by the machine."""
+
+    def build(self) -> Recipe:
+        """The recipe. A subclass with other options returns a plain one."""
+        return self
+
+    @model_validator(mode="after")
+    def _options_fit_together(self) -> Self:
+        if self.min_lr > self.lr:
+            raise OptionError(
+                f"recipe: min_lr {self.min_lr:g} is above lr {self.lr:g}; expected at most lr", "min_lr"
+            )
+        if self.min_lr and self.schedule not in ("cosine", "linear"):
+            raise OptionError(
+                f"recipe: schedule {self.schedule!r} does not fall to min_lr {self.min_lr:g}; set min_lr: 0, "
+                "or schedule: cosine or linear",
+                "min_lr",
+            )
+        for name in ("lr", "weight_decay", "betas", "momentum"):
+            if name in self.optimizer_options:
+                raise OptionError(
+                    f"recipe: optimizer_options has {name!r}; set recipe.{name} instead", "optimizer_options"
+                )
+        if problem := self._milestones_problem():
+            shown = ", ".join(f"{share:g}" for share in self.milestones)
+            raise OptionError(f"recipe: milestones [{shown}]: {problem}", "milestones")
+        return self
+
+    def _milestones_problem(self) -> str:
+        if self.milestones and self.schedule != "step":
+            return f"schedule {self.schedule!r} has none; set schedule: step, or milestones: []"
+        if self.schedule == "step" and not self.milestones:
+            return "schedule 'step' needs at least one, as in milestones: [0.5, 0.75]"
+        if any(later <= earlier for earlier, later in pairwise(self.milestones)):
+            return "each must be above the one before"
+        if self.milestones and self.milestones[0] < self.warmup:
+            return f"the first lies in the warm-up, which ends at {self.warmup:g}; raise it, or lower warmup"
+        return ""
+
+
+#: The options class that a component of each kind is a subclass of.
+BASES: Mapping[str, type[Options]] = {
+    "dataset": DatasetOptions,
+    "augmentation": AugmentationOptions,
+    "mixing": MixingOptions,
+    "backbone": BackboneOptions,
+    "neck": NeckOptions,
+    "loss": LossOptions,
+    "sampler": SamplerOptions,
+    "distiller": DistillerOptions,
+    "batch_sampler": BatchSamplerOptions,
+    "recipe": Recipe,
+    "metric": MetricOptions,
+    "threshold": ThresholdOptions,
+}
