@@ -180,7 +180,7 @@ def test_two_plugins_with_one_name_name_both_and_the_way_out(
     third_party(
         "acme_double",
         """
-        from mlbench import Component, hookimpl
+        from mlbench.plugin import Component, hookimpl
         @hookimpl
         def mlbench_components():
             return [Component("neck", "gap", "acme_double:gap", "")]
@@ -201,7 +201,7 @@ def test_a_factory_that_cannot_be_imported_fails_show_and_its_suite(
     third_party(
         "acme_lazy",
         """
-        from mlbench import Component, hookimpl
+        from mlbench.plugin import Component, hookimpl
         @hookimpl
         def mlbench_components():
             return [Component("neck", "mine", "nowhere_to_be_found:mine", "")]

@@ -1,17 +1,17 @@
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import pytest
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from mlbench.contracts.options import MixingOptions, NeckOptions
+from mlbench.contracts.shapes import Features
 from mlbench.errors import ComponentError, OptionError
 from mlbench.options import Option, Schema, type_text
-
-if TYPE_CHECKING:
-    import torch
 
 
 def even(value: int) -> int:
@@ -20,30 +20,32 @@ def even(value: int) -> int:
     return value
 
 
-def factory(
-    shape: torch.Tensor,
-    *,
-    dim: Annotated[int, Field(ge=1)] = 8,
-    norm: Literal["batch", "layer"] = "layer",
-    rate: float = 0.5,
-    betas: tuple[float, float] | None = None,
-    folder: Path = Path("x"),
-    pairs: Annotated[int, AfterValidator(even)] = 2,
-    needed: str,
-) -> dict[str, Any]:
-    return dict(locals())
+class Toy(NeckOptions):
+    """A neck."""
+
+    dim: Annotated[int, Field(ge=1)] = 8
+    """Width of the
+    embeddings."""
+    norm: Literal["batch", "layer"] = "layer"
+    rate: float = 0.5
+    betas: tuple[float, float] | None = None
+    folder: Path = Path("x")
+    pairs: Annotated[int, AfterValidator(even)] = 2
+    needed: str
+
+    def build(self, features: Features) -> Any:
+        return self, features
 
 
-SCHEMA = Schema(factory, owner="neck 'toy'", provides=("shape", "other"))
+SCHEMA = Schema(Toy, NeckOptions, owner="neck 'toy'")
 
 
-def test_ordinary_parameters_are_provided_and_keyword_only_ones_are_options() -> None:
-    assert SCHEMA.provided == ("shape",)
+def test_fields_are_options_with_type_default_and_docstring() -> None:
     assert SCHEMA.options[:2] == (
-        Option("dim", "int >= 1", "8"),
-        Option("norm", "'batch' | 'layer'", '"layer"'),
+        Option("dim", "int >= 1", "8", "Width of the\nembeddings."),
+        Option("norm", "'batch' | 'layer'", '"layer"', ""),
     )
-    assert SCHEMA.options[-1] == Option("needed", "str", None)
+    assert SCHEMA.options[-1] == Option("needed", "str", None, "")
 
 
 def test_check_fills_in_defaults_as_plain_data_and_is_stable() -> None:
@@ -60,9 +62,12 @@ def test_check_fills_in_defaults_as_plain_data_and_is_stable() -> None:
     assert SCHEMA.check(checked) == checked
 
 
-def test_build_gives_the_factory_its_types_and_only_what_it_asks_for() -> None:
-    built = SCHEMA.build({"needed": "y", "betas": [0.9, 0.99], "folder": "a/b"}, {"shape": 1, "other": 2})
-    assert (built["shape"], built["betas"], built["folder"]) == (1, (0.9, 0.99), Path("a/b"))
+def test_make_gives_frozen_options_with_their_types() -> None:
+    made = SCHEMA.make({"needed": "y", "betas": [0.9, 0.99], "folder": "a/b"})
+    assert isinstance(made, Toy)
+    assert (made.needed, made.betas, made.folder) == ("y", (0.9, 0.99), Path("a/b"))
+    with pytest.raises(ValidationError, match="frozen"):
+        made.needed = "z"  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
@@ -103,51 +108,83 @@ def test_a_missing_option_is_named() -> None:
         SCHEMA.check({})
 
 
-def no_type(*, dim=3): ...
-def star(*dims: int): ...
-def stars(**dims: int): ...
-def asks(colour: int): ...
-def named(*, name: str = "x"): ...
-def unknown_type(*, dim: Nowhere = 3): ...  # type: ignore[name-defined]  # noqa: F821
-def wrong_type(*, dim: object()): ...  # type: ignore[valid-type]
+class Bounded(Toy):
+    """A preset."""
+
+    dim: int = 16
+    betas: tuple[float, float] | None = (0.5, 0.9)
+    needed: str = "given"
 
 
-class Thing: ...
+def test_a_subclass_that_changes_a_default_keeps_type_bounds_and_docstring() -> None:
+    schema = Schema(Bounded, NeckOptions, owner="neck 'toy'")
+    assert schema.options[0] == Option("dim", "int >= 1", "16", "Width of the\nembeddings.")
+    assert [option.name for option in schema.options] == [option.name for option in SCHEMA.options]
+    assert schema.check({})["dim"] == 16
+    with pytest.raises(OptionError, match=r"^'dim' of neck 'toy' is 0; expected int >= 1$"):
+        schema.check({"dim": 0})
 
 
-def foreign_type(*, thing: Thing): ...
-def hides(*, copy: int = 1): ...
-def underscore(*, _dim: int = 1): ...
-def wrong_default(*, dim: int = "x"): ...  # type: ignore[assignment]
+class TooSmall(Toy):
+    dim: int = 0
+    needed: str = "given"
+
+
+def test_a_default_out_of_bounds_is_refused() -> None:
+    with pytest.raises(OptionError, match=r"^the default of 'dim' of neck 'x' is not int >= 1$"):
+        Schema(TooSmall, NeckOptions, owner="neck 'x'").check({})
+
+
+class Strict(Toy):
+    needed: str = "given"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.dim % 8:
+            raise OptionError(f"neck x: dim {self.dim} is no multiple of 8", "dim")
+        return self
+
+
+def test_a_validator_of_the_class_raises_its_own_error() -> None:
+    with pytest.raises(OptionError, match=r"^neck x: dim 3 is no multiple of 8$") as caught:
+        Schema(Strict, NeckOptions, owner="neck 'x'").check({"dim": 3})
+    assert caught.value.option == "dim"
+
+
+class NoBuild(NeckOptions):
+    dim: int = 3
+
+
+class Named(Toy):
+    name: str = "x"
+
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # pydantic's own, that the field hides a method
+
+    class Hides(Toy):
+        predict: int = 1  # type: ignore[assignment]
+
+
+class OtherKind(MixingOptions):
+    def build(self) -> Any:
+        return self
 
 
 @pytest.mark.parametrize(
-    ("factory", "message"),
+    ("given", "message"),
     [
-        (underscore, "an option cannot be called '_dim'"),
-        (no_type, "option 'dim' has no type hint"),
-        (star, r"its factory takes \*dims; options must be spelt out"),
-        (stars, r"its factory takes \*dims; options must be spelt out"),
-        (asks, r"its factory asks for 'colour', which is not provided \(shape\); options are keyword-only"),
-        (named, "an option cannot be called 'name'"),
-        (unknown_type, "the signature of its factory cannot be read: name 'Nowhere' is not defined"),
-        (3, "the signature of its factory cannot be read: 3 is not a callable object"),
+        (3, "expected a subclass of NeckOptions, not 3"),
+        (even, "expected a subclass of NeckOptions, not <function even"),
+        (OtherKind, "expected a subclass of NeckOptions, not <class"),
+        (NoBuild, "NoBuild has no build"),
+        (Named, "an option cannot be called 'name'"),
+        (Hides, "an option cannot be called 'predict'"),
     ],
 )
-def test_a_signature_that_breaks_the_contract_is_refused(factory: Any, message: str) -> None:
+def test_a_class_that_breaks_the_contract_is_refused(given: Any, message: str) -> None:
     with pytest.raises(ComponentError, match=f"^neck 'x': {message}"):
-        Schema(factory, owner="neck 'x'", provides=("shape",))
-
-
-@pytest.mark.parametrize("factory", [foreign_type, hides])
-def test_an_option_that_cannot_be_checked_is_refused(factory: Any) -> None:
-    with pytest.raises(ComponentError, match=r"^neck 'x': its options cannot be checked: [^\n]+$"):
-        Schema(factory, owner="neck 'x'", provides=()).check({})
-
-
-def test_a_default_of_the_wrong_type_is_refused() -> None:
-    with pytest.raises(OptionError, match=r"^the default of 'dim' of neck 'x' is not int$"):
-        Schema(wrong_default, owner="neck 'x'", provides=()).check({})
+        Schema(given, NeckOptions, owner="neck 'x'")
 
 
 @pytest.mark.parametrize(

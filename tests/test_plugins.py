@@ -12,11 +12,11 @@ from mlbench.hookspecs import hookimpl
 from mlbench.plugins import Plugin, load_plugins
 
 GOOD = """
-from mlbench import Component, hookimpl
+from mlbench.plugin import Component, hookimpl
 
 @hookimpl
 def mlbench_components():
-    return [Component("neck", "mine", "acme_neck:mine", "a neck of mine")]
+    return [Component("neck", "mine", "acme_neck:Mine", "a neck of mine")]
 """
 
 Install = Callable[..., dict[str, str]]
@@ -28,7 +28,7 @@ def loaded(name: str) -> Plugin:
 
 def test_an_installed_plugin_is_found_with_its_package_and_version(third_party: Install) -> None:
     third_party("acme_neck", GOOD, version="2.3")
-    component = Component("neck", "mine", "acme_neck:mine", "a neck of mine")
+    component = Component("neck", "mine", "acme_neck:Mine", "a neck of mine")
     assert loaded("acme_neck") == Plugin("acme_neck", "acme_neck", "acme_neck", "2.3", (component,))
 
 
@@ -48,7 +48,7 @@ def test_block_takes_globs_of_entry_point_names() -> None:
 
 def components(returns: str) -> str:
     return f"""
-from mlbench import Component, hookimpl
+from mlbench.plugin import Component, hookimpl
 
 @hookimpl
 def mlbench_components():
@@ -73,11 +73,16 @@ def mlbench_components():
         ),
         (
             components("[Component('neck', 'mine', 'a.b', '')]"),
-            "ValueError: the neck 'mine' points at 'a.b'; expected 'module:attribute'",
+            "ValueError: the neck 'mine' points at 'a.b'; expected 'module:Class'",
         ),
         (
-            components("[Component('neck', 'mine', 'a:b', '', predict='b')]"),
-            "ValueError: the neck 'mine' points at 'b'; expected 'module:attribute'",
+            "MLBENCH_CONTRACT = 2\n" + GOOD,
+            "TypeError: it is built for contract 2 of mlbench and this mlbench has contract 1; upgrade",
+        ),
+        (
+            "MLBENCH_CONTRACT = 0\n" + GOOD,
+            "TypeError: it is built for contract 0 of mlbench and this mlbench has contract 1; install a "
+            "newer version of the plugin",
         ),
         (
             components("[Component('neck', 'mine', 'a:b', ''), Component('neck', 'mine', 'a:c', '')]"),
@@ -130,7 +135,7 @@ def test_plugins_are_sorted_whatever_the_order_of_installation(third_party: Inst
     assert load_plugins(sources=points) == load_plugins(sources=reversed(points))
 
 
-def test_loading_plugins_imports_no_factory(third_party: Install) -> None:
-    third_party("acme_neck", GOOD.replace("acme_neck:mine", "acme_factory:mine"))
+def test_loading_plugins_imports_no_options_class(third_party: Install) -> None:
+    third_party("acme_neck", GOOD.replace("acme_neck:Mine", "acme_options:Mine"))
     load_plugins()
-    assert "acme_factory" not in sys.modules
+    assert "acme_options" not in sys.modules

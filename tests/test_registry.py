@@ -59,30 +59,38 @@ def test_order_of_plugins_changes_nothing() -> None:
     assert list(Registry(plugins)) == list(Registry(plugins[::-1]))
 
 
-FACTORY = """
-def mine(feature_shape, *, dim: int = 8):
-    return feature_shape, dim
+CODE = """
+from mlbench.plugin import NeckOptions
 
-def bare(*, dim=8): ...
+class Mine(NeckOptions):
+    dim: int = 8
 
-def predict_mine(*, dim: int = 8):
-    return dim * 2
+    def predict(self, features):
+        return self.dim * 2
+
+    def build(self, features):
+        return features, self.dim
+
+class Bare(NeckOptions):
+    dim: int = 8
+
+def function(features): ...
 """
 
 
-def entry(module: str, attribute: str, predict: str = "") -> Entry:
-    return Entry(Component("neck", "mine", f"{module}:{attribute}", "", predict=predict), plugin("one"))
+def entry(module: str, attribute: str) -> Entry:
+    return Entry(Component("neck", "mine", f"{module}:{attribute}", ""), plugin("one"))
 
 
-def test_a_factory_is_imported_when_it_is_first_used(third_party: Install) -> None:
-    third_party("acme_lazy", FACTORY)
-    mine = entry("acme_lazy", "mine", "acme_lazy:predict_mine")
+def test_an_options_class_is_imported_when_it_is_first_used(third_party: Install) -> None:
+    third_party("acme_lazy", CODE)
+    mine = entry("acme_lazy", "Mine")
     assert "acme_lazy" not in sys.modules
     assert mine.check({}) == {"dim": 8}
     assert "acme_lazy" in sys.modules
-    assert mine.build({"dim": 3}, feature_shape=(1, 2, 3), image_size=5) == ((1, 2, 3), 3)
-    assert mine.predict({"dim": 3}, feature_shape=(1, 2, 3)) == 6
-    assert entry("acme_lazy", "mine").predict({}) is None
+    assert [option.name for option in mine.options] == ["dim"]
+    assert mine.make({"dim": 3}).build((1, 2, 3)) == ((1, 2, 3), 3)
+    assert mine.make({"dim": 3}).predict((1, 2, 3)) == 6
     with pytest.raises(OptionError, match=r"^unknown key 'dmi' \(did you mean 'dim'\?\) of neck 'mine'$"):
         mine.check({"dmi": 3})
 
@@ -90,39 +98,52 @@ def test_a_factory_is_imported_when_it_is_first_used(third_party: Install) -> No
 @pytest.mark.parametrize(
     ("code", "attribute", "reason"),
     [
-        ("import nowhere_to_be_found", "mine", "ModuleNotFoundError: No module named 'nowhere_to_be_found'"),
-        ("raise SystemExit(1)", "mine", "SystemExit: 1"),
-        (FACTORY, "yours", "AttributeError: module 'acme_factory' has no attribute 'yours'"),
+        ("import nowhere_to_be_found", "Mine", "ModuleNotFoundError: No module named 'nowhere_to_be_found'"),
+        ("raise SystemExit(1)", "Mine", "SystemExit: 1"),
+        (CODE, "Yours", "AttributeError: module 'acme_neck' has no attribute 'Yours'"),
+        (
+            CODE.replace("dim: int = 8", "dim = 8"),
+            "Mine",
+            "PydanticUserError: A non-annotated attribute was detected: `dim = 8`. All model fields require "
+            "a type annotation; if `dim` is not meant to be a field, you may be able to resolve this error by "
+            "annotating it as a `ClassVar` or updating `model_config['ignored_types']`.",
+        ),
     ],
 )
-def test_a_factory_that_cannot_be_imported_is_named(
+def test_an_options_class_that_cannot_be_imported_is_named(
     third_party: Install, code: str, attribute: str, reason: str
 ) -> None:
-    third_party("acme_factory", code)
+    third_party("acme_neck", code)
     with pytest.raises(ComponentError) as caught:
-        _ = entry("acme_factory", attribute).schema
+        _ = entry("acme_neck", attribute).options
     assert str(caught.value) == (
-        f"neck 'mine' of plugin 'one' (acme 1.0) cannot be imported from acme_factory:{attribute}: {reason}"
+        f"neck 'mine' of plugin 'one' (acme 1.0) cannot be imported from acme_neck:{attribute}: {reason}"
     )
 
 
-def test_a_factory_that_breaks_the_contract_names_its_plugin(third_party: Install) -> None:
-    third_party("acme_factory", FACTORY)
-    message = r"^neck 'mine': option 'dim' has no type hint; this is a mistake in plugin 'one' \(acme 1.0\)$"
+@pytest.mark.parametrize(
+    ("attribute", "mistake"),
+    [("Bare", "Bare has no build"), ("function", "expected a subclass of NeckOptions, not <function")],
+)
+def test_an_options_class_that_breaks_the_contract_names_its_plugin(
+    third_party: Install, attribute: str, mistake: str
+) -> None:
+    third_party("acme_neck", CODE)
+    message = rf"^neck 'mine': {mistake}.*; this is a mistake in plugin 'one' \(acme 1.0\)$"
     with pytest.raises(ComponentError, match=message):
-        _ = entry("acme_factory", "bare").schema
+        _ = entry("acme_neck", attribute).options
 
 
 def test_provenance_changes_with_the_code(third_party: Install, tmp_path: Path) -> None:
-    third_party("acme_code", FACTORY)
-    before = entry("acme_code", "mine").provenance
+    third_party("acme_code", CODE)
+    before = entry("acme_code", "Mine").provenance
     assert (before["package"], before["version"], len(before["code"])) == ("acme", "1.0", 12)
-    (tmp_path / "site" / "acme_code.py").write_text(FACTORY + "\n")
+    (tmp_path / "site" / "acme_code.py").write_text(CODE + "\n")
     package_hash.cache_clear()
-    assert entry("acme_code", "mine").provenance["code"] != before["code"]
+    assert entry("acme_code", "Mine").provenance["code"] != before["code"]
 
 
-def test_every_built_in_factory_imports_and_keeps_the_contract() -> None:
+def test_every_built_in_options_class_imports_and_keeps_the_contract() -> None:
     for each in Registry(load_plugins()):
-        assert each.schema.options is not None
+        assert each.options is not None
         assert each.provenance["code"]

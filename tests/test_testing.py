@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 from unittest import SkipTest
 
 import numpy as np
@@ -12,21 +12,39 @@ import toys
 from PIL import Image
 from pydantic import Field
 
-from mlbench.contracts import (
+from mlbench.errors import ComponentError
+from mlbench.plugin import (
+    AugmentationOptions,
+    BackboneOptions,
     BackboneShape,
+    BatchContext,
     BatchesShape,
+    BatchSamplerOptions,
     CentresShape,
     Component,
+    DataError,
+    DatasetContext,
+    DatasetOptions,
+    DistillerContext,
+    DistillerOptions,
+    Features,
     FeatureShape,
+    LossContext,
+    LossOptions,
     LossShape,
+    MetricOptions,
     Mixed,
+    MixingOptions,
+    NeckOptions,
     NeckShape,
+    OptionError,
     PairList,
     Quantity,
     Recipe,
-    TokensShape,
+    SamplerContext,
+    SamplerOptions,
+    ThresholdOptions,
 )
-from mlbench.errors import ComponentError, DataError, OptionError
 from mlbench.testing import checks, imports_nothing_heavy
 
 GENERAL = {"summary_is_one_line", "every_option_is_documented"}
@@ -55,7 +73,7 @@ def test_checks_pass_what_keeps_its_promises(component) -> None:
     assert failures(component).keys() <= GENERAL
 
 
-# A factory for each kind whose option `fault` says what is wrong with what it makes.
+# A component of each kind whose option `fault` says what is wrong with what it builds.
 
 
 class FaultyDataset(toys.ToyDataset):
@@ -90,8 +108,11 @@ class FaultySplit(toys.ToySplit):
         return 1 if self.fault == "roles" else 3
 
 
-def dataset(*, fault: str) -> FaultyDataset:
-    return FaultyDataset(fault)
+class FaultyDatasetOptions(DatasetOptions):
+    fault: str
+
+    def build(self, context: DatasetContext) -> FaultyDataset:
+        return FaultyDataset(self.fault)
 
 
 class FaultyPairs(FaultyDataset):
@@ -105,19 +126,20 @@ class FaultyPairs(FaultyDataset):
         return PairList(left, right, ~same if self.fault == "same" else same, folds)
 
 
-def paired(*, fault: str) -> FaultyPairs:
-    return FaultyPairs(fault)
+class FaultyPairsOptions(DatasetOptions):
+    fault: str
+
+    def build(self, context: DatasetContext) -> FaultyPairs:
+        return FaultyPairs(self.fault)
 
 
-def augmentation(*, fault: str) -> Any:
-    if fault == "unpicklable":
-        return lambda image, generator: image
-    return Faulty(fault)
+class FaultyAugmentation(AugmentationOptions):
+    fault: str
 
-
-class Faulty:
-    def __init__(self, fault: str) -> None:
-        self.fault = fault
+    def build(self, image_size: int) -> Any:
+        if self.fault == "unpicklable":
+            return lambda image, generator: image
+        return self
 
     def __call__(self, image: Image.Image, generator: np.random.Generator) -> Image.Image:
         if self.fault == "global":
@@ -127,27 +149,40 @@ class Faulty:
         return image.convert("L") if self.fault == "grey" else image
 
 
-def mixing(*, fault: str) -> Any:
-    def mix(images: Any, generator: np.random.Generator) -> Any:
+class FaultyMixing(MixingOptions):
+    fault: str
+
+    def build(self) -> Any:
+        return self
+
+    def __call__(self, images: Any, generator: np.random.Generator) -> Any:
         import torch
 
         partners = torch.arange(len(images)).flip(0)
         share = float(generator.random())
-        if fault == "global":
+        if self.fault == "global":
             share = random.random()
         mixed = images.float() * share + images.flip(0).float() * (1 - share)
-        if fault == "uint8":
+        if self.fault == "uint8":
             mixed = mixed.to(torch.uint8)
-        return Mixed(mixed, partners, 1 - share if fault == "share" else share)
-
-    return mix
+        return Mixed(mixed, partners, 1 - share if self.fault == "share" else share)
 
 
-def backbone(image_size: int, *, fault: str) -> Any:
+class FaultyBackbone(BackboneOptions):
+    fault: str
+
+    def predict(self, image_size: int) -> BackboneShape:
+        return BackboneShape(7 if self.fault == "predict" else None, None)
+
+    def build(self, image_size: int) -> Any:
+        return backbone(image_size, self.fault)
+
+
+def backbone(image_size: int, fault: str) -> Any:
     import torch
     from torch import nn
 
-    made = toys.backbone(image_size, frozen=True)
+    made = toys.ToyBackboneOptions(frozen=True).build(image_size)
     if fault == "shape":
         made.feature_shape = FeatureShape(8, 1, 1)
     if fault == "outside":
@@ -166,28 +201,41 @@ def backbone(image_size: int, *, fault: str) -> Any:
     return made
 
 
-def predict_backbone(image_size: int, *, fault: str) -> BackboneShape:
-    return BackboneShape(7 if fault == "predict" else None, None)
+class FaultyNeck(NeckOptions):
+    takes_tokens: ClassVar[bool] = True
+
+    fault: str
+
+    def predict(self, features: Features) -> NeckShape:
+        if len(features) > 3 and self.fault != "predicts tokens":
+            raise OptionError("neck faulty: it needs a map")
+        return NeckShape(88, 8 if self.fault != "predict" else 7)
+
+    def build(self, features: Features) -> Any:
+        if self.fault == "refuses" or (len(features) > 3 and self.fault != "crashes"):
+            raise OptionError("neck faulty: it needs a map")
+        made = toys.NoisyNeck().build(features)
+        if self.fault == "dim":
+            made.dim = 9
+        if self.fault == "nan":
+            made.register_full_backward_hook(lambda module, inputs, outputs: (inputs[0] * float("nan"),))
+        return made
 
 
-def neck(feature_shape: FeatureShape | TokensShape, *, fault: str) -> Any:
-    if fault == "refuses" or (len(feature_shape) > 3 and fault != "crashes"):
-        raise OptionError("neck faulty: it needs a map")
-    made = toys.noisy_neck(feature_shape)
-    if fault == "dim":
-        made.dim = 9
-    if fault == "nan":
-        made.register_full_backward_hook(lambda module, inputs, outputs: (inputs[0] * float("nan"),))
-    return made
+class FaultyPairLoss(LossOptions):
+    fault: str
+
+    def predict(self, context: LossContext) -> LossShape:
+        return LossShape(
+            parameters=context.num_classes * context.dim + (self.fault == "predict"),
+            centres_per_class=int(self.fault == "centres"),
+        )
+
+    def build(self, context: LossContext) -> Any:
+        return pair_loss(context.num_classes, context.dim, self.fault)
 
 
-def predict_neck(feature_shape: FeatureShape | TokensShape, *, fault: str) -> NeckShape:
-    if len(feature_shape) > 3 and fault != "predicts tokens":
-        raise OptionError("neck faulty: it needs a map")
-    return NeckShape(88, 8 if fault != "predict" else 7)
-
-
-def pair_loss(num_classes: int, dim: int, *, fault: str) -> Any:
+def pair_loss(num_classes: int, dim: int, fault: str) -> Any:
     import torch
     from torch import nn
 
@@ -216,13 +264,14 @@ def pair_loss(num_classes: int, dim: int, *, fault: str) -> Any:
     return Loss()
 
 
-def predict_loss(num_classes: int, dim: int, *, fault: str) -> LossShape:
-    return LossShape(
-        parameters=num_classes * dim + (fault == "predict"), centres_per_class=int(fault == "centres")
-    )
+class FaultyCentreLoss(LossOptions):
+    fault: str
+
+    def build(self, context: LossContext) -> Any:
+        return centre_loss(self.fault)
 
 
-def centre_loss(*, fault: str) -> Any:
+def centre_loss(fault: str) -> Any:
     import torch
 
     class Loss:
@@ -242,7 +291,18 @@ def centre_loss(*, fault: str) -> Any:
     return Loss()
 
 
-def sampler(num_classes: int, dim: int, centres_per_class: int, *, fault: str) -> Any:
+class FaultySampler(SamplerOptions):
+    fault: str
+
+    def predict(self, context: SamplerContext) -> CentresShape:
+        count = context.num_classes * context.dim * context.centres_per_class
+        return CentresShape(count + (self.fault == "predict"))
+
+    def build(self, context: SamplerContext) -> Any:
+        return sampler(context.num_classes, context.dim, context.centres_per_class, self.fault)
+
+
+def sampler(num_classes: int, dim: int, centres_per_class: int, fault: str) -> Any:
     import torch
     from torch import nn
     from torch.nn.functional import cross_entropy, normalize
@@ -266,17 +326,21 @@ def sampler(num_classes: int, dim: int, centres_per_class: int, *, fault: str) -
     return Centres()
 
 
-def predict_sampler(num_classes: int, dim: int, centres_per_class: int, *, fault: str) -> CentresShape:
-    return CentresShape(num_classes * dim * centres_per_class + (fault == "predict"))
+class PickyLoss(LossOptions):
+    def build(self, context: LossContext) -> Any:
+        if context.num_classes < 8:
+            raise OptionError("loss faulty: at least 8 classes")
+        return toys.MeanPairLoss()
 
 
-def picky(num_classes: int) -> Any:
-    if num_classes < 8:
-        raise OptionError("loss faulty: at least 8 classes")
-    return toys.pair_loss()
+class FaultyDistiller(DistillerOptions):
+    fault: str
+
+    def build(self, context: DistillerContext) -> Any:
+        return distiller(context.dim, context.teacher_dim, self.fault)
 
 
-def distiller(dim: int, teacher_dim: int, *, fault: str) -> Any:
+def distiller(dim: int, teacher_dim: int, fault: str) -> Any:
     import torch
     from torch import nn
 
@@ -315,41 +379,49 @@ class Batches:
             yield indices if self.fault == "array" else indices.tolist()
 
 
-def batch_sampler(labels: np.ndarray, batch_size: int, *, fault: str) -> Batches:
-    return Batches(len(labels), batch_size, fault)
+class FaultyBatchSampler(BatchSamplerOptions):
+    fault: str
+
+    def predict(self, context: BatchContext) -> BatchesShape:
+        count = 3 if self.fault in ("len", "predict") else 2
+        return BatchesShape(count, 1 if self.fault == "labels" else None)
+
+    def build(self, context: BatchContext) -> Batches:
+        return Batches(len(context.labels), context.batch_size, self.fault)
 
 
-def predict_batch_sampler(labels: Any, batch_size: int, *, fault: str) -> BatchesShape:
-    return BatchesShape(3 if fault in ("len", "predict") else 2, 1 if fault == "labels" else None)
+class FaultyRecipe(Recipe):
+    epochs: int = 1
+    batch_size: int = 8
+    fault: str
+
+    def build(self) -> Any:
+        return {"epochs": 1} if self.fault == "mapping" else self
 
 
-def recipe(*, fault: str) -> Any:
-    if fault == "mapping":
-        return {"epochs": 1}
-    return Recipe(epochs=1, batch_size=8, milestones=(0.7, 0.2) if fault == "milestones" else ())
+class FaultyMetric(MetricOptions):
+    fault: str
+
+    def quantities(self) -> dict[str, Quantity]:
+        return {"first": Quantity("1 / rank"), "area": Quantity("under the curve")}
+
+    def per_query(self, ranks: Any) -> Any:
+        best = 1.0 / ranks.best
+        value = best / best.max() if self.fault == "together" else best
+        name = "second" if self.fault == "name" else "first"
+        return {name: value[:1] if self.fault == "shape" else value}
+
+    def of_curve(self, curve: Any, threshold: float | None) -> Any:
+        if self.fault == "threshold" and threshold is None:
+            return {}
+        return {"area": curve.auroc / (2 if curve.auroc.ndim and self.fault == "axes" else 1)}
 
 
-def metric(*, fault: str) -> Any:
-    class Metric:
-        def per_query(self, ranks: Any) -> Any:
-            best = 1.0 / ranks.best
-            value = best / best.max() if fault == "together" else best
-            return {"second" if fault == "name" else "first": value[:1] if fault == "shape" else value}
+class FaultyThreshold(ThresholdOptions):
+    fault: str
 
-        def of_curve(self, curve: Any, threshold: float | None) -> Any:
-            if fault == "threshold" and threshold is None:
-                return {}
-            return {"area": curve.auroc / (2 if curve.auroc.ndim and fault == "axes" else 1)}
-
-    return Metric()
-
-
-def quantities(*, fault: str) -> dict[str, Quantity]:
-    return {"first": Quantity("1 / rank"), "area": Quantity("under the curve")}
-
-
-def threshold(*, fault: str) -> Any:
-    return lambda curve: None if fault == "none" else 0.5
+    def __call__(self, curve: Any) -> Any:
+        return None if self.fault == "none" else 0.5
 
 
 FAULTS = [
@@ -415,79 +487,91 @@ FAULTS = [
     ("batch_sampler", "labels", "batches_predict_is_what_is_built", "at most 1 labels"),
     ("batch_sampler", "global", "same_generator_gives_the_same_batches", "from the generator"),
     ("recipe", "mapping", "recipe_can_be_followed", "not a dict"),
-    ("recipe", "milestones", "recipe_can_be_followed", "rising"),
     ("metric", "name", "metric_measures_what_it_announces", "first, second"),
     ("metric", "shape", "rank_metric_sees_queries_apart", "(3,), not (1,)"),
     ("metric", "threshold", "curve_metric_takes_resamples", "no threshold"),
     ("metric", "axes", "curve_metric_takes_resamples", "leading axes"),
     ("threshold", "none", "threshold_is_a_similarity", "not None"),
 ]
-PREDICTS = {
-    "backbone": "predict_backbone",
-    "neck": "predict_neck",
-    "pair_loss": "predict_loss",
-    "sampler": "predict_sampler",
-    "batch_sampler": "predict_batch_sampler",
-    "metric": "quantities",
+OPTIONS = {
+    "dataset": FaultyDatasetOptions,
+    "paired": FaultyPairsOptions,
+    "augmentation": FaultyAugmentation,
+    "mixing": FaultyMixing,
+    "backbone": FaultyBackbone,
+    "neck": FaultyNeck,
+    "pair_loss": FaultyPairLoss,
+    "centre_loss": FaultyCentreLoss,
+    "picky": PickyLoss,
+    "sampler": FaultySampler,
+    "distiller": FaultyDistiller,
+    "batch_sampler": FaultyBatchSampler,
+    "recipe": FaultyRecipe,
+    "metric": FaultyMetric,
+    "threshold": FaultyThreshold,
 }
 KINDS_OF = {"paired": "dataset", "pair_loss": "loss", "centre_loss": "loss", "picky": "loss"}
 
 
-def faulty(factory: str) -> Component:
-    predict = f"test_testing:{PREDICTS[factory]}" if factory in PREDICTS else ""
-    kind = KINDS_OF.get(factory, factory)
-    return Component(kind, "faulty", f"test_testing:{factory}", "with one fault or none", predict=predict)
+def faulty(name: str) -> Component:
+    target = f"test_testing:{OPTIONS[name].__name__}"
+    return Component(KINDS_OF.get(name, name), "faulty", target, "with one fault or none")
 
 
-@pytest.mark.parametrize("factory", list(dict.fromkeys(fault[0] for fault in FAULTS)))
-def test_checks_find_no_fault_where_there_is_none(factory) -> None:
-    assert failures(faulty(factory), fault="").keys() <= GENERAL
+@pytest.mark.parametrize("name", list(dict.fromkeys(fault[0] for fault in FAULTS)))
+def test_checks_find_no_fault_where_there_is_none(name) -> None:
+    assert failures(faulty(name), fault="").keys() <= GENERAL
 
 
-@pytest.mark.parametrize(("factory", "fault", "check", "message"), FAULTS)
-def test_check_finds_the_fault(factory, fault, check, message) -> None:
-    assert message in failures(faulty(factory), fault=fault)[check]
+@pytest.mark.parametrize(("name", "fault", "check", "message"), FAULTS)
+def test_check_finds_the_fault(name, fault, check, message) -> None:
+    assert message in failures(faulty(name), fault=fault)[check]
 
 
-def documented(*, margin: Annotated[float, Field(ge=0)] = 0.3, scale: float = 8) -> None:
-    """A loss.
+class Documented(LossOptions):
+    """A loss."""
 
-    Options
-    -------
-    margin, scale: of the loss.
-    """
+    margin: Annotated[float, Field(ge=0)] = 0.3
+    """Margin of the cosine."""
+    scale: float = 8
+    """Factor of the cosines."""
 
-
-def swapped(*, scale: float = 8, margin: float = 0.3) -> None:
-    """Options
-    -------
-    margin: of the loss.
-    scale: of the loss.
-    """
+    def build(self, context: LossContext) -> Any:
+        return toys.MeanPairLoss()
 
 
-def other_default(*, margin: float = 0.4, scale: float = 8) -> LossShape:
-    return LossShape()
+class Preset(Documented):
+    """The loss with another default, which needs no docstring again."""
+
+    margin: float = 0.4
+
+
+class Undocumented(Documented):
+    """A loss."""
+
+    power: float = 2.0
+
+
+class NoDocumentation(LossOptions):
+    def build(self, context: LossContext) -> Any:
+        return toys.MeanPairLoss()
 
 
 @pytest.mark.parametrize(
     ("changes", "check", "message"),
     [
         ({}, "", ""),
+        ({"options": "test_testing:Preset"}, "", ""),
         ({"summary": "short"}, "summary_is_one_line", "one line"),
         ({"summary": "it ends with a full stop."}, "summary_is_one_line", "full stop"),
         ({"source": "Deng et al."}, "source_is_a_paper_or_an_address", "arXiv:1801.09414"),
-        ({"factory": "test_testing:swapped"}, "every_option_is_documented", "['margin', 'scale']"),
-        (
-            {"predict": "test_testing:other_default"},
-            "predict_takes_what_the_factory_takes",
-            "0.4",
-        ),
+        ({"options": "test_testing:Undocumented"}, "every_option_is_documented", "not so: power"),
+        ({"options": "test_testing:NoDocumentation"}, "every_option_is_documented", "class has a docstring"),
     ],
 )
 def test_general_checks(changes, check, message) -> None:
-    parts = {"factory": "test_testing:documented", "summary": "a loss with a margin", **changes}
-    general = list(checks(Component("loss", "mine", **parts)))[:6]
+    parts = {"options": "test_testing:Documented", "summary": "a loss with a margin", **changes}
+    general = list(checks(Component("loss", "mine", **parts)))[:5]
     found = {}
     for each in general:
         try:
@@ -498,16 +582,18 @@ def test_general_checks(changes, check, message) -> None:
     assert message in found.get(check, "")
 
 
-def needy(*, path: str) -> None:
-    """Options
-    -------
-    path: a file.
-    """
-    raise DataError(f"{path}: no such file")
+class Needy(DatasetOptions):
+    """A data set of a file that is missing."""
+
+    path: str
+    """The file."""
+
+    def build(self, context: DatasetContext) -> Any:
+        raise DataError(f"{self.path}: no such file")
 
 
 def test_checks_that_need_options_or_files_are_skipped() -> None:
-    component = Component("dataset", "needy", "test_testing:needy", "reads a file")
+    component = Component("dataset", "needy", "test_testing:Needy", "reads a file")
     first = {check.name: check for check in checks(component)}["dataset_has_three_splits"]
     with pytest.raises(SkipTest, match="dataset-needy needs the options path"):
         first()
@@ -519,7 +605,7 @@ def test_checks_that_need_options_or_files_are_skipped() -> None:
 
 def test_checks_know_the_kinds() -> None:
     with pytest.raises(ComponentError, match=r"unknown kind 'los'.*did you mean 'loss'"):
-        next(checks(Component("los", "mine", "test_testing:documented", "")))
+        next(checks(Component("los", "mine", "test_testing:Documented", "")))
 
 
 def test_checks_take_what_is_provided_by_name() -> None:

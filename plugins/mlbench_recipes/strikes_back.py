@@ -62,8 +62,6 @@ class _Procedure(Recipe):
 
 
 class A1(_Procedure):
-    __doc__ = _Procedure.__doc__
-
     epochs: int = 600
     lr: float = 5e-3
     weight_decay: float = 0.01
@@ -74,8 +72,6 @@ class A1(_Procedure):
 
 
 class A2(_Procedure):
-    __doc__ = _Procedure.__doc__
-
     epochs: int = 300
     lr: float = 5e-3
     weight_decay: float = 0.02
@@ -83,8 +79,6 @@ class A2(_Procedure):
 
 
 class A3(_Procedure):
-    __doc__ = _Procedure.__doc__
-
     epochs: int = 100
     lr: float = 8e-3
     weight_decay: float = 0.02

@@ -17,7 +17,7 @@ from mlbench.cli import main
 ACME = """
 from dataclasses import dataclass
 from pathlib import Path
-from mlbench import Component, hookimpl
+from mlbench.plugin import Component, hookimpl
 from mlbench.contracts import DataCheck, PartCount
 from mlbench.errors import DataError
 
