@@ -59,14 +59,19 @@ class Schema:
     def check(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """`given` with every default filled in, as plain JSON data. Raises OptionError for the first
         problem."""
-        return self.make(given).model_dump(mode="json", warnings=False)
+        return _plain(self.make(given))
 
     def make(self, given: Mapping[str, Any]) -> Options:
         """The options. Raises OptionError for the first problem."""
+        # Twice, so that a default is held to its type too.
+        return self._validated(_plain(self._validated(given, given)), given)
+
+    def _validated(self, options: Mapping[str, Any], given: Mapping[str, Any]) -> Options:
+        """`options` checked. given: those of them that are not defaults."""
         try:
             # By way of JSON, because a suite file is plain data: a list becomes a tuple and a text a path,
             # but no text becomes a number.
-            return self.options_class.model_validate_json(json.dumps(given))
+            return self.options_class.model_validate_json(json.dumps(options))
         except ValidationError as error:
             option, message = first_problem(error, given, self._types, of=f" of {self.owner}")
             raise OptionError(message, option) from None
@@ -83,6 +88,11 @@ class Schema:
             if field is not None and field.description:
                 return inspect.cleandoc(field.description)
         return ""
+
+
+def _plain(options: Options) -> dict[str, Any]:
+    """Options as plain JSON data."""
+    return options.model_dump(mode="json", warnings=False)
 
 
 def first_problem(

@@ -105,8 +105,8 @@ def test_an_options_class_is_imported_when_it_is_first_used(third_party: Install
             CODE.replace("dim: int = 8", "dim = 8"),
             "Mine",
             "PydanticUserError: A non-annotated attribute was detected: `dim = 8`. All model fields require "
-            "a type annotation; if `dim` is not meant to be a field, you may be able to resolve this error by "
-            "annotating it as a `ClassVar` or updating `model_config['ignored_types']`.",
+            "a type annotation; if `dim` is not meant to be a field, you may be able to resolve this error "
+            "by annotating it as a `ClassVar` or updating `model_config['ignored_types']`.",
         ),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -45,24 +46,29 @@ def components_json(entries: Sequence[Entry]) -> str:
 
 
 def component_text(entry: Entry) -> str:
-    """One component in full: summary, source, package, options, and its factory's documentation."""
+    """One component in full: summary, source, package, documentation, options."""
     component, plugin, options = entry.component, entry.plugin, entry.options
     lines = [
         f"{component.kind} {component.name}: {component.summary}",
         f"source:   {component.source or 'none stated'}",
         f"package:  {plugin.package} {plugin.version} (plugin {plugin.name})",
         f"class:    {component.options}",
-        "options:" if options else "options:  none",
+        "",
+        inspect.getdoc(entry.options_class) or "",
+        "",
+        "Options:" if options else "No options.",
     ]
-    names = max((len(option.name) for option in options), default=0)
-    types = max((len(option.type) for option in options), default=0)
     for option in options:
         default = "required" if option.default is None else f"default {option.default}"
-        lines.append(f"  {option.name:{names}}  {option.type:{types}}  {default}")
+        lines.append(f"  {option.name}: {option.type}, {default}")
+        lines += textwrap.wrap(option.description, 78, initial_indent=6 * " ", subsequent_indent=6 * " ")
     if brought := entry.options_class.settings():
-        lines += ["also set, where the suite does not:", *_settings_lines(brought)]
-    documentation = inspect.getdoc(entry.options_class)
-    return "\n".join([*lines, *(["", documentation] if documentation else [])])
+        lines += [
+            "",
+            "Settings of other sections, where the suite does not set them:",
+            *_settings_lines(brought),
+        ]
+    return "\n".join(lines)
 
 
 def _settings_lines(sections: Mapping[str, Any]) -> list[str]:

@@ -81,7 +81,6 @@ class Options(BaseModel):
         frozen=True,
         extra="forbid",
         strict=True,
-        validate_default=True,
         use_attribute_docstrings=True,
         protected_namespaces=(),
     )

@@ -17,9 +17,7 @@ from mlbench.cli import main
 ACME = """
 from dataclasses import dataclass
 from pathlib import Path
-from mlbench.plugin import Component, hookimpl
-from mlbench.contracts import DataCheck, PartCount
-from mlbench.errors import DataError
+from mlbench.plugin import Component, DataCheck, DataError, DatasetOptions, PartCount, hookimpl
 
 @dataclass
 class Boxes:
@@ -53,14 +51,25 @@ class Boxes:
 class Secret(Boxes):
     fetch: None = None
 
-def boxes(data_root): return Boxes(data_root / "boxes")
-def secret(data_root): return Secret(data_root / "secret")
+class Free(DatasetOptions):
+    def build(self, context):
+        return context
+
+class BoxesOptions(Free):
+    @classmethod
+    def source(cls, root):
+        return Boxes(root / "boxes")
+
+class SecretOptions(Free):
+    @classmethod
+    def source(cls, root):
+        return Secret(root / "secret")
 
 @hookimpl
 def mlbench_components():
-    return [Component("dataset", "acme_boxes", "acme_data:boxes", "", data="acme_data:boxes"),
-            Component("dataset", "acme_secret", "acme_data:secret", "", data="acme_data:secret"),
-            Component("dataset", "acme_free", "acme_data:boxes", "")]
+    return [Component("dataset", "acme_boxes", "acme_data:BoxesOptions", ""),
+            Component("dataset", "acme_secret", "acme_data:SecretOptions", ""),
+            Component("dataset", "acme_free", "acme_data:Free", "")]
 """
 
 

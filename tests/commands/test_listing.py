@@ -2,34 +2,43 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
 from mlbench.commands import listing
-from mlbench.contracts import Component
 from mlbench.planning.plan import Plan
+from mlbench.plugin import Component, Features, LossContext, LossOptions, NeckOptions
 from mlbench.plugins import Plugin
 from mlbench.registry import Registry
 
 
-def toy(*, size: int, name_of_thing: str | None = None, rate: float = 0.5) -> None:
-    """A toy.
+class Toy(NeckOptions):
+    """A toy."""
 
-    Options
-    -------
-    size: how big.
-    """
+    size: int
+    """Pixels."""
+    name_of_thing: str | None = None
+    rate: float = 0.5
+    """Share of things that are dropped. This description is long enough for a second line
+    in the listing."""
+
+    def build(self, features: Features) -> Any:
+        return features
 
 
-def bare() -> None: ...
+class Bare(LossOptions):
+    def build(self, context: LossContext) -> Any:
+        return context
 
 
 @pytest.fixture
 def toys_only() -> Registry:
     components = (
-        Component("neck", "toy", "test_listing:toy", "a toy", source="arXiv:1"),
-        Component("loss", "bare", "test_listing:bare", "takes nothing"),
-        Component("neck", "other", "test_listing:bare", "another"),
+        Component("neck", "toy", "test_listing:Toy", "a toy", source="arXiv:1"),
+        Component("loss", "bare", "test_listing:Bare", "takes nothing"),
+        Component("neck", "other", "test_listing:Toy", "another"),
     )
     return Registry([Plugin("toys", "test_listing", "acme", "1.2", components)])
 
@@ -49,13 +58,9 @@ def test_components_json_is_complete(toys_only: Registry) -> None:
     assert json.loads(listing.components_json(list(toys_only)))[2] == {
         "kind": "neck",
         "name": "toy",
-        "factory": "test_listing:toy",
+        "options": "test_listing:Toy",
         "summary": "a toy",
         "source": "arXiv:1",
-        "predict": "",
-        "advise": "",
-        "preset": {},
-        "data": "",
         "plugin": "toys",
         "package": "acme",
         "version": "1.2",
@@ -67,33 +72,41 @@ def test_component_text_shows_options_and_documentation(toys_only: Registry) -> 
         "neck toy: a toy",
         "source:   arXiv:1",
         "package:  acme 1.2 (plugin toys)",
-        "factory:  test_listing:toy",
-        "provided: nothing",
-        "options:",
-        "  size           int         required",
-        "  name_of_thing  str | null  default null",
-        "  rate           float       default 0.5",
+        "class:    test_listing:Toy",
         "",
         "A toy.",
         "",
-        "Options",
-        "-------",
-        "size: how big.",
+        "Options:",
+        "  size: int, required",
+        "      Pixels.",
+        "  name_of_thing: str | null, default null",
+        "  rate: float, default 0.5",
+        "      Share of things that are dropped. This description is long enough for a",
+        "      second line in the listing.",
     ]
-    assert listing.component_text(toys_only.get("loss", "bare")).splitlines()[1::4] == [
-        "source:   none stated",
-        "options:  none",
-    ]
+    lines = listing.component_text(toys_only.get("loss", "bare")).splitlines()
+    assert (lines[1], lines[-1]) == ("source:   none stated", "No options.")
+
+
+def test_component_text_shows_settings_of_other_sections(registry: Registry) -> None:
+    lines = listing.component_text(registry.get("recipe", "preset")).splitlines()
+    at = lines.index("Settings of other sections, where the suite does not set them:")
+    assert lines[at + 1] == "  image:         {crop_ratio: 0.5}"
 
 
 def test_component_json_tells_required_from_null(toys_only: Registry) -> None:
     data = json.loads(listing.component_json(toys_only.get("neck", "toy")))
     assert data["options"] == [
-        {"name": "size", "type": "int", "default": None, "required": True},
-        {"name": "name_of_thing", "type": "str | null", "default": None, "required": False},
-        {"name": "rate", "type": "float", "default": 0.5, "required": False},
+        {"name": "size", "type": "int", "default": None, "description": "Pixels.", "required": True},
+        {
+            "name": "name_of_thing",
+            "type": "str | null",
+            "default": None,
+            "description": "",
+            "required": False,
+        },
+        {"name": "rate", "type": "float", "default": 0.5, "description": ANY, "required": False},
     ]
-    assert data["provided"] == []
 
 
 def test_plugins_are_shown_with_their_errors(toys_only: Registry) -> None:

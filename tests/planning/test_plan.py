@@ -1,23 +1,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 import toys
 from conftest import TOY_SUITE
 
 from mlbench import environment
-from mlbench.contracts import BackboneShape, Component, FeatureShape
 from mlbench.environment import Device
 from mlbench.errors import DeviceError, SuiteError
-from mlbench.options import Schema
 from mlbench.planning import plan as plan_module
 from mlbench.planning.plan import Plan, make_plan
 from mlbench.planning.suite import load_suite
+from mlbench.plugin import BackboneShape, BatchContext, BatchSamplerOptions, Component, FeatureShape
 from mlbench.plugins import Plugin
 from mlbench.provenance import package_hash
 from mlbench.registry import Entry, Registry
@@ -26,8 +26,9 @@ Planned = Callable[..., Plan]
 CPU = Device("cpu", "test")
 
 
-def predict_toy(image_size: int, *, frozen: bool = False) -> BackboneShape:
-    return BackboneShape(100, FeatureShape(8, image_size // 4, image_size // 4))
+class Predicting(toys.ToyBackboneOptions):
+    def predict(self, image_size: int) -> BackboneShape:
+        return BackboneShape(100, FeatureShape(8, image_size // 4, image_size // 4))
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def predicting(registry: Registry) -> Registry:
     plugins = []
     for plugin in registry.plugins:
         components = tuple(
-            replace(each, predict="test_plan:predict_toy")
+            replace(each, options="test_plan:Predicting")
             if (each.kind, each.name) == ("backbone", "toy")
             else each
             for each in plugin.components
@@ -109,8 +110,9 @@ def test_a_data_set_that_refuses_is_named_with_its_place(planned: Planned) -> No
         planned(overrides=("dataset={name: image_folder, path: nowhere}",))
 
 
-def no_batches() -> list[int]:
-    return []
+class NoBatches(BatchSamplerOptions):
+    def build(self, context: BatchContext) -> Any:
+        return []
 
 
 def test_a_batch_sampler_that_refuses_or_has_no_batch_is_named(
@@ -119,7 +121,7 @@ def test_a_batch_sampler_that_refuses_or_has_no_batch_is_named(
     override = "batch_sampler={name: m_per_class, m: 9}"
     with pytest.raises(SuiteError, match=f"^--set {override}: .* m 9 does not divide the batch size 8"):
         planned(overrides=(override,))
-    component = Component("batch_sampler", "none", "test_plan:no_batches", "")
+    component = Component("batch_sampler", "none", "test_plan:NoBatches", "")
     registry = Registry((*registry.plugins, Plugin("acme", "acme", "acme", "1.0", (component,))))
     suite = load_suite(write(whole=TOY_SUITE.replace("shuffle", "none")), registry)
     message = (
@@ -141,31 +143,35 @@ def test_a_data_set_is_built_once_for_all_cases_that_share_it(planned: Planned) 
     assert len({id(case.dataset) for case in cases}) == 2  # a size each
 
 
-def test_parts_and_schemas_are_asked_once_however_many_cases_there_are(
+def test_options_are_made_and_asked_once_however_many_cases_there_are(
     write: Callable[..., Path], predicting: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: dict[str, list[str]] = {"predict": [], "schema": []}
-    predict, read_schema = Entry.predict, Entry._read_schema
+    made: list[str] = []
+    predicted: list[str] = []
+    make = Entry.make
 
-    def predicts(entry: Entry, options: object, **provided: object) -> object:
-        asked["predict"].append(str(entry))
-        return predict(entry, options, **provided)
+    def counting(entry: Entry, given: Mapping[str, Any]) -> Any:
+        made.append(str(entry))
+        options = make(entry, given)
+        if hasattr(options, "predict"):
+            predict = options.predict
 
-    def reads(entry: Entry, target: str) -> Schema:
-        asked["schema"].append(f"{entry} {target}")
-        return read_schema(entry, target)
+            def predicts(given: object) -> object:
+                predicted.append(str(entry))
+                return predict(given)
 
-    monkeypatch.setattr(Entry, "predict", predicts)
-    monkeypatch.setattr(Entry, "_read_schema", reads)
+            object.__setattr__(options, "predict", predicts)
+        return options
+
+    monkeypatch.setattr(Entry, "make", counting)
     suite = load_suite(
         write("matrix:\n  loss.scale: [1.0, 2.0, 4.0]\nseeds: [0, 1]\n"), Registry(predicting.plugins)
     )
     assert len(make_plan(suite, CPU).cases) == 6
-    assert max(Counter(asked["schema"]).values()) == 1
-    counts = Counter(asked["predict"])
-    assert counts.pop("loss 'cosface'") == 3
-    assert counts.keys() >= {"backbone 'toy'", "neck 'gap'", "batch_sampler 'shuffle'", "sampler 'all'"}
-    assert max(count for name, count in counts.items() if not name.startswith("metric")) == 1
+    for counts in (Counter(made), Counter(predicted)):
+        assert counts.pop("loss 'cosface'") == 3
+        assert counts.keys() >= {"backbone 'toy'", "neck 'gap'", "batch_sampler 'shuffle'", "sampler 'all'"}
+        assert max(counts.values()) == 1
 
 
 # The fingerprint: it changes with whatever can change the result, and with nothing else.
@@ -256,13 +262,13 @@ def test_code_and_version_of_a_plugin_change_the_fingerprint(
     registry: Registry,
     tmp_path: Path,
 ) -> None:
-    code = "from mlbench_necks.projection import gap as mine\n"
+    code = "from mlbench_necks.projection import Gap as Mine\n"
     third_party("acme_neck", code)
     suite = write(whole=TOY_SUITE.replace("name: gap", "name: mine"))
 
     def fingerprint(version: str = "1.0") -> str:
         package_hash.cache_clear()
-        component = Component("neck", "mine", "acme_neck:mine", "")
+        component = Component("neck", "mine", "acme_neck:Mine", "")
         acme = Plugin("acme", "acme", "acme", version, (component,))
         return make_plan(load_suite(suite, Registry((*registry.plugins, acme))), CPU).cases[0].fingerprint
 

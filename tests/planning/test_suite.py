@@ -226,7 +226,7 @@ def test_only_suites_that_need_a_broken_plugin_fail(write: Callable[..., Path], 
 
 def test_a_part_builds_and_knows_its_place(load: Load) -> None:
     part = load().specs[0].parts["recipe"]
-    assert part.build().epochs == 2
+    assert part.component.build().epochs == 2
     assert part.where("epochs").endswith("toy.yaml:10: base.recipe.epochs")
 
 
@@ -316,9 +316,7 @@ def test_cases_may_differ_in_the_recipe_that_brings_settings(load: Load) -> None
 
 def test_what_a_recipe_sets_and_a_component_lacks_is_said_and_can_be_left_out(load: Load) -> None:
     text = changed(RECIPE, "  recipe: preset\n").replace("backbone: toy", "backbone: timm")
-    message = (
-        r"base.recipe: preset of recipe preset: unknown key 'frozen' .*; backbone.frozen: null leaves it out"
-    )
+    message = r"settings of recipe preset: unknown key 'frozen' .*; backbone.frozen: null leaves it out"
     with pytest.raises(SuiteError, match=message):
         load(whole=text)
     assert "frozen" not in load("", "backbone.frozen=null", whole=text).specs[0].plain()["backbone"]

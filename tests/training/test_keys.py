@@ -18,6 +18,7 @@ from lightning_fabric import Fabric
 from PIL import Image
 
 from mlbench.contracts import SPLITS, Component, FeatureShape
+from mlbench.contracts.options import BackboneOptions
 from mlbench.environment import Device, cache_dir
 from mlbench.planning.plan import Case, make_plan
 from mlbench.planning.spec import PRECISIONS, ComputeSettings, ImageSettings
@@ -62,8 +63,17 @@ SUITE = TOY_SUITE.replace("backbone: toy", "backbone: sized\n  teacher: sized\n 
 )
 
 
-def sized(image_size: int, *, scale: float = 1.0, frozen: bool = True) -> Any:
+class SizedOptions(BackboneOptions):
     """A backbone whose frozen prefix depends on the image size and on a number that is in no checkpoint."""
+
+    scale: float = 1.0
+    frozen: bool = True
+
+    def build(self, image_size: int) -> Any:
+        return sized(image_size, self.scale, self.frozen)
+
+
+def sized(image_size: int, scale: float, frozen: bool) -> Any:
 
     class Scaled(torch.nn.Module):
         def __init__(self) -> None:
@@ -112,7 +122,7 @@ def cases(
     photographs: Path, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[Mapping[str, str]], Case]:
     monkeypatch.setenv("MLBENCH_DATA", str(photographs))
-    component = Component("backbone", "sized", "test_keys:sized", "")
+    component = Component("backbone", "sized", "test_keys:SizedOptions", "")
     plugin = Plugin("acme", "acme", "acme", "1.0", (component,))
     registry = Registry((*registry.plugins, plugin))
     path = tmp_path / "suite.yaml"
