@@ -34,16 +34,16 @@ __all__ = [
 SplitName = Literal["train", "calibration", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "calibration", "test")
 
-#: Bits of `Split.role`: may this image ask, may it be found?
+#: Bits of `Split.role`: the image is a query, the image is in the gallery.
 QUERY, GALLERY = 1, 2
 
 
 @runtime_checkable
 class Split(Protocol):
-    """A sized, indexable source of labelled images. Picklable: it travels to worker processes.
+    """A sized, indexable source of labelled images. Picklable, for worker processes.
 
-    Labels are contiguous within the split, 0 .. num_classes - 1. Asking twice for the same index gives
-    the same bits, in any process.
+    Labels are contiguous within the split, 0 .. num_classes - 1. An index always gives the same bits, in any
+    process.
     """
 
     @property
@@ -60,21 +60,20 @@ class Split(Protocol):
         ...
 
     def class_name(self, label: int) -> str:
-        """A name for the class that is unique across all splits of the data set."""
+        """Name of the class, unique across all splits of the data set."""
         ...
 
     def role(self, index: int) -> int:
-        """`QUERY`, `GALLERY` or both, as bits; 0 for an image without a label, which only a `PairedDataset`
-        has."""
+        """`QUERY`, `GALLERY` or both, as bits; 0 for an image without a label (`PairedDataset` only)."""
         ...
 
 
 @runtime_checkable
 class GroupedSplit(Split, Protocol):
-    """A split some of whose images belong together, such as those of one session, or one image in two splits.
+    """A split with groups of images that must not be compared, such as the images of one session.
 
     groups: (N,) int64, with the same meaning in all splits of the data set: two images of one class and one
-    group are never compared. An image with a negative number is in no group. None: no image is in one.
+    group are never compared. A negative number: the image is in no group. None: no image is in a group.
     """
 
     @property
@@ -85,11 +84,10 @@ class GroupedSplit(Split, Protocol):
 class Dataset(Protocol):
     """Three splits, and a version that changes when the data changes.
 
-    disjoint: no class of train or calibration occurs in test; a run says it aloud when it is false.
+    disjoint: no class of train or calibration occurs in test; a run prints a note where it is false.
     notes: what a user must know about the data ("3 unreadable files left out: a.jpg, ..."), one line each.
-    One that decodes files may have a `white`, the value of white where images have more than 8 bits, which
-    models that are exported then carry.
-    Built without torch: planning a run asks only for versions and sizes.
+    A data set that decodes files may have `white`, the value of white in images of more than 8 bits, which is
+    exported with a model. Built without torch: planning reads only versions, labels and sizes.
     """
 
     version: str
@@ -99,16 +97,16 @@ class Dataset(Protocol):
     def split(self, name: SplitName) -> Split: ...
 
 
-#: What of a data set's files is here.
+#: Which files of a data set are on this machine.
 DataState = Literal["ready", "incomplete", "missing"]
 
-#: Called with what is being done, and how much of it is done and how much there is.
+#: Called with a description of the current step, the amount done and the total.
 DataProgress = Callable[[str, int, int], None]
 
 
 class PartCount(NamedTuple):
-    """Classes and images found in one published part, such as train, test, query or gallery, and how many
-    were published, None where nobody says."""
+    """Classes and images found in one published part, such as train, test, query or gallery, and the
+    published numbers, None where they are not known."""
 
     part: str
     classes: int
@@ -118,7 +116,7 @@ class PartCount(NamedTuple):
 
 
 class DataCheck(NamedTuple):
-    """What a look at every file has found: the parts, and one line for each thing that is wrong."""
+    """Result of checking every file: the parts, and one line for each problem."""
 
     parts: Sequence[PartCount]
     problems: Sequence[str]
@@ -126,13 +124,12 @@ class DataCheck(NamedTuple):
 
 @runtime_checkable
 class DataSource(Protocol):
-    """Where the files of a data set come from, and what of them is here. Made and asked without torch.
+    """Origin of a data set's files, and their state on this machine. No torch.
 
-    home: address of the page that describes the data. licence: who may use them for what, one line.
-    size: bytes to download, about. folder: where the files lie. instructions: what to put where by hand, one
-    line. fetch: gets the files into `folder` with whole files or none, and raises DataError; None where only
-    a person can.
-    """
+    home: address of the page that describes the data. licence: permitted use, one line. size: approximate
+    bytes to download. folder: where the files belong. instructions: how to get the files by hand, one line.
+    fetch: downloads the files into `folder`, complete files or none, and raises DataError; None where a
+    person must do it."""
 
     home: str
     licence: str
@@ -144,22 +141,22 @@ class DataSource(Protocol):
     def fetch(self) -> Callable[[DataProgress], None] | None: ...
 
     def state(self) -> DataState:
-        """Answers at once, from the names of files alone."""
+        """State by the names of files alone, without reading them."""
         ...
 
     def check(self, progress: DataProgress) -> DataCheck:
-        """Looks into every file. Files that are missing altogether are a problem, not an error."""
+        """Read every file. Missing files are a problem in the result, not an error."""
         ...
 
 
 class Augmentation(Protocol):
-    """A random change to a training image; all randomness comes from `generator`. Picklable."""
+    """A random change to a training image, drawn from `generator` alone. Picklable."""
 
     def __call__(self, image: Image.Image, generator: np.random.Generator) -> Image.Image: ...
 
 
 class PairList(NamedTuple):
-    """Pairs chosen by hand: left, right (P,) int64 rows, same (P,) bool, folds (P,) int64."""
+    """Fixed pairs: left, right (P,) int64 rows, same (P,) bool, folds (P,) int64."""
 
     left: np.ndarray
     right: np.ndarray
@@ -169,11 +166,10 @@ class PairList(NamedTuple):
 
 @runtime_checkable
 class PairedDataset(Dataset, Protocol):
-    """A data set whose test split comes with the pairs to be verified, as Labeled Faces in the Wild does.
+    """A data set with fixed test pairs for verification, such as Labeled Faces in the Wild.
 
-    Where the pairs are all that is known of the test images, each stands in a class of its own and has no
-    role: nothing but the pairs is measured then.
-    """
+    Where test images have no labels besides the pairs, each image is the only one of its class and has role
+    0: then only the pairs are evaluated."""
 
     def pairs(self) -> PairList:
         """Pairs of indices into the test split."""
@@ -181,8 +177,8 @@ class PairedDataset(Dataset, Protocol):
 
 
 class Mixed(NamedTuple):
-    """A mixed batch: images (N, 3, S, S) float32 in [0, 255]; partners (N,) int64 on the CPU, the place in
-    the batch of the image that was mixed into each; share: of its own image in each, in [0, 1]."""
+    """A mixed batch: images (N, 3, S, S) float32 in [0, 255]; partners (N,) int64 on the CPU, index in the
+    batch of the image mixed into each; share: weight of each image itself, in [0, 1]."""
 
     images: torch.Tensor
     partners: torch.Tensor
@@ -190,8 +186,8 @@ class Mixed(NamedTuple):
 
 
 class Mixing(Protocol):
-    """A random mix of training images; all randomness comes from `generator`."""
+    """A random mix of training images, drawn from `generator` alone."""
 
     def __call__(self, images: torch.Tensor, generator: np.random.Generator) -> Mixed | None:
-        """images: (N, 3, S, S) uint8 on any device. None leaves the batch as it is."""
+        """images: (N, 3, S, S) uint8 on any device. Returns None to leave the batch unchanged."""
         ...

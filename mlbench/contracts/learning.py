@@ -32,16 +32,16 @@ class PairLoss(Protocol):
 
 @runtime_checkable
 class MixedLoss(Protocol):
-    """A loss that takes images mixed of two (see `Mixing`). A `CentreLoss` need not: its cross entropy is
-    linear in the labels, so that mlbench mixes the losses of both. It then asks twice in a step, the second
-    time, for the labels with the smaller share, in evaluation mode: what a loss learns by itself, such as
-    running statistics, it must learn in training mode alone."""
+    """A loss for mixed images (see `Mixing`). A `CentreLoss` does not need it: cross entropy is linear in the
+    labels, so mlbench mixes the losses of the two labels. It then calls `logits` twice in a step, the second
+    time, for the label with the smaller share, in evaluation mode; so a loss updates running statistics in
+    training mode only."""
 
     def mixed(
         self, embeddings: torch.Tensor, labels: torch.Tensor, others: torch.Tensor, share: float
     ) -> torch.Tensor:
-        """embeddings: (N, D) float; labels, others: (N,) int64, of the image itself and of the one mixed in;
-        share: of the first, in [0, 1]. Returns a scalar."""
+        """embeddings: (N, D) float; labels, others: (N,) int64, of each image and of the image mixed into it;
+        share: weight of the first, in [0, 1]. Returns a scalar."""
         ...
 
 
@@ -49,27 +49,25 @@ class MixedLoss(Protocol):
 class CentreLoss(Protocol):
     """A loss with class centres: cosines in, logits out.
 
-    The centres belong to the sampler, which computes cosines to the centres that take part in the step
-    and, from the logits, the cross entropy. So every such loss runs with every sampler.
+    The sampler owns the centres. It computes the cosines to the centres of the step and, from the logits, the
+    cross entropy. So every such loss runs with every sampler.
 
-    A loss may have an attribute `per_example`, true when the logits of an example depend on nothing but
-    that example's cosines, target and norm, and asking twice gives the same (no batch statistics, no
-    draws). A sampler may then ask for a few examples at a time, which saves time and memory.
-    """
+    A loss may have an attribute `per_example`, true when the logits of an example depend only on that
+    example's cosines, target and norm, without batch statistics or random draws. A sampler may then pass a
+    few examples at a time, which saves time and memory."""
 
     centres_per_class: int
 
     def logits(self, cosines: torch.Tensor, targets: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
         """cosines: (N, K, centres_per_class) float in [-1, 1] to the centres of K classes; targets: (N,)
-        int64, the target's column, or -1 where it is not among the K; norms: (N,) float, lengths of the
-        embeddings before normalisation. Returns logits (N, K)."""
+        int64, the target's column, or -1 where the target is not among the K; norms: (N,) float, lengths of
+        the embeddings before normalisation. Returns logits (N, K)."""
         ...
 
 
 class CentreSampler(Protocol):
-    """Owns the class centres. A torch.nn.Module; its parameters join the optimiser, without weight decay
-    exceptions of their own, at the recipe's centre_lr. One that is a `RowSampler` too updates them
-    itself."""
+    """Owner of the class centres. A torch.nn.Module; its parameters join the optimiser at the recipe's
+    centre_lr with the recipe's weight decay. A `RowSampler` updates them itself."""
 
     def __call__(self, embeddings: torch.Tensor, labels: torch.Tensor, loss: CentreLoss) -> torch.Tensor:
         """embeddings: (N, D) float, any length; labels: (N,) int64 in [0, num_classes).
@@ -77,42 +75,39 @@ class CentreSampler(Protocol):
         ...
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """The centres, and whatever else is trained with them."""
+        """The centres, and anything else that is trained with them."""
         ...
 
     def state_dict(self) -> Mapping[str, torch.Tensor]:
-        """What a checkpoint keeps."""
+        """State for a checkpoint."""
         ...
 
 
 @runtime_checkable
 class RowSampler(CentreSampler, Protocol):
-    """A `CentreSampler` that owns the optimiser of its centres too, as it must where they are too many to
-    be touched in every step.
+    """A `CentreSampler` with its own optimiser, for so many centres that a step cannot update them all.
 
-    stand_in: a scalar that joins the optimiser in the centres' stead. The backward pass makes its gradient
-    the norm of the centres' gradient, so that clipping and loss scaling take them into account; what these
-    make of it, `update` does to the centres' gradient. Its value means nothing.
-    """
+    stand_in: a scalar parameter that joins the optimiser in place of the centres. The backward pass sets its
+    gradient to the norm of the centres' gradient, so clipping and loss scaling include the centres; `update`
+    scales the centres' gradient as they scaled this one. Its value has no meaning."""
 
     @property
     def stand_in(self) -> nn.Parameter: ...
 
     def update(self, lr: float, weight_decay: float) -> None:
-        """Move the centres by the gradient of the last backward pass. Called after each step that the
-        optimiser took (loss scaling may skip one), with the group's values at that step."""
+        """Update the centres with the gradient of the last backward pass. Called after each step of the
+        optimiser (loss scaling may skip one), with the rate and decay of that step."""
         ...
 
 
 class Distiller(Protocol):
-    """How far embeddings are from those of a frozen teacher. A torch.nn.Module; what it has to train, such as
-    a projection to the teacher's width, is no part of the deployed model.
+    """Distance between embeddings and those of a frozen teacher. A torch.nn.Module; its own parameters, such
+    as a projection to the teacher's width, are no part of the deployed model.
 
-    images: whose embeddings are compared: "clean" has the model see each image of the batch without
-    augmentation as well, and the teacher the same image at its own size; "augmented" compares embeddings of
-    the batch as it is, and the teacher sees the same pixels. weight: what the distance is multiplied by
-    before it joins the loss; 0 changes nothing but what the model sees.
-    """
+    images: which embeddings are compared. "clean": each image of the batch goes through the model a second
+    time, without augmentation, and through the teacher at the teacher's size. "augmented": the embeddings of
+    the batch itself, and the teacher gets the same pixels. weight: factor of the distance in the loss; with 0
+    the model still gets the same images."""
 
     images: Literal["clean", "augmented"]
     weight: float
@@ -124,11 +119,10 @@ class Distiller(Protocol):
 
 
 class BatchSampler(Protocol):
-    """Which images make up the batches of an epoch.
+    """Batches of an epoch, by image index.
 
-    An image that comes again in an epoch is augmented anew. A sampler may have an attribute `notes`, a
-    sequence of lines on what became of the images, which are read after training.
-    """
+    An image that is repeated within an epoch gets another augmentation. A sampler may have an attribute
+    `notes`, lines about the batches, which is read after training."""
 
     def __len__(self) -> int:
         """Batches in an epoch."""

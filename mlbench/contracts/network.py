@@ -17,11 +17,10 @@ class Backbone(Protocol):
     """Images (N, 3, H, W) float32, already normalised with `mean` and `std`, to maps (N, C, h, w)
     or, where `feature_shape` has tokens, to sequences (N, tokens + h * w, C).
 
-    A torch.nn.Module in two parts, `forward(x) == trained(frozen(x))`. `frozen` is the prefix that
-    training never changes (an empty nn.Sequential when all is trained); mlbench keeps it without gradient
-    and in evaluation mode. `trained` is the rest (empty when all is frozen). mean, std: per channel, for
-    images in [0, 1]. weights: where the initial weights come from, in words, for the record.
-    """
+    A torch.nn.Module in two parts, `forward(x) == trained(frozen(x))`. `frozen` is the prefix that training
+    does not change (an empty nn.Sequential when everything is trained); mlbench runs it without gradient in
+    evaluation mode. `trained` is the rest (empty when everything is frozen). mean, std: per channel, for
+    images in [0, 1]. weights: origin of the initial weights, in words, for the record."""
 
     frozen: nn.Module
     trained: nn.Module
@@ -36,7 +35,7 @@ class Backbone(Protocol):
 class Neck(Protocol):
     """Feature maps (N, C, h, w), or sequences as the backbone gives them, to embeddings (N, dim).
 
-    A torch.nn.Module. The embeddings need not have unit length; whoever compares them normalises.
+    A torch.nn.Module. The embeddings may have any length: mlbench normalises them before comparing.
     """
 
     dim: int
