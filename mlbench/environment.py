@@ -1,4 +1,4 @@
-"""Where a case runs: devices, library versions, folders. Found without importing torch."""
+"""The machine: devices, library versions, folders, threads. Found without importing torch."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Device:
 
 @cache
 def devices() -> tuple[Device, ...]:
-    """Every device here, the preferred one first. Asks the drivers, not torch, which is slow to import."""
+    """Every device of this machine, the preferred one first. Asks the drivers, as torch is slow to import."""
     found = [Device(f"cuda:{index}", product) for index, product in enumerate(_cuda_products())]
     if sys.platform == "darwin" and platform.machine() == "arm64":
         found.append(Device("mps", _cpu_product()))
@@ -67,24 +67,24 @@ def devices() -> tuple[Device, ...]:
 
 
 def find_device(wanted: str) -> Device:
-    """The device that "auto", "cpu", "cuda", "cuda:1" or "mps" means: auto is the first GPU with CUDA, else
-    the CPU. Raises DeviceError."""
+    """The device by "auto", "cpu", "cuda", "cuda:1" or "mps"; auto is the first GPU with CUDA, else the CPU.
+    Raises DeviceError."""
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", wanted):
         raise DeviceError(f"unknown device {wanted!r}; expected auto, cpu, cuda, cuda:1 or mps")
     here = devices()
     for device in here:
-        # MPS only by its name: nobody has run mlbench there yet.
+        # MPS only by its name, as mlbench is not tested on it.
         if wanted in (device.name, device.kind) or (wanted == "auto" and device.kind != "mps"):
             return device
     names = ", ".join(device.name for device in here)
-    raise DeviceError(f"the device {wanted!r} is not here (found: {names}); use --device auto or cpu")
+    raise DeviceError(f"no device {wanted!r} on this machine (found: {names}); use --device auto or cpu")
 
 
 def check_torch(device: Device) -> None:
-    """Raise DeviceError when torch cannot be imported, or cannot use a device that the driver shows."""
+    """Raise DeviceError when torch cannot be imported, or cannot use the device."""
     try:
         import torch
-    except (ImportError, OSError) as error:  # a library that it needs is missing, or of another build
+    except (ImportError, OSError) as error:  # a shared library is missing or does not fit
         raise DeviceError(f"torch cannot be imported: {first_line(error)}") from None
     usable: dict[str, Callable[[], bool]] = {
         "cuda": torch.cuda.is_available,
@@ -93,19 +93,19 @@ def check_torch(device: Device) -> None:
     }
     if not usable[device.kind]():
         raise DeviceError(
-            f"{device.name} ({device.product}) is here, but torch {torch.__version__} cannot use it; "
+            f"{device.name} ({device.product}) is present, but torch {torch.__version__} cannot use it; "
             "install a torch build for it, or use --device cpu"
         )
 
 
 def data_root(suite: Path) -> Path:
-    """Where relative data paths of a suite start: the folder in MLBENCH_DATA, else the suite's own."""
+    """Folder in which relative data paths of a suite start: MLBENCH_DATA, else the suite's own folder."""
     named = os.environ.get("MLBENCH_DATA")
     return Path(named).expanduser() if named else suite.resolve().parent
 
 
 def cache_dir() -> Path:
-    """Where data that can be made again is kept: MLBENCH_CACHE, else the user's cache folder."""
+    """Folder for data that can be computed again: MLBENCH_CACHE, else the user's cache folder."""
     named = os.environ.get("MLBENCH_CACHE")
     if named:
         return Path(named).expanduser()
@@ -119,13 +119,13 @@ def cache_dir() -> Path:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use, which in a container can be fewer than there are; 16 at most."""
+    """Cores that this process may use, which in a container can be fewer than the machine has; at most 16."""
     affinity = getattr(os, "sched_getaffinity", None)
     return min(len(affinity(0)) if affinity else os.cpu_count() or 1, 16)
 
 
 def threads() -> int:
-    """Threads that torch computes with on the CPU: OMP_NUM_THREADS, else one for each usable physical core.
+    """Threads of torch on the CPU: OMP_NUM_THREADS, else one for each usable physical core.
 
     Sums are split among threads, so their number can change the last digits of a result.
     """
@@ -137,7 +137,7 @@ def threads() -> int:
 
 @cache
 def _physical_cores() -> int:
-    """Physical cores that this process may use; 0 where the system does not tell."""
+    """Physical cores that this process may use; 0 where the system does not report them."""
     affinity = getattr(os, "sched_getaffinity", None)
     cores = set()
     for number in affinity(0) if affinity else ():
@@ -155,7 +155,7 @@ def library_versions() -> dict[str, str]:
 
 
 def environment(device: Device, threads: int) -> dict[str, object]:
-    """What a record keeps of the machine."""
+    """Description of the machine for a record."""
     return {
         "device": device.name,
         "device_product": device.product,

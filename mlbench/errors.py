@@ -4,11 +4,11 @@
     ├── SuiteError         a suite file is wrong: names file, line and key
     ├── ComponentError     a component is unknown, ambiguous, or its plugin is broken
     ├── OptionError        an option of a component is unknown, of the wrong type, or out of range
-    ├── DataError          images are missing, unreadable, or cannot form the splits that were asked for
-    ├── WeightsError       pretrained weights cannot be had, or do not fit the model
-    ├── DeviceError        the device or precision that was asked for is not here
-    ├── ThresholdError     no threshold does what the threshold policy asks
-    ├── TrainingError      training cannot go on (a loss that is not finite, labels out of range)
+    ├── DataError          images are missing, unreadable, or too few for the splits
+    ├── WeightsError       pretrained weights cannot be loaded, or do not fit the model
+    ├── DeviceError        the requested device or precision is not available
+    ├── ThresholdError     no threshold meets the threshold policy
+    ├── TrainingError      training cannot continue (a loss that is not finite, labels out of range)
     ├── StoreError         records, caches or model files cannot be read or written
     └── ExportError        a model cannot be exported
 
@@ -54,7 +54,7 @@ class ComponentError(MlbenchError):
 class OptionError(MlbenchError):
     """An option of a component is unknown, of the wrong type, or out of range.
 
-    option: the option's name, so that the suite's reader can be shown the line.
+    option: the option's name, by which the error is located in the suite file.
     """
 
     def __init__(self, message: str, option: str = "") -> None:
@@ -63,23 +63,23 @@ class OptionError(MlbenchError):
 
 
 class DataError(MlbenchError):
-    """Images are missing, unreadable, or cannot form the splits that were asked for."""
+    """Images are missing, unreadable, or too few for the splits."""
 
 
 class WeightsError(MlbenchError):
-    """Pretrained weights cannot be had, or do not fit the model."""
+    """Pretrained weights cannot be loaded, or do not fit the model."""
 
 
 class DeviceError(MlbenchError):
-    """The device or the precision that was asked for is not available here."""
+    """The requested device or precision is not available on this machine."""
 
 
 class ThresholdError(MlbenchError):
-    """No threshold does what the threshold policy asks."""
+    """No threshold meets the threshold policy."""
 
 
 class TrainingError(MlbenchError):
-    """Training cannot go on."""
+    """Training cannot continue."""
 
 
 class StoreError(MlbenchError):
@@ -91,23 +91,20 @@ class ExportError(MlbenchError):
 
 
 def first_line(error: BaseException) -> str:
-    """Type and first line of an error that is not ours, for a message of one line."""
+    """Type and first line of a foreign error, for a message of one line."""
     return " ".join([f"{type(error).__name__}:", *str(error).strip().splitlines()[:1]])
 
 
 def close_match(word: str, candidates: Iterable[str]) -> str:
-    """The candidate that is spelt most like `word`; "" when none is near."""
+    """The candidate with the most similar spelling; "" when none is similar."""
     lower = {candidate.lower(): candidate for candidate in candidates}
     near = difflib.get_close_matches(word.lower(), lower, n=1, cutoff=0.6)
     return lower[near[0]] if near else ""
 
 
 def hint(word: str, candidates: Iterable[str], *, show: int = 12) -> str:
-    """What to try instead of `word`: the nearest of `candidates`, else the list of them.
-
-    word: what the user wrote. candidates: what can be written there; what the user has is never proposed.
-    The list is cut after `show` names, so that a message stays one line.
-    """
+    """Advice on a wrong name: the most similar of the valid `candidates`, else their list, cut after
+    `show`."""
     names = sorted(set(candidates))
     near = close_match(word, names)
     if near:

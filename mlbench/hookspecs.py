@@ -1,4 +1,4 @@
-"""The hooks that a plugin may implement, and the markers to do it with.
+"""The hooks that a plugin may implement, and the markers for them.
 
 A plugin is an installed distribution with an entry point in the group "mlbench" that points at a module
 (or object) with functions marked `@hookimpl`.
@@ -25,6 +25,5 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 def mlbench_components() -> Iterable[Component]:  # type: ignore[empty-body]
     """The components of this plugin.
 
-    Called once when the registry is built, in every command, so it must import nothing heavy and read
-    no files. The order of the components does not matter.
-    """
+    Called once in every command, when the registry is built, so it must not import large packages or read
+    files. The order of the components does not matter."""

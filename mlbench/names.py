@@ -1,5 +1,5 @@
-"""Names that look the same as one: Unicode writes an accented letter as one sign (NFC) or as two (NFD), and
-keyboards, file systems and archives differ in which they give."""
+"""Names in Unicode: an accented letter is one code point (NFC) or two (NFD), and keyboards, file systems and
+archives differ in which they use."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ __all__ = ["find_path", "find_paths", "one_form"]
 
 
 def one_form(name: str) -> str:
-    """`name` in the form in which names are compared, NFC."""
+    """`name` in NFC, the form in which names are compared."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def find_path(path: Path) -> Path:
-    """`path` as the file system writes it, where it has it in another form; else as it is."""
+    """`path` in the Unicode form that the file system has it in; unchanged where there is no such file."""
     return Path(next(find_paths("", [str(path)])))
 
 

@@ -1,4 +1,4 @@
-"""Finds plugins: loads entry points one by one and sets a broken one aside with its error."""
+"""Plugins: entry points are loaded one by one, and a broken one is kept with its error."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["Plugin", "load_plugins", "plugin_manager"]
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """One entry point: where it comes from, and its components or the error that stopped it.
+    """One entry point with its origin, and its components or its error.
 
-    name: the entry point's name. target: what it points at. package, version: its distribution.
-    """
+    name: of the entry point. target: the module or object that it points at. package, version: its
+    distribution."""
 
     name: str
     target: str
@@ -33,7 +33,7 @@ class Plugin:
 
 
 def plugin_manager() -> pluggy.PluginManager:
-    """A manager that knows mlbench's hooks and no plugin yet."""
+    """A manager with mlbench's hooks and without plugins."""
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     return manager
@@ -42,11 +42,10 @@ def plugin_manager() -> pluggy.PluginManager:
 def load_plugins(
     *, block: Sequence[str] = (), sources: Iterable[EntryPoint] | None = None
 ) -> tuple[Plugin, ...]:
-    """Every installed plugin, sorted by package and name, so that nothing depends on install order.
+    """Every installed plugin, sorted by package and name, independent of the order of installation.
 
-    block: glob patterns of entry point names that are left out. sources: entry points to load instead of
-    the installed ones.
-    """
+    block: glob patterns of entry point names to leave out. sources: entry points instead of the installed
+    ones."""
     found = entry_points(group=hookspecs.ENTRY_POINT_GROUP) if sources is None else sources
     plugins = [_load(point) for point in found if not any(fnmatch(point.name, glob) for glob in block)]
     return tuple(sorted(plugins, key=lambda plugin: (plugin.package, plugin.name)))
@@ -57,7 +56,7 @@ def _load(point: EntryPoint) -> Plugin:
     version = point.dist.version if point.dist else "0"
     try:
         components = _components(point)
-    # A plugin is other people's code: whatever it raises, the other plugins go on.
+    # Foreign code may raise anything; the other plugins must still load.
     except (Exception, SystemExit) as error:
         return Plugin(point.name, point.value, package, version, error=first_line(error))
     return Plugin(point.name, point.value, package, version, components)
@@ -74,13 +73,13 @@ def _components(point: EntryPoint) -> tuple[Component, ...]:
             f"{advice}"
         )
     manager.register(plugin, name=point.name)
-    manager.check_pending()  # a misspelt hook name would otherwise register nothing, silently
+    manager.check_pending()  # else a misspelt hook name would be ignored without an error
     if not manager.get_hookcallers(plugin):
-        raise TypeError("no hook in it; mark mlbench_components with mlbench.hookimpl")
+        raise TypeError("no hook in it; mark mlbench_components with mlbench.plugin.hookimpl")
     hook = manager.hook.mlbench_components
     batches = hook()
     if len(batches) < len(hook.get_hookimpls()):  # pluggy leaves None out
-        raise TypeError("mlbench_components gave None; expected Components")
+        raise TypeError("mlbench_components returned None; expected Components")
     known: dict[tuple[str, str], Component] = {}
     for batch in batches:
         for component in batch:
@@ -92,7 +91,7 @@ def _components(point: EntryPoint) -> tuple[Component, ...]:
 
 def _check(component: Component) -> None:
     if not isinstance(component, Component):
-        raise TypeError(f"mlbench_components gave a {type(component).__name__}; expected Component")
+        raise TypeError(f"mlbench_components returned a {type(component).__name__}; expected Component")
     if component.kind not in KINDS:
         raise ValueError(
             f"component {component.name!r} has the unknown kind {component.kind!r} "

@@ -1,4 +1,4 @@
-"""Which code a result comes from: hashes over Python files, which tell edited code from the old."""
+"""Hashes of the code that a result depends on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from urllib.request import url2pathname
 
 __all__ = ["code_hash", "core_hash", "package_hash"]
 
-#: The package that this is, and the distribution that it comes in.
+#: This package, and the distribution of the same name.
 _CORE = __name__.partition(".")[0]
 
 
@@ -29,18 +29,18 @@ def code_hash(module: str, distributed: str = "") -> str:
 
 @cache
 def package_hash(package: str, distributed: str) -> str:
-    """First 12 hex digits of a hash over the code of the components that stand in a package.
+    """First 12 hex digits of a hash of the code of a package with components.
 
-    package: an outermost package, or a module that is in none. distributed: name of the distribution that
+    package: a top-level package, or a module outside any package. distributed: name of the distribution that
     registers the components.
 
     The hash covers the package, every other Python file of the distribution, and the versions of the
-    libraries that it requires. An editable install does not say which files are its own: there it is the
-    packages of its entry points, and what these import from the same project. Of a package without a
-    distribution, it is what it imports from the folder that it lies in.
+    libraries that it requires. An editable install does not list its files: there the hash covers the
+    packages of its entry points and what they import from the same project. Without a distribution it covers
+    what the package imports from its own parent folder.
 
-    Of mlbench itself it is the package alone, so that an edited loss runs no other case again: its packages
-    of components do not import each other, and the core has a hash of its own.
+    For mlbench's own components it covers the package alone, so that an edited loss does not invalidate other
+    cases: these packages do not import each other, and the core has a hash of its own.
     """
     if distributed == _CORE:
         return _digest(_own_files(package))
@@ -64,7 +64,7 @@ def core_hash(*parts: str) -> str:
 
 
 def _digest(files: Mapping[str, Path], more: str = "") -> str:
-    """Names count and folders above them do not, so that every machine finds the same."""
+    """The hash covers relative names and not the folders above, so it is the same on every machine."""
     digest = hashlib.sha256(more.encode())
     for name, file in sorted(files.items()):
         content = file.read_bytes()
@@ -116,8 +116,8 @@ def _version(name: str) -> str:
 
 
 def _closure(modules: Iterable[str], more: Iterable[str], project: Path | None) -> dict[str, Path]:
-    """Files of the packages that hold `modules`, and of what lies in the project (without one, in the folder
-    of the package): those that hold `more`, and those that any of them imports."""
+    """Files of the packages of `modules`; and, inside the project (without one, in the package's parent
+    folder), files of the packages of `more` and of every package that these import."""
     files: dict[str, Path] = {}
     waiting: list[tuple[str, Path | None]] = [(each, None) for each in modules]
     waiting += [(each, project) for each in more]
@@ -139,8 +139,7 @@ def _closure(modules: Iterable[str], more: Iterable[str], project: Path | None) 
 
 
 def _own_files(package: str) -> dict[str, Path]:
-    """Files of an outermost package, or of a module that is in none, by their names from the folder that it
-    is imported from."""
+    """Files of a top-level package or module, by their path from the folder that it is imported from."""
     found = _outermost(package)
     if found is None:
         return {}
@@ -159,16 +158,13 @@ def _is_package(origin: Path) -> bool:
 
 
 def _is_shared(folder: Path) -> bool:
-    """Whether distributions are installed there side by side, so that neighbours are other people's."""
+    """Whether several distributions are installed in the folder, as in site-packages."""
     return any(folder.glob("*.dist-info"))
 
 
 def _outermost(module: str) -> tuple[str, Path] | None:
-    """Name and file of the outermost package or module on the way to a dotted name; None where there is none,
-    and for Python's own.
-
-    A namespace package has no file of its own: many distributions share it.
-    """
+    """Name and file of the top-level package or module of a dotted name; None where there is none, and for
+    the standard library. A namespace package is skipped: it has no file, and many distributions share it."""
     parts = module.split(".")
     if parts[0] in sys.stdlib_module_names:
         return None
@@ -184,7 +180,7 @@ def _outermost(module: str) -> tuple[str, Path] | None:
 
 
 def _imports(file: Path) -> Iterator[str]:
-    """Every dotted name that a file imports, wherever in it, but for the core's."""
+    """Every dotted name that a file imports, anywhere in it, except the core's."""
     try:
         tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError):

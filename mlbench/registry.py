@@ -1,4 +1,4 @@
-"""The registry: (kind, name) to component, with the package that it came from."""
+"""The registry: components by kind and name, each with its plugin."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Entry:
 
     @cached_property
     def provenance(self) -> dict[str, str]:
-        """Package, version and a hash of the code, which tells an edited plugin from the old one."""
+        """Package, version and a hash of the code."""
         target = self.component.options or self.component.factory
         return {
             "package": self.plugin.package,
@@ -72,7 +72,7 @@ class Entry:
         plugin = f"plugin {self.plugin.name!r} ({self.plugin.package} {self.plugin.version})"
         try:
             options_class = getattr(import_module(module_name), attribute)
-        # Importing a component runs other people's code; only what needs it may fail.
+        # Foreign code may raise anything; only cases that need this component fail.
         except (Exception, SystemExit) as error:
             reason = first_line(error)
             raise ComponentError(f"{self} of {plugin} cannot be imported from {target}: {reason}") from error

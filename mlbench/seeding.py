@@ -1,9 +1,6 @@
-"""Where randomness comes from: one integer seed, and a path of names that leads to each draw.
-
-`derive(seed, "train", "augment", epoch, index)` is a number that depends on nothing but its
-arguments, so the order in which things happen, the number of worker processes and a restart
-change no draw.
-"""
+"""Seeds of all random draws: one integer seed for a case, and a path of names for each draw.
+ `derive(seed, "train", "augment", epoch, index)` depends only on its arguments, so the order of draws, the
+number of worker processes and a restart change nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +25,7 @@ __all__ = [
     "torch_seed",
 ]
 
-#: Largest seed of a case: what 32 bits hold, which every library takes.
+#: Largest seed of a case: 32 bits, which every library accepts.
 MAX_SEED = 2**32 - 1
 
 #: Environment variable that decides whether cuBLAS is deterministic.
@@ -36,22 +33,22 @@ _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
 
 def derive(seed: int, *path: str | int) -> int:
-    """A 63-bit seed for the draw that `path` names, under the run's `seed`."""
-    # An np.int64 has another repr than the number it is.
+    """A 63-bit seed for the draw with this path, under the case's `seed`."""
+    # The repr of an np.int64 differs from that of the int.
     plain = tuple(part if isinstance(part, str) else int(part) for part in (seed, *path))
     digest = hashlib.blake2b(repr(plain).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 
 
 def numpy_generator(seed: int, *path: str | int) -> np.random.Generator:
-    """A NumPy generator for the draws that `path` names."""
+    """A NumPy generator for the draws with this path."""
     import numpy as np
 
     return np.random.Generator(np.random.Philox(key=derive(seed, *path)))
 
 
 def torch_generator(seed: int, *path: str | int) -> torch.Generator:
-    """A CPU torch generator for the draws that `path` names."""
+    """A CPU torch generator for the draws with this path."""
     import torch
 
     return torch.Generator().manual_seed(derive(seed, *path))
@@ -59,10 +56,10 @@ def torch_generator(seed: int, *path: str | int) -> torch.Generator:
 
 @contextmanager
 def torch_seed(seed: int, *path: str | int, device: torch.device | None = None) -> Iterator[None]:
-    """Seed the global generators inside the block and give them back afterwards: torch's on the CPU and on
+    """Seed the global generators inside the block and restore them afterwards: torch's on the CPU and on
     `device`, Python's and NumPy's.
 
-    For library code that draws from the global generators only (weight initialisation, dropout).
+    For library code that can only draw from global generators (weight initialisation, dropout).
     """
     import random
 
@@ -95,7 +92,7 @@ def generator_state(device: torch.device) -> torch.Tensor:
 
 
 def set_generator_state(device: torch.device, state: torch.Tensor) -> None:
-    """Put back what `generator_state` gave."""
+    """Restore a state from `generator_state`."""
     import torch
 
     if device.type == "cpu":
@@ -106,8 +103,9 @@ def set_generator_state(device: torch.device, state: torch.Tensor) -> None:
 
 @contextmanager
 def matmul_precision(precision: str) -> Iterator[None]:
-    """Compute in float32 inside the block as `torch.set_float32_matmul_precision` names it: "highest" is
-    float32 for matrix products and convolutions alike, the others may take TF32 on a GPU for both."""
+    """Set the precision of float32 products inside the block, by the names of
+    `torch.set_float32_matmul_precision`: "highest" is float32 for matrix products and convolutions; the
+    others allow TF32 on a GPU for both."""
     import torch
 
     before = torch.get_float32_matmul_precision()
@@ -115,8 +113,8 @@ def matmul_precision(precision: str) -> Iterator[None]:
     operations = (cudnn.conv, cudnn.rnn)
     precisions = [operation.fp32_precision for operation in operations]
     torch.set_float32_matmul_precision(precision)
-    # Torch's default is TF32 for convolutions, whatever the precision of matrix products. This switch and not
-    # `fp32_precision`, because torch.compile reads it, and torch refuses to answer where the two disagree.
+    # Torch's default is TF32 for convolutions, whatever the precision of matrix products. Set by this switch
+    # and not by `fp32_precision`, because torch.compile reads this one and raises where the two disagree.
     cudnn.allow_tf32 = precision != "highest"
     try:
         yield
@@ -132,14 +130,14 @@ def matmul_precision(precision: str) -> Iterator[None]:
 def deterministic() -> Iterator[None]:
     """Make torch choose deterministic algorithms inside the block.
 
-    An operation that has no deterministic form raises torch's own error, which names it.
+    An operation without a deterministic algorithm raises torch's own error, which names it.
     """
     import os
 
     import torch
 
-    # cuBLAS reads this when its handle is made; without it, deterministic mode refuses matrix products.
-    # Afterwards it is gone again: a process that measures speed is to start with what the user has set.
+    # cuBLAS reads this when its handle is created; without it, deterministic mode refuses matrix products.
+    # Restored afterwards: a process that measures speed starts with the user's setting.
     workspace = os.environ.get(_WORKSPACE)
     os.environ.setdefault(_WORKSPACE, ":4096:8")
     before = torch.are_deterministic_algorithms_enabled()
@@ -149,7 +147,7 @@ def deterministic() -> Iterator[None]:
     fill = memory.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
-    # Filling every new tensor only helps to find reads of memory that was never written, and costs time.
+    # Filling every new tensor helps to find reads of unwritten memory, and costs time.
     memory.fill_uninitialized_memory = False
     try:
         yield

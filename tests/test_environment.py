@@ -30,7 +30,9 @@ def test_auto_is_the_cpu_where_there_is_nothing_else(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("wanted", ["cuda:2", "mps"])
 def test_an_absent_device_is_named_with_those_found(monkeypatch: pytest.MonkeyPatch, wanted: str) -> None:
     monkeypatch.setattr(environment, "devices", lambda: DEVICES)
-    message = rf"^the device '{wanted}' is not here \(found: cuda:0, cuda:1, cpu\); use --device auto or cpu$"
+    message = (
+        rf"^no device '{wanted}' on this machine \(found: cuda:0, cuda:1, cpu\); use --device auto or cpu$"
+    )
     with pytest.raises(DeviceError, match=message):
         find_device(wanted)
 
@@ -111,5 +113,5 @@ def test_auto_never_is_mps(monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_device("auto").name == "cpu"
     assert find_device("mps").name == "mps"
     monkeypatch.setattr(environment, "devices", lambda: here[:1])
-    with pytest.raises(DeviceError, match="'auto' is not here"):
+    with pytest.raises(DeviceError, match="'auto' on this machine"):
         find_device("auto")

@@ -64,9 +64,9 @@ def mlbench_components():
         ("raise SystemExit(3)", "SystemExit: 3"),
         ("def f(:", "SyntaxError: invalid syntax (acme_broken.py, line 1)"),
         (components("1 / 0"), "ZeroDivisionError: division by zero"),
-        (components("None"), "TypeError: mlbench_components gave None; expected Components"),
+        (components("None"), "TypeError: mlbench_components returned None; expected Components"),
         (components("7"), "TypeError: 'int' object is not iterable"),
-        (components("['gap']"), "TypeError: mlbench_components gave a str; expected Component"),
+        (components("['gap']"), "TypeError: mlbench_components returned a str; expected Component"),
         (
             components("[Component('nek', 'mine', 'a:b', '')]"),
             "ValueError: component 'mine' has the unknown kind 'nek' (did you mean 'neck'?)",
@@ -88,10 +88,10 @@ def mlbench_components():
             components("[Component('neck', 'mine', 'a:b', ''), Component('neck', 'mine', 'a:c', '')]"),
             "ValueError: it registers the neck 'mine' twice",
         ),
-        ("x = 1", "TypeError: no hook in it; mark mlbench_components with mlbench.hookimpl"),
+        ("x = 1", "TypeError: no hook in it; mark mlbench_components with mlbench.plugin.hookimpl"),
         (
             GOOD.replace("@hookimpl", ""),
-            "TypeError: no hook in it; mark mlbench_components with mlbench.hookimpl",
+            "TypeError: no hook in it; mark mlbench_components with mlbench.plugin.hookimpl",
         ),
         (
             GOOD.replace("def mlbench_components", "def mlbench_component"),

@@ -1,4 +1,4 @@
-"""A YAML document that remembers on which line each key stands.
+"""A YAML document with the line of every key.
 
 The dialect is YAML 1.2's core schema, in which `no`, `on` and `12:30` are text and `1e-3` is a number.
 """
@@ -22,7 +22,7 @@ KeyPath = tuple[str | int, ...]
 
 _TAG = "tag:yaml.org,2002:"
 
-#: More than anyone writes; aliases of aliases, and numbers, could otherwise fill the memory.
+#: Limits against aliases of aliases and long numbers that would fill the memory.
 _MOST_VALUES, _MOST_DIGITS = 100_000, 1000
 _FLOAT = re.compile(
     r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$"
@@ -76,7 +76,8 @@ def load_document(path: Path) -> Document:
 
 
 def parse_document(text: str, path: Path) -> Document:
-    """The document of a text that stands, or will stand, in `path`. Raises SuiteError for invalid YAML."""
+    """The document of the text of the file `path`, which need not exist yet. Raises SuiteError for invalid
+    YAML."""
     try:
         return Document(str(path), *_parse(text))
     except _Problem as problem:
@@ -84,7 +85,7 @@ def parse_document(text: str, path: Path) -> Document:
 
 
 def parse_value(text: str, origin: str) -> Any:
-    """One YAML value, as a command line gives it: "12", "1e-3", "[0, 1]", "{name: gap}"."""
+    """One YAML value from the command line: "12", "1e-3", "[0, 1]", "{name: gap}"."""
     try:
         return _parse(text)[0]
     except _Problem as problem:
@@ -100,7 +101,7 @@ def flow_text(value: Any) -> str:
 
 
 class _Problem(Exception):  # noqa: N818 - becomes a SuiteError once the file's name is known
-    """What is wrong with a text, and on which line."""
+    """A problem of a YAML text, with its line."""
 
     def __init__(self, message: str, line: int) -> None:
         super().__init__(message)
@@ -126,7 +127,7 @@ def _parse(text: str) -> tuple[Any, dict[KeyPath, int]]:
         if "\t" in lines[line]:
             message += " (a tab; indent with spaces)"
         raise _Problem(message, line + 1) from None
-    except yaml.YAMLError as error:  # characters that no YAML may hold
+    except yaml.YAMLError as error:  # characters that YAML does not allow
         line = text.count("\n", 0, getattr(error, "position", 0)) + 1
         raise _Problem(f"not valid YAML: {str(error).splitlines()[0]}", line) from None
     except RecursionError:
@@ -134,7 +135,7 @@ def _parse(text: str) -> tuple[Any, dict[KeyPath, int]]:
 
 
 class _Builder:
-    """Turns nodes into plain data and notes their lines."""
+    """Turns nodes into plain data and records their lines."""
 
     def __init__(self) -> None:
         self.lines: dict[KeyPath, int] = {}
@@ -163,9 +164,9 @@ class _Builder:
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise self._error(key_node, "a key that is not a name")
-            name = key_node.value  # as it is written: 128 and true are welcome as labels
+            name = key_node.value  # the text itself: 128 and true may be labels
             if name in seen:
-                raise self._error(key_node, f"the key {name!r} stands twice")
+                raise self._error(key_node, f"the key {name!r} occurs twice")
             seen.add(name)
             self.lines[(*key, name)] = key_node.start_mark.line + 1
             yield name, self.build(value_node, (*key, name))

@@ -1,4 +1,4 @@
-"""A heading: the name, title and tolerances of a suite, read from its file without asking any component."""
+"""A heading: the name, title and tolerances of a suite, read from its file without loading components."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from mlbench.planning.document import load_document
 
 __all__ = ["Heading", "checked_tolerances", "read_heading"]
 
-#: More than any tolerance is.
+#: Larger than any tolerance.
 _MOST = 1e9
 
 
 @dataclass(frozen=True)
 class Heading:
-    """What is known of a suite. path: its file, None where only its name was given; tolerances are not known
-    then. has_cases: whether the file describes cases; one that only states tolerances does not."""
+    """Name and title of a suite. path: its file, None where only its name was given; tolerances is None then.
+    has_cases: whether the file describes cases, and not only tolerances."""
 
     name: str
     title: str
@@ -28,7 +28,7 @@ class Heading:
 
 
 def read_heading(suite: str | Path) -> Heading:
-    """The heading of a suite that is given by its file, or by its name: text that does not end in .yaml.
+    """The heading of a suite by its file, or by its name (text that does not end in .yaml or .yml).
 
     Raises SuiteError for a file that is no suite, or whose tolerances are no numbers.
     """
@@ -38,7 +38,7 @@ def read_heading(suite: str | Path) -> Heading:
     data = load_document(path).data
     name = data.get("suite") if isinstance(data, dict) else None
     if not isinstance(name, str) or not name:
-        raise SuiteError(f"{suite}: this is no suite; it has no name (key 'suite')")
+        raise SuiteError(f"{suite}: not a suite: it has no name (key 'suite')")
     try:
         tolerances = checked_tolerances(data.get("tolerances") or {})
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""A request: which cases of a suite file to plan, and how, as the command line says it."""
+"""A request: options of the command line that select and change the cases of a suite file."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ __all__ = ["PlanRequest"]
 
 @dataclass(frozen=True, kw_only=True)
 class PlanRequest:
-    """overrides: "key=value" texts that win over the file. cases: a glob of their names. seeds: () for those
-    of the suite. device: see `find_device`. precision: None for that of each case."""
+    """overrides: "key=value" texts that take precedence over the file. cases: glob pattern of case names.
+    seeds: () for the suite's seeds. device: see `find_device`. precision: None for the precision of each
+    case."""
 
     overrides: tuple[str, ...] = ()
     cases: str = "*"

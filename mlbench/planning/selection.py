@@ -1,4 +1,4 @@
-"""A selection: the records of a suite, by the fingerprints of its file as it stands, or by its name."""
+"""A selection: the records of a suite, by the fingerprints of its current file, or by its name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mlbench.registry import Registry
 
 __all__ = ["Lacking", "Selection", "all_seeds", "select_records", "suite_records"]
 
-#: Differences that are named of a record; the rest is counted.
+#: Differences of a record that a message names; the others are counted.
 _NAMED = 3
 
 _NO_RECORD = "no record"
@@ -39,9 +39,9 @@ class Lacking:
 
 @dataclass(frozen=True)
 class Selection:
-    """Records of a suite, one of a case and seed. lacking: cases and seeds of the suite file that have none.
-    remarks: on what was left out, one line each. stored: by their keys, the keys under which records of
-    renamed cases are stored."""
+    """Records of a suite, one for each case and seed. lacking: cases and seeds of the suite file without a
+    record. remarks: notes on records that are left out, one line each. stored: for records of renamed cases,
+    their key to the key that they are stored under."""
 
     heading: Heading
     records: tuple[Record, ...]
@@ -53,10 +53,10 @@ class Selection:
 def suite_records(
     suite: str, results: Path, request: PlanRequest, registry: Callable[[], Registry]
 ) -> Selection:
-    """Records in `results` of a suite by its file: those that a run of the file, as it stands, would not make
-    again. By its name: the newest that belong together (see `Store.latest`).
+    """Records of a suite in `results`. By its file: the records that a run of the current file would reuse.
+    By its name: the newest records with the same conditions (see `Store.latest`).
 
-    registry: asked where there is a file to plan. Raises StoreError where there is no record, SuiteError for
+    registry: called where there is a file to plan. Raises StoreError where there is no record, SuiteError for
     a file that cannot be planned.
     """
     heading = read_heading(suite)
@@ -81,8 +81,8 @@ def suite_records(
         )
     made = _period(newest[0].finished, newest[-1].finished)
     remarks.append(
-        f"{heading.name}: the newest records that belong together, made {made}; give the suite's file for "
-        "those of the file as it stands"
+        f"{heading.name}: the newest records with the same conditions, from {made}; give the suite's file "
+        "for the records of the current file"
     )
     return Selection(heading, tuple(newest), (), tuple(remarks))
 
@@ -90,8 +90,8 @@ def suite_records(
 def select_records(
     plan: Plan, store: Store
 ) -> tuple[tuple[Record, ...], tuple[Lacking, ...], dict[str, str]]:
-    """The record of each case of a plan, whatever the case was called then, the cases that have none, and
-    `Selection.stored`."""
+    """The record of each case of a plan, also where the case was renamed since; the cases without a record;
+    and `Selection.stored`."""
     found = {case.key: store.get(case.key) for case in plan.cases}
     others: dict[tuple[str, int], Record] = {}
     stored: dict[str, str] = {}
@@ -116,7 +116,7 @@ def select_records(
 
 
 def all_seeds(plan: Plan, store: Store) -> list[Record]:
-    """The records of a plan's cases with whatever seed they were run."""
+    """The records of a plan's cases with any seed."""
     wanted = {case.name: (_plain_settings(case.spec.plain()), dict(case.conditions)) for case in plan.cases}
     return [
         record
@@ -126,7 +126,7 @@ def all_seeds(plan: Plan, store: Store) -> list[Record]:
 
 
 def _plain_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings that can change a metric, as they are read back from JSON."""
+    """Settings that can change a metric, as read back from JSON."""
     found: dict[str, Any] = json.loads(json.dumps(results_settings(settings)))
     return found
 
@@ -146,7 +146,7 @@ def _reason(case: Case, other: Record | None) -> str:
     texts += condition_changes(other.conditions, case.conditions)
     more = f" and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
     named = ", ".join(texts[:_NAMED]) or "settings or code"
-    return f"no record of the suite as it stands; the newest record differs in {named}{more}"
+    return f"no record of the current suite; the newest record differs in {named}{more}"
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

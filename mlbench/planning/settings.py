@@ -1,4 +1,4 @@
-"""The settings of a case: components and their options, each remembering where it was written."""
+"""The settings of a case: components and their options, each with its place in the suite file."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from mlbench.planning.document import KeyPath
 
 __all__ = ["COLLECTIONS", "COMPONENTS", "SECTIONS", "Changes", "Leaf", "Settings", "Where"]
 
-#: Sections that hold one component, and its kind. A teacher is a backbone that stays as it is.
+#: Sections with one component, and its kind. A teacher is a frozen backbone.
 COMPONENTS: Mapping[str, str] = MappingProxyType(
     {**{kind: kind for kind in KINDS if kind != "metric"}, "teacher": "backbone"}
 )
 
-#: Sections that hold any number of components by name, and their kind.
+#: Sections with any number of components by name, and their kind.
 COLLECTIONS: Mapping[str, str] = MappingProxyType({"losses": "loss", "metrics": "metric"})
 
-#: Sections that hold options but no component.
+#: Sections with options but without a component.
 _PLAIN = ("image", "compute", "evaluation", "measure")
 
-#: Everything a case may set.
+#: Every section of a case.
 SECTIONS = (*COMPONENTS, *COLLECTIONS, *_PLAIN, "precision")
 
 #: Turns a key path into text for messages ("suite.yaml:12: base.neck.dim").
@@ -36,7 +36,7 @@ _Path = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """One value and the place it was written at, as text."""
+    """One value and its place in the suite file, as text."""
 
     value: Any
     where: str
@@ -44,10 +44,10 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What one place of a suite sets.
+    """The changes from one place of a suite.
 
-    replaced: sections that start anew. leaves: values by (section,) or (section, option); a section that
-    holds a component has the option "name".
+    replaced: sections whose former settings are dropped, with the place. leaves: values by (section,) or
+    (section, option); a section with a component has the option "name".
     """
 
     replaced: dict[str, str] = field(default_factory=dict)
@@ -55,13 +55,12 @@ class Changes:
 
     @classmethod
     def read(cls, overrides: Mapping[str, Any], where: Where, key: KeyPath = ()) -> Changes:
-        """Changes from a mapping, as it stands at `key` of a suite.
+        """Changes from the mapping at `key` of a suite.
 
         "neck: gap" and "neck: {name: gap, dim: 64}" replace the neck and all its options; "neck: {dim: 64}"
-        and "neck.dim: 64" change an option of the neck that is there; "sampler: null" takes the sampler
-        away. "metrics: [a, b]" replaces all metrics, "metrics: {a: {k: [1]}}" sets one, and so with losses.
-        Raises SuiteError for an unknown section, a value of the wrong shape or an option set twice.
-        """
+        and "neck.dim: 64" change an option of the neck that is there; "sampler: null" removes the sampler.
+        "metrics: [a, b]" replaces all metrics, "metrics: {a: {k: [1]}}" sets one, and so with losses. Raises
+        SuiteError for an unknown section, a value of the wrong shape or an option set twice."""
         changes = cls()
         for name, value in overrides.items():
             here = where((*key, name))
@@ -90,7 +89,7 @@ class Changes:
         return changes
 
     def joined(self, other: Changes) -> Changes:
-        """Both together, in whatever order. Raises SuiteError when both set the same."""
+        """Both together; the order does not matter. Raises SuiteError when both set the same."""
         for section in self.replaced.keys() & other.replaced.keys():
             raise SuiteError(f"{other.replaced[section]}: {section} is set by {self.replaced[section]} too")
         result = Changes({**self.replaced, **other.replaced}, dict(self.leaves))
@@ -105,13 +104,13 @@ class Changes:
 
 
 class Settings:
-    """Values by (section,) or (section, option). Immutable: `updated` gives new ones."""
+    """Values by (section,) or (section, option). Immutable."""
 
     def __init__(self, leaves: Mapping[_Path, Leaf] | None = None) -> None:
         self._leaves = dict(leaves or {})
 
     def updated(self, changes: Changes) -> Settings:
-        """These settings with `changes` laid over them."""
+        """These settings with `changes` applied."""
         leaves = {path: leaf for path, leaf in self._leaves.items() if path[0] not in changes.replaced}
         for path, leaf in changes.leaves.items():
             leaves.pop(path[:1], None)  # an option of a section that was null
@@ -119,8 +118,8 @@ class Settings:
         return Settings(leaves)
 
     def over(self, preset: Settings) -> Settings:
-        """These settings with `preset` beneath them, key by key. A section that is taken away here, or names
-        another component, has nothing from below."""
+        """These settings, completed key by key from `preset`. A section that is null here, or names another
+        component, takes nothing from the preset."""
         replaced = {
             path[0]: leaf.where
             for path, leaf in self
@@ -153,7 +152,7 @@ class Settings:
         return leaf.value if leaf else None
 
     def where(self, section: str, option: str = "") -> str:
-        """Where the option was written, else where its section was; "" when neither was."""
+        """Place of the option, else of its section; "" when neither is set."""
         for path in ((section, option), (section, "name"), (section,)):
             if path in self._leaves:
                 return self._leaves[path].where

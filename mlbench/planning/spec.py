@@ -1,4 +1,4 @@
-"""A spec: one experiment of a suite with every component found and every option checked and spelt out."""
+"""A spec: one experiment of a suite, with its components found and all options checked."""
 
 from __future__ import annotations
 
@@ -33,77 +33,80 @@ PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 _Side = Annotated[int, Field(ge=16, le=2048)]
 
 
-class ImageSettings(BaseModel):
-    """The square images that a network sees. size: pixels; train_size: of training images, null for the same;
-    teacher_size: of a distiller's teacher, null for the same. resize: how an image of another shape becomes
-    square: squash it, cut its middle out (crop), or fill it up with grey (pad). crop_ratio: share of height
-    and width that is kept, in the middle, of images that are not augmented."""
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+class ImageSettings(_Settings):
+    """The square images that a network gets."""
 
     size: _Side = 128
+    """Pixels of a side."""
     train_size: _Side | None = None
+    """The same for training images; null for `size`."""
     teacher_size: _Side | None = None
+    """The same for a distiller's teacher; null for `size`."""
     resize: Resize = "squash"
+    """How other shapes become square: squash them, crop their middle, or pad them with grey."""
     crop_ratio: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of height and width that is kept, in the middle, of images without augmentation."""
 
 
-class ComputeSettings(BaseModel):
-    """How a case is computed; what it computes stays the same up to rounding. matmul_precision: of float32
-    products and, on a GPU, convolutions, as torch.set_float32_matmul_precision names it. channels_last:
-    images lie in memory channel by channel within each pixel. compile: by torch.compile. checkpointing:
-    activations are computed anew in the backward pass, which saves memory. accumulate: a batch goes through
-    the model in so many parts, one after the other; the loss still sees all of it (arXiv:2101.06983), batch
-    norm one part."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+class ComputeSettings(_Settings):
+    """How a case is computed. The results are the same up to rounding, except for batch norm under
+    accumulate."""
 
     matmul_precision: Literal["highest", "high", "medium"] = "highest"
+    """As torch.set_float32_matmul_precision, for matrix products and, on a GPU, convolutions."""
     channels_last: bool = True
+    """Memory format of images: the channels of a pixel are adjacent."""
     compile: bool = False
+    """Whether to use torch.compile."""
     checkpointing: bool = False
+    """Whether the backward pass recomputes activations, which saves memory."""
     accumulate: Annotated[int, Field(ge=1)] = 1
+    """Number of parts in which a batch goes through the model. The loss is that of the whole batch
+    (arXiv:2101.06983); batch norm uses the statistics of a part."""
 
 
-class EvaluationSettings(BaseModel):
-    """How embeddings are compared. gallery: which images the queries of the test split search: test, the test
-    images themselves, leaving out the one that asks, or by the roles that the data set states; train, the
-    training images (closed set); gallery, those that the data set states as its gallery
-    and no others. The threshold is fitted on calibration queries against the same gallery. resamples: of the
-    bootstrap over classes that gives every metric its interval, 0 for none; level: of the intervals;
-    memory_mib: what evaluation may take above the embeddings; products: similarities in float32, or from
-    vectors rounded to tf32 or bf16, faster on a GPU."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+class EvaluationSettings(_Settings):
+    """How embeddings are compared. The threshold is fitted on calibration queries against the same
+    gallery."""
 
     gallery: GalleryName = "test"
+    """Images that the test queries are compared with. test: the other test images, or those with the gallery
+    role where the data set states roles; train: the training images (closed set); gallery: the images with the
+    gallery role alone."""
     resamples: Annotated[int, Field(ge=0, le=100_000)] = 1000
+    """Resamples of the bootstrap over classes that gives every metric its interval; 0 for no intervals."""
     level: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    """Level of the intervals."""
     memory_mib: Annotated[int, Field(ge=128)] = 512
+    """Memory for the evaluation besides the embeddings, in MiB."""
     products: Literal["float32", "tf32", "bf16"] = "float32"
+    """Precision of the similarities: float32, or of vectors rounded to tf32 or bf16 (faster on a GPU)."""
 
 
-class MeasureSettings(BaseModel):
-    """How speed and memory are measured; the results of training do not depend on it. batch_size: images that
-    are embedded together; what does not fit into memory is reported, never measured with fewer. rounds: of
-    each measurement. patience: seconds that are spent at most, for each kind of speed, on taking times again
-    in which the machine was disturbed; what takes longer by itself is not taken again. latency: also of
-    single images. training: also of training steps, with the recipe's batch size. onnx: also of the model as
-    an ONNX file in ONNX Runtime on the CPU, and that file's bytes."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+class MeasureSettings(_Settings):
+    """How speed and memory are measured. Training and metrics do not depend on it."""
 
     batch_size: Annotated[int, Field(ge=1, le=65536)] = 32
+    """Images in a batch. Where they do not fit into memory, that is the result; no smaller batch is tried."""
     rounds: Annotated[int, Field(ge=1, le=1000)] = 7
+    """Rounds of each measurement."""
     patience: Annotated[float, Field(ge=0, le=3600)] = 5.0
+    """Seconds, for each speed, in which rounds are repeated that other processes disturbed."""
     latency: bool = True
+    """Whether to time single images too."""
     training: bool = True
+    """Whether to time training steps too, with the recipe's batch size."""
     onnx: bool = False
+    """Whether to time the model as an ONNX file in ONNX Runtime on the CPU, and measure the file's bytes."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """One component of a case: its registration, all its options, and where they were written."""
+    """One component of a case: its registration, all its options, and their places in the suite file."""
 
     entry: Entry
     options: Mapping[str, Any]
@@ -121,7 +124,7 @@ class Part:
 
 @dataclass(frozen=True)
 class WeightedLoss:
-    """One loss of a case, and what it is multiplied by."""
+    """One loss of a case and its factor."""
 
     part: Part
     weight: float = 1.0
@@ -131,9 +134,8 @@ class WeightedLoss:
 class Spec:
     """One experiment before it is repeated over seeds.
 
-    parts: one component for each section that holds one ("backbone", "teacher"). losses: by name; one where
-    the suite says `loss`. metrics: by name; each has announced what it measures (`quantities`).
-    """
+    parts: one component for each section with one ("backbone", "teacher"). losses: by name; one where the
+    suite has `loss`. metrics: by name."""
 
     name: str
     axes: Mapping[str, str]
@@ -147,14 +149,16 @@ class Spec:
     precision: str
 
     def provenance(self) -> dict[str, dict[str, str]]:
-        """Where each component's code comes from, by section; for losses and metrics by "metric NAME"."""
+        """Package, version and code of each component, by section; of metrics by "metric NAME", of losses
+        likewise."""
         found = {section: part.entry.provenance for section, part in self.parts.items()}
         if "loss" not in self.parts:
             found |= {f"loss {name}": each.part.entry.provenance for name, each in self.losses.items()}
         return found | {f"metric {name}": part.entry.provenance for name, part in self.metrics.items()}
 
     def quantities(self) -> dict[str, Quantity]:
-        """Everything that will be measured, by name. Raises SuiteError when two metrics share a name."""
+        """Every quantity of the metrics, by name. Raises SuiteError when two metrics have one of the same
+        name."""
         found: dict[str, Quantity] = {}
         for part in self.metrics.values():
             announced: Mapping[str, Quantity] = part.component.quantities()
@@ -164,7 +168,7 @@ class Spec:
         return found
 
     def plain(self) -> dict[str, Any]:
-        """Everything as plain data, in a fixed order: what is stored."""
+        """Everything as plain data in a fixed order, as records store it."""
         data: dict[str, Any] = {
             section: {"name": part.entry.component.name, **part.options}
             for section, part in self.parts.items()

@@ -1,4 +1,4 @@
-"""A suite: the YAML file that states which cases are run, read and checked from top to bottom."""
+"""A suite: the YAML file that describes the cases, read and checked."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ __all__ = ["Suite", "evaluation_parts", "load_suite", "read_suite", "recorded_su
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 
-#: Sections without which a case cannot run; the others may be left out or null.
+#: Sections that every case needs; the others may be absent or null.
 REQUIRED = ("dataset", "backbone", "neck", "batch_sampler", "recipe", "threshold")
 
 
@@ -73,7 +73,7 @@ class Suite:
 
 
 def load_suite(path: Path, registry: Registry, *, overrides: Sequence[str] = ()) -> Suite:
-    """Read and check a suite file; `overrides` are "key=value" texts that win over the file.
+    """Read and check a suite file; `overrides` are "key=value" texts that take precedence over the file.
 
     Raises SuiteError for the first mistake, with file, line and key.
     """
@@ -81,7 +81,7 @@ def load_suite(path: Path, registry: Registry, *, overrides: Sequence[str] = ())
 
 
 def read_suite(document: Document, registry: Registry, *, overrides: Sequence[str] = ()) -> Suite:
-    """Check a suite that is read already. Raises SuiteError as `load_suite` does."""
+    """Check a suite from its document. Raises SuiteError as `load_suite` does."""
     file = _check_file(document)
     variants = expand(file.base, file.matrix, file.include, file.exclude, file.cases, document.where)
     variants = _overridden(variants, overrides)
@@ -96,7 +96,7 @@ def read_suite(document: Document, registry: Registry, *, overrides: Sequence[st
             where = document.where(("tolerances", name))
             raise SuiteError(f"{where}: no case measures {name!r} ({hint(name, measured)})")
     if len(set(file.seeds)) != len(file.seeds):
-        raise SuiteError(f"{document.where(('seeds',))}: a seed stands twice")
+        raise SuiteError(f"{document.where(('seeds',))}: a seed occurs twice")
     return Suite(
         name=file.suite,
         title=file.title,
@@ -112,7 +112,7 @@ def read_suite(document: Document, registry: Registry, *, overrides: Sequence[st
 def _check_file(document: Document) -> _File:
     data = document.data
     if not isinstance(data, dict):
-        state = "the file is empty" if data is None else "this is no suite"
+        state = "the file is empty" if data is None else "not a suite"
         keys = ", ".join(_File.model_fields)
         raise SuiteError(f"{document.where(())}: {state}; expected a mapping with the keys {keys}")
     for key in data:
@@ -150,9 +150,9 @@ def _override(text: str) -> Changes:
 
 
 class _Shared:
-    """What the cases of a suite have in common, made once: thousands of them may differ in one option.
+    """Parts that cases of a suite share, made once: thousands of cases may differ in one option.
 
-    Cases share what is made of the very same leaves, as these know their places in the file, too.
+    Cases share a part where it is made from the same `Leaf` objects, which include the place in the file.
     """
 
     def __init__(self, variants: Sequence[Variant]) -> None:
@@ -162,12 +162,12 @@ class _Shared:
     def get(self, what: Hashable, leaves: tuple[Leaf, ...], make: Callable[[], T]) -> T:
         key = (what, *map(id, leaves))
         if key not in self._known:
-            self._known[key] = make(), leaves  # kept, as the id of an object that is gone may come again
+            self._known[key] = make(), leaves  # kept alive, so that no other object gets the same id
         found: T = self._known[key][0]
         return found
 
     def names(self, section: str) -> list[str]:
-        """Names of the components that the cases have in a section."""
+        """Names of the components in this section of all cases."""
         leaves = (leaf for variant in self._variants for leaf in variant.settings.leaves(section, "name"))
         return list(dict.fromkeys(str(leaf.value) for leaf in leaves))
 
@@ -198,7 +198,7 @@ def _spec(variant: Variant, registry: Registry, shared: _Shared) -> Spec:
         where = parts["distiller"].where()
         raise SuiteError(f"{where}: a distiller needs a teacher, which is any backbone; set teacher")
     if "distiller" not in parts:
-        parts.pop("teacher", None)  # that of the other cases
+        parts.pop("teacher", None)  # it belongs to the cases with a distiller
     precision = settings.value("precision") or "fp32"
     if precision not in PRECISIONS:
         known = hint(precision, PRECISIONS)
@@ -220,7 +220,7 @@ def _spec(variant: Variant, registry: Registry, shared: _Shared) -> Spec:
 
 
 def _presets(settings: Settings, registry: Registry) -> Settings:
-    """What the named components bring along for other sections."""
+    """Settings of other sections by the components of a case (see `Options.settings`)."""
     presets = Settings()
     for section, kind in COMPONENTS.items():
         name = (settings.section(section) or {}).get("name")
@@ -264,7 +264,7 @@ def _losses(
 
 
 def _plain(model: type[M], section: str, settings: Settings) -> M:
-    """A section that is no component."""
+    """A section without a component."""
     given = settings.section(section) or {}
     try:
         return model.model_validate(given)
@@ -283,7 +283,7 @@ def evaluation_parts(
     (variant,) = _overridden([variant], overrides)
     for (given, *_), leaf in variant.settings:
         if given not in (*base, "evaluation"):
-            raise SuiteError(f"{leaf.where}: {given!r} has no part in an evaluation of embeddings")
+            raise SuiteError(f"{leaf.where}: {given!r} is not used by an evaluation of embeddings")
     section = variant.settings.section("threshold")
     if section is None:
         raise SuiteError(f"--set threshold: name a policy; {hint('', registry.names('threshold'))}")
@@ -297,9 +297,9 @@ def evaluation_parts(
 def recorded_suite(
     name: str, path: Path, case: str, seed: int, settings: Mapping[str, Any], where: str, registry: Registry
 ) -> Suite:
-    """A suite of one case and one seed, from the settings that a record holds (see `Spec.plain`). path: where
-    its suite file stands or would stand. where: of the record, for messages. Raises SuiteError."""
-    # What the record does not have was not there: no preset may bring it along now.
+    """A suite of one case and one seed, from the settings in a record (see `Spec.plain`). path: of its suite
+    file, which need not exist. where: of the record, for messages. Raises SuiteError."""
+    # A section that the record does not have is absent: settings of a component must not add it.
     absent = dict.fromkeys((*COMPONENTS, *COLLECTIONS))
     written = Settings().updated(Changes.read({**absent, **settings}, _always(where)))
     spec = _spec(Variant(case, {}, written, where), registry, _Shared(()))
@@ -311,7 +311,7 @@ def _always(where: str) -> Callable[[Any], str]:
 
 
 def _collection(section: str, settings: Settings) -> dict[str, dict[str, Any]]:
-    """Options of each member of a section that holds several, without those set to null."""
+    """Options of each member of a section with several components, without those set to null."""
     given = settings.section(section) or {}
     for name, options in given.items():
         if options is not None and not isinstance(options, dict):
@@ -333,7 +333,7 @@ def _metrics(variant: Variant, settings: Settings, registry: Registry) -> dict[s
 
 
 def _member(kind: str, section: dict[str, Any], where: str, registry: Registry) -> Part:
-    """One of several components of a section; all its options stand at one place."""
+    """One of several components of a section; its options share one place in the file."""
     options = dict(section)
     try:
         entry = registry.get(kind, str(options.pop("name")))
@@ -350,8 +350,8 @@ def _part(
     brought: frozenset[str],
     advise: Callable[[str], str] = lambda option: "",
 ) -> Part:
-    """The component of a section. brought: options that a preset has for it; where this component has no such
-    option, null leaves it out. advise: what to do about an option that is wrong, if anything is known."""
+    """The component of a section. brought: options for it from another component's settings; where this
+    component has no such option, null in the suite leaves it out. advise: advice on a wrong option, or ""."""
     kind = COMPONENTS[section]
     options = dict(given)
     name = options.pop("name", None)
@@ -377,7 +377,8 @@ def _part(
 def _own_options(
     section: str, variant: Variant, settings: Settings, shared: _Shared, registry: Registry, option: str
 ) -> str:
-    """How to write the component of a case that lacks an option which base gives for those of other cases."""
+    """Advice where base has an option that the components of other cases have and this case's component
+    lacks."""
     kind = COMPONENTS[section]
     given = settings.section(section) or {}
     name = given.pop("name")
@@ -405,9 +406,7 @@ def _check_teachers(variants: Sequence[Variant], specs: Sequence[Spec]) -> None:
     for variant in variants:
         if variant.settings.section("teacher"):
             where = variant.settings.where("teacher")
-            raise SuiteError(
-                f"{where}: no case has a distiller, so nothing learns from this teacher; set distiller"
-            )
+            raise SuiteError(f"{where}: no case has a distiller, so this teacher is not used; set distiller")
 
 
 def _check_distinct(variants: Sequence[Variant], specs: Sequence[Spec], overrides: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""From base, matrix, include, exclude and named cases to the list of variants of a suite."""
+"""The variants of a suite, expanded from base, matrix, include, exclude and named cases."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ __all__ = ["MAX_CASE_NAME", "MAX_SUITE_NAME", "Variant", "expand"]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _NAME_RULE = "letters, digits and . _ + -, a letter or digit first"
 
-#: Letters of a suite's and of a case's name that fit into the names of files, together with all that is put
-#: before and after them: 255 on most systems.
+#: Longest name of a suite and of a case, so that file names with prefix and suffix stay below 255 characters.
 MAX_SUITE_NAME, MAX_CASE_NAME = 60, 150
 
-#: The matrix: axis to label to what that value changes.
+#: The matrix: axis, to label, to the changes of that value.
 _Axes = Mapping[str, Mapping[str, Changes]]
 
 
@@ -29,7 +28,7 @@ _Axes = Mapping[str, Mapping[str, Changes]]
 class Variant:
     """One experiment before it is repeated over seeds.
 
-    axes: its label on each axis of the matrix. where: its place in the suite, as text.
+    axes: its label on each axis of the matrix. where: its place in the suite file, as text.
     """
 
     name: str

@@ -170,7 +170,7 @@ def test_the_table_names_every_metric(file: Path) -> None:
         (("--set", "threshold=bst_f1"), "unknown threshold 'bst_f1' (did you mean 'best_f1'?)", 2),
         (("--set", "evaluation.level=2"), "'level' of evaluation is 2; expected float > 0 and < 1", 2),
         (("--set", "metrics=[nope]"), "unknown metric 'nope'", 2),
-        (("--set", "loss=cosface"), "'loss' has no part in an evaluation of embeddings", 2),
+        (("--set", "loss=cosface"), "'loss' is not used by an evaluation of embeddings", 2),
         (("--calibration", "x.npz", "--calibration-share", 0.5), "give one of them", 1),
         (("--pairs", "x.csv", "--calibration-share", 0.5), "leave out --calibration", 1),
         (("--pairs", "x.csv", "--gallery", "x.npz"), "leave out --gallery", 1),

@@ -34,5 +34,5 @@ def test_tolerances_that_are_no_numbers_are_refused(tmp_path: Path, text: str) -
 def test_a_file_without_a_name_is_no_suite(tmp_path: Path, text: str) -> None:
     path = tmp_path / "s.yaml"
     path.write_text(text)
-    with pytest.raises(SuiteError, match=r"s\.yaml: this is no suite; it has no name"):
+    with pytest.raises(SuiteError, match=r"s\.yaml: not a suite: it has no name"):
         read_heading(path)

@@ -75,7 +75,7 @@ def test_the_reason_names_what_differs_from_the_newest_record(keep, select, writ
 
     def reason(request: PlanRequest = CPU) -> str:
         (each,) = select(request=request).lacking
-        text = "no record of the suite as it stands; the newest record differs in "
+        text = "no record of the current suite; the newest record differs in "
         assert each.reason.startswith(text)
         return each.reason.removeprefix(text)
 
@@ -129,7 +129,7 @@ def test_a_file_that_only_states_tolerances_selects_by_its_name(keep, select, wr
     found = select(request=PlanRequest())
     assert (found.records, found.heading.tolerances) == ((record,), {"f1": 0.02})
     (remark,) = found.remarks
-    assert remark.startswith("toy: the newest records that belong together, made 2026-01-01 UTC")
+    assert remark.startswith("toy: the newest records with the same conditions, from 2026-01-01 UTC")
 
 
 def test_a_case_that_was_only_renamed_keeps_its_record(keep, select, write) -> None:

@@ -105,4 +105,4 @@ def test_remarks_come_along(results: Path) -> None:
     (results / "s" / "bad.json").write_text("{")
     unread, newest = load_side("s", results).remarks
     assert "bad.json: cannot be read" in unread
-    assert newest.startswith("s: the newest records that belong together")
+    assert newest.startswith("s: the newest records with the same conditions")
