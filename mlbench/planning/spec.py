@@ -75,7 +75,7 @@ class EvaluationSettings(_Settings):
 
     gallery: GalleryName = "test"
     """Images that the test queries are compared with. test: the other test images, or those with the gallery
-    role where the data set states roles; train: the training images (closed set); gallery: the images with the
+    role where the data set states roles; train: the training images (closed set); gallery: images with the
     gallery role alone."""
     resamples: Annotated[int, Field(ge=0, le=100_000)] = 1000
     """Resamples of the bootstrap over classes that gives every metric its interval; 0 for no intervals."""
