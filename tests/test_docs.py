@@ -1,0 +1,130 @@
+"""What README and docs/ show works: suites load, plugins run, commands exist, links lead to files."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import TESTS, TOY_SUITE, install_plugin, mlbench
+
+from mlbench.cli import main
+from mlbench.planning.suite import load_suite
+from mlbench.registry import Registry
+from mlbench.testing import Check, checks
+
+ROOT = TESTS.parent
+README = (ROOT / "README.md").read_text()
+PAGES = {path.stem: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+SETTINGS = [
+    pytest.param(block, id=f"{name}-{number}")
+    for name, page in PAGES.items()
+    for number, block in enumerate(blocks(page, "yaml"))
+]
+
+
+def test_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 250
+
+
+def test_readme_shows_the_suite_as_it_is() -> None:
+    assert blocks(README, "yaml") == [(ROOT / "suites" / "textimage.yaml").read_text()]
+
+
+def test_readme_links_to_every_page_and_links_lead_somewhere() -> None:
+    assert all(f"(docs/{name}.md)" in README for name in PAGES)
+    for folder, text in ((ROOT, README), *((ROOT / "docs", page) for page in PAGES.values())):
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
+            assert (folder / target).is_file(), target
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_opens_with_a_command_that_was_run(name: str) -> None:
+    title, blank, fence, command = PAGES[name].splitlines()[:4]
+    assert title.startswith("# ")
+    assert (blank, fence) == ("", "```console")
+    assert command.startswith("$ mlbench ")
+
+
+@pytest.mark.parametrize("block", SETTINGS)
+def test_a_page_shows_settings_that_a_suite_can_have(block: str, registry: Registry, tmp_path: Path) -> None:
+    shown = yaml.safe_load(block)
+    changed = {key.partition(".")[0] for key in shown["base"]}
+    dropped = {"loss"} if changed & {"losses", "recipe"} else set()
+    dropped |= shown.get("matrix", {}).keys()
+    base = {
+        key: value for key, value in yaml.safe_load(TOY_SUITE)["base"].items() if key not in changed | dropped
+    }
+    suite = {"suite": "shown", **shown, "base": base | shown["base"]}
+    path = tmp_path / "shown.yaml"
+    path.write_text(yaml.safe_dump(suite))
+    assert load_suite(path, registry).specs
+
+
+def test_readme_names_every_component(registry: Registry) -> None:
+    section = README.partition("## Components")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`(\w+)`", section))
+    ours = {entry.component.name for entry in registry if entry.plugin.package == "mlbench"}
+    assert ours <= named
+
+
+def test_readme_plugin_is_short_and_works(tmp_path: Path, write: Callable[..., Path]) -> None:
+    (code,) = blocks(README, "python")
+    assert len([line for line in code.splitlines() if line.strip()]) <= 17
+    (tmp_path / "meanmax.py").write_text(code)
+    install_plugin(tmp_path / "site", "meanmax")
+    env = install_plugin(tmp_path / "site", "toys", tmp_path, TESTS)
+    shown = mlbench("show", "neck", "meanmax", env=env)
+    assert shown.returncode == 0, shown.stderr
+    assert "  dim: int, default 256\n      Width of the embeddings.\n" in shown.stdout
+    choices = ("--set", "neck.name=meanmax", "--device", "cpu", "--no-measure")
+    ran = mlbench("run", write(), "--results", tmp_path / "results", *choices, "--json", env=env)
+    assert ran.returncode == 0, ran.stderr
+    record = json.loads(ran.stdout)[0]
+    assert (record["components"]["neck"]["package"], record["size"]["parameters"]) == ("meanmax", 400 + 136)
+
+
+def test_readme_plugin_passes_the_checks_as_the_page_runs_them(tmp_path: Path) -> None:
+    (tmp_path / "meanmax.py").write_text(blocks(README, "python")[0])
+    (tmp_path / "test_meanmax.py").write_text(blocks(PAGES["plugins"], "python")[1])
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_meanmax.py"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout
+    assert re.search(r"^\d+ passed", ran.stdout, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", sorted(main.commands))
+def test_readme_names_every_command(name: str) -> None:
+    assert f"`mlbench {name}" in README
+
+
+def test_metric_of_the_page_keeps_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "first_rank.py").write_text(blocks(PAGES["plugins"], "python")[0])
+    monkeypatch.syspath_prepend(tmp_path)
+    (metric,) = import_module("first_rank").mlbench_components()
+    undocumented = [check.name for check in checks(metric) if not passes(check)]
+    assert undocumented == []
+
+
+def passes(check: Check) -> bool:
+    try:
+        check()
+    except AssertionError:
+        return False
+    return True
+
+
+def test_nothing_shows_a_placeholder() -> None:
+    assert not [text for text in (README, *PAGES.values()) if "@@" in text]
