@@ -56,7 +56,8 @@ class CentreLoss(Protocol):
     example's cosines, target and norm, without batch statistics or random draws. A sampler may then pass a
     few examples at a time, which saves time and memory."""
 
-    centres_per_class: int
+    @property
+    def centres_per_class(self) -> int: ...
 
     def logits(self, cosines: torch.Tensor, targets: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
         """cosines: (N, K, centres_per_class) float in [-1, 1] to the centres of K classes; targets: (N,)

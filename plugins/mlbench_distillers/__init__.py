@@ -4,39 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mlbench.contracts import Component
-from mlbench.hookspecs import hookimpl
+from mlbench.plugin import Component, hookimpl
+
+_DISTANCES = "mlbench_distillers.distances"
 
 
 @hookimpl
 def mlbench_components() -> Iterable[Component]:
     return [
         Component(
-            kind="distiller",
-            name="kl",
-            factory="mlbench_distillers.distances:kl",
-            summary="divergence of the softmax over the teacher's dimensions",
-            source="arXiv:1503.02531",
+            "distiller",
+            "kl",
+            f"{_DISTANCES}:Kl",
+            "divergence of the softmax over the teacher's dimensions",
+            "arXiv:1503.02531",
         ),
         Component(
-            kind="distiller",
-            name="cosine",
-            factory="mlbench_distillers.distances:cosine",
-            summary="one minus the cosine to the teacher's embedding",
-            source="arXiv:1412.6550",
+            "distiller",
+            "cosine",
+            f"{_DISTANCES}:Cosine",
+            "one minus the cosine to the teacher's embedding",
+            "arXiv:1412.6550",
         ),
         Component(
-            kind="distiller",
-            name="l1",
-            factory="mlbench_distillers.distances:l1",
-            summary="mean absolute difference from the teacher's unit vector",
-            source="arXiv:1412.6550",
+            "distiller",
+            "l1",
+            f"{_DISTANCES}:L1",
+            "mean absolute difference from the teacher's unit vector",
+            "arXiv:1412.6550",
         ),
         Component(
-            kind="distiller",
-            name="relational",
-            factory="mlbench_distillers.distances:relational",
-            summary="distances and angles between the images of a batch, as the teacher sees them",
-            source="arXiv:1904.05068",
+            "distiller",
+            "relational",
+            f"{_DISTANCES}:Relational",
+            "distances and angles between the images of a batch, compared with the teacher's",
+            "arXiv:1904.05068",
         ),
     ]

@@ -1,163 +1,126 @@
-"""Distances between embeddings and a teacher's: of each image by itself, or of relations between images.
+"""Distances between embeddings and a teacher's: of each image, or of relations between images.
 
-All compare vectors of unit length. Unless told otherwise, embeddings go through a linear layer to the
-teacher's width first, which is trained along and is no part of the deployed model.
+All compare vectors of unit length. By default the embeddings first pass a linear layer to the teacher's width
+(not in `Relational`), which is trained along and is not part of the deployed model.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from mlbench.errors import OptionError
+from mlbench.plugin import DistillerContext, DistillerOptions, OptionError
 
 if TYPE_CHECKING:
     import torch
 
     from mlbench_distillers.distillation import Distillation
 
-__all__ = ["cosine", "kl", "l1", "relational"]
+__all__ = ["L1", "Cosine", "Kl", "Relational"]
 
-_Images = Literal["clean", "augmented"]
 _Weight = Annotated[float, Field(ge=0)]
 
 
-def kl(
-    dim: int,
-    teacher_dim: int,
-    *,
-    temperature: Annotated[float, Field(gt=0)] = 1.0,
-    weight: _Weight = 1.0,
-    images: _Images = "clean",
-    projection: bool = True,
-) -> Distillation:
+class _Distance(DistillerOptions):
+    """Options that all distillers share. Raises OptionError for widths that differ without a projection."""
+
+    weight: _Weight = 1.0
+    """Factor of the distance."""
+    images: Literal["clean", "augmented"] = "clean"
+    """Images whose embeddings are compared: clean (each image also without augmentation) or augmented."""
+    projection: bool = True
+    """A linear layer without bias to the teacher's width first; false needs equal widths."""
+
+    def build(self, context: DistillerContext) -> Distillation:
+        from mlbench_distillers.distillation import Distillation
+
+        self.check_widths(context)
+        widths = (context.dim, context.teacher_dim) if self.projection else None
+        return Distillation(self.distance(), widths, self.weight, self.images)
+
+    def check_widths(self, context: DistillerContext) -> None:
+        if not self.projection and context.dim != context.teacher_dim:
+            raise OptionError(
+                f"distiller {type(self).__name__.lower()}: embeddings have {context.dim} dimensions and the "
+                f"teacher's {context.teacher_dim}; without a projection they must be equal: set "
+                f"projection: true, or the neck's dim to {context.teacher_dim}",
+                "projection",
+            )
+
+    @abstractmethod
+    def distance(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+        """The distance of two batches of unit vectors, (N, D) and (N, T), a scalar."""
+
+
+class Kl(_Distance):
     """KL(softmax(teacher / temperature) || softmax(student / temperature)) over the teacher's dimensions,
     mean over the batch (after Hinton et al., arXiv:1503.02531, without their factor temperature²).
 
     For unit vectors and temperature 1 this is about (1 - cos) / teacher_dim, less than .004 for 512
-    dimensions: with weight 1 almost nothing beside a margin loss, which starts near 38. A temperature t
-    multiplies it by about 1 / t². The control is weight 0 with images clean: the
-    model sees the same images, and nothing else changes.
+    dimensions. With weight 1 that is almost nothing compared with a margin loss, which starts near 38. A
+    temperature t multiplies it by about 1 / t². The control experiment is weight 0 with images clean: the
+    model sees the same images, and nothing else changes."""
 
-    Options
-    -------
-    temperature: what the unit vectors are divided by, > 0.
-    weight: what the distance is multiplied by, >= 0.
-    images: whose embeddings are compared: clean (each image without augmentation, too) or augmented.
-    projection: a linear layer to the teacher's width, without bias; false needs equal widths.
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    """Divisor of the unit vectors."""
 
-    Raises OptionError for widths that differ without a projection.
-    """
-    from mlbench_distillers.distillation import KL
+    def distance(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+        from mlbench_distillers.distillation import kl_divergence
 
-    return _of_images("kl", KL(temperature), dim, teacher_dim, weight, images, projection)
+        return partial(kl_divergence, temperature=self.temperature)
 
 
-def cosine(
-    dim: int,
-    teacher_dim: int,
-    *,
-    weight: _Weight = 1.0,
-    images: _Images = "clean",
-    projection: bool = True,
-) -> Distillation:
+class Cosine(_Distance):
     """1 - cos between embedding and teacher, mean over the batch: in [0, 2], near 1 at the start.
 
-    That is half the squared difference of the unit vectors (after Romero et al., arXiv:1412.6550, whose
-    student's features go through a layer of their own, too).
+    This is half the squared difference of the unit vectors (after Romero et al., arXiv:1412.6550, who also
+    pass the student's features through an extra layer)."""
 
-    Options
-    -------
-    weight: what the distance is multiplied by, >= 0.
-    images: whose embeddings are compared: clean (each image without augmentation, too) or augmented.
-    projection: a linear layer to the teacher's width, without bias; false needs equal widths.
+    def distance(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+        from mlbench_distillers.distillation import cosine_distance
 
-    Raises OptionError for widths that differ without a projection.
-    """
-    from mlbench_distillers.distillation import cosine_distance
-
-    return _of_images("cosine", cosine_distance, dim, teacher_dim, weight, images, projection)
+        return cosine_distance
 
 
-def l1(
-    dim: int,
-    teacher_dim: int,
-    *,
-    weight: _Weight = 1.0,
-    images: _Images = "clean",
-    projection: bool = True,
-) -> Distillation:
-    """Absolute difference of the unit vectors, mean over the batch and over the teacher's dimensions (after
-    Romero et al., arXiv:1412.6550, who square it).
+class L1(_Distance):
+    """Absolute difference of the unit vectors, mean over the batch and the teacher's dimensions (after Romero
+    et al., arXiv:1412.6550, who square it).
 
-    At most 2 / sqrt(teacher_dim), and near 1.1 / sqrt(teacher_dim) at the start: .05 for 512 dimensions.
+    At most 2 / sqrt(teacher_dim), and near 1.1 / sqrt(teacher_dim) at the start: .05 for 512 dimensions."""
 
-    Options
-    -------
-    weight: what the distance is multiplied by, >= 0.
-    images: whose embeddings are compared: clean (each image without augmentation, too) or augmented.
-    projection: a linear layer to the teacher's width, without bias; false needs equal widths.
+    def distance(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+        from torch.nn.functional import l1_loss
 
-    Raises OptionError for widths that differ without a projection.
-    """
-    from mlbench_distillers.distillation import mean_absolute_difference
-
-    return _of_images("l1", mean_absolute_difference, dim, teacher_dim, weight, images, projection)
+        return l1_loss
 
 
-def relational(
-    dim: int,
-    teacher_dim: int,
-    *,
-    distance_weight: _Weight = 1.0,
-    angle_weight: _Weight = 2.0,
-    weight: _Weight = 1.0,
-    images: _Images = "clean",
-    projection: bool = False,
-) -> Distillation:
-    """Relational knowledge distillation (Park et al., arXiv:1904.05068): how far apart the images of a batch
-    are, and at which angles they see each other, shall be as the teacher has it. Any widths.
+class Relational(_Distance):
+    """Relational knowledge distillation (Park et al., arXiv:1904.05068): distances between the images of a
+    batch, and angles between triples of them, are compared with the teacher's. Takes any widths.
 
-    Distances are divided by their mean over the batch; differences, of distances as of cosines of angles, go
-    through the Huber loss with its bend at 1. The means are over pairs and triples of different images
-    (published code has the empty ones among them, 1 / N of the pairs and 3 / N of the triples). Published
-    weights are 1 and 2 for embeddings (the default) and 25 and 50 beside the cross entropy of a classifier;
-    published student embeddings keep their length, here they have length 1 as wherever mlbench compares them.
-    Angles take time with the cube of the batch (not memory): seconds of a CPU core for 512 images, where
-    published batches have 128. With angle_weight 0 they cost nothing.
+    Distances are divided by their mean over the batch. Differences of distances and of cosines of angles pass
+    the Huber loss with its bend at 1. The means are over pairs and triples of different images (published
+    code also counts the empty ones, 1 / N of the pairs and 3 / N of the triples). Published weights are 1 and
+    2 for embeddings (the default), and 25 and 50 beside the cross entropy of a classifier. Published student
+    embeddings keep their length; here they have length 1, as wherever mlbench compares embeddings.
+    The time of the angles (not their memory) grows with the cube of the batch: seconds of a CPU core for 512
+    images, where published batches have 128. With angle_weight 0 they cost nothing."""
 
-    Options
-    -------
-    distance_weight: of the distances, >= 0.
-    angle_weight: of the angles, >= 0.
-    weight: what both together are multiplied by, >= 0.
-    images: whose embeddings are compared: clean (each image without augmentation, too) or augmented.
-    projection: a linear layer to the teacher's width, without bias, first.
-    """
-    from mlbench_distillers.distillation import Distillation
-    from mlbench_distillers.relations import Relations
+    distance_weight: _Weight = 1.0
+    """Weight of the distances."""
+    angle_weight: _Weight = 2.0
+    """Weight of the angles."""
+    projection: bool = False
+    """A linear layer without bias to the teacher's width first."""
 
-    widths = (dim, teacher_dim) if projection else None
-    return Distillation(Relations(distance_weight, angle_weight), widths, weight, images)
+    def check_widths(self, context: DistillerContext) -> None:
+        """All widths fit."""
 
+    def distance(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+        from mlbench_distillers.relations import Relations
 
-def _of_images(
-    name: str,
-    distance: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    dim: int,
-    teacher_dim: int,
-    weight: float,
-    images: _Images,
-    projection: bool,
-) -> Distillation:
-    from mlbench_distillers.distillation import Distillation
-
-    if not projection and dim != teacher_dim:
-        raise OptionError(
-            f"distiller {name}: embeddings have {dim} dimensions and the teacher's {teacher_dim}; without a "
-            f"projection they must agree: set projection: true, or the neck's dim to {teacher_dim}",
-            "projection",
-        )
-    return Distillation(distance, (dim, teacher_dim) if projection else None, weight, images)
+        return Relations(self.distance_weight, self.angle_weight)

@@ -1,23 +1,22 @@
-"""The module that the factories in `distances` build, and the distances of each image by itself."""
+"""The module that all distillers build, and the distances of single images."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-__all__ = ["KL", "Distillation", "cosine_distance", "mean_absolute_difference"]
+__all__ = ["Distillation", "cosine_distance", "kl_divergence"]
 
 
 class Distillation(nn.Module):
     """A distance between embeddings and a teacher's, both at unit length.
 
-    Computes in float32 (float64 for such embeddings), under autocast too: the differences that matter here
-    are lost in half precision.
+    Computes in float32 (float64 for float64 embeddings), under autocast too: half precision would lose the
+    small differences between them.
     """
 
     def __init__(
@@ -27,8 +26,8 @@ class Distillation(nn.Module):
         weight: float,
         images: Literal["clean", "augmented"],
     ) -> None:
-        """distance: of two batches of unit vectors, (N, D) and (N, T), a scalar. widths: of a projection,
-        from and to; None for none."""
+        """distance: from two batches of unit vectors, (N, D) and (N, T), to a scalar. widths: inputs and
+        outputs of a projection of the embeddings; None for no projection."""
         super().__init__()
         self.distance = distance
         self.projection = nn.Linear(*widths, bias=False) if widths else nn.Identity()
@@ -43,24 +42,13 @@ class Distillation(nn.Module):
             return self.distance(students, F.normalize(targets.to(students.dtype)))
 
 
-@dataclass(frozen=True, slots=True)
-class KL:
+def kl_divergence(students: torch.Tensor, teachers: torch.Tensor, *, temperature: float) -> torch.Tensor:
     """KL(softmax(teachers / temperature) || softmax(students / temperature)) over the dimensions, mean over
-    the batch."""
-
-    temperature: float
-
-    def __call__(self, students: torch.Tensor, teachers: torch.Tensor) -> torch.Tensor:
-        """students, teachers: (N, T) float. Returns a scalar."""
-        own, wanted = (F.log_softmax(each / self.temperature, dim=1) for each in (students, teachers))
-        return F.kl_div(own, wanted, reduction="batchmean", log_target=True)
+    the batch. students, teachers: (N, T) float. Returns a scalar."""
+    own, wanted = (F.log_softmax(each / temperature, dim=1) for each in (students, teachers))
+    return F.kl_div(own, wanted, reduction="batchmean", log_target=True)
 
 
 def cosine_distance(students: torch.Tensor, teachers: torch.Tensor) -> torch.Tensor:
     """1 - cos, mean over the batch. students, teachers: (N, T) float of unit length. Returns a scalar."""
     return 1 - (students * teachers).sum(1).mean()
-
-
-def mean_absolute_difference(students: torch.Tensor, teachers: torch.Tensor) -> torch.Tensor:
-    """Mean over batch and dimensions. students, teachers: (N, T) float. Returns a scalar."""
-    return F.l1_loss(students, teachers)

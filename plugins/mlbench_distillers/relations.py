@@ -10,17 +10,17 @@ from torch.utils.checkpoint import checkpoint
 
 __all__ = ["Relations"]
 
-#: Numbers that are held for some vertices of angles at a time.
+#: Numbers held in memory at a time for the angles at some of the images.
 _HELD = 1 << 22
 
-#: Unit vectors that are nearer to each other have no direction from one to the other that could be trusted.
+#: Between unit vectors nearer than this, the direction from one to the other is rounding error.
 _NEAREST = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Relations:
-    """Huber losses of the distances between images and of the angles at which they see each other (Park et
-    al., arXiv:1904.05068): each a mean over the pairs or triples of different images, times its weight."""
+    """Weighted Huber losses of the distances between images and of the angles between triples of images (Park
+    et al., arXiv:1904.05068), each a mean over the pairs or triples of different images."""
 
     distance_weight: float
     angle_weight: float
@@ -44,7 +44,7 @@ def _distances(students: torch.Tensor, teachers: torch.Tensor) -> torch.Tensor:
 
 def _relative(vectors: torch.Tensor, pairs: int) -> torch.Tensor:
     """Distances as multiples of their mean, (N, N); 0 on the diagonal."""
-    # By differences: from products, the distance of near vectors would be mostly rounding.
+    # From differences: from products, small distances would be mostly rounding error.
     distances = torch.cdist(vectors, vectors, compute_mode="donot_use_mm_for_euclid_dist")
     return distances / (distances.sum() / pairs).clamp_min(_NEAREST)
 
@@ -55,7 +55,7 @@ def _angles(students: torch.Tensor, teachers: torch.Tensor) -> torch.Tensor:
     at_once = max(1, _HELD // (count * widest))
     total = students.new_zeros(())
     for start in range(0, count, at_once):
-        # Kept for all vertices it would grow with the cube of the batch, so the gradient computes it again.
+        # The backward pass computes this again: stored for all vertices, it grows with the cube of the batch.
         total = total + checkpoint(
             _angles_at, students, teachers, start, at_once, use_reentrant=False, preserve_rng_state=False
         )
@@ -63,20 +63,20 @@ def _angles(students: torch.Tensor, teachers: torch.Tensor) -> torch.Tensor:
 
 
 def _angles_at(students: torch.Tensor, teachers: torch.Tensor, start: int, count: int) -> torch.Tensor:
-    """Sum of the Huber losses of the angles at vertices [start, start + count)."""
+    """Sum of the Huber losses of the angles at the images [start, start + count)."""
     own, wanted = _cosines(students, start, count), _cosines(teachers, start, count)
     losses = F.smooth_l1_loss(own, wanted, reduction="none")
-    # An image is no pair with itself.
+    # An image and itself are not a pair.
     losses.diagonal(dim1=1, dim2=2).zero_()
     return losses.sum()
 
 
 def _cosines(vectors: torch.Tensor, start: int, count: int) -> torch.Tensor:
-    """Cosines of the angles at each vertex between each two images, (V, N, N); 0 where an image is at the
-    vertex, the vertex itself among them."""
+    """Cosines (V, N, N) of the angles at each of V vertices, the images [start, start + count), between all
+    pairs of images; 0 where an image of the pair is the vertex or at its place."""
     sides = vectors[None] - vectors[start : start + count, None]
     squares = sides.square().sum(2, keepdim=True)
     apart = squares > _NEAREST**2
-    # Not F.normalize: at a side of length 0 its gradient would be past all bounds.
+    # Not F.normalize: its gradient grows without bound as a side's length goes to 0.
     directions = torch.where(apart, sides, 0) / torch.where(apart, squares, 1).sqrt()
     return directions @ directions.mT

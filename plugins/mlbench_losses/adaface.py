@@ -8,20 +8,21 @@ from torch import nn
 from mlbench_losses.arcface import sines_of
 from mlbench_losses.target import put_target, take_target
 
-__all__ = ["AdaFace"]
+__all__ = ["AdaFaceLoss"]
 
 
-class AdaFace(nn.Module):
+class AdaFaceLoss(nn.Module):
     """Quality adaptive margin (Kim et al., arXiv:2204.00964).
 
-    With q, the embedding's length before normalisation, standardised by running statistics, times h and
-    clipped to [-1, 1], the target's logit is scale * (cos(angle - margin * q) - margin * (1 + q)), the angle
-    held to [0, pi]: long embeddings, of good images, get a margin that stresses the hard ones, short
-    embeddings one that stresses the easy ones. No gradient reaches the length.
+    The quality q of an image is the length of its embedding before normalisation, standardised by running
+    statistics, multiplied by h and clipped to [-1, 1]. The target's logit is
+    scale * (cos(angle - margin * q) - margin * (1 + q)), with the angle clamped to [0, pi]. Long embeddings
+    (good images) get a margin that emphasises hard examples, short ones a margin that emphasises easy
+    examples. No gradient flows to the length.
 
-    mean, std: of the lengths, float32; they start at 20 and 100 and move by `momentum` towards each batch's,
-    which they take in before it is judged. Only training moves them: neither `eval` mode nor `torch.no_grad`
-    does, nor does a batch of one, which has no deviation.
+    mean, std: running mean and standard deviation of the lengths, float32, initially 20 and 100. A training
+    batch moves them by `momentum` towards its own values before its logits are computed. They do not change
+    in `eval` mode, under `torch.no_grad`, or for a batch of one, which has no standard deviation.
     """
 
     centres_per_class = 1
@@ -44,7 +45,7 @@ class AdaFace(nn.Module):
         cosines = cosines.squeeze(2)
         target = take_target(cosines, targets)
         quality = self._quality(norms).to(target.dtype).unsqueeze(1)
-        moved = _turned(target, -self.margin * quality) - self.margin * (1 + quality)
+        moved = _add_angles(target, -self.margin * quality) - self.margin * (1 + quality)
         return put_target(cosines, targets, moved) * self.scale
 
     def _quality(self, norms: torch.Tensor) -> torch.Tensor:
@@ -58,9 +59,9 @@ class AdaFace(nn.Module):
             return ((norms - self.mean) / (self.std + 1e-3) * self.h).clamp(-1, 1)
 
 
-def _turned(cosines: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
-    """cos(t + angle) of cosines cos(t), with t + angle held to [0, pi] and a gradient of zero where it is
-    held; angles in [-pi/2, pi/2]."""
+def _add_angles(cosines: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
+    """cos(t + angle) of cosines cos(t), with t + angle clamped to [0, pi] and a gradient of 0 where it is
+    clamped; angles in [-pi/2, pi/2]."""
     edges = angles.cos()
     turned = cosines * edges - sines_of(cosines) * angles.sin()
     turned = torch.where((angles < 0) & (cosines > edges), 1, turned)

@@ -1,52 +1,39 @@
-"""The additive angular margin."""
+"""Cosines of angles that a margin is added to."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 
 from mlbench_losses.target import put_target, take_target
 
-__all__ = ["ArcFace", "add_angle", "guarded", "sines_of"]
+__all__ = ["add_angle", "guarded", "margin_logits", "sines_of"]
 
 
-@dataclass(frozen=True, slots=True)
-class ArcFace:
-    """Additive angular margin (Deng et al., arXiv:1801.07698): scale * cos(angle + margin) for the target.
+def margin_logits(
+    cosines: torch.Tensor, targets: torch.Tensor, margin: float, *, straight_through: bool
+) -> torch.Tensor:
+    """The cosines with `margin`, radians in [0, pi/2], added to the target's angle. Returns (N, K).
 
-    scale: what all cosines are multiplied by, > 0. margin: what is added to the target's angle, in radians,
-    in [0, pi/2]. straight_through: whether the gradient passes by the margin, as in the authors' code, which
-    has no guard either; else it is that of the formula, with the guard (see `guarded`). centres_per_class:
-    with several, the nearest stands for its class (sub-centres, section 3.3 of the same paper).
+    cosines: (N, K) float in [-1, 1]; targets: (N,) int64 in [0, K), or -1 where the target is not among the
+    K. straight_through: whether the gradient ignores the margin, as in the authors' code, which does not
+    guard angles beyond pi either; otherwise the cosine and its gradient are those of `guarded`.
     """
-
-    scale: float
-    margin: float
-    straight_through: bool = False
-    centres_per_class: int = 1
-    per_example: ClassVar[bool] = True
-
-    def logits(self, cosines: torch.Tensor, targets: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
-        """cosines: (N, K, centres_per_class) float in [-1, 1]; targets: (N,) int64 in [0, K), or -1 where
-        the target is not among the K; norms: (N,) float, not used. Returns logits (N, K)."""
-        nearest = cosines.squeeze(2) if self.centres_per_class == 1 else cosines.amax(2)
-        target = take_target(nearest, targets)
-        if self.straight_through:
-            with torch.no_grad():
-                by = add_angle(target, self.margin) - target
-            moved = target + by
-        else:
-            moved = guarded(target, self.margin)
-        return put_target(nearest, targets, moved) * self.scale
+    target = take_target(cosines, targets)
+    if straight_through:
+        with torch.no_grad():
+            by = add_angle(target, margin) - target
+        moved = target + by
+    else:
+        moved = guarded(target, margin)
+    return put_target(cosines, targets, moved)
 
 
 def sines_of(cosines: torch.Tensor) -> torch.Tensor:
     """sin(t) of cosines cos(t), float32 or float64, with a gradient of 0 at cosines of 1 and -1, where the
-    formula's has a pole."""
-    # 1 - cosine is exact near 1, as 1 - cosine ** 2 is not. The floor is met by 1 and -1 alone.
+    gradient of the formula has a pole."""
+    # (1 - c)(1 + c) is exact near 1, unlike 1 - c ** 2. Only 1 and -1 reach the floor.
     return ((1 - cosines) * (1 + cosines)).clamp_min(1e-30).sqrt()
 
 
@@ -59,10 +46,10 @@ def add_angle(cosines: torch.Tensor, angle: float) -> torch.Tensor:
 
 
 def guarded(cosines: torch.Tensor, margin: float) -> torch.Tensor:
-    """cos(t + margin) of cosines cos(t) while t + margin <= pi; beyond, where that would rise again, the
-    monotone continuation cos(t) - margin * sin(margin).
+    """cos(t + margin) of cosines cos(t) where t + margin <= pi; beyond, where that would rise again,
+    cos(t) - margin * sin(margin), which keeps falling with t.
 
-    It never rises with t for margins in [0, pi/2]; where the two meet it drops, by .08 for a margin of .4.
+    It never rises with t for margins in [0, pi/2]. At t + margin = pi it drops, by .08 for a margin of .4.
     """
     beyond = cosines - margin * math.sin(margin)
     return torch.where(cosines >= -math.cos(margin), add_angle(cosines, margin), beyond)

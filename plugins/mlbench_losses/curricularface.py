@@ -1,4 +1,4 @@
-"""A margin loss that turns to hard negatives as training goes on."""
+"""A margin loss that weights hard negatives more and more during training."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from torch import nn
 from mlbench_losses.arcface import add_angle, guarded
 from mlbench_losses.target import put_target, take_target
 
-__all__ = ["CurricularFace"]
+__all__ = ["CurricularFaceLoss"]
 
 
-class CurricularFace(nn.Module):
+class CurricularFaceLoss(nn.Module):
     """Adaptive curriculum (Huang et al., arXiv:2004.00288): ArcFace whose hard negatives, those with a cosine
     above cos(target's angle + margin), have the logit scale * cosine * (t + cosine).
 
-    t: running mean of the target's cosine, float32. It starts at 0 and moves by `momentum` towards each
-    batch's, which it takes in before the batch is judged; so negatives weigh little at first. Only training
-    moves it: neither `eval` mode nor `torch.no_grad` does.
+    t: running mean of the target's cosine, float32, initially 0, so that hard negatives have little weight at
+    first. A training batch moves it by `momentum` towards its own mean before its logits are computed. It
+    does not change in `eval` mode or under `torch.no_grad`.
 
-    An example whose target is not among the columns (-1) keeps its cosines and leaves t alone: what is hard
-    for it cannot be said here. So with class centres split over several processes, this is not what one
-    process would compute.
+    An example whose target is not among the columns (-1) keeps its cosines and does not change t: its hard
+    negatives are unknown without the target's angle. With class centres split over several processes, the
+    result therefore differs from that of one process.
     """
 
     centres_per_class = 1

@@ -1,10 +1,10 @@
-"""Labels that a loss with rows for each class can take."""
+"""Check of labels for losses with weights for each class."""
 
 from __future__ import annotations
 
 import torch
 
-from mlbench.errors import TrainingError
+from mlbench.plugin import TrainingError
 
 __all__ = ["check_labels"]
 
@@ -12,7 +12,7 @@ __all__ = ["check_labels"]
 def check_labels(labels: torch.Tensor, num_classes: int) -> None:
     """Raise TrainingError unless labels, (N,) integers, are in [0, num_classes).
 
-    On the CPU only: elsewhere looking at them would make every step wait for the device.
+    Only labels on the CPU are checked: reading them from a GPU would make every step wait for it.
     """
     if labels.device.type != "cpu" or not labels.numel():
         return

@@ -1,4 +1,4 @@
-"""A loss of pytorch-metric-learning, and a miner, as one loss on a batch."""
+"""A loss of pytorch-metric-learning and an optional miner as one loss on a batch."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from mlbench.errors import TrainingError
+from mlbench.plugin import TrainingError
 from mlbench_losses.labels import check_labels
 
 __all__ = ["LibraryLoss"]
 
-# What the library raises for a batch or a miner that a loss cannot take.
+# Errors of the library for a batch or a miner that a loss cannot use.
 _REFUSALS = (
     ArithmeticError,
     AssertionError,
@@ -26,13 +26,14 @@ _REFUSALS = (
 
 
 class LibraryLoss(nn.Module):
-    """A loss of pytorch-metric-learning, fed by a miner if there is one.
+    """A loss of pytorch-metric-learning on the pairs or triplets of a miner, or on all.
 
-    Computes in float32 at least, under autocast too. What the library draws at random it draws from torch's
-    global generator. A batch in which it finds nothing to compare has the loss 0. On a GPU, finding the pairs
-    makes each step wait for the device, as the library does it.
+    Computes in float32 at least, under autocast too. The library's random draws come from torch's global
+    generator. A batch without anything to compare has the loss 0. On a GPU, the library's search for pairs
+    makes each step wait for the device.
 
-    num_classes: rows that the loss has for classes, for which labels are checked; None if it has none.
+    num_classes: number of classes that the loss has weights for, against which labels are checked; None if
+    it has none.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class LibraryLoss(nn.Module):
     def forward(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """embeddings: (N, D) float, any length; labels: (N,) int64. Returns a scalar.
 
-        Raises TrainingError for a batch that the loss cannot take."""
+        Raises TrainingError for a batch that the loss cannot use."""
         if self.num_classes is not None:
             check_labels(labels, self.num_classes)
         with torch.autocast(embeddings.device.type, enabled=False):
@@ -59,15 +60,15 @@ class LibraryLoss(nn.Module):
                 raise TrainingError(
                     f"pytorch-metric-learning's {name} cannot take this batch: {_reason(error)}"
                 ) from None
-            self._let_go()
-            # A loss that found nothing may be no function of the embeddings, or the mean of nothing.
+            self._detach_statistics()
+            # Without pairs, the library's loss may not depend on the embeddings, or be the mean of no values.
             nothing = 0 * wide.sum()
             alone = (labels.sort().values.diff() != 0).all()
             return torch.where(alone & value.isnan(), nothing, value + nothing)
 
-    def _let_go(self) -> None:
-        """Cut running statistics off from this step: DynamicSoftMarginLoss keeps them with their graph, so
-        that the next backward pass would go through this step again."""
+    def _detach_statistics(self) -> None:
+        """Detach running statistics from this step's graph: DynamicSoftMarginLoss keeps them attached, and
+        the next backward pass would go through this step again."""
         for module in self.loss.modules():
             for name, kept in list(vars(module).items()):
                 if isinstance(kept, torch.Tensor):
@@ -75,6 +76,6 @@ class LibraryLoss(nn.Module):
 
 
 def _reason(error: BaseException) -> Any:
-    """The message's first line; of an assertion without one, what it asserts."""
+    """First line of the message, or the asserted expression of an assertion without a message."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else traceback.extract_tb(error.__traceback__)[-1].line

@@ -1,4 +1,4 @@
-"""A linear layer with a row for each class, and what is made of its logits."""
+"""The modules that the losses in `classifier` build: a linear layer and a loss on its logits."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch.nn import functional as F
 
 from mlbench_losses.labels import check_labels
 
-__all__ = ["BinaryCrossEntropy", "CrossEntropy"]
+__all__ = ["BinaryCrossEntropyLoss", "CrossEntropyLoss"]
 
 
 class _Classifier(nn.Module):
-    """linear: (num_classes, dim) weight and (num_classes,) bias, drawn as torch.nn.Linear draws them, from
-    U(-1/sqrt(dim), 1/sqrt(dim)), as those of timm's ResNets are."""
+    """linear: (num_classes, dim) weight and (num_classes,) bias, initialised by torch.nn.Linear from
+    U(-1/sqrt(dim), 1/sqrt(dim)), as in timm's ResNets."""
 
     def __init__(self, num_classes: int, dim: int, *, bias: bool) -> None:
         super().__init__()
@@ -23,12 +23,12 @@ class _Classifier(nn.Module):
         self.linear = nn.Linear(dim, num_classes, bias=bias)
 
     def _scores(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """(N, num_classes) logits, float32 at least: only the product may be in half precision."""
+        """Logits (N, num_classes) in float32 at least: only the product may be in half precision."""
         scores: torch.Tensor = self.linear(embeddings)
         return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
 
-class CrossEntropy(_Classifier):
+class CrossEntropyLoss(_Classifier):
     """Softmax cross entropy with label smoothing."""
 
     def __init__(self, num_classes: int, dim: int, *, smoothing: float, bias: bool) -> None:
@@ -39,23 +39,23 @@ class CrossEntropy(_Classifier):
         """embeddings: (N, D) float; labels: (N,) int64 in [0, num_classes). Returns the mean, a scalar.
 
         Raises TrainingError for labels out of range, on the CPU."""
-        return self._of(self._scores(embeddings), labels)
+        return self._loss(self._scores(embeddings), labels)
 
     def mixed(
         self, embeddings: torch.Tensor, labels: torch.Tensor, others: torch.Tensor, share: float
     ) -> torch.Tensor:
-        """As `forward`, for images of which `share` is of the class `labels` and the rest of `others`."""
+        """As `forward`, for mixed images: `share` of each belongs to class `labels`, the rest to `others`."""
         scores = self._scores(embeddings)
         # The cross entropy is linear in the targets.
-        return share * self._of(scores, labels) + (1 - share) * self._of(scores, others)
+        return share * self._loss(scores, labels) + (1 - share) * self._loss(scores, others)
 
-    def _of(self, scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def _loss(self, scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         check_labels(labels, self.num_classes)
         return F.cross_entropy(scores, labels, label_smoothing=self.smoothing)
 
 
-class BinaryCrossEntropy(_Classifier):
-    """Binary cross entropy of each class, by timm."""
+class BinaryCrossEntropyLoss(_Classifier):
+    """Binary cross entropy of each class, computed by timm."""
 
     def __init__(
         self,
@@ -77,17 +77,17 @@ class BinaryCrossEntropy(_Classifier):
         """embeddings: (N, D) float; labels: (N,) int64 in [0, num_classes). Returns the mean, a scalar.
 
         Raises TrainingError for labels out of range, on the CPU."""
-        return self._of(self._scores(embeddings), self._targets(labels))
+        return self._loss(self._scores(embeddings), self._targets(labels))
 
     def mixed(
         self, embeddings: torch.Tensor, labels: torch.Tensor, others: torch.Tensor, share: float
     ) -> torch.Tensor:
-        """As `forward`, for images of which `share` is of the class `labels` and the rest of `others`."""
+        """As `forward`, for mixed images: `share` of each belongs to class `labels`, the rest to `others`."""
         targets = self._targets(labels) * share + self._targets(others) * (1 - share)
-        return self._of(self._scores(embeddings), targets)
+        return self._loss(self._scores(embeddings), targets)
 
     def _targets(self, labels: torch.Tensor) -> torch.Tensor:
-        """(N, num_classes) float32: smoothed, as timm smooths them."""
+        """Targets (N, num_classes) float32, smoothed as by timm."""
         check_labels(labels, self.num_classes)
         off = self.smoothing / self.num_classes
         targets: torch.Tensor = one_hot(
@@ -95,6 +95,6 @@ class BinaryCrossEntropy(_Classifier):
         )
         return targets
 
-    def _of(self, scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def _loss(self, scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         value: torch.Tensor = self.entropy(scores, targets.to(scores.dtype))
         return value

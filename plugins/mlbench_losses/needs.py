@@ -1,24 +1,23 @@
-"""What losses need of a batch to learn from it."""
+"""What losses need in a batch to learn from it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from mlbench.contracts import Need
+from mlbench.plugin import Need
 
-__all__ = ["LIBRARY", "PAIRS"]
+__all__ = ["LIBRARY_NEEDS", "PAIRS"]
 
-#: Of a loss that compares the images of a batch by their labels. Without pairs of two classes it is 0, or
-#: draws all images to one point; without pairs of one class it is 0, or drives all images apart.
+#: Needs of a loss that compares the images of a batch by their labels. Without negative pairs the loss is 0,
+#: or pulls all embeddings together; without positive pairs it is 0, or pushes all embeddings apart.
 PAIRS: tuple[Need, ...] = ("positives", "negatives")
 
-#: Of the losses of pytorch-metric-learning, by class name. One that is not here needs nothing of a batch,
-#: as it compares images with weights of its own for each class, or is not known.
-#: CrossBatchMemory finds pairs in its memory. IntraPairVarianceLoss has a term for each kind of pair, either
-#: of which can stand alone. SmoothAPLoss takes the number of classes in a batch for the number of images of
-#: each.
-LIBRARY: Mapping[str, tuple[Need, ...]] = MappingProxyType(
+#: Needs of the losses of pytorch-metric-learning, by class name. Losses that are not listed need nothing:
+#: they compare images with weights for each class, or are not known. CrossBatchMemory has pairs in its
+#: memory. IntraPairVarianceLoss has a term for each kind of pair and works with one of them. SmoothAPLoss
+#: uses the number of classes in a batch as the number of images of each class.
+LIBRARY_NEEDS: Mapping[str, tuple[Need, ...]] = MappingProxyType(
     {
         "AngularLoss": PAIRS,
         "CircleLoss": PAIRS,

@@ -6,152 +6,131 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from mlbench.contracts import LossShape
+from mlbench.plugin import LossContext, LossOptions, LossShape
 from mlbench_losses.needs import PAIRS
 
 if TYPE_CHECKING:
-    from mlbench_losses.library import LibraryLoss
-    from mlbench_losses.triplet import TripletPair
+    import torch
 
-__all__ = [
-    "contrastive",
-    "multi_similarity",
-    "predict_contrastive",
-    "predict_multi_similarity",
-    "predict_proxy_anchor",
-    "predict_supcon",
-    "predict_triplet_pair",
-    "proxy_anchor",
-    "supcon",
-    "triplet_pair",
-]
+    from mlbench_losses.library import LibraryLoss
+
+__all__ = ["Contrastive", "MultiSimilarity", "ProxyAnchor", "SupCon", "TripletPair"]
 
 _Positive = Annotated[float, Field(gt=0)]
 _NotNegative = Annotated[float, Field(ge=0)]
-_Triplets = Literal["rows", "all", "hard"]
 
 
-def triplet_pair(
-    *, margin: _NotNegative = 0.38, pair_weight: _NotNegative = 0.25, triplets: _Triplets = "all"
-) -> TripletPair:
-    """Triplet loss with a term that draws positive pairs together:
-    mean max(0, d_ap - d_an + margin) + pair_weight * mean d_ap, with d = 1 - cosine (arXiv:1503.03832 has the
-    first term).
+class _OnPairs(LossOptions):
+    """Options of a loss on the pairs of a batch."""
 
-    Options
-    -------
-    margin: by how much a negative must be farther than a positive, in units of 1 - cosine.
-    pair_weight: weight of the second term; 0 leaves the triplet loss alone.
-    triplets: all of the batch, hard (farthest positive, nearest negative), or rows (a, p, n, a, p, n, ...).
-    """
-    from mlbench_losses.triplet import TripletPair
-
-    return TripletPair(margin=margin, pair_weight=pair_weight, triplets=triplets)
+    def predict(self, context: LossContext) -> LossShape:
+        return LossShape(needs=PAIRS)
 
 
-def multi_similarity(
-    *,
-    alpha: _Positive = 2.0,
-    beta: _Positive = 50.0,
-    base: float = 0.5,
-    epsilon: _NotNegative | None = 0.1,
-) -> LibraryLoss:
-    """The multi-similarity loss with its pair mining (arXiv:1904.06627), of pytorch-metric-learning.
+class TripletPair(_OnPairs):
+    """Triplet loss with a term that pulls positive pairs together (arXiv:1503.03832 has the first term):
+    mean max(0, d_ap - d_an + margin) + pair_weight * mean d_ap, with d = 1 - cosine, in [0, 2], between an
+    anchor and its positive (same label) or negative (another label).
 
-    Options
-    -------
-    alpha: sharpness for positive pairs.
-    beta: sharpness for negative pairs.
-    base: cosine that separates the two (lambda in the paper).
-    epsilon: pairs count that are within so much of the other kind's hardest cosine; null takes all pairs.
-    """
-    from pytorch_metric_learning.losses import MultiSimilarityLoss
-    from pytorch_metric_learning.miners import MultiSimilarityMiner
+    A batch without a triplet has the loss 0. Computes in float32 at least, under autocast too."""
 
-    from mlbench_losses.library import LibraryLoss
+    margin: _NotNegative = 0.38
+    """How much farther than the positive the negative must be, in units of 1 - cosine."""
+    pair_weight: _NotNegative = 0.25
+    """Weight of the second term; 0 for the triplet loss alone."""
+    triplets: Literal["rows", "all", "hard"] = "all"
+    """all: every triplet of the batch, both means are over triplets; hard: farthest positive and nearest
+    negative of each image that has both (Hermans et al., arXiv:1703.07737); rows: rows 3i, 3i + 1 and 3i + 2
+    are anchor, positive and negative."""
 
-    return LibraryLoss(
-        MultiSimilarityLoss(alpha=alpha, beta=beta, base=base),
-        MultiSimilarityMiner(epsilon=epsilon) if epsilon is not None else None,
-    )
+    def predict(self, context: LossContext) -> LossShape:
+        return LossShape(needs=(*PAIRS, "triplets") if self.triplets == "rows" else PAIRS)
 
+    def build(self, context: LossContext) -> TripletPair:
+        return self
 
-def contrastive(*, pos_margin: _NotNegative = 0.0, neg_margin: _NotNegative = 1.0) -> LibraryLoss:
-    """The contrastive loss (Hadsell et al., 2006) on Euclidean distances of unit vectors, not squared, of
-    pytorch-metric-learning: mean of the positive pairs' max(0, d - pos_margin) that are above 0, plus that of
-    the negative pairs' max(0, neg_margin - d).
+    def __call__(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """embeddings: (N, D) float, any length; labels: (N,) int64. Returns a scalar.
 
-    Options
-    -------
-    pos_margin: distance below which a positive pair costs nothing.
-    neg_margin: distance above which a negative pair costs nothing; unit vectors are at most 2 apart.
-    """
-    from pytorch_metric_learning.losses import ContrastiveLoss
+        Raises TrainingError for rows that are not triplets. Their labels are checked on the CPU only, because
+        reading them from a GPU would make every step wait for it."""
+        from mlbench_losses.triplet import triplet_pair_loss
 
-    from mlbench_losses.library import LibraryLoss
-
-    return LibraryLoss(ContrastiveLoss(pos_margin=pos_margin, neg_margin=neg_margin))
+        return triplet_pair_loss(embeddings, labels, self.margin, self.pair_weight, self.triplets)
 
 
-def supcon(*, temperature: _Positive = 0.1) -> LibraryLoss:
-    """The supervised contrastive loss (arXiv:2004.11362, its L_out), of pytorch-metric-learning.
+class MultiSimilarity(_OnPairs):
+    """The multi-similarity loss with its pair mining (arXiv:1904.06627), of pytorch-metric-learning."""
 
-    Options
-    -------
-    temperature: what the cosines are divided by, > 0.
-    """
-    from pytorch_metric_learning.losses import SupConLoss
+    alpha: _Positive = 2.0
+    """Sharpness for positive pairs."""
+    beta: _Positive = 50.0
+    """Sharpness for negative pairs."""
+    base: float = 0.5
+    """Cosine that separates positive from negative pairs (lambda in the paper)."""
+    epsilon: _NotNegative | None = 0.1
+    """Pairs count that are less than this beyond the hardest cosine of the other kind; null for all pairs."""
 
-    from mlbench_losses.library import LibraryLoss
+    def build(self, context: LossContext) -> LibraryLoss:
+        from pytorch_metric_learning.losses import MultiSimilarityLoss
+        from pytorch_metric_learning.miners import MultiSimilarityMiner
 
-    return LibraryLoss(SupConLoss(temperature=temperature))
+        from mlbench_losses.library import LibraryLoss
+
+        return LibraryLoss(
+            MultiSimilarityLoss(alpha=self.alpha, beta=self.beta, base=self.base),
+            MultiSimilarityMiner(epsilon=self.epsilon) if self.epsilon is not None else None,
+        )
 
 
-def proxy_anchor(
-    num_classes: int, dim: int, *, margin: _NotNegative = 0.1, alpha: _Positive = 32.0
-) -> LibraryLoss:
+class Contrastive(_OnPairs):
+    """The contrastive loss (Hadsell et al., 2006) of pytorch-metric-learning, on Euclidean distances d of
+    unit vectors, not squared: mean of the positive pairs' max(0, d - pos_margin) that are above 0, plus that
+    of the negative pairs' max(0, neg_margin - d)."""
+
+    pos_margin: _NotNegative = 0.0
+    """Distance below which a positive pair has the loss 0."""
+    neg_margin: _NotNegative = 1.0
+    """Distance above which a negative pair has the loss 0; unit vectors are at most 2 apart."""
+
+    def build(self, context: LossContext) -> LibraryLoss:
+        from pytorch_metric_learning.losses import ContrastiveLoss
+
+        from mlbench_losses.library import LibraryLoss
+
+        return LibraryLoss(ContrastiveLoss(pos_margin=self.pos_margin, neg_margin=self.neg_margin))
+
+
+class SupCon(_OnPairs):
+    """The supervised contrastive loss (arXiv:2004.11362, its L_out), of pytorch-metric-learning."""
+
+    temperature: _Positive = 0.1
+    """Divisor of the cosines."""
+
+    def build(self, context: LossContext) -> LibraryLoss:
+        from pytorch_metric_learning.losses import SupConLoss
+
+        from mlbench_losses.library import LibraryLoss
+
+        return LibraryLoss(SupConLoss(temperature=self.temperature))
+
+
+class ProxyAnchor(LossOptions):
     """The proxy anchor loss (arXiv:2003.13911), of pytorch-metric-learning. It has a proxy for each class,
-    which the paper trains at 100 times the rate (the recipe's centre_lr).
+    which the paper trains at 100 times the learning rate (the recipe's centre_lr)."""
 
-    Options
-    -------
-    margin: of the cosine, to both sides.
-    alpha: sharpness.
-    """
-    from pytorch_metric_learning.losses import ProxyAnchorLoss
+    margin: _NotNegative = 0.1
+    """Margin of the cosine, for positive and for negative pairs."""
+    alpha: _Positive = 32.0
+    """Sharpness."""
 
-    from mlbench_losses.library import LibraryLoss
+    def predict(self, context: LossContext) -> LossShape:
+        return LossShape(parameters=context.num_classes * context.dim)
 
-    loss = ProxyAnchorLoss(num_classes, dim, margin=margin, alpha=alpha)
-    return LibraryLoss(loss, num_classes=num_classes)
+    def build(self, context: LossContext) -> LibraryLoss:
+        from pytorch_metric_learning.losses import ProxyAnchorLoss
 
+        from mlbench_losses.library import LibraryLoss
 
-def predict_triplet_pair(
-    *, margin: float = 0.38, pair_weight: float = 0.25, triplets: _Triplets = "all"
-) -> LossShape:
-    """What `triplet_pair` would be."""
-    return LossShape(needs=(*PAIRS, "triplets") if triplets == "rows" else PAIRS)
-
-
-def predict_multi_similarity(
-    *, alpha: float = 2.0, beta: float = 50.0, base: float = 0.5, epsilon: float | None = 0.1
-) -> LossShape:
-    """What `multi_similarity` would be."""
-    return LossShape(needs=PAIRS)
-
-
-def predict_contrastive(*, pos_margin: float = 0.0, neg_margin: float = 1.0) -> LossShape:
-    """What `contrastive` would be."""
-    return LossShape(needs=PAIRS)
-
-
-def predict_supcon(*, temperature: float = 0.1) -> LossShape:
-    """What `supcon` would be."""
-    return LossShape(needs=PAIRS)
-
-
-def predict_proxy_anchor(
-    num_classes: int, dim: int, *, margin: float = 0.1, alpha: float = 32.0
-) -> LossShape:
-    """What `proxy_anchor` would be."""
-    return LossShape(parameters=num_classes * dim)
+        loss = ProxyAnchorLoss(context.num_classes, context.dim, margin=self.margin, alpha=self.alpha)
+        return LibraryLoss(loss, num_classes=context.num_classes)

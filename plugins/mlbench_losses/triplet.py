@@ -1,54 +1,40 @@
-"""The triplet loss, with a term for the positive pairs."""
+"""The triplet loss with a term for positive pairs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch.nn import functional as F
 
-from mlbench.errors import TrainingError
+from mlbench.plugin import TrainingError
 
-__all__ = ["TripletPair"]
+__all__ = ["triplet_pair_loss"]
 
 
-@dataclass(frozen=True, slots=True)
-class TripletPair:
-    """mean max(0, d_ap - d_an + margin) + pair_weight * mean d_ap, with d = 1 - cosine, in [0, 2], of an
-    anchor to its positive (same label) and its negative (another label).
-
-    triplets: which ones. "rows": rows 3i, 3i + 1 and 3i + 2 of the batch are anchor, positive, negative.
-    "all": every triplet of the batch; both means are over triplets. "hard": of each image that has both, the
-    farthest positive and the nearest negative (Hermans et al., arXiv:1703.07737).
-
-    A batch without a triplet has the loss 0. Computes in float32 at least, under autocast too.
-    """
-
-    margin: float
-    pair_weight: float
-    triplets: Literal["rows", "all", "hard"]
-
-    def __call__(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """embeddings: (N, D) float, any length; labels: (N,) int64. Returns a scalar.
-
-        Raises TrainingError for rows that are no triplets; by their labels on the CPU only, as looking at
-        them elsewhere would make every step wait for the device."""
-        with torch.autocast(embeddings.device.type, enabled=False):
-            wide = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
-            hinge, pair, count = _TRIPLETS[self.triplets](F.normalize(wide), labels, self.margin)
-            return (hinge + self.pair_weight * pair) / count.clamp_min(1)
+def triplet_pair_loss(
+    embeddings: torch.Tensor,
+    labels: torch.Tensor,
+    margin: float,
+    pair_weight: float,
+    triplets: Literal["rows", "all", "hard"],
+) -> torch.Tensor:
+    """The loss that `mlbench_losses.pairs.TripletPair` describes, with the same arguments and options."""
+    with torch.autocast(embeddings.device.type, enabled=False):
+        wide = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
+        hinge, pair, count = _TRIPLETS[triplets](F.normalize(wide), labels, margin)
+        return (hinge + pair_weight * pair) / count.clamp_min(1)
 
 
 def _rows(
     units: torch.Tensor, labels: torch.Tensor, margin: float
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Sum of the hinges, sum of d_ap, and number of triplets; as all three functions return it."""
+    """Sum of the hinges, sum of d_ap and number of triplets, as `_all` and `_hard` return them."""
     if len(units) % 3:
         raise TrainingError(
-            f"loss triplet_pair: a batch of {len(units)} is not made of triplets; expected a multiple of 3, "
-            "as a batch sampler of triplets makes it, or set the loss's triplets: all"
+            f"loss triplet_pair: a batch of {len(units)} images is not made of triplets; expected a multiple "
+            "of 3, as from a batch sampler of triplets, or set the loss's triplets: all"
         )
     if labels.device.type == "cpu":
         rows = labels.view(-1, 3)
@@ -56,9 +42,9 @@ def _rows(
         if len(wrong):
             first = int(wrong[0])
             raise TrainingError(
-                f"loss triplet_pair: rows {3 * first} to {3 * first + 2} of a batch have the labels "
-                f"{rows[first].tolist()}; expected anchor, positive (same label), negative (another), as a "
-                "batch sampler of triplets lays them out, or set the loss's triplets: all"
+                f"loss triplet_pair: rows {3 * first} to {3 * first + 2} of a batch have labels "
+                f"{rows[first].tolist()}; expected anchor, positive (same label), negative (another), as "
+                "from a batch sampler of triplets, or set the loss's triplets: all"
             )
     anchor, positive, negative = units[0::3], units[1::3], units[2::3]
     to_positive = 1 - (anchor * positive).sum(1)
@@ -71,8 +57,9 @@ def _all(
     units: torch.Tensor, labels: torch.Tensor, margin: float
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     distances, positive, negative = _pairs(units, labels)
-    # Not one by one, as there may be N ** 3: a sum of hinges is the sum of the distances in it, each as often
-    # as it is in a hinge above 0. How often, sorted distances tell.
+    # Without a list of the triplets, of which there may be N ** 3: the sum of the hinges is the sum of their
+    # distances, each times the number of hinges above 0 that it is part of. Sorted distances give the
+    # numbers.
     with torch.no_grad():
         infinity = float("inf")
         reach = torch.where(positive, distances + margin, -infinity)
@@ -97,7 +84,7 @@ def _hard(
 
 
 def _pairs(units: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(N, N): distances, and whether the column is a positive, or a negative, of the row."""
+    """Three (N, N): distances; whether the column is a positive of the row; whether it is a negative."""
     same = labels.unsqueeze(1) == labels.unsqueeze(0)
     itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     return 1 - units @ units.T, same & ~itself, ~same

@@ -1,16 +1,20 @@
-"""AdaFace: margins by hand, and running statistics that only training moves."""
+"""AdaFace: margins by hand, and running statistics that only change in training."""
 
 import math
 
 import pytest
 import torch
 
-from mlbench.contracts import CentreLoss
-from mlbench_losses.margin import adaface
+from mlbench.plugin import CentreLoss, LossContext
+from mlbench_losses.margin import AdaFace
+
+
+def adaface(**options):
+    return AdaFace(**options).build(LossContext(5, 6))
 
 
 def frozen(mean=20.0, std=100.0, **options):
-    """An AdaFace in eval mode with these statistics."""
+    """The loss in eval mode with these statistics."""
     loss = adaface(**options).eval()
     loss.mean.fill_(mean)
     loss.std.fill_(std)
@@ -34,7 +38,7 @@ def test_adaface_is_a_centre_loss_that_needs_the_whole_batch():
 )
 @pytest.mark.parametrize("degrees", [50, 90, 120])
 def test_adaface_margin_depends_on_the_length(norm, quality, degrees):
-    """Standard deviation 2 and h .5: a length of one deviation above the mean has quality 1/2."""
+    """Standard deviation 2 and h .5: a length one deviation above the mean has quality 1/2."""
     loss = frozen(10.0, 2.0, scale=8.0, margin=0.4, h=0.5)
     norms = torch.tensor([norm], dtype=torch.float64)
     # 1e-3 is added to the deviation.
@@ -44,7 +48,7 @@ def test_adaface_margin_depends_on_the_length(norm, quality, degrees):
 
 
 def test_adaface_of_average_length_is_cosface():
-    """The published reading: quality 0 is an additive cosine margin, -1 ArcFace's."""
+    """As in the paper: quality 0 is an additive cosine margin, -1 that of ArcFace."""
     loss = frozen(10.0, 2.0, scale=1.0, h=1.0)
     cosines, targets = cosines_at(70, 70), torch.tensor([0, 0])
     got = loss.logits(cosines, targets, torch.tensor([10.0, 0.0], dtype=torch.float64)).flatten()
@@ -54,7 +58,7 @@ def test_adaface_of_average_length_is_cosface():
 
 
 @pytest.mark.parametrize(("degrees", "norm", "edge"), [(170, 0.0, -1.0), (10, 100.0, 1.0)])
-def test_adaface_holds_the_angle_between_zero_and_pi(degrees, norm, edge):
+def test_adaface_clamps_the_angle_between_zero_and_pi(degrees, norm, edge):
     loss = frozen(50.0, 2.0, scale=1.0, margin=0.4, h=1.0)
     quality = 1.0 if norm else -1.0
     cosines = cosines_at(degrees).requires_grad_()
@@ -64,7 +68,7 @@ def test_adaface_holds_the_angle_between_zero_and_pi(degrees, norm, edge):
     assert cosines.grad.item() == 0
 
 
-def test_adaface_leaves_other_classes_and_absent_targets_alone():
+def test_adaface_changes_no_other_class_and_no_absent_target():
     cosines = torch.rand(3, 4, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     loss = frozen(scale=8.0)
     got = loss.logits(cosines, torch.tensor([-1, 2, -1]), torch.tensor([5.0, 20.0, 90.0]))
@@ -80,7 +84,7 @@ def test_adaface_statistics_follow_the_batch():
     assert loss.std.item() == pytest.approx(0.75 * 100 + 0.25 * math.sqrt(13))
 
 
-def test_adaface_statistics_take_in_the_batch_before_it_is_judged():
+def test_adaface_statistics_include_the_batch_before_its_logits():
     norms = torch.tensor([3.0, 7.0])
     loss = adaface(momentum=1.0, scale=1.0, h=1.0, margin=0.4)
     got = loss.logits(torch.zeros(2, 1, 1), torch.tensor([0, 0]), norms)
@@ -88,7 +92,7 @@ def test_adaface_statistics_take_in_the_batch_before_it_is_judged():
     torch.testing.assert_close(got.flatten(), (0.4 * quality).sin() - 0.4 * (1 + quality))
 
 
-def test_adaface_statistics_rest_outside_training():
+def test_adaface_statistics_do_not_change_outside_training():
     loss = adaface()
     arguments = torch.zeros(2, 1, 1), torch.tensor([0, 0]), torch.tensor([1.0, 2.0])
     before = {name: value.clone() for name, value in loss.state_dict().items()}
@@ -109,7 +113,7 @@ def test_adaface_state_survives_a_checkpoint():
     assert torch.equal(first.eval().logits(*arguments), second.eval().logits(*arguments))
 
 
-def test_adaface_gradient_passes_gradcheck_and_none_reaches_the_norms():
+def test_adaface_gradient_passes_gradcheck_and_none_flows_to_the_norms():
     generator = torch.Generator().manual_seed(1)
     cosines = torch.rand(4, 3, 1, generator=generator, dtype=torch.float64) * 1.6 - 0.8
     norms = torch.tensor([5.0, 12.0, 20.0, 40.0], dtype=torch.float64, requires_grad=True)

@@ -1,37 +1,27 @@
-"""What holds for every loss with class centres, through both samplers."""
+"""Properties of every loss with class centres, with both samplers."""
 
 import pytest
 import torch
 
-from mlbench.contracts import LossShape
-from mlbench_losses.margin import (
-    adaface,
-    arcface,
-    cosface,
-    curricularface,
-    predict_adaface,
-    predict_arcface,
-    predict_cosface,
-    predict_curricularface,
-    predict_softmax,
-    predict_subcenter_arcface,
-    softmax,
-    subcenter_arcface,
-)
-from mlbench_samplers.centres import all_centres, partial_fc
+from mlbench.plugin import LossContext, LossShape, SamplerContext
+from mlbench.plugins import load_plugins
+from mlbench.registry import Registry
+from mlbench_losses.margin import AdaFace, ArcFace, CosFace, CurricularFace, Softmax, SubcenterArcFace
 
 CLASSES, DIM = 12, 8
-PREDICTIONS = {
-    adaface: predict_adaface,
-    arcface: predict_arcface,
-    cosface: predict_cosface,
-    curricularface: predict_curricularface,
-    softmax: predict_softmax,
-    subcenter_arcface: predict_subcenter_arcface,
+CONTEXT = LossContext(CLASSES, DIM)
+LOSSES = {
+    "adaface": AdaFace(),
+    "arcface": ArcFace(),
+    "arcface_straight_through": ArcFace(gradient="straight_through"),
+    "cosface": CosFace(),
+    "curricularface": CurricularFace(),
+    "softmax": Softmax(),
+    "subcenter_arcface": SubcenterArcFace(),
 }
-LOSSES = {factory.__name__: factory for factory in PREDICTIONS}
-LOSSES["arcface_straight_through"] = lambda: arcface(gradient="straight_through")
-each_loss = pytest.mark.parametrize("factory", LOSSES.values(), ids=LOSSES)
+REGISTRY = Registry(load_plugins())
+SAMPLERS = {"all": {}, "partial_fc": {"rate": 1.0}}
+each_loss = pytest.mark.parametrize("options", LOSSES.values(), ids=LOSSES)
 
 
 def batch(dtype=torch.float32):
@@ -42,26 +32,25 @@ def batch(dtype=torch.float32):
 
 def centres_of(sampler, loss):
     torch.manual_seed(3)
-    if sampler == "all":
-        return all_centres(CLASSES, DIM, loss.centres_per_class)
-    return partial_fc(CLASSES, DIM, loss.centres_per_class, 10, 0, rate=1.0)
-
-
-@pytest.mark.parametrize("factory", PREDICTIONS, ids=lambda factory: factory.__name__)
-def test_centre_loss_predicts_what_it_builds(factory):
-    loss = factory()
-    parameters = list(loss.parameters()) if isinstance(loss, torch.nn.Module) else []
-    assert PREDICTIONS[factory]() == LossShape(loss.centres_per_class, len(parameters))
+    context = SamplerContext(CLASSES, DIM, loss.centres_per_class, batch_size=10, batch_labels=10, seed=0)
+    return REGISTRY.get("sampler", sampler).make(SAMPLERS[sampler]).build(context)
 
 
 @each_loss
-def test_centre_loss_is_the_same_through_both_samplers(factory):
-    """partial_fc at rate 1 has all centres, though it works its gradients out itself."""
+def test_centre_loss_predicts_what_it_builds(options):
+    loss = options.build(CONTEXT)
+    parameters = list(loss.parameters()) if isinstance(loss, torch.nn.Module) else []
+    assert options.predict(CONTEXT) == LossShape(loss.centres_per_class, len(parameters))
+
+
+@each_loss
+def test_centre_loss_is_the_same_with_both_samplers(options):
+    """partial_fc at rate 1 uses all centres, but computes the gradients itself."""
     values, gradients, states = [], [], []
     for name in ("all", "partial_fc"):
-        loss = factory()
+        loss = options.build(CONTEXT)
         sampler, (embeddings, labels) = centres_of(name, loss), batch()
-        for _ in range(2):  # the second step starts from statistics that the first has moved
+        for _ in range(2):  # the first step changes the statistics of the second
             value = sampler(embeddings, labels, loss)
             embeddings.grad = None
             value.backward()
@@ -76,9 +65,9 @@ def test_centre_loss_is_the_same_through_both_samplers(factory):
 
 @each_loss
 @pytest.mark.parametrize("sampler", ["all", "partial_fc"])
-def test_centre_loss_is_finite_under_autocast(factory, sampler):
-    """Of bf16 embeddings, two of which lie on their centre and opposite to it."""
-    loss = factory()
+def test_centre_loss_is_finite_under_autocast(options, sampler):
+    """bfloat16 embeddings; the first two are at their centre and opposite to it."""
+    loss = options.build(CONTEXT)
     centres = centres_of(sampler, loss)
     embeddings, labels = batch(torch.bfloat16)
     with torch.no_grad():
@@ -95,22 +84,22 @@ def test_centre_loss_is_finite_under_autocast(factory, sampler):
 
 
 @each_loss
-def test_centre_loss_asked_piecewise_says_the_same_where_it_says_so(factory):
+def test_centre_loss_per_example_means_the_same_logits_for_parts_of_a_batch(options):
     generator = torch.Generator().manual_seed(0)
-    loss = factory()
+    loss = options.build(CONTEXT)
     cosines = torch.rand(6, 5, loss.centres_per_class, generator=generator, dtype=torch.float64) * 1.8 - 0.9
     targets, norms = torch.tensor([0, 4, -1, 2, 2, -1]), torch.rand(6, generator=generator) * 30
-    whole = factory().logits(cosines, targets, norms)
+    whole = options.build(CONTEXT).logits(cosines, targets, norms)
     pairs = (slice(start, start + 2) for start in range(0, 6, 2))
     parts = [loss.logits(cosines[pair], targets[pair], norms[pair]) for pair in pairs]
     assert torch.equal(whole, torch.cat(parts)) == loss.per_example
 
 
 @each_loss
-def test_centre_loss_makes_the_target_harder_and_no_other_target(factory):
+def test_centre_loss_makes_the_target_harder_and_no_other_target(options):
     """The target's logit is never above the scaled cosine; a target of -1 leaves all logits as they are."""
     generator = torch.Generator().manual_seed(0)
-    loss = factory()
+    loss = options.build(CONTEXT)
     cosines = torch.rand(50, 5, loss.centres_per_class, generator=generator) * 2 - 1
     norms = torch.rand(50, generator=generator) * 40
     plain = loss.scale * cosines.amax(2)

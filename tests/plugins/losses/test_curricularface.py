@@ -1,12 +1,16 @@
-"""CurricularFace: logits by hand, and a running mean that only training moves."""
+"""CurricularFace: logits by hand, and a running mean that only changes in training."""
 
 import math
 
 import pytest
 import torch
 
-from mlbench.contracts import CentreLoss
-from mlbench_losses.margin import arcface, curricularface
+from mlbench.plugin import CentreLoss, LossContext
+from mlbench_losses.margin import ArcFace, CurricularFace
+
+
+def curricularface(**options):
+    return CurricularFace(**options).build(LossContext(5, 6))
 
 
 def frozen(t, **options):
@@ -29,7 +33,7 @@ def test_curricularface_is_a_centre_loss_that_needs_the_whole_batch():
     assert (loss.scale, loss.margin, loss.momentum, loss.t.item()) == (64.0, 0.5, 0.01, 0.0)
 
 
-def test_curricularface_weighs_hard_negatives_alone():
+def test_curricularface_weights_only_hard_negatives():
     """Target at 60 degrees, 90 with the margin: a centre at 70 is hard, one at 100 is not."""
     loss = frozen(0.3, scale=10.0, margin=math.pi / 6)
     got = loss.logits(cosines_at(60, 70, 100), torch.tensor([0]), NORMS)
@@ -41,7 +45,7 @@ def test_curricularface_weighs_hard_negatives_alone():
 def test_curricularface_without_hard_negatives_is_arcface():
     cosines = cosines_at(20, 100, 150)
     got = frozen(0.3).logits(cosines, torch.tensor([0]), NORMS)
-    torch.testing.assert_close(got, arcface().logits(cosines, torch.tensor([0]), NORMS))
+    torch.testing.assert_close(got, ArcFace().logits(cosines, torch.tensor([0]), NORMS))
 
 
 def test_curricularface_of_an_absent_target_only_scales():
@@ -50,7 +54,7 @@ def test_curricularface_of_an_absent_target_only_scales():
     torch.testing.assert_close(got, 10 * cosines.squeeze(2))
 
 
-def test_curricularface_mean_follows_the_targets_that_are_here():
+def test_curricularface_mean_ignores_absent_targets():
     loss = curricularface(momentum=0.25)
     cosines = torch.tensor([[[0.5], [0.1]], [[0.2], [0.9]], [[1.0], [1.0]]], requires_grad=True)
     loss.logits(cosines, torch.tensor([0, 1, -1]), torch.ones(3))
@@ -59,14 +63,14 @@ def test_curricularface_mean_follows_the_targets_that_are_here():
     assert loss.t.item() == pytest.approx(0.25 * 0.7)
 
 
-def test_curricularface_takes_in_the_batch_before_it_is_judged():
+def test_curricularface_mean_includes_the_batch_before_its_logits():
     loss = curricularface(momentum=1.0, scale=1.0, margin=math.pi / 6)
     got = loss.logits(cosines_at(60, 70), torch.tensor([0]), NORMS)
     hard = math.cos(math.radians(70))
     assert got[0, 1].item() == pytest.approx(hard * (0.5 + hard), rel=1e-6)
 
 
-def test_curricularface_mean_rests_outside_training():
+def test_curricularface_mean_does_not_change_outside_training():
     loss = curricularface()
     arguments = torch.full((2, 3, 1), 0.5), torch.tensor([0, 1]), torch.ones(2)
     with torch.no_grad():

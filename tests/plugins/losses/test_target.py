@@ -1,4 +1,4 @@
-"""The target's cosine, taken out and put back, against a loop."""
+"""Reading and replacing the target's cosine."""
 
 import pytest
 import torch
@@ -13,13 +13,13 @@ TARGETS = torch.tensor([2, -1, 0])
     ("dtype", "wide"),
     [(torch.bfloat16, torch.float32), (torch.float32, torch.float32), (torch.float64, torch.float64)],
 )
-def test_take_target_is_in_single_precision_at_least(dtype, wide):
+def test_take_target_returns_float32_at_least(dtype, wide):
     taken = take_target(COSINES.to(dtype), TARGETS)
     assert (taken.shape, taken.dtype) == ((3, 1), wide)
     assert taken[[0, 2], 0].tolist() == COSINES.to(dtype)[[0, 2], [2, 0]].to(wide).tolist()
 
 
-def test_put_target_changes_the_targets_that_are_there():
+def test_put_target_changes_targets_that_are_present():
     values = torch.tensor([[-1.0], [-2.0], [-3.0]])
     expected = COSINES.clone()
     expected[0, 2], expected[2, 0] = -1, -3
@@ -28,7 +28,7 @@ def test_put_target_changes_the_targets_that_are_there():
     assert torch.equal(COSINES, before)
 
 
-def test_put_target_sends_each_gradient_where_its_value_came_from():
+def test_put_target_routes_gradients_to_their_inputs():
     cosines, values = COSINES.clone().requires_grad_(), torch.zeros(3, 1, requires_grad=True)
     put_target(cosines, TARGETS, values).sum().backward()
     assert values.grad.flatten().tolist() == [1, 0, 1]

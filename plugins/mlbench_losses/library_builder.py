@@ -1,4 +1,4 @@
-"""Objects of pytorch-metric-learning, built from plain data."""
+"""Builds objects of pytorch-metric-learning from plain data."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 from torch import nn
 
-from mlbench.errors import OptionError, hint
+from mlbench.plugin import OptionError, hint
 from mlbench_losses.pml import known_names
 
-__all__ = ["Builder"]
+__all__ = ["LibraryBuilder"]
 
-#: Parameters that are objects of the library, and the part that they are of.
+#: Parameters that are objects of the library, with the subpackage of their classes.
 _OBJECTS = {
     "distance": "distances",
     "embedding_regularizer": "regularizers",
@@ -23,31 +23,31 @@ _OBJECTS = {
     "reducer": "reducers",
     "weight_regularizer": "regularizers",
 }
-#: Parameters that no plain data can stand for, that a base class has of its own kind, or that slow training.
+#: Parameters that cannot be written as plain data, that only a subclass may set, or that slow training.
 _LEFT_OUT = {"aggregation_func", "collect_stats", "iter_fn", "mat_based_loss", "weight_init_func"}
-#: What cannot be part of a loss here.
+#: Classes that cannot be used here, with the reason.
 _UNFIT = {
-    "BatchedDistance": "it calls a function, which is no plain data",
-    "ClassWeightedReducer": "its weights are no plain data",
-    "DoNothingReducer": "it gives no scalar",
-    "MultipleReducers": "its reducers are no plain data",
+    "BatchedDistance": "it takes a function, which is not plain data",
+    "ClassWeightedReducer": "its weights are not plain data",
+    "DoNothingReducer": "it returns no scalar",
+    "MultipleReducers": "its reducers are not plain data",
 }
 
 
-class Builder:
-    """Builds losses, miners and what they are made of, for a number of classes and a width of embeddings.
+class LibraryBuilder:
+    """Builds losses, miners and their parts for a number of classes and a width of embeddings.
 
-    rows: classes that a loss built so far has weights for, None if none has.
+    classes: number of classes that a loss built so far has weights for; None if none has.
     """
 
     def __init__(self, num_classes: int, dim: int) -> None:
         self._sizes = {"num_classes": num_classes, "embedding_size": dim, "descriptors_dim": dim}
-        self.rows: int | None = None
+        self.classes: int | None = None
 
     def build(self, part: str, name: str, options: Mapping[str, Any], *, option: str) -> nn.Module:
-        """An object of the class `name` in pytorch_metric_learning.`part`.
+        """An object of the class `name` in pytorch_metric_learning.`part`. Raises OptionError.
 
-        option: the option of ours that it came from. Raises OptionError.
+        option: the component's option that `name` and `options` come from, for messages.
         """
         if name not in (known := known_names(part)):
             raise OptionError(
@@ -55,8 +55,8 @@ class Builder:
             )
         if name in _UNFIT:
             raise OptionError(f"loss pml: {name} cannot be used here: {_UNFIT[name]}", option)
-        kind = getattr(import_module(f"pytorch_metric_learning.{part}"), name)
-        parameters = _parameters(kind)
+        cls = getattr(import_module(f"pytorch_metric_learning.{part}"), name)
+        parameters = _parameters(cls)
         sizes = {
             key: value
             for key, value in self._sizes.items()
@@ -80,15 +80,15 @@ class Builder:
             key: self._argument(name, taken[key], value, option=option) for key, value in options.items()
         }
         try:
-            made: nn.Module = kind(**sizes, **arguments)
-        except Exception as error:  # whatever a constructor of the library may raise for a value
+            made: nn.Module = cls(**sizes, **arguments)
+        except Exception as error:  # constructors of the library raise errors of any type
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise OptionError(f"loss pml: {name}: {reason}; {takes}", option) from None
-        self.rows = sizes.get("num_classes") or arguments.get("num_classes") or self.rows
+        self.classes = sizes.get("num_classes") or arguments.get("num_classes") or self.classes
         return made
 
     def _argument(self, name: str, parameter: inspect.Parameter, value: Any, *, option: str) -> Any:
-        """A value as the library takes it."""
+        """The value as an argument of the library's constructor."""
         key, default = parameter.name, parameter.default
         if key in _OBJECTS and value is not None:
             given = {"name": value} if isinstance(value, str) else value
@@ -111,10 +111,10 @@ class Builder:
         return value
 
 
-def _parameters(kind: type) -> dict[str, inspect.Parameter]:
-    """What a constructor takes, by way of **kwargs of its bases too."""
+def _parameters(cls: type) -> dict[str, inspect.Parameter]:
+    """Parameters of a constructor, and those of its bases that it accepts as **kwargs."""
     found: dict[str, inspect.Parameter] = {}
-    for base in kind.__mro__:
+    for base in cls.__mro__:
         if "__init__" not in vars(base):
             continue
         own = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
