@@ -65,7 +65,7 @@ def rows_head(classes: int, sampled: int, device: str = "cpu", dtype: str = "flo
         dtype=getattr(torch, dtype),
         device=device,
     )
-    loss = CosFace(64.0, 0.4)
+    loss = CosFace(scale=64.0, margin=0.4)
 
     def step(embeddings, labels):
         sampler.stand_in.grad = None
@@ -108,7 +108,7 @@ def full_head(classes: int, sampled: int, device: str = "cpu") -> Callable:
     with torch.device(device):  # made there: the host may not have the room
         head = ClassCentres(classes, DIM, 1)
     optimizer = torch.optim.SGD(head.parameters(), lr=LR, momentum=MOMENTUM, weight_decay=DECAY)
-    loss = CosFace(64.0, 0.4)
+    loss = CosFace(scale=64.0, margin=0.4)
 
     def step(embeddings, labels):
         optimizer.zero_grad()

@@ -1,4 +1,4 @@
-"""Relations between the images of a batch, against loops over pairs and triples and by hand."""
+"""Relations between the images of a batch, by hand and against loops over pairs and triples."""
 
 import itertools
 import math
@@ -67,7 +67,7 @@ def test_relations_by_hand():
 
 
 @pytest.mark.parametrize(("count", "dim", "teacher_dim"), [(3, 2, 2), (4, 3, 8), (9, 6, 2), (13, 2, 5)])
-def test_relations_are_those_of_loops_over_pairs_and_triples(count, dim, teacher_dim):
+def test_relations_equal_loops_over_pairs_and_triples(count, dim, teacher_dim):
     students, teachers = unit(count, dim), unit(count, teacher_dim)
     distances, angles = naive(students, teachers)
     assert math.isclose(Relations(1, 0)(students, teachers).item(), distances, rel_tol=1e-9)
@@ -75,8 +75,8 @@ def test_relations_are_those_of_loops_over_pairs_and_triples(count, dim, teacher
 
 
 def test_large_differences_count_linearly():
-    # The middle image is between the others for one, and at a corner so sharp that both lie one way for the
-    # other: the cosines there differ by almost 2.
+    # The angle at the middle image is almost 180 degrees for the students and almost 0 for the teachers: the
+    # cosines differ by almost 2.
     students, teachers = plane(0, 2, 4), plane(0, 180, 1)
     assert abs(cosine_at(*students[[1, 0, 2]].tolist()) - cosine_at(*teachers[[1, 0, 2]].tolist())) > 1.9
     assert math.isclose(
@@ -84,7 +84,7 @@ def test_large_differences_count_linearly():
     )
 
 
-def test_turning_the_space_changes_no_relation():
+def test_rotation_of_the_space_changes_no_relation():
     teachers = unit(7, 3)
     turned = teachers @ torch.linalg.qr(torch.randn(5, 3, dtype=torch.float64)).Q.T
     assert Relations(1, 2)(turned, teachers).item() < 1e-12
@@ -102,7 +102,7 @@ def test_angles_do_not_depend_on_how_many_are_held(held, monkeypatch):
 
 
 @pytest.mark.parametrize("weights", [(1, 0), (0, 1)])
-def test_gradients_are_those_of_finite_differences(weights):
+def test_gradients_pass_gradcheck(weights):
     students, teachers = unit(6, 3).requires_grad_(), unit(6, 4)
     assert torch.autograd.gradcheck(lambda each: Relations(*weights)(each, teachers), students)
 
@@ -115,7 +115,7 @@ def test_relations_of_near_images_keep_float32_precision():
     assert math.isclose(Relations(1, 1)(students.float(), teachers.float()).item(), exact, rel_tol=1e-2)
 
 
-def test_an_image_that_comes_twice_has_finite_gradients():
+def test_equal_images_have_finite_gradients():
     teachers = unit(6, 4, dtype=torch.float32)
     students = unit(6, 4, dtype=torch.float32)
     teachers[1], students[1] = teachers[0], students[0]
@@ -124,7 +124,7 @@ def test_an_image_that_comes_twice_has_finite_gradients():
     loss.backward()
     assert math.isfinite(loss.item())
     assert students.grad.abs().max() < 10
-    # To see each other they have no direction, and that is the same for both.
+    # The equal images have no direction to each other, for students and teachers.
     students.grad = None
     Relations(1, 2)(students, students.detach().clone()).backward()
     assert students.grad.abs().max() < 1e-6

@@ -8,46 +8,53 @@ import torch
 from timm.data.mixup import Mixup, mixup_target
 from torch.nn import functional as F
 
-from mlbench.contracts import CentreLoss, LossShape, MixedLoss, PairLoss
-from mlbench.errors import OptionError, TrainingError
-from mlbench_losses.classifier import bce, cross_entropy, predict_bce, predict_cross_entropy
+from mlbench.plugin import (
+    CentreLoss,
+    LossContext,
+    LossShape,
+    MixedLoss,
+    OptionError,
+    PairLoss,
+    TrainingError,
+)
+from mlbench_losses.classifier import Bce, LinearCrossEntropy
 
 CLASSES, DIM = 7, 5
+CONTEXT = LossContext(CLASSES, DIM)
 SHARES = [0.0, 0.15, 0.5, 0.7, 1.0]
 LABELS = torch.tensor([0, 6, 3, 3, 1, 5])
+each_class = pytest.mark.parametrize("options_class", [LinearCrossEntropy, Bce])
 
 
 def embeddings(dtype=torch.float32):
     return torch.randn(6, DIM, generator=torch.Generator().manual_seed(0)).to(dtype)
 
 
-def built(factory, **options):
+def built(options_class, **options):
     torch.manual_seed(1)
-    return factory(CLASSES, DIM, **options)
+    return options_class(**options).build(CONTEXT)
 
 
-@pytest.mark.parametrize(
-    ("factory", "prediction"), [(cross_entropy, predict_cross_entropy), (bce, predict_bce)]
-)
+@each_class
 @pytest.mark.parametrize("bias", [True, False])
-def test_classifier_predicts_what_it_builds(factory, prediction, bias):
-    loss = built(factory, bias=bias)
+def test_classifier_predicts_what_it_builds(options_class, bias):
+    loss = built(options_class, bias=bias)
     count = sum(parameter.numel() for parameter in loss.parameters())
-    assert prediction(CLASSES, DIM, bias=bias) == LossShape(parameters=count)
+    assert options_class(bias=bias).predict(CONTEXT) == LossShape(parameters=count)
     assert count == CLASSES * DIM + bias * CLASSES
 
 
-@pytest.mark.parametrize("factory", [cross_entropy, bce])
-def test_classifier_is_a_mixed_loss_without_centres(factory):
-    loss = built(factory)
+@each_class
+def test_classifier_is_a_mixed_loss_without_centres(options_class):
+    loss = built(options_class)
     assert isinstance(loss, PairLoss)
     assert isinstance(loss, MixedLoss)
     assert not isinstance(loss, CentreLoss)
 
 
-@pytest.mark.parametrize("factory", [cross_entropy, bce])
-def test_classifier_starts_as_torch_linear_does(factory):
-    loss = built(factory)
+@each_class
+def test_classifier_starts_as_torch_linear_does(options_class):
+    loss = built(options_class)
     torch.manual_seed(1)
     linear = torch.nn.Linear(DIM, CLASSES)
     assert torch.equal(loss.linear.weight, linear.weight)
@@ -57,7 +64,7 @@ def test_classifier_starts_as_torch_linear_does(factory):
 
 def test_cross_entropy_by_hand():
     """Two classes with logits 1 and -1 of an embedding (1, 0)."""
-    loss = cross_entropy(2, 2, smoothing=0.2, bias=False)
+    loss = LinearCrossEntropy(smoothing=0.2, bias=False).build(LossContext(2, 2))
     loss.linear.weight.data = torch.tensor([[1.0, 5.0], [-1.0, 7.0]])
     right, wrong = (-math.log(math.exp(x) / (math.exp(1) + math.exp(-1))) for x in (1, -1))
     got = loss(torch.tensor([[1.0, 0.0]]), torch.tensor([0]))
@@ -66,19 +73,19 @@ def test_cross_entropy_by_hand():
 
 def test_bce_by_hand():
     """Two classes with logits 1 and -1; the targets are .9 and .1."""
-    loss = bce(2, 2, smoothing=0.2, bias=False)
+    loss = Bce(smoothing=0.2, bias=False).build(LossContext(2, 2))
     loss.linear.weight.data = torch.tensor([[1.0, 5.0], [-1.0, 7.0]])
     yes, no = math.log(1 + math.exp(-1)), math.log(1 + math.exp(1))
     got = loss(torch.tensor([[1.0, 0.0]]), torch.tensor([0]))
     assert got.item() == pytest.approx(0.9 * yes + 0.1 * no, rel=1e-6)
-    loss = bce(2, 2, smoothing=0.2, sum_classes=True, bias=False)
+    loss = Bce(smoothing=0.2, sum_classes=True, bias=False).build(LossContext(2, 2))
     loss.linear.weight.data = torch.tensor([[1.0, 5.0], [-1.0, 7.0]])
     assert loss(torch.tensor([[1.0, 0.0]]), torch.tensor([0])).item() == pytest.approx(1.8 * yes + 0.2 * no)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_cross_entropy_smooths_as_torch_and_timm_do(smoothing):
-    loss = built(cross_entropy, smoothing=smoothing)
+    loss = built(LinearCrossEntropy, smoothing=smoothing)
     scores = loss.linear(embeddings())
     got = loss(embeddings(), LABELS)
     torch.testing.assert_close(got, F.cross_entropy(scores, LABELS, label_smoothing=smoothing))
@@ -88,7 +95,7 @@ def test_cross_entropy_smooths_as_torch_and_timm_do(smoothing):
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("share", SHARES)
 def test_cross_entropy_of_mixed_images_is_that_of_mixed_targets(smoothing, share):
-    loss = built(cross_entropy, smoothing=smoothing)
+    loss = built(LinearCrossEntropy, smoothing=smoothing)
     got = loss.mixed(embeddings(), LABELS, LABELS.flip(0), share)
     targets = mixup_target(LABELS, CLASSES, share, smoothing)
     torch.testing.assert_close(got, timm.loss.SoftTargetCrossEntropy()(loss.linear(embeddings()), targets))
@@ -99,15 +106,15 @@ def test_cross_entropy_of_mixed_images_is_that_of_mixed_targets(smoothing, share
 @pytest.mark.parametrize("threshold", [None, 0.2, 0.6])
 def test_bce_is_timms(threshold, smoothing, sum_classes):
     options = {"smoothing": smoothing, "target_threshold": threshold, "sum_classes": sum_classes}
-    loss, theirs = built(bce, **options), timm.loss.BinaryCrossEntropy(**options)
+    loss, theirs = built(Bce, **options), timm.loss.BinaryCrossEntropy(**options)
     assert torch.equal(loss(embeddings(), LABELS), theirs(loss.linear(embeddings()), LABELS))
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("threshold", [None, 0.2])
 @pytest.mark.parametrize("share", SHARES)
-def test_bce_of_mixed_images_is_timms_of_mixup_targets(smoothing, threshold, share):
-    loss = built(bce, smoothing=smoothing, target_threshold=threshold)
+def test_bce_of_mixed_images_is_timms_on_mixup_targets(smoothing, threshold, share):
+    loss = built(Bce, smoothing=smoothing, target_threshold=threshold)
     theirs = timm.loss.BinaryCrossEntropy(smoothing=0.3, target_threshold=threshold)
     targets = mixup_target(LABELS, CLASSES, share, smoothing)
     got = loss.mixed(embeddings(), LABELS, LABELS.flip(0), share)
@@ -115,7 +122,7 @@ def test_bce_of_mixed_images_is_timms_of_mixup_targets(smoothing, threshold, sha
 
 
 def test_bce_takes_what_timms_mixup_mixes():
-    """The whole way of timm: images mixed, targets made, loss taken."""
+    """timm mixes the images, makes the targets and computes the loss."""
     import numpy as np
 
     state = np.random.get_state()  # noqa: NPY002 - timm draws from it
@@ -127,14 +134,14 @@ def test_bce_takes_what_timms_mixup_mixes():
         np.random.set_state(state)  # noqa: NPY002
     share = ((images - embeddings().flip(0)) / (embeddings() - embeddings().flip(0)))[0, 0].item()
     assert 0 < share < 1
-    loss = built(bce, smoothing=0.1)
+    loss = built(Bce, smoothing=0.1)
     theirs = timm.loss.BinaryCrossEntropy(smoothing=0.1)(loss.linear(images), targets)
     torch.testing.assert_close(loss.mixed(images, LABELS, LABELS.flip(0), share), theirs)
 
 
-@pytest.mark.parametrize("factory", [cross_entropy, bce])
-def test_mixed_with_itself_or_with_none_is_the_plain_loss(factory):
-    loss = built(factory, smoothing=0.1)
+@each_class
+def test_mixed_with_the_same_labels_or_a_share_of_one_is_the_plain_loss(options_class):
+    loss = built(options_class, smoothing=0.1)
     plain = loss(embeddings(), LABELS)
     for others, share in ((LABELS, 0.3), (LABELS.flip(0), 1.0)):
         torch.testing.assert_close(loss.mixed(embeddings(), LABELS, others, share), plain)
@@ -142,21 +149,21 @@ def test_mixed_with_itself_or_with_none_is_the_plain_loss(factory):
     torch.testing.assert_close(turned, plain)
 
 
-@pytest.mark.parametrize("factory", [cross_entropy, bce])
-def test_mixed_is_linear_in_the_share(factory):
-    loss = built(factory, smoothing=0.1)
+@each_class
+def test_mixed_is_linear_in_the_share(options_class):
+    loss = built(options_class, smoothing=0.1)
     arguments = embeddings(), LABELS, LABELS.roll(1)
     ends = [loss.mixed(*arguments, share) for share in (0.0, 1.0)]
     torch.testing.assert_close(loss.mixed(*arguments, 0.3), 0.7 * ends[0] + 0.3 * ends[1])
 
 
-def test_bce_takes_a_threshold_of_zero_where_nothing_is_smoothed():
-    sharp, soft = (built(bce, target_threshold=threshold) for threshold in (0.0, None))
+def test_bce_takes_a_threshold_of_zero_without_smoothing():
+    sharp, soft = (built(Bce, target_threshold=threshold) for threshold in (0.0, None))
     torch.testing.assert_close(sharp(embeddings(), LABELS), soft(embeddings(), LABELS))
 
 
-def test_bce_with_a_threshold_takes_both_classes_whole():
-    loss = built(bce, target_threshold=0.2, sum_classes=True)
+def test_bce_with_a_threshold_has_targets_of_one_for_both_classes():
+    loss = built(Bce, target_threshold=0.2, sum_classes=True)
     scores = loss.linear(embeddings())
     others = LABELS.roll(1)
     targets = F.one_hot(LABELS, CLASSES).maximum(F.one_hot(others, CLASSES)).float()
@@ -167,17 +174,18 @@ def test_bce_with_a_threshold_takes_both_classes_whole():
 @pytest.mark.parametrize(
     ("smoothing", "threshold", "which"), [(0.1, 0.0, "all"), (0.1, 0.01, "all"), (0.5, 0.9, "none")]
 )
-@pytest.mark.parametrize("function", [bce, predict_bce])
-def test_bce_refuses_a_threshold_that_smoothing_makes_meaningless(function, smoothing, threshold, which):
+@pytest.mark.parametrize("method", ["build", "predict"])
+def test_bce_refuses_a_threshold_that_is_not_between_the_targets(method, smoothing, threshold, which):
+    options = Bce(smoothing=smoothing, target_threshold=threshold)
     with pytest.raises(OptionError, match=f"{which} are above target_threshold") as caught:
-        function(CLASSES, DIM, smoothing=smoothing, target_threshold=threshold)
+        getattr(options, method)(CONTEXT)
     assert caught.value.option == "target_threshold"
 
 
-@pytest.mark.parametrize("factory", [cross_entropy, bce])
+@each_class
 @pytest.mark.parametrize(("label", "range_"), [(CLASSES, "1 to 7"), (-1, "-1 to 1")])
-def test_classifier_refuses_labels_out_of_range(factory, label, range_):
-    loss = built(factory)
+def test_classifier_refuses_labels_out_of_range(options_class, label, range_):
+    loss = built(options_class)
     labels = torch.tensor([1, 1, 1, 1, 1, label])
     for call in (
         lambda: loss(embeddings(), labels),
@@ -187,17 +195,17 @@ def test_classifier_refuses_labels_out_of_range(factory, label, range_):
             call()
 
 
-@pytest.mark.parametrize("factory", [cross_entropy, bce])
-def test_classifier_gradient_passes_gradcheck(factory):
-    loss = built(factory, smoothing=0.1).double()
+@each_class
+def test_classifier_gradient_passes_gradcheck(options_class):
+    loss = built(options_class, smoothing=0.1).double()
     leaf = embeddings(torch.float64).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: loss(x, LABELS), leaf)
     assert torch.autograd.gradcheck(lambda x: loss.mixed(x, LABELS, LABELS.flip(0), 0.3), leaf)
 
 
-@pytest.mark.parametrize("factory", [cross_entropy, bce])
-def test_classifier_under_autocast_gives_float32_and_finite_gradients(factory):
-    loss = built(factory)
+@each_class
+def test_classifier_under_autocast_gives_float32_and_finite_gradients(options_class):
+    loss = built(options_class)
     leaf = embeddings(torch.bfloat16).requires_grad_()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         values = loss(leaf, LABELS), loss.mixed(leaf, LABELS, LABELS.flip(0), 0.3)
@@ -207,9 +215,9 @@ def test_classifier_under_autocast_gives_float32_and_finite_gradients(factory):
     assert all(gradient.isfinite().all() and gradient.abs().sum() > 0 for gradient in gradients)
 
 
-@pytest.mark.parametrize("factory", [cross_entropy, bce])
-def test_classifier_state_survives_a_checkpoint(factory):
-    first, second = built(factory), factory(CLASSES, DIM)
+@each_class
+def test_classifier_state_survives_a_checkpoint(options_class):
+    first, second = built(options_class), options_class().build(CONTEXT)
     assert not torch.equal(first.linear.weight, second.linear.weight)
     assert set(first.state_dict()) == {"linear.weight", "linear.bias"}
     second.load_state_dict(first.state_dict())

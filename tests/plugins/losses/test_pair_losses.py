@@ -1,4 +1,4 @@
-"""Losses bridged from pytorch-metric-learning, at angles computed by hand."""
+"""Losses of pytorch-metric-learning, against angles computed by hand."""
 
 import math
 
@@ -6,33 +6,23 @@ import pytest
 import torch
 from pytorch_metric_learning import losses, miners
 
-from mlbench.contracts import CentreLoss, LossShape, PairLoss
-from mlbench.errors import TrainingError
-from mlbench_losses.pairs import (
-    contrastive,
-    multi_similarity,
-    predict_contrastive,
-    predict_multi_similarity,
-    predict_proxy_anchor,
-    predict_supcon,
-    proxy_anchor,
-    supcon,
-)
+from mlbench.plugin import CentreLoss, LossContext, LossShape, PairLoss, TrainingError
+from mlbench_losses.pairs import Contrastive, MultiSimilarity, ProxyAnchor, SupCon
 
 LABELS = torch.tensor([0, 0, 1, 1, 2, 2])
-BUILT = {
-    "contrastive": (contrastive, predict_contrastive, ()),
-    "multi_similarity": (multi_similarity, predict_multi_similarity, ()),
-    "proxy_anchor": (proxy_anchor, predict_proxy_anchor, (3, 4)),
-    "supcon": (supcon, predict_supcon, ()),
+CONTEXT = LossContext(3, 4)
+OPTIONS = {
+    "contrastive": Contrastive(),
+    "multi_similarity": MultiSimilarity(),
+    "proxy_anchor": ProxyAnchor(),
+    "supcon": SupCon(),
 }
-each_loss = pytest.mark.parametrize("name", BUILT)
+each_loss = pytest.mark.parametrize("name", OPTIONS)
 
 
 def built(name):
-    factory, _, provided = BUILT[name]
     torch.manual_seed(0)
-    return factory(*provided)
+    return OPTIONS[name].build(CONTEXT)
 
 
 def at(*degrees):
@@ -53,12 +43,11 @@ def cos(degrees):
 @each_loss
 def test_pair_loss_predicts_what_it_builds(name):
     loss = built(name)
-    _, prediction, provided = BUILT[name]
     assert isinstance(loss, PairLoss)
     assert not isinstance(loss, CentreLoss)
     count = sum(parameter.numel() for parameter in loss.parameters())
     needs = () if name == "proxy_anchor" else ("positives", "negatives")
-    assert prediction(*provided) == LossShape(parameters=count, needs=needs)
+    assert OPTIONS[name].predict(CONTEXT) == LossShape(parameters=count, needs=needs)
 
 
 def test_contrastive_by_hand():
@@ -67,7 +56,7 @@ def test_contrastive_by_hand():
     def chord(degrees):
         return 2 * math.sin(math.radians(degrees / 2))
 
-    got = contrastive(pos_margin=0.1, neg_margin=0.8)(at(0, 60, 30), torch.tensor([0, 0, 1]))
+    got = Contrastive(pos_margin=0.1, neg_margin=0.8).build(CONTEXT)(at(0, 60, 30), torch.tensor([0, 0, 1]))
     assert got.item() == pytest.approx(chord(60) - 0.1 + 0.8 - chord(30), rel=1e-6)
 
 
@@ -76,14 +65,14 @@ def test_multi_similarity_by_hand(epsilon):
     """Positives at 0 and 60 degrees, their negative at 150."""
     labels = torch.tensor([0, 0, 1])
     degrees = (0, 60, 150)
-    got = multi_similarity(epsilon=epsilon)(at(*degrees), labels)
+    got = MultiSimilarity(epsilon=epsilon).build(CONTEXT)(at(*degrees), labels)
     positive = math.log(1 + math.exp(-2 * (cos(60) - 0.5))) / 2
 
     def negative(*angles):
         return math.log(1 + sum(math.exp(50 * (cos(angle) - 0.5)) for angle in angles)) / 50
 
     expected = (2 * positive + negative(150) + negative(90) + negative(150, 90)) / 3
-    # Every negative is farther than every positive by more than .1, so that mining drops all pairs.
+    # Every negative is more than .1 farther than every positive, so mining drops all pairs.
     assert got.item() == pytest.approx(expected if epsilon is None else 0, rel=1e-9)
 
 
@@ -97,7 +86,7 @@ def test_multi_similarity_mines_as_the_library_does():
 def test_supcon_by_hand():
     """Two images of a class at 0 and 60 degrees, one of another at 90; the latter has no positive."""
     t = 0.5
-    got = supcon(temperature=t)(at(0, 60, 90), torch.tensor([0, 0, 1]))
+    got = SupCon(temperature=t).build(CONTEXT)(at(0, 60, 90), torch.tensor([0, 0, 1]))
     positive = math.exp(cos(60) / t)
     first = -math.log(positive / (positive + math.exp(cos(90) / t)))
     second = -math.log(positive / (positive + math.exp(cos(30) / t)))
@@ -106,12 +95,12 @@ def test_supcon_by_hand():
 
 def test_proxy_anchor_by_hand():
     """Two proxies at 0 and 90 degrees and one embedding of the first class at 60."""
-    loss = proxy_anchor(2, 2, margin=0.1, alpha=4.0)
+    loss = ProxyAnchor(margin=0.1, alpha=4.0).build(LossContext(2, 2))
     loss.loss.proxies.data = at(0, 90)
     got = loss(at(60), torch.tensor([0]))
     pull = math.log(1 + math.exp(-4 * (cos(60) - 0.1)))
     push = math.log(1 + math.exp(4 * (cos(30) + 0.1)))
-    # The one proxy with a positive, and half of both proxies' negatives.
+    # One proxy has a positive pair; the negative term is the mean over both proxies.
     assert got.item() == pytest.approx(pull + push / 2, rel=1e-9)
 
 
@@ -144,7 +133,7 @@ def test_pair_loss_under_autocast_computes_in_float32(name):
 @pytest.mark.parametrize("name", ["contrastive", "multi_similarity", "supcon"])
 @pytest.mark.parametrize("labels", [[0, 1, 2], [4]])
 def test_pair_loss_without_a_positive_pair_is_finite_with_a_gradient(name, labels):
-    """Negatives that are far enough cost nothing either."""
+    """Its negatives are so far that they add nothing either."""
     leaf = torch.eye(4)[: len(labels)].requires_grad_()
     value = built(name)(leaf, torch.tensor(labels))
     value.backward()
@@ -154,6 +143,6 @@ def test_pair_loss_without_a_positive_pair_is_finite_with_a_gradient(name, label
 
 @each_loss
 def test_pair_loss_state_survives_a_checkpoint(name):
-    first, second = built(name), BUILT[name][0](*BUILT[name][2])
+    first, second = built(name), OPTIONS[name].build(CONTEXT)
     second.load_state_dict(first.state_dict())
     assert torch.equal(first(embeddings(), LABELS), second(embeddings(), LABELS))

@@ -1,4 +1,4 @@
-"""Losses and miners of pytorch-metric-learning by name: all that the library has, and bad input."""
+"""Losses and miners of pytorch-metric-learning by name: all of the library's, and bad input."""
 
 import random
 import subprocess
@@ -11,16 +11,16 @@ import pytorch_metric_learning.miners
 import torch
 from pytorch_metric_learning import distances, losses, miners, reducers, regularizers
 
-from mlbench.contracts import CentreLoss, PairLoss
-from mlbench.errors import OptionError, TrainingError
-from mlbench_losses.pml import known_names, pml, predict_pml
+from mlbench.plugin import CentreLoss, LossContext, OptionError, PairLoss, TrainingError
+from mlbench_losses.pml import Pml, known_names
 
 CLASSES, DIM = 6, 8
+CONTEXT = LossContext(CLASSES, DIM)
 UNFIT = {"InstanceLoss", "ManifoldLoss", "MultipleLosses", "SelfSupervisedLoss", "VICRegLoss"}
 NEEDED = {"RankedListLoss": {"margin": 0.4, "Tn": 1}, "CrossBatchMemory": {"loss": "ContrastiveLoss"}}
 LOSSES = [name for name in known_names("losses") if name not in UNFIT]
 MINERS = [name for name in known_names("miners") if name != "EmbeddingsAlreadyPackagedAsTriplets"]
-# The library's own, of NumPy scalars on tensors and of lists as indices.
+# The library's own warnings about NumPy scalars on tensors and lists as indices.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:Using a non-tuple sequence:UserWarning"),
@@ -29,7 +29,7 @@ pytestmark = [
 
 def built(loss, **options):
     torch.manual_seed(0)
-    return pml(CLASSES, DIM, loss=loss, **{"options": NEEDED.get(loss), **options})
+    return Pml(loss=loss, **{"options": NEEDED.get(loss), **options}).build(CONTEXT)
 
 
 def batch(*labels, dtype=torch.float32):
@@ -53,7 +53,8 @@ def test_known_names_are_the_librarys_own():
 
 def test_prediction_imports_neither_torch_nor_the_losses():
     program = (
-        "import sys; from mlbench_losses.pml import predict_pml; predict_pml(6, 8, miner='AngularMiner'); "
+        "import sys; from mlbench.plugin import LossContext; from mlbench_losses.pml import Pml; "
+        "Pml(miner='AngularMiner').predict(LossContext(6, 8)); "
         "print({'torch', 'pytorch_metric_learning.losses'} & sys.modules.keys())"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
@@ -66,7 +67,7 @@ def test_pml_predicts_what_it_builds(name):
     assert isinstance(loss, PairLoss)
     assert not isinstance(loss, CentreLoss)
     count = sum(parameter.numel() for parameter in loss.parameters())
-    shape = predict_pml(CLASSES, DIM, loss=name, options=NEEDED.get(name))
+    shape = Pml(loss=name, options=NEEDED.get(name)).predict(CONTEXT)
     assert (shape.centres_per_class, shape.parameters) == (0, count)
 
 
@@ -81,14 +82,15 @@ def test_pml_predicts_what_it_builds(name):
     ],
 )
 def test_pml_predicts_parameters_that_follow_options(name, options, count):
-    assert predict_pml(CLASSES, DIM, loss=name, options=options).parameters == count
+    assert Pml(loss=name, options=options).predict(CONTEXT).parameters == count
     assert sum(parameter.numel() for parameter in built(name, options=options).parameters()) == count
 
 
 @pytest.mark.parametrize("labels", [(0, 0, 1, 1, 2, 2), (0, 1, 2, 3, 4, 5), (1, 1, 1, 1), (3,)])
 @pytest.mark.parametrize("name", LOSSES)
 def test_pml_loss_is_finite_in_half_precision_on_any_batch(name, labels):
-    """Two steps, as some losses keep statistics: pairs of each class, none of any, one class alone, one."""
+    """Batches with both kinds of pairs, without positives, of one class, of one image. Two steps, because
+    some losses keep statistics."""
     loss = built(name)
     for _ in range(2):
         leaf, targets = batch(*labels, dtype=torch.bfloat16)
@@ -116,7 +118,7 @@ def test_pml_miner_is_finite_on_any_batch(name):
     ("name", "miner"),
     [(name, None) for name in LOSSES] + [("TripletMarginLoss", name) for name in MINERS],
 )
-def test_pml_draws_from_torchs_generator_alone(name, miner):
+def test_pml_draws_from_torchs_generator_only(name, miner):
     state = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
     values = []
     for _ in range(2):
@@ -131,7 +133,7 @@ def test_pml_draws_from_torchs_generator_alone(name, miner):
 def test_pml_state_survives_a_checkpoint(name):
     first = built(name)
     torch.manual_seed(9)
-    second = pml(CLASSES, DIM, loss=name, options=NEEDED.get(name))
+    second = Pml(loss=name, options=NEEDED.get(name)).build(CONTEXT)
     second.load_state_dict(first.state_dict())
     arguments = batch(0, 0, 1, 1, 2, 2)
     assert torch.equal(first(*arguments), second(*arguments))
@@ -174,8 +176,8 @@ def test_pml_remembers_across_batches():
         torch.testing.assert_close(ours(*batch(*labels)), theirs(*batch(*labels)))
 
 
-def test_pml_running_statistics_let_go_of_the_step_before():
-    """As often as there are steps: the library's keep the graph of the step that they come from."""
+def test_pml_running_statistics_are_detached_from_the_last_step():
+    """The library's statistics keep the graph of the step that they come from."""
     loss = built("DynamicSoftMarginLoss")
     for _ in range(3):
         leaf, labels = batch(0, 0, 1, 1, 2, 2)
@@ -183,16 +185,15 @@ def test_pml_running_statistics_let_go_of_the_step_before():
         assert leaf.grad.isfinite().all()
 
 
-def refusal(function, **options):
+def refusal(method, **options):
     with pytest.raises(OptionError) as caught:
-        function(CLASSES, DIM, **options)
+        getattr(Pml(**options), method)(CONTEXT)
     message = str(caught.value)
     assert message.startswith("loss pml: ")
     assert "\n" not in message
     return caught.value.option, message
 
 
-@pytest.mark.parametrize("function", [pml, predict_pml])
 @pytest.mark.parametrize(
     ("options", "option", "message"),
     [
@@ -204,19 +205,22 @@ def refusal(function, **options):
         ({"loss": "VICRegLoss"}, "loss", "compares two views"),
         ({"loss": "SelfSupervisedLoss"}, "loss", "compares two views"),
         ({"loss": "ManifoldLoss"}, "loss", "takes no labels"),
-        ({"loss": "InstanceLoss"}, "loss", "takes the rank of an image's class for the place of an image"),
-        ({"loss": "MultipleLosses"}, "loss", "add losses up in the suite"),
-        (
-            {"loss": "SoftTripleLoss", "options": {"centers_per_class": "2"}},
-            "options",
-            "centers_per_class is '2'; expected a",
-        ),
+        ({"loss": "InstanceLoss"}, "loss", "uses the rank of an image's class as the position of an image"),
+        ({"loss": "MultipleLosses"}, "loss", "add up losses in the suite"),
     ],
 )
-def test_pml_refuses_what_cannot_be_used_before_anything_is_built(function, options, option, message):
-    where, said = refusal(function, **options)
-    assert where == option
-    assert message in said
+def test_pml_options_refuse_names_that_cannot_be_used(options, option, message):
+    with pytest.raises(OptionError, match=r"^loss pml: [^\n]+$") as caught:
+        Pml(**options)
+    assert caught.value.option == option
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("method", ["predict", "build"])
+def test_pml_refuses_a_number_of_vectors_that_is_not_a_number(method):
+    where, said = refusal(method, loss="SoftTripleLoss", options={"centers_per_class": "2"})
+    assert where == "options"
+    assert "centers_per_class is '2'; expected a" in said
 
 
 @pytest.mark.parametrize(
@@ -234,11 +238,11 @@ def test_pml_refuses_what_cannot_be_used_before_anything_is_built(function, opti
         ("TripletMarginLoss", {"distance": {"power": 2}}, "expected a class name"),
         ("TripletMarginLoss", {"distance": "Lp"}, "distances has no 'Lp'"),
         ("TripletMarginLoss", {"distance": {"name": "LpDistance", "q": 2}}, "LpDistance has no 'q'"),
-        ("TripletMarginLoss", {"reducer": "DoNothingReducer"}, "it gives no scalar"),
+        ("TripletMarginLoss", {"reducer": "DoNothingReducer"}, "it returns no scalar"),
         (
             "TripletMarginLoss",
             {"distance": {"name": "BatchedDistance", "distance": "LpDistance"}},
-            "no plain data",
+            "not plain data",
         ),
         ("TripletMarginLoss", {"weight_init_func": "zeros"}, "has no 'weight_init_func'"),
         ("ArcFaceLoss", {"num_classes": 5}, "num_classes is filled in; leave it out"),
@@ -249,14 +253,14 @@ def test_pml_refuses_what_cannot_be_used_before_anything_is_built(function, opti
         ("PNPLoss", {"variant": "X"}, "variant=X but must be one of"),
     ],
 )
-def test_pml_says_what_a_loss_takes(loss, options, message):
-    where, said = refusal(pml, loss=loss, options=options)
+def test_pml_names_what_a_loss_takes(loss, options, message):
+    where, said = refusal("build", loss=loss, options=options)
     assert where == "options"
     assert message in said
 
 
-def test_pml_says_what_a_miner_takes():
-    where, said = refusal(pml, miner="AngularMiner", miner_options={"angel": 3})
+def test_pml_names_what_a_miner_takes():
+    where, said = refusal("build", miner="AngularMiner", miner_options={"angel": 3})
     assert where == "miner_options"
     assert "did you mean 'angle'?); AngularMiner takes angle=20" in said
 
@@ -275,7 +279,7 @@ def test_pml_says_what_a_miner_takes():
         ({"loss": "ArcFaceLoss"}, (0, 0, 6), "labels run from 0 to 6; expected 0 to 5"),
     ],
 )
-def test_pml_says_what_is_wrong_with_a_batch(options, labels, message):
-    loss = pml(CLASSES, DIM, **options)
+def test_pml_explains_what_is_wrong_with_a_batch(options, labels, message):
+    loss = Pml(**options).build(CONTEXT)
     with pytest.raises(TrainingError, match=message):
         loss(*batch(*labels))

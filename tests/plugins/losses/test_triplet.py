@@ -1,4 +1,4 @@
-"""The triplet loss with a pair term, against loops and angles by hand."""
+"""The triplet loss with a pair term, against loops and angles computed by hand."""
 
 import itertools
 import math
@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytorch_metric_learning import distances, losses, reducers
 
-from mlbench.contracts import CentreLoss, LossShape, MixedLoss, PairLoss
-from mlbench.errors import TrainingError
-from mlbench_losses.pairs import predict_triplet_pair, triplet_pair
+from mlbench.plugin import CentreLoss, LossContext, LossShape, MixedLoss, PairLoss, TrainingError
+from mlbench_losses.pairs import TripletPair
 
 KINDS = ["rows", "all", "hard"]
 LABELS = torch.tensor([0, 0, 1, 1, 1, 2, 2, 2, 0])
@@ -49,36 +48,41 @@ def naive(embeddings, labels, margin, weight, triplets):
 
 
 def test_triplet_pair_is_a_pair_loss():
-    loss = triplet_pair()
+    loss = TripletPair()
     assert isinstance(loss, PairLoss)
+    assert loss.build(LossContext(3, 4)) is loss  # it has no state
     assert not isinstance(loss, CentreLoss | MixedLoss)
     assert (loss.margin, loss.pair_weight, loss.triplets) == (0.38, 0.25, "all")
-    assert predict_triplet_pair() == LossShape(needs=("positives", "negatives"))
-    assert predict_triplet_pair(triplets="rows").needs == ("positives", "negatives", "triplets")
+    assert TripletPair().predict(LossContext(3, 4)) == LossShape(needs=("positives", "negatives"))
+    assert TripletPair(triplets="rows").predict(LossContext(3, 4)).needs == (
+        "positives",
+        "negatives",
+        "triplets",
+    )
 
 
 @pytest.mark.parametrize("triplets", KINDS)
 def test_triplet_pair_by_hand(triplets):
-    """Anchor at 0, positive at 60, negative at 90 degrees; the positive as an anchor is 30 from it."""
-    loss = triplet_pair(margin=0.6, pair_weight=0.25, triplets=triplets)
+    """Anchor at 0, positive at 60, negative at 90 degrees, 30 from the positive as an anchor."""
+    loss = TripletPair(margin=0.6, pair_weight=0.25, triplets=triplets)
     own, other = 1 - 0.5 - 1 + 0.6, 1 - 0.5 - (1 - math.cos(math.pi / 6)) + 0.6
     expected = (own if triplets == "rows" else (own + other) / 2) + 0.25 * 0.5
     assert loss(at(0, 60, 90), torch.tensor([4, 4, 7])).item() == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("triplets", KINDS)
-def test_triplet_pair_costs_nothing_where_positives_meet_and_negatives_are_far(triplets):
-    loss = triplet_pair(margin=0.9, pair_weight=1.0, triplets=triplets)
+def test_triplet_pair_is_zero_for_equal_positives_and_far_negatives(triplets):
+    loss = TripletPair(margin=0.9, pair_weight=1.0, triplets=triplets)
     assert loss(at(20, 20, 120), torch.tensor([0, 0, 1])).item() == pytest.approx(0, abs=1e-12)
 
 
 @pytest.mark.parametrize("triplets", KINDS)
-def test_triplet_pair_costs_nothing_where_a_negative_is_exactly_far_enough(triplets):
-    loss = triplet_pair(margin=0.0, pair_weight=0.0, triplets=triplets)
+def test_triplet_pair_is_zero_for_a_negative_exactly_at_the_margin(triplets):
+    loss = TripletPair(margin=0.0, pair_weight=0.0, triplets=triplets)
     embeddings = at(0, 40, 40)
     embeddings[2] = embeddings[1]
     value = loss(embeddings, torch.tensor([0, 0, 1])).item()
-    # Beside the tie, the positive as an anchor has its negative on top of it.
+    # With the positive as the anchor, the negative is at distance 0.
     assert value == pytest.approx(
         0 if triplets == "rows" else (1 - math.cos(math.radians(40))) / 2, abs=1e-12
     )
@@ -98,7 +102,7 @@ def test_triplet_pair_equals_a_loop_over_triplets(data):
     )
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 1000)))
     embeddings = torch.randn(len(labels), 4, generator=generator, dtype=torch.float64)
-    loss = triplet_pair(margin=margin, pair_weight=weight, triplets=triplets)
+    loss = TripletPair(margin=margin, pair_weight=weight, triplets=triplets)
     leaves = [embeddings.clone().requires_grad_() for _ in range(2)]
     got, expected = loss(leaves[0], labels), naive(leaves[1], labels, margin, weight, triplets)
     torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-12)
@@ -115,14 +119,14 @@ def test_triplet_pair_without_its_pair_term_is_pytorch_metric_learnings():
     theirs = losses.TripletMarginLoss(
         margin=0.3, distance=distances.CosineSimilarity(), reducer=reducers.MeanReducer()
     )
-    ours = triplet_pair(margin=0.3, pair_weight=0.0)
+    ours = TripletPair(margin=0.3, pair_weight=0.0)
     torch.testing.assert_close(ours(embeddings, LABELS), theirs(embeddings, LABELS))
 
 
 def test_triplet_pair_of_a_large_batch_stays_accurate_in_float32():
     embeddings = torch.randn(300, 8, generator=torch.Generator().manual_seed(0))
     labels = torch.arange(300) % 60
-    loss = triplet_pair()
+    loss = TripletPair()
     torch.testing.assert_close(
         loss(embeddings, labels), loss(embeddings.double(), labels).float(), rtol=1e-5, atol=0
     )
@@ -132,7 +136,7 @@ def test_triplet_pair_of_a_large_batch_stays_accurate_in_float32():
 @pytest.mark.parametrize("labels", [[0, 1, 2], [1, 1, 1], [5]])
 def test_triplet_pair_without_a_triplet_is_zero_with_a_gradient(triplets, labels):
     leaf = torch.randn(len(labels), 4, requires_grad=True)
-    value = triplet_pair(triplets=triplets)(leaf, torch.tensor(labels))
+    value = TripletPair(triplets=triplets)(leaf, torch.tensor(labels))
     value.backward()
     assert value == 0
     assert torch.equal(leaf.grad, torch.zeros_like(leaf))
@@ -142,7 +146,7 @@ def test_triplet_pair_without_a_triplet_is_zero_with_a_gradient(triplets, labels
 def test_triplet_pair_does_not_depend_on_lengths_or_class_numbers(triplets):
     embeddings = torch.randn(9, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     labels = torch.tensor([0, 0, 1, 2, 2, 0, 1, 1, 2])
-    loss = triplet_pair(triplets=triplets)
+    loss = TripletPair(triplets=triplets)
     lengths = torch.linspace(0.1, 9, 9, dtype=torch.float64).unsqueeze(1)
     torch.testing.assert_close(loss(embeddings * lengths, labels), loss(embeddings, labels))
     torch.testing.assert_close(loss(embeddings, 50 - 7 * labels), loss(embeddings, labels))
@@ -152,7 +156,7 @@ def test_triplet_pair_does_not_depend_on_lengths_or_class_numbers(triplets):
 def test_triplet_pair_gradient_passes_gradcheck(triplets):
     leaf = torch.randn(6, 4, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     labels = torch.tensor([0, 0, 1, 1, 1, 0])
-    loss = triplet_pair(triplets=triplets)
+    loss = TripletPair(triplets=triplets)
     assert torch.autograd.gradcheck(lambda x: loss(x, labels), leaf.requires_grad_())
 
 
@@ -160,7 +164,7 @@ def test_triplet_pair_gradient_passes_gradcheck(triplets):
 def test_triplet_pair_under_autocast_computes_in_float32(triplets):
     leaf = torch.randn(6, 4, generator=torch.Generator().manual_seed(5)).bfloat16()
     labels = torch.tensor([0, 0, 1, 1, 1, 0])
-    loss = triplet_pair(triplets=triplets)
+    loss = TripletPair(triplets=triplets)
     expected = loss(leaf.float(), labels)
     leaf.requires_grad_()
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -174,7 +178,7 @@ def test_triplet_pair_under_autocast_computes_in_float32(triplets):
 @pytest.mark.parametrize("triplets", KINDS)
 def test_triplet_pair_is_finite_for_equal_opposite_and_zero_embeddings(triplets):
     leaf = torch.tensor([[1.0, 0], [1, 0], [-1, 0], [0, 0], [0, 0], [1, 0]], requires_grad=True)
-    value = triplet_pair(triplets=triplets)(leaf, torch.tensor([0, 0, 1, 1, 1, 0]))
+    value = TripletPair(triplets=triplets)(leaf, torch.tensor([0, 0, 1, 1, 1, 0]))
     value.backward()
     assert value.isfinite()
     assert leaf.grad.isfinite().all()
@@ -182,10 +186,10 @@ def test_triplet_pair_is_finite_for_equal_opposite_and_zero_embeddings(triplets)
 
 def test_triplet_rows_refuse_a_batch_that_is_not_made_of_triplets():
     with pytest.raises(TrainingError, match=r"a batch of 4 .* multiple of 3"):
-        triplet_pair(triplets="rows")(torch.randn(4, 2), torch.tensor([0, 0, 1, 1]))
+        TripletPair(triplets="rows")(torch.randn(4, 2), torch.tensor([0, 0, 1, 1]))
 
 
 @pytest.mark.parametrize("wrong", [[1, 2, 3], [1, 1, 1], [1, 2, 1]])
 def test_triplet_rows_refuse_labels_that_are_no_triplets(wrong):
     with pytest.raises(TrainingError, match=rf"rows 3 to 5 .* {re.escape(str(wrong))}; expected anchor"):
-        triplet_pair(triplets="rows")(torch.randn(6, 2), torch.tensor([0, 0, 1, *wrong]))
+        TripletPair(triplets="rows")(torch.randn(6, 2), torch.tensor([0, 0, 1, *wrong]))

@@ -35,7 +35,11 @@ class SubCentres(nn.Module):
         return self.scale * (cosines.logsumexp(2) - hit * margins.unsqueeze(1))
 
 
-LOSSES = {"cosface": lambda: LOSS, "softmax": lambda: CosFace(8.0, 0.0), "sub-centres": SubCentres}
+LOSSES = {
+    "cosface": lambda: LOSS,
+    "softmax": lambda: CosFace(scale=8.0, margin=0.0),
+    "sub-centres": SubCentres,
+}
 each_loss = pytest.mark.parametrize("make_loss", LOSSES.values(), ids=list(LOSSES))
 OPTIMIZERS = {
     "sgd": (partial(RowSGD, nesterov=True), partial(torch.optim.SGD, momentum=0.9, nesterov=True)),
@@ -226,7 +230,7 @@ def test_a_centre_loss_may_use_neither_cosines_nor_gradients():
 def test_cosines_of_collinear_vectors_have_no_gradient_and_stay_in_range():
     sampler = make(40)
     embeddings = (1e3 * sampler.centres[:, 0].detach()).requires_grad_()
-    sampler(embeddings, torch.arange(40), CosFace(1.0, 0.0)).backward()
+    sampler(embeddings, torch.arange(40), CosFace(scale=1.0, margin=0.0)).backward()
     assert bool(embeddings.grad.isfinite().all())
 
 

@@ -34,7 +34,7 @@ def run(classes, dim, batch, sampled):
     for _ in range(3):
         embeddings = torch.randn(batch, dim, requires_grad=True)
         (head.stand_in if sampled else head.centres).grad = None
-        head(embeddings, torch.randint(classes, (batch,)), CosFace(64.0, 0.4)).backward()
+        head(embeddings, torch.randint(classes, (batch,)), CosFace(scale=64.0, margin=0.4)).backward()
         head.update(1e-3, 1e-3) if sampled else optimizer.step()
 
 torch.set_num_threads(1)

@@ -22,7 +22,7 @@ CLASSES, DIM, SAMPLED, BATCH = 50, 6, 21, 12
 #: Examples of each rank, for worlds of 1, 2 and 3: unequal, and none at all.
 CUTS = {1: [12], 2: [9, 3], 3: [7, 0, 5]}
 OPTIMIZERS = {"sgd": partial(RowSGD, nesterov=True), "adamw": RowAdamW}
-LOSS = CosFace(16.0, 0.3)
+LOSS = CosFace(scale=16.0, margin=0.3)
 
 
 class LearntScale(nn.Module):
