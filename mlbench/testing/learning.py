@@ -119,7 +119,7 @@ def _distiller(subject: Subject, dim: int, teacher_dim: int) -> Any:
 
 
 def _distances(subject: Subject) -> list[tuple[Any, torch.Tensor, torch.Tensor]]:
-    """Distillers for equal and for unequal widths, where they are not refused, and vectors for each."""
+    """Distillers for equal and for unequal widths, unless they refuse them, with vectors of both widths."""
     made = []
     for dim, teacher_dim in ((8, 8), (8, 6)):
         distiller = _distiller(subject, dim, teacher_dim)
@@ -129,17 +129,19 @@ def _distances(subject: Subject) -> list[tuple[Any, torch.Tensor, torch.Tensor]]
                 for name, width in (("student", dim), ("teacher", teacher_dim))
             )
             made.append((distiller, *vectors))
-    expect(made, f"a distiller takes equal widths, unequal ones, or both; this one neither: {distiller}")
+    expect(
+        made, f"a distiller takes equal widths, unequal widths, or both; this one takes neither: {distiller}"
+    )
     return made
 
 
 def distance_has_finite_gradients(subject: Subject) -> None:
     for distiller, students, teachers in _distances(subject):
         expect(isinstance(distiller, nn.Module), "a distiller is a torch.nn.Module")
-        expect(distiller.images in ("clean", "augmented"), '`images` is "clean" or "augmented"')
-        expect(distiller.weight >= 0, "`weight` is a number that is not negative")
+        expect(distiller.images in ("clean", "augmented"), 'images is "clean" or "augmented"')
+        expect(distiller.weight >= 0, "weight is a number >= 0")
         batches = [(students[:count], teachers[:count]) for count in (1, 2, 5)]
-        # All alike, and each as the teacher has it: where lengths and differences have no direction.
+        # Equal embeddings, and embeddings equal to the teacher's: their differences have no direction.
         batches.append((students[:1].repeat(3, 1), teachers[:1].repeat(3, 1)))
         if students.shape == teachers.shape:
             batches.append((teachers, teachers))

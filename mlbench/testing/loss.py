@@ -1,4 +1,4 @@
-"""Checks of losses, with class centres and without."""
+"""Checks of losses, with and without class centres."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, normalize
 
 from mlbench.contracts import CentreLoss, LossShape, MixedLoss
+from mlbench.contracts.options import LossContext
 from mlbench.seeding import torch_generator, torch_seed
 from mlbench.testing.check import Subject, expect
 
@@ -19,13 +20,13 @@ _PROVIDED = {"num_classes": 6, "dim": 8}
 
 
 class _Trial:
-    """A loss, and a batch for it: every class twice, embeddings (N, D) of any length."""
+    """A loss and a batch with two images of every class; embeddings (N, D) of any length."""
 
     def __init__(self, subject: Subject, seed: int = 0) -> None:
         with torch_seed(seed, "loss"):
             self.loss: Any = subject.build(**_PROVIDED)
-        values = {**_PROVIDED, **subject.provided}
-        self.classes, self.dim = int(values["num_classes"]), int(values["dim"])
+        context = LossContext(**{**_PROVIDED, **subject.provided})
+        self.classes, self.dim = context.num_classes, context.dim
         self.labels = torch.arange(self.classes).repeat(2)
         self.embeddings = self.normal("embeddings", len(self.labels), self.dim).requires_grad_()
 
@@ -33,7 +34,7 @@ class _Trial:
         return torch.randn(shape, generator=torch_generator(0, name))
 
     def cosines(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """(N, classes, centres_per_class), to centres that are always the same."""
+        """Cosines (N, classes, centres_per_class) to fixed centres."""
         count = self.loss.centres_per_class
         centres = normalize(self.normal("centres", self.classes, count, self.dim), dim=2)
         unit = normalize(embeddings.float(), dim=1)
@@ -46,13 +47,13 @@ class _Trial:
         else:
             value = self.loss(embeddings, labels)
         is_scalar = isinstance(value, torch.Tensor) and value.ndim == 0
-        expect(is_scalar, "a loss is a scalar, a tensor without axes")
+        expect(is_scalar, "a loss is a scalar, a tensor without dimensions")
         return value
 
 
 def _expect_gradient(value: torch.Tensor, embeddings: torch.Tensor, when: str) -> None:
     expect(torch.isfinite(value), f"the loss is finite {when}; it is {float(value.detach()):g}")
-    expect(value.requires_grad, f"the loss has a gradient, be it 0, {when}")
+    expect(value.requires_grad, f"the loss has a gradient, which may be 0, {when}")
     (gradient,) = torch.autograd.grad(value, embeddings, allow_unused=True)
     if gradient is not None:
         expect(torch.isfinite(gradient).all(), f"the gradient of the embeddings is finite {when}")
@@ -60,19 +61,19 @@ def _expect_gradient(value: torch.Tensor, embeddings: torch.Tensor, when: str) -
 
 def loss_has_a_finite_gradient(subject: Subject) -> None:
     trial = _Trial(subject)
-    parts = [isinstance(trial.loss, CentreLoss), callable(getattr(trial.loss, "forward", trial.loss))]
-    expect(any(parts), "a loss has centres_per_class and logits(), or is called with embeddings and labels")
+    usable = isinstance(trial.loss, CentreLoss) or callable(getattr(trial.loss, "forward", trial.loss))
+    expect(usable, "a loss has centres_per_class and logits(), or is called with embeddings and labels")
     value = trial.value(trial.embeddings, trial.labels)
     expect(torch.isfinite(value), f"the loss is finite; it is {float(value.detach()):g}")
     expect(value.requires_grad, "the loss has a gradient")
     torch.autograd.backward(value)
     gradient = trial.embeddings.grad
-    expect(gradient is not None, "the loss has a gradient in the embeddings")
+    expect(gradient is not None, "the loss has a gradient with respect to the embeddings")
     expect(gradient is not None and torch.isfinite(gradient).all(), "the embeddings' gradient is finite")
     if isinstance(trial.loss, nn.Module):
         for name, parameter in trial.loss.named_parameters():
-            here = parameter.grad
-            expect(here is None or torch.isfinite(here).all(), f"the gradient of {name} is finite")
+            finite = parameter.grad is None or torch.isfinite(parameter.grad).all()
+            expect(finite, f"the gradient of {name} is finite")
 
 
 def batches_without_pairs_are_finite(subject: Subject) -> None:
@@ -86,14 +87,14 @@ def batches_without_pairs_are_finite(subject: Subject) -> None:
 
 
 def extreme_embeddings_are_finite(subject: Subject) -> None:
-    """Embeddings that agree, are opposite, or lie on a class centre."""
+    """Embeddings that are equal, opposite, or at a class centre."""
     trial = _Trial(subject)
     with torch.no_grad():
         one = trial.embeddings[:1]
         embeddings = torch.cat([one, one, -one]).repeat(2, 1)
     embeddings.requires_grad_()
     labels = torch.tensor([0, 0, 0, 1, 1, 1])
-    _expect_gradient(trial.value(embeddings, labels), embeddings, "where embeddings agree or are opposite")
+    _expect_gradient(trial.value(embeddings, labels), embeddings, "where embeddings are equal or opposite")
     if not isinstance(trial.loss, CentreLoss):
         return
     limits = torch.tensor([1.0, -1.0, 0.0]).repeat(2)
@@ -117,24 +118,27 @@ def logits_keep_the_contract(subject: Subject) -> None:
         if getattr(trial.loss, "per_example", False):
             few = trial.loss.logits(cosines[2:5], absent[2:5], norms[2:5])
             close = torch.allclose(few, logits[2:5], rtol=1e-4, atol=1e-5)
-            expect(close, "per_example: an example's logits do not depend on the others")
+            expect(close, "per_example: logits of an example do not depend on the others")
 
 
 def loss_predict_is_what_is_built(subject: Subject) -> None:
     shape = subject.predict(**_PROVIDED)
     if shape is None:
         return
-    expect(isinstance(shape, LossShape), "predict gives a LossShape")
+    expect(isinstance(shape, LossShape), "predict returns a LossShape")
     loss = _Trial(subject).loss
     parameters = sum(p.numel() for p in loss.parameters()) if isinstance(loss, nn.Module) else 0
-    expect(shape.parameters == parameters, f"predict says {shape.parameters} parameters; it has {parameters}")
+    expect(
+        shape.parameters == parameters,
+        f"predict returns {shape.parameters} parameters; there are {parameters}",
+    )
     centres = loss.centres_per_class if isinstance(loss, CentreLoss) else 0
-    said = shape.centres_per_class
-    expect(said == centres, f"predict says {said} centres for each class; the loss asks for {centres}")
+    predicted = shape.centres_per_class
+    expect(predicted == centres, f"predict returns {predicted} centres for each class; there are {centres}")
 
 
-def loss_says_what_it_needs(subject: Subject) -> None:
-    """A loss without a gradient on batches that lack some kind of pair says that it needs such pairs."""
+def loss_states_its_needs(subject: Subject) -> None:
+    """A loss whose gradient is 0 on batches without one kind of pair needs such pairs."""
     shape = subject.predict(**_PROVIDED)
     trial = _Trial(subject)
     if shape is None or isinstance(trial.loss, CentreLoss):
@@ -146,17 +150,20 @@ def loss_says_what_it_needs(subject: Subject) -> None:
         embeddings = trial.embeddings[: len(labels)].detach().requires_grad_()
         (gradient,) = torch.autograd.grad(trial.value(embeddings, labels), embeddings, allow_unused=True)
         learns = gradient is not None and bool(gradient.any())
-        expect(learns or need in shape.needs, f"a loss that learns nothing without {need} needs them")
+        expect(
+            learns or need in shape.needs,
+            f"the gradient is 0 without {need}, so predict returns that the loss needs {need}",
+        )
 
 
 def loss_can_be_stored(subject: Subject) -> None:
-    """The state of one that has been used goes into another, which then gives the same."""
+    """A loss gives the same value with the state of another."""
     first, second = _Trial(subject), _Trial(subject, seed=1)
     first.value(first.embeddings, first.labels)
     if isinstance(first.loss, nn.Module):
         second.loss.load_state_dict(copy.deepcopy(first.loss.state_dict()))
         values = [float(each.value(each.embeddings, each.labels).detach()) for each in (first, second)]
-        expect(values[0] == values[1], "state_dict holds all that the loss depends on")
+        expect(values[0] == values[1], "state_dict holds everything that the loss depends on")
 
 
 def mixed_with_a_share_of_one_is_the_loss(subject: Subject) -> None:
@@ -166,7 +173,7 @@ def mixed_with_a_share_of_one_is_the_loss(subject: Subject) -> None:
     others = trial.labels.flip(0)
     whole = trial.loss.mixed(trial.embeddings, trial.labels, others, 1.0)
     plain = trial.value(trial.embeddings, trial.labels)
-    expect(torch.allclose(whole, plain, rtol=1e-4), "with a share of 1, mixed() is the loss of its labels")
+    expect(torch.allclose(whole, plain, rtol=1e-4), "with a share of 1, mixed() is the loss of the labels")
     for share in (0.0, 0.3):
         value = trial.loss.mixed(trial.embeddings, trial.labels, others, share)
         _expect_gradient(value, trial.embeddings, f"of images mixed with a share of {share}")
@@ -187,7 +194,7 @@ CHECKS = {
         extreme_embeddings_are_finite,
         logits_keep_the_contract,
         loss_predict_is_what_is_built,
-        loss_says_what_it_needs,
+        loss_states_its_needs,
         loss_can_be_stored,
         mixed_with_a_share_of_one_is_the_loss,
         loss_runs_in_bfloat16,

@@ -349,7 +349,7 @@ class Infinite(CosFace):
     [
         (float("nan"), LOSS, r"step 3: the embeddings are not finite; the weights are as the step before"),
         (float("inf"), LOSS, r"step 3: the embeddings are not finite"),
-        (1.0, Infinite(8.0, 0.0), r"step 3: the loss is nan: not finite"),
+        (1.0, Infinite(scale=8.0, margin=0.0), r"step 3: the loss is nan: not finite"),
     ],
 )
 def test_what_is_not_finite_is_told_with_its_step_and_changes_nothing(value, loss, message):
