@@ -84,11 +84,7 @@ def mlbench_components() -> Iterable[Component]:
             "https://doi.org/10.1109/CVPR.2006.100",
         ),
         Component(
-            "loss",
-            "supcon",
-            "mlbench_losses.pairs:SupCon",
-            "supervised contrastive loss",
-            "arXiv:2004.11362",
+            "loss", "supcon", "mlbench_losses.pairs:SupCon", "supervised contrastive loss", "arXiv:2004.11362"
         ),
         Component(
             "loss",
