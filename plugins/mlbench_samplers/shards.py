@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from mlbench.atomic_write import write_atomically
 from mlbench.errors import StoreError, first_line
+from mlbench.records.store import write_atomically
 from mlbench_samplers.partial_fc import PartialFC
 
 __all__ = ["load_shards", "save_shard"]

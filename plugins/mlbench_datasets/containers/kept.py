@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from mlbench.atomic_write import write_atomically
 from mlbench.environment import cache_dir
 from mlbench.errors import DataError, StoreError
 from mlbench.provenance import code_hash
+from mlbench.records.store import write_atomically
 
 __all__ = ["kept", "stamp"]
 
