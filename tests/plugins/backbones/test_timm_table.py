@@ -4,7 +4,7 @@ import re
 
 import pytest
 import timm
-from timm.models._registry import get_deprecated_models
+from timm.models import get_deprecated_models
 
 from mlbench.contracts import BackboneShape
 from mlbench.errors import OptionError
