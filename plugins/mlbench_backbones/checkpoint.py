@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlbench.errors import WeightsError
+from mlbench.plugin import WeightsError
 from mlbench_backbones.quick_gelu import is_torchscript
 
 if TYPE_CHECKING:

@@ -9,8 +9,7 @@ import torch
 from timm.models import FeatureHookNet
 from torch import nn
 
-from mlbench.contracts import FeatureShape, TokensShape
-from mlbench.errors import OptionError
+from mlbench.plugin import FeatureShape, OptionError, TokensShape
 from mlbench_backbones.network import AsMap, AsTokens, AsVector
 from mlbench_backbones.sequence import Layers, Step, called, layers_of, sequence_of, sequential, without
 
