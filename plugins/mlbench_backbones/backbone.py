@@ -35,21 +35,21 @@ class Timm(BackboneOptions):
     """timm name, with or without the tag of its weights ("resnet50", "resnet50.a1_in1k"), or the hub's name
     ("timm/resnet50.a1_in1k", "hf-hub:timm/resnet50.a1_in1k")."""
     weights: str = "bundled"
-    """hub (timm's pretrained weights, from the local cache or the hub), bundled (ImageNet weights from a pip package,
-    for tf_efficientnet_lite0), none (random, from torch's global generator), or the path of a .pth or .safetensors
-    checkpoint of the timm model."""
+    """hub (timm's pretrained weights, from the local cache or the hub), bundled (ImageNet weights from a pip
+    package, for tf_efficientnet_lite0), none (random, from torch's global generator), or the path of a .pth
+    or .safetensors checkpoint of the timm model."""
     output: Output = "map"
-    """map (the last map (C, h, w) of the convolutional stages, without the classifier and its convolution; of a
-    transformer the patch tokens after the last norm, in the layout of the image, without the class token), tokens
-    (the same as a sequence (tokens + h * w, C), row by row, after the class token and registers), or pooled (the
-    model's own pooled features, the input of the classifier, as (C, 1, 1))."""
+    """map (the last map (C, h, w) of the convolutional stages, without the classifier and its convolution; of
+    a transformer the patch tokens after the last norm, in the layout of the image, without the class token),
+    tokens (the same as a sequence (tokens + h * w, C), row by row, after the class token and registers), or
+    pooled (the model's own pooled features, the input of the classifier, as (C, 1, 1))."""
     trainable_from: str = "all"
-    """First trained layer, by its timm name ("blocks.5", "layer4.1", "stages.3"); the layers before it keep their
-    weights and batch statistics. "all" trains everything, "none" nothing. Keras' conv5_block1_out is layer4.1, its
-    block7a_expand_conv is blocks.6."""
+    """First trained layer, by its timm name ("blocks.5", "layer4.1", "stages.3"); the layers before it keep
+    their weights and batch statistics. "all" trains everything, "none" nothing. Keras' conv5_block1_out is
+    layer4.1, its block7a_expand_conv is blocks.6."""
     drop_path: DropPath | None = None
-    """Stochastic depth: probability of dropping the last residual branch in training (smaller for the branches
-    before it); null for timm's default."""
+    """Stochastic depth: probability of dropping the last residual branch in training (smaller for the
+    branches before it); null for timm's default."""
 
     def predict(self, image_size: int) -> BackboneShape:
         """Sizes without torch, None where only building can tell. Raises as `build` does, except for the

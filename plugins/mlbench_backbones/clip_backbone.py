@@ -24,19 +24,20 @@ class OpenClip(BackboneOptions):
     model: str = "ViT-B-32"
     """Name of the model in open_clip ("ViT-B-32", "RN50", "ViT-B-16-SigLIP")."""
     weights: str = "openai"
-    """Tag of open_clip ("openai", "laion2b_s34b_b79k"), from the local cache or the hub; none (random, from torch's
-    global generator); or the path of a .pt, .pth, .bin or .safetensors checkpoint of the open_clip model, with or
-    without its text tower, or in OpenAI's format."""
+    """Tag of open_clip ("openai", "laion2b_s34b_b79k"), from the local cache or the hub; none (random, from
+    torch's global generator); or the path of a .pt, .pth, .bin or .safetensors checkpoint of the open_clip
+    model, with or without its text tower, or in OpenAI's format."""
     quick_gelu: bool | None = None
-    """Whether the activation is QuickGELU. null: as the tag, OpenAI's file or else the model's name says; a file that
-    does not say, of a model that exists with both, is refused."""
+    """Whether the activation is QuickGELU. null: as the tag, OpenAI's file or else the model's name says; a
+    file that does not say, of a model that exists with both, is refused."""
     output: Output = "pooled"
-    """pooled (the image embedding, projected to the text's space, (D, 1, 1)), tokens (the transformer's tokens after
-    its last norm, (1 + h * w, C), the class token first), or map (the patch tokens in the layout of the image, or
-    the ResNet's last map, (C, h, w))."""
+    """pooled (the image embedding, projected to the text's space, (D, 1, 1)), tokens (the transformer's
+    tokens after its last norm, (1 + h * w, C), the class token first), or map (the patch tokens in the layout
+    of the image, or the ResNet's last map, (C, h, w))."""
     trainable_from: str = "all"
-    """First trained layer, by its name in the tower ("transformer.resblocks.10", "layer4.1", and "trunk.blocks.10" or
-    "trunk.stages.3" where the tower is a timm model). "all" trains everything, "none" nothing."""
+    """First trained layer, by its name in the tower ("transformer.resblocks.10", "layer4.1", and
+    "trunk.blocks.10" or "trunk.stages.3" where the tower is a timm model). "all" trains everything, "none"
+    nothing."""
 
     def predict(self, image_size: int) -> BackboneShape:
         """Sizes without torch, None where only building can tell. Raises as `build` does, except for the

@@ -37,13 +37,14 @@ class PreactResNet(BackboneOptions):
     depth: Annotated[int, Field(ge=11)] = 29
     """Number of layers, 9n + 2: 29 (.31M parameters), 164 (1.70M), and so on."""
     se: bool = False
-    """Squeeze-and-excitation (arXiv:1709.01507, reduction 16) on the branch of each block before the addition."""
+    """Squeeze-and-excitation (arXiv:1709.01507, reduction 16) on the branch of each block before the
+    addition."""
     trainable_from: str = "all"
-    """First trained layer: conv1, layer1 .. layer3, a block such as layer2.1, or norm. "all" trains everything,
-    "none" nothing."""
+    """First trained layer: conv1, layer1 .. layer3, a block such as layer2.1, or norm. "all" trains
+    everything, "none" nothing."""
     drop_path: DropPath = 0.0
-    """Stochastic depth (arXiv:1603.09382): probability of dropping the branch of the last block in training; it grows
-    from 0 at the first block."""
+    """Stochastic depth (arXiv:1603.09382): probability of dropping the branch of the last block in training;
+    it grows from 0 at the first block."""
 
     @model_validator(mode="after")
     def _depth_is_9n_plus_2(self) -> Self:
