@@ -10,6 +10,7 @@ import pytest
 import torch
 from timm.data.mixup import Mixup
 
+from mlbench.contracts.options import MixingOptions
 from mlbench.errors import OptionError
 from mlbench.options import Schema
 from mlbench_augmentations.mixing import CutMix, MixupCutMix
