@@ -31,7 +31,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlbench.contracts import Component
+from mlbench.plugin import BackboneOptions, Component
 from mlbench.records.record import Estimate, Record
 from mlbench.regression.change import Verdict
 from mlbench.regression.comparison import compare
@@ -137,7 +137,9 @@ def speed_trials(trials: int, rounds: int) -> dict[str, list[dict[str, Any]]]:
     from mlbench.plugins import Plugin, load_plugins
     from mlbench.registry import Registry
 
-    slower_backbone = Component("backbone", "gate_slower", "gate:slower", "a fifth more time", "mlbench")
+    slower_backbone = Component(
+        "backbone", "gate_slower", "gate:SlowerOptions", "a fifth more time", "mlbench"
+    )
     planted = Plugin("gate", "gate", "gate", "1.0", (slower_backbone,))
     device = find_device("cpu")
     with tempfile.TemporaryDirectory() as folder:
@@ -232,35 +234,37 @@ def share(verdicts: Sequence[dict[str, Any]]) -> float:
     return sum(each["failed"] for each in verdicts) / len(verdicts)
 
 
-def slower(
-    image_size: int, *, model: str = "lcnet_050", weights: str = "none", trainable_from: str = "all"
-) -> Any:
-    """The timm backbone, which takes a fifth more time for every batch.
+class SlowerOptions(BackboneOptions):
+    """The timm backbone, with a fifth more time for every batch."""
 
-    Options
-    -------
-    model, weights, trainable_from: as the timm backbone has them.
-    """
-    import torch
+    model: str = "lcnet_050"
+    """As the timm backbone."""
+    weights: str = "none"
+    """As the timm backbone."""
+    trainable_from: str = "all"
+    """As the timm backbone."""
 
-    from mlbench_backbones.backbone import timm_backbone
+    def build(self, image_size: int) -> Any:
+        import torch
 
-    class Slower(torch.nn.Module):
-        def __init__(self, network: torch.nn.Module) -> None:
-            super().__init__()
-            self.network = network
+        from mlbench_backbones.backbone import Timm
 
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            start = time.perf_counter()
-            features = self.network(images)
-            end = start + 1.2 * (time.perf_counter() - start)
-            while time.perf_counter() < end:
-                pass
-            return features
+        class Slower(torch.nn.Module):
+            def __init__(self, network: torch.nn.Module) -> None:
+                super().__init__()
+                self.network = network
 
-    backbone = timm_backbone(image_size, model=model, weights=weights, trainable_from=trainable_from)
-    backbone.trained = Slower(backbone.trained)
-    return backbone
+            def forward(self, images: torch.Tensor) -> torch.Tensor:
+                start = time.perf_counter()
+                features = self.network(images)
+                end = start + 1.2 * (time.perf_counter() - start)
+                while time.perf_counter() < end:
+                    pass
+                return features
+
+        backbone = Timm(**self.model_dump()).build(image_size)
+        backbone.trained = Slower(backbone.trained)
+        return backbone
 
 
 if __name__ == "__main__":

@@ -183,11 +183,11 @@ def results(suite: str, results: Path, markdown: bool, wide: bool, as_json: bool
 @json_option
 def evaluate(file: Path, classes: Path | None, as_json: bool, **options: Any) -> None:
     """Evaluate a FILE of embeddings that came from anywhere: .npz, .npy or .parquet."""
+    from mlbench.atomic_write import write_atomically
     from mlbench.commands.progress import RunProgress
     from mlbench.console import open_console
     from mlbench.evaluation.assessment import Request, assess
     from mlbench.records import report
-    from mlbench.records.store import write_atomically
 
     with RunProgress(open_console(stderr=True), file.name) as progress:
         found = assess(

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mlbench.atomic_write import write_atomically
     from mlbench.compiled import compiled
     from mlbench.contracts.component import (
         CONTRACT,
@@ -139,7 +140,6 @@ if TYPE_CHECKING:
         code_hash,
         core_hash,
     )
-    from mlbench.records.store import write_atomically
     from mlbench.seeding import (
         derive,
         matmul_precision,
@@ -355,7 +355,7 @@ _HOMES = {
     "one_form": "mlbench.names",
     "code_hash": "mlbench.provenance",
     "core_hash": "mlbench.provenance",
-    "write_atomically": "mlbench.records.store",
+    "write_atomically": "mlbench.atomic_write",
     "derive": "mlbench.seeding",
     "matmul_precision": "mlbench.seeding",
     "numpy_generator": "mlbench.seeding",

@@ -12,13 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from mlbench.atomic_write import full_disk, write_atomically
 from mlbench.environment import Device, check_torch, environment, threads
 from mlbench.errors import MlbenchError, OptionError, StoreError, SuiteError, WeightsError, first_line
 from mlbench.measurement.measure import Measurement, measure, subject
 from mlbench.planning.plan import Case, Plan, settled
 from mlbench.records.harness import save_benchmarks
 from mlbench.records.record import Record
-from mlbench.records.store import Store, full_disk, write_atomically
+from mlbench.records.store import Store
 
 __all__ = ["Listener", "run"]
 

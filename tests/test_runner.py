@@ -494,7 +494,7 @@ def test_what_was_compiled_for_another_case_is_forgotten(planned, tmp_path, monk
 
 
 def test_what_a_killed_run_left_half_written_is_removed(planned, tmp_path) -> None:
-    leftover = tmp_path / "toy" / "gap-s0-1" / ".abc.tmp"
+    leftover = tmp_path / "toy" / "gap-s0-1" / ".best.pt.012345.mlbench.tmp"
     leftover.parent.mkdir(parents=True)
     leftover.touch()
     runner.run(planned(), Store(tmp_path, "toy"), Ears())

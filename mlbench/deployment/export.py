@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from mlbench import __version__
+from mlbench.atomic_write import full_disk, write_atomically
 from mlbench.deployment.card import Card
 from mlbench.deployment.match import INT8
 from mlbench.deployment.onnx_model import to_int8, to_onnx, with_metadata
@@ -26,7 +27,7 @@ from mlbench.planning.selection import Selection, suite_records
 from mlbench.planning.suite import recorded_suite
 from mlbench.records.record import Record
 from mlbench.records.report import remarks_of
-from mlbench.records.store import Store, full_disk, write_atomically
+from mlbench.records.store import Store
 from mlbench.registry import Registry
 from mlbench.training.model import EmbeddingModel, build_model, state_hash
 

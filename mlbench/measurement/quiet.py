@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mlbench.atomic_write import write_atomically
 from mlbench.environment import cache_dir
 from mlbench.errors import StoreError
-from mlbench.records.store import write_atomically
 
 __all__ = ["DISTURBED", "Quiet"]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from mlbench.atomic_write import write_atomically
 from mlbench.records.record import Record, Timing
-from mlbench.records.store import write_atomically
 
 __all__ = [
     "FOLDER",

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mlbench.atomic_write import write_atomically
 from mlbench.errors import StoreError
 from mlbench.planning.heading import checked_tolerances
 from mlbench.records.record import Estimate, Record, Timing, parse_json
-from mlbench.records.store import write_atomically
 from mlbench.regression.change import CONDITIONS, hardware
 
 __all__ = [

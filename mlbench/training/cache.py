@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from mlbench.atomic_write import write_atomically
 from mlbench.errors import MlbenchError, StoreError
-from mlbench.records.store import write_atomically
 
 __all__ = ["ArrayCache"]
-
-#: Half-written files older than this belong to processes that are no more.
-STALE_SECONDS = 86_400
 
 
 class ArrayCache:
     """Arrays under `root`, each in a file named by the hash of a key.
 
-    Processes may share a cache: whoever is first writes, and a file is complete when it has its name.
+    Processes may share a cache: a file with its final name is complete.
     """
 
     def __init__(self, root: Path) -> None:
@@ -101,13 +96,4 @@ def _write(path: Path, count: int, chunks: Iterator[np.ndarray], advance: Callab
             done += len(chunk)
             advance(done)
 
-    _remove_stale(path.parent)
     write_atomically(path, write, advice="set MLBENCH_CACHE to a folder that can be written")
-
-
-def _remove_stale(folder: Path) -> None:
-    oldest = time.time() - STALE_SECONDS
-    for file in folder.glob("*.tmp"):
-        with contextlib.suppress(OSError):
-            if file.stat().st_mtime < oldest:
-                file.unlink()

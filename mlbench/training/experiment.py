@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
+from mlbench.atomic_write import write_atomically
 from mlbench.contracts import SPLITS, PairedDataset, SplitName
 from mlbench.environment import Device
 from mlbench.evaluation.embeddings import Embeddings
@@ -23,7 +24,6 @@ from mlbench.evaluation.protocol import described
 from mlbench.evaluation.threshold import Threshold
 from mlbench.planning.plan import Case
 from mlbench.planning.spec import PRECISIONS
-from mlbench.records.store import write_atomically
 from mlbench.seeding import deterministic, matmul_precision, numpy_generator
 from mlbench.training.comparisons import class_names, compared, splits_of
 from mlbench.training.embed import as_array, embed

@@ -11,6 +11,7 @@ import timm.optim
 import timm.scheduler
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from mlbench.contracts import RowSampler
 from mlbench.contracts.options import Recipe
@@ -138,11 +139,14 @@ def build_schedule(
 
 
 class WeightMean:
-    """The running mean of a module's trained weights and statistics (arXiv:1703.01780).
+    """Exponential moving average of a module's trained weights and running statistics (arXiv:1703.01780).
 
-    decay: of the mean at each step; in the first steps at most (1 + step) / (10 + step), so that the weights
-    that training started from are forgotten.
+    decay: of the average at each step; in the first steps at most (1 + step) / (10 + step), which reduces the
+    share of the initial weights.
     """
+
+    # torch's update of a list of tensors, but neither torch's AveragedModel nor timm's ModelEmaV3: both copy
+    # the whole module, with its frozen layers, and neither has this warm-up of the decay.
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         tensors = [p.data for p in module.parameters() if p.requires_grad]
@@ -153,14 +157,14 @@ class WeightMean:
         self._step = 0
 
     def update(self) -> None:
-        """Take the weights in, after a step."""
+        """Average the weights in, after a step."""
         self._step += 1
         decay = min(self._decay, (1 + self._step) / (10 + self._step))
-        torch._foreach_lerp_(self._mean, self._now, 1 - decay)
+        get_ema_multi_avg_fn(decay)(self._mean, self._now, self._step)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Inside the block, the module has the mean; after it, its own weights again."""
+        """Give the module the average inside the block, and its own weights again after it."""
         self._swap()
         try:
             yield
@@ -168,7 +172,7 @@ class WeightMean:
             self._swap()
 
     def keep(self) -> None:
-        """Leave the mean in the module."""
+        """Give the module the average for good."""
         self._swap()
 
     def _swap(self) -> None:

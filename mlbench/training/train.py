@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
+from mlbench.atomic_write import write_atomically
 from mlbench.contracts import BatchSampler
 from mlbench.contracts.options import BatchContext
 from mlbench.errors import TrainingError
 from mlbench.planning.plan import Case
-from mlbench.records.store import write_atomically
 from mlbench.seeding import generator_state, numpy_generator, set_generator_state, torch_seed
 from mlbench.training.feed import Feed
 from mlbench.training.model import statistics_kept

@@ -9,15 +9,15 @@ from PIL import Image, ImageOps
 from timm.data import auto_augment
 from timm.data.transforms import RandomResizedCropAndInterpolation, str_to_pil_interp
 
-from mlbench.contracts import Augmentation
+from mlbench.plugin import Augmentation
 from mlbench_augmentations.randomness import global_generators
 
-__all__ = ["Chain", "Flip", "RandAugment", "ResizedCrop", "ShiftedCrop"]
+__all__ = ["Chain", "Flip", "ShiftedCrop", "TimmRandAugment", "TimmResizedCrop"]
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """One change after the other."""
+    """Several changes in sequence."""
 
     changes: tuple[Augmentation, ...]
 
@@ -29,7 +29,7 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Flip:
-    """Mirrors the image, left to right, with this probability."""
+    """Horizontal flip with this probability."""
 
     probability: float
 
@@ -40,9 +40,9 @@ class Flip:
 
 @dataclass(frozen=True, slots=True)
 class ShiftedCrop:
-    """Pads every side with `fill` and crops an image of the old size, anywhere.
+    """Padding with `fill` on every side, then a crop of the old size at a random position.
 
-    pad: in pixels of an image of `image_size`; one of another size is padded in proportion.
+    pad: pixels for an image of `image_size`; other sizes are padded in proportion.
     """
 
     image_size: int
@@ -57,8 +57,8 @@ class ShiftedCrop:
         return padded.crop((left, top, left + width, top + height))
 
 
-class ResizedCrop:
-    """timm's random resized crop (Szegedy et al., arXiv:1409.4842): a part of random area and proportions,
+class TimmResizedCrop:
+    """timm's random resized crop (Szegedy et al., arXiv:1409.4842): a part of random area and aspect ratio,
     resized to a square.
 
     size: of the square, in pixels. scale: bounds of the part's share of the area, in (0, 1]. ratio: bounds
@@ -76,13 +76,12 @@ class ResizedCrop:
         return cropped
 
 
-class RandAugment:
+class TimmRandAugment:
     """timm's RandAugment (Cubuk et al., arXiv:1909.13719).
 
-    magnitude: 0 to 10. magnitude_std: deviation of each change's own magnitude. layers: changes to an image.
+    magnitude: 0 to 10. magnitude_std: standard deviation of the magnitude. layers: changes to an image.
     increasing: whether every change grows with the magnitude. probability: of each change. interpolation:
-    bilinear, bicubic, or random for either. fill: colour where an image was moved away.
-    """
+    bilinear, bicubic, or random for either. fill: colour of pixels outside the moved image."""
 
     def __init__(
         self,
@@ -111,6 +110,6 @@ class RandAugment:
 
 
 def _posterize(image: Image.Image, bits: int, **_: object) -> Image.Image:
-    """The highest `bits` of each value. At the far end of the magnitudes timm asks for none of them, which
-    Pillow 13 refuses; it was black before."""
+    """The highest `bits` of each value. At the largest magnitudes timm passes 0 bits, which Pillow 13
+    refuses; older versions made the image black."""
     return ImageOps.posterize(image, bits) if bits else Image.new(image.mode, image.size)

@@ -1,6 +1,6 @@
 """The augmentation of DocClassifier (https://github.com/DocsaidLab/DocClassifier), with Pillow and NumPy.
 
-Sizes of blurs are in pixels of the training image, as they were there at 128 pixels.
+Sizes of blurs are in pixels of the training image; DocClassifier uses them at 128 pixels.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from mlbench_augmentations.changes import ResizedCrop
+from mlbench_augmentations.changes import TimmResizedCrop
 
-__all__ = ["Document"]
+__all__ = ["DocumentChanges"]
 
 _Change = Callable[[Image.Image, np.random.Generator], Image.Image]
 
@@ -23,8 +23,9 @@ _SEPIA = (0.393, 0.769, 0.189, 0, 0.349, 0.686, 0.168, 0, 0.272, 0.534, 0.131, 0
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
-    """Four groups of changes: position, blur, noise, colour. From each, with `probability`, one is drawn."""
+class DocumentChanges:
+    """Four groups of changes: position, blur, noise, colour. With `probability`, one change of the group is
+    applied."""
 
     image_size: int
     probability: float
@@ -39,17 +40,18 @@ class Document:
 
 
 def _crop(image: Image.Image, generator: np.random.Generator) -> Image.Image:
-    return ResizedCrop(image.width, (0.8, 1.0), (3 / 4, 4 / 3), "bilinear")(image, generator)
+    return TimmResizedCrop(image.width, (0.8, 1.0), (3 / 4, 4 / 3), "bilinear")(image, generator)
 
 
 def _move(image: Image.Image, generator: np.random.Generator) -> Image.Image:
-    """Shifted by up to 0.1 of the size, scaled by 0.9 to 1.1, turned by up to 15 degrees; black outside."""
+    """A shift by up to 0.1 of the size, a scale of 0.9 to 1.1, a rotation by up to 15 degrees; black
+    outside."""
     shift_x, shift_y, scale, turn = generator.uniform(-1, 1, size=4).tolist()
     zoom, angle = 1 + 0.1 * scale, math.radians(15 * turn)
     cosine, sine = math.cos(angle) / zoom, math.sin(angle) / zoom
     middle = image.width / 2
     x, y = middle + 0.1 * shift_x * image.width, middle + 0.1 * shift_y * image.width
-    # From where each pixel comes: the point (x, y) shows the middle of the image.
+    # The inverse map, from output to input: the point (x, y) shows the middle of the input.
     inverse = (cosine, sine, middle - cosine * x - sine * y, -sine, cosine, middle + sine * x - cosine * y)
     return image.transform(image.size, Image.Transform.AFFINE, inverse, Image.Resampling.BILINEAR)
 

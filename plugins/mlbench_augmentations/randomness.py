@@ -1,4 +1,4 @@
-"""Libraries that draw from Python's and NumPy's global generators, made to draw from one that is passed."""
+"""Random draws of libraries that use Python's and NumPy's global generators, from a given generator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["global_generators"]
 
 @contextmanager
 def global_generators(generator: np.random.Generator) -> Iterator[None]:
-    """Seed both global generators from `generator` inside the block, and give them back as they were."""
+    """Seed both global generators from `generator` inside the block, and restore their states afterwards."""
     seeds = generator.integers(2**32, size=2).tolist()
     before, numpy_before = random.getstate(), np.random.get_state()  # noqa: NPY002
     random.seed(seeds[0])

@@ -1,4 +1,4 @@
-"""Any timm model as a backbone, trained from a layer of choice."""
+"""Any timm model as a backbone, trained from a given layer."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from mlbench.contracts import BackboneShape
-from mlbench.errors import OptionError
+from mlbench.plugin import BackboneOptions, BackboneShape, OptionError
 from mlbench_backbones.keras_names import timm_name
 from mlbench_backbones.table import plain_name, predict_shape
 from mlbench_backbones.weights import check_model, check_weights, load_network, weights_version
@@ -16,107 +15,89 @@ if TYPE_CHECKING:
     from mlbench_backbones.network import CutBackbone
     from mlbench_backbones.sequence import Layers
 
-__all__ = ["DropPath", "Output", "predict_timm_backbone", "timm_backbone"]
+__all__ = ["DropPath", "Output", "Timm"]
 
-#: What a backbone gives: a map (N, C, h, w), a sequence (N, tokens + h * w, C), or a vector as a map of 1x1.
+#: Output of a backbone: a map (N, C, h, w), a sequence (N, tokens + h * w, C), or a vector as a map of 1x1.
 Output = Literal["map", "tokens", "pooled"]
 
-#: Probability with which a residual branch is left out of an image's step.
+#: Probability of dropping a residual branch in training.
 DropPath = Annotated[float, Field(ge=0, lt=1)]
 
 
-def timm_backbone(
-    image_size: int,
-    *,
-    model: str = "tf_efficientnet_lite0",
-    weights: str = "bundled",
-    output: Output = "map",
-    trainable_from: str = "all",
-    drop_path: DropPath | None = None,
-) -> CutBackbone:
-    """A timm model without its classifier, at any image size that it can take.
+class Timm(BackboneOptions):
+    """A timm model without its classifier, at any image size that it accepts.
 
-    Options
-    -------
-    model: a timm name, with or without the tag of its weights ("resnet50", "resnet50.a1_in1k"), or as the hub
-        writes it ("timm/resnet50.a1_in1k", "hf-hub:timm/resnet50.a1_in1k").
-    weights: hub (timm's pretrained weights, kept in the local cache), bundled (ImageNet weights from a pip
-        package, for tf_efficientnet_lite0), none (random, from torch's global generator), or the path of
-        a .pth or .safetensors checkpoint of the timm model.
-    output: map (the last map (C, h, w) of the convolutional stages, without the classifier and its
-        convolution; of a transformer its patch tokens after the last norm, laid out as in the image, the
-        class token left out), tokens (the same as a sequence (tokens + h * w, C), row by row, with the class
-        token and registers in front), or pooled (the model's own pooled features, the classifier's input,
-        as (C, 1, 1)).
-    trainable_from: the first layer that is trained, by its timm name ("blocks.5", "layer4.1", "stages.3");
-        those before it keep their weights and their batch statistics. "all" trains everything, "none"
-        nothing. Keras' conv5_block1_out is layer4.1, its block7a_expand_conv is blocks.6.
-    drop_path: stochastic depth: probability with which the last residual branch is left out while training
-        (those before it less often), null as timm builds the model.
+    Raises OptionError for a model or tag that timm does not have, for an image size that it does not accept,
+    for an output or stochastic depth that it does not have, and for an unknown layer; WeightsError for
+    weights that cannot be loaded, do not fit or were trained with another activation."""
 
-    Raises OptionError for a model or tag that timm does not have, for an image size that it cannot take, for
-    an output or stochastic depth that it does not have, and for an unknown layer; WeightsError for weights
-    that cannot be had, do not fit or were trained with another activation.
-    """
-    from mlbench_backbones.network import CutBackbone, cut_index
-    from mlbench_backbones.timm_network import has_feature_map, layers_for
+    model: str = "tf_efficientnet_lite0"
+    """timm name, with or without the tag of its weights ("resnet50", "resnet50.a1_in1k"), or the hub's name
+    ("timm/resnet50.a1_in1k", "hf-hub:timm/resnet50.a1_in1k")."""
+    weights: str = "bundled"
+    """hub (timm's pretrained weights, from the local cache or the hub), bundled (ImageNet weights from a pip
+    package, for tf_efficientnet_lite0), none (random, from torch's global generator), or the path of a .pth
+    or .safetensors checkpoint of the timm model."""
+    output: Output = "map"
+    """map (the last map (C, h, w) of the convolutional stages, without the classifier and its convolution; of
+    a transformer the patch tokens after the last norm, in the layout of the image, without the class token),
+    tokens (the same as a sequence (tokens + h * w, C), row by row, after the class token and registers), or
+    pooled (the model's own pooled features, the input of the classifier, as (C, 1, 1))."""
+    trainable_from: str = "all"
+    """First trained layer, by its timm name ("blocks.5", "layer4.1", "stages.3"); the layers before it keep
+    their weights and batch statistics. "all" trains everything, "none" nothing. Keras' conv5_block1_out is
+    layer4.1, its block7a_expand_conv is blocks.6."""
+    drop_path: DropPath | None = None
+    """Stochastic depth: probability of dropping the last residual branch in training (smaller for the
+    branches before it); null for timm's default."""
 
-    model = plain_name(model)
-    check_model(model)
-    arguments: dict[str, Any] = _arguments(model, image_size)
-    if output != "pooled" and has_feature_map(model):
-        arguments["features_only"] = True
-    else:
-        arguments["num_classes"] = 0
-    if drop_path is not None:
-        arguments["drop_path_rate"] = drop_path
-    network, origin = load_network(model, weights, **arguments)
-    layers, named, shape = layers_for(model, network, output, image_size)
-    if drop_path:
-        _check_drop_path(model, layers)
-    names = [name for name, _ in layers[:named]]
-    cut = cut_index("backbone timm", model, names, trainable_from, advice=timm_name(trainable_from))
-    configuration: Any = network.pretrained_cfg
-    return CutBackbone(
-        layers,
-        len(layers) if trainable_from == "none" else cut,
-        feature_shape=shape,
-        mean=configuration["mean"],
-        std=configuration["std"],
-        weights=origin,
-    )
+    def predict(self, image_size: int) -> BackboneShape:
+        """Sizes without torch, None where only building can tell. Raises as `build` does, except for the
+        layer's name and for whether the weights of a file or of the hub fit."""
+        model = plain_name(self.model)
+        shape = predict_shape(model, image_size, self.output, drop_path=self.drop_path is not None)
+        check_weights(model, self.weights)
+        version = weights_version(model, self.weights)
+        return BackboneShape(None, None, version) if shape is None else shape._replace(version=version)
 
+    def build(self, image_size: int) -> CutBackbone:
+        from mlbench_backbones.network import CutBackbone, cut_index
+        from mlbench_backbones.timm_network import has_feature_map, layers_for
 
-def predict_timm_backbone(
-    image_size: int,
-    *,
-    model: str = "tf_efficientnet_lite0",
-    weights: str = "bundled",
-    output: Output = "map",
-    trainable_from: str = "all",
-    drop_path: DropPath | None = None,
-) -> BackboneShape:
-    """What `timm_backbone` would build, without torch; sizes are None where only building it can tell.
-
-    Raises OptionError and WeightsError as it does, but for what only building can show: a layer's name,
-    and whether a file's or the hub's weights fit.
-    """
-    model = plain_name(model)
-    shape = predict_shape(model, image_size, output, drop_path=drop_path is not None)
-    check_weights(model, weights)
-    version = weights_version(model, weights)
-    if shape is None:
-        return BackboneShape(None, None, version)
-    return shape._replace(version=version)
+        model = plain_name(self.model)
+        check_model(model)
+        arguments: dict[str, Any] = _arguments(model, image_size)
+        if self.output != "pooled" and has_feature_map(model):
+            arguments["features_only"] = True
+        else:
+            arguments["num_classes"] = 0
+        if self.drop_path is not None:
+            arguments["drop_path_rate"] = self.drop_path
+        network, origin = load_network(model, self.weights, **arguments)
+        layers, named, shape = layers_for(model, network, self.output, image_size)
+        if self.drop_path:
+            _check_drop_path(model, layers)
+        names = [name for name, _ in layers[:named]]
+        advice = timm_name(self.trainable_from)
+        cut = cut_index("backbone timm", model, names, self.trainable_from, advice=advice)
+        configuration: Any = network.pretrained_cfg
+        return CutBackbone(
+            layers,
+            len(layers) if self.trainable_from == "none" else cut,
+            feature_shape=shape,
+            mean=configuration["mean"],
+            std=configuration["std"],
+            weights=origin,
+        )
 
 
 def _arguments(model: str, image_size: int) -> dict[str, Any]:
-    """What timm must be told of the image size: models with learnt positions are built for one."""
+    """Arguments of timm for the image size: models with learnt position embeddings are built for one size."""
     import timm
 
     try:
         configuration = timm.get_pretrained_cfg(model)
-    # A tag that timm does not know; building says so.
+    # A tag that timm does not know: building the model raises the error.
     except RuntimeError:
         return {}
     if configuration is None or not configuration.fixed_input_size:

@@ -6,7 +6,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlbench.errors import WeightsError
+from mlbench.plugin import WeightsError
 
 if TYPE_CHECKING:
     import torch

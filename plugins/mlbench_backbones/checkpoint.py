@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlbench.errors import WeightsError
+from mlbench.plugin import WeightsError
 from mlbench_backbones.quick_gelu import is_torchscript
 
 if TYPE_CHECKING:
@@ -56,8 +56,10 @@ def _read_torchscript(file: Path) -> dict[str, torch.Tensor]:
 
 
 def as_timm_loads(network: nn.Module, state: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
-    """The state as timm's own loader would hand it to a whole model: position embeddings resized to it, keys
-    of the authors' checkpoints renamed."""
+    """The state as timm's own loader hands it to a whole model: position embeddings resized to it, keys of
+    the authors' checkpoints renamed."""
+    # timm has no public function for this: each module of models may define a `checkpoint_filter_fn`, which
+    # only the loader of pretrained weights calls. Tried with timm 1.0.31.
     convert = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
     if convert is None:
         return state

@@ -8,8 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from mlbench.contracts import BackboneShape, FeatureShape, TokensShape
-from mlbench.errors import OptionError, close_match, hint
+from mlbench.plugin import BackboneShape, FeatureShape, OptionError, TokensShape, close_match, hint
 from mlbench_backbones.clip_tags import model_on_hub
 
 __all__ = ["has_model", "predict_tower", "read_config"]

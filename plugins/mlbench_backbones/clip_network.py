@@ -9,8 +9,7 @@ from open_clip.timm_model import TimmModel
 from open_clip.transformer import VisionTransformer
 from torch import nn
 
-from mlbench.contracts import FeatureShape, TokensShape
-from mlbench.errors import OptionError
+from mlbench.plugin import FeatureShape, OptionError, TokensShape
 from mlbench_backbones.checkpoint import reason_of
 from mlbench_backbones.network import AsMap, AsTokens, AsVector
 from mlbench_backbones.sequence import Step, sequence_of, sequential, without

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mlbench.errors import OptionError, WeightsError, hint
+from mlbench.plugin import OptionError, WeightsError, hint
 from mlbench_backbones.checkpoint import as_timm_loads, fit_state, read_state, reason_of, sha256
 from mlbench_backbones.clip_config import has_model, read_config
 from mlbench_backbones.clip_tags import clean_tag, tags_of

@@ -17,7 +17,7 @@ import timm
 import torch
 import torch.nn.functional as F
 from timm.layers import DropPath
-from timm.models._registry import get_deprecated_models
+from timm.models import get_deprecated_models
 from torch import nn
 from torch.overrides import TorchFunctionMode
 

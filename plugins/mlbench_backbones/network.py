@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from mlbench.contracts import FeatureShape, TokensShape
-from mlbench.errors import OptionError, hint
+from mlbench.plugin import FeatureShape, OptionError, TokensShape, hint
 from mlbench_backbones.sequence import Layers, sequential
 
 __all__ = ["AsMap", "AsTokens", "AsVector", "CutBackbone", "cut_index"]

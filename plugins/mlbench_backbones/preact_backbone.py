@@ -2,99 +2,94 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from mlbench.contracts import BackboneShape, FeatureShape
-from mlbench.errors import OptionError
+from mlbench.plugin import BackboneOptions, BackboneShape, FeatureShape, OptionError
+from mlbench_backbones.backbone import DropPath
 
 if TYPE_CHECKING:
     from mlbench_backbones.network import CutBackbone
 
-__all__ = ["preact_resnet", "predict_preact_resnet"]
+__all__ = ["PreactResNet"]
 
-#: Width of the middle convolutions of each stage; its output has four times as many channels.
+#: Width of the middle convolutions of each stage; the output has four times as many channels.
 WIDTHS = (16, 32, 64)
 
 #: Channels of the first convolution.
 STEM = 16
 
-#: By how much squeeze-and-excitation narrows the channels.
+#: Reduction of the channels in squeeze-and-excitation.
 REDUCTION = 16
 
 
-def preact_resnet(
-    image_size: int,
-    *,
-    depth: Annotated[int, Field(ge=11)] = 29,
-    se: bool = False,
-    trainable_from: str = "all",
-    drop_path: Annotated[float, Field(ge=0, lt=1)] = 0.0,
-) -> CutBackbone:
+class PreactResNet(BackboneOptions):
     """Pre-activation ResNet of CIFAR size (arXiv:1603.05027), from random weights, up to its last activation.
 
     A 3x3 convolution with 16 channels, then three stages of bottlenecks with 64, 128 and 256 channels at
     strides 1, 2 and 2, then batch norm and ReLU: maps (256, S / 4, S / 4). With mean pooling and a linear
     classifier this is the published network. Images are normalised with mean and std of CIFAR-100.
 
-    Options
-    -------
-    depth: layers, 9n + 2: 29 (.31M parameters), 164 (1.70M), and so on.
-    se: squeeze-and-excitation (arXiv:1709.01507, reduction 16) on each block's branch before the addition.
-    trainable_from: the first layer that is trained: conv1, layer1 .. layer3, a block such as layer2.1, or
-        norm. "all" trains everything, "none" nothing.
-    drop_path: stochastic depth (arXiv:1603.09382): probability with which the last block's branch is left out
-        while training; it grows from 0 at the first block.
-
     Raises OptionError for a depth that is not 9n + 2 and for an unknown layer.
     """
-    from mlbench_backbones.network import CutBackbone, cut_index
-    from mlbench_backbones.preact_network import layers_of_depth
 
-    layers = layers_of_depth(_blocks(depth), WIDTHS, STEM, REDUCTION if se else None, drop_path)
-    names = [name for name, _ in layers]
-    return CutBackbone(
-        layers,
-        cut_index("backbone preact_resnet", f"depth {depth}", names, trainable_from),
-        feature_shape=_shape(image_size),
-        mean=(0.5071, 0.4865, 0.4409),
-        std=(0.2673, 0.2564, 0.2762),
-        weights="random",
-    )
+    depth: Annotated[int, Field(ge=11)] = 29
+    """Number of layers, 9n + 2: 29 (.31M parameters), 164 (1.70M), and so on."""
+    se: bool = False
+    """Squeeze-and-excitation (arXiv:1709.01507, reduction 16) on the branch of each block before the
+    addition."""
+    trainable_from: str = "all"
+    """First trained layer: conv1, layer1 .. layer3, a block such as layer2.1, or norm. "all" trains
+    everything, "none" nothing."""
+    drop_path: DropPath = 0.0
+    """Stochastic depth (arXiv:1603.09382): probability of dropping the branch of the last block in training;
+    it grows from 0 at the first block."""
 
+    @model_validator(mode="after")
+    def _depth_is_9n_plus_2(self) -> Self:
+        if (self.depth - 2) % 9:
+            near = 9 * round((self.depth - 2) / 9) + 2
+            raise OptionError(
+                f"backbone preact_resnet: depth {self.depth} is not 9n + 2; the nearest such depth is {near}",
+                "depth",
+            )
+        return self
 
-def predict_preact_resnet(
-    image_size: int,
-    *,
-    depth: int = 29,
-    se: bool = False,
-    trainable_from: str = "all",
-    drop_path: float = 0.0,
-) -> BackboneShape:
-    """What `preact_resnet` would build. Raises OptionError for a depth that is not 9n + 2."""
-    parameters, inputs = 3 * STEM * 9, STEM
-    for width in WIDTHS:
-        outputs = 4 * width
-        parameters += inputs * outputs  # the shortcut of a stage's first block
-        for _ in range(_blocks(depth)):
-            convolutions = inputs * width + 9 * width * width + width * outputs
-            norms = 2 * (inputs + width + width)
-            excitation = 2 * outputs * (outputs // REDUCTION) + outputs // REDUCTION + outputs if se else 0
-            parameters += convolutions + norms + excitation
-            inputs = outputs
-    return BackboneShape(parameters + 2 * inputs, _shape(image_size))
+    def predict(self, image_size: int) -> BackboneShape:
+        parameters, inputs = 3 * STEM * 9, STEM
+        for width in WIDTHS:
+            outputs = 4 * width
+            parameters += inputs * outputs  # the shortcut of a stage's first block
+            for _ in range(self._blocks):
+                convolutions = inputs * width + 9 * width * width + width * outputs
+                norms = 2 * (inputs + width + width)
+                squeezed = outputs // REDUCTION
+                excitation = 2 * outputs * squeezed + squeezed + outputs if self.se else 0
+                parameters += convolutions + norms + excitation
+                inputs = outputs
+        return BackboneShape(parameters + 2 * inputs, _shape(image_size))
 
+    def build(self, image_size: int) -> CutBackbone:
+        from mlbench_backbones.network import CutBackbone, cut_index
+        from mlbench_backbones.preact_network import layers_of_depth
 
-def _blocks(depth: int) -> int:
-    """Blocks of each stage."""
-    if (depth - 2) % 9:
-        near = 9 * round((depth - 2) / 9) + 2
-        raise OptionError(
-            f"backbone preact_resnet: depth {depth} is not 9n + 2; the nearest that is is {near}",
-            "depth",
+        reduction = REDUCTION if self.se else None
+        layers = layers_of_depth(self._blocks, WIDTHS, STEM, reduction, self.drop_path)
+        names = [name for name, _ in layers]
+        return CutBackbone(
+            layers,
+            cut_index("backbone preact_resnet", f"depth {self.depth}", names, self.trainable_from),
+            feature_shape=_shape(image_size),
+            mean=(0.5071, 0.4865, 0.4409),
+            std=(0.2673, 0.2564, 0.2762),
+            weights="random",
         )
-    return (depth - 2) // 9
+
+    @property
+    def _blocks(self) -> int:
+        """Blocks of each stage."""
+        return (self.depth - 2) // 9
 
 
 def _shape(image_size: int) -> FeatureShape:

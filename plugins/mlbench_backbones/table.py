@@ -13,8 +13,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from mlbench.contracts import BackboneShape, FeatureShape, TokensShape
-from mlbench.errors import OptionError, close_match, hint
+from mlbench.plugin import BackboneShape, FeatureShape, OptionError, TokensShape, close_match, hint
 
 __all__ = [
     "RENAMED",

@@ -6,11 +6,10 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import torch
-from timm.models._features import FeatureGetterNet, FeatureHookNet
+from timm.models import FeatureHookNet
 from torch import nn
 
-from mlbench.contracts import FeatureShape, TokensShape
-from mlbench.errors import OptionError
+from mlbench.plugin import FeatureShape, OptionError, TokensShape
 from mlbench_backbones.network import AsMap, AsTokens, AsVector
 from mlbench_backbones.sequence import Layers, Step, called, layers_of, sequence_of, sequential, without
 
@@ -54,8 +53,9 @@ def has_feature_map(model: str) -> bool:
     # timm says in many ways that a model has no feature maps.
     except Exception:
         return False
-    # Both are the whole model, whose hooks would keep every map alive.
-    if isinstance(network, (FeatureHookNet, FeatureGetterNet)):
+    # These run the whole model and keep every map in memory. A getter has the model as its child.
+    getter = any(hasattr(child, "forward_intermediates") for child in network.children())
+    if getter or isinstance(network, FeatureHookNet):
         return False
     configuration: Any = network.pretrained_cfg
     size = configuration["input_size"][-1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlbench.errors import OptionError, WeightsError, close_match
+from mlbench.plugin import OptionError, WeightsError, close_match
 from mlbench_backbones import bundled
 from mlbench_backbones.checkpoint import as_timm_loads, fit_state, read_state, reason_of, sha256
 from mlbench_backbones.hub import cached_file, cached_version, reachable

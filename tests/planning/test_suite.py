@@ -397,5 +397,5 @@ def test_names_that_no_file_can_have_are_refused(load: Load) -> None:
         load(f"matrix:\n  loss:\n    {long}: cosface\n")
     with pytest.raises(SuiteError, match=r"toy.yaml:1: suite: .*\{0,59\}\$"):
         load(whole=changed("suite: toy", f"suite: {'s' * 61}"))
-    longest = f".{'s' * MAX_SUITE_NAME}-{'c' * MAX_CASE_NAME}-s{MAX_SEED}-int8.onnx.01234567.tmp"
+    longest = f".{'s' * MAX_SUITE_NAME}-{'c' * MAX_CASE_NAME}-s{MAX_SEED}-int8.onnx.012345.mlbench.tmp"
     assert len(longest) <= 255

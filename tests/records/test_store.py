@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import resource
-import stat
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import full_disk
 
 from mlbench.errors import StoreError
 from mlbench.records.record import SCHEMA, Estimate, Record
-from mlbench.records.store import Store, write_atomically
+from mlbench.records.store import Store
 
 MADE = {"core": "a", "libraries": {"torch": "2.15"}, "device": "cpu x", "threads": 2, "data": "1"}
 RECORD = Record(
@@ -86,7 +83,7 @@ def test_latest_does_not_mix_what_other_code_libraries_threads_or_data_made(
         store.put(record)
     records, remarks = store.latest()
     assert records == newer
-    what = "code, libraries, device, threads, data or first weights"
+    what = "code, libraries, device, threads, data or initial weights"
     assert remarks == [f"{case}: left out an older record, made with other {what}"]
 
 
@@ -143,34 +140,6 @@ def test_a_record_with_a_value_that_json_lacks_is_not_half_written(tmp_path: Pat
     assert not (tmp_path / "s").exists()
 
 
-def test_write_atomically_keeps_the_old_file_when_the_disk_is_full(tmp_path: Path) -> None:
-    """A real write that the operating system ends: a limit on file size stands for the full disk."""
-    path = tmp_path / "x"
-    path.write_bytes(b"old")
-    code = (
-        "import resource, signal, sys; from pathlib import Path\n"
-        "from mlbench.records.store import write_atomically; from mlbench.errors import StoreError\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, (1000, {resource.RLIM_INFINITY}))\n"
-        "try: write_atomically(Path(sys.argv[1]), b'n' * 5000)\n"
-        "except StoreError as error: print(error)\n"
-    )
-    process = subprocess.run(
-        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
-    )
-    assert process.stdout.strip().endswith(
-        "x: cannot be written (File too large); free space or choose another folder"
-    )
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_write_atomically_names_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(StoreError, match="cannot be written"):
-        write_atomically(tmp_path / "file" / "x", b"")
-
-
 def test_a_second_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     store = Store(tmp_path, "s")
     with (
@@ -183,6 +152,27 @@ def test_a_second_run_in_the_same_folder_is_refused(tmp_path: Path) -> None:
         pass
 
 
+def test_a_killed_run_leaves_no_lock_and_no_temporary_file(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from mlbench.atomic_write import write_atomically; from mlbench.records.store import Store\n"
+        "root, kill = Path(sys.argv[1]), lambda file: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "with Store(root, 's').locked(): write_atomically(root / 's' / 'key' / 'x.pt', kill)\n"
+    )
+    process = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert process.returncode == -signal.SIGKILL
+    checkpoints = tmp_path / "s" / "key"
+    assert len(list(checkpoints.iterdir())) == 1
+    with Store(tmp_path, "s").locked():
+        assert list(checkpoints.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_locked_is_named(tmp_path: Path) -> None:
+    (tmp_path / "s").touch()
+    with pytest.raises(StoreError, match=r"\.lock: cannot be written"), Store(tmp_path, "s").locked():
+        pass
+
+
 def test_latest_takes_seeds_together_however_their_speed_was_measured(tmp_path: Path) -> None:
     store = Store(tmp_path, "s")
     quick, long = (
@@ -191,47 +181,6 @@ def test_latest_takes_seeds_together_however_their_speed_was_measured(tmp_path: 
     for record in (quick, long):
         store.put(record)
     assert store.latest() == ([quick, long], [])
-
-
-def test_write_atomically_tells_of_the_full_disk_whatever_the_writer_makes_of_it(tmp_path: Path) -> None:
-    def write(file) -> None:
-        try:
-            file.write(b"n" * 50_000)
-        except OSError as error:
-            raise RuntimeError("unexpected pos 704 vs 598") from error
-
-    with (
-        full_disk(1000),
-        pytest.raises(StoreError, match=r"x: cannot be written \(File too large\); free space"),
-    ):
-        write_atomically(tmp_path / "x", write)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_an_error_of_the_writer_stays_what_it_is(tmp_path: Path) -> None:
-    def write(file) -> None:
-        file.write(b"half")
-        raise OSError(12, "Cannot allocate memory")
-
-    with pytest.raises(OSError, match="Cannot allocate memory"):
-        write_atomically(tmp_path / "x", write)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(("umask", "mode"), [(0o002, 0o664), (0o077, 0o600)])
-def test_permissions_are_those_of_the_umask(tmp_path: Path, umask: int, mode: int) -> None:
-    before = os.umask(umask)
-    try:
-        write_atomically(tmp_path / "x", b"")
-    finally:
-        os.umask(before)
-    assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == mode
-
-
-def test_a_device_is_not_replaced_by_a_file() -> None:
-    with pytest.raises(StoreError, match="/dev/full: is no regular file; choose another folder"):
-        write_atomically(Path("/dev/full"), b"x")
-    assert Path("/dev/full").is_char_device()
 
 
 @pytest.mark.parametrize("levels", [101, 100_000])

@@ -5,14 +5,12 @@ import resource
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mlbench.errors import MlbenchError
-from mlbench.training import cache
 from mlbench.training.cache import ArrayCache
 
 
@@ -67,16 +65,6 @@ def test_a_full_disk_is_one_line_and_leaves_no_file(tmp_path: Path) -> None:
     process = subprocess.run(command, capture_output=True, text=True, check=True)
     assert ".npy: cannot be written (File too large); free space or set MLBENCH_CACHE to" in process.stdout
     assert list((tmp_path / "f").iterdir()) == []
-
-
-def test_half_written_files_are_removed_when_they_are_old(tmp_path: Path) -> None:
-    old, fresh = tmp_path / "old.tmp", tmp_path / "fresh.tmp"
-    old.touch()
-    fresh.touch()
-    os.utime(old, (time.time() - 2 * cache.STALE_SECONDS,) * 2)
-    store = ArrayCache(tmp_path.parent)
-    store.get(tmp_path / "x.npy", 1, lambda: iter([np.zeros((1, 1))]), silent)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["fresh.tmp", "x.npy"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Archives unpacked into a folder: nothing leaves it, nothing grows without bound, all of it or nothing."""
+"""Unpacking of archives: only into their folder, only to a bounded size, all members or none."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, BinaryIO, NamedTuple
 
-from mlbench.errors import DataError
+from mlbench.plugin import DataError
 
 __all__ = ["Progress", "nothing", "unpack"]
 
-#: Called with bytes done, and bytes in all, 0 while unknown.
+#: Called with bytes done and bytes in all, 0 while unknown.
 Progress = Callable[[int, int], None]
 
-# Images hardly shrink in an archive: one that grows so much was made to fill a disk.
+# Archives of images grow little: one that grows by this factor was made to fill a disk.
 _MOST_GROWTH = 8
 _SMALL = 64_000_000
 _MOST_MEMBERS = 2_000_000
@@ -35,7 +35,7 @@ _DAMAGED = (
     zlib.error,
     lzma.LZMAError,
     EOFError,
-    NotImplementedError,  # a way of compression that zipfile does not know
+    NotImplementedError,  # a compression method that zipfile lacks
 )
 
 
@@ -47,16 +47,16 @@ class _Member(NamedTuple):
 
 
 def nothing(done: int, total: int) -> None:
-    """A `Progress` that tells nobody."""
+    """A `Progress` that does nothing."""
 
 
 def unpack(archive: Path, folder: Path, progress: Progress = nothing) -> None:
     """Unpack a .zip or a .tar, compressed or not, into `folder`, which need not exist.
 
-    The files are written beside their place and moved there when all are written, so that an interrupted or
-    refused archive leaves nothing. Only files and folders are taken: raises DataError for a name that leaves
-    the folder, for links, devices and encrypted files, for what grows beyond all proportion, for a damaged
-    archive, and for anything at its top that `folder` already has.
+    The files are written to a temporary folder and moved when all are written, so that an interrupted or
+    refused archive leaves nothing. Raises DataError for a name that leaves the folder, for links, devices and
+    encrypted files, for content that is too large for its archive, for a damaged archive, and for a top-level
+    name that `folder` already has.
     progress: called with bytes of the archive read and its size.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -73,9 +73,9 @@ def unpack(archive: Path, folder: Path, progress: Progress = nothing) -> None:
                 progress(raw.tell(), size)
         _move(archive, temporary, folder)
     except FileExistsError as error:
-        raise _refused(archive, f"two members are called {Path(error.filename).name!r}") from None
+        raise _refused(archive, f"two members are named {Path(error.filename).name!r}") from None
     except NotADirectoryError as error:
-        raise _refused(archive, f"{Path(error.filename).name!r} is in something that is no folder") from None
+        raise _refused(archive, f"{Path(error.filename).name!r} is inside a file") from None
     except _DAMAGED as error:
         reason = str(error).partition("\n")[0].rstrip(":") or type(error).__name__
         raise DataError(f"{archive}: damaged, or not an archive ({reason}); get it again") from None
@@ -93,7 +93,7 @@ def _tar_members(archive: Path, raw: BinaryIO) -> Iterator[_Member]:
     with tarfile.open(fileobj=raw, mode="r:*") as tar:
         for member in tar:
             if not (member.isdir() or member.isreg()):
-                what = "a link" if member.issym() or member.islnk() else "a device or the like"
+                what = "a link" if member.issym() or member.islnk() else "not a regular file"
                 raise _refused(archive, f"{member.name!r} is {what}")
             yield _Member(member.name, None if member.isdir() else partial(tar.extractfile, member))
 
@@ -103,7 +103,7 @@ def _zip_members(archive: Path, raw: BinaryIO) -> Iterator[_Member]:
         for member in zipped.infolist():
             kind = stat.S_IFMT(member.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                what = "a link" if kind == stat.S_IFLNK else "a device or the like"
+                what = "a link" if kind == stat.S_IFLNK else "not a regular file"
                 raise _refused(archive, f"{member.filename!r} is {what}")
             if member.flag_bits & 1:
                 raise DataError(
@@ -114,7 +114,7 @@ def _zip_members(archive: Path, raw: BinaryIO) -> Iterator[_Member]:
 
 
 def _write(archive: Path, member: _Member, folder: Path, room: int) -> int:
-    """Write one member below `folder` and say how many bytes that were; at most `room` are written."""
+    """Write one member below `folder`, at most `room` bytes, and return the number of bytes."""
     place = folder.joinpath(*_parts(archive, member.name))
     if member.content is None:
         place.mkdir(parents=True, exist_ok=True)
@@ -146,8 +146,7 @@ def _move(archive: Path, source: Path, folder: Path) -> None:
     there = [name for name in names if os.path.lexists(folder / name)]
     if there:
         raise DataError(
-            f"{folder / there[0]} is there already, and {archive.name} holds it too; "
-            "move it away and try again"
+            f"{folder / there[0]} exists, and {archive.name} contains it too; move it away and try again"
         )
     for name in names:
         os.rename(source / name, folder / name)

@@ -166,10 +166,8 @@ def _name(names: list[str], number: int) -> str:
 
 def _load(file: Path, *wanted: str) -> dict[str, Any]:
     """Variables of a MATLAB file: numbers, text and structs; nothing in it is executed."""
-    try:
-        from scipy.io import loadmat
-    except ImportError:
-        raise DataError(f"{file}: MATLAB files need scipy; pip install 'mlbench[matlab]'") from None
+    from scipy.io import loadmat
+
     try:
         content: dict[str, Any] = loadmat(file, squeeze_me=True, variable_names=wanted)
     except Exception as error:  # scipy's reader raises nearly anything on damaged files, OSError, too

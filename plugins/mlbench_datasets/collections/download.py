@@ -1,19 +1,20 @@
-"""Downloads by the standard library: whole files or none, taken up again where they stopped."""
+"""Downloads that appear whole or not at all, and resume where they stopped."""
+
+# pooch 1.9 downloads and checks files too, but does not resume: a stopped download of several GB would start
+# again. It also does not tell a full disk from a failed connection.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import os
-import secrets
 import urllib.error
 import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 from typing import BinaryIO
 
-from mlbench.errors import DataError
+from mlbench.plugin import DataError, write_atomically
 from mlbench_datasets.collections.archive import Progress, nothing
 
 __all__ = ["check_digest", "download"]
@@ -26,36 +27,34 @@ _TIMEOUT = 60.0  # seconds without a byte
 def download(address: str, file: Path, *, md5: str = "", progress: Progress = nothing) -> None:
     """Download `address` to `file`, in a folder that exists.
 
-    What has come so far lies beside it, and becomes `file` when it is complete and its digest is right.
-    With a digest to check, a stopped download is taken up where it stopped; without, it starts again, for
-    nothing would tell whether the parts fit. Raises DataError.
-    progress: called with bytes done, and bytes in all, 0 while unknown.
+    With a digest to check, a stopped download leaves a partial file and resumes from it. Without one it
+    starts again, since nothing could tell whether the parts belong together. Raises DataError if the download
+    fails, OSError or StoreError if the file cannot be written.
+    progress: called with bytes done and bytes in all, 0 while unknown.
     """
-    if md5:
-        partial = file.with_name(f".{file.name}.part")
-    else:
-        partial = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
+    partial = file.with_name(f".{file.name}.part")
     try:
-        _receive(address, partial, progress)
         if md5:
-            check_digest(partial, md5, f"{address}: what came", discard=True)
-        os.replace(partial, file)
+            with partial.open("ab") as target:
+                _receive(address, target, progress)
+            check_digest(partial, md5, f"{address}: the download", discard=True)
+            os.replace(partial, file)
+        else:
+            write_atomically(file, lambda target: _receive(address, target, progress))
     except (OSError, HTTPException) as error:  # URLError and timeouts are OSErrors
         if getattr(error, "filename", None) == str(partial) or getattr(error, "errno", None) in _DISK_FULL:
             raise  # the disk, not the network
+        if partial.exists() and not partial.stat().st_size:
+            partial.unlink()
         reason = error.reason if type(error) is urllib.error.URLError else str(error)
         raise DataError(
-            f"{address}: cannot be had ({reason or type(error).__name__}); try again, or get it with a "
-            f"browser, save it as {file} and give the same command"
+            f"{address}: cannot be downloaded ({reason or type(error).__name__}); try again, or download it "
+            f"with a browser, save it as {file} and repeat this command"
         ) from None
-    finally:
-        if not md5:
-            with contextlib.suppress(OSError):  # what went wrong before is what is told
-                partial.unlink()
 
 
 def check_digest(file: Path, md5: str, what: str, *, discard: bool = False) -> None:
-    """Raise DataError when the MD5 digest of `file` is another; discard: remove it then."""
+    """Raise DataError if the MD5 digest of `file` differs. discard: whether to remove the file then."""
     with file.open("rb") as content:
         found = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     if found == md5:
@@ -67,9 +66,10 @@ def check_digest(file: Path, md5: str, what: str, *, discard: bool = False) -> N
     )
 
 
-def _receive(address: str, partial: Path, progress: Progress) -> None:
-    """Append to `partial` what is missing of it, or write all of it. Raises OSError or HTTPException."""
-    done = partial.stat().st_size if partial.exists() else 0
+def _receive(address: str, target: BinaryIO, progress: Progress) -> None:
+    """Append the missing bytes to `target`, or all of them if the server cannot resume. Raises OSError or
+    HTTPException."""
+    done = target.tell()
     request = urllib.request.Request(address, headers={"User-Agent": "mlbench"})  # noqa: S310 - of our lists
     if done:
         request.add_header("Range", f"bytes={done}-")
@@ -77,17 +77,16 @@ def _receive(address: str, partial: Path, progress: Progress) -> None:
         response = urllib.request.urlopen(request, timeout=_TIMEOUT)  # noqa: S310
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code == 416 and done:  # nothing is left: the digest says whether it is right
+        if error.code == 416 and done:  # nothing is missing; the digest is checked next
             return
         raise
     with response:
-        resumed = getattr(response, "status", None) == 206
-        if not resumed:
+        if getattr(response, "status", None) != 206:
+            target.truncate(0)
             done = 0
         length = response.headers.get("Content-Length")
         total = done + int(length) if length else 0
-        with partial.open("ab" if resumed else "wb") as target:
-            done = _copy(response, target, done, total, progress)
+        done = _copy(response, target, done, total, progress)
     if done < total:
         raise OSError(f"the connection ended after {done:,} of {total:,} bytes")
 

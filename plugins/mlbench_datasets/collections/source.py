@@ -1,4 +1,4 @@
-"""Where the files of a published data set come from, and what of them is here."""
+"""Sources of published data sets: where their files come from, and which of them are on this machine."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from mlbench.contracts import DataCheck, DataProgress, DataState
-from mlbench.errors import DataError
+from mlbench.plugin import DataCheck, DataError, DataProgress, DataState
 from mlbench_datasets.collections.archive import unpack
 from mlbench_datasets.collections.download import check_digest, download
 
 __all__ = ["Archive", "Layout", "Source"]
 
-#: Paths, relative to the folder, that make a data set complete, as far as names alone can tell.
+#: Paths, relative to the folder, that a complete data set has.
 Layout = tuple[str, ...]
 
 
@@ -24,8 +23,8 @@ Layout = tuple[str, ...]
 class Archive:
     """An archive that unpacks into the folder.
 
-    file: how it is called there. gives: a path that is there once it is unpacked. address: where it can be
-    downloaded, "" where only a person can. md5: its digest as published, "" where none is.
+    file: its name in the folder. gives: a path that exists once it is unpacked. address: for downloads, "" if
+    only a person can download it. md5: its published digest, "" if none is published.
     """
 
     file: str
@@ -36,12 +35,11 @@ class Archive:
 
 @dataclass(frozen=True)
 class Source:
-    """A `DataSource` of archives, or of whatever `obtain` gets.
+    """A `DataSource` of archives, or of the files that `obtain` makes.
 
-    name: of the data set, and of the folder below data_root that is fetched into. folder: where its files
-    lie. instructions: what to put there by hand. layouts: the ways in which its files may lie, any of which
-    will do. examine: looks into every file of a folder that is ready. obtain: gets the files in another way
-    than by archives.
+    name: of the data set, and of its folder below data_root, into which `fetch` puts the files. folder: of
+    the files. instructions: what to put there by hand. layouts: the possible layouts of its files; one is
+    enough. examine: checks every file of a folder that is ready. obtain: gets the files without archives.
     """
 
     name: str
@@ -57,7 +55,7 @@ class Source:
     obtain: Callable[[Path, DataProgress], None] | None = None
 
     def layout(self) -> Layout | None:
-        """The first layout that is there in full."""
+        """The first complete layout."""
         return next((each for each in self.layouts if all(map(self._has, each))), None)
 
     def state(self) -> DataState:
@@ -82,20 +80,20 @@ class Source:
             raise self.absent()
 
     def command(self, verb: str) -> str:
-        """`mlbench data VERB` for this folder; "" for a folder of the user's own, which it does not know."""
+        """`mlbench data VERB` for this folder; "" for another folder, which the command does not know."""
         if self.folder != self.data_root / self.name:
             return ""
         return f"mlbench data {verb} {self.name} --root {self.data_root}"
 
     def absent(self) -> DataError:
-        """What is missing, and what to do about it."""
+        """The error that names missing files and says what to do."""
         nearest = min(self.layouts, key=lambda layout: sum(not self._has(path) for path in layout))
         missing = ", ".join(path for path in nearest if not self._has(path))
         text = self.instructions
         if command := self.command("fetch"):
             halves = [each.gives for each in self.archives if each.address and self._has(each.gives)]
             if halves:
-                text = f"move {self.folder / halves[0]} away, which is not complete, and run: {command}"
+                text = f"move the incomplete {self.folder / halves[0]} away and run: {command}"
             elif self.obtain is not None or any(archive.address for archive in self.archives):
                 text = f"run: {command}; or by hand: {text}"
             else:
@@ -109,9 +107,9 @@ class Source:
         return os.path.exists(self.folder / path)
 
     def _fetch_archives(self, progress: DataProgress) -> None:
-        """Unpack the archives that a person has put into the folder; where there are none, download them.
+        """Unpack the archives that a person has put into the folder; download them if there are none.
 
-        What is there already, if only in part, is not touched.
+        Unpacked archives, complete or not, stay untouched.
         """
         wanted = [archive for archive in self.archives if not self._has(archive.gives)]
         here = [archive for archive in wanted if self._has(archive.file)]
@@ -131,14 +129,14 @@ class Source:
         needed, free = 2 * self.size, shutil.disk_usage(self.folder).free
         if free < needed:
             raise DataError(
-                f"{self.folder}: about {needed / 1e9:.1f} GB are needed for {archive.file} and what is in "
-                f"it, {free / 1e9:.1f} GB are free; free space, or name another folder with --root"
+                f"{self.folder}: {archive.file} and its content need about {needed / 1e9:.1f} GB, "
+                f"{free / 1e9:.1f} GB are free; free space, or name another folder with --root"
             )
         file = self.folder / archive.file
         report = _in_megabytes(progress, f"downloading {archive.file} (MB)")
         download(archive.address, file, md5=archive.md5, progress=report)
         unpack(file, self.folder, _in_megabytes(progress, f"unpacking {archive.file} (MB)"))
-        file.unlink()  # what it held is there; one that a person put there stays
+        file.unlink()  # an archive that a person put there stays
 
 
 def _in_megabytes(progress: DataProgress, what: str) -> Callable[[int, int], None]:

@@ -11,23 +11,18 @@ from PIL import Image
 from timm.data.auto_augment import rand_augment_transform
 from timm.data.transforms import RandomResizedCropAndInterpolation
 
+from mlbench.contracts.options import AugmentationOptions
 from mlbench.errors import OptionError
 from mlbench.options import Schema
-from mlbench_augmentations.augmentation import (
-    crop_randaugment,
-    document,
-    flip_crop,
-    randaugment,
-    resized_crop,
-)
+from mlbench_augmentations.augmentation import CropRandAugment, Document, FlipCrop, RandAugment, ResizedCrop
 from mlbench_augmentations.document import _GROUPS
 
 AUGMENTATIONS = {
-    "flip_crop": flip_crop(32),
-    "resized_crop": resized_crop(24),
-    "randaugment": randaugment(),
-    "crop_randaugment": crop_randaugment(24),
-    "document": document(24),
+    "flip_crop": FlipCrop().build(32),
+    "resized_crop": ResizedCrop().build(24),
+    "randaugment": RandAugment().build(24),
+    "crop_randaugment": CropRandAugment().build(24),
+    "document": Document().build(24),
 }
 each_augmentation = pytest.mark.parametrize("augmentation", AUGMENTATIONS.values(), ids=AUGMENTATIONS.keys())
 
@@ -103,7 +98,7 @@ def test_flip_crop_shifts_and_flips(image):
             crop = padded[top : top + 32, left : left + 32]
             crops[crop.tobytes()] = (top, left, False)
             crops[crop[:, ::-1].tobytes()] = (top, left, True)
-    augmentation = flip_crop(32, fill=(9, 9, 9))
+    augmentation = FlipCrop(fill=(9, 9, 9)).build(32)
     found = [crops[augmentation(image, generator(seed)).tobytes()] for seed in range(300)]
     tops, lefts, flips = zip(*found, strict=True)
     assert set(tops) == set(lefts) == set(range(9))
@@ -112,7 +107,7 @@ def test_flip_crop_shifts_and_flips(image):
 
 def test_flip_crop_pads_a_larger_image_in_proportion(image):
     large = image.resize((64, 96), Image.Resampling.NEAREST)
-    seen = {flip_crop(32, pad=4, flip=0.0)(large, generator(seed)).tobytes() for seed in range(300)}
+    seen = {FlipCrop(pad=4, flip=0.0).build(32)(large, generator(seed)).tobytes() for seed in range(300)}
     padded = np.pad(np.asarray(large), ((12, 12), (8, 8), (0, 0)))
     every = {padded[y : y + 96, x : x + 64].tobytes() for y in range(25) for x in range(17)}
     assert seen <= every
@@ -122,14 +117,14 @@ def test_flip_crop_pads_a_larger_image_in_proportion(image):
 @pytest.mark.parametrize("flip", [0.0, 1.0])
 def test_flip_crop_without_padding_only_flips(image, flip):
     expected = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flip else image
-    augmented = flip_crop(32, pad=0, flip=flip)(image, generator(0))
+    augmented = FlipCrop(pad=0, flip=flip).build(32)(image, generator(0))
     assert augmented.tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "random"])
 def test_resized_crop_is_that_of_timm(image, interpolation):
     theirs = RandomResizedCropAndInterpolation(24, (0.3, 0.9), (0.5, 1.5), interpolation)
-    ours = resized_crop(24, scale=(0.3, 0.9), ratio=(0.5, 1.5), flip=0.0, interpolation=interpolation)
+    ours = ResizedCrop(scale=(0.3, 0.9), ratio=(0.5, 1.5), flip=0.0, interpolation=interpolation).build(24)
     for seed in range(10):
         seeded(seed)
         assert ours(image, generator(seed)).tobytes() == theirs(image).tobytes()
@@ -137,9 +132,9 @@ def test_resized_crop_is_that_of_timm(image, interpolation):
 
 @pytest.mark.parametrize("option", ["scale", "ratio"])
 def test_resized_crop_refuses_bounds_the_wrong_way_round(option):
-    for factory in (resized_crop, crop_randaugment):
+    for options_class in (ResizedCrop, CropRandAugment):
         with pytest.raises(OptionError, match=rf"{option} \[0\.9, 0\.5\] is the wrong way round") as caught:
-            factory(24, **{option: (0.9, 0.5)})
+            options_class(**{option: (0.9, 0.5)})
         assert caught.value.option == option
 
 
@@ -158,7 +153,9 @@ def test_randaugment_is_that_of_timm(image, text, options, interpolation):
     if interpolation == "bicubic":
         settings["interpolation"] = Image.Resampling.BICUBIC
     theirs = rand_augment_transform(text, settings)
-    ours = randaugment(**options, increasing="inc1" in text, interpolation=interpolation, fill=(1, 2, 3))
+    ours = RandAugment(
+        **options, increasing="inc1" in text, interpolation=interpolation, fill=(1, 2, 3)
+    ).build(24)
     changed = 0
     for seed in range(40):
         seeded(seed)
@@ -170,24 +167,26 @@ def test_randaugment_is_that_of_timm(image, text, options, interpolation):
 
 @pytest.mark.parametrize(("magnitude", "increasing"), [(0, False), (10, True)])
 def test_randaugment_without_a_bit_left_is_black(image, magnitude, increasing):
-    augmentation = randaugment(
+    augmentation = RandAugment(
         magnitude=magnitude, magnitude_std=0.0, layers=1, probability=1.0, increasing=increasing
-    )
+    ).build(24)
     augmented = [augmentation(image, generator(seed)) for seed in range(60)]
     assert any(not np.asarray(image).any() for image in augmented)
 
 
 def test_crop_randaugment_crops_flips_and_then_changes(image):
-    augmentation = crop_randaugment(24, scale=(0.5, 1.0), magnitude=7)
+    augmentation = CropRandAugment(scale=(0.5, 1.0), magnitude=7).build(24)
     for seed in range(10):
         state = generator(seed)
-        expected = randaugment(magnitude=7)(resized_crop(24, scale=(0.5, 1.0))(image, state), state)
+        expected = RandAugment(magnitude=7).build(24)(
+            ResizedCrop(scale=(0.5, 1.0)).build(24)(image, state), state
+        )
         assert augmentation(image, generator(seed)).tobytes() == expected.tobytes()
 
 
 def test_document_without_groups_is_a_plain_resize(image):
     plain = image.resize((24, 24), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    assert document(24, probability=0.0)(image, generator(0)).tobytes() == plain.tobytes()
+    assert Document(probability=0.0).build(24)(image, generator(0)).tobytes() == plain.tobytes()
 
 
 def test_document_draws_from_each_group_with_its_probability(image, monkeypatch):
@@ -203,7 +202,7 @@ def test_document_draws_from_each_group_with_its_probability(image, monkeypatch)
     monkeypatch.setattr("mlbench_augmentations.document._GROUPS", groups)
     state = generator(0)
     for _ in range(2000):
-        document(4)(image, state)
+        Document().build(4)(image, state)
     assert [len(group) for group in groups] == [2, 4, 2, 7]
     for number, group in enumerate(groups):
         counts = [drawn.count((number, place)) for place in range(len(group))]
@@ -244,22 +243,22 @@ def test_document_moves_by_at_most_what_it_says():
 
 
 @pytest.mark.parametrize(
-    ("factory", "option", "value"),
+    ("options_class", "option", "value"),
     [
-        (flip_crop, "pad", -1),
-        (flip_crop, "fill", [0, 0, 256]),
-        (resized_crop, "scale", [0.0, 1.0]),
-        (resized_crop, "ratio", [0.0, 1.0]),
-        (resized_crop, "interpolation", "cubic"),
-        (randaugment, "magnitude", 11),
-        (randaugment, "magnitude_std", -1.0),
-        (randaugment, "layers", 0),
-        (crop_randaugment, "probability", 1.5),
-        (document, "probability", -0.1),
+        (FlipCrop, "pad", -1),
+        (FlipCrop, "fill", [0, 0, 256]),
+        (ResizedCrop, "scale", [0.0, 1.0]),
+        (ResizedCrop, "ratio", [0.0, 1.0]),
+        (ResizedCrop, "interpolation", "cubic"),
+        (RandAugment, "magnitude", 11),
+        (RandAugment, "magnitude_std", -1.0),
+        (RandAugment, "layers", 0),
+        (CropRandAugment, "probability", 1.5),
+        (Document, "probability", -0.1),
     ],
 )
-def test_options_out_of_range_are_refused(factory, option, value):
-    schema = Schema(factory, owner="augmentation", provides=("image_size",))
+def test_options_out_of_range_are_refused(options_class, option, value):
+    schema = Schema(options_class, AugmentationOptions, owner="augmentation")
     with pytest.raises(OptionError) as caught:
         schema.check({option: value})
     assert caught.value.option.split(".")[0] == option

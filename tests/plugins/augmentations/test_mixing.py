@@ -10,9 +10,11 @@ import pytest
 import torch
 from timm.data.mixup import Mixup
 
+from mlbench.contracts.options import MixingOptions
 from mlbench.errors import OptionError
 from mlbench.options import Schema
-from mlbench_augmentations.mixing import cutmix, mixup, mixup_cutmix
+from mlbench_augmentations.mixing import CutMix, MixupCutMix
+from mlbench_augmentations.mixing import Mixup as OurMixup
 
 
 def generator(seed):
@@ -33,10 +35,10 @@ class Drawn(Mixup):
         self._params_per_batch = lambda: (share, cut)
 
 
-@pytest.mark.parametrize("factory", [mixup, cutmix, mixup_cutmix])
+@pytest.mark.parametrize("options_class", [OurMixup, CutMix, MixupCutMix])
 @pytest.mark.parametrize("count", [1, 2, 5, 6])
-def test_mixing_repeats_and_leaves_the_batch_and_global_states_alone(factory, count):
-    mixing, batch = factory(), images(count)
+def test_mixing_repeats_and_leaves_the_batch_and_global_states_alone(options_class, count):
+    mixing, batch = options_class(), images(count)
     before = batch.clone()
     random.seed(1)
     np.random.seed(2)
@@ -57,19 +59,19 @@ def test_mixing_repeats_and_leaves_the_batch_and_global_states_alone(factory, co
     assert torch.equal(torch.get_rng_state(), states[2])
 
 
-@pytest.mark.parametrize("factory", [mixup, cutmix, mixup_cutmix])
-def test_mixing_never_waits_for_the_device(factory):
+@pytest.mark.parametrize("options_class", [OurMixup, CutMix, MixupCutMix])
+def test_mixing_never_waits_for_the_device(options_class):
     """A meta tensor has no values: whoever asks for one, as a wait for a GPU would, gets an error."""
     batch = torch.empty(4, 3, 8, 8, dtype=torch.uint8, device="meta")
     for seed in range(5):
-        mixed = factory()(batch, generator(seed))
+        mixed = options_class()(batch, generator(seed))
         assert (mixed.images.device.type, mixed.partners.device.type) == ("meta", "cpu")
 
 
 @pytest.mark.parametrize("count", [4, 5])
 def test_mixup_is_the_weighted_mean_with_the_partner(count):
     batch = images(count)
-    mixed = mixup(alpha=0.4)(batch, generator(3))
+    mixed = OurMixup(alpha=0.4)(batch, generator(3))
     assert 0 < mixed.share < 1
     for place, partner in enumerate(mixed.partners.tolist()):
         expected = mixed.share * batch[place].double() + (1 - mixed.share) * batch[partner].double()
@@ -82,7 +84,7 @@ def test_cutmix_pastes_one_box_and_counts_its_area(count):
     batch = images(count, size=16)
     shares = set()
     for seed in range(60):
-        mixed = cutmix()(batch, generator(seed))
+        mixed = CutMix()(batch, generator(seed))
         pasted = (mixed.images == batch.flip(0)).all(dim=(0, 1))
         own = (mixed.images == batch).all(dim=(0, 1))
         assert (pasted ^ own).all()
@@ -96,7 +98,7 @@ def test_cutmix_pastes_one_box_and_counts_its_area(count):
 def test_mixup_is_that_of_timm_at_the_same_share():
     batch, target = images(6), torch.zeros(6, dtype=torch.long)
     for seed in range(20):
-        mixed = mixup(alpha=0.3)(batch, generator(seed))
+        mixed = OurMixup(alpha=0.3)(batch, generator(seed))
         expected, _ = Drawn(mixed.share, cut=False)(batch.float(), target)
         assert torch.equal(mixed.images, expected)
 
@@ -105,7 +107,7 @@ def test_cutmix_is_that_of_timm_at_the_same_draws():
     batch = images(6, size=16)
     target = torch.tensor([0, 0, 0, 1, 1, 1])
     for seed in range(20):
-        mixed = cutmix(alpha=0.7)(batch, generator(seed))
+        mixed = CutMix(alpha=0.7)(batch, generator(seed))
         state = generator(seed)  # the draws, made again: whether to mix, the share, the seeds of the box
         state.random(2)
         share = float(state.beta(0.7, 0.7))
@@ -120,22 +122,22 @@ def test_share_has_the_beta_distribution():
     batch = images(2, size=2)
     for alpha in (0.2, 1.0):
         state = generator(0)
-        shares = np.array([mixup(alpha=alpha)(batch, state).share for _ in range(3000)])
+        shares = np.array([OurMixup(alpha=alpha)(batch, state).share for _ in range(3000)])
         assert abs(shares.mean() - 0.5) < 0.03
         assert abs(shares.var() - 1 / (4 * (2 * alpha + 1))) < 0.01
 
 
 def test_probability_leaves_batches_as_they_are():
     batch, state = images(2, size=2), generator(0)
-    assert mixup(probability=0.0)(batch, state) is None
-    mixed = sum(mixup(probability=0.25)(batch, state) is not None for _ in range(2000))
+    assert OurMixup(probability=0.0)(batch, state) is None
+    mixed = sum(OurMixup(probability=0.25)(batch, state) is not None for _ in range(2000))
     assert 420 < mixed < 580
 
 
 @pytest.mark.parametrize(("probability", "expected"), [(0.0, 0), (0.5, 500), (1.0, 1000)])
 def test_mixup_cutmix_switches_between_both(probability, expected):
     batch, state = images(4, size=16), generator(0)
-    mixing = mixup_cutmix(mixup_alpha=1.0, cutmix_probability=probability)
+    mixing = MixupCutMix(mixup_alpha=1.0, cutmix_probability=probability)
     cut = 0
     for _ in range(1000):
         mixed = mixing(batch, state)
@@ -145,24 +147,24 @@ def test_mixup_cutmix_switches_between_both(probability, expected):
 
 def test_mixup_cutmix_draws_each_share_from_its_own_distribution():
     batch, state = images(2, size=32), generator(0)
-    blend = mixup_cutmix(mixup_alpha=0.01, cutmix_alpha=50.0, cutmix_probability=0.0)
+    blend = MixupCutMix(mixup_alpha=0.01, cutmix_alpha=50.0, cutmix_probability=0.0)
     shares = [blend(batch, state).share for _ in range(200)]
     assert np.mean([0.01 < share < 0.99 for share in shares]) < 0.2
-    cut = mixup_cutmix(mixup_alpha=0.01, cutmix_alpha=50.0, cutmix_probability=1.0)
+    cut = MixupCutMix(mixup_alpha=0.01, cutmix_alpha=50.0, cutmix_probability=1.0)
     assert all(cut(batch, state).share > 0.3 for _ in range(200))
 
 
 @pytest.mark.parametrize(
-    ("factory", "option", "value"),
+    ("options_class", "option", "value"),
     [
-        (mixup, "alpha", 0.0),
-        (mixup, "probability", 1.1),
-        (cutmix, "alpha", -1.0),
-        (mixup_cutmix, "mixup_alpha", 0.0),
-        (mixup_cutmix, "cutmix_probability", -0.1),
+        (OurMixup, "alpha", 0.0),
+        (OurMixup, "probability", 1.1),
+        (CutMix, "alpha", -1.0),
+        (MixupCutMix, "mixup_alpha", 0.0),
+        (MixupCutMix, "cutmix_probability", -0.1),
     ],
 )
-def test_options_out_of_range_are_refused(factory, option, value):
+def test_options_out_of_range_are_refused(options_class, option, value):
     with pytest.raises(OptionError) as caught:
-        Schema(factory, owner="mixing", provides=()).check({option: value})
+        Schema(options_class, MixingOptions, owner="mixing").check({option: value})
     assert caught.value.option == option

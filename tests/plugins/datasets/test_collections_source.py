@@ -120,13 +120,13 @@ def test_fetch_verifies_an_archive_that_a_person_has_put_there(tmp_path: Path) -
 def test_fetch_asks_to_move_half_a_data_set_away(tmp_path: Path) -> None:
     make_cub(tmp_path / "cub200")
     (tmp_path / "cub200/CUB_200_2011/images.txt").unlink()
-    with pytest.raises(DataError, match=r"move .*CUB_200_2011 away, which is not complete, and run: mlbench"):
+    with pytest.raises(DataError, match=r"move the incomplete .*CUB_200_2011 away and run: mlbench"):
         source("cub200", tmp_path).fetch(quiet)
 
 
 def test_fetch_needs_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10, 9, 1_000_000_000))
-    message = r"about 6\.2 GB are needed for Stanford_Online_Products.zip and what is in it, 1\.0 GB are free"
+    message = r"Stanford_Online_Products.zip and its content need about 6\.2 GB, 1\.0 GB are free"
     with pytest.raises(DataError, match=message):
         source("sop", tmp_path).fetch(quiet)
 

@@ -7,12 +7,12 @@ from importlib import import_module
 import pytest
 import timm.optim
 import torch
+from mlbench_recipes.preset import preset
 
 from mlbench.contracts import KINDS, Recipe
 from mlbench.errors import OptionError
 from mlbench.options import Schema
 from mlbench_recipes import mlbench_components
-from mlbench_recipes.preset import preset
 from mlbench_recipes.standard import standard
 
 COMPONENTS = {component.name: component for component in mlbench_components()}
