@@ -7,8 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlbench.contracts import QUERY, SPLITS, SplitName
-from mlbench.errors import DataError
+from mlbench.plugin import QUERY, SPLITS, DataError, SplitName
 from mlbench_datasets.manifest import Row
 from mlbench_datasets.partition import MIN_CLASSES, Divided, hold_out, hold_out_units, partition
 

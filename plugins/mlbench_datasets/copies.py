@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from typing import NamedTuple
 
-from mlbench.contracts import SPLITS, SplitName
+from mlbench.plugin import SPLITS, SplitName
 from mlbench_datasets.notes import examples
 
 __all__ = ["Copy", "copy_notes"]

@@ -17,7 +17,7 @@ from typing import Literal
 
 from PIL import ImageFont
 
-from mlbench.errors import DataError
+from mlbench.plugin import DataError
 
 __all__ = ["CHARACTERS", "FACES", "Face", "Role", "Script", "font", "shape", "versions"]
 

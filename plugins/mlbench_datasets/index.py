@@ -24,12 +24,16 @@ import numpy as np
 from PIL import Image
 from PIL import __version__ as pillow_version
 
-from mlbench.environment import cache_dir
-from mlbench.errors import StoreError
-from mlbench.images.decode import UnreadableImageError, decode
-from mlbench.images.formats import IMAGE_SUFFIXES
-from mlbench.provenance import code_hash, core_hash
-from mlbench.records.store import write_atomically
+from mlbench.plugin import (
+    IMAGE_SUFFIXES,
+    StoreError,
+    UnreadableImageError,
+    cache_dir,
+    code_hash,
+    core_hash,
+    decode,
+    write_atomically,
+)
 
 __all__ = ["Index", "Probe", "index_images"]
 

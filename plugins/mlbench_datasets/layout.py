@@ -8,9 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from mlbench.errors import DataError, OptionError
-from mlbench.images.class_folders import ClassFolders, read_class_folders
-from mlbench.images.image_files import IMAGE_SUFFIXES, kind_of
+from mlbench.plugin import IMAGE_SUFFIXES, ClassFolders, DataError, OptionError, kind_of, read_class_folders
 from mlbench_datasets.manifest import Manifest, Row
 from mlbench_datasets.notes import examples
 

@@ -19,11 +19,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mlbench.contracts import GALLERY, QUERY, SplitName
-from mlbench.errors import DataError, close_match, hint
-from mlbench.images.decode import Box
-from mlbench.images.image_files import IMAGE_SUFFIXES, SPLIT_NAMES, split_of
-from mlbench.names import find_paths, one_form
+from mlbench.plugin import (
+    GALLERY,
+    IMAGE_SUFFIXES,
+    QUERY,
+    SPLIT_NAMES,
+    Box,
+    DataError,
+    SplitName,
+    close_match,
+    find_paths,
+    hint,
+    one_form,
+    split_of,
+)
 from mlbench_datasets.repeats import Rows
 
 __all__ = ["MANIFEST_SUFFIXES", "Manifest", "Row", "read_manifest"]

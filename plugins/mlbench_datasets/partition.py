@@ -6,10 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from mlbench.errors import DataError, OptionError
-from mlbench.seeding import derive
+from mlbench.plugin import DataError, derive
 
-__all__ = ["MIN_CLASSES", "Divided", "check_fractions", "hold_out", "hold_out_units", "partition"]
+__all__ = ["MIN_CLASSES", "Divided", "hold_out", "hold_out_units", "partition"]
 
 #: What is divided where the user has not said the split of every image: the classes, so that test has new
 #: ones, or the images of each class.
@@ -17,15 +16,6 @@ Divided = Literal["classes", "images"]
 
 #: Classes that every split needs: with one alone there is nothing to tell apart.
 MIN_CLASSES = 2
-
-
-def check_fractions(calibration: float, test: float) -> None:
-    """Raise OptionError unless something is left for training."""
-    if calibration + test >= 1:
-        raise OptionError(
-            f"calibration {calibration:g} and test {test:g} leave nothing for training: "
-            "they are shares of the classes, or of the images of each, and must add up to less than 1"
-        )
 
 
 def partition(

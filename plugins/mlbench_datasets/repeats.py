@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mlbench.contracts import QUERY
-from mlbench.errors import DataError
-from mlbench.names import one_form
+from mlbench.plugin import QUERY, DataError, one_form
 
 if TYPE_CHECKING:
-    from mlbench.images.decode import Box
+    from mlbench.plugin import Box
     from mlbench_datasets.manifest import Row
 
 __all__ = ["Rows"]

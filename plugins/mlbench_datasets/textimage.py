@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated
@@ -17,14 +16,16 @@ from typing import Annotated
 from PIL import Image, __version__, features
 from pydantic import Field
 
-from mlbench.contracts import GALLERY, QUERY, SplitName
-from mlbench.seeding import numpy_generator
+from mlbench.plugin import GALLERY, QUERY, DatasetContext, DatasetOptions, SplitName, numpy_generator
 from mlbench_datasets.fonts import versions
+from mlbench_datasets.split_set import SplitSet
 
 __all__ = ["REVISION", "TextImage", "TextImageSplit"]
 
 #: Raised whenever the same options come to give other images.
 REVISION = 1
+
+_Count = Annotated[int, Field(ge=1)]
 
 # Documents are drawn larger than they are photographed, as print is finer than pixels.
 _OVERSAMPLING = 2
@@ -85,56 +86,48 @@ def _document(seed: int, split: str, label: int, family: int, pixels: int) -> Im
     return draw_document(seed, split, label, family_size=family, pixels=pixels)
 
 
-class TextImage:
-    """Photographs of rendered documents: see the module.
-
-    Options
-    -------
-    classes, calibration_classes, test_classes: documents in each split; no document is in two splits.
-    views: photographs of each training document.
-    eval_views: photographs of each calibration and test document.
-    family: how many consecutive classes are look-alikes, with the same layout, colours, typefaces and
-        furniture, so that only words, numbers, emblems and pictures tell them apart; 1 for none.
-    strength: how far the camera goes: 0 gives flat scans, 0.5 photographs taken with care,
-        1 ordinary snapshots.
-    seed: another seed gives other documents and other photographs.
+class TextImage(DatasetOptions):
+    """Photographs of rendered documents, without any files. A class is one document: a bank card, a wine
+    label or a street sign with its own words, emblem or picture.
 
     Raises DataError if a font package is not installed.
     """
 
-    disjoint = True
-    notes: Sequence[str] = ()
+    classes: _Count = 300
+    """Documents in the train split. No document is in two splits."""
+    calibration_classes: _Count = 112
+    """Documents in the calibration split."""
+    test_classes: _Count = 112
+    """Documents in the test split."""
+    views: _Count = 8
+    """Photographs of each training document."""
+    eval_views: _Count = 5
+    """Photographs of each calibration and test document."""
+    family: _Count = 4
+    """Number of consecutive classes that are look-alikes: they share layout, colours, typefaces and fixed
+    parts, so that only words, numbers, emblems and pictures differ. 1 for no look-alikes."""
+    strength: Annotated[float, Field(ge=0, le=4)] = 0.5
+    """Strength of the camera's effects: 0 gives flat scans, 0.5 careful photographs, 1 ordinary snapshots."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the documents and of the photographs."""
 
-    def __init__(
-        self,
-        image_size: int,
-        *,
-        classes: Annotated[int, Field(ge=1)] = 300,
-        calibration_classes: Annotated[int, Field(ge=1)] = 112,
-        test_classes: Annotated[int, Field(ge=1)] = 112,
-        views: Annotated[int, Field(ge=1)] = 8,
-        eval_views: Annotated[int, Field(ge=1)] = 5,
-        family: Annotated[int, Field(ge=1)] = 4,
-        strength: Annotated[float, Field(ge=0, le=4)] = 0.5,
-        seed: Annotated[int, Field(ge=0)] = 0,
-    ) -> None:
-        sizes: dict[SplitName, tuple[int, int]] = {
-            "train": (classes, views),
-            "calibration": (calibration_classes, eval_views),
-            "test": (test_classes, eval_views),
+    def build(self, context: DatasetContext) -> SplitSet[TextImageSplit]:
+        size = context.image_size
+        counts: dict[SplitName, tuple[int, int]] = {
+            "train": (self.classes, self.views),
+            "calibration": (self.calibration_classes, self.eval_views),
+            "test": (self.test_classes, self.eval_views),
         }
-        self._splits = {
-            name: TextImageSplit(name, count, photographs, image_size, family, strength, seed)
-            for name, (count, photographs) in sizes.items()
+        splits = {
+            name: TextImageSplit(name, classes, views, size, self.family, self.strength, self.seed)
+            for name, (classes, views) in counts.items()
         }
-        self.version = (
-            f"textimage {REVISION}: {classes}+{calibration_classes}+{test_classes} classes, "
-            f"{views}+{eval_views} views, {image_size} px, family {family}, strength {strength:g}, "
-            f"seed {seed}; {_renderer()}"
+        version = (
+            f"textimage {REVISION}: {self.classes}+{self.calibration_classes}+{self.test_classes} classes, "
+            f"{self.views}+{self.eval_views} views, {size} px, family {self.family}, strength "
+            f"{self.strength:g}, seed {self.seed}; {_renderer()}"
         )
-
-    def split(self, name: SplitName) -> TextImageSplit:
-        return self._splits[name]
+        return SplitSet(version, True, (), splits)
 
 
 @lru_cache(maxsize=1)

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mlbench.errors import DataError, OptionError, first_line, hint
-from mlbench.names import find_path, one_form
+from mlbench.plugin import DataError, OptionError, find_path, first_line, hint, one_form
 from mlbench_datasets.containers.kept import stamp
 from mlbench_datasets.containers.split import Pool
 
@@ -77,7 +76,7 @@ class Tables:
         return Pool(RowSource(images.with_format(None), name), classes, names), content
 
 
-def load_tables(data_root: Path, path: str, config: str | None, revision: str | None) -> Tables:
+def load_tables(root: Path, path: str, config: str | None, revision: str | None) -> Tables:
     """Load a data set from a folder, the local cache or the hub, without decoding an image.
 
     Raises DataError when it cannot be had, and when the library is not installed.
@@ -88,7 +87,7 @@ def load_tables(data_root: Path, path: str, config: str | None, revision: str | 
         raise DataError(
             "huggingface data sets need the library datasets; install it with: pip install 'mlbench[hf]'"
         ) from None
-    place = find_path(data_root / Path(path).expanduser())
+    place = find_path(root / Path(path).expanduser())
     local = place.exists()
     name = str(place) if local else path
     if not local and (Path(path).expanduser().is_absolute() or path.startswith(".")):

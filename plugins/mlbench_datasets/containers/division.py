@@ -2,21 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from mlbench.contracts import SPLITS, SplitName
-from mlbench.errors import DataError
-from mlbench_datasets.containers.split import ContainerSplit, Pool, part, part_of
+from mlbench.plugin import SPLITS, DataError, SplitName
+from mlbench_datasets.containers.split import ContainerSplit, Pool, part, part_of, version_of
+from mlbench_datasets.division_options import DivideOptions
 from mlbench_datasets.partition import MIN_CLASSES, Divided, hold_out, hold_out_units, partition
+from mlbench_datasets.split_set import SplitSet
 
-__all__ = ["divided", "tested_whole", "with_test"]
+__all__ = ["Tested", "divided_set", "with_test"]
 
 Splits = dict[SplitName, ContainerSplit]
 
 
-def divided(
+class Tested(NamedTuple):
+    """The images to score on, where they are apart from the training images. place: for messages."""
+
+    place: str
+    pool: Pool
+
+
+def divided_set(
+    place: str,
+    pool: Pool,
+    tested: Tested | None,
+    options: DivideOptions,
+    image_size: int,
+    notes: list[str],
+    contents: Sequence[bytes],
+) -> SplitSet[ContainerSplit]:
+    """The data set of a pool, divided as `options` says; `tested` is its test split where it is given.
+
+    place: of the pool, for messages. contents: see `version_of`. Raises DataError for too few classes.
+    """
+    divide, calibration, seed = options.divide, options.calibration, options.seed
+    if tested is None:
+        splits = _divided(
+            place,
+            pool,
+            image_size,
+            notes,
+            divide=divide,
+            calibration=calibration,
+            test=options.test,
+            seed=seed,
+        )
+        disjoint = divide != "images"
+    else:
+        whole = _tested_whole(tested.place, tested.pool, image_size, pool.names)
+        splits = with_test(
+            place, pool, whole, image_size, notes, divide=divide, calibration=calibration, seed=seed
+        )
+        disjoint = set(tested.pool.names).isdisjoint(pool.names)
+    return SplitSet(version_of(splits, *contents), disjoint, tuple(notes), splits)
+
+
+def _divided(
     place: str,
     pool: Pool,
     image_size: int,
@@ -98,7 +142,7 @@ def with_test(
     }
 
 
-def tested_whole(place: str, pool: Pool, image_size: int, trained: Collection[str]) -> ContainerSplit:
+def _tested_whole(place: str, pool: Pool, image_size: int, trained: Collection[str]) -> ContainerSplit:
     """A pool that is the test split as it is. trained: classes whose images a protocol may find. Raises
     DataError when nothing could be found, there or in the pool."""
     full, _ = _by_size(pool)

@@ -15,8 +15,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from mlbench.contracts import PairList
-from mlbench.errors import DataError, first_line
+from mlbench.plugin import DataError, PairList, first_line
 
 __all__ = ["FacePack", "PackSource", "read_face_pack"]
 

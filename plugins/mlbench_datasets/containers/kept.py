@@ -12,10 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mlbench.environment import cache_dir
-from mlbench.errors import DataError, StoreError
-from mlbench.provenance import code_hash
-from mlbench.records.store import write_atomically
+from mlbench.plugin import DataError, StoreError, cache_dir, code_hash, write_atomically
 
 __all__ = ["kept", "stamp"]
 

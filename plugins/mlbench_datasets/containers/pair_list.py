@@ -9,8 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from mlbench.errors import DataError
-from mlbench.names import one_form
+from mlbench.plugin import DataError, one_form
 
 __all__ = ["ListedPair", "Portrait", "read_pair_list"]
 

@@ -10,10 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mlbench.contracts import PairList
-from mlbench.errors import DataError, hint
-from mlbench.images.image_files import find_images
-from mlbench.names import one_form
+from mlbench.plugin import DataError, PairList, find_images, hint, one_form
 from mlbench_datasets.containers.kept import stamp
 from mlbench_datasets.containers.pair_list import Portrait, read_pair_list
 from mlbench_datasets.containers.recordio import read_records

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mlbench.errors import DataError
+from mlbench.plugin import DataError
 from mlbench_datasets.containers.kept import kept
 from mlbench_datasets.containers.split import Pool
 

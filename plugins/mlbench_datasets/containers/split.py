@@ -11,20 +11,16 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from mlbench.contracts import GALLERY, QUERY, PairList, SplitName
-from mlbench.errors import DataError
-from mlbench.images.decode import UnreadableImageError, decode
+from mlbench.plugin import GALLERY, QUERY, DataError, SplitName, UnreadableImageError, decode
 
 if TYPE_CHECKING:
     from PIL import Image
 
 __all__ = [
-    "ContainerSet",
     "ContainerSplit",
     "FileSource",
-    "PairedContainerSet",
+    "ImageSource",
     "Pool",
-    "Source",
     "part",
     "part_of",
     "read_bytes",
@@ -33,7 +29,7 @@ __all__ = [
 ]
 
 
-class Source(Protocol):
+class ImageSource(Protocol):
     """Encoded images by position. Picklable."""
 
     def read(self, item: int) -> bytes:
@@ -50,7 +46,7 @@ class Pool:
     """Images before they are divided into splits. classes: (N,) int64, positions in `names`, all of which
     occur."""
 
-    source: Source
+    source: ImageSource
     classes: np.ndarray
     names: Sequence[str]
 
@@ -59,7 +55,7 @@ class Pool:
 class ContainerSplit:
     """One split. items: (N,) int64 positions in the source. labels: (N,) int32. roles: (N,) uint8."""
 
-    source: Source
+    source: ImageSource
     items: np.ndarray
     labels: np.ndarray
     roles: np.ndarray
@@ -90,29 +86,6 @@ class ContainerSplit:
 
     def role(self, index: int) -> int:
         return int(self.roles[index])
-
-
-@dataclass(frozen=True)
-class ContainerSet:
-    """Three splits."""
-
-    version: str
-    disjoint: bool
-    notes: Sequence[str]
-    splits: dict[SplitName, ContainerSplit]
-
-    def split(self, name: SplitName) -> ContainerSplit:
-        return self.splits[name]
-
-
-@dataclass(frozen=True)
-class PairedContainerSet(ContainerSet):
-    """Three splits, and pairs of the test split's images."""
-
-    listed: PairList
-
-    def pairs(self) -> PairList:
-        return self.listed
 
 
 @dataclass(frozen=True)
@@ -180,7 +153,7 @@ def version_of(splits: dict[SplitName, ContainerSplit], *contents: bytes) -> str
     return total.hexdigest()
 
 
-def unlabelled(source: Source, count: int, image_size: int, *, name: str) -> ContainerSplit:
+def unlabelled(source: ImageSource, count: int, image_size: int, *, name: str) -> ContainerSplit:
     """A split of `count` images of which nothing is known but pairs: each stands in a class of its own, and
     none may ask or be found."""
     each = np.arange(count)

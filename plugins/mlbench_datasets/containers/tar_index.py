@@ -14,9 +14,7 @@ from typing import IO
 
 import numpy as np
 
-from mlbench.errors import DataError, first_line, hint
-from mlbench.images.image_files import IMAGE_SUFFIXES
-from mlbench.names import one_form
+from mlbench.plugin import IMAGE_SUFFIXES, DataError, first_line, hint, one_form
 from mlbench_datasets.containers.kept import kept
 from mlbench_datasets.containers.split import Pool, read_bytes
 from mlbench_datasets.notes import examples

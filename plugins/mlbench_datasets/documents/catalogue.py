@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from PIL import Image
 
-from mlbench.seeding import numpy_generator
+from mlbench.plugin import numpy_generator
 from mlbench_datasets.documents import cards, labels, papers, signs
 from mlbench_datasets.documents.design import Design, design
 from mlbench_datasets.documents.words import Words

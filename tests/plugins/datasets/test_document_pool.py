@@ -14,10 +14,10 @@ from PIL import Image
 
 from mlbench.contracts import GALLERY, QUERY, Dataset, Split
 from mlbench.errors import DataError, OptionError
+from mlbench.plugin import DatasetContext
 from mlbench_datasets.document_pool import (
     EXPANSIONS,
     DocumentPool,
-    document_pool,
     expansion,
     repeated_expansions,
 )
@@ -46,7 +46,7 @@ def pool(tmp_path: Path) -> Path:
 
 
 def build(folder: Path, **options: object) -> DocumentPool:
-    return document_pool(folder.parent, 32, path=folder.name, **options)  # type: ignore[arg-type]
+    return DocumentPool(path=folder.name, **options).build(DatasetContext(folder.parent, 32))  # type: ignore[arg-type]
 
 
 def documents(data: DocumentPool, name: str) -> set[str]:
@@ -229,8 +229,10 @@ def test_pool_errors_say_what_is_needed(pool: Path) -> None:
 
 def test_pool_is_the_same_in_another_process_and_needs_no_torch(pool: Path) -> None:
     program = (
-        "import sys, pathlib, hashlib; from mlbench_datasets.document_pool import document_pool; "
-        "data = document_pool(pathlib.Path(sys.argv[1]), 32, path='pool'); split = data.split('test'); "
+        "import sys, pathlib, hashlib; from mlbench.plugin import DatasetContext; "
+        "from mlbench_datasets.document_pool import DocumentPool; "
+        "data = DocumentPool(path='pool').build(DatasetContext(pathlib.Path(sys.argv[1]), 32)); "
+        "split = data.split('test'); "
         "pixels = b''.join(split.image(i).tobytes() for i in range(15)); "
         "print(data.version, hashlib.md5(pixels).hexdigest()); "
         "assert not {'torch', 'torchvision', 'timm'} & set(sys.modules)"

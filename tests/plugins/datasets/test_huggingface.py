@@ -8,12 +8,14 @@ from containers import check_dataset, images_by_class, picture, shown
 
 from mlbench.contracts import SPLITS
 from mlbench.errors import DataError, OptionError
-from mlbench_datasets.containers.huggingface import huggingface
-from mlbench_datasets.containers.split import ContainerSet
+from mlbench.plugin import DatasetContext
+from mlbench_datasets.containers.huggingface import HuggingFace
+from mlbench_datasets.containers.split import ContainerSplit
+from mlbench_datasets.split_set import SplitSet
 
 
-def build(root: Path, path: str = "data", **options: object) -> ContainerSet:
-    return huggingface(root, 32, path=path, **options)  # type: ignore[arg-type]
+def build(root: Path, path: str = "data", **options: object) -> SplitSet[ContainerSplit]:
+    return HuggingFace(path=path, **options).build(DatasetContext(root, 32))  # type: ignore[arg-type]
 
 
 def test_absent_library_names_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +173,7 @@ class TestWithLibrary:
             "…/files: train: row 1: …/files/class 0/08.jpg: No such file or directory"
         }
 
-    def problems(self, data: ContainerSet, root: Path) -> set[str]:
+    def problems(self, data: SplitSet[ContainerSplit], root: Path) -> set[str]:
         found = set()
         for split in data.splits.values():
             for at in range(len(split)):

@@ -21,9 +21,12 @@ from PIL import Image
 
 from mlbench.contracts import GALLERY, QUERY, Dataset, GroupedSplit, Split
 from mlbench.errors import DataError, OptionError
+from mlbench.plugin import DatasetContext
 from mlbench_datasets import index as index_module
-from mlbench_datasets.image_folder import ImageFolder, image_folder
+from mlbench_datasets.image_folder import ImageFolder
+from mlbench_datasets.image_split import ImageSplit
 from mlbench_datasets.manifest import read_manifest
+from mlbench_datasets.split_set import SplitSet
 
 SPLITS = ("train", "calibration", "test")
 BOTH = QUERY | GALLERY
@@ -55,16 +58,16 @@ def eight(folder: Path) -> Path:
     return fill(folder, {f"class {letter}": 3 for letter in "abcdefgh"})
 
 
-def build(place: Path, **options: object) -> ImageFolder:
-    return image_folder(place.parent, 32, path=place.name, **options)  # type: ignore[arg-type]
+def build(place: Path, **options: object) -> SplitSet[ImageSplit]:
+    return ImageFolder(path=place.name, **options).build(DatasetContext(place.parent, 32))  # type: ignore[arg-type]
 
 
-def classes(data: ImageFolder, name: str) -> list[str]:
+def classes(data: SplitSet[ImageSplit], name: str) -> list[str]:
     split = data.split(name)  # type: ignore[arg-type]
     return [split.class_name(label) for label in range(split.num_classes)]
 
 
-def contents(data: ImageFolder) -> list[tuple[str, str, int, bytes]]:
+def contents(data: SplitSet[ImageSplit]) -> list[tuple[str, str, int, bytes]]:
     """Everything a user of the data set can see."""
     return [
         (name, split.class_name(split.label(i)), split.role(i), split.image(i).tobytes())
@@ -669,8 +672,9 @@ def test_splits_survive_pickling(tmp_path: Path) -> None:
 def test_image_folder_is_the_same_in_another_process_and_needs_no_torch(tmp_path: Path) -> None:
     folder = eight(tmp_path / "photos")
     program = (
-        "import sys, pathlib; from mlbench_datasets.image_folder import image_folder; "
-        "data = image_folder(pathlib.Path(sys.argv[1]), 32, path='photos'); "
+        "import sys, pathlib; from mlbench.plugin import DatasetContext; "
+        "from mlbench_datasets.image_folder import ImageFolder; "
+        "data = ImageFolder(path='photos').build(DatasetContext(pathlib.Path(sys.argv[1]), 32)); "
         "print(data.version, data.split('test').names); "
         "assert not {'torch', 'torchvision', 'timm'} & set(sys.modules)"
     )
@@ -694,7 +698,7 @@ def test_image_says_that_its_file_has_gone(tmp_path: Path) -> None:
 
 
 def test_documentation_shows_a_manifest(tmp_path: Path) -> None:
-    lines = [line.strip() for line in inspect.getdoc(image_folder).splitlines()]  # type: ignore[union-attr]
+    lines = [line.strip() for line in inspect.getdoc(ImageFolder).splitlines()]  # type: ignore[union-attr]
     header = lines.index("path,label,split")
     rows = read_manifest(table(tmp_path, *lines[header : header + 3])).rows
     assert [row.split for row in rows] == ["train", "test"]

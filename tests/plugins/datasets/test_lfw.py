@@ -9,9 +9,11 @@ from containers import check_dataset, face_records, images_by_class, picture, sh
 
 from mlbench.contracts import PairedDataset
 from mlbench.errors import DataError, OptionError
-from mlbench_datasets.containers.lfw import lfw
+from mlbench.plugin import DatasetContext
+from mlbench_datasets.containers.lfw import Lfw
 from mlbench_datasets.containers.pair_list import Portrait, read_pair_list
-from mlbench_datasets.containers.split import PairedContainerSet
+from mlbench_datasets.containers.split import ContainerSplit
+from mlbench_datasets.split_set import PairedSplitSet
 
 PEOPLE = ["Ann_Lee", "Bo", "Cy_de_la_Cruz", "Di", "Ed", "Fay", "Gus", "Hal"]
 
@@ -44,8 +46,8 @@ def faces(tmp_path: Path) -> Path:
     return folder
 
 
-def build(root: Path, **options: object) -> PairedContainerSet:
-    return lfw(root, 32, **{"path": "lfw", **options})  # type: ignore[arg-type]
+def build(root: Path, **options: object) -> PairedSplitSet[ContainerSplit]:
+    return Lfw(**{"path": "lfw", **options}).build(DatasetContext(root, 32))  # type: ignore[arg-type]
 
 
 def test_pairs_are_those_of_the_list_in_its_folds(tmp_path: Path, faces: Path) -> None:
@@ -95,7 +97,7 @@ def test_training_on_another_folder(tmp_path: Path, faces: Path) -> None:
     assert not data.disjoint
     assert data.notes[:2] == (
         "the same image is in train and test: 0001/0001_0001.jpg and Ann_Lee/Ann_Lee_0001.jpg (and 8 more)",
-        "names do not tell whether somebody in the pairs is in casia too (see disjoint)",
+        "names do not tell whether a person of the pairs is in casia too (see disjoint)",
     )
     assert build(tmp_path, train="casia", disjoint=True).disjoint
     assert set(data.split("train").names + data.split("calibration").names) == {

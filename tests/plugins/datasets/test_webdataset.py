@@ -12,9 +12,11 @@ from containers import check_dataset, images_by_class, picture, shown, write_sha
 
 from mlbench.contracts import GALLERY, QUERY, SPLITS
 from mlbench.errors import DataError, OptionError
+from mlbench.plugin import DatasetContext
 from mlbench_datasets.containers import kept, tar_index
-from mlbench_datasets.containers.split import ContainerSet
-from mlbench_datasets.containers.webdataset import webdataset
+from mlbench_datasets.containers.split import ContainerSplit
+from mlbench_datasets.containers.webdataset import WebDataset
+from mlbench_datasets.split_set import SplitSet
 
 OLD = 1_600_000_000
 
@@ -38,8 +40,8 @@ def shards(folder: Path, classes: int = 8, views: int = 3, count: int = 2) -> di
     return truth
 
 
-def build(root: Path, path: str = "data", **options: object) -> ContainerSet:
-    return webdataset(root, 32, path=path, **options)  # type: ignore[arg-type]
+def build(root: Path, path: str = "data", **options: object) -> SplitSet[ContainerSplit]:
+    return WebDataset(path=path, **options).build(DatasetContext(root, 32))  # type: ignore[arg-type]
 
 
 def problem(root: Path, path: str = "data", **options: object) -> str:
