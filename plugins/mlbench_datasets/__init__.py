@@ -1,4 +1,4 @@
-"""Data sets: rendered ones, published ones, those of the user's own, and augmentations."""
+"""Data sets (rendered, published and the user's own) and the camera augmentation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def mlbench_components() -> Iterable[Component]:
             "dataset",
             "document_pool",
             "mlbench_datasets.document_pool:DocumentPool",
-            "photographs of flat document images, each an identity of its own",
+            "photographs of flat document images; each image is an identity",
             "https://github.com/DocsaidLab/DocClassifier",
         ),
         Component(
@@ -33,7 +33,7 @@ def mlbench_components() -> Iterable[Component]:
             "dataset",
             "lfw",
             "mlbench_datasets.containers.lfw:Lfw",
-            "portraits as NAME/NAME_0001.jpg with a list of pairs to be verified in folds",
+            "portraits as NAME/NAME_0001.jpg, with a list of verification pairs in folds",
             "https://vis-www.cs.umass.edu/lfw/",
         ),
         Component(
@@ -47,7 +47,7 @@ def mlbench_components() -> Iterable[Component]:
             "dataset",
             "huggingface",
             "mlbench_datasets.containers.huggingface:HuggingFace",
-            "what the Hugging Face datasets library loads, from a folder or the hub",
+            "data sets of the Hugging Face datasets library, from a folder or the hub",
             "https://huggingface.co/docs/datasets",
         ),
         Component(
@@ -61,7 +61,7 @@ def mlbench_components() -> Iterable[Component]:
             "dataset",
             "cars196",
             "mlbench_datasets.collections.cars196:Cars196",
-            "Stanford Cars: 196 models of cars, the first 98 to learn from",
+            "Stanford Cars: 196 models of cars, the first 98 for training",
             "https://doi.org/10.1109/ICCVW.2013.77",
         ),
         Component(
@@ -75,7 +75,7 @@ def mlbench_components() -> Iterable[Component]:
             "dataset",
             "cub200",
             "mlbench_datasets.collections.cub200:Cub200",
-            "CUB-200-2011: 200 species of birds, the first 100 to learn from",
+            "CUB-200-2011: 200 species of birds, the first 100 for training",
             "https://www.vision.caltech.edu/datasets/cub_200_2011/",
         ),
         Component(
@@ -96,7 +96,7 @@ def mlbench_components() -> Iterable[Component]:
             "dataset",
             "sop",
             "mlbench_datasets.collections.sop:Sop",
-            "Stanford Online Products: 22,634 things on sale",
+            "Stanford Online Products: 22,634 products",
             "arXiv:1511.06452",
         ),
         Component(

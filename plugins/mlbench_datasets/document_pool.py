@@ -1,8 +1,8 @@
-"""A folder of document images, one for each identity, which a camera photographs: the data of study 1.
+"""A folder of document images, photographed by a simulated camera; each image is an identity.
 
-Every image is an identity of its own, and becomes up to 24 classes: turned by 0, 90, 180 and 270 degrees,
-each as it is and flipped upside down, each of these 8 whole, its top half and its bottom half. (A third
-choice, flipped left to right, would repeat one of the 8: it is the flip of another turn.)
+An image becomes up to 24 classes: rotated by 0, 90, 180 and 270 degrees, with and without a vertical flip,
+and of each of these 8 the whole image, its top half and its bottom half. (A horizontal flip would repeat one
+of the 8: it is the vertical flip of another rotation.)
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from mlbench.plugin import (
 )
 from mlbench_datasets.camera import photograph
 from mlbench_datasets.division_options import DivisionOptions, Share
-from mlbench_datasets.index import index_images
+from mlbench_datasets.image_index import index_images
 from mlbench_datasets.notes import examples, left_out, remarked
 from mlbench_datasets.partition import MIN_CLASSES, partition
 from mlbench_datasets.split_set import SplitSet
@@ -54,7 +54,8 @@ EXPANSIONS = tuple(
 
 _CACHED_SOURCES = 256  # 50 MB in each process at 128 pixels
 _COMPARED_SIDE = 32
-# Mean difference, in grey levels, below which two expansions are one: less than a JPEG at low quality adds.
+# Mean difference, in grey levels, below which two expansions count as equal: less than the noise of a
+# low-quality JPEG.
 _SAME = 2.0
 
 
@@ -103,9 +104,7 @@ class DocumentPool(DivisionOptions):
                 f"{MIN_CLASSES} for each of {', '.join(SPLITS)}{''.join(f' ({note})' for note in notes)}"
             )
         if len(sources) < len(readable):
-            notes.append(
-                f"{len(readable) - len(sources)} of {len(paths)} images left out as copies of another"
-            )
+            notes.append(f"{len(readable) - len(sources)} of {len(paths)} images left out as duplicates")
         splits: dict[SplitName, PhotographSplit] = {}
         symmetric: list[str] = []
         parts = partition(list(sources), calibration=self.calibration, test=self.test, seed=self.seed)
@@ -113,7 +112,7 @@ class DocumentPool(DivisionOptions):
             count, shown = (
                 (self.expand, self.views) if name == "train" else (self.expand_test, self.eval_views)
             )
-            documents = sorted(part)  # by content, so that a new name for a file changes nothing
+            documents = sorted(part)  # by content, so that renaming a file changes nothing
             positions = [sources[digest] for digest in documents]
             repeated = index.probes[positions][:, None] >> np.arange(count) & 1
             symmetric += [paths[positions[row]] for row in np.flatnonzero(repeated.any(axis=1))]
@@ -140,10 +139,10 @@ class DocumentPool(DivisionOptions):
 
 @dataclass(frozen=True)
 class PhotographSplit:
-    """`views` photographs of each class, a class being one expansion of one document; class by class.
+    """`views` photographs of each class, class by class. A class is one expansion of one document.
 
     paths: (D,) bytes, of each document, relative to folder. digests: (D,) str, of its content.
-    documents, expansions: (C,) int, the document and the expansion that each class is.
+    documents, expansions: (C,) int, the document and the expansion of each class.
     """
 
     folder: str
@@ -167,13 +166,13 @@ class PhotographSplit:
         return range(len(self))[index] // self.views
 
     def image(self, index: int) -> Image.Image:
-        """A photograph: RGB, image_size x image_size. Raises DataError when its file is no longer there."""
+        """A photograph: RGB, image_size x image_size. Raises DataError when its file is gone."""
         label = self.label(index)
         document, number = self.documents[label], int(self.expansions[label])
         file = os.path.join(self.folder, os.fsdecode(self.paths[document]))
         digest = str(self.digests[document])
         flat = expansion(_square(file, digest, 2 * self.image_size), number)
-        # Named by content: documents that come or go change no photograph of another.
+        # The seed depends on the content: adding or removing a document changes no photograph of another.
         path = ("document_pool", digest, number, index % self.views)
         return photograph(
             flat, numpy_generator(self.seed, *path), size=self.image_size, strength=self.strength
@@ -205,7 +204,7 @@ def expansion(image: Image.Image, number: int) -> Image.Image:
 
 
 def repeated_expansions(image: Image.Image) -> int:
-    """Which expansions of an image cannot be told from an earlier one: bit i stands for expansion i."""
+    """The expansions of an image that look like an earlier one: bit i stands for expansion i."""
     square = image.resize((_COMPARED_SIDE, _COMPARED_SIDE), Image.Resampling.BOX)
     shown: list[np.ndarray] = []
     repeated = 0
@@ -219,8 +218,8 @@ def repeated_expansions(image: Image.Image) -> int:
 
 @lru_cache(maxsize=_CACHED_SOURCES)
 def _square(file: str, digest: str, side: int) -> Image.Image:
-    """The image of a file, squashed to a square. digest: of its content, so that another file of that name is
-    read anew. Callers must not change the image."""
+    """The image of a file, resized to a square. digest: of its content, so that a changed file is read again.
+    Callers must not change the image."""
     return read_image(Path(file), short_side=side).resize(
         (side, side), Image.Resampling.BICUBIC, reducing_gap=2.0
     )

@@ -25,12 +25,12 @@ from mlbench.plugin import (
     one_form,
 )
 from mlbench_datasets.assignment import assign
-from mlbench_datasets.copies import Copy, copy_notes
 from mlbench_datasets.division_options import DivideOptions, Share
+from mlbench_datasets.duplicates import HashedImage, duplicate_notes
+from mlbench_datasets.folder import read_folder
+from mlbench_datasets.image_index import Index, index_images
 from mlbench_datasets.image_split import ImageSplit
-from mlbench_datasets.index import Index, index_images
-from mlbench_datasets.layout import read_folder
-from mlbench_datasets.manifest import MANIFEST_SUFFIXES, Row, read_manifest
+from mlbench_datasets.manifest import MANIFEST_SUFFIXES, ManifestRow, read_manifest
 from mlbench_datasets.notes import examples, left_out, remarked
 from mlbench_datasets.partition import MIN_CLASSES, Divided
 from mlbench_datasets.split_set import SplitSet
@@ -126,7 +126,7 @@ class ImageFolder(DivideOptions):
             for name in SPLITS
         }
         notes += _copies(rows, digests, members)
-        if rows[0].split is not None:  # where the images were divided here, a note tells it already
+        if rows[0].split is not None:  # else `assign` has added a note
             notes += _shared(splits)
         for name in ("calibration", "test"):
             _check_scorable(place, name, splits)
@@ -139,9 +139,10 @@ class ImageFolder(DivideOptions):
 
 
 def _readable(
-    place: Path, rows: list[Row], files: list[str], index: Index, notes: list[str]
-) -> tuple[list[Row], np.ndarray]:
-    """The rows whose images can be read, with the digests of their files; notes about the others."""
+    place: Path, rows: list[ManifestRow], files: list[str], index: Index, notes: list[str]
+) -> tuple[list[ManifestRow], np.ndarray]:
+    """The rows whose images can be read, and the digests of their files; notes about the others are added to
+    `notes`."""
     positions = {path: position for position, path in enumerate(files)}
     where = [positions[row.path] for row in rows]
     kept = [i for i, position in enumerate(where) if position not in index.unreadable]
@@ -161,31 +162,31 @@ def _readable(
     return [rows[i] for i in kept], index.digests[[where[i] for i in kept]]
 
 
-def _copies(rows: list[Row], digests: np.ndarray, members: dict[SplitName, list[int]]) -> list[str]:
-    """Notes about images with the same content: they are found without any recognition. An image that has a
-    row for each of its splits is meant to be there, and does not find itself."""
+def _copies(rows: list[ManifestRow], digests: np.ndarray, members: dict[SplitName, list[int]]) -> list[str]:
+    """Notes about images with the same content, which match trivially. An image that has a row for each of
+    its splits is no duplicate: it is never compared with itself."""
     once = {(rows[i].path, rows[i].box): (name, i) for name, positions in members.items() for i in positions}
-    return copy_notes(
-        Copy(name, rows[i].label, (digests[i].tobytes(), rows[i].box), rows[i].path)
+    return duplicate_notes(
+        HashedImage(name, rows[i].label, (digests[i].tobytes(), rows[i].box), rows[i].path)
         for name, i in once.values()
     )
 
 
 def _shared(splits: dict[SplitName, ImageSplit]) -> list[str]:
-    """Notes about classes that two splits have."""
+    """Notes about classes that are in two splits."""
     notes = []
     for first, second in combinations(SPLITS, 2):
         names = sorted(set(splits[first].names).intersection(splits[second].names))
         if names:
             count = f"{len(names)} of {splits[second].num_classes}"
             notes.append(
-                f"classes of the {second} split that the {first} split has, too: {count} ({examples(names)})"
+                f"classes of the {second} split that the {first} split also has: {count} ({examples(names)})"
             )
     return notes
 
 
-def _groups(rows: list[Row]) -> np.ndarray | None:
-    """Groups of the rows (see `GroupedSplit`); an image that is in several splits is a group, too."""
+def _groups(rows: list[ManifestRow]) -> np.ndarray | None:
+    """Groups of the rows (see `GroupedSplit`); an image in several splits is also a group."""
     uses = Counter((row.path, row.box) for row in rows)
     numbers: dict[Any, int] = {}
     groups = [
@@ -199,7 +200,7 @@ def _groups(rows: list[Row]) -> np.ndarray | None:
 
 def _split(
     root: Path,
-    everything: list[Row],
+    everything: list[ManifestRow],
     members: list[int],
     groups: np.ndarray | None,
     image_size: int,
@@ -211,7 +212,7 @@ def _split(
     names = sorted({row.label for row in rows})
     positions = {name: label for label, name in enumerate(names)}
     labels = np.array([positions[row.label] for row in rows], dtype=np.int32)
-    # An image alone in its class asks for nothing that could be found.
+    # The only image of a class is no query: the gallery has no match.
     default = np.where((np.bincount(labels, minlength=1)[labels] > 1) | train, _BOTH, GALLERY)
     roles = [
         given if row.role is None else row.role for row, given in zip(rows, default.tolist(), strict=True)
@@ -235,19 +236,20 @@ def _split(
 
 def _check_scorable(place: Path, name: SplitName, splits: Mapping[SplitName, ImageSplit]) -> None:
     """Raise DataError unless two classes have a query and another image in the gallery, or are in another
-    split, where a protocol may find them."""
+    split, which a protocol may use as gallery."""
     split = splits[name]
     others = {each for other in SPLITS if other != name for each in splits[other].names}
     if len(others.intersection(split.names)) >= MIN_CLASSES:
         return
-    asks, found = split.roles & QUERY > 0, split.roles & GALLERY > 0
+    is_query, in_gallery = split.roles & QUERY > 0, split.roles & GALLERY > 0
     queries, gallery, both = (
-        np.bincount(split.labels[which], minlength=split.num_classes) for which in (asks, found, asks & found)
+        np.bincount(split.labels[which], minlength=split.num_classes)
+        for which in (is_query, in_gallery, is_query & in_gallery)
     )
     alone = (queries == 1) & (gallery == 1) & (both == 1)
     scorable = int(((queries > 0) & (gallery > 0) & ~alone).sum())
     if scorable < MIN_CLASSES:
         raise DataError(
-            f"{place}: classes in the {name} split with a query and another image to find: {scorable}; "
-            f"at least {MIN_CLASSES} are needed"
+            f"{place}: classes in the {name} split with a query and another image in the gallery: "
+            f"{scorable}; at least {MIN_CLASSES} are needed"
         )

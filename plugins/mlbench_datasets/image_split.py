@@ -20,7 +20,7 @@ __all__ = ["ImageSplit"]
 
 @dataclass(frozen=True)
 class ImageSplit:
-    """One split, in arrays, so that a million images stay small and go to other processes quickly.
+    """One split, in arrays: a million images take little memory and are quickly sent to other processes.
 
     paths: (N,) bytes, relative to root or absolute. labels: (N,) int32. roles: (N,) uint8.
     boxes: (N, 4) float32, all NaN for a whole image. groups: (N,) int64 (see `GroupedSplit`).
@@ -47,10 +47,10 @@ class ImageSplit:
         return int(self.labels[index])
 
     def image(self, index: int) -> Image.Image:
-        """Raises DataError when the file cannot be read any more."""
+        """Image `index`. Raises DataError when the file can no longer be read."""
         box = None if self.boxes is None or np.isnan(self.boxes[index, 0]) else self.boxes[index].tolist()
         file = Path(self.root, os.fsdecode(self.paths[index]))
-        # Twice what is needed, so that the resizing and cropping to come have pixels to average.
+        # Twice the size, so that the resizing and cropping that follow average pixels.
         return read_image(file, short_side=2 * self.image_size, box=box, white=self.white)
 
     def class_name(self, label: int) -> str:
@@ -60,7 +60,7 @@ class ImageSplit:
         return int(self.roles[index])
 
     def fingerprint(self, digests: np.ndarray) -> bytes:
-        """A hash of everything that this split holds, wherever it lies."""
+        """A hash of the split's content, independent of its folder. digests: of its files."""
         total = hashlib.blake2b("\0".join(self.names).encode(errors="surrogateescape"))
         boxes = b"" if self.boxes is None else self.boxes.tobytes()
         for part in (digests.tobytes(), self.labels.tobytes(), self.roles.tobytes(), boxes):

@@ -1,8 +1,8 @@
 """Text images: photographs of rendered documents, any number of classes, nothing to download.
 
 A class is one document: a bank card, a wine label, a street sign with its own words, emblem or picture.
-Its images are photographs of it by the camera of `mlbench_datasets.camera`. Documents come in families
-of look-alikes, so that telling classes apart takes reading, not just a glance at colours.
+Its images are photographs by `mlbench_datasets.camera`. Documents come in families of look-alikes, so colours
+and layout alone do not tell the classes apart.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from mlbench_datasets.split_set import SplitSet
 
 __all__ = ["REVISION", "TextImage", "TextImageSplit"]
 
-#: Raised whenever the same options come to give other images.
+#: Increased whenever the same options give other images.
 REVISION = 1
 
 _Count = Annotated[int, Field(ge=1)]
 
-# Documents are drawn larger than they are photographed, as print is finer than pixels.
+# Documents are drawn at twice the size of the photograph.
 _OVERSAMPLING = 2
 
 
@@ -35,8 +35,8 @@ _OVERSAMPLING = 2
 class TextImageSplit:
     """One split: image `index` is view `index mod views` of class `index div views`.
 
-    Every class and every view is drawn from a seed of its own, on demand; there is no table, and how many
-    classes there are changes none of them.
+    Every class and every view has its own seed and is drawn on demand; the number of classes changes none of
+    them.
     """
 
     name: SplitName
@@ -55,7 +55,7 @@ class TextImageSplit:
 
     def image(self, index: int) -> Image.Image:
         """Image `index`: RGB, image_size x image_size pixels."""
-        # Imported when the first image is drawn: a suite is validated without drawing any.
+        # Imported late: validating a suite draws no image.
         from mlbench_datasets.camera import photograph
 
         label, view = self._locate(index)
@@ -63,7 +63,7 @@ class TextImageSplit:
         return photograph(self.document(label), generator, size=self.image_size, strength=self.strength)
 
     def document(self, label: int) -> Image.Image:
-        """The flat document of a class, before it is photographed: RGB, in its own proportions."""
+        """The flat document of a class: RGB, in its own aspect ratio."""
         return _document(self.seed, self.name, label, self.family, _OVERSAMPLING * self.image_size)
 
     def class_name(self, label: int) -> str:
@@ -78,7 +78,7 @@ class TextImageSplit:
         return divmod(index, self.views)
 
 
-# Consecutive images share a class; a document takes about as long to draw as to photograph.
+# Consecutive images share a document; drawing takes about as long as photographing it.
 @lru_cache(maxsize=64)
 def _document(seed: int, split: str, label: int, family: int, pixels: int) -> Image.Image:
     from mlbench_datasets.documents.catalogue import draw_document
@@ -132,7 +132,7 @@ class TextImage(DatasetOptions):
 
 @lru_cache(maxsize=1)
 def _renderer() -> str:
-    """The software that decides what rendered text looks like, to the bit."""
+    """The software that determines the bits of rendered text."""
     shaping = f"arabic-reshaper {importlib.metadata.version('arabic-reshaper')}, {versions()}"
     return (
         f"Pillow {__version__}, FreeType {features.version('freetype2')}, "

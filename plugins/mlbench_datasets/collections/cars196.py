@@ -14,10 +14,10 @@ from mlbench_datasets.collections.source import Archive, Layout, Source
 
 __all__ = ["Cars196"]
 
-_TRAINED = 98  # the first classes
+_TRAINED = 98  # the first classes are for training
 _CLASSES = 196
 
-# The three forms in which the data set is handed on: all images in one folder with cars_annos.mat; the two
+# The three forms in which the data set is available: all images in one folder with cars_annos.mat; the two
 # folders and the development kit of the classification benchmark; and a copy with a folder for each class.
 _WHOLE: Layout = ("cars_annos.mat", "car_ims")
 _DEVKIT: Layout = (
@@ -40,7 +40,7 @@ class Cars196(ListedDataset):
     Raises DataError, with what to put where, when files are missing.
     """
 
-    # Classes and images of the halves that metric learning uses.
+    # The halves that papers on metric learning use.
     published: ClassVar[Published] = {"train": (98, 8054), "test": (98, 8131)}
 
     path: str = "cars196"
@@ -55,7 +55,7 @@ class Cars196(ListedDataset):
             folder=folder,
             data_root=root,
             instructions=(
-                "the original page is gone; put what you have of it into "
+                "the original page is gone; put one of these into "
                 f"{folder}: cars_annos.mat with car_ims.tgz unpacked, or devkit/, cars_train/, cars_test/ "
                 "and cars_test_annos_withlabels.mat, or the copy "
                 "https://www.kaggle.com/datasets/jutrera/stanford-car-dataset-by-classes-folder unpacked"
@@ -70,7 +70,7 @@ class Cars196(ListedDataset):
                 Archive(
                     file="stanford-car-dataset-by-classes-folder.zip",
                     gives="car_data",
-                    # Somebody's copy, for which no digest is published; pytorch-metric-learning uses it, too.
+                    # A private copy without a published digest; pytorch-metric-learning uses it as well.
                     address="https://www.kaggle.com/api/v1/datasets/download/"
                     "jutrera/stanford-car-dataset-by-classes-folder",
                 ),
@@ -151,13 +151,13 @@ def _load(file: Path, *wanted: str) -> dict[str, Any]:
         raise DataError(f"{file}: MATLAB files need scipy; pip install 'mlbench[matlab]'") from None
     try:
         content: dict[str, Any] = loadmat(file, squeeze_me=True, variable_names=wanted)
-    except Exception as error:  # scipy's reader raises nearly anything on damaged files, OSError, too
+    except Exception as error:  # scipy raises many kinds of errors on damaged files, also OSError
         if isinstance(error, OSError) and error.strerror:
             raise DataError(f"{file}: {error.strerror}") from None
         raise DataError(f"{file}: not a MATLAB file ({first_line(error)})") from None
     for name in wanted:
         if name not in content or not content[name].ndim:
-            raise DataError(f"{file}: no list {name!r} in it; get the annotations again")
+            raise DataError(f"{file}: no list {name!r}; get the annotations again")
     return content
 
 
@@ -165,7 +165,7 @@ def _annotations(file: Path, content: dict[str, Any], path: str, number: str) ->
     table = content["annotations"]
     fields = table.dtype.names or ()
     if path not in fields or number not in fields:
-        hint = "" if number in fields else "; the test annotations without labels will not do"
+        hint = "" if number in fields else "; the test annotations without labels cannot be used"
         raise DataError(f"{file}: annotations need the fields {path!r} and {number!r}{hint}")
     try:
         return [(str(row[path]), int(row[number])) for row in table]

@@ -36,7 +36,7 @@ _PIXELS = 3 * _SIDE * _SIDE
 # A byte for the coarse label and one for the fine label, then the planes of red, green and blue.
 _RECORD = 2 + _PIXELS
 _CLASSES = 100
-_TRAINED = 50  # classes, where test has others
+_TRAINED = 50  # classes for training, where test has others
 _INNER = "cifar-100-binary"
 _NEEDED = ("train.bin", "test.bin", "fine_label_names.txt")
 
@@ -133,7 +133,7 @@ class Cifar100(PublishedDataset):
         notes = differences(self._parts(labels))
         if self.split == "closed":
             notes.insert(
-                0, f"{len(splits['calibration']):,} published training images are held out for calibration"
+                0, f"{len(splits['calibration']):,} published training images become the calibration split"
             )
         return SplitSet(version.hexdigest(), self.split == "disjoint", notes, splits)
 
@@ -147,9 +147,9 @@ class Cifar100(PublishedDataset):
 
 @dataclass(frozen=True)
 class CifarSplit:
-    """One split: which of the files each image is in, and where. The pixels stay there.
+    """One split: the file of each image and its position there. Pixels are read when they are used.
 
-    file_of: (N,) uint8. position: (N,) int32. labels: (N,) int32.
+    file_of: (N,) uint8 positions in `files`. position: (N,) int32, of the record. labels: (N,) int32.
     """
 
     files: tuple[str, ...]
@@ -177,7 +177,7 @@ class CifarSplit:
         except OSError as error:
             raise DataError(f"{file}: {error.strerror or error}") from None
         if len(pixels) < _PIXELS:
-            raise DataError(f"{file}: is shorter than it was; start again to read it anew")
+            raise DataError(f"{file}: shorter than before; start again to read it anew")
         return Image.fromarray(pixels.reshape(3, _SIDE, _SIDE).transpose(1, 2, 0).copy())
 
     def class_name(self, label: int) -> str:
@@ -200,14 +200,14 @@ def _names(base: Path) -> list[str]:
 
 
 def _labels(file: Path, version: hashlib.blake2b | None = None) -> np.ndarray:
-    """The fine labels of a file, (N,) int64. Its content goes into `version`. Raises DataError."""
+    """The fine labels of a file, (N,) int64. Adds its content to `version`. Raises DataError."""
     try:
         content = np.fromfile(file, np.uint8)
     except OSError as error:
         raise DataError(f"{file}: {error.strerror or error}") from None
     if not len(content) or len(content) % _RECORD:
         raise DataError(
-            f"{file}: {len(content):,} bytes are not a number of records of {_RECORD}; get it again"
+            f"{file}: {len(content):,} bytes are not a whole number of records of {_RECORD}; get it again"
         )
     if version is not None:
         version.update(content.data)
@@ -218,7 +218,7 @@ def _labels(file: Path, version: hashlib.blake2b | None = None) -> np.ndarray:
 
 
 def _held_images(folder: Path, labels: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """Positions of the held out images: a share of each class, at least 2 and all but 2."""
+    """Positions of the images for calibration: a share of each class, at least 2 and at most all but 2."""
     held = []
     for label in np.unique(labels).tolist():
         rows = np.flatnonzero(labels == label)

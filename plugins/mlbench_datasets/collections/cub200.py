@@ -12,7 +12,7 @@ from mlbench_datasets.collections.source import Archive, Source
 
 __all__ = ["Cub200"]
 
-_TRAINED = 100  # the first classes
+_TRAINED = 100  # the first classes are for training
 _INNER = "CUB_200_2011"
 _NEEDED = ("classes.txt", "images.txt", "image_class_labels.txt", "images")
 
@@ -26,7 +26,7 @@ class Cub200(ListedDataset):
     Raises DataError, with what to put where, when files are missing.
     """
 
-    # Classes and images of the halves that metric learning uses.
+    # The halves that papers on metric learning use.
     published: ClassVar[Published] = {"train": (100, 5864), "test": (100, 5924)}
 
     path: str = "cub200"
@@ -70,7 +70,7 @@ class Cub200(ListedDataset):
 
 
 def _table(file: Path) -> dict[str, str]:
-    """Lines of a number and something."""
+    """A file with a number and a value on each line."""
     table = {}
     for line, text in enumerate(read_lines(file), 1):
         number, _, value = text.strip().partition(" ")

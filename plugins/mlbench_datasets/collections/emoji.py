@@ -32,7 +32,7 @@ class Emoji(ListedDataset):
     Raises DataError, with the command to run, when files are missing.
     """
 
-    # Classes and images of the halves, with all 1,857 emoji and four vendors.
+    # The halves of all 1,857 emoji, with four vendors.
     published: ClassVar[Published] = {"train": (928, 3712), "test": (660, 2640)}
 
     path: str = "emoji"
@@ -63,7 +63,7 @@ class Emoji(ListedDataset):
             release = found.get("version") if isinstance(found, dict) else None
             if release != _RELEASE:
                 command = " ".join(_command(folder))
-                raise DataError(f"{file}: version {release}; the splits rest on {_RELEASE}; run: {command}")
+                raise DataError(f"{file}: version {release}; the splits need {_RELEASE}; run: {command}")
         file = folder / _package(_VENDORS[0]) / "emoji.json"
         table = _load(file)
         drawn = [entry for entry in table if _drawn(file, entry)] if isinstance(table, list) else []
@@ -91,11 +91,11 @@ def _command(folder: Path) -> list[str]:
 
 
 def _install(folder: Path, progress: DataProgress) -> None:
-    """Have npm install the packages. Raises DataError where there is no npm, or it fails."""
+    """Install the packages with npm. Raises DataError where npm is missing or fails."""
     command = _command(folder)
     npm = shutil.which("npm")
     if npm is None:
-        raise DataError(f"npm is not here; install Node.js, then run: {' '.join(command)}")
+        raise DataError(f"npm is not installed; install Node.js, then run: {' '.join(command)}")
     folder.mkdir(parents=True, exist_ok=True)
     progress(f"running {' '.join(command)}", 0, 1)
     try:
@@ -111,7 +111,7 @@ def _install(folder: Path, progress: DataProgress) -> None:
 
 
 def _drawn(file: Path, entry: Any) -> bool:
-    """Whether all vendors have drawn this emoji. Raises DataError when it is none."""
+    """Whether all vendors have drawn this emoji. Raises DataError for an invalid entry."""
     if not (
         isinstance(entry, dict) and all(isinstance(entry.get(key), kind) for key, kind in _FIELDS.items())
     ):

@@ -14,7 +14,7 @@ __all__ = ["InShop"]
 
 _LIST = "list_eval_partition.txt"
 _HEADING = ["image_name", "item_id", "evaluation_status"]
-# As on the home page, and with everything in one folder.
+# The folders of the home page, and everything in one folder.
 _LISTS = (f"Eval/{_LIST}", _LIST)
 _IMAGES = ("Img/img", "img")
 
@@ -72,6 +72,6 @@ class InShop(ListedDataset):
             items.append(Item(f"{prefix}{path}", label, part))
         if lines[0].strip() != str(len(items)):
             raise DataError(
-                f"{file}:1: {lines[0][:20]!r} images are announced, {len(items)} are listed; get it again"
+                f"{file}:1: the file states {lines[0][:20]!r} images and lists {len(items)}; get it again"
             )
         return items

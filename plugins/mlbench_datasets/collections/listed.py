@@ -1,4 +1,4 @@
-"""Data sets that come as image files with a list: the list read, the files looked into, the splits made."""
+"""Published data sets of image files with a list."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from mlbench.plugin import (
     SplitName,
 )
 from mlbench_datasets.collections.published import Published, PublishedDataset
-from mlbench_datasets.copies import Copy, copy_notes
+from mlbench_datasets.duplicates import HashedImage, duplicate_notes
+from mlbench_datasets.image_index import index_images
 from mlbench_datasets.image_split import ImageSplit
-from mlbench_datasets.index import index_images
 from mlbench_datasets.notes import examples, remarked
 from mlbench_datasets.partition import MIN_CLASSES, hold_out
 from mlbench_datasets.split_set import SplitSet
 
 __all__ = ["Item", "ListedDataset", "differences", "read_lines"]
 
-#: Which parts make up the test split, and what their images may do there.
+#: The parts of the test split, and the roles of their images.
 _TESTED = {"test": QUERY | GALLERY, "query": QUERY, "gallery": GALLERY}
 
-# Files that a check names, of those that are missing or damaged.
+# Missing or damaged files that a check names.
 _NAMED = 20
 
 
@@ -63,7 +63,7 @@ class ListedDataset(PublishedDataset):
     @classmethod
     def examine(cls, folder: Path, progress: DataProgress) -> DataCheck:
         items = cls.read(folder)
-        progress(f"reading {len(items):,} images, which takes a while the first time", 0, len(items))
+        progress(f"reading {len(items):,} images (slow the first time)", 0, len(items))
         index = index_images(folder, [item.path for item in items], source=folder)
         readable = [item for position, item in enumerate(items) if position not in index.unreadable]
         parts = _parts(readable, cls.published)
@@ -100,13 +100,13 @@ class ListedDataset(PublishedDataset):
         version = hashlib.blake2b(digest_size=8)
         for name, chosen in positions.items():
             version.update(splits[name].fingerprint(index.digests[chosen]))
-        copies = copy_notes(
-            Copy(name, items[i].label, index.digests[i].tobytes(), items[i].path)
+        copies = duplicate_notes(
+            HashedImage(name, items[i].label, index.digests[i].tobytes(), items[i].path)
             for name, chosen in positions.items()
             for i in chosen
         )
         notes = [
-            f"{len(held)} of the {len(trained)} published training classes are held out for calibration",
+            f"{len(held)} of the {len(trained)} published training classes become the calibration split",
             *differences(_parts(items, self.published)),
             *remarked([item.path for item in items], index.remarks),
             *copies,
@@ -115,7 +115,7 @@ class ListedDataset(PublishedDataset):
 
 
 def differences(parts: Sequence[PartCount]) -> list[str]:
-    """A line for each part that is not as published."""
+    """A line for each part whose counts differ from the published ones."""
     return [
         f"{part.part}: {part.classes:,} classes, {part.images:,} images; published: "
         f"{part.published_classes:,} classes, {part.published_images:,} images"
@@ -139,7 +139,7 @@ def _split(folder: Path, items: Sequence[Item], image_size: int, *, train: bool)
     positions = {name: label for label, name in enumerate(names)}
     sizes = Counter(item.label for item in items)
     roles = [
-        # An image alone in its class asks for nothing that could be found.
+        # The only image of a class is no query: the gallery has no match.
         GALLERY if sizes[item.label] == 1 and not train else _TESTED.get(item.part, QUERY | GALLERY)
         for item in items
     ]

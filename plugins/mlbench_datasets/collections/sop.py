@@ -1,4 +1,4 @@
-"""Stanford Online Products: pictures of 22,634 things on sale."""
+"""Stanford Online Products: pictures of 22,634 products."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Sop(ListedDataset):
                 Archive(
                     file=f"{_INNER}.zip",
                     gives=_INNER,
-                    # The link on the home page, which is behind a page that warns of large files.
+                    # The link on the home page; "confirm" skips the warning of a large file.
                     address="https://drive.usercontent.google.com/download"
                     "?id=1TclrpQOF_ullUP99wk_gjGN8pKvtErG8&export=download&authuser=0&confirm=t",
                     md5="7f73d41a2f44250d4779881525aea32e",

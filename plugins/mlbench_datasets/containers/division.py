@@ -1,4 +1,4 @@
-"""How the classes of a pool, or the images of each class, become the splits of a data set."""
+"""Divisions of a pool's classes, or of the images of each class, into the splits of a data set."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _divided(
     seed: int,
 ) -> Splits:
     """Three splits of the pool's classes, or of the images of each class. Classes with one image are divided
-    apart, in the same shares: they can be trained on, but nothing in them can be found.
+    separately, in the same shares: in training they are like any class, elsewhere distractors.
 
     place: of the data, for messages. Raises DataError for too few classes.
     """
@@ -115,13 +115,13 @@ def with_test(
     calibration: float,
     seed: int,
 ) -> Splits:
-    """Splits where the test lies elsewhere: train, and as calibration a share of the pool's classes with two
-    images or more, or of the images of each class. divide: None for the images where test has classes of the
-    pool. Raises DataError for too few classes."""
+    """Splits with a given test split: calibration is a share of the pool's classes with two images or more,
+    or of the images of each class, and train the rest. divide: None means the images where test has classes
+    of the pool, else the classes. Raises DataError for too few classes."""
     if divide == "images" or (divide is None and not set(test.names).isdisjoint(pool.names)):
         everything = np.arange(len(pool.classes))
         trained, held = _held_out(pool, everything, calibration, seed=seed)
-        notes.append(f"{len(held):,} of {len(everything):,} training images are kept for calibration")
+        notes.append(f"{len(held):,} of {len(everything):,} training images become the calibration split")
         return {
             "train": _checked(place, pool, trained, image_size, "train"),
             "calibration": _checked(place, pool, held, image_size, "calibration"),
@@ -130,11 +130,11 @@ def with_test(
     full, _ = _by_size(pool)
     if len(full) < 2 * MIN_CLASSES:
         raise DataError(
-            f"{place}: classes to train on with two images or more: {len(full)} of {len(pool.names)}; at "
+            f"{place}: training classes with two images or more: {len(full)} of {len(pool.names)}; at "
             f"least {2 * MIN_CLASSES} are needed, {MIN_CLASSES} of them for calibration"
         )
     taken = hold_out(full, calibration, seed=seed, minimum=MIN_CLASSES, leave=MIN_CLASSES)
-    notes.append(f"{len(taken):,} of {len(pool.names):,} training classes are kept for calibration")
+    notes.append(f"{len(taken):,} of {len(pool.names):,} training classes become the calibration split")
     return {
         "train": part(pool, set(pool.names) - taken, image_size, train=True),
         "calibration": part(pool, taken, image_size, train=False),
@@ -143,12 +143,12 @@ def with_test(
 
 
 def _tested_whole(place: str, pool: Pool, image_size: int, trained: Collection[str]) -> ContainerSplit:
-    """A pool that is the test split as it is. trained: classes whose images a protocol may find. Raises
-    DataError when nothing could be found, there or in the pool."""
+    """A whole pool as the test split. trained: classes of the training pool, which a protocol may use as
+    gallery. Raises DataError when fewer than 2 classes have positive pairs."""
     full, _ = _by_size(pool)
     if len(full) < MIN_CLASSES and len(set(pool.names).intersection(trained)) < MIN_CLASSES:
         raise DataError(
-            f"{place}: classes to be scored on with two images or more: {len(full)} of {len(pool.names)}; "
+            f"{place}: classes to score on with two images or more: {len(full)} of {len(pool.names)}; "
             f"at least {MIN_CLASSES} are needed"
         )
     return part(pool, pool.names, image_size, train=False)
@@ -157,7 +157,7 @@ def _tested_whole(place: str, pool: Pool, image_size: int, trained: Collection[s
 def _held_out(
     pool: Pool, items: np.ndarray, share: float, *, seed: int, leave: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The items that stay, and a share of those of each class."""
+    """The items without a share of each class, and that share."""
     units = [(pool.names[code], str(item)) for code, item in zip(pool.classes[items], items, strict=True)]
     taken = hold_out_units(units, share, seed=seed, leave=leave)
     held = np.fromiter((unit in taken for unit in units), bool, len(units))
@@ -171,7 +171,7 @@ def _checked(place: str, pool: Pool, items: np.ndarray, image_size: int, name: S
 
 
 def _by_size(pool: Pool) -> tuple[list[str], list[str]]:
-    """Names of classes with two images or more, and of those with one."""
+    """Names of the classes with two images or more, and of the classes with one."""
     sizes = np.bincount(pool.classes, minlength=len(pool.names)).tolist()
     named = list(zip(pool.names, sizes, strict=True))
     return [name for name, size in named if size > 1], [name for name, size in named if size == 1]

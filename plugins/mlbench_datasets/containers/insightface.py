@@ -44,7 +44,7 @@ class InsightFace(DatasetOptions):
     def build(self, context: DatasetContext) -> PairedSplitSet[ContainerSplit]:
         from mlbench_datasets.containers.division import with_test
         from mlbench_datasets.containers.face_pack import read_face_pack
-        from mlbench_datasets.containers.kept import stamp
+        from mlbench_datasets.containers.file_cache import stamp
         from mlbench_datasets.containers.recordio import read_records
         from mlbench_datasets.containers.split import unlabelled, version_of
         from mlbench_datasets.split_set import PairedSplitSet
@@ -77,4 +77,4 @@ def _verification_set(root: Path, folder: Path, test: str) -> Path:
         if place.is_file():
             return place
     there = [file.name for file in folder.glob("*.bin")]
-    raise OptionError(f"{folder}: no verification set {test!r} in it; {hint(test, there)}", "test")
+    raise OptionError(f"{folder}: no verification set {test!r}; {hint(test, there)}", "test")

@@ -78,5 +78,5 @@ def _pair_file(root: Path, folder: Path, pairs: str | None) -> Path:
         if each.is_file():
             return each
     raise DataError(
-        f"{folder}: no pairs.txt in it or beside it; put LFW's list of pairs there, or name it as pairs"
+        f"{folder}: no pairs.txt in it or beside it; put LFW's list of pairs there, or set the option pairs"
     )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["WebDataset"]
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
-#: More shards than anyone has; a slip in a range must not fill the memory.
+#: Limit of a range, so that a typing error does not fill the memory.
 _MOST_SHARDS = 1_000_000
 
 
@@ -49,7 +49,7 @@ class WebDataset(DivideOptions):
 
     def build(self, context: DatasetContext) -> SplitSet[ContainerSplit]:
         from mlbench_datasets.containers.division import Tested, divided_set
-        from mlbench_datasets.containers.kept import stamp
+        from mlbench_datasets.containers.file_cache import stamp
         from mlbench_datasets.containers.tar_index import index_shards
 
         notes: list[str] = []
@@ -64,13 +64,13 @@ class WebDataset(DivideOptions):
 
 
 def _shards(root: Path, pattern: str) -> list[Path]:
-    """The files that a pattern names, in order."""
+    """The files of a pattern, in order."""
     place = find_path(root / Path(pattern).expanduser())
     if place.is_dir():
         files = sorted(each for each in place.glob("*.tar") if not each.name.startswith("."))
         if not files:
             there = sorted(each.name for each in place.iterdir())[:3]
-            raise DataError(f"{place}: no .tar files in it ({', '.join(there) or 'it is empty'})")
+            raise DataError(f"{place}: no .tar files ({', '.join(there) or 'it is empty'})")
         return files
     files = [Path(each) for each in _expanded(str(place))]
     missing = [each for each in files if not each.is_file()]
@@ -84,7 +84,7 @@ def _shards(root: Path, pattern: str) -> list[Path]:
 
 
 def _expanded(pattern: str) -> Iterator[str]:
-    """ "a-{08..11}.tar" as "a-08.tar", "a-09.tar", ..., as shells do it."""
+    """Expand ranges as shells do: "a-{08..11}.tar" to "a-08.tar", "a-09.tar", ..."""
     found = _RANGE.search(pattern)
     if found is None:
         yield pattern

@@ -34,7 +34,7 @@ def test_emoji_of_another_release_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "emoji/node_modules/emoji-datasource-google/package.json"
     file.write_text('{"version": "15.1.2"}')
     line = refused("emoji", tmp_path)
-    assert line.startswith(f"{file}: version 15.1.2; the splits rest on 16.0.0; run: npm install ")
+    assert line.startswith(f"{file}: version 15.1.2; the splits need 16.0.0; run: npm install ")
     for content, message in (("[]", "version None"), ("{", "not JSON; install the package again")):
         file.write_text(content)
         assert message in refused("emoji", tmp_path)

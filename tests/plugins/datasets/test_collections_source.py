@@ -158,5 +158,5 @@ def test_fetch_says_what_npm_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     start = "npm failed (npm error code ENOTFOUND; npm error network no); try it yourself: npm install "
     assert str(caught.value).startswith(start)
     monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
-    with pytest.raises(DataError, match=r"^npm is not here; install Node.js, then run: npm install "):
+    with pytest.raises(DataError, match=r"^npm is not installed; install Node.js, then run: npm install "):
         source("emoji", tmp_path).fetch(quiet)

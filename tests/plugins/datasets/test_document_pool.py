@@ -188,7 +188,7 @@ def test_pool_leaves_out_what_would_be_label_noise(pool: Path) -> None:
     data = build(pool, expand_test=24)
     assert data.notes == (
         "1 of 13 images left out as unreadable: bad.jpg (not an image)",
-        "1 of 13 images left out as copies of another",
+        "1 of 13 images left out as duplicates",
         "images that look the same in several expansions, of which the first is kept: blank.png",
     )
     names = [

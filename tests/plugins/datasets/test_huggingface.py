@@ -132,7 +132,7 @@ class TestWithLibrary:
             assert "\n" not in str(caught.value)
             return str(caught.value).replace(str(tmp_path), "…")
 
-        assert problem(path="/gone").startswith("/gone: no such folder; expected one, or the name of")
+        assert problem(path="/gone").startswith("/gone: no such folder; expected a folder, or the name of")
         missing = problem(path="owner/gone")
         assert missing.startswith("owner/gone: datasets cannot load it: ")
         assert missing.endswith(" (there is no folder …/owner/gone either)")

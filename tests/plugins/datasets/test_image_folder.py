@@ -22,7 +22,7 @@ from PIL import Image
 from mlbench.contracts import GALLERY, QUERY, Dataset, GroupedSplit, Split
 from mlbench.errors import DataError, OptionError
 from mlbench.plugin import DatasetContext
-from mlbench_datasets import index as index_module
+from mlbench_datasets import image_index as index_module
 from mlbench_datasets.image_folder import ImageFolder
 from mlbench_datasets.image_split import ImageSplit
 from mlbench_datasets.manifest import read_manifest
@@ -143,7 +143,7 @@ def test_folder_takes_splits_in_capitals_and_names_what_it_leaves_out(tmp_path: 
     data = build(tmp_path / "photos")
     assert [classes(data, name) for name in SPLITS] == [list("abc"), list("de"), list("fg")]
     assert data.notes == (
-        "folders beside those of the splits (Test, Train, VAL), left out: docs/ (images: 0), "
+        "folders beside the split folders (Test, Train, VAL), left out: docs/ (images: 0), "
         "notes/ (images: 2)",
     )
 
@@ -165,7 +165,7 @@ def test_folder_takes_classes_at_a_level(tmp_path: Path) -> None:
     data = build(folder)
     assert sorted(name for split in SPLITS for name in classes(data, split)) == list("abcdef")
     assert data.notes[0].startswith(
-        "12 of 20 images lie in folders of their class's folder (level 1 of 2): a/a1/0"
+        "12 of 20 images lie in sub-folders of a class folder (level 1 of 2): a/a1/0"
     )
 
 
@@ -226,7 +226,7 @@ def test_folder_notes_copies(tmp_path: Path) -> None:
     assert (a, b) == ("calibration", "train")
     assert data.notes == (
         "the same image is in train and calibration: class b/9.png and class a/0.png (and 1 more)",
-        "copies within a class, which every model matches: class a/9.png = class a/0.png",
+        "duplicates within a class, which every model matches: class a/9.png = class a/0.png",
     )
 
 
@@ -236,7 +236,7 @@ def test_boxes_of_one_file_are_no_copies(tmp_path: Path) -> None:
     rows = [f'a.png,{label},"{x},0,{x + 9},9"' for label, x in enumerate(range(0, 30, 5)) for x in (x, x + 1)]
     assert build(table(tmp_path, "path,label,box", *rows)).notes == ()
     copied = build(table(tmp_path, "path,label,box", *rows, 'b.png,0,"0,0,9,9"'))
-    assert copied.notes == ("copies within a class, which every model matches: b.png = a.png",)
+    assert copied.notes == ("duplicates within a class, which every model matches: b.png = a.png",)
 
 
 def test_folder_names_classes_that_splits_share(tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_folder_names_classes_that_splits_share(tmp_path: Path) -> None:
             for number in range(2):
                 save(tmp_path / "photos" / split / letter / f"{split}{number}.png")
     assert build(tmp_path / "photos").notes == (
-        "classes of the test split that the train split has, too: 2 of 3 (b, c)",
+        "classes of the test split that the train split also has: 2 of 3 (b, c)",
     )
 
 
@@ -268,7 +268,7 @@ def test_names_are_compared_in_one_unicode_form(tmp_path: Path) -> None:
         save(tmp_path / "photos" / "test" / TWO / f"{name}.png")
     data = build(tmp_path / "photos")
     assert not data.disjoint
-    assert f"classes of the test split that the train split has, too: 1 of 3 ({ONE})" in data.notes
+    assert f"classes of the test split that the train split also has: 1 of 3 ({ONE})" in data.notes
 
 
 def test_a_class_in_two_unicode_forms_is_one(tmp_path: Path) -> None:
@@ -277,9 +277,7 @@ def test_a_class_in_two_unicode_forms_is_one(tmp_path: Path) -> None:
         save(folder / form / f"{name}.png")
     data = build(folder)
     assert sum(data.split(name).num_classes for name in SPLITS) == 9  # type: ignore[arg-type]
-    assert data.notes == (
-        f"folders whose names differ in their Unicode form alone, taken as one class: {ONE}",
-    )
+    assert data.notes == (f"folders whose names differ only in their Unicode form, read as one class: {ONE}",)
 
 
 def test_version_is_the_same_in_every_unicode_form(tmp_path: Path) -> None:
@@ -451,7 +449,7 @@ def test_folder_errors_say_what_to_do(tmp_path: Path) -> None:
     )
     fill(mixed / "val", {"y": 2, "z": 1})
     assert problem(mixed).startswith(
-        "…/mixed: classes in the calibration split with a query and another image to find: 1;"
+        "…/mixed: classes in the calibration split with a query and another image in the gallery: 1;"
     )
     (tmp_path / "broken" / "a").mkdir(parents=True)
     (tmp_path / "broken" / "a" / "x.png").write_text("x")
@@ -559,10 +557,13 @@ def test_manifest_takes_one_image_in_several_splits_by_role(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        (("train", "test"), "asks in test here and is trained on there, and may do only one of these; write"),
-        (("train", "query"), "asks in test here and is trained on there"),
-        (("val", "train"), "is trained on here and asks in calibration there"),
-        (("query", "val"), "asks in calibration here and asks in test there"),
+        (
+            ("train", "test"),
+            "is a query of test here and is in training there, and only one of",
+        ),
+        (("train", "query"), "is a query of test here and is in training there"),
+        (("val", "train"), "is in training here and is a query of calibration there"),
+        (("query", "val"), "is a query of calibration here and is a query of test there"),
         (("gallery", "gallery"), "keep one of the rows"),
         (("train", "train"), "keep one of the rows"),
         (("test", "gallery"), "keep one of the rows"),
@@ -588,7 +589,7 @@ def test_manifest_groups_images(tmp_path: Path) -> None:
     found = {name: data.split(name).groups.tolist() for name in SPLITS}  # type: ignore[arg-type]
     assert found == {name: [0, 0, -1] * (len(each) // 3) for name, each in found.items()}
     assert data.notes == (
-        f"{file}: column 'session': 16 of 24 images are in 1 group; those of one class and group are not "
+        f"{file}: column 'session': 16 of 24 images are in 1 group; images of one class and group are not "
         "compared",
     )
     cameras = build(file, group="camera")

@@ -74,7 +74,7 @@ def test_verification_set_is_found_beside_the_records_or_by_path(tmp_path: Path,
     (faces / "lfw.bin").rename(tmp_path / "bins" / "lfw.bin")
     assert build(tmp_path, test="bins/lfw.bin").split("test").class_name(0) == "bins/lfw.bin image 0"
     pack(faces / "cfp_fp.bin")
-    with pytest.raises(OptionError, match=r"emore: no verification set 'lfw\.bin' in it; choose"):
+    with pytest.raises(OptionError, match=r"emore: no verification set 'lfw\.bin'; choose"):
         build(tmp_path)
     (tmp_path / "bins" / "lfw.bin").rename(faces / "lfw.bin")
     assert build(tmp_path, path="emore/train.rec").version == version
@@ -102,5 +102,5 @@ def test_image_that_cannot_be_read_is_named(tmp_path: Path, faces: Path) -> None
 
 def test_too_few_identities_are_refused(tmp_path: Path, faces: Path) -> None:
     face_records(faces / "train.rec", [2, 2, 2, 1])
-    with pytest.raises(DataError, match=r"train\.rec: classes to train on with two images or more: 3 of 4"):
+    with pytest.raises(DataError, match=r"train\.rec: training classes with two images or more: 3 of 4"):
         build(tmp_path)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mlbench_datasets import index as index_module
+from mlbench_datasets import image_index as index_module
 from mlbench_datasets.document_pool import repeated_expansions
-from mlbench_datasets.index import index_images
+from mlbench_datasets.image_index import index_images
 
 OLD = 1_600_000_000
 
