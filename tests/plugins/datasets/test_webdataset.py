@@ -319,6 +319,6 @@ def test_names_with_dots_and_second_images_are_told(tmp_path: Path) -> None:
     shards(tmp_path / "other")
     write_shard(tmp_path / "other/train-002.tar", double)
     assert build(tmp_path, "other").notes == (
-        "further images of samples, ignored: 2 (such as a.png); each sample's first of .jpg .jpeg .png .webp is "
-        "read",
+        "further images of samples, ignored: 2 (such as a.png); each sample's first of .jpg .jpeg .png .webp "
+        "is read",
     )
