@@ -198,9 +198,7 @@ def mixes_have_their_shapes(subject: Subject) -> None:
             expect(fits and partners.device.type == "cpu", "partners are (N,) int64 on the CPU")
             expect(partners.min() >= 0 and partners.max() < count, "partners are positions in the batch")
             expect(0 <= mixed.share <= 1, f"the share is in [0, 1], not {mixed.share}")
-        expect(
-            torch.equal(images, _batch(count)), "a mixing does not change its input"
-        )
+        expect(torch.equal(images, _batch(count)), "a mixing does not change its input")
 
 
 def share_is_true(subject: Subject) -> None:

@@ -147,7 +147,7 @@ MAKERS: dict[str, Callable[[Path], None]] = {
 
 
 def load(name: str, root: Path, **options: Any) -> Any:
-    """The data set as a suite would have it."""
+    """The data set, made as from a suite."""
     registry = Registry((plugin(),))
     entry = registry.get("dataset", name)
     return entry.make(options).build(DatasetContext(root, 32))

@@ -1,4 +1,4 @@
-"""What holds for every published data set by name."""
+"""Tests of every published data set."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def write(file: Path, data: object, protocol: int = 4) -> Path:
 
 
 def python2(images: list[bytes], same: list[bool]) -> bytes:
-    """What Python 2 wrote with protocol 2: strings of bytes, a tuple of two lists."""
+    """The format of Python 2 with protocol 2: byte strings, a tuple of two lists."""
 
     def string(data: bytes) -> bytes:
         return b"T" + len(data).to_bytes(4, "little") + data
@@ -58,7 +58,7 @@ def test_folds_are_cut_as_scikit_learn_cuts_them(tmp_path: Path) -> None:
 
 
 class Hostile:
-    """Unpickling it leaves a file behind."""
+    """Unpickling it creates a folder."""
 
     def __init__(self, function: object, *arguments: object) -> None:
         self.what = function, arguments

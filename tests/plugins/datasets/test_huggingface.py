@@ -107,7 +107,7 @@ class TestWithLibrary:
         self.table().save_to_disk(tmp_path / "data")
         monkeypatch.setattr(self.datasets.Image, "decode_example", lambda *_, **__: pytest.fail("decoded"))
         data = build(tmp_path)
-        data.split("train").image(0)  # by mlbench itself, whatever the library would do
+        data.split("train").image(0)  # mlbench decodes, not the library
 
     def test_version_follows_the_data(self, tmp_path: Path) -> None:
         self.table().save_to_disk(tmp_path / "data")

@@ -68,7 +68,7 @@ def classes(data: SplitSet[ImageSplit], name: str) -> list[str]:
 
 
 def contents(data: SplitSet[ImageSplit]) -> list[tuple[str, str, int, bytes]]:
-    """Everything a user of the data set can see."""
+    """Everything that the data set returns."""
     return [
         (name, split.class_name(split.label(i)), split.role(i), split.image(i).tobytes())
         for name in SPLITS
@@ -354,7 +354,7 @@ def test_damaged_colour_profiles_are_named(tmp_path: Path) -> None:
 
 
 def _content(kind: str, number: int) -> bytes:
-    """The content of a file of a kind, all of which differ."""
+    """The content of a file of this kind; no two are equal."""
     pixels = np.full((8, 8, 3), number + 1, np.uint8)
     buffer = io.BytesIO()
     if kind == "wide":
@@ -513,7 +513,7 @@ def test_folder_divides_the_images_of_each_class(tmp_path: Path) -> None:
     assert data.notes == ("the images of each class are divided: test has the classes of training",)
     assert len({each[3] for each in contents(data)}) == 22
     assert build(folder, divide="images", test=0.3, calibration=0.2).version == data.version
-    # An image that comes moves no other between splits, or one across each cut.
+    # Adding an image moves at most one other across each cut.
     before = {each[3]: each[0] for each in contents(data)}
     save(folder / "a" / "10.png")
     after = {each[3]: each[0] for each in contents(build(folder, divide="images", test=0.3, calibration=0.2))}
@@ -544,7 +544,7 @@ def test_manifest_takes_one_image_in_several_splits_by_role(tmp_path: Path) -> N
     assert [len(data.split(name)) for name in SPLITS] == [4, 4, 8]  # type: ignore[arg-type]
     test = data.split("test")
     assert [test.role(i) for i in range(4)] == [GALLERY, GALLERY, BOTH, QUERY]
-    assert not any("image" in note for note in data.notes)  # an image is no copy of itself
+    assert not any("image" in note for note in data.notes)  # an image is no duplicate of itself
     groups = {name: data.split(name).groups.tolist() for name in SPLITS}  # type: ignore[arg-type]
     shared = groups["train"][0], groups["calibration"][1]
     assert groups["test"][:4] == [*shared, -1, -1]

@@ -17,7 +17,7 @@ def csv(folder: Path, text: str) -> Path:
 
 
 def problem(folder: Path, text: str) -> str:
-    """What is said about a manifest, without the folder."""
+    """The message about a manifest, without the folder."""
     with pytest.raises(DataError) as caught:
         read_manifest(csv(folder, text))
     message = str(caught.value)

@@ -16,7 +16,7 @@ OLD = 1_600_000_000
 
 
 def age(folder: Path) -> None:
-    """Caches trust only what has not changed for two seconds."""
+    """Caches keep only files that have not changed for two seconds."""
     for file in folder.iterdir():
         os.utime(file, (OLD, OLD))
 
@@ -92,7 +92,7 @@ def test_records_are_scanned_once_and_again_when_they_change(
     images = face_records(file, [3, 2])
     assert len(contents(file)) == 5
     assert len(contents(file)) == 5
-    assert len(scans) == 3  # what has just changed may change again
+    assert len(scans) == 3  # a file that has just changed may change again
 
 
 def test_damaged_cache_is_made_again(tmp_path: Path) -> None:

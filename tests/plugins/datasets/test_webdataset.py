@@ -22,7 +22,7 @@ OLD = 1_600_000_000
 
 
 def shards(folder: Path, classes: int = 8, views: int = 3, count: int = 2) -> dict[str, list[bytes]]:
-    """Shards of all classes, dealt out; what comes back are pixels by class."""
+    """Write shards with all classes in turn. Returns pixels by class."""
     members: list[list[tuple[str, bytes]]] = [[] for _ in range(count)]
     truth: dict[str, list[bytes]] = {}
     for number in range(classes * views):
@@ -143,7 +143,7 @@ def test_shards_are_listed_once_and_again_when_they_change(
     os.utime(tmp_path / "data" / "train-001.tar", (OLD + 1, OLD + 1))
     assert build(tmp_path).version != version
     assert read[2:] == ["train-001.tar"]
-    monkeypatch.setattr(file_cache, "code_hash", lambda *names: "edited")  # what other code has learnt
+    monkeypatch.setattr(file_cache, "code_hash", lambda *names: "edited")  # the results of other code
     build(tmp_path)
     assert read[3:] == ["train-000.tar", "train-001.tar"]
 
@@ -174,7 +174,7 @@ def test_classes_with_one_image_are_never_asked_for(tmp_path: Path) -> None:
 
 
 def test_nothing_hostile_in_a_shard_does_harm(tmp_path: Path) -> None:
-    """Links, devices and names that lead elsewhere: an unpacked archive could write through them."""
+    """Links, devices and names outside of the folder, through which unpacking could write."""
     secret = tmp_path / "secret.jpg"
     secret.write_bytes(picture(99))
     outside = tmp_path / "outside"
@@ -302,7 +302,7 @@ def test_samples_without_an_image_are_counted(tmp_path: Path) -> None:
 
 
 def test_names_with_dots_and_second_images_are_told(tmp_path: Path) -> None:
-    """The form of the shards gives both a meaning that their owner may not have had in mind."""
+    """The format reads dots and second images in a way that users may not expect."""
     shards(tmp_path / "data")
     dotted = [(f"v1.{number}.{each}", picture(1) if each == "png" else b"1") for number in range(2)
               for each in ("png", "cls")]  # fmt: skip
