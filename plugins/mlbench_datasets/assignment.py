@@ -8,32 +8,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mlbench.plugin import QUERY, SPLITS, DataError, SplitName
+from mlbench_datasets.division_options import DivideOptions
 from mlbench_datasets.manifest import ManifestRow
-from mlbench_datasets.partition import MIN_CLASSES, Divided, hold_out, hold_out_units, partition
+from mlbench_datasets.partition import MIN_CLASSES, hold_out, hold_out_units
 
 __all__ = ["assign"]
 
 _Members = dict[SplitName, list[int]]
 
 
-def assign(
-    place: Path,
-    rows: Sequence[ManifestRow],
-    notes: list[str],
-    *,
-    divide: Divided | None,
-    calibration: float,
-    test: float,
-    seed: int,
-) -> _Members:
+def assign(place: Path, rows: Sequence[ManifestRow], notes: list[str], options: DivideOptions) -> _Members:
     """Positions of the rows of each split.
 
-    divide: what to divide; None means the images where a class of the user's test queries is in training,
-    else the classes. place: of the data, for messages. Raises DataError for too few classes."""
+    place: of the data, for messages. Raises DataError for too few classes."""
+    divide, calibration, seed = options.divide, options.calibration, options.seed
     if rows[0].split is None:
         if divide == "images":
-            return _divided_images(place, rows, notes, calibration=calibration, test=test, seed=seed)
-        chosen = _divided_classes(place, rows, notes, calibration=calibration, test=test, seed=seed)
+            return _divided_images(place, rows, notes, options)
+        chosen = _divided_classes(place, rows, notes, options)
         return {name: [i for i, row in enumerate(rows) if chosen[row.label] == name] for name in SPLITS}
     members: _Members = {name: [] for name in SPLITS}
     for position, row in enumerate(rows):
@@ -104,7 +96,7 @@ def _hold_out_images(
 
 
 def _divided_classes(
-    place: Path, rows: Sequence[ManifestRow], notes: list[str], *, calibration: float, test: float, seed: int
+    place: Path, rows: Sequence[ManifestRow], notes: list[str], options: DivideOptions
 ) -> dict[str, SplitName]:
     """Class name to split. Classes with one image are divided separately, in the same shares: training uses
     them like any class; in calibration and test they are distractors in the gallery."""
@@ -120,7 +112,7 @@ def _divided_classes(
         )
     chosen: dict[str, SplitName] = {}
     for group, minimum in ((full, MIN_CLASSES), (single, 0)):
-        parts = partition(group, calibration=calibration, test=test, seed=seed, minimum=minimum)
+        parts = options.partition(group, minimum=minimum)
         for name, part in zip(SPLITS, parts, strict=True):
             chosen.update(dict.fromkeys(part, name))
     if single:
@@ -131,12 +123,12 @@ def _divided_classes(
 
 
 def _divided_images(
-    place: Path, rows: Sequence[ManifestRow], notes: list[str], *, calibration: float, test: float, seed: int
+    place: Path, rows: Sequence[ManifestRow], notes: list[str], options: DivideOptions
 ) -> _Members:
     units = [_unit(row) for row in rows]
-    tested = hold_out_units(units, test, seed=seed, leave=2)
+    tested = hold_out_units(units, options.test, seed=options.seed, leave=2)
     rest = [unit for unit in units if unit not in tested]
-    calibrated = hold_out_units(rest, calibration / (1 - test), seed=seed)
+    calibrated = hold_out_units(rest, options.calibration_of_rest, seed=options.seed)
     members: _Members = {name: [] for name in SPLITS}
     for position, unit in enumerate(units):
         name: SplitName = "test" if unit in tested else "calibration" if unit in calibrated else "train"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from mlbench.plugin import DatasetOptions, OptionError
-from mlbench_datasets.partition import Divided
+from mlbench_datasets.partition import MIN_CLASSES, Divided, partition
 
 __all__ = ["DivideOptions", "DivisionOptions", "Share"]
 
@@ -33,6 +34,16 @@ class DivisionOptions(DatasetOptions):
     def uses_test_share(self) -> bool:
         """Whether the test split is divided off; False where the user names it."""
         return True
+
+    @property
+    def calibration_of_rest(self) -> float:
+        """Share of calibration in what test leaves."""
+        return self.calibration / (1 - self.test)
+
+    def partition(self, names: Sequence[str], minimum: int = MIN_CLASSES) -> tuple[set[str], ...]:
+        """Class names divided into train, calibration and test, at least `minimum` names in each."""
+        shares = {"calibration": self.calibration, "test": self.test}
+        return partition(names, **shares, seed=self.seed, minimum=minimum)
 
     @model_validator(mode="after")
     def _leave_something_for_training(self) -> Self:

@@ -34,7 +34,7 @@ from mlbench_datasets.camera import photograph
 from mlbench_datasets.division_options import DivisionOptions, Share
 from mlbench_datasets.image_index import index_images
 from mlbench_datasets.notes import examples, left_out, remarked
-from mlbench_datasets.partition import MIN_CLASSES, partition
+from mlbench_datasets.partition import MIN_CLASSES
 from mlbench_datasets.split_set import SplitSet
 
 __all__ = [
@@ -107,7 +107,7 @@ class DocumentPool(DivisionOptions):
             notes.append(f"{len(readable) - len(sources)} of {len(paths)} images left out as duplicates")
         splits: dict[SplitName, PhotographSplit] = {}
         symmetric: list[str] = []
-        parts = partition(list(sources), calibration=self.calibration, test=self.test, seed=self.seed)
+        parts = self.partition(list(sources))
         for name, part in zip(SPLITS, parts, strict=True):
             count, shown = (
                 (self.expand, self.views) if name == "train" else (self.expand_test, self.eval_views)

@@ -109,15 +109,7 @@ class ImageFolder(DivideOptions):
         notes = list(manifest.notes)
         rows, digests = _readable(place, manifest.rows, files, index, notes)
         notes += remarked(files, index.remarks)
-        members = assign(
-            place,
-            rows,
-            notes,
-            divide=self.divide,
-            calibration=self.calibration,
-            test=self.test,
-            seed=self.seed,
-        )
+        members = assign(place, rows, notes, self)
         groups = _groups(rows)
         splits = {
             name: _split(

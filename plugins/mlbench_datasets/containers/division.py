@@ -10,7 +10,7 @@ import numpy as np
 from mlbench.plugin import SPLITS, DataError, SplitName
 from mlbench_datasets.containers.split import ContainerSplit, Pool, part, part_of, version_of
 from mlbench_datasets.division_options import DivideOptions
-from mlbench_datasets.partition import MIN_CLASSES, Divided, hold_out, hold_out_units, partition
+from mlbench_datasets.partition import MIN_CLASSES, Divided, hold_out, hold_out_units
 from mlbench_datasets.split_set import SplitSet
 
 __all__ = ["Tested", "divided_set", "with_test"]
@@ -40,16 +40,7 @@ def divided_set(
     """
     divide, calibration, seed = options.divide, options.calibration, options.seed
     if tested is None:
-        splits = _divided(
-            place,
-            pool,
-            image_size,
-            notes,
-            divide=divide,
-            calibration=calibration,
-            test=options.test,
-            seed=seed,
-        )
+        splits = _divided(place, pool, image_size, notes, options)
         disjoint = divide != "images"
     else:
         whole = _tested_whole(tested.place, tested.pool, image_size, pool.names)
@@ -60,26 +51,14 @@ def divided_set(
     return SplitSet(version_of(splits, *contents), disjoint, tuple(notes), splits)
 
 
-def _divided(
-    place: str,
-    pool: Pool,
-    image_size: int,
-    notes: list[str],
-    *,
-    divide: Divided | None = None,
-    calibration: float,
-    test: float,
-    seed: int,
-) -> Splits:
+def _divided(place: str, pool: Pool, image_size: int, notes: list[str], options: DivideOptions) -> Splits:
     """Three splits of the pool's classes, or of the images of each class. Classes with one image are divided
     separately, in the same shares: in training they are like any class, elsewhere distractors.
-
-    place: of the data, for messages. Raises DataError for too few classes.
-    """
-    if divide == "images":
+    Raises DataError for too few classes."""
+    if options.divide == "images":
         everything = np.arange(len(pool.classes))
-        rest, tested = _held_out(pool, everything, test, seed=seed, leave=2)
-        trained, held = _held_out(pool, rest, calibration / (1 - test), seed=seed)
+        rest, tested = _held_out(pool, everything, options.test, seed=options.seed, leave=2)
+        trained, held = _held_out(pool, rest, options.calibration_of_rest, seed=options.seed)
         notes.append("the images of each class are divided: test has the classes of training")
         return {
             "train": _checked(place, pool, trained, image_size, "train"),
@@ -98,7 +77,7 @@ def _divided(
         )
     chosen: dict[SplitName, set[str]] = {name: set() for name in SPLITS}
     for group, minimum in ((full, MIN_CLASSES), (single, 0)):
-        parts = partition(group, calibration=calibration, test=test, seed=seed, minimum=minimum)
+        parts = options.partition(group, minimum=minimum)
         for name, names in zip(SPLITS, parts, strict=True):
             chosen[name] |= names
     return {name: part(pool, chosen[name], image_size, train=name == "train") for name in SPLITS}

@@ -14,11 +14,11 @@ from mlbench_datasets.documents.words import Words
 
 __all__ = ["LAYOUTS", "draw_document", "layout_of"]
 
-Layout = Callable[[float, Words, Words, Design], Image.Image]
+_Layout = Callable[[float, Words, Words, Design], Image.Image]
 
 #: Kinds of document by name, all equally likely. A layout takes pixels per unit, the random words of the
 #: family, those of the member, and the family's design.
-LAYOUTS: Mapping[str, Layout] = MappingProxyType(
+LAYOUTS: Mapping[str, _Layout] = MappingProxyType(
     {
         layout.__name__: layout
         for layout in (

@@ -6,12 +6,10 @@ import math
 from collections.abc import Callable
 
 from mlbench_datasets.documents.palette import Colour
-from mlbench_datasets.documents.sheet import Sheet
+from mlbench_datasets.documents.sheet import Point, Sheet
 from mlbench_datasets.documents.words import Words
 
 __all__ = ["emblem", "ring"]
-
-Point = tuple[float, float]
 
 
 def emblem(

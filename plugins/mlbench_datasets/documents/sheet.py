@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from mlbench_datasets.documents.palette import Colour, blend
 from mlbench_datasets.fonts import Face, font, shape
 
-__all__ = ["Sheet"]
+__all__ = ["Point", "Sheet"]
 
 Point = tuple[float, float]
 
