@@ -11,6 +11,7 @@ data set are set so that F1 lies near .5: far from hopeless, and far from solved
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mlbench.contracts import Split
+from mlbench.plugin import DatasetContext, Split
 from mlbench_backbones.bundled import bundled_classifier
 from mlbench_datasets.textimage import TextImage
 
@@ -79,7 +80,7 @@ def main() -> None:
     for strength in arguments.strength or [None]:
         chosen = {} if strength is None else {"strength": strength}
         for seed in arguments.seeds:
-            data = TextImage(IMAGE_SIZE, seed=seed, **chosen)
+            data = TextImage(seed=seed, **chosen).build(DatasetContext(Path(), IMAGE_SIZE))
             scores = score(*embed(classifier, data.split("test")))
             shown = "default" if strength is None else strength
             print(f"{shown:>8} {seed:>4} " + " ".join(f"{value:>11.3f}" for value in scores), flush=True)

@@ -90,9 +90,14 @@ class Dataset(Protocol):
     exported with a model. Built without torch: planning reads only versions, labels and sizes.
     """
 
-    version: str
-    disjoint: bool
-    notes: Sequence[str]
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def disjoint(self) -> bool: ...
+
+    @property
+    def notes(self) -> Sequence[str]: ...
 
     def split(self, name: SplitName) -> Split: ...
 
@@ -131,11 +136,20 @@ class DataSource(Protocol):
     fetch: downloads the files into `folder`, complete files or none, and raises DataError; None where a
     person must do it."""
 
-    home: str
-    licence: str
-    size: int
-    folder: Path
-    instructions: str
+    @property
+    def home(self) -> str: ...
+
+    @property
+    def licence(self) -> str: ...
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def folder(self) -> Path: ...
+
+    @property
+    def instructions(self) -> str: ...
 
     @property
     def fetch(self) -> Callable[[DataProgress], None] | None: ...

@@ -29,22 +29,22 @@ def _global_generators_untouched() -> Iterator[None]:
     yield
     expect(
         before == _global_states(),
-        "randomness comes from what is passed in; the global generators of Python, NumPy and torch stay as "
-        "they were",
+        "randomness comes from the generator that is passed in; the global generators of Python, NumPy and "
+        "torch do not change",
     )
 
 
 def _pickled(original: Any, what: str) -> Any:
-    """A copy as a worker process gets it."""
+    """A copy, as worker processes get it."""
     try:
         return pickle.loads(pickle.dumps(original))  # noqa: S301
-    # What cannot be pickled raises nearly anything.
+    # Pickling raises many kinds of errors.
     except Exception as error:
-        raise AssertionError(f"{what} can be pickled: it travels to worker processes ({error})") from None
+        raise AssertionError(f"{what} can be pickled, for worker processes ({error})") from None
 
 
 def _global_states() -> bytes:
-    # NumPy's own name of this function is what linters warn of; here it only looks.
+    # This reads the legacy generator, which the linter forbids to use.
     numpy_state = np.random.get_state()  # noqa: NPY002
     return pickle.dumps((random.getstate(), numpy_state, torch.get_rng_state().numpy().tobytes()))
 
@@ -56,18 +56,18 @@ def _dataset(subject: Subject) -> Any:
 def dataset_has_three_splits(subject: Subject) -> None:
     dataset = _dataset(subject)
     expect(isinstance(dataset, Dataset), "a data set has version, disjoint, notes and split()")
-    expect(isinstance(dataset.version, str) and dataset.version, "`version` is a text that is not empty")
+    expect(isinstance(dataset.version, str) and dataset.version, "`version` is a non-empty string")
     expect(dataset.version == _dataset(subject).version, "the same options and files give the same version")
     expect(isinstance(dataset.disjoint, bool), "`disjoint` is True or False")
     expect(not isinstance(dataset.notes, str) and list(map(str, dataset.notes)) == [*dataset.notes],
-           "`notes` are texts")  # fmt: skip
+           "`notes` are strings")  # fmt: skip
     for name in SPLITS:
         split = dataset.split(name)
-        expect(isinstance(split, Split), f"the {name} split has every member of mlbench.contracts.Split")
+        expect(isinstance(split, Split), f"the {name} split has every member of mlbench.plugin.Split")
         expect(len(split) > 0, f"the {name} split has images")
         if isinstance(split, GroupedSplit) and split.groups is not None:
             shaped = split.groups.shape == (len(split),) and split.groups.dtype.kind == "i"
-            expect(shaped, f"`groups` of the {name} split are None, or an integer for each image")
+            expect(shaped, f"`groups` of the {name} split are None, or one integer for each image")
 
 
 def labels_are_contiguous(subject: Subject) -> None:
@@ -77,7 +77,7 @@ def labels_are_contiguous(subject: Subject) -> None:
         labels = {split.label(index) for index in range(len(split))}
         expect(
             labels == set(range(split.num_classes)),
-            f"labels of the {name} split are 0 .. {split.num_classes - 1} (num_classes - 1), each there",
+            f"labels of the {name} split are 0 .. {split.num_classes - 1} (num_classes - 1), and each occurs",
         )
 
 
@@ -88,10 +88,10 @@ def classes_have_names(subject: Subject) -> None:
         split = dataset.split(name)
         every = [split.class_name(label) for label in range(split.num_classes)]
         names[name] = set(every)
-        expect(len(names[name]) == len(every), f"no two classes of the {name} split have the same name")
+        expect(len(names[name]) == len(every), f"class names of the {name} split are unique")
     if dataset.disjoint:
         shared = names["test"] & (names["train"] | names["calibration"])
-        expect(not shared, f"a disjoint data set trains on no class of its test split: {sorted(shared)[:3]}")
+        expect(not shared, f"a disjoint data set has no class of test in another split: {sorted(shared)[:3]}")
 
 
 def roles_allow_a_test(subject: Subject) -> None:
@@ -100,11 +100,11 @@ def roles_allow_a_test(subject: Subject) -> None:
         split = dataset.split(name)
         roles = [split.role(index) for index in range(len(split))]
         known = {0, QUERY, GALLERY, QUERY | GALLERY}
-        expect(set(roles) <= known, "a role is QUERY, GALLERY or both, as bits, or 0 where it is neither")
-        asked = any(role & QUERY for role in roles) and any(role & GALLERY for role in roles)
-        # Given pairs can be judged where nobody knows who is on them.
+        expect(set(roles) <= known, "a role is QUERY, GALLERY, both (as bits) or 0 for neither")
+        complete = any(role & QUERY for role in roles) and any(role & GALLERY for role in roles)
+        # The test images of a paired data set may have no labels.
         paired = name == "test" and isinstance(dataset, PairedDataset)
-        expect(asked or name == "train" or paired, f"the {name} split has queries and a gallery")
+        expect(complete or name == "train" or paired, f"the {name} split has queries and a gallery")
 
 
 def images_are_always_the_same(subject: Subject) -> None:
@@ -118,7 +118,7 @@ def images_are_always_the_same(subject: Subject) -> None:
             _expect_rgb(image)
             for other in (split, copy, again.split(name)):
                 same = other.image(index).tobytes() == image.tobytes()
-                expect(same, f"image {index} of the {name} split has the same bits whenever it is asked for")
+                expect(same, f"image {index} of the {name} split has the same bits every time")
 
 
 def pairs_are_right(subject: Subject) -> None:
@@ -127,13 +127,13 @@ def pairs_are_right(subject: Subject) -> None:
         return
     pairs, split = dataset.pairs(), dataset.split("test")
     count = len(pairs.left)
-    expect(all(len(column) == count for column in pairs), "left, right, same and folds are equally long")
+    expect(all(len(column) == count for column in pairs), "left, right, same and folds have the same length")
     rows = np.concatenate([pairs.left, pairs.right])
-    expect(rows.min() >= 0 and rows.max() < len(split), "pairs are of images of the test split")
+    expect(rows.min() >= 0 and rows.max() < len(split), "left and right are indices into the test split")
     for left, right, same in zip(*pairs[:3], strict=True):
         if split.role(int(left)) and split.role(int(right)):
             equal = split.label(int(left)) == split.label(int(right))
-            expect(equal == bool(same), "a pair is `same` when its images have the same label")
+            expect(equal == bool(same), "`same` of a pair is true where its images have the same label")
 
 
 def _expect_rgb(image: Any) -> None:
@@ -156,7 +156,7 @@ def augmentation_gives_rgb_images(subject: Subject) -> None:
         for draw in range(_DRAWS):
             _expect_rgb(augmentation(image, numpy_generator(0, "augment", draw)))
         unchanged = image.tobytes() == _image(width, height).tobytes()
-        expect(unchanged, "an augmentation makes a new image and leaves the one it is given")
+        expect(unchanged, "an augmentation returns a new image and does not change its input")
 
 
 def augmentation_draws_from_its_generator_alone(subject: Subject) -> None:
@@ -187,29 +187,29 @@ def mixes_have_their_shapes(subject: Subject) -> None:
     for count in (1, 7, 8):
         images = _batch(count)
         for mixed in _mixes(subject, images):
-            expect(isinstance(mixed, Mixed), "a mixing gives a Mixed, or None")
+            expect(isinstance(mixed, Mixed), "a mixing returns a Mixed or None")
             fits = mixed.images.shape == images.shape and mixed.images.dtype == torch.float32
             expect(fits, "mixed images are (N, 3, S, S) float32")
             low, high = mixed.images.aminmax()
-            # A weighted mean may round to a little more than its larger part.
+            # Rounding may take a weighted mean slightly out of the range.
             expect(low >= -1e-3 and high <= 255 + 1e-3, "mixed images are in [0, 255]")
             partners = mixed.partners
             fits = partners.shape == (count,) and partners.dtype == torch.int64
             expect(fits and partners.device.type == "cpu", "partners are (N,) int64 on the CPU")
-            expect(partners.min() >= 0 and partners.max() < count, "partners are places in the batch")
+            expect(partners.min() >= 0 and partners.max() < count, "partners are positions in the batch")
             expect(0 <= mixed.share <= 1, f"the share is in [0, 1], not {mixed.share}")
-        expect(torch.equal(images, _batch(count)), "a mixing makes new images and leaves those it is given")
+        expect(torch.equal(images, _batch(count)), "a mixing does not change its input")
 
 
 def share_is_true(subject: Subject) -> None:
-    """In images of one colour each, the share of both can be seen."""
+    """Images of a single colour show the shares of both."""
     colours = torch.arange(8, dtype=torch.uint8) * 30
     images = colours.view(8, 1, 1, 1).expand(8, 3, 16, 16).contiguous()
     for mixed in _mixes(subject, images):
         own = colours.float()
         wanted = mixed.share * own + (1 - mixed.share) * own[mixed.partners]
         close = torch.allclose(mixed.images.mean((1, 2, 3)), wanted, atol=0.1)
-        expect(close, "an image is made up of `share` of itself and the rest of its partner")
+        expect(close, "a mixed image is `share` of itself and the rest of its partner")
 
 
 def mixing_draws_from_its_generator_alone(subject: Subject) -> None:

@@ -1,5 +1,5 @@
-"""Which rows of a manifest or folder go to training, calibration and test: as the user says, else by a
-division of the classes, or of the images of each class."""
+"""Assignment of rows to train, calibration and test: as the user states it, else by a division of the
+classes, or of the images of each class."""
 
 from __future__ import annotations
 
@@ -7,35 +7,25 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlbench.contracts import QUERY, SPLITS, SplitName
-from mlbench.errors import DataError
-from mlbench_datasets.manifest import Row
-from mlbench_datasets.partition import MIN_CLASSES, Divided, hold_out, hold_out_units, partition
+from mlbench.plugin import QUERY, SPLITS, DataError, SplitName
+from mlbench_datasets.division_options import DivideOptions
+from mlbench_datasets.manifest import ManifestRow
+from mlbench_datasets.partition import MIN_CLASSES, hold_out, hold_out_units
 
 __all__ = ["assign"]
 
 _Members = dict[SplitName, list[int]]
 
 
-def assign(
-    place: Path,
-    rows: Sequence[Row],
-    notes: list[str],
-    *,
-    divide: Divided | None,
-    calibration: float,
-    test: float,
-    seed: int,
-) -> _Members:
+def assign(place: Path, rows: Sequence[ManifestRow], notes: list[str], options: DivideOptions) -> _Members:
     """Positions of the rows of each split.
 
-    divide: None for the images where a class of the user's test queries is trained on, else for the classes.
-    place: of the data, for messages. Raises DataError for too few classes.
-    """
+    place: of the data, for messages. Raises DataError for too few classes."""
+    divide, calibration, seed = options.divide, options.calibration, options.seed
     if rows[0].split is None:
         if divide == "images":
-            return _divided_images(place, rows, notes, calibration=calibration, test=test, seed=seed)
-        chosen = _divided_classes(place, rows, notes, calibration=calibration, test=test, seed=seed)
+            return _divided_images(place, rows, notes, options)
+        chosen = _divided_classes(place, rows, notes, options)
         return {name: [i for i, row in enumerate(rows) if chosen[row.label] == name] for name in SPLITS}
     members: _Members = {name: [] for name in SPLITS}
     for position, row in enumerate(rows):
@@ -45,8 +35,10 @@ def assign(
         _check_classes(place, name, {rows[i].label for i in members[name]})
     if not members["calibration"]:
         trained = {rows[i].label for i in members["train"]}
-        asked = {row.label for row in rows if row.split == "test" and (row.role is None or row.role & QUERY)}
-        if divide == "images" or (divide is None and not trained.isdisjoint(asked)):
+        queried = {
+            row.label for row in rows if row.split == "test" and (row.role is None or row.role & QUERY)
+        }
+        if divide == "images" or (divide is None and not trained.isdisjoint(queried)):
             reason = "" if divide == "images" else ", as test has classes of training"
             _hold_out_images(place, rows, members, notes, calibration, seed, reason)
         else:
@@ -62,7 +54,7 @@ def _check_classes(place: Path, name: str, classes: set[str]) -> None:
 
 
 def _hold_out_classes(
-    place: Path, rows: Sequence[Row], members: _Members, notes: list[str], share: float, seed: int
+    place: Path, rows: Sequence[ManifestRow], members: _Members, notes: list[str], share: float, seed: int
 ) -> None:
     sizes = Counter(rows[i].label for i in members["train"])
     full = [name for name, size in sizes.items() if size > 1]
@@ -79,14 +71,14 @@ def _hold_out_classes(
 
 def _hold_out_images(
     place: Path,
-    rows: Sequence[Row],
+    rows: Sequence[ManifestRow],
     members: _Members,
     notes: list[str],
     share: float,
     seed: int,
     reason: str,
 ) -> None:
-    """Calibration is made as test is: other images of the classes that are trained on."""
+    """Make a calibration split like test: other images of the training classes."""
     trained = members["train"]
     taken = hold_out_units([_unit(rows[i]) for i in trained], share, seed=seed)
     members["calibration"] = [i for i in trained if _unit(rows[i]) in taken]
@@ -104,15 +96,15 @@ def _hold_out_images(
 
 
 def _divided_classes(
-    place: Path, rows: Sequence[Row], notes: list[str], *, calibration: float, test: float, seed: int
+    place: Path, rows: Sequence[ManifestRow], notes: list[str], options: DivideOptions
 ) -> dict[str, SplitName]:
-    """Class name to split. Classes with one image are divided apart, in the same shares: in training they
-    are classes like others, in the other splits they can only be found by mistake."""
+    """Class name to split. Classes with one image are divided separately, in the same shares: training uses
+    them like any class; in calibration and test they are distractors in the gallery."""
     sizes = Counter(row.label for row in rows)
     full = [name for name, size in sizes.items() if size > 1]
     single = [name for name, size in sizes.items() if size == 1]
     if len(full) < 3 * MIN_CLASSES:
-        advice = "; of images that are each a class of its own, the data set document_pool makes photographs"
+        advice = "; where every image is a class, the data set document_pool makes photographs of it"
         raise DataError(
             f"{place}: classes with two readable images or more: {len(full)} of {len(sizes)}; at least "
             f"{3 * MIN_CLASSES} are needed, {MIN_CLASSES} for each of {', '.join(SPLITS)}"
@@ -120,7 +112,7 @@ def _divided_classes(
         )
     chosen: dict[str, SplitName] = {}
     for group, minimum in ((full, MIN_CLASSES), (single, 0)):
-        parts = partition(group, calibration=calibration, test=test, seed=seed, minimum=minimum)
+        parts = options.partition(group, minimum=minimum)
         for name, part in zip(SPLITS, parts, strict=True):
             chosen.update(dict.fromkeys(part, name))
     if single:
@@ -131,12 +123,12 @@ def _divided_classes(
 
 
 def _divided_images(
-    place: Path, rows: Sequence[Row], notes: list[str], *, calibration: float, test: float, seed: int
+    place: Path, rows: Sequence[ManifestRow], notes: list[str], options: DivideOptions
 ) -> _Members:
     units = [_unit(row) for row in rows]
-    tested = hold_out_units(units, test, seed=seed, leave=2)
+    tested = hold_out_units(units, options.test, seed=options.seed, leave=2)
     rest = [unit for unit in units if unit not in tested]
-    calibrated = hold_out_units(rest, calibration / (1 - test), seed=seed)
+    calibrated = hold_out_units(rest, options.calibration_of_rest, seed=options.seed)
     members: _Members = {name: [] for name in SPLITS}
     for position, unit in enumerate(units):
         name: SplitName = "test" if unit in tested else "calibration" if unit in calibrated else "train"
@@ -147,6 +139,6 @@ def _divided_images(
     return members
 
 
-def _unit(row: Row) -> tuple[str, str]:
-    """The class, and what of it stays together: a group, or the boxes of one file."""
+def _unit(row: ManifestRow) -> tuple[str, str]:
+    """The class, and the unit within it that stays in one split: a group, or the boxes of one file."""
     return row.label, f"group {row.group}" if row.group else row.path

@@ -1,40 +1,28 @@
-"""Random changes to a training image."""
+"""The augmentation that photographs a flat image."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from mlbench_datasets.camera import photograph
+from mlbench.plugin import AugmentationOptions
 
 if TYPE_CHECKING:
-    import numpy as np
-    from PIL import Image
+    from mlbench.plugin import Augmentation
 
-__all__ = ["Camera", "camera"]
-
-
-@dataclass(frozen=True, slots=True)
-class Camera:
-    """Photographs the image as a flat sheet: see `mlbench_datasets.camera.photograph`.
-
-    At strength 0 the image is only made square.
-    """
-
-    image_size: int
-    strength: float
-
-    def __call__(self, image: Image.Image, generator: np.random.Generator) -> Image.Image:
-        return photograph(image, generator, size=self.image_size, strength=self.strength)
+__all__ = ["Camera"]
 
 
-def camera(image_size: int, *, strength: Annotated[float, Field(ge=0, le=4)] = 1.0) -> Camera:
-    """Photographs of flat images: for scans, labels and graphics that will be met as snapshots.
+class Camera(AugmentationOptions):
+    """Photographs the image as a flat sheet, for scans, labels and graphics that users photograph."""
 
-    Options
-    -------
-    strength: how far everything goes: 0 not at all, 1 an ordinary snapshot, above 1 a careless one.
-    """
-    return Camera(image_size, strength)
+    strength: Annotated[float, Field(ge=0, le=4)] = 1.0
+    """Strength of all effects: 0 only makes the image square, 1 is an ordinary snapshot, above 1 a careless
+    one."""
+
+    def build(self, image_size: int) -> Augmentation:
+        from mlbench_datasets.camera import photograph
+
+        return partial(photograph, size=image_size, strength=self.strength)

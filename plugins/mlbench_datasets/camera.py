@@ -1,7 +1,7 @@
-"""A camera: photographs a flat document, as someone holding a phone would.
+"""A simulated phone camera that photographs a flat document.
 
-The document lies on a random surface and is seen at an angle, turned, a little off centre or cut off,
-under light of some colour with shadows and glare; the picture is slightly blurred, noisy and compressed.
+The document lies on a random surface, seen at an angle, rotated, slightly off centre or cut off, under
+coloured light with shadows and glare; the photograph is slightly blurred, noisy and compressed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mlbench_datasets.surface import surface
 __all__ = ["photograph"]
 
 _DRAWS = 64
-_FOCAL_LENGTH = 2.2  # sides of the frame, as a phone's main camera has it
+_FOCAL_LENGTH = 2.2  # in sides of the frame; that of a phone's main camera
 
 
 def photograph(
@@ -26,9 +26,9 @@ def photograph(
 ) -> Image.Image:
     """A photograph of `document`, roughly cropped to it and made square: RGB, size x size pixels.
 
-    strength scales everything that the camera does: at 0 the document is merely resized, 1 is an ordinary
-    snapshot, above 1 a careless one. The same state of `generator` gives the same bits, and how
-    many values are drawn depends on `size` alone.
+    strength scales all effects: at 0 the document is only resized, 1 is an ordinary snapshot, above 1 a
+    careless one. The same state of `generator` gives the same bits; the number of values drawn depends on
+    `size` alone.
     """
     draws = _Draws(generator.random(_DRAWS), strength)
     background = surface(generator, size)
@@ -40,18 +40,18 @@ def photograph(
 
 
 class _Draws:
-    """Uniform numbers, handed out in order and scaled by the strength of the camera."""
+    """Uniform numbers, returned in order and scaled by the strength."""
 
     def __init__(self, uniforms: np.ndarray, strength: float) -> None:
         self._uniforms: Iterator[float] = iter(uniforms.tolist())
         self._strength = strength
 
     def angle(self) -> float:
-        """Any direction, in radians, whatever the strength."""
+        """Any direction, in radians, independent of the strength."""
         return 2 * math.pi * next(self._uniforms)
 
     def spread(self, limit: float) -> float:
-        """Within ± limit, evenly."""
+        """Within ± limit, uniform."""
         return self._strength * limit * (2 * next(self._uniforms) - 1)
 
     def peaked(self, limit: float) -> float:
@@ -66,7 +66,7 @@ class _Draws:
 
 
 def _lay_down(document: Image.Image, background: Image.Image, draws: _Draws) -> Image.Image:
-    """The document on the background, in perspective, with the shadow that its edge casts."""
+    """The document on the background, in perspective, with the shadow of its edge."""
     size, proportions = background.width, np.array(document.size) / max(document.size)
     zoom = max(0.3, 1 - draws.amount(0.14) + draws.amount(0.07))
     turn = math.radians(draws.peaked(16))
@@ -78,7 +78,7 @@ def _lay_down(document: Image.Image, background: Image.Image, draws: _Draws) -> 
     side = max(1, round(size * zoom))
     if document.mode != "RGB":
         document = document.convert("RGB")
-    if max(document.size) > side:  # the perspective below samples points; averaging is done here
+    if max(document.size) > side:  # the transform below samples points, so average here
         fitted = min(document.width, side), min(document.height, side)
         document = document.resize(fitted, Image.Resampling.BILINEAR, reducing_gap=2.0)
     corners = (_project(zoom * proportions, turn, tilts) / proportions + shift + 0.5) * size
@@ -92,7 +92,7 @@ def _lay_down(document: Image.Image, background: Image.Image, draws: _Draws) -> 
 
 
 def _shake(scene: Image.Image, draws: _Draws) -> Image.Image:
-    """Out of focus, or moved while the shutter was open."""
+    """Defocus blur and motion blur."""
     size = scene.width
     defocus = draws.amount(0.005, probability=0.5)
     motion, direction = draws.amount(0.018, probability=0.3), draws.angle()
@@ -112,7 +112,7 @@ def _shake(scene: Image.Image, draws: _Draws) -> Image.Image:
 
 
 def _expose(scene: Image.Image, noise: np.ndarray, draws: _Draws) -> Image.Image:
-    """Uneven light, a shadow with a soft edge, a reflection, and the noise of the sensor."""
+    """Uneven light, a shadow with a soft edge, a reflection, and sensor noise."""
     size = scene.width
     y, x = np.meshgrid(*2 * [np.linspace(-1, 1, size, dtype=np.float32)], indexing="ij", sparse=True)
 
@@ -132,7 +132,7 @@ def _expose(scene: Image.Image, noise: np.ndarray, draws: _Draws) -> Image.Image
     if glare:
         u = _along(x - centre[0], y - centre[1], direction) / long
         v = _along(x - centre[0], y - centre[1], direction + math.pi / 2) / wide
-        # A rational falloff: unlike exp, it has the same bits on every machine.
+        # A rational falloff has the same bits on every machine; exp has not.
         pixels += (255 * glare / (1 + u * u + v * v) ** 2)[:, :, None]
     noise *= grain
     return _to_image(pixels + noise)
@@ -155,8 +155,8 @@ def _develop(scene: Image.Image, draws: _Draws) -> Image.Image:
 
 
 def _noise(generator: np.random.Generator, size: int) -> np.ndarray:
-    """Noise with deviation 1: (size, size, 3) float32. The difference of two uniform bytes is close enough
-    to normal here, and many times faster to draw."""
+    """Noise with standard deviation 1: (size, size, 3) float32. The difference of two uniform bytes is close
+    enough to normal noise here, and many times faster to draw."""
     first, second = np.frombuffer(generator.bytes(2 * 3 * size * size), dtype=np.uint8).reshape(
         2, size, size, 3
     )
@@ -164,7 +164,7 @@ def _noise(generator: np.random.Generator, size: int) -> np.ndarray:
 
 
 def _project(sides: np.ndarray, turn: float, tilts: tuple[float, float]) -> np.ndarray:
-    """Where the corners of a turned and tilted sheet are seen: (4, 2), the middle of the sheet at 0."""
+    """Corners of a rotated and tilted sheet in the photograph: (4, 2), with the centre of the sheet at 0."""
     x, y = np.array([[-1, 1, 1, -1], [-1, -1, 1, 1]]) / 2 * sides[:, None]
     x, y = x * math.cos(turn) - y * math.sin(turn), x * math.sin(turn) + y * math.cos(turn)
     depth = x * math.sin(tilts[0]) + y * math.sin(tilts[1])
@@ -184,7 +184,8 @@ def _perspective(source: np.ndarray, target: np.ndarray) -> list[float]:
 
 
 def _inside(corners: np.ndarray, size: int, shift: tuple[float, float]) -> np.ndarray:
-    """How many pixels each pixel lies inside the shape with these corners: (size, size), < 0 outside."""
+    """Distance of each pixel to the edge of the shape with these corners, in pixels: (size, size), < 0
+    outside."""
     axis = np.arange(size, dtype=np.float32) + 0.5
     moved = (corners + np.array(shift) * size).tolist()
     distance = np.full((size, size), np.inf, dtype=np.float32)

@@ -1,15 +1,14 @@
-"""A folder of document images, one for each identity, which a camera photographs: the data of study 1.
+"""A folder of document images, photographed by a simulated camera; each image is an identity.
 
-Every image is an identity of its own, and becomes up to 24 classes: turned by 0, 90, 180 and 270 degrees,
-each as it is and flipped upside down, each of these 8 whole, its top half and its bottom half. (A third
-choice, flipped left to right, would repeat one of the 8: it is the flip of another turn.)
+An image becomes up to 24 classes: rotated by 0, 90, 180 and 270 degrees, with and without a vertical flip,
+and of each of these 8 the whole image, its top half and its bottom half. (A horizontal flip would repeat one
+of the 8: it is the vertical flip of another rotation.)
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,22 +18,29 @@ import numpy as np
 from PIL import Image
 from pydantic import Field
 
-from mlbench.contracts import GALLERY, QUERY, SPLITS, SplitName
-from mlbench.errors import DataError
-from mlbench.images.decode import read_image
-from mlbench.images.image_files import find_images
-from mlbench.names import find_path
-from mlbench.seeding import numpy_generator
+from mlbench.plugin import (
+    GALLERY,
+    QUERY,
+    SPLITS,
+    DataError,
+    DatasetContext,
+    SplitName,
+    find_images,
+    find_path,
+    numpy_generator,
+    read_image,
+)
 from mlbench_datasets.camera import photograph
-from mlbench_datasets.index import index_images
+from mlbench_datasets.division_options import DivisionOptions, Share
+from mlbench_datasets.image_index import index_images
 from mlbench_datasets.notes import examples, left_out, remarked
-from mlbench_datasets.partition import MIN_CLASSES, check_fractions, partition
+from mlbench_datasets.partition import MIN_CLASSES
+from mlbench_datasets.split_set import SplitSet
 
 __all__ = [
     "EXPANSIONS",
     "DocumentPool",
     "PhotographSplit",
-    "document_pool",
     "expansion",
     "repeated_expansions",
 ]
@@ -48,109 +54,95 @@ EXPANSIONS = tuple(
 
 _CACHED_SOURCES = 256  # 50 MB in each process at 128 pixels
 _COMPARED_SIDE = 32
-# Mean difference, in grey levels, below which two expansions are one: less than a JPEG at low quality adds.
+# Mean difference, in grey levels, below which two expansions count as equal: less than the noise of a
+# low-quality JPEG.
 _SAME = 2.0
 
 
-def document_pool(
-    data_root: Path,
-    image_size: int,
-    *,
-    path: str = "unique_pool",
-    expand: Literal[1, 8, 24] = 24,
-    expand_test: Literal[1, 8, 24] = 1,
-    views: Annotated[int, Field(ge=1)] = 4,
-    eval_views: Annotated[int, Field(ge=2)] = 5,
-    strength: Annotated[float, Field(ge=0, le=4)] = 1.0,
-    calibration: Annotated[float, Field(gt=0, lt=1)] = 0.2,
-    test: Annotated[float, Field(gt=0, lt=1)] = 0.3,
-    seed: int = 0,
-) -> DocumentPool:
-    """Photographs of flat document images, every image an identity of its own.
+class DocumentPool(DivisionOptions):
+    """Photographs of flat document images; each image is an identity.
 
-    The identities are divided, so no two expansions of one image lie in different splits. Where expansions
-    of an image look the same (it is symmetric, or blank) only the first is kept, and of identical files only
+    The identities are divided, so no two expansions of one image are in different splits. Where expansions of
+    an image look the same (a symmetric or blank image) only the first is kept, and of identical files only
     one: two classes with one appearance are label noise, and one such image in thousands need not stop a run.
-
-    Options
-    -------
-    path: a folder of images, at any depth.
-    expand: classes that each training image becomes: 1, 8 (turned and flipped) or 24 (halves, too).
-    expand_test: the same for calibration and test.
-    views: photographs of each training class.
-    eval_views: photographs of each class in calibration and test.
-    strength: of the camera: 0 none, 1 an ordinary snapshot, above 1 a careless one.
-    calibration, test: shares of the images that are kept from training.
-    seed: of the division and of the camera.
 
     Raises DataError for a missing folder and for too few images.
     """
-    check_fractions(calibration, test)
-    folder = find_path(data_root / Path(path).expanduser())
-    found = find_images(folder)
-    paths = found.paths
-    index = index_images(folder, paths, probe=repeated_expansions)
-    readable = [position for position in range(len(paths)) if position not in index.unreadable]
-    sources = {index.digests[position].tobytes().hex(): position for position in reversed(readable)}
-    notes = [*found.notes(), *remarked(paths, index.remarks)]
-    if index.unreadable:
-        notes.append(left_out(paths, index.unreadable))
-    if len(sources) < 3 * MIN_CLASSES:
-        raise DataError(
-            f"{folder}: different images: {len(sources)}; at least {3 * MIN_CLASSES} are needed, "
-            f"{MIN_CLASSES} for each of {', '.join(SPLITS)}{''.join(f' ({note})' for note in notes)}"
-        )
-    if len(sources) < len(readable):
-        notes.append(f"{len(readable) - len(sources)} of {len(paths)} images left out as copies of another")
-    splits: dict[SplitName, PhotographSplit] = {}
-    symmetric: list[str] = []
-    parts = partition(list(sources), calibration=calibration, test=test, seed=seed)
-    for name, part in zip(SPLITS, parts, strict=True):
-        count, shown = (expand, views) if name == "train" else (expand_test, eval_views)
-        documents = sorted(part)  # by content, so that a new name for a file changes nothing
-        positions = [sources[digest] for digest in documents]
-        repeated = index.probes[positions][:, None] >> np.arange(count) & 1
-        symmetric += [paths[positions[row]] for row in np.flatnonzero(repeated.any(axis=1))]
-        owners, numbers = np.nonzero(repeated == 0)
-        splits[name] = PhotographSplit(
-            folder=str(folder),
-            paths=np.array([os.fsencode(paths[position]) for position in positions]),
-            digests=np.array(documents),
-            documents=owners.astype(np.int32),
-            expansions=numbers.astype(np.int8),
-            views=shown,
-            image_size=image_size,
-            strength=strength,
-            seed=seed,
-        )
-    if symmetric:
-        notes.append(
-            "images that look the same in several expansions, of which the first is kept: "
-            + examples(sorted(symmetric))
-        )
-    version = hashlib.blake2b("".join(sorted(sources)).encode(), digest_size=8).hexdigest()
-    return DocumentPool(version, True, tuple(notes), splits)
 
+    path: str = "unique_pool"
+    """A folder of images, at any depth."""
+    calibration: Share = 0.2
+    """Share of the images in calibration, where thresholds are fitted."""
+    test: Share = 0.3
+    """Share of the images in test."""
+    seed: int = 0
+    """Seed of the division and of the camera."""
+    expand: Literal[1, 8, 24] = 24
+    """Classes made of each training image: 1, 8 (turned and flipped) or 24 (halves as well)."""
+    expand_test: Literal[1, 8, 24] = 1
+    """Classes made of each image of calibration and test."""
+    views: Annotated[int, Field(ge=1)] = 4
+    """Photographs of each training class."""
+    eval_views: Annotated[int, Field(ge=2)] = 5
+    """Photographs of each class in calibration and test."""
+    strength: Annotated[float, Field(ge=0, le=4)] = 1.0
+    """Strength of the camera's effects: 0 none, 1 an ordinary snapshot, above 1 a careless one."""
 
-@dataclass(frozen=True)
-class DocumentPool:
-    """Three splits of photographs, disjoint in their source images."""
-
-    version: str
-    disjoint: bool
-    notes: Sequence[str]
-    splits: dict[SplitName, PhotographSplit]
-
-    def split(self, name: SplitName) -> PhotographSplit:
-        return self.splits[name]
+    def build(self, context: DatasetContext) -> SplitSet[PhotographSplit]:
+        folder = find_path(context.root / Path(self.path).expanduser())
+        found = find_images(folder)
+        paths = found.paths
+        index = index_images(folder, paths, probe=repeated_expansions)
+        readable = [position for position in range(len(paths)) if position not in index.unreadable]
+        sources = {index.digests[position].tobytes().hex(): position for position in reversed(readable)}
+        notes = [*found.notes(), *remarked(paths, index.remarks)]
+        if index.unreadable:
+            notes.append(left_out(paths, index.unreadable))
+        if len(sources) < 3 * MIN_CLASSES:
+            raise DataError(
+                f"{folder}: different images: {len(sources)}; at least {3 * MIN_CLASSES} are needed, "
+                f"{MIN_CLASSES} for each of {', '.join(SPLITS)}{''.join(f' ({note})' for note in notes)}"
+            )
+        if len(sources) < len(readable):
+            notes.append(f"{len(readable) - len(sources)} of {len(paths)} images left out as duplicates")
+        splits: dict[SplitName, PhotographSplit] = {}
+        symmetric: list[str] = []
+        parts = self.partition(list(sources))
+        for name, part in zip(SPLITS, parts, strict=True):
+            count, shown = (
+                (self.expand, self.views) if name == "train" else (self.expand_test, self.eval_views)
+            )
+            documents = sorted(part)  # by content, so that renaming a file changes nothing
+            positions = [sources[digest] for digest in documents]
+            repeated = index.probes[positions][:, None] >> np.arange(count) & 1
+            symmetric += [paths[positions[row]] for row in np.flatnonzero(repeated.any(axis=1))]
+            owners, numbers = np.nonzero(repeated == 0)
+            splits[name] = PhotographSplit(
+                folder=str(folder),
+                paths=np.array([os.fsencode(paths[position]) for position in positions]),
+                digests=np.array(documents),
+                documents=owners.astype(np.int32),
+                expansions=numbers.astype(np.int8),
+                views=shown,
+                image_size=context.image_size,
+                strength=self.strength,
+                seed=self.seed,
+            )
+        if symmetric:
+            notes.append(
+                "images that look the same in several expansions, of which the first is kept: "
+                + examples(sorted(symmetric))
+            )
+        version = hashlib.blake2b("".join(sorted(sources)).encode(), digest_size=8).hexdigest()
+        return SplitSet(version, True, tuple(notes), splits)
 
 
 @dataclass(frozen=True)
 class PhotographSplit:
-    """`views` photographs of each class, a class being one expansion of one document; class by class.
+    """`views` photographs of each class, class by class. A class is one expansion of one document.
 
     paths: (D,) bytes, of each document, relative to folder. digests: (D,) str, of its content.
-    documents, expansions: (C,) int, the document and the expansion that each class is.
+    documents, expansions: (C,) int, the document and the expansion of each class.
     """
 
     folder: str
@@ -174,13 +166,13 @@ class PhotographSplit:
         return range(len(self))[index] // self.views
 
     def image(self, index: int) -> Image.Image:
-        """A photograph: RGB, image_size x image_size. Raises DataError when its file is no longer there."""
+        """A photograph: RGB, image_size x image_size. Raises DataError when its file is gone."""
         label = self.label(index)
         document, number = self.documents[label], int(self.expansions[label])
         file = os.path.join(self.folder, os.fsdecode(self.paths[document]))
         digest = str(self.digests[document])
         flat = expansion(_square(file, digest, 2 * self.image_size), number)
-        # Named by content: documents that come or go change no photograph of another.
+        # The seed depends on the content: adding or removing a document changes no photograph of another.
         path = ("document_pool", digest, number, index % self.views)
         return photograph(
             flat, numpy_generator(self.seed, *path), size=self.image_size, strength=self.strength
@@ -212,7 +204,7 @@ def expansion(image: Image.Image, number: int) -> Image.Image:
 
 
 def repeated_expansions(image: Image.Image) -> int:
-    """Which expansions of an image cannot be told from an earlier one: bit i stands for expansion i."""
+    """The expansions of an image that look like an earlier one: bit i stands for expansion i."""
     square = image.resize((_COMPARED_SIDE, _COMPARED_SIDE), Image.Resampling.BOX)
     shown: list[np.ndarray] = []
     repeated = 0
@@ -226,8 +218,8 @@ def repeated_expansions(image: Image.Image) -> int:
 
 @lru_cache(maxsize=_CACHED_SOURCES)
 def _square(file: str, digest: str, side: int) -> Image.Image:
-    """The image of a file, squashed to a square. digest: of its content, so that another file of that name is
-    read anew. Callers must not change the image."""
+    """The image of a file, resized to a square. digest: of its content, so that a changed file is read again.
+    Callers must not change the image."""
     return read_image(Path(file), short_side=side).resize(
         (side, side), Image.Resampling.BICUBIC, reducing_gap=2.0
     )

@@ -1,7 +1,6 @@
-"""The typefaces of rendered documents: installed font packages, by an explicit table.
+"""The typefaces of rendered documents, from installed font packages.
 
-The table, and not what happens to be installed, decides which faces exist, so a document looks the same
-on every machine that has the packages.
+An explicit table lists the faces, so a document looks the same on every machine that has the packages.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Literal
 
 from PIL import ImageFont
 
-from mlbench.errors import DataError
+from mlbench.plugin import DataError
 
 __all__ = ["CHARACTERS", "FACES", "Face", "Role", "Script", "font", "shape", "versions"]
 
@@ -37,8 +36,8 @@ class Face:
     script: Script = "latin"
 
 
-#: Every face, by what it is good for: `serif` for titles, `book` for running text in serifs, `tech` for
-#: machine-like lettering; a role per other script.
+#: Every face, by its use: `serif` for titles, `book` for running text with serifs, `tech` for machine-like
+#: lettering; one role for each other script.
 FACES: Mapping[Role, tuple[Face, ...]] = MappingProxyType(
     {
         "heavy": (
@@ -103,9 +102,9 @@ FACES: Mapping[Role, tuple[Face, ...]] = MappingProxyType(
     }
 )
 
-#: What may be written in each script, beside the space; every face of the script has all of it. What a
-#: plain layout engine would get wrong is left out: Devanagari conjuncts and the vowel sign that is drawn
-#: before its consonant, Thai marks stacked on marks.
+#: The characters used in each script, besides the space; every face of the script has them. Characters that
+#: Pillow's basic layout engine draws wrongly are left out: Devanagari conjuncts and the vowel sign that is
+#: drawn before its consonant, and stacked Thai marks.
 CHARACTERS: Mapping[Script, str] = MappingProxyType(
     {
         "latin": "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
@@ -121,7 +120,7 @@ CHARACTERS: Mapping[Script, str] = MappingProxyType(
 def font(face: Face, size: int) -> ImageFont.FreeTypeFont:
     """`face` at `size` pixels per em.
 
-    The layout engine is Pillow's own, so that results do not depend on whether libraqm is there.
+    The layout engine is Pillow's basic one, so that results do not depend on libraqm.
     Raises DataError if the font's package is not installed.
     """
     loaded = ImageFont.truetype(_path(face), size, layout_engine=ImageFont.Layout.BASIC)
@@ -135,18 +134,18 @@ def font(face: Face, size: int) -> ImageFont.FreeTypeFont:
 
 @lru_cache(maxsize=4096)
 def shape(text: str, script: Script) -> str:
-    """`text` in the order and the forms in which its letters are drawn from left to right."""
+    """`text` with its letters in the forms and the order in which they are drawn, from left to right."""
     if script != "arabic":
         return text
     import arabic_reshaper
 
-    # All of it is Arabic, so that running right to left is plain reversal.
+    # The text is purely Arabic, so right to left is plain reversal.
     return str(arabic_reshaper.reshape(text))[::-1]
 
 
 @lru_cache(maxsize=1)
 def versions() -> str:
-    """Names and versions of all font packages, for the version of whatever is drawn with them.
+    """Names and versions of all font packages, for the version of data drawn with them.
 
     Raises DataError if one is not installed.
     """

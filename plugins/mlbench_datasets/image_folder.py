@@ -5,73 +5,47 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
 
-from mlbench.contracts import GALLERY, QUERY, SPLITS, SplitName
-from mlbench.errors import DataError, OptionError
-from mlbench.images.decode import read_image
-from mlbench.names import find_path, one_form
+from mlbench.plugin import (
+    GALLERY,
+    QUERY,
+    SPLITS,
+    DataError,
+    DatasetContext,
+    OptionError,
+    SplitName,
+    find_path,
+    one_form,
+)
 from mlbench_datasets.assignment import assign
-from mlbench_datasets.copies import Copy, copy_notes
-from mlbench_datasets.index import Index, index_images
-from mlbench_datasets.layout import read_folder
-from mlbench_datasets.manifest import MANIFEST_SUFFIXES, Row, read_manifest
+from mlbench_datasets.division_options import DivideOptions, Share
+from mlbench_datasets.duplicates import HashedImage, duplicate_notes
+from mlbench_datasets.folder import read_folder
+from mlbench_datasets.image_index import Index, index_images
+from mlbench_datasets.image_split import ImageSplit
+from mlbench_datasets.manifest import MANIFEST_SUFFIXES, ManifestRow, read_manifest
 from mlbench_datasets.notes import examples, left_out, remarked
-from mlbench_datasets.partition import MIN_CLASSES, Divided, check_fractions
+from mlbench_datasets.partition import MIN_CLASSES, Divided
+from mlbench_datasets.split_set import SplitSet
 
-if TYPE_CHECKING:
-    from PIL import Image
-
-__all__ = ["ImageFolder", "ImageSplit", "image_folder"]
+__all__ = ["ImageFolder"]
 
 _BOTH = QUERY | GALLERY
 
 
-def image_folder(
-    data_root: Path,
-    image_size: int,
-    *,
-    path: str,
-    level: Annotated[int, Field(ge=1)] = 1,
-    divide: Divided | None = None,
-    group: str = "",
-    white: Annotated[float, Field(gt=0)] | None = None,
-    calibration: Annotated[float, Field(gt=0, lt=1)] = 0.2,
-    test: Annotated[float, Field(gt=0, lt=1)] = 0.3,
-    seed: int = 0,
-) -> ImageFolder:
-    """Images of your own, upright, in sRGB: JPEG, PNG, WebP, AVIF, TIFF, GIF, BMP, PPM, JPEG 2000, and HEIC
-    with pip install 'mlbench[heic]'. Files that cannot be read are left out and named in the notes. Colours
-    are converted from the profile of the file. Names are the same in whatever Unicode form they are written.
+class ImageFolder(DivideOptions):
+    """Your own images, upright, in sRGB: JPEG, PNG, WebP, AVIF, TIFF, GIF, BMP, PPM, JPEG 2000, and HEIC with
+    pip install 'mlbench[heic]'.
 
-    Options
-    -------
-    path: a folder with a sub-folder for each class, or with train/, test/ and perhaps calibration/ (or val/,
-        valid/, validation/, dev/; capitals do not matter) that hold such; or a manifest, .csv or .parquet
-        (see below).
-    level: how deep the folders of the classes lie in the folder, or in those of the splits: 1 for its
-        sub-folders, 2 for theirs, which are called "fruit/apple". Images less deep belong to the folder that
-        they are in. Of no meaning for a manifest.
-    divide: what is divided where the user has not made the splits: classes, so that test has new ones, or
-        the images of each class (closed set, see `evaluation.gallery`), those of one group together. Default:
-        classes; but where the user has made test with classes of training, and no calibration, images.
-    group: column of a manifest; two images of one class with the same text in it are never compared with
-        each other. Default: session, where there is such a column.
-    white: the value that is white in images with more than 8 bits in a channel, such as 4095 for 12 bits. By
-        default the file says it, as formats and some of their fields do; else it is 255, 4095 or 65535, the
-        first that no pixel of the image is above, and a note says so: with one white for all of your images
-        they keep their relative brightness. Integers above 65535 and floats need it.
-    calibration, test: shares of the classes, or of the images of each, that are kept from training to fit
-        thresholds on and to be scored on. Without a calibration split only, `calibration` is the share of
-        training that becomes one.
-    seed: of the division into splits.
+    Files that cannot be read are left out and named in the notes. Colours are converted from the file's
+    profile to sRGB. Names that differ only in their Unicode form are the same name.
 
     A manifest is a table with one row for each image. Its first line names the columns, commas separate them:
 
@@ -79,124 +53,88 @@ def image_folder(
         shelf/0001.jpg,oat milk,train
         shelf/0002.jpg,apple juice,test
 
-    path: of the image file, absolute or from the manifest's folder on. label: its class. The others may be
-    left out. split: train, calibration (val) or test, for all rows or for none; query or gallery is a test
-    image that only asks or is only found. is_query, is_gallery: false for a test image that does not ask, or
-    is not to be found. An image that is used in several splits has a row for each; it may be found in any
-    number of them, but be trained on, or ask, in one alone. session: images of one class with the same text
-    in it, such as photographs of one scene, are never compared with each other. box: "x1,y1,x2,y2", the part
-    of the upright image that is meant, in pixels.
+    path: image file, absolute or relative to the manifest's folder. label: its class. The other columns are
+    optional. split: train, calibration (val) or test, for all rows or for none; query or gallery for a test
+    image that is only a query or only in the gallery. is_query, is_gallery: false for a test image that is no
+    query, or not in the gallery. An image that several splits use has a row for each of them; it may be in
+    the gallery of any number of splits, but in training, or a query, in only one. session: images of one
+    class with the same text in this column, such as photographs of one scene, are never compared with each
+    other. box: "x1,y1,x2,y2", the part of the upright image to use, in pixels.
 
     Raises DataError for what cannot be used: a missing folder, an empty class, too few classes; OptionError
     for a level without class folders.
     """
-    check_fractions(calibration, test)
-    place = find_path(data_root / Path(path).expanduser())
-    if place.suffix.lower() in MANIFEST_SUFFIXES and not place.is_dir():
-        manifest, root = read_manifest(place, group), place.parent
-    elif place.is_file():
-        suffixes = " or ".join(MANIFEST_SUFFIXES)
-        raise DataError(f"{place}: neither a folder nor a manifest, which ends in {suffixes}")
-    elif group:
-        raise OptionError(f"{place}: group is {group!r}, but only a manifest has columns; write one", "group")
-    else:
-        manifest, root = read_folder(place, level), place
-    # In one form, so that the order, and the version with it, is the same on every file system.
-    manifest.rows.sort(key=lambda row: (one_form(row.path), row.box or ()))
-    files = list(dict.fromkeys(row.path for row in manifest.rows))  # boxes may share one
-    index = index_images(root, files, source=place, white=white)
-    notes = list(manifest.notes)
-    rows, digests = _readable(place, manifest.rows, files, index, notes)
-    notes += remarked(files, index.remarks)
-    members = assign(place, rows, notes, divide=divide, calibration=calibration, test=test, seed=seed)
-    groups = _groups(rows)
-    splits = {
-        name: _split(root, rows, members[name], groups, image_size, white, train=name == "train")
-        for name in SPLITS
-    }
-    notes += _copies(rows, digests, members)
-    if rows[0].split is not None:  # where images were divided here, a note has said it
-        notes += _shared(splits)
-    for name in ("calibration", "test"):
-        _check_scorable(place, name, splits)
-    held_out = set(splits["test"].names)
-    disjoint = held_out.isdisjoint(splits["train"].names) and held_out.isdisjoint(splits["calibration"].names)
-    version = hashlib.blake2b(b"" if white is None else repr(white).encode(), digest_size=8)
-    for name in SPLITS:
-        version.update(splits[name].fingerprint(digests[members[name]]))
-    return ImageFolder(version.hexdigest(), disjoint, tuple(notes), splits, white)
 
+    path: str
+    """A folder with a sub-folder for each class, or with train/, test/ and optionally calibration/ (or val/,
+    valid/, validation/, dev/; case does not matter) that hold sub-folders for each class; or a manifest,
+    .csv or .parquet (see above)."""
+    calibration: Share = 0.2
+    """Share of the classes, or of the images of each class, in calibration, where thresholds are fitted.
+    Where only the calibration split is missing, the share of training that becomes it."""
+    divide: Divided | None = None
+    """What to divide where there are no splits yet: classes, so that test has new ones, or the images of each
+    class (closed set, see `evaluation.gallery`), with each group in one split. Default: classes; but images
+    where there is no calibration split and test has classes of training."""
+    level: Annotated[int, Field(ge=1)] = 1
+    """Depth of the class folders below the folder, or below those of the splits: 1 for its sub-folders, 2 for
+    theirs, which are called "fruit/apple". Images at a lower depth belong to the folder that they are in.
+    Not used with a manifest."""
+    group: str = ""
+    """Column of a manifest; two images of one class with the same text in it are never compared with each
+    other. Default: session, where there is such a column."""
+    white: Annotated[float, Field(gt=0)] | None = None
+    """Value of white in images with more than 8 bits a channel, such as 4095 for 12 bits. Default: what the
+    file's format or fields state; else 255, 4095 or 65535, the first that no pixel of the image exceeds, with
+    a note: one white for all images keeps their relative brightness. Required for integers above 65535 and
+    for floats."""
 
-@dataclass(frozen=True)
-class ImageFolder:
-    """Three splits of a user's images."""
-
-    version: str
-    disjoint: bool
-    notes: Sequence[str]
-    splits: dict[SplitName, ImageSplit]
-    white: float | None = None
-
-    def split(self, name: SplitName) -> ImageSplit:
-        return self.splits[name]
-
-
-@dataclass(frozen=True)
-class ImageSplit:
-    """One split, in arrays, so that a million images stay small and go to other processes quickly.
-
-    paths: (N,) bytes, relative to root or absolute. labels: (N,) int32. roles: (N,) uint8.
-    boxes: (N, 4) float32, all NaN for a whole image. groups: (N,) int64 (see `GroupedSplit`).
-    """
-
-    root: str
-    paths: np.ndarray
-    labels: np.ndarray
-    roles: np.ndarray
-    boxes: np.ndarray | None
-    names: list[str]
-    image_size: int
-    white: float | None = None
-    groups: np.ndarray | None = None
-
-    @property
-    def num_classes(self) -> int:
-        return len(self.names)
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def label(self, index: int) -> int:
-        return int(self.labels[index])
-
-    def image(self, index: int) -> Image.Image:
-        """Raises DataError when the file cannot be read any more."""
-        box = None if self.boxes is None or np.isnan(self.boxes[index, 0]) else self.boxes[index].tolist()
-        file = Path(self.root, os.fsdecode(self.paths[index]))
-        # Twice what is needed, so that the resizing and cropping to come have pixels to average.
-        return read_image(file, short_side=2 * self.image_size, box=box, white=self.white)
-
-    def class_name(self, label: int) -> str:
-        return self.names[label]
-
-    def role(self, index: int) -> int:
-        return int(self.roles[index])
-
-    def fingerprint(self, digests: np.ndarray) -> bytes:
-        """A hash of everything that this split holds, wherever it lies."""
-        total = hashlib.blake2b("\0".join(self.names).encode(errors="surrogateescape"))
-        boxes = b"" if self.boxes is None else self.boxes.tobytes()
-        for part in (digests.tobytes(), self.labels.tobytes(), self.roles.tobytes(), boxes):
-            total.update(hashlib.blake2b(part).digest())
-        if self.groups is not None:
-            total.update(hashlib.blake2b(self.groups.tobytes()).digest())
-        return total.digest()
+    def build(self, context: DatasetContext) -> SplitSet[ImageSplit]:
+        place = find_path(context.root / Path(self.path).expanduser())
+        if place.suffix.lower() in MANIFEST_SUFFIXES and not place.is_dir():
+            manifest, root = read_manifest(place, self.group), place.parent
+        elif place.is_file():
+            suffixes = " or ".join(MANIFEST_SUFFIXES)
+            raise DataError(f"{place}: neither a folder nor a manifest, which ends in {suffixes}")
+        elif self.group:
+            raise OptionError(
+                f"{place}: group is {self.group!r}, but only a manifest has columns; write one", "group"
+            )
+        else:
+            manifest, root = read_folder(place, self.level), place
+        # In one Unicode form, so that the order, and with it the version, is the same on every file system.
+        manifest.rows.sort(key=lambda row: (one_form(row.path), row.box or ()))
+        files = list(dict.fromkeys(row.path for row in manifest.rows))  # boxes may share one
+        index = index_images(root, files, source=place, white=self.white)
+        notes = list(manifest.notes)
+        rows, digests = _readable(place, manifest.rows, files, index, notes)
+        notes += remarked(files, index.remarks)
+        members = assign(place, rows, notes, self)
+        groups = _groups(rows)
+        splits = {
+            name: _split(
+                root, rows, members[name], groups, context.image_size, self.white, train=name == "train"
+            )
+            for name in SPLITS
+        }
+        notes += _copies(rows, digests, members)
+        if rows[0].split is not None:  # else `assign` has added a note
+            notes += _shared(splits)
+        for name in ("calibration", "test"):
+            _check_scorable(place, name, splits)
+        held_out = set(splits["test"].names)
+        disjoint = all(held_out.isdisjoint(splits[name].names) for name in ("train", "calibration"))
+        version = hashlib.blake2b(b"" if self.white is None else repr(self.white).encode(), digest_size=8)
+        for name in SPLITS:
+            version.update(splits[name].fingerprint(digests[members[name]]))
+        return SplitSet(version.hexdigest(), disjoint, tuple(notes), splits, self.white)
 
 
 def _readable(
-    place: Path, rows: list[Row], files: list[str], index: Index, notes: list[str]
-) -> tuple[list[Row], np.ndarray]:
-    """The rows whose images can be read, with the digests of their files; notes about the others."""
+    place: Path, rows: list[ManifestRow], files: list[str], index: Index, notes: list[str]
+) -> tuple[list[ManifestRow], np.ndarray]:
+    """The rows whose images can be read, and the digests of their files; notes about the others are added to
+    `notes`."""
     positions = {path: position for position, path in enumerate(files)}
     where = [positions[row.path] for row in rows]
     kept = [i for i, position in enumerate(where) if position not in index.unreadable]
@@ -216,31 +154,31 @@ def _readable(
     return [rows[i] for i in kept], index.digests[[where[i] for i in kept]]
 
 
-def _copies(rows: list[Row], digests: np.ndarray, members: dict[SplitName, list[int]]) -> list[str]:
-    """Notes about images with the same content: they are found without any recognition. An image that has a
-    row for each of its splits is meant to be there, and does not find itself."""
+def _copies(rows: list[ManifestRow], digests: np.ndarray, members: dict[SplitName, list[int]]) -> list[str]:
+    """Notes about images with the same content, which match trivially. An image that has a row for each of
+    its splits is no duplicate: it is never compared with itself."""
     once = {(rows[i].path, rows[i].box): (name, i) for name, positions in members.items() for i in positions}
-    return copy_notes(
-        Copy(name, rows[i].label, (digests[i].tobytes(), rows[i].box), rows[i].path)
+    return duplicate_notes(
+        HashedImage(name, rows[i].label, (digests[i].tobytes(), rows[i].box), rows[i].path)
         for name, i in once.values()
     )
 
 
 def _shared(splits: dict[SplitName, ImageSplit]) -> list[str]:
-    """Notes about classes that two splits have."""
+    """Notes about classes that are in two splits."""
     notes = []
     for first, second in combinations(SPLITS, 2):
         names = sorted(set(splits[first].names).intersection(splits[second].names))
         if names:
             count = f"{len(names)} of {splits[second].num_classes}"
             notes.append(
-                f"classes of the {second} split that the {first} split has, too: {count} ({examples(names)})"
+                f"classes of the {second} split that the {first} split also has: {count} ({examples(names)})"
             )
     return notes
 
 
-def _groups(rows: list[Row]) -> np.ndarray | None:
-    """Groups of the rows (see `GroupedSplit`); an image that is in several splits is a group, too."""
+def _groups(rows: list[ManifestRow]) -> np.ndarray | None:
+    """Groups of the rows (see `GroupedSplit`); an image in several splits is also a group."""
     uses = Counter((row.path, row.box) for row in rows)
     numbers: dict[Any, int] = {}
     groups = [
@@ -254,7 +192,7 @@ def _groups(rows: list[Row]) -> np.ndarray | None:
 
 def _split(
     root: Path,
-    everything: list[Row],
+    everything: list[ManifestRow],
     members: list[int],
     groups: np.ndarray | None,
     image_size: int,
@@ -266,7 +204,7 @@ def _split(
     names = sorted({row.label for row in rows})
     positions = {name: label for label, name in enumerate(names)}
     labels = np.array([positions[row.label] for row in rows], dtype=np.int32)
-    # An image alone in its class asks for nothing that could be found.
+    # The only image of a class is no query: the gallery has no match.
     default = np.where((np.bincount(labels, minlength=1)[labels] > 1) | train, _BOTH, GALLERY)
     roles = [
         given if row.role is None else row.role for row, given in zip(rows, default.tolist(), strict=True)
@@ -290,19 +228,20 @@ def _split(
 
 def _check_scorable(place: Path, name: SplitName, splits: Mapping[SplitName, ImageSplit]) -> None:
     """Raise DataError unless two classes have a query and another image in the gallery, or are in another
-    split, where a protocol may find them."""
+    split, which a protocol may use as gallery."""
     split = splits[name]
     others = {each for other in SPLITS if other != name for each in splits[other].names}
     if len(others.intersection(split.names)) >= MIN_CLASSES:
         return
-    asks, found = split.roles & QUERY > 0, split.roles & GALLERY > 0
+    is_query, in_gallery = split.roles & QUERY > 0, split.roles & GALLERY > 0
     queries, gallery, both = (
-        np.bincount(split.labels[which], minlength=split.num_classes) for which in (asks, found, asks & found)
+        np.bincount(split.labels[which], minlength=split.num_classes)
+        for which in (is_query, in_gallery, is_query & in_gallery)
     )
     alone = (queries == 1) & (gallery == 1) & (both == 1)
     scorable = int(((queries > 0) & (gallery > 0) & ~alone).sum())
     if scorable < MIN_CLASSES:
         raise DataError(
-            f"{place}: classes in the {name} split with a query and another image to find: {scorable}; "
-            f"at least {MIN_CLASSES} are needed"
+            f"{place}: classes in the {name} split with a query and another image in the gallery: "
+            f"{scorable}; at least {MIN_CLASSES} are needed"
         )

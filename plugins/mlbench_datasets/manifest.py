@@ -1,9 +1,9 @@
-"""Manifests: tables of images, as CSV or parquet, with one row for each image or each box in one.
+"""Manifests: tables of images, as CSV or parquet, with one row for each image, or for each box in an image.
 
-Columns: path and label are required; split (train, calibration, test, or query and gallery for test images
-that only ask or are only found), is_query, is_gallery, session (images of one class and session are not
-compared) and box ("x1,y1,x2,y2", pixels of the upright image) are optional; others are ignored. An image has
-a row for each split that uses it. Paths are absolute or start at the manifest's folder.
+Columns: path and label are required; split (train, calibration, test, or query or gallery for test images
+that are only queries or only in the gallery), is_query, is_gallery, session (images of one class and session
+are not compared) and box ("x1,y1,x2,y2", pixels of the upright image) are optional; others are ignored. An
+image has a row for each split that uses it. Paths are absolute or relative to the manifest's folder.
 """
 
 from __future__ import annotations
@@ -19,14 +19,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mlbench.contracts import GALLERY, QUERY, SplitName
-from mlbench.errors import DataError, close_match, hint
-from mlbench.images.decode import Box
-from mlbench.images.image_files import IMAGE_SUFFIXES, SPLIT_NAMES, split_of
-from mlbench.names import find_paths, one_form
-from mlbench_datasets.repeats import Rows
+from mlbench.plugin import (
+    GALLERY,
+    IMAGE_SUFFIXES,
+    QUERY,
+    SPLIT_NAMES,
+    Box,
+    DataError,
+    SplitName,
+    close_match,
+    find_paths,
+    hint,
+    one_form,
+    split_of,
+)
+from mlbench_datasets.manifest_rows import Rows
 
-__all__ = ["MANIFEST_SUFFIXES", "Manifest", "Row", "read_manifest"]
+__all__ = ["MANIFEST_SUFFIXES", "Manifest", "ManifestRow", "read_manifest"]
 
 MANIFEST_SUFFIXES = (".csv", ".parquet")
 
@@ -34,15 +43,15 @@ _REQUIRED = ("path", "label")
 _GROUP = "session"
 _OPTIONAL = ("split", "is_query", "is_gallery", "box", _GROUP)
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
-#: What may stand for a split besides its names: the test images of one role.
+#: Further values of the column split: the test images of one role.
 _PARTS = {"query": QUERY, "gallery": GALLERY}
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One image of a manifest. where: "file:line" for messages. role: None where nothing is said. group: ""
-    for none."""
+class ManifestRow:
+    """One image of a manifest. where: "file:line" for messages. role: None where the row does not state it.
+    group: "" for none."""
 
     where: str
     path: str
@@ -55,15 +64,15 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The rows of a manifest, in its order, and what the user should know of it, one line each."""
+    """The rows of a manifest, in its order. notes: for the user, one line each."""
 
-    rows: list[Row]
+    rows: list[ManifestRow]
     notes: list[str]
 
 
 def read_manifest(file: Path, group: str = "") -> Manifest:
-    """Read a manifest. group: the column with groups, "" for session where there is such a column. Raises
-    DataError naming file and line of the first thing that is wrong."""
+    """Read a manifest. group: the column of groups, "" for session where there is such a column. Raises
+    DataError with file and line of the first error."""
     if file.suffix.lower() == ".parquet":
         columns, records = _parquet(file, group)
     else:
@@ -85,7 +94,7 @@ def read_manifest(file: Path, group: str = "") -> Manifest:
         notes.append(
             f"{file}: column {group or _GROUP!r}: {inside:,} of {len(rows):,} images are in {groups:,} "
             f"group{'s' * (groups != 1)}; "
-            "those of one class and group are not compared"
+            "images of one class and group are not compared"
         )
     return Manifest(rows, notes)
 
@@ -142,8 +151,8 @@ def _parquet(file: Path, group: str) -> tuple[list[str], Iterator[tuple[str, dic
                 kind = table.schema_arrow.field(name).type
                 if pyarrow.types.is_nested(kind) and name != "box":
                     raise DataError(
-                        f"{file}: column {name!r} holds {kind}; expected text or numbers (tables that hold "
-                        "images are read by the data set huggingface)"
+                        f"{file}: column {name!r} holds {kind}; expected text or numbers (for tables that "
+                        "contain images use the data set huggingface)"
                     )
             content = table.read(columns=wanted).to_pydict()
     except OSError as error:
@@ -159,25 +168,27 @@ def _parquet(file: Path, group: str) -> tuple[list[str], Iterator[tuple[str, dic
 
 
 def _check_columns(file: Path, columns: list[str], group: str) -> list[str]:
-    """Notes about columns that look misspelt. Raises DataError when a needed one is not there."""
+    """Notes about columns that look misspelt. Raises DataError for a missing or repeated column."""
     used = (*_REQUIRED, *_OPTIONAL, *filter(None, [group]))
     for name in columns:
         if columns.count(name) > 1 and name in used:
-            raise DataError(f"{file}:1: {columns.count(name)} columns are called {name!r}; keep one")
+            raise DataError(f"{file}:1: {columns.count(name)} columns are called {name!r}; keep one of them")
     unknown = [name for name in columns if name not in used]
     for name in _REQUIRED:
         if name not in columns:
             raise DataError(f"{file}:1: {_no_column(name, columns, unknown)}")
     if group and group not in columns:
-        raise DataError(f"{file}:1: group is {group!r}, but no column is called so; {hint(group, columns)}")
+        raise DataError(f"{file}:1: group is {group!r}, but there is no such column; {hint(group, columns)}")
     absent = [name for name in _OPTIONAL if name not in columns]
     near = [(name, difflib.get_close_matches(name, absent, n=1, cutoff=0.75)) for name in unknown]
-    return [f"{file}: column {name!r} is ignored; is {match[0]!r} meant?" for name, match in near if match]
+    return [
+        f"{file}: column {name!r} is ignored; did you mean {match[0]!r}?" for name, match in near if match
+    ]
 
 
 def _no_column(name: str, columns: list[str], unknown: list[str]) -> str:
-    """Why the first line of a manifest does not name the column `name`, and what to do."""
-    example = "the columns are named in the first line, such as path,label"
+    """A message about the missing column `name`: what the first line has instead, and what to do."""
+    example = "the first line must name the columns, as in path,label"
     if not any(columns):
         return f"the first line is empty; {example}"
     separator = next((each for each in _SEPARATORS if each in columns[0]), "")
@@ -192,7 +203,7 @@ def _no_column(name: str, columns: list[str], unknown: list[str]) -> str:
     return f"no column {name!r} (found: {', '.join(columns)}); rename the column of {meaning} to {name!r}"
 
 
-def _row(where: str, record: Mapping[str, Any], folder: Path, group: str) -> Row:
+def _row(where: str, record: Mapping[str, Any], folder: Path, group: str) -> ManifestRow:
     path, label = (_text(record[name]) for name in _REQUIRED)
     if not path or not label:
         raise DataError(f"{where}: the {'label' if path else 'path'} is empty")
@@ -205,18 +216,20 @@ def _row(where: str, record: Mapping[str, Any], folder: Path, group: str) -> Row
     role = _role(where, record, split)
     if part:
         if role not in (None, part):
-            raise DataError(f"{where}: split is {name}, but is_query and is_gallery say otherwise; keep one")
+            raise DataError(
+                f"{where}: split is {name}, but is_query and is_gallery contradict it; keep one of them"
+            )
         role = part
     box, inside = _box(where, record.get("box")), one_form(_text(record.get(group)))
-    return Row(where, path, one_form(label), split, role, box, inside)
+    return ManifestRow(where, path, one_form(label), split, role, box, inside)
 
 
 def _check_path(where: str, path: str, folder: Path) -> None:
-    """Raise DataError for what is the name of a file elsewhere. A file of that very name is taken."""
+    """Raise DataError for a URL, a Windows path or ~, unless a file with exactly this name exists."""
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", path):
         problem = "is a URL; download the images and write the paths of the files"
     elif re.match(r"[A-Za-z]:[\\/]", path):
-        problem = "starts at a Windows drive; write paths that start at the manifest's folder, with /"
+        problem = "starts at a Windows drive; write paths relative to the manifest's folder, with /"
     elif "\\" in path:
         problem = f"has Windows separators; write {path.replace(chr(92), '/')!r}"
     elif path.startswith("~"):
@@ -228,12 +241,12 @@ def _check_path(where: str, path: str, folder: Path) -> None:
 
 
 def _role(where: str, record: Mapping[str, Any], split: SplitName | None) -> int | None:
-    asks, found = (_truth(where, name, record.get(name)) for name in ("is_query", "is_gallery"))
-    if split == "train" or (asks is None and found is None):
+    is_query, in_gallery = (_truth(where, name, record.get(name)) for name in ("is_query", "is_gallery"))
+    if split == "train" or (is_query is None and in_gallery is None):
         return None
-    role = (QUERY if asks is not False else 0) | (GALLERY if found is not False else 0)
+    role = (QUERY if is_query is not False else 0) | (GALLERY if in_gallery is not False else 0)
     if not role:
-        raise DataError(f"{where}: neither query nor gallery, so it is of no use; leave the row out")
+        raise DataError(f"{where}: neither query nor gallery, so the image is not used; remove the row")
     return role
 
 
@@ -264,12 +277,12 @@ def _box(where: str, value: Any) -> Box | None:
 
 
 def _text(value: Any) -> str:
-    """A cell as text: a label 7 in a table of numbers is "7", also where gaps have made it 7.0."""
+    """A cell as text. The label 7 of a column of numbers is "7", even where empty cells made it 7.0."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    if isinstance(value, bytes):  # Parquet knows text that is not marked as such
+    if isinstance(value, bytes):  # parquet may have text without the text type
         return value.decode(errors="surrogateescape").strip()
     return str(value).strip()
 

@@ -1,4 +1,4 @@
-"""The wording of notes: what a user must know of the data, in one line each."""
+"""The wording of notes: facts about the data that a user must know, one line each."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ __all__ = ["examples", "left_out", "remarked"]
 
 
 def examples(texts: Sequence[str], show: int = 3) -> str:
-    """The first few of `texts`, and how many more there are."""
+    """The first few of `texts`, and the number of the others."""
     return ", ".join(texts[:show]) + (f", and {len(texts) - show} more" if len(texts) > show else "")
 
 
 def left_out(paths: Sequence[str], unreadable: Mapping[int, str]) -> str:
-    """Which of the files `paths` cannot be read, and why; `unreadable` maps position to reason."""
-    # One for each reason first: what is to be done may differ.
+    """A note about the files of `paths` that cannot be read; `unreadable` maps position to reason."""
+    # One file of each reason first: the remedy may differ.
     first = {reason: number for number, reason in enumerate(dict.fromkeys(unreadable.values()))}
     seen = Counter[str]()
     ranked = []
@@ -27,8 +27,8 @@ def left_out(paths: Sequence[str], unreadable: Mapping[int, str]) -> str:
 
 
 def remarked(paths: Sequence[str], remarks: Mapping[int, Sequence[str]]) -> list[str]:
-    """What was remarked on in reading the files `paths`, a line for each remark; `remarks` maps position to
-    remarks."""
+    """Notes about the remarks made while the files `paths` were read, one for each remark; `remarks` maps
+    position to remarks."""
     found: dict[str, list[str]] = {}
     for position, texts in remarks.items():
         for text in texts:

@@ -1,4 +1,4 @@
-"""Which classes go to training, calibration and test, when the user has not said."""
+"""Random divisions of classes and images into train, calibration and test."""
 
 from __future__ import annotations
 
@@ -6,26 +6,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from mlbench.errors import DataError, OptionError
-from mlbench.seeding import derive
+from mlbench.plugin import DataError, derive
 
-__all__ = ["MIN_CLASSES", "Divided", "check_fractions", "hold_out", "hold_out_units", "partition"]
+__all__ = ["MIN_CLASSES", "Divided", "hold_out", "hold_out_units", "partition"]
 
-#: What is divided where the user has not said the split of every image: the classes, so that test has new
+#: What to divide where the user does not state the split of every image: the classes, so that test has new
 #: ones, or the images of each class.
 Divided = Literal["classes", "images"]
 
-#: Classes that every split needs: with one alone there is nothing to tell apart.
+#: Least number of classes in a split: one class alone has no negative pairs.
 MIN_CLASSES = 2
-
-
-def check_fractions(calibration: float, test: float) -> None:
-    """Raise OptionError unless something is left for training."""
-    if calibration + test >= 1:
-        raise OptionError(
-            f"calibration {calibration:g} and test {test:g} leave nothing for training: "
-            "they are shares of the classes, or of the images of each, and must add up to less than 1"
-        )
 
 
 def partition(
@@ -33,10 +23,9 @@ def partition(
 ) -> tuple[set[str], set[str], set[str]]:
     """Divide class names at random into (train, calibration, test), at least `minimum` names in each.
 
-    The classes are ranked by a hash of their name and the ranking is cut, so that the shares are met exactly,
-    nothing depends on the order of the names, and a class that comes or goes moves at most one other across
-    each cut. Raises DataError when there are not enough of them.
-    """
+    The classes are ranked by a hash of their names, and the ranking is cut into parts: the shares are exact,
+    the order of the names does not matter, and adding or removing a class moves at most one other class
+    across each cut. Raises DataError for too few names."""
     if len(names) < 3 * minimum:
         raise DataError(f"{len(names)} are too few to divide, at least {3 * minimum} are needed")
     tested = hold_out(names, test, seed=seed, minimum=minimum, leave=2 * minimum)
@@ -46,7 +35,7 @@ def partition(
 
 
 def hold_out(names: Sequence[str], share: float, *, seed: int, minimum: int, leave: int) -> set[str]:
-    """A random share of the class names, at least `minimum` and all but `leave` at most."""
+    """A random share of the class names: at least `minimum`, at most all but `leave`."""
     ranking = sorted(names, key=lambda name: (derive(seed, "partition", name), name))
     count = max(minimum, min(round(share * len(names)), len(names) - leave))
     return set(ranking[:count])
@@ -55,9 +44,11 @@ def hold_out(names: Sequence[str], share: float, *, seed: int, minimum: int, lea
 def hold_out_units(
     units: Iterable[tuple[str, str]], share: float, *, seed: int, leave: int = 1
 ) -> set[tuple[str, str]]:
-    """A random share of the units of each class, given as (class, unit): two at least of four and more, so
-    that they can find each other, one of fewer, none of one. `leave` stay, or one of a class that is too
-    small for that."""
+    """A random share of the units of each class, given as (class, unit).
+
+    At least two units of a class with four or more, so that there are positive pairs among them; one of a
+    class with two or three; none of a class with one. `leave` units of each class remain, or one where the
+    class is too small."""
     by_class: defaultdict[str, set[str]] = defaultdict(set)
     for name, unit in units:
         by_class[name].add(unit)

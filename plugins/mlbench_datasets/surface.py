@@ -1,4 +1,4 @@
-"""Surfaces that a photographed document lies on: procedural desk tops, wood, cloth, stone and tiles."""
+"""Backgrounds of photographed documents: procedural desk tops, wood, cloth, stone and tiles."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _GRID = 24
 def surface(generator: np.random.Generator, size: int) -> Image.Image:
     """A random surface: RGB, size x size pixels.
 
-    Draws the same number of values whatever surface comes out.
+    Draws the same number of values for every kind of surface.
     """
     choice, hue, saturation, value, tilt, frequency, depth, phase = generator.random(8).tolist()
     noise = (generator.random((_GRID, _GRID), dtype=np.float32) - np.float32(0.5)) * np.float32(12**0.5)

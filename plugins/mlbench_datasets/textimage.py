@@ -1,15 +1,14 @@
 """Text images: photographs of rendered documents, any number of classes, nothing to download.
 
 A class is one document: a bank card, a wine label, a street sign with its own words, emblem or picture.
-Its images are photographs of it by the camera of `mlbench_datasets.camera`. Documents come in families
-of look-alikes, so that telling classes apart takes reading, not just a glance at colours.
+Its images are photographs by `mlbench_datasets.camera`. Documents come in families of look-alikes, so colours
+and layout alone do not tell the classes apart.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated
@@ -17,16 +16,18 @@ from typing import Annotated
 from PIL import Image, __version__, features
 from pydantic import Field
 
-from mlbench.contracts import GALLERY, QUERY, SplitName
-from mlbench.seeding import numpy_generator
+from mlbench.plugin import GALLERY, QUERY, DatasetContext, DatasetOptions, SplitName, numpy_generator
 from mlbench_datasets.fonts import versions
+from mlbench_datasets.split_set import SplitSet
 
 __all__ = ["REVISION", "TextImage", "TextImageSplit"]
 
-#: Raised whenever the same options come to give other images.
+#: Increased whenever the same options give other images.
 REVISION = 1
 
-# Documents are drawn larger than they are photographed, as print is finer than pixels.
+_Count = Annotated[int, Field(ge=1)]
+
+# Documents are drawn at twice the size of the photograph.
 _OVERSAMPLING = 2
 
 
@@ -34,8 +35,8 @@ _OVERSAMPLING = 2
 class TextImageSplit:
     """One split: image `index` is view `index mod views` of class `index div views`.
 
-    Every class and every view is drawn from a seed of its own, on demand; there is no table, and how many
-    classes there are changes none of them.
+    Every class and every view has its own seed and is drawn on demand; the number of classes changes none of
+    them.
     """
 
     name: SplitName
@@ -54,7 +55,7 @@ class TextImageSplit:
 
     def image(self, index: int) -> Image.Image:
         """Image `index`: RGB, image_size x image_size pixels."""
-        # Imported when the first image is drawn: a suite is validated without drawing any.
+        # Imported late: validating a suite draws no image.
         from mlbench_datasets.camera import photograph
 
         label, view = self._locate(index)
@@ -62,7 +63,7 @@ class TextImageSplit:
         return photograph(self.document(label), generator, size=self.image_size, strength=self.strength)
 
     def document(self, label: int) -> Image.Image:
-        """The flat document of a class, before it is photographed: RGB, in its own proportions."""
+        """The flat document of a class: RGB, in its own aspect ratio."""
         return _document(self.seed, self.name, label, self.family, _OVERSAMPLING * self.image_size)
 
     def class_name(self, label: int) -> str:
@@ -77,7 +78,7 @@ class TextImageSplit:
         return divmod(index, self.views)
 
 
-# Consecutive images share a class; a document takes about as long to draw as to photograph.
+# Consecutive images share a document; drawing takes about as long as photographing it.
 @lru_cache(maxsize=64)
 def _document(seed: int, split: str, label: int, family: int, pixels: int) -> Image.Image:
     from mlbench_datasets.documents.catalogue import draw_document
@@ -85,61 +86,53 @@ def _document(seed: int, split: str, label: int, family: int, pixels: int) -> Im
     return draw_document(seed, split, label, family_size=family, pixels=pixels)
 
 
-class TextImage:
-    """Photographs of rendered documents: see the module.
-
-    Options
-    -------
-    classes, calibration_classes, test_classes: documents in each split; no document is in two splits.
-    views: photographs of each training document.
-    eval_views: photographs of each calibration and test document.
-    family: how many consecutive classes are look-alikes, with the same layout, colours, typefaces and
-        furniture, so that only words, numbers, emblems and pictures tell them apart; 1 for none.
-    strength: how far the camera goes: 0 gives flat scans, 0.5 photographs taken with care,
-        1 ordinary snapshots.
-    seed: another seed gives other documents and other photographs.
+class TextImage(DatasetOptions):
+    """Photographs of rendered documents, without any files. A class is one document: a bank card, a wine
+    label or a street sign with its own words, emblem or picture.
 
     Raises DataError if a font package is not installed.
     """
 
-    disjoint = True
-    notes: Sequence[str] = ()
+    classes: _Count = 300
+    """Documents in the train split. No document is in two splits."""
+    calibration_classes: _Count = 112
+    """Documents in the calibration split."""
+    test_classes: _Count = 112
+    """Documents in the test split."""
+    views: _Count = 8
+    """Photographs of each training document."""
+    eval_views: _Count = 5
+    """Photographs of each calibration and test document."""
+    family: _Count = 4
+    """Number of consecutive classes that are look-alikes: they share layout, colours, typefaces and fixed
+    parts, so that only words, numbers, emblems and pictures differ. 1 for no look-alikes."""
+    strength: Annotated[float, Field(ge=0, le=4)] = 0.5
+    """Strength of the camera's effects: 0 gives flat scans, 0.5 careful photographs, 1 ordinary snapshots."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the documents and of the photographs."""
 
-    def __init__(
-        self,
-        image_size: int,
-        *,
-        classes: Annotated[int, Field(ge=1)] = 300,
-        calibration_classes: Annotated[int, Field(ge=1)] = 112,
-        test_classes: Annotated[int, Field(ge=1)] = 112,
-        views: Annotated[int, Field(ge=1)] = 8,
-        eval_views: Annotated[int, Field(ge=1)] = 5,
-        family: Annotated[int, Field(ge=1)] = 4,
-        strength: Annotated[float, Field(ge=0, le=4)] = 0.5,
-        seed: Annotated[int, Field(ge=0)] = 0,
-    ) -> None:
-        sizes: dict[SplitName, tuple[int, int]] = {
-            "train": (classes, views),
-            "calibration": (calibration_classes, eval_views),
-            "test": (test_classes, eval_views),
+    def build(self, context: DatasetContext) -> SplitSet[TextImageSplit]:
+        size = context.image_size
+        counts: dict[SplitName, tuple[int, int]] = {
+            "train": (self.classes, self.views),
+            "calibration": (self.calibration_classes, self.eval_views),
+            "test": (self.test_classes, self.eval_views),
         }
-        self._splits = {
-            name: TextImageSplit(name, count, photographs, image_size, family, strength, seed)
-            for name, (count, photographs) in sizes.items()
+        splits = {
+            name: TextImageSplit(name, classes, views, size, self.family, self.strength, self.seed)
+            for name, (classes, views) in counts.items()
         }
-        self.version = (
-            f"textimage {REVISION}: {classes}+{calibration_classes}+{test_classes} classes, "
-            f"{views}+{eval_views} views, {image_size} px, family {family}, strength {strength:g}, "
-            f"seed {seed}; {_renderer()}"
+        version = (
+            f"textimage {REVISION}: {self.classes}+{self.calibration_classes}+{self.test_classes} classes, "
+            f"{self.views}+{self.eval_views} views, {size} px, family {self.family}, strength "
+            f"{self.strength:g}, seed {self.seed}; {_renderer()}"
         )
-
-    def split(self, name: SplitName) -> TextImageSplit:
-        return self._splits[name]
+        return SplitSet(version, True, (), splits)
 
 
 @lru_cache(maxsize=1)
 def _renderer() -> str:
-    """The software that decides what rendered text looks like, to the bit."""
+    """The software that determines the bits of rendered text."""
     shaping = f"arabic-reshaper {importlib.metadata.version('arabic-reshaper')}, {versions()}"
     return (
         f"Pillow {__version__}, FreeType {features.version('freetype2')}, "

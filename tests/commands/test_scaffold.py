@@ -200,7 +200,8 @@ def test_write_suite_refuses_what_validate_would(tmp_path: Path) -> None:
     assert refusal(fill(tmp_path / "few", 2, 2)).startswith(
         "few: classes with two readable images or more: 2 of 2;"
     )
-    assert refusal(fill(tmp_path / "ones", 8, 1)).endswith("the data set document_pool makes photographs")
+    message = refusal(fill(tmp_path / "ones", 8, 1))
+    assert message.endswith("the data set document_pool makes photographs of it")
     (tmp_path / "photos.tsv").write_text("path\tlabel\n")
     assert refusal(tmp_path / "photos.tsv").startswith("photos.tsv: neither a folder nor a manifest")
 

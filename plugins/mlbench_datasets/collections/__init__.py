@@ -1,1 +1,2 @@
-"""Published data sets by name: how their files are got, read in place, and divided as the literature does."""
+"""Published data sets by name: where their files come from, how to read them, and the splits that papers
+use."""

@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, ClassVar
 
-from pydantic import Field
-
-from mlbench.errors import DataError, first_line
-from mlbench.names import find_path
-from mlbench_datasets.collections.listed import Item, check_listed, load_listed, read_lines
+from mlbench.plugin import DataError, first_line
+from mlbench_datasets.collections.listed import Item, ListedDataset, read_lines
+from mlbench_datasets.collections.published import Published
 from mlbench_datasets.collections.source import Archive, Layout, Source
-from mlbench_datasets.image_folder import ImageFolder
 
-__all__ = ["PUBLISHED", "cars196", "cars196_source"]
+__all__ = ["Cars196"]
 
-#: Classes and images of the halves that metric learning uses.
-PUBLISHED = {"train": (98, 8054), "test": (98, 8131)}
-
-_TRAINED = 98  # the first classes
+_TRAINED = 98  # the first classes are for training
 _CLASSES = 196
 
-# The three forms in which the data set is handed on: all images in one folder with cars_annos.mat; the two
+# The three forms in which the data set is available: all images in one folder with cars_annos.mat; the two
 # folders and the development kit of the classification benchmark; and a copy with a folder for each class.
 _WHOLE: Layout = ("cars_annos.mat", "car_ims")
 _DEVKIT: Layout = (
@@ -37,85 +30,71 @@ _DEVKIT: Layout = (
 _FOLDERS: Layout = ("names.csv", "anno_train.csv", "anno_test.csv", "car_data/car_data")
 
 
-def cars196(
-    data_root: Path,
-    image_size: int,
-    *,
-    path: str = "cars196",
-    calibration: Annotated[float, Field(gt=0, lt=1)] = 0.2,
-    seed: int = 0,
-) -> ImageFolder:
-    """Stanford Cars: 16,185 photographs of 196 models; classes 1 to 98 train, 99 to 196 test.
+class Cars196(ListedDataset):
+    """Stanford Cars: 16,185 photographs of 196 models; classes 1 to 98 for training, 99 to 196 for test.
 
-    Whole photographs, without the bounding boxes; all images of a class, whichever half of the
-    classification benchmark they are in. The test split is the published one; the published training
-    classes are divided into train and calibration.
+    Whole photographs, without the bounding boxes; all images of a class, whichever half of the classification
+    benchmark they are in. The test split is the published one; the published training classes are divided
+    into train and calibration.
 
-    Options
-    -------
-    path: the folder of the files.
-    calibration: share of the training classes that is held out to fit thresholds on.
-    seed: of the choice of these.
-
-    Raises DataError, saying what to put where, when files are missing.
+    Raises DataError, with what to put where, when files are missing.
     """
-    source = _source(data_root, path)
-    return load_listed(source, _read, PUBLISHED, image_size, calibration=calibration, seed=seed)
 
+    # The halves that papers on metric learning use.
+    published: ClassVar[Published] = {"train": (98, 8054), "test": (98, 8131)}
 
-def cars196_source(data_root: Path) -> Source:
-    """Where the files come from."""
-    return _source(data_root, "cars196")
+    path: str = "cars196"
 
-
-def _source(data_root: Path, path: str) -> Source:
-    folder = find_path(data_root / Path(path).expanduser())
-    return Source(
-        name="cars196",
-        home="https://ai.stanford.edu/~jkrause/cars/car_dataset.html",
-        licence="non-commercial research; the pictures belong to their photographers",
-        size=1_960_000_000,
-        folder=folder,
-        data_root=data_root,
-        instructions=(
-            "the original page is gone; put what you have of it into "
-            f"{folder}: cars_annos.mat with car_ims.tgz unpacked, or devkit/, cars_train/, cars_test/ and "
-            "cars_test_annos_withlabels.mat, or the copy "
-            "https://www.kaggle.com/datasets/jutrera/stanford-car-dataset-by-classes-folder unpacked"
-        ),
-        layouts=(_WHOLE, _DEVKIT, _FOLDERS),
-        examine=partial(check_listed, _read, PUBLISHED),
-        archives=(
-            Archive("car_ims.tgz", gives="car_ims", md5="d5c8f0aa497503f355e17dc7886c3f14"),
-            Archive("cars_train.tgz", gives="cars_train", md5="065e5b463ae28d29e77c1b4b166cfe61"),
-            Archive("cars_test.tgz", gives="cars_test", md5="4ce7ebf6a94d07f1952d94dd34c4d501"),
-            Archive("car_devkit.tgz", gives="devkit", md5="c3b158d763b6e2245038c8ad08e45376"),
-            Archive(
-                file="stanford-car-dataset-by-classes-folder.zip",
-                gives="car_data",
-                # Somebody's copy, for which no digest is published; pytorch-metric-learning uses it, too.
-                address="https://www.kaggle.com/api/v1/datasets/download/"
-                "jutrera/stanford-car-dataset-by-classes-folder",
+    @classmethod
+    def describe(cls, root: Path, folder: Path) -> Source:
+        return Source(
+            name="cars196",
+            home="https://ai.stanford.edu/~jkrause/cars/car_dataset.html",
+            licence="non-commercial research; the pictures belong to their photographers",
+            size=1_960_000_000,
+            folder=folder,
+            data_root=root,
+            instructions=(
+                "the original page is gone; put one of these into "
+                f"{folder}: cars_annos.mat with car_ims.tgz unpacked, or devkit/, cars_train/, cars_test/ "
+                "and cars_test_annos_withlabels.mat, or the copy "
+                "https://www.kaggle.com/datasets/jutrera/stanford-car-dataset-by-classes-folder unpacked"
             ),
-        ),
-    )
+            layouts=(_WHOLE, _DEVKIT, _FOLDERS),
+            examine=cls.examine,
+            archives=(
+                Archive("car_ims.tgz", gives="car_ims", md5="d5c8f0aa497503f355e17dc7886c3f14"),
+                Archive("cars_train.tgz", gives="cars_train", md5="065e5b463ae28d29e77c1b4b166cfe61"),
+                Archive("cars_test.tgz", gives="cars_test", md5="4ce7ebf6a94d07f1952d94dd34c4d501"),
+                Archive("car_devkit.tgz", gives="devkit", md5="c3b158d763b6e2245038c8ad08e45376"),
+                Archive(
+                    file="stanford-car-dataset-by-classes-folder.zip",
+                    gives="car_data",
+                    # A private copy without a published digest; pytorch-metric-learning uses it as well.
+                    address="https://www.kaggle.com/api/v1/datasets/download/"
+                    "jutrera/stanford-car-dataset-by-classes-folder",
+                ),
+            ),
+        )
 
-
-def _read(folder: Path) -> list[Item]:
-    readers: dict[Layout, Callable[[Path], list[tuple[int, str, str]]]] = {
-        _WHOLE: _read_whole,
-        _DEVKIT: _read_devkit,
-        _FOLDERS: _read_folders,
-    }
-    read = next(read for layout, read in readers.items() if all((folder / path).exists() for path in layout))
-    rows = read(folder)
-    outside = [number for number, _, _ in rows if not 1 <= number <= _CLASSES]
-    if outside:
-        raise DataError(f"{folder}: class {outside[0]} in the annotations; expected 1 to {_CLASSES}")
-    return [
-        Item(path, f"{number:03} {name}", "train" if number <= _TRAINED else "test")
-        for number, name, path in sorted(rows)
-    ]
+    @classmethod
+    def read(cls, folder: Path) -> list[Item]:
+        readers: dict[Layout, Callable[[Path], list[tuple[int, str, str]]]] = {
+            _WHOLE: _read_whole,
+            _DEVKIT: _read_devkit,
+            _FOLDERS: _read_folders,
+        }
+        read = next(
+            read for layout, read in readers.items() if all((folder / path).exists() for path in layout)
+        )
+        rows = read(folder)
+        outside = [number for number, _, _ in rows if not 1 <= number <= _CLASSES]
+        if outside:
+            raise DataError(f"{folder}: class {outside[0]} in the annotations; expected 1 to {_CLASSES}")
+        return [
+            Item(path, f"{number:03} {name}", "train" if number <= _TRAINED else "test")
+            for number, name, path in sorted(rows)
+        ]
 
 
 def _read_whole(folder: Path) -> list[tuple[int, str, str]]:
@@ -170,13 +149,13 @@ def _load(file: Path, *wanted: str) -> dict[str, Any]:
 
     try:
         content: dict[str, Any] = loadmat(file, squeeze_me=True, variable_names=wanted)
-    except Exception as error:  # scipy's reader raises nearly anything on damaged files, OSError, too
+    except Exception as error:  # scipy raises many kinds of errors on damaged files, also OSError
         if isinstance(error, OSError) and error.strerror:
             raise DataError(f"{file}: {error.strerror}") from None
         raise DataError(f"{file}: not a MATLAB file ({first_line(error)})") from None
     for name in wanted:
         if name not in content or not content[name].ndim:
-            raise DataError(f"{file}: no list {name!r} in it; get the annotations again")
+            raise DataError(f"{file}: no list {name!r}; get the annotations again")
     return content
 
 
@@ -184,7 +163,7 @@ def _annotations(file: Path, content: dict[str, Any], path: str, number: str) ->
     table = content["annotations"]
     fields = table.dtype.names or ()
     if path not in fields or number not in fields:
-        hint = "" if number in fields else "; the test annotations without labels will not do"
+        hint = "" if number in fields else "; the test annotations without labels cannot be used"
         raise DataError(f"{file}: annotations need the fields {path!r} and {number!r}{hint}")
     try:
         return [(str(row[path]), int(row[number])) for row in table]

@@ -6,123 +6,150 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from PIL import Image
-from pydantic import Field
 
-from mlbench.contracts import GALLERY, QUERY, DataCheck, DataProgress, PartCount, SplitName
-from mlbench.errors import DataError
-from mlbench.names import find_path
-from mlbench.seeding import numpy_generator
+from mlbench.plugin import (
+    GALLERY,
+    QUERY,
+    DataCheck,
+    DataError,
+    DataProgress,
+    DatasetContext,
+    PartCount,
+    SplitName,
+    numpy_generator,
+)
 from mlbench_datasets.collections.listed import differences, read_lines
+from mlbench_datasets.collections.published import Published, PublishedDataset
 from mlbench_datasets.collections.source import Archive, Source
+from mlbench_datasets.division_options import Share
 from mlbench_datasets.partition import MIN_CLASSES, hold_out
+from mlbench_datasets.split_set import SplitSet
 
-__all__ = ["PUBLISHED", "Cifar100", "CifarSplit", "cifar100", "cifar100_source"]
-
-#: Classes and images of train.bin and test.bin.
-PUBLISHED = {"train": (100, 50_000), "test": (100, 10_000)}
+__all__ = ["Cifar100", "CifarSplit"]
 
 _SIDE = 32
 _PIXELS = 3 * _SIDE * _SIDE
 # A byte for the coarse label and one for the fine label, then the planes of red, green and blue.
 _RECORD = 2 + _PIXELS
 _CLASSES = 100
-_TRAINED = 50  # classes, where test has others
+_TRAINED = 50  # classes for training, where test has others
 _INNER = "cifar-100-binary"
 _NEEDED = ("train.bin", "test.bin", "fine_label_names.txt")
 
 
-def cifar100(
-    data_root: Path,
-    *,
-    path: str = "cifar100",
-    split: Literal["closed", "disjoint"] = "closed",
-    calibration: Annotated[float, Field(gt=0, lt=1)] = 0.1,
-    seed: int = 0,
-) -> Cifar100:
+class Cifar100(PublishedDataset):
     """CIFAR-100: 60,000 images of 32 x 32 pixels in 100 classes.
 
-    Options
-    -------
-    path: the folder of the files.
-    split: closed: the published split, in which test has the classes of training; calibration is made of
-        training images that are held out, the same share of each class. disjoint: the first 50 classes, in
-        the published alphabetical order, are divided into train and calibration, and all images of the other
-        50 are test.
-    calibration: share of the training images (closed) or training classes (disjoint) that is held out to fit
-        thresholds on.
-    seed: of the choice of these.
-
-    Raises DataError, saying what to put where, when files are missing.
+    Raises DataError, with what to put where, when files are missing.
     """
-    source = _source(data_root, path)
-    if source.layout() is None:
-        raise source.absent()
-    base = _base(source.folder)
-    names = _names(base)
-    files = (base / "train.bin", base / "test.bin")
-    version = hashlib.blake2b("\0".join(names).encode(), digest_size=8)
-    labels = [_labels(file, version) for file in files]
-    file_of = np.repeat(np.arange(2, dtype=np.uint8), [len(each) for each in labels])
-    position = np.concatenate([np.arange(len(each), dtype=np.int32) for each in labels])
-    label = np.concatenate(labels)
-    if split == "closed":
-        held = _held_images(source.folder, labels[0], calibration, seed)
-        chosen = np.where(file_of == 1, 2, 0)
-        chosen[held] = 1
-    else:
-        taken = hold_out(names[:_TRAINED], calibration, seed=seed, minimum=MIN_CLASSES, leave=MIN_CLASSES)
-        part = np.array([2 if i >= _TRAINED else int(name in taken) for i, name in enumerate(names)])
-        chosen = part[label]
-    splits: dict[SplitName, CifarSplit] = {}
-    version.update(chosen.astype(np.uint8).tobytes())
-    order: tuple[SplitName, ...] = ("train", "calibration", "test")
-    for number, name in enumerate(order):
-        rows = np.flatnonzero(chosen == number)
-        present, compact = np.unique(label[rows], return_inverse=True)
-        if len(present) < MIN_CLASSES:
-            raise DataError(f"{base}: classes in the {name} split: {len(present)}; at least 2 are needed")
-        splits[name] = CifarSplit(
-            files=tuple(map(str, files)),
-            file_of=file_of[rows],
-            position=position[rows],
-            labels=compact.astype(np.int32),
-            names=[names[i] for i in present],
+
+    # Classes and images of train.bin and test.bin.
+    published: ClassVar[Published] = {"train": (100, 50_000), "test": (100, 10_000)}
+
+    path: str = "cifar100"
+    calibration: Share = 0.1
+    """Share of the training images (closed) or of the training classes (disjoint) in calibration, where
+    thresholds are fitted."""
+    seed: int = 0
+    """Seed of the choice of these images or classes."""
+    split: Literal["closed", "disjoint"] = "closed"
+    """closed: the published split, where test has the classes of training; calibration is made of training
+    images, the same share of each class. disjoint: train and calibration are the first 50 classes in the
+    published alphabetical order, test is all images of the other 50."""
+
+    @classmethod
+    def describe(cls, root: Path, folder: Path) -> Source:
+        return Source(
+            name="cifar100",
+            home="https://www.cs.toronto.edu/~kriz/cifar.html",
+            licence="none stated; the authors ask to cite their report",
+            size=168_513_733,
+            folder=folder,
+            data_root=root,
+            instructions=(
+                f"put the binary version, cifar-100-binary.tar.gz, or the folder {_INNER} that it holds, "
+                f"into {folder} (the Python version holds pickles, which are not loaded)"
+            ),
+            layouts=(tuple(f"{_INNER}/{name}" for name in _NEEDED), _NEEDED),
+            examine=cls.examine,
+            archives=(
+                Archive(
+                    file="cifar-100-binary.tar.gz",
+                    gives=_INNER,
+                    address="https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
+                    md5="03b5dce01913d631647c71ecec9e9cb8",
+                ),
+            ),
         )
-    notes = differences(_parts(labels))
-    if split == "closed":
-        notes.insert(
-            0, f"{len(splits['calibration']):,} published training images are held out for calibration"
-        )
-    return Cifar100(version.hexdigest(), split == "disjoint", notes, splits)
 
+    @classmethod
+    def examine(cls, folder: Path, progress: DataProgress) -> DataCheck:
+        base = _base(folder)
+        _names(base)
+        parts = cls._parts([_labels(base / "train.bin"), _labels(base / "test.bin")])
+        return DataCheck(parts, differences(parts))
 
-def cifar100_source(data_root: Path) -> Source:
-    """Where the files come from."""
-    return _source(data_root, "cifar100")
+    def build(self, context: DatasetContext) -> SplitSet[CifarSplit]:
+        source = self.files(context.root, self.path)
+        if source.layout() is None:
+            raise source.absent()
+        base = _base(source.folder)
+        names = _names(base)
+        files = (base / "train.bin", base / "test.bin")
+        version = hashlib.blake2b("\0".join(names).encode(), digest_size=8)
+        labels = [_labels(file, version) for file in files]
+        file_of = np.repeat(np.arange(2, dtype=np.uint8), [len(each) for each in labels])
+        position = np.concatenate([np.arange(len(each), dtype=np.int32) for each in labels])
+        label = np.concatenate(labels)
+        if self.split == "closed":
+            held = _held_images(source.folder, labels[0], self.calibration, self.seed)
+            chosen = np.where(file_of == 1, 2, 0)
+            chosen[held] = 1
+        else:
+            taken = hold_out(
+                names[:_TRAINED], self.calibration, seed=self.seed, minimum=MIN_CLASSES, leave=MIN_CLASSES
+            )
+            part = np.array([2 if i >= _TRAINED else int(name in taken) for i, name in enumerate(names)])
+            chosen = part[label]
+        splits: dict[SplitName, CifarSplit] = {}
+        version.update(chosen.astype(np.uint8).tobytes())
+        order: tuple[SplitName, ...] = ("train", "calibration", "test")
+        for number, name in enumerate(order):
+            rows = np.flatnonzero(chosen == number)
+            present, compact = np.unique(label[rows], return_inverse=True)
+            if len(present) < MIN_CLASSES:
+                raise DataError(f"{base}: classes in the {name} split: {len(present)}; at least 2 are needed")
+            splits[name] = CifarSplit(
+                files=tuple(map(str, files)),
+                file_of=file_of[rows],
+                position=position[rows],
+                labels=compact.astype(np.int32),
+                names=[names[i] for i in present],
+            )
+        notes = differences(self._parts(labels))
+        if self.split == "closed":
+            notes.insert(
+                0, f"{len(splits['calibration']):,} published training images become the calibration split"
+            )
+        return SplitSet(version.hexdigest(), self.split == "disjoint", notes, splits)
 
-
-@dataclass(frozen=True)
-class Cifar100:
-    """Three splits of CIFAR-100."""
-
-    version: str
-    disjoint: bool
-    notes: Sequence[str]
-    splits: dict[SplitName, CifarSplit]
-
-    def split(self, name: SplitName) -> CifarSplit:
-        return self.splits[name]
+    @classmethod
+    def _parts(cls, labels: Sequence[np.ndarray]) -> list[PartCount]:
+        return [
+            PartCount(part, len(np.unique(found)), len(found), *cls.published[part])
+            for part, found in zip(cls.published, labels, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
 class CifarSplit:
-    """One split: which of the files each image is in, and where. The pixels stay there.
+    """One split: the file of each image and its position there. Pixels are read when they are used.
 
-    file_of: (N,) uint8. position: (N,) int32. labels: (N,) int32.
+    file_of: (N,) uint8 positions in `files`. position: (N,) int32, of the record. labels: (N,) int32.
     """
 
     files: tuple[str, ...]
@@ -150,7 +177,7 @@ class CifarSplit:
         except OSError as error:
             raise DataError(f"{file}: {error.strerror or error}") from None
         if len(pixels) < _PIXELS:
-            raise DataError(f"{file}: is shorter than it was; start again to read it anew")
+            raise DataError(f"{file}: shorter than before; start again to read it anew")
         return Image.fromarray(pixels.reshape(3, _SIDE, _SIDE).transpose(1, 2, 0).copy())
 
     def class_name(self, label: int) -> str:
@@ -158,32 +185,6 @@ class CifarSplit:
 
     def role(self, index: int) -> int:
         return QUERY | GALLERY
-
-
-def _source(data_root: Path, path: str) -> Source:
-    folder = find_path(data_root / Path(path).expanduser())
-    return Source(
-        name="cifar100",
-        home="https://www.cs.toronto.edu/~kriz/cifar.html",
-        licence="none stated; the authors ask to cite their report",
-        size=168_513_733,
-        folder=folder,
-        data_root=data_root,
-        instructions=(
-            f"put the binary version, cifar-100-binary.tar.gz, or the folder {_INNER} that it holds, into "
-            f"{folder} (the Python version holds pickles, which are not loaded)"
-        ),
-        layouts=(tuple(f"{_INNER}/{name}" for name in _NEEDED), _NEEDED),
-        examine=_check,
-        archives=(
-            Archive(
-                file="cifar-100-binary.tar.gz",
-                gives=_INNER,
-                address="https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
-                md5="03b5dce01913d631647c71ecec9e9cb8",
-            ),
-        ),
-    )
 
 
 def _base(folder: Path) -> Path:
@@ -199,14 +200,14 @@ def _names(base: Path) -> list[str]:
 
 
 def _labels(file: Path, version: hashlib.blake2b | None = None) -> np.ndarray:
-    """The fine labels of a file, (N,) int64. Its content goes into `version`. Raises DataError."""
+    """The fine labels of a file, (N,) int64. Adds its content to `version`. Raises DataError."""
     try:
         content = np.fromfile(file, np.uint8)
     except OSError as error:
         raise DataError(f"{file}: {error.strerror or error}") from None
     if not len(content) or len(content) % _RECORD:
         raise DataError(
-            f"{file}: {len(content):,} bytes are not a number of records of {_RECORD}; get it again"
+            f"{file}: {len(content):,} bytes are not a whole number of records of {_RECORD}; get it again"
         )
     if version is not None:
         version.update(content.data)
@@ -217,7 +218,7 @@ def _labels(file: Path, version: hashlib.blake2b | None = None) -> np.ndarray:
 
 
 def _held_images(folder: Path, labels: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """Positions of the held out images: a share of each class, at least 2 and all but 2."""
+    """Positions of the images for calibration: a share of each class, at least 2 and at most all but 2."""
     held = []
     for label in np.unique(labels).tolist():
         rows = np.flatnonzero(labels == label)
@@ -226,17 +227,3 @@ def _held_images(folder: Path, labels: np.ndarray, share: float, seed: int) -> n
         count = max(2, min(round(share * len(rows)), len(rows) - 2))
         held.append(numpy_generator(seed, "cifar100", "calibration", label).permutation(rows)[:count])
     return np.concatenate(held)
-
-
-def _check(folder: Path, progress: DataProgress) -> DataCheck:
-    base = _base(folder)
-    _names(base)
-    parts = _parts([_labels(base / "train.bin"), _labels(base / "test.bin")])
-    return DataCheck(parts, differences(parts))
-
-
-def _parts(labels: Sequence[np.ndarray]) -> list[PartCount]:
-    return [
-        PartCount(part, len(np.unique(found)), len(found), *PUBLISHED[part])
-        for part, found in zip(PUBLISHED, labels, strict=True)
-    ]

@@ -5,23 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, ClassVar
 
-from pydantic import Field
-
-from mlbench.contracts import DataProgress
-from mlbench.errors import DataError
-from mlbench.names import find_path
-from mlbench_datasets.collections.listed import Item, check_listed, load_listed
+from mlbench.plugin import DataError, DataProgress
+from mlbench_datasets.collections.listed import Item, ListedDataset
+from mlbench_datasets.collections.published import Published
 from mlbench_datasets.collections.source import Source
-from mlbench_datasets.image_folder import ImageFolder
 
-__all__ = ["PUBLISHED", "emoji", "emoji_source"]
-
-#: Classes and images of the halves, with all 1,857 emoji and four vendors.
-PUBLISHED = {"train": (928, 3712), "test": (660, 2640)}
+__all__ = ["Emoji"]
 
 _VENDORS = ("apple", "google", "twitter", "facebook")
 _RELEASE = "16.0.0"
@@ -30,51 +22,63 @@ _FLAGS = "Flags"
 _FIELDS = {"image": str, "short_name": str, "category": str, "sort_order": int}
 
 
-def emoji(
-    data_root: Path,
-    image_size: int,
-    *,
-    path: str = "emoji",
-    calibration: Annotated[float, Field(gt=0, lt=1)] = 0.2,
-    seed: int = 0,
-) -> ImageFolder:
-    """Emoji by Apple, Google, Twitter and Facebook: a class each emoji, its four images the four drawings.
+class Emoji(ListedDataset):
+    """Emoji by Apple, Google, Twitter and Facebook: each emoji is a class, with one image per vendor.
 
-    Of the 1,857 base emoji that all four have drawn, 64 x 64 pixels, shown on white, in the order of
-    sort_order: the first 928 are divided into train and calibration; of the other 929, test has the 660
-    that are no flags, for all flags are at the end and many differ in nothing but colours.
+    The 1,857 base emoji that all four vendors have drawn, 64 x 64 pixels on white, in the order of
+    sort_order. The first 928 are divided into train and calibration. Test has the 660 of the other 929 that
+    are not flags: all flags are at the end of the order, and many differ in their colours alone.
 
-    Options
-    -------
-    path: the folder in which npm has installed the packages.
-    calibration: share of the training classes that is held out to fit thresholds on.
-    seed: of the choice of these.
-
-    Raises DataError, saying what to run, when files are missing.
+    Raises DataError, with the command to run, when files are missing.
     """
-    source = _source(data_root, path)
-    return load_listed(source, _read, PUBLISHED, image_size, calibration=calibration, seed=seed)
 
+    # The halves of all 1,857 emoji, with four vendors.
+    published: ClassVar[Published] = {"train": (928, 3712), "test": (660, 2640)}
 
-def emoji_source(data_root: Path) -> Source:
-    """Where the files come from."""
-    return _source(data_root, "emoji")
+    path: str = "emoji"
+    """Folder in which npm has installed the packages."""
 
+    @classmethod
+    def describe(cls, root: Path, folder: Path) -> Source:
+        return Source(
+            name="emoji",
+            home="https://github.com/iamcal/emoji-data",
+            licence=(
+                "Apple: non-commercial; Google: Apache-2.0; Twitter: CC BY 4.0; Facebook: no clear licence"
+            ),
+            size=370_000_000,
+            folder=folder,
+            data_root=root,
+            instructions=" ".join(_command(folder)),
+            layouts=(tuple(f"{_package(vendor)}/{name}" for vendor in _VENDORS for name in _NEEDED),),
+            examine=cls.examine,
+            obtain=_install,
+        )
 
-def _source(data_root: Path, path: str) -> Source:
-    folder = find_path(data_root / Path(path).expanduser())
-    return Source(
-        name="emoji",
-        home="https://github.com/iamcal/emoji-data",
-        licence="Apple: non-commercial; Google: Apache-2.0; Twitter: CC BY 4.0; Facebook: no clear licence",
-        size=370_000_000,
-        folder=folder,
-        data_root=data_root,
-        instructions=" ".join(_command(folder)),
-        layouts=(tuple(f"{_package(vendor)}/{name}" for vendor in _VENDORS for name in _NEEDED),),
-        examine=partial(check_listed, _read, PUBLISHED),
-        obtain=_install,
-    )
+    @classmethod
+    def read(cls, folder: Path) -> list[Item]:
+        for vendor in _VENDORS:
+            file = folder / _package(vendor) / "package.json"
+            found = _load(file)
+            release = found.get("version") if isinstance(found, dict) else None
+            if release != _RELEASE:
+                command = " ".join(_command(folder))
+                raise DataError(f"{file}: version {release}; the splits need {_RELEASE}; run: {command}")
+        file = folder / _package(_VENDORS[0]) / "emoji.json"
+        table = _load(file)
+        drawn = [entry for entry in table if _drawn(file, entry)] if isinstance(table, list) else []
+        if not drawn:
+            raise DataError(f"{file}: no emoji that all vendors have drawn; install the package again")
+        drawn.sort(key=lambda entry: entry["sort_order"])
+        items = []
+        for rank, entry in enumerate(drawn):
+            part = "train" if rank < len(drawn) // 2 else "test"
+            if part == "test" and entry["category"] == _FLAGS:
+                continue
+            name = f"{entry['image'].removesuffix('.png')} {entry['short_name']}"
+            for vendor in _VENDORS:
+                items.append(Item(f"{_package(vendor)}/img/{vendor}/64/{entry['image']}", name, part))
+        return items
 
 
 def _package(vendor: str) -> str:
@@ -87,11 +91,11 @@ def _command(folder: Path) -> list[str]:
 
 
 def _install(folder: Path, progress: DataProgress) -> None:
-    """Have npm install the packages. Raises DataError where there is no npm, or it fails."""
+    """Install the packages with npm. Raises DataError where npm is missing or fails."""
     command = _command(folder)
     npm = shutil.which("npm")
     if npm is None:
-        raise DataError(f"npm is not here; install Node.js, then run: {' '.join(command)}")
+        raise DataError(f"npm is not installed; install Node.js, then run: {' '.join(command)}")
     folder.mkdir(parents=True, exist_ok=True)
     progress(f"running {' '.join(command)}", 0, 1)
     try:
@@ -106,33 +110,8 @@ def _install(folder: Path, progress: DataProgress) -> None:
         raise DataError(f"npm failed ({reason}); try it yourself: {' '.join(command)}")
 
 
-def _read(folder: Path) -> list[Item]:
-    for vendor in _VENDORS:
-        file = folder / _package(vendor) / "package.json"
-        found = _load(file)
-        release = found.get("version") if isinstance(found, dict) else None
-        if release != _RELEASE:
-            command = " ".join(_command(folder))
-            raise DataError(f"{file}: version {release}; the splits rest on {_RELEASE}; run: {command}")
-    file = folder / _package(_VENDORS[0]) / "emoji.json"
-    table = _load(file)
-    drawn = [entry for entry in table if _drawn(file, entry)] if isinstance(table, list) else []
-    if not drawn:
-        raise DataError(f"{file}: no emoji that all vendors have drawn; install the package again")
-    drawn.sort(key=lambda entry: entry["sort_order"])
-    items = []
-    for rank, entry in enumerate(drawn):
-        part = "train" if rank < len(drawn) // 2 else "test"
-        if part == "test" and entry["category"] == _FLAGS:
-            continue
-        name = f"{entry['image'].removesuffix('.png')} {entry['short_name']}"
-        for vendor in _VENDORS:
-            items.append(Item(f"{_package(vendor)}/img/{vendor}/64/{entry['image']}", name, part))
-    return items
-
-
 def _drawn(file: Path, entry: Any) -> bool:
-    """Whether all vendors have drawn this emoji. Raises DataError when it is none."""
+    """Whether all vendors have drawn this emoji. Raises DataError for an invalid entry."""
     if not (
         isinstance(entry, dict) and all(isinstance(entry.get(key), kind) for key, kind in _FIELDS.items())
     ):

@@ -1,97 +1,76 @@
-"""Stanford Online Products: pictures of 22,634 things on sale."""
+"""Stanford Online Products: pictures of 22,634 products."""
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import ClassVar
 
-from pydantic import Field
-
-from mlbench.errors import DataError
-from mlbench.names import find_path
-from mlbench_datasets.collections.listed import Item, check_listed, load_listed, read_lines
+from mlbench.plugin import DataError
+from mlbench_datasets.collections.listed import Item, ListedDataset, read_lines
+from mlbench_datasets.collections.published import Published
 from mlbench_datasets.collections.source import Archive, Source
-from mlbench_datasets.image_folder import ImageFolder
 
-__all__ = ["PUBLISHED", "sop", "sop_source"]
-
-#: Classes and images of Ebay_train.txt and Ebay_test.txt.
-PUBLISHED = {"train": (11318, 59551), "test": (11316, 60502)}
+__all__ = ["Sop"]
 
 _INNER = "Stanford_Online_Products"
 _LISTS = {"Ebay_train.txt": "train", "Ebay_test.txt": "test"}
 _HEADING = ["image_id", "class_id", "super_class_id", "path"]
 
 
-def sop(
-    data_root: Path,
-    image_size: int,
-    *,
-    path: str = "sop",
-    calibration: Annotated[float, Field(gt=0, lt=1)] = 0.2,
-    seed: int = 0,
-) -> ImageFolder:
-    """Stanford Online Products: 120,053 pictures of 22,634 products in 12 categories, a class each product.
+class Sop(ListedDataset):
+    """Stanford Online Products: 120,053 pictures of 22,634 products in 12 categories, one class per product.
 
     The test split is the published Ebay_test; the classes of Ebay_train are divided into train and
     calibration.
 
-    Options
-    -------
-    path: the folder of the files.
-    calibration: share of the training classes that is held out to fit thresholds on.
-    seed: of the choice of these.
-
-    Raises DataError, saying what to put where, when files are missing.
+    Raises DataError, with what to put where, when files are missing.
     """
-    source = _source(data_root, path)
-    return load_listed(source, _read, PUBLISHED, image_size, calibration=calibration, seed=seed)
 
+    # Classes and images of Ebay_train.txt and Ebay_test.txt.
+    published: ClassVar[Published] = {"train": (11318, 59551), "test": (11316, 60502)}
 
-def sop_source(data_root: Path) -> Source:
-    """Where the files come from."""
-    return _source(data_root, "sop")
+    path: str = "sop"
 
-
-def _source(data_root: Path, path: str) -> Source:
-    folder = find_path(data_root / Path(path).expanduser())
-    return Source(
-        name="sop",
-        home="https://github.com/rksltnl/Deep-Metric-Learning-CVPR16",
-        licence="none stated; published for research, the pictures are from listings on eBay",
-        size=3_080_000_000,
-        folder=folder,
-        data_root=data_root,
-        instructions=f"put {_INNER}.zip, or the folder {_INNER} that it holds, into {folder}",
-        layouts=(tuple(f"{_INNER}/{name}" for name in _LISTS), tuple(_LISTS)),
-        examine=partial(check_listed, _read, PUBLISHED),
-        archives=(
-            Archive(
-                file=f"{_INNER}.zip",
-                gives=_INNER,
-                # The link on the home page, which is behind a page that warns of large files.
-                address="https://drive.usercontent.google.com/download"
-                "?id=1TclrpQOF_ullUP99wk_gjGN8pKvtErG8&export=download&authuser=0&confirm=t",
-                md5="7f73d41a2f44250d4779881525aea32e",
+    @classmethod
+    def describe(cls, root: Path, folder: Path) -> Source:
+        return Source(
+            name="sop",
+            home="https://github.com/rksltnl/Deep-Metric-Learning-CVPR16",
+            licence="none stated; published for research, the pictures are from listings on eBay",
+            size=3_080_000_000,
+            folder=folder,
+            data_root=root,
+            instructions=f"put {_INNER}.zip, or the folder {_INNER} that it holds, into {folder}",
+            layouts=(tuple(f"{_INNER}/{name}" for name in _LISTS), tuple(_LISTS)),
+            examine=cls.examine,
+            archives=(
+                Archive(
+                    file=f"{_INNER}.zip",
+                    gives=_INNER,
+                    # The link on the home page; "confirm" skips the warning of a large file.
+                    address="https://drive.usercontent.google.com/download"
+                    "?id=1TclrpQOF_ullUP99wk_gjGN8pKvtErG8&export=download&authuser=0&confirm=t",
+                    md5="7f73d41a2f44250d4779881525aea32e",
+                ),
             ),
-        ),
-    )
+        )
 
-
-def _read(folder: Path) -> list[Item]:
-    inner = f"{_INNER}/" if (folder / _INNER).is_dir() else ""
-    items = []
-    for name, part in _LISTS.items():
-        file = folder / inner / name
-        heading, *lines = read_lines(file) or [""]
-        if heading.split() != _HEADING:
-            raise DataError(f"{file}:1: expected the heading {' '.join(_HEADING)!r}, found {heading[:60]!r}")
-        for line, text in enumerate(lines, 2):
-            fields = text.split()
-            if len(fields) != len(_HEADING):
-                raise DataError(f"{file}:{line}: expected {len(_HEADING)} values, found {text[:60]!r}")
-            _, number, _, path = fields
-            category = path.partition("_final/")[0]
-            items.append(Item(f"{inner}{path}", f"{category}/{number}", part))
-    return items
+    @classmethod
+    def read(cls, folder: Path) -> list[Item]:
+        inner = f"{_INNER}/" if (folder / _INNER).is_dir() else ""
+        items = []
+        for name, part in _LISTS.items():
+            file = folder / inner / name
+            heading, *lines = read_lines(file) or [""]
+            if heading.split() != _HEADING:
+                raise DataError(
+                    f"{file}:1: expected the heading {' '.join(_HEADING)!r}, found {heading[:60]!r}"
+                )
+            for line, text in enumerate(lines, 2):
+                fields = text.split()
+                if len(fields) != len(_HEADING):
+                    raise DataError(f"{file}:{line}: expected {len(_HEADING)} values, found {text[:60]!r}")
+                _, number, _, path = fields
+                category = path.partition("_final/")[0]
+                items.append(Item(f"{inner}{path}", f"{category}/{number}", part))
+        return items

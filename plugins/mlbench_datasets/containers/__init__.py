@@ -1,2 +1,2 @@
-"""Data sets in containers: RecordIO files, packs of face pairs, Arrow tables, tar shards. Nothing is
-unpacked, and nothing in a file is ever executed."""
+"""Data sets in container files: RecordIO files, packs of face pairs, Arrow tables, tar shards. They are read
+in place, and nothing in a file is executed."""

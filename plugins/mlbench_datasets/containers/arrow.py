@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from mlbench.errors import DataError, OptionError, first_line, hint
-from mlbench.names import find_path, one_form
-from mlbench_datasets.containers.kept import stamp
+from mlbench.plugin import DataError, OptionError, find_path, first_line, hint, one_form
+from mlbench_datasets.containers.file_cache import stamp
 from mlbench_datasets.containers.split import Pool
 
 __all__ = ["RowSource", "Tables", "load_tables"]
@@ -18,14 +17,14 @@ __all__ = ["RowSource", "Tables", "load_tables"]
 
 @dataclass(frozen=True)
 class RowSource:
-    """Rows of a table whose one column holds encoded images."""
+    """Rows of a table with one column, of encoded images."""
 
     table: Any
     name: str
 
     def read(self, item: int) -> bytes:
         (value,) = self.table[item].values()
-        if isinstance(value, dict):  # the library's images: content, or the path of a file
+        if isinstance(value, dict):  # an image of the library: its content or the path of its file
             content, path = value.get("bytes"), value.get("path")
             if content is None and path:
                 try:
@@ -49,9 +48,10 @@ class Tables:
     tables: dict[str, Any]
 
     def pool(self, split: str, image: str, label: str, option: str = "split") -> tuple[Pool, bytes]:
-        """Images and classes of a split, and what stands for its pixels. option: that named the split.
+        """Images and classes of a split, and bytes that stand for its pixels in the version of the data.
 
-        Raises OptionError for a column or split that is not there, DataError for a row without a label.
+        option: the option that names the split. Raises OptionError for a missing column or split, DataError
+        for a row without a label.
         """
         import datasets
 
@@ -72,15 +72,15 @@ class Tables:
         values = table.select_columns([label]).with_format(None)[:][label]
         classes, names = _classes(name, label, values, features[label])
         files = [Path(each["filename"]) for each in table.cache_files]
-        # What lies in memory alone has no files; the library's own hash stands for it.
+        # A table in memory has no files; the library's own hash stands for it.
         content = stamp(files) if files else str(table._fingerprint).encode()
         return Pool(RowSource(images.with_format(None), name), classes, names), content
 
 
-def load_tables(data_root: Path, path: str, config: str | None, revision: str | None) -> Tables:
+def load_tables(root: Path, path: str, config: str | None, revision: str | None) -> Tables:
     """Load a data set from a folder, the local cache or the hub, without decoding an image.
 
-    Raises DataError when it cannot be had, and when the library is not installed.
+    Raises DataError when it cannot be loaded, and when the library is not installed.
     """
     try:
         import datasets
@@ -88,17 +88,17 @@ def load_tables(data_root: Path, path: str, config: str | None, revision: str | 
         raise DataError(
             "huggingface data sets need the library datasets; install it with: pip install 'mlbench[hf]'"
         ) from None
-    place = find_path(data_root / Path(path).expanduser())
+    place = find_path(root / Path(path).expanduser())
     local = place.exists()
     name = str(place) if local else path
     if not local and (Path(path).expanduser().is_absolute() or path.startswith(".")):
-        raise DataError(f"{place}: no such folder; expected one, or the name of a data set on the hub")
+        raise DataError(f"{place}: no such folder; expected a folder, or the name of a data set on the hub")
     try:
         if any((place / each).is_file() for each in ("dataset_dict.json", "state.json")):
             found = datasets.load_from_disk(name)
         else:
             found = datasets.load_dataset(name, config, revision=revision)
-    # It raises whatever the network, the hub, a file system or a damaged file makes it stumble over.
+    # The library raises many kinds of errors, for the network, the hub, the file system and damaged files.
     except Exception as error:
         where = "" if local else f" (there is no folder {place} either)"
         raise DataError(f"{name}: datasets cannot load it: {first_line(error)}{where}") from None

@@ -1,7 +1,7 @@
 """InsightFace's verification sets (lfw.bin, cfp_fp.bin, agedb_30.bin): pairs of images in a pickle.
 
-A pickle is a program. This reader runs none of it: it builds bytes, lists, tuples, numbers and booleans, and
-whatever else a file asks for is refused by name.
+A pickle can execute code. This reader executes none: it builds bytes, lists, tuples, numbers and booleans,
+and refuses a file that names anything else.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from mlbench.contracts import PairList
-from mlbench.errors import DataError, first_line
+from mlbench.plugin import DataError, PairList, first_line
 
 __all__ = ["FacePack", "PackSource", "read_face_pack"]
 
@@ -25,7 +24,7 @@ _EXPECTED = "expected two lists, of encoded images as bytes and of booleans, one
 
 @dataclass(frozen=True)
 class PackSource:
-    """Images of a pack, in its order."""
+    """Images of a pack, in the order of the file."""
 
     file: str
     images: Sequence[bytes]
@@ -39,7 +38,7 @@ class PackSource:
 
 @dataclass(frozen=True)
 class FacePack:
-    """source: 2P images. pairs: images 2i and 2i + 1, in folds of neighbours. content: of the file."""
+    """source: 2P images. pairs: images 2i and 2i + 1, in folds of consecutive pairs. content: of the file."""
 
     source: PackSource
     pairs: PairList
@@ -47,7 +46,7 @@ class FacePack:
 
 
 def read_face_pack(file: Path, folds: int = 10) -> FacePack:
-    """Read a verification set. Raises DataError for what is not one."""
+    """Read a verification set. Raises DataError for any other file."""
     try:
         content = file.read_bytes()
     except OSError as error:
@@ -60,34 +59,32 @@ def read_face_pack(file: Path, folds: int = 10) -> FacePack:
     for fold in range(folds):
         inside = same[places == fold]
         if inside.all() or not inside.any():
-            raise DataError(
-                f"{file}: fold {fold} of {folds} holds pairs of one kind only, so nothing can be judged in it"
-            )
+            raise DataError(f"{file}: fold {fold} of {folds} has pairs of one kind only and cannot be scored")
     left = np.arange(0, 2 * count, 2, dtype=np.int64)
     pairs = PairList(left, left + 1, same, places.astype(np.int64))
     return FacePack(PackSource(str(file), images), pairs, content)
 
 
 class _Unpickler(pickle.Unpickler):
-    """Gives nothing but the types of the pickle language itself."""
+    """Builds only the types of the pickle language itself."""
 
     def __init__(self, file: Path, content: bytes) -> None:
-        super().__init__(io.BytesIO(content), encoding="bytes")  # text of Python 2 is what bytes were then
+        super().__init__(io.BytesIO(content), encoding="bytes")  # strings of Python 2 are bytes
         self._file = file
 
     def find_class(self, module: str, name: str) -> Any:
-        # How Python 3 writes bytes for readers of Python 2. A method of a built-in type cannot be altered by
-        # what follows in the file, and makes bytes of text whatever it is called with.
+        # Python 3 writes bytes in this way for Python 2. The method of a built-in type cannot be altered by
+        # the rest of the file, and only turns text into bytes, whatever its arguments.
         if (module, name) != ("_codecs", "encode"):
             self._refuse(f"{module}.{name}")
         return str.encode
 
     def persistent_load(self, pid: Any) -> Any:
-        self._refuse("something outside of the file")
+        self._refuse("an object outside of the file")
 
     def _refuse(self, what: str) -> NoReturn:
         arrays = "; write each image as the bytes of its JPEG or PNG file" if "numpy" in what else ""
-        raise DataError(f"{self._file}: it asks for {what}, which is never loaded{arrays}; {_EXPECTED}")
+        raise DataError(f"{self._file}: it names {what}, which is never loaded{arrays}; {_EXPECTED}")
 
 
 def _load(file: Path, content: bytes) -> Any:
@@ -95,7 +92,7 @@ def _load(file: Path, content: bytes) -> Any:
         return _Unpickler(file, content).load()
     except DataError:
         raise
-    # A damaged or hostile pickle stumbles in any way there is, over too much memory, too.
+    # A damaged or hostile pickle may raise any error, also for lack of memory.
     except Exception as error:
         raise DataError(f"{file}: not a verification set ({first_line(error)}); {_EXPECTED}") from None
 

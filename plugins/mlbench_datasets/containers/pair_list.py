@@ -1,7 +1,7 @@
 """Lists of pairs in the form of Labeled Faces in the Wild (UMass TR 07-49).
 
-The first line says how many folds there are and how many pairs of each kind a fold has. Each fold lists its
-pairs of one person, "NAME 1 4", then those of two, "NAME 1 OTHER 2": persons, and numbers of their images.
+The first line has the number of folds and the number of pairs of each kind in a fold. Each fold lists its
+positive pairs, "NAME 1 4", then its negative pairs, "NAME 1 OTHER 2": persons, and numbers of their images.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from mlbench.errors import DataError
-from mlbench.names import one_form
+from mlbench.plugin import DataError, one_form
 
 __all__ = ["ListedPair", "Portrait", "read_pair_list"]
 
@@ -23,7 +22,7 @@ class Portrait(NamedTuple):
 
 
 class ListedPair(NamedTuple):
-    """Two images, the fold that they are judged in, and where they are listed."""
+    """Two images, their fold, and the place where they are listed."""
 
     left: Portrait
     right: Portrait
@@ -36,7 +35,7 @@ class ListedPair(NamedTuple):
 
 
 def read_pair_list(file: Path) -> list[ListedPair]:
-    """The pairs, in order. Raises DataError naming file and line of the first thing that is wrong."""
+    """The pairs, in order. Raises DataError with file and line of the first error."""
     try:
         lines = one_form(file.read_text(encoding="utf-8-sig")).splitlines()
     except OSError as error:
@@ -45,15 +44,17 @@ def read_pair_list(file: Path) -> list[ListedPair]:
         raise DataError(f"{file}: not UTF-8 text; expected a list of pairs such as LFW's pairs.txt") from None
     rows = [(f"{file}:{number}", line.split()) for number, line in enumerate(lines, 1) if line.strip()]
     if not rows:
-        raise DataError(f"{file}: it is empty; expected a list of pairs such as LFW's pairs.txt")
+        raise DataError(f"{file}: empty file; expected a list of pairs such as LFW's pairs.txt")
     where, header = rows.pop(0)
     if not all(word.isdecimal() for word in header) or len(header) not in (1, 2):
-        raise DataError(f"{where}: expected two numbers, folds and pairs of a kind in each, as '10 300'")
+        raise DataError(
+            f"{where}: expected two numbers, folds and pairs of each kind in a fold, as in '10 300'"
+        )
     folds, count = (int(word) for word in (["1", *header])[-2:])
     if folds < 2 or count < 1:
         raise DataError(
-            f"{where}: {folds} fold(s) with {count} pairs of a kind; a threshold is fitted on other folds, "
-            "so at least 2 folds are needed (LFW: pairs.txt, not pairsDevTest.txt)"
+            f"{where}: {folds} fold(s) with {count} pairs of each kind; a threshold is fitted on other "
+            "folds, so at least 2 folds are needed (LFW: pairs.txt, not pairsDevTest.txt)"
         )
     wanted = 2 * folds * count
     if len(rows) != wanted:

@@ -1,4 +1,4 @@
-"""Images of people in folders: those that a list of pairs names, and those that are left to train on."""
+"""Images of people in folders: the test images of a list of pairs, and the other people for training."""
 
 from __future__ import annotations
 
@@ -10,17 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from mlbench.contracts import PairList
-from mlbench.errors import DataError, hint
-from mlbench.images.image_files import find_images
-from mlbench.names import one_form
-from mlbench_datasets.containers.kept import stamp
+from mlbench.plugin import DataError, PairList, find_images, hint, one_form
+from mlbench_datasets.containers.file_cache import stamp
 from mlbench_datasets.containers.pair_list import Portrait, read_pair_list
 from mlbench_datasets.containers.recordio import read_records
 from mlbench_datasets.containers.split import ContainerSplit, FileSource, Pool, part
-from mlbench_datasets.copies import Copy, copy_notes
-from mlbench_datasets.index import index_images
-from mlbench_datasets.layout import read_folder
+from mlbench_datasets.duplicates import HashedImage, duplicate_notes
+from mlbench_datasets.folder import read_folder
+from mlbench_datasets.image_index import index_images
 from mlbench_datasets.notes import left_out, remarked
 
 __all__ = ["PairedTest", "paired_test", "training_pool"]
@@ -28,26 +25,25 @@ __all__ = ["PairedTest", "paired_test", "training_pool"]
 
 @dataclass(frozen=True)
 class PairedTest:
-    """split: the images of a list of pairs. left_over: path to person, of people who are in no pair.
-    copies: the images, to be compared with those of other splits. content: stands for the images and the
-    list."""
+    """split: the images of a list of pairs. left_over: path to person, for the people in no pair. copies: the
+    images, to look for duplicates in other splits. content: a hash of the images and the list."""
 
     split: ContainerSplit
     pairs: PairList
     left_over: Mapping[str, str]
-    copies: Sequence[Copy]
+    copies: Sequence[HashedImage]
     content: bytes
 
 
 def paired_test(folder: Path, pair_file: Path, image_size: int, notes: list[str]) -> PairedTest:
-    """Find the images of a list of pairs. Raises DataError for the first that is missing or unreadable."""
+    """The images of a list of pairs. Raises DataError for the first that is missing or cannot be read."""
     listed = read_pair_list(pair_file)
     found = find_images(folder, pair_file)
     notes += found.notes()
     portraits = _portraits(folder, found.paths)
     if len(portraits) < len(found.paths):
         count = len(found.paths) - len(portraits)
-        notes.append(f"images that are not called as NAME_0001.jpg, ignored: {count}")
+        notes.append(f"images with other names than NAME_0001.jpg, ignored: {count}")
     rows: dict[Portrait, int] = {}
     for pair in listed:
         for each in (pair.left, pair.right):
@@ -64,7 +60,7 @@ def paired_test(folder: Path, pair_file: Path, image_size: int, notes: list[str]
     notes += remarked(paths, index.remarks)
     pool = _pool(folder, paths, [each.person for each in rows])
     copies = [
-        Copy("test", each.person, digest.tobytes(), path)
+        HashedImage("test", each.person, digest.tobytes(), path)
         for each, digest, path in zip(rows, index.digests, paths, strict=True)
     ]
     pairs = PairList(
@@ -83,10 +79,10 @@ def paired_test(folder: Path, pair_file: Path, image_size: int, notes: list[str]
 
 
 def training_pool(
-    place: Path, left_over: Mapping[str, str] | None, tested: Sequence[Copy], notes: list[str]
+    place: Path, left_over: Mapping[str, str] | None, tested: Sequence[HashedImage], notes: list[str]
 ) -> tuple[Pool, bytes]:
-    """The images to train on, and what stands for their content: `left_over` of a folder, or all of a folder
-    of classes, or of a .rec file. tested: images of the test split."""
+    """The training images, and bytes that stand for their content. They are the images `left_over` in a
+    folder, or all images of a folder of classes or of a .rec file. tested: images of the test split."""
     if left_over is None and place.suffix == ".rec" and not place.is_dir():
         return read_records(place, notes), stamp([place, place.with_suffix(".idx")])
     if left_over is None:
@@ -95,7 +91,7 @@ def training_pool(
         left_over = {row.path: row.label for row in manifest.rows}
     if not left_over:
         raise DataError(
-            f"{place}: everybody is in a pair, nobody is left to train on; name a folder as train"
+            f"{place}: every person is in a pair, none is left to train on; set the option train to a folder"
         )
     paths = sorted(left_over)
     index = index_images(place, paths)
@@ -105,14 +101,16 @@ def training_pool(
     if not readable:
         raise DataError(f"{place}: {notes[-1]}")
     notes += remarked(paths, index.remarks)
-    trained = [Copy("train", left_over[paths[at]], index.digests[at].tobytes(), paths[at]) for at in readable]
-    notes += copy_notes([*trained, *tested])
+    trained = [
+        HashedImage("train", left_over[paths[at]], index.digests[at].tobytes(), paths[at]) for at in readable
+    ]
+    notes += duplicate_notes([*trained, *tested])
     pool = _pool(place, [paths[at] for at in readable], [left_over[paths[at]] for at in readable])
     return pool, index.digests[readable].tobytes()
 
 
 def _portraits(folder: Path, paths: Sequence[str]) -> dict[Portrait, str]:
-    """Paths of the images that are called NAME_NUMBER."""
+    """Paths of the images with names of the form NAME_NUMBER."""
     found: dict[Portrait, str] = {}
     for path in paths:
         person, _, number = one_form(os.path.splitext(os.path.basename(path))[0]).rpartition("_")
@@ -120,9 +118,11 @@ def _portraits(folder: Path, paths: Sequence[str]) -> dict[Portrait, str]:
             portrait = Portrait(person, int(number))
             other = found.setdefault(portrait, path)
             if other != path:
-                raise DataError(f"{folder}: {other} and {path} have one name; keep one of them")
+                raise DataError(f"{folder}: {other} and {path} have the same name; keep one of them")
     if not found:
-        raise DataError(f"{folder}: no images called as NAME_0001.jpg; is this a folder in the form of LFW?")
+        raise DataError(
+            f"{folder}: no images with names such as NAME_0001.jpg; is this a folder in the form of LFW?"
+        )
     return found
 
 

@@ -1,13 +1,12 @@
 """Indexed RecordIO files of labelled images, as MXNet writes and InsightFace packs them.
 
-A record is the magic number, a word with its length in the lower 29 bits and in the upper 3 whether it goes
-on, its bytes, and zeros up to a multiple of 4. Where the magic number itself occurs in the bytes, aligned,
-it is left out and the record goes on in another part. The bytes are flag (uint32), label (float32), two ids
-(uint64), then `flag` labels (float32) in the label's stead, then the image's file.
-
-Record 0 of an InsightFace pack has two labels: images are the records below the first; from the first to
-the second, each record stands for an identity, and its two labels are the range of its images.
-"""
+A record is the magic number, a word with the length in the lower 29 bits and the kind of part (whole, first,
+middle, last) in the upper 3, the content, and zeros up to a multiple of 4. Where the content has the magic
+number at a multiple of 4, the number is left out and the record continues in another part. The content is
+flag (uint32), label (float32), two ids (uint64), then `flag` labels (float32) that replace the label, then
+the image file.
+ Record 0 of an InsightFace pack has two labels, a and b: the records 1 to a - 1 are images; each of the
+records a to b - 1 stands for an identity, and its two labels are the range of its images."""
 
 from __future__ import annotations
 
@@ -20,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mlbench.errors import DataError
-from mlbench_datasets.containers.kept import kept
+from mlbench.plugin import DataError
+from mlbench_datasets.containers.file_cache import cached
 from mlbench_datasets.containers.split import Pool
 
 __all__ = ["RecordSource", "read_records"]
@@ -31,9 +30,9 @@ _LENGTH = (1 << 29) - 1
 _WHOLE, _LAST = 0, 3
 _HEADER = struct.Struct("<IfQQ")
 _WORD = struct.Struct("<I")
-#: Whole numbers above this are rounded in the labels, so that ranges of images are no longer exact.
+#: Integers above this are rounded in float32 labels, so ranges of images are not exact.
 _EXACT = 1 << 24
-#: More than any image has; a damaged count must not fill the memory.
+#: More labels than any image has; a damaged count must not fill the memory.
 _MOST_LABELS = 1 << 16
 
 
@@ -56,7 +55,7 @@ class RecordSource:
 
 
 def read_records(file: Path, notes: list[str]) -> Pool:
-    """The images of a .rec file; its .idx lies beside it. Labels are read once and then kept.
+    """The images of a .rec file with its .idx beside it. Labels are read once and then cached.
 
     Raises DataError for a missing or damaged file.
     """
@@ -64,14 +63,14 @@ def read_records(file: Path, notes: list[str]) -> Pool:
     for each in (file, index):
         if not each.is_file():
             raise DataError(f"{each}: no such file; a RecordIO pack is a .rec file with its .idx beside it")
-    found = kept("records", [file, index], lambda: _learnt(file, index))
+    found = cached("records", [file, index], lambda: _read_labels(file, index))
     names, classes = np.unique(found["labels"], return_inverse=True)
     _check_property(file.with_name("property"), len(names), notes)
     source = RecordSource(str(file), found["offsets"])
     return Pool(source, classes.astype(np.int64), [str(name) for name in names.tolist()])
 
 
-def _learnt(file: Path, index: Path) -> dict[str, np.ndarray]:
+def _read_labels(file: Path, index: Path) -> dict[str, np.ndarray]:
     """Offset and label of every image."""
     keys, offsets = _read_index(index)
     try:
@@ -84,7 +83,7 @@ def _learnt(file: Path, index: Path) -> dict[str, np.ndarray]:
             labels = None
             if keys[0] == 0 and len(frame := labels_of(0)) == 2:
                 if not (np.isfinite(frame).all() and 1 < frame[0] <= frame[1]):
-                    raise DataError(f"{file}: record 0 gives no range of images ({frame.tolist()})")
+                    raise DataError(f"{file}: record 0 has no valid range of images ({frame.tolist()})")
                 first, end = (int(value) for value in frame)
                 images = np.flatnonzero((keys > 0) & (keys < first))
                 labels = _labels_by_identity(keys, images, first, end, labels_of)
@@ -107,7 +106,7 @@ def _read_index(index: Path) -> tuple[np.ndarray, np.ndarray]:
     """Keys, ascending, and byte offsets of the records."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # NumPy's, on an empty file
+            warnings.simplefilter("ignore")  # NumPy warns of an empty file
             table = np.loadtxt(index, np.int64, comments=None, ndmin=2)
     except OSError as error:
         raise DataError(f"{index}: {error.strerror or error}") from None
@@ -119,15 +118,15 @@ def _read_index(index: Path) -> tuple[np.ndarray, np.ndarray]:
     order = np.argsort(keys, kind="stable")
     keys, offsets = keys[order], offsets[order]
     if (twice := np.flatnonzero(keys[1:] == keys[:-1])).size:
-        raise DataError(f"{index}: the key {keys[twice[0]]} stands twice")
+        raise DataError(f"{index}: the key {keys[twice[0]]} appears twice")
     return keys, offsets
 
 
 def _labels_by_identity(
     keys: np.ndarray, images: np.ndarray, first: int, end: int, labels_of: Callable[[int], np.ndarray]
 ) -> np.ndarray | None:
-    """Labels of the images from the records of the identities, which are far fewer; None where these are
-    absent, rounded, or do not tell every image's identity apart."""
+    """Labels of the images, from the records of the identities, which are far fewer; None where these records
+    are missing, rounded, or do not cover every image once."""
     identities = np.flatnonzero((keys >= first) & (keys < end))
     if not len(identities) or first > _EXACT or not np.array_equal(keys[images], np.arange(1, first)):
         return None
@@ -140,7 +139,7 @@ def _labels_by_identity(
     sizes = (ends - starts).astype(np.int64)
     if sizes.sum() != len(images):  # fractions
         return None
-    # Image records say it too: what the first and the last of each identity say must agree.
+    # The labels of the first and the last image of each identity must agree.
     at = (np.cumsum(sizes) - sizes, np.cumsum(sizes) - 1)
     low, high = (np.array([labels_of(i)[0] for i in images[each].tolist()], np.float64) for each in at)
     if not np.array_equal(low, high) or len(np.unique(low)) != len(low):
@@ -149,7 +148,7 @@ def _labels_by_identity(
 
 
 def _labels(file: str, stream: io.BufferedReader, offset: int) -> np.ndarray:
-    """Labels of a record, without reading its image where that can be."""
+    """Labels of a record, without reading its image where possible."""
     stream.seek(offset)
     start = stream.read(8 + _HEADER.size + 8)
     if start[:4] == _MAGIC and len(start) == 8 + _HEADER.size + 8:
@@ -172,7 +171,7 @@ def _record(file: str, stream: io.BufferedReader, offset: int) -> bytes:
         length = word & _LENGTH
         part = stream.read(length)
         if len(part) != length:
-            raise DataError(f"{file}: it ends within the record at byte {offset:,}; it has been cut off")
+            raise DataError(f"{file}: it ends within the record at byte {offset:,}; the file is truncated")
         parts.append(part)
         if word >> 29 in (_WHOLE, _LAST):
             return _MAGIC.join(parts)
@@ -180,7 +179,7 @@ def _record(file: str, stream: io.BufferedReader, offset: int) -> bytes:
 
 
 def _unpacked(file: str, record: bytes) -> tuple[np.ndarray, bytes]:
-    """Labels (flag or 1,) float32, and what follows them."""
+    """Labels (flag or 1,) float32, and the image file."""
     if len(record) >= _HEADER.size:
         count, label, _, _ = _HEADER.unpack_from(record)
         if count == 0:
@@ -192,11 +191,11 @@ def _unpacked(file: str, record: bytes) -> tuple[np.ndarray, bytes]:
 
 
 def _check_property(file: Path, classes: int, notes: list[str]) -> None:
-    """Say it when the file that counts the classes ("85742,112,112") counts others."""
+    """Add a note where the file with the number of classes ("85742,112,112") has another number."""
     try:
         text = file.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
         return
     said = text.partition(",")[0]
     if said.isdigit() and int(said) != classes:
-        notes.append(f"{file}: it says {int(said):,} classes, but the records have {classes:,}")
+        notes.append(f"{file} states {int(said):,} classes, but the records have {classes:,}")

@@ -1,4 +1,4 @@
-"""Splits of images that are read by position out of containers."""
+"""Splits of encoded images that are read by position from container files."""
 
 from __future__ import annotations
 
@@ -11,20 +11,16 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from mlbench.contracts import GALLERY, QUERY, PairList, SplitName
-from mlbench.errors import DataError
-from mlbench.images.decode import UnreadableImageError, decode
+from mlbench.plugin import GALLERY, QUERY, DataError, SplitName, UnreadableImageError, decode
 
 if TYPE_CHECKING:
     from PIL import Image
 
 __all__ = [
-    "ContainerSet",
     "ContainerSplit",
     "FileSource",
-    "PairedContainerSet",
+    "ImageSource",
     "Pool",
-    "Source",
     "part",
     "part_of",
     "read_bytes",
@@ -33,24 +29,24 @@ __all__ = [
 ]
 
 
-class Source(Protocol):
+class ImageSource(Protocol):
     """Encoded images by position. Picklable."""
 
     def read(self, item: int) -> bytes:
-        """The file of an image as it would lie on a disk. Raises DataError."""
+        """The encoded image. Raises DataError."""
         ...
 
     def where(self, item: int) -> str:
-        """The image's place, for messages."""
+        """The place of the image, for messages."""
         ...
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Images before they are divided into splits. classes: (N,) int64, positions in `names`, all of which
-    occur."""
+    """Images before they are divided into splits. classes: (N,) int64 positions in `names`; each name
+    occurs."""
 
-    source: Source
+    source: ImageSource
     classes: np.ndarray
     names: Sequence[str]
 
@@ -59,7 +55,7 @@ class Pool:
 class ContainerSplit:
     """One split. items: (N,) int64 positions in the source. labels: (N,) int32. roles: (N,) uint8."""
 
-    source: Source
+    source: ImageSource
     items: np.ndarray
     labels: np.ndarray
     roles: np.ndarray
@@ -77,10 +73,10 @@ class ContainerSplit:
         return int(self.labels[index])
 
     def image(self, index: int) -> Image.Image:
-        """Raises DataError, with the image's place, when it cannot be read."""
+        """Image `index`. Raises DataError, with the image's place, when it cannot be read."""
         item = int(self.items[index])
         try:
-            # Twice what is needed, so that the resizing and cropping to come have pixels to average.
+            # Twice the size, so that the resizing and cropping that follow average pixels.
             return decode(self.source.read(item), short_side=2 * self.image_size).image
         except UnreadableImageError as error:
             raise DataError(f"{self.source.where(item)}: {error}") from None
@@ -90,29 +86,6 @@ class ContainerSplit:
 
     def role(self, index: int) -> int:
         return int(self.roles[index])
-
-
-@dataclass(frozen=True)
-class ContainerSet:
-    """Three splits."""
-
-    version: str
-    disjoint: bool
-    notes: Sequence[str]
-    splits: dict[SplitName, ContainerSplit]
-
-    def split(self, name: SplitName) -> ContainerSplit:
-        return self.splits[name]
-
-
-@dataclass(frozen=True)
-class PairedContainerSet(ContainerSet):
-    """Three splits, and pairs of the test split's images."""
-
-    listed: PairList
-
-    def pairs(self) -> PairList:
-        return self.listed
 
 
 @dataclass(frozen=True)
@@ -141,20 +114,20 @@ def part(pool: Pool, chosen: Iterable[str], image_size: int, *, train: bool) -> 
 
 
 def part_of(pool: Pool, items: np.ndarray, image_size: int, *, train: bool) -> ContainerSplit:
-    """The split of some images of the pool, given by their places, ascending."""
+    """The split of the images at the positions `items`, ascending."""
     kept = np.bincount(pool.classes[items], minlength=len(pool.names)) > 0
     labels = (np.cumsum(kept, dtype=np.int32) - 1)[pool.classes[items]].astype(np.int32)
     names = [name for name, here in zip(pool.names, kept.tolist(), strict=True) if here]
-    # An image alone in its class asks for nothing that could be found.
-    asks = (np.bincount(labels, minlength=1)[labels] > 1) | train
-    roles = np.where(asks, QUERY | GALLERY, GALLERY).astype(np.uint8)
+    # The only image of a class is no query: the gallery has no match.
+    is_query = (np.bincount(labels, minlength=1)[labels] > 1) | train
+    roles = np.where(is_query, QUERY | GALLERY, GALLERY).astype(np.uint8)
     return ContainerSplit(pool.source, items, labels, roles, names, image_size)
 
 
 def read_bytes(file: str, start: int, size: int) -> bytes:
-    """`size` bytes of a file from `start`. Raises DataError when it has not so many.
+    """`size` bytes of a file from `start`. Raises DataError when the file is shorter.
 
-    The file is opened anew each time: nothing is shared between processes, and nothing has to be closed.
+    The file is opened for each call: nothing is shared between processes, and nothing stays open.
     """
     try:
         with open(file, "rb", buffering=0) as stream:
@@ -163,13 +136,14 @@ def read_bytes(file: str, start: int, size: int) -> bytes:
     except OSError as error:
         raise DataError(f"{file}: {error.strerror or error}") from None
     if len(data) != size:
-        raise DataError(f"{file}: it ends within the image at byte {start:,}; it has been cut off or changed")
+        raise DataError(
+            f"{file}: it ends within the image at byte {start:,}; the file is truncated or has changed"
+        )
     return data
 
 
 def version_of(splits: dict[SplitName, ContainerSplit], *contents: bytes) -> str:
-    """A version of which images lie in which class and split, and of `contents`, what stands for their
-    pixels."""
+    """A hash of the classes and splits of the images, and of `contents`, which stand for their pixels."""
     total = hashlib.blake2b(digest_size=8)
     for split in splits.values():
         names = "\0".join(split.names).encode(errors="surrogateescape")
@@ -180,9 +154,9 @@ def version_of(splits: dict[SplitName, ContainerSplit], *contents: bytes) -> str
     return total.hexdigest()
 
 
-def unlabelled(source: Source, count: int, image_size: int, *, name: str) -> ContainerSplit:
-    """A split of `count` images of which nothing is known but pairs: each stands in a class of its own, and
-    none may ask or be found."""
+def unlabelled(source: ImageSource, count: int, image_size: int, *, name: str) -> ContainerSplit:
+    """A split of `count` images without labels, for pairs: each image is a class, neither query nor in the
+    gallery."""
     each = np.arange(count)
     names = [f"{name} image {number}" for number in range(count)]
     return ContainerSplit(source, each, each.astype(np.int32), np.zeros(count, np.uint8), names, image_size)

@@ -1,5 +1,5 @@
-"""Tar shards of samples: which image lies where, under which label. Shards are read by position and never
-unpacked, so that neither links nor names in them can do harm."""
+"""Indexes of tar shards: the position and the label of each image. Shards are read by position and never
+unpacked, so links and names in them do no harm."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ from typing import IO
 
 import numpy as np
 
-from mlbench.errors import DataError, first_line, hint
-from mlbench.images.image_files import IMAGE_SUFFIXES
-from mlbench.names import one_form
-from mlbench_datasets.containers.kept import kept
+from mlbench.plugin import IMAGE_SUFFIXES, DataError, first_line, hint, one_form
+from mlbench_datasets.containers.file_cache import cached
 from mlbench_datasets.containers.split import Pool, read_bytes
 from mlbench_datasets.notes import examples
 
@@ -25,7 +23,7 @@ __all__ = ["IMAGE_EXTENSIONS", "ShardSource", "index_shards"]
 
 _FIRST = ("jpg", "jpeg", "png", "webp")
 
-#: Of a sample's image; the first that a sample has is taken.
+#: Extensions of images; the first of them that a sample has is read.
 IMAGE_EXTENSIONS = tuple(dict.fromkeys((*_FIRST, *(suffix[1:] for suffix in sorted(IMAGE_SUFFIXES)))))
 
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -52,13 +50,13 @@ class ShardSource:
 
 
 def index_shards(files: Sequence[Path], label_key: str, notes: list[str]) -> Pool:
-    """The samples of the shards in order. label_key: of the label in a sample's .json; "" for its .cls.
+    """The samples of the shards, in order. label_key: key of the label in a sample's .json; "" for its .cls.
 
-    Each shard is indexed once, and again when it changes. Raises DataError for a damaged or compressed shard,
-    and for an image without a label.
+    The index of each shard is cached until the shard changes. Raises DataError for a damaged or compressed
+    shard, and for an image without a label.
     """
-    what = f"shard {len(IMAGE_EXTENSIONS)} {label_key}"  # which are images depends on what is installed
-    found = [kept(what, [file], partial(_learnt, file, label_key)) for file in files]
+    what = f"shard {len(IMAGE_EXTENSIONS)} {label_key}"  # installed decoders decide which members are images
+    found = [cached(what, [file], partial(_index_shard, file, label_key)) for file in files]
     without = Counter[str]()
     for each in found:
         for members, count in zip(each["without"].tolist(), each["counts"].tolist(), strict=True):
@@ -66,13 +64,13 @@ def index_shards(files: Sequence[Path], label_key: str, notes: list[str]) -> Poo
     dots = _about_dots(without)
     if without:
         kinds = examples([f"{count:,} of {members}" for members, count in without.most_common()])
-        notes.append(f"samples without an image that is read, ignored: {without.total():,} ({kinds}){dots}")
+        notes.append(f"samples without a readable image, ignored: {without.total():,} ({kinds}){dots}")
     spare = [each["spare"].tolist() for each in found if len(each["spare"])]
     if spare:
         count = sum(map(len, spare))
         notes.append(
-            f"images beside the one that is read of their sample, ignored: {count:,} (such as "
-            f"{spare[0][0].decode()}); of a sample the first of .{' .'.join(_FIRST)} is read"
+            f"further images of samples, ignored: {count:,} (such as {spare[0][0].decode()}); "
+            f"each sample's first of .{' .'.join(_FIRST)} is read"
         )
     shards = np.repeat(np.arange(len(files), dtype=np.int32), [len(each["offsets"]) for each in found])
     if not len(shards):
@@ -89,18 +87,18 @@ def index_shards(files: Sequence[Path], label_key: str, notes: list[str]) -> Poo
 
 
 def _about_dots(without: Iterable[str]) -> str:
-    """Why members that look like images are none: what to say behind the samples that have no image."""
+    """A hint about dots in names, for samples whose members look like images; "" for no such member."""
     for members in without:
         for member in members.split():
             if _last(member) in IMAGE_EXTENSIONS:
                 return (
-                    f"; the name of a sample ends at its first dot, and what follows ({member}) is not the "
-                    "extension of an image: write the shards with other signs for the other dots"
+                    f"; the name of a sample ends at its first dot, and the rest ({member}) is not the "
+                    "extension of an image: write the shards without other dots in the names"
                 )
     return ""
 
 
-def _learnt(file: Path, label_key: str) -> dict[str, np.ndarray]:
+def _index_shard(file: Path, label_key: str) -> dict[str, np.ndarray]:
     samples: dict[str, dict[str, tuple[int, int]]] = {}
     rows, without, spare = [], Counter[bytes](), []
     try:
@@ -110,12 +108,12 @@ def _learnt(file: Path, label_key: str) -> dict[str, np.ndarray]:
             for path, offset, size in _members(file, stream):
                 folder, slash, base = path.rpartition("/")
                 stem, _, extension = base.partition(".")
-                # Hidden, or about the shard itself.
+                # Hidden files, and metadata of the shard itself.
                 if not stem or (base.startswith("__") and base.endswith("__")):
                     continue
                 sample = samples.setdefault(folder + slash + stem, {})
                 if extension.lower() in sample:
-                    raise DataError(f"{file}: {path} stands twice; keep one")
+                    raise DataError(f"{file}: {path} appears twice; keep one")
                 sample[extension.lower()] = offset, size
             for key, sample in samples.items():
                 image, *others = [each for each in IMAGE_EXTENSIONS if each in sample] or [""]
@@ -143,18 +141,18 @@ def _learnt(file: Path, label_key: str) -> dict[str, np.ndarray]:
 
 
 def _last(extension: str) -> str:
-    """What follows the last dot."""
+    """The part after the last dot."""
     return extension.rpartition(".")[2]
 
 
 def _members(file: Path, stream: IO[bytes]) -> Iterator[tuple[str, int, int]]:
-    """Name, byte offset and size of every plain file; links, folders and devices are passed over."""
+    """Name, byte offset and size of every regular file; links, folders and devices are skipped."""
     end = 0
     try:
         with tarfile.open(fileobj=stream, mode="r:") as archive:
             for member in archive:
                 if member.size < 0 or member.offset < end:
-                    raise DataError(f"{file}: {member.name} is not where it should be; damaged?")
+                    raise DataError(f"{file}: {member.name} is at an impossible position; damaged?")
                 end = member.offset_data
                 if member.isreg() and not member.issparse():
                     yield member.name, member.offset_data, member.size
@@ -166,8 +164,8 @@ def _refuse_compressed(file: Path, start: bytes) -> None:
     for magic, name in _COMPRESSED.items():
         if start.startswith(magic):
             raise DataError(
-                f"{file}: compressed with {name}, so that no image can be read without all before it; "
-                "decompress the shard to .tar (images hardly shrink anyway)"
+                f"{file}: compressed with {name}, so an image cannot be read without everything before it; "
+                "decompress the shard to .tar (compression hardly shrinks images)"
             )
 
 
@@ -180,7 +178,7 @@ def _label(where: str, stream: IO[bytes], sample: dict[str, tuple[int, int]], la
         raise DataError(f"{where} has no .{extension} (it has {there}); every image needs a label{advice}")
     offset, size = sample[extension]
     if size > _MOST_LABEL_BYTES:
-        raise DataError(f"{where}.{extension}: {size:,} bytes are no label")
+        raise DataError(f"{where}.{extension}: {size:,} bytes are too long for a label")
     stream.seek(offset)
     content = stream.read(size)
     if not label_key:
@@ -193,7 +191,7 @@ def _label(where: str, stream: IO[bytes], sample: dict[str, tuple[int, int]], la
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where}.json: not JSON ({first_line(error)})") from None
     if not isinstance(data, dict) or label_key not in data:
-        known = hint(label_key, data) if isinstance(data, dict) else "it is no mapping"
+        known = hint(label_key, data) if isinstance(data, dict) else "it is not a mapping"
         raise DataError(f"{where}.json: no key {label_key!r}; {known}")
     label = data[label_key]
     text = (
@@ -201,5 +199,5 @@ def _label(where: str, stream: IO[bytes], sample: dict[str, tuple[int, int]], la
     )
     if not 0 < len(text) <= _LONGEST_NAME or not text.isprintable():
         found = repr(label)[:40]
-        raise DataError(f"{where}.json: {label_key} is {found}; expected a short name or a whole number")
+        raise DataError(f"{where}.json: {label_key} is {found}; expected a short name or an integer")
     return one_form(text)

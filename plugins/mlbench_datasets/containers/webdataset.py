@@ -5,92 +5,72 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from pydantic import Field
-
-from mlbench.errors import DataError
-from mlbench.names import find_path
-from mlbench_datasets.partition import Divided, check_fractions
+from mlbench.plugin import DataError, find_path
+from mlbench_datasets.division_options import DivideOptions, Share
 
 if TYPE_CHECKING:
-    from mlbench_datasets.containers.split import ContainerSet
+    from mlbench.plugin import DatasetContext
+    from mlbench_datasets.containers.split import ContainerSplit
+    from mlbench_datasets.split_set import SplitSet
 
-__all__ = ["webdataset"]
+__all__ = ["WebDataset"]
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
-#: More shards than anyone has; a slip in a range must not fill the memory.
+#: Limit of a range, so that a typing error does not fill the memory.
 _MOST_SHARDS = 1_000_000
 
 
-def webdataset(
-    data_root: Path,
-    image_size: int,
-    *,
-    path: str,
-    test_path: str | None = None,
-    label_key: str = "",
-    divide: Divided | None = None,
-    calibration: Annotated[float, Field(gt=0, lt=1)] = 0.2,
-    test: Annotated[float, Field(gt=0, lt=1)] = 0.3,
-    seed: int = 0,
-) -> ContainerSet:
-    """Images in tar shards, read by position and never unpacked: 0001.jpg (or another suffix of images) with
-    its label, a whole number, in 0001.cls, or in 0001.json under a key.
+class WebDataset(DivideOptions):
+    """Images in tar shards, read by position and never unpacked: 0001.jpg (or another image suffix) with its
+    label, an integer, in 0001.cls, or in 0001.json under a key.
 
-    The members of each shard are listed once; the list is kept in the cache folder until the shard's size or
-    time of change differs, and these stand for its pixels in the version of the data: copy shards with their
-    times (cp -p, rsync -t). Compressed shards are refused. Images are decoded as they are used; one that
-    cannot be read stops the case with its name.
-
-    Options
-    -------
-    path: shards: a pattern such as "train-{000..009}.tar", a folder of .tar files, or one file.
-    test_path: shards of the test split; without it, classes of `path` are set apart for it.
-    label_key: key of the label in each sample's .json, a name or a whole number; empty for .cls files.
-    divide: what is divided: classes, so that test has new ones, or the images of each class (closed set, see
-        `evaluation.gallery`). Default: classes; but images where test_path has classes that are trained on.
-    calibration: share of the classes, or of the images of each, that is kept from training to fit thresholds
-        on.
-    test: share of them that is kept from training to be scored on, where there is no test_path.
-    seed: of the division into splits.
+    The members of each shard are listed once, and the list is cached until the shard's size or modification
+    time changes; these also stand for its pixels in the version of the data, so copy shards with their times
+    (cp -p, rsync -t). Compressed shards are refused. Images are decoded when they are used; an image that
+    cannot be read stops the case, with its name.
 
     Raises DataError for a missing, damaged or compressed shard, an image without a label, too few classes.
     """
-    from mlbench_datasets.containers.division import divided, tested_whole, with_test
-    from mlbench_datasets.containers.kept import stamp
-    from mlbench_datasets.containers.split import ContainerSet, version_of
-    from mlbench_datasets.containers.tar_index import index_shards
 
-    check_fractions(calibration, test if test_path is None else 0)
-    notes: list[str] = []
-    files = _shards(data_root, path)
-    pool = index_shards(files, label_key, notes)
-    disjoint = divide != "images"
-    if test_path is None:
-        splits = divided(
-            path, pool, image_size, notes, divide=divide, calibration=calibration, test=test, seed=seed
-        )
-    else:
-        test_files = _shards(data_root, test_path)
-        tested = index_shards(test_files, label_key, notes)
-        files = [*files, *test_files]
-        disjoint = set(tested.names).isdisjoint(pool.names)
-        whole = tested_whole(test_path, tested, image_size, pool.names)
-        splits = with_test(
-            path, pool, whole, image_size, notes, divide=divide, calibration=calibration, seed=seed
-        )
-    return ContainerSet(version_of(splits, stamp(files)), disjoint, tuple(notes), splits)
+    path: str
+    """Shards: a pattern such as "train-{000..009}.tar", a folder of .tar files, or one file."""
+    test: Share = 0.3
+    """Share of the classes, or of the images of each class, in test; not used with test_path."""
+    test_path: str | None = None
+    """Shards of the test split; null to divide it off the shards at `path`."""
+    label_key: str = ""
+    """Key of the label, a name or an integer, in each sample's .json; empty for .cls files."""
+
+    @property
+    def uses_test_share(self) -> bool:
+        return self.test_path is None
+
+    def build(self, context: DatasetContext) -> SplitSet[ContainerSplit]:
+        from mlbench_datasets.containers.division import Tested, divided_set
+        from mlbench_datasets.containers.file_cache import stamp
+        from mlbench_datasets.containers.tar_index import index_shards
+
+        notes: list[str] = []
+        files = _shards(context.root, self.path)
+        pool = index_shards(files, self.label_key, notes)
+        tested = None
+        if self.test_path is not None:
+            test_files = _shards(context.root, self.test_path)
+            tested = Tested(self.test_path, index_shards(test_files, self.label_key, notes))
+            files = [*files, *test_files]
+        return divided_set(self.path, pool, tested, self, context.image_size, notes, [stamp(files)])
 
 
-def _shards(data_root: Path, pattern: str) -> list[Path]:
-    """The files that a pattern names, in order."""
-    place = find_path(data_root / Path(pattern).expanduser())
+def _shards(root: Path, pattern: str) -> list[Path]:
+    """The files of a pattern, in order."""
+    place = find_path(root / Path(pattern).expanduser())
     if place.is_dir():
         files = sorted(each for each in place.glob("*.tar") if not each.name.startswith("."))
         if not files:
             there = sorted(each.name for each in place.iterdir())[:3]
-            raise DataError(f"{place}: no .tar files in it ({', '.join(there) or 'it is empty'})")
+            raise DataError(f"{place}: no .tar files ({', '.join(there) or 'it is empty'})")
         return files
     files = [Path(each) for each in _expanded(str(place))]
     missing = [each for each in files if not each.is_file()]
@@ -104,7 +84,7 @@ def _shards(data_root: Path, pattern: str) -> list[Path]:
 
 
 def _expanded(pattern: str) -> Iterator[str]:
-    """ "a-{08..11}.tar" as "a-08.tar", "a-09.tar", ..., as shells do it."""
+    """Expand ranges as shells do: "a-{08..11}.tar" to "a-08.tar", "a-09.tar", ..."""
     found = _RANGE.search(pattern)
     if found is None:
         yield pattern

@@ -19,7 +19,7 @@ _SILVER, _GOLD = (205, 208, 212), (214, 178, 94)
 
 
 def bank_card(scale: float, family: Words, member: Words, look: Design) -> Image.Image:
-    """A chip, embossed digits, a bank's name and sign over a gradient or a picture."""
+    """A chip, embossed digits, a bank's name and emblem over a gradient or a picture."""
     colours = look.colours
     sheet = Sheet(100, 63, scale, colours.primary)
     dark = blend(colours.primary, _BLACK, 0.45)
@@ -88,7 +88,7 @@ def identity_card(scale: float, family: Words, member: Words, look: Design) -> I
 
 
 def membership_card(scale: float, family: Words, member: Words, look: Design) -> Image.Image:
-    """A club's big sign on colour, its name, a member's number and a code to scan."""
+    """A club's large emblem on colour, its name, a member's number and a matrix code."""
     colours = look.colours
     sheet = Sheet(100, 62, scale, colours.paper)
     split = family.pick((0, 1))
@@ -110,7 +110,7 @@ def membership_card(scale: float, family: Words, member: Words, look: Design) ->
 
 
 def business_card(scale: float, family: Words, member: Words, look: Design) -> Image.Image:
-    """A name in large letters, a company, an address; a sign to the side."""
+    """A name in large letters, a company, an address; an emblem at the side."""
     colours = look.colours
     inverted = family.chance(0.4)
     paper, ink = (colours.primary, colours.paper) if inverted else (colours.paper, colours.ink)

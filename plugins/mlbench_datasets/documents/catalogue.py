@@ -1,4 +1,4 @@
-"""All kinds of document, and the drawing of any one of them from a seed."""
+"""All kinds of document, and the function that draws one from a seed."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from types import MappingProxyType
 
 from PIL import Image
 
-from mlbench.seeding import numpy_generator
+from mlbench.plugin import numpy_generator
 from mlbench_datasets.documents import cards, labels, papers, signs
 from mlbench_datasets.documents.design import Design, design
 from mlbench_datasets.documents.words import Words
 
 __all__ = ["LAYOUTS", "draw_document", "layout_of"]
 
-Layout = Callable[[float, Words, Words, Design], Image.Image]
+_Layout = Callable[[float, Words, Words, Design], Image.Image]
 
-#: Kinds of document by name, all equally likely. A layout takes pixels per unit, what the family draws,
-#: what the member draws, and the family's design.
-LAYOUTS: Mapping[str, Layout] = MappingProxyType(
+#: Kinds of document by name, all equally likely. A layout takes pixels per unit, the random words of the
+#: family, those of the member, and the family's design.
+LAYOUTS: Mapping[str, _Layout] = MappingProxyType(
     {
         layout.__name__: layout
         for layout in (
@@ -46,14 +46,14 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
 
 
 def layout_of(seed: int, split: str, family: int) -> str:
-    """The kind of document that a family is."""
+    """The kind of document of a family."""
     return tuple(LAYOUTS)[numpy_generator(seed, "textimage", split, "layout", family).integers(len(LAYOUTS))]
 
 
 def draw_document(seed: int, split: str, label: int, *, family_size: int, pixels: int) -> Image.Image:
     """Document `label` of a split, its longer side `pixels` long: RGB.
 
-    `family_size` consecutive labels are look-alikes: they share kind, palette, typefaces and furniture.
+    `family_size` consecutive labels are look-alikes: they share kind, palette, typefaces and fixed parts.
     The picture depends on these arguments alone.
     """
     family, member = divmod(label, family_size)

@@ -1,4 +1,4 @@
-"""What the look-alikes of one family share: a palette, typefaces, a script."""
+"""The shared design of a family of look-alikes: palette, typefaces, script."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _ROLES: tuple[Role, ...] = ("serif", "heavy", "sans", "bold", "italic", "hand", 
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """colours; serif .. tech: the Latin face of each role; foreign: the face of the family's
-    second language, None for families with one."""
+    """serif .. tech: the Latin face of each role. foreign: the face of the family's second language, None for
+    families with one language."""
 
     colours: Palette
     serif: Face
@@ -34,7 +34,7 @@ class Design:
 
 
 def design(family: Words, member: Words) -> Design:
-    """The design of a family, in the colours of one member. Draws as much whatever comes out."""
+    """The design of a family, in the colours of one member. Always draws the same number of values."""
     colours = sibling(palette(family), member)
     faces = {role: family.pick(FACES[role]) for role in _ROLES}
     bilingual, script = family.chance(0.25), family.pick(_SCRIPTS)

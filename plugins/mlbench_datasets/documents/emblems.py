@@ -1,4 +1,4 @@
-"""Emblems: small heraldic and abstract signs, as banks, clubs and shops have them."""
+"""Emblems: small heraldic and abstract signs, like those of banks, clubs and shops."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ import math
 from collections.abc import Callable
 
 from mlbench_datasets.documents.palette import Colour
-from mlbench_datasets.documents.sheet import Sheet
+from mlbench_datasets.documents.sheet import Point, Sheet
 from mlbench_datasets.documents.words import Words
 
 __all__ = ["emblem", "ring"]
-
-Point = tuple[float, float]
 
 
 def emblem(
     sheet: Sheet, words: Words, x: float, y: float, radius: float, front: Colour, back: Colour
 ) -> None:
-    """A small heraldic or abstract sign around (x, y): what `words` draws decides which."""
+    """A small heraldic or abstract sign around (x, y), drawn at random from `words`."""
     words.pick(_EMBLEMS)(sheet, words, x, y, radius, front, back)
 
 

@@ -87,7 +87,7 @@ def jar_label(scale: float, family: Words, member: Words, look: Design) -> Image
 
 
 def carton(scale: float, family: Words, member: Words, look: Design) -> Image.Image:
-    """The front of a carton: a burst, a big brand at a slant of colours, a picture of what is inside."""
+    """The front of a carton: a burst, a large brand over slanted colours, a picture of the content."""
     colours = look.colours
     sheet = Sheet(74, 100, scale, colours.primary)
     sheet.gradient(0, 0, 74, 100, (colours.primary, blend(colours.primary, _BLACK, 0.35)))
@@ -123,7 +123,7 @@ def carton(scale: float, family: Words, member: Words, look: Design) -> Image.Im
 
 
 def medicine_box(scale: float, family: Words, member: Words, look: Design) -> Image.Image:
-    """White, a drug's name, its dose in a coloured field, waves, small print."""
+    """A white box: a drug's name, its dose in a coloured field, waves, small print."""
     colours = look.colours
     sheet = Sheet(100, 56, scale, _WHITE)
     for number in range(4):

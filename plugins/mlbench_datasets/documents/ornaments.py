@@ -90,7 +90,7 @@ def stripes(
     step: float,
     lean: float,
 ) -> None:
-    """Slanted stripes of two colours in a rectangle; lean: how far right they go from bottom to top."""
+    """Slanted stripes of two colours in a rectangle; lean: shift to the right from bottom to top."""
     patch = Sheet(right - left, bottom - top, sheet.scale, colours[0])
     at = -abs(lean) - step
     while at < patch.width + abs(lean):
@@ -151,7 +151,7 @@ def frame(sheet: Sheet, words: Words, margin: float, colour: Colour) -> None:
 
 
 def guilloche(sheet: Sheet, words: Words, top: float, bottom: float, look: Palette) -> None:
-    """Fine interlaced waves across the sheet, as banknotes and identity cards have them."""
+    """Fine interlaced waves across the sheet, like those on banknotes and identity cards."""
     colour = blend(look.paper, look.primary, 0.3)
     lines, turns, second = words.between(4, 7), words.uniform(1, 3), words.uniform(2, 5)
     middle, high = (top + bottom) / 2, (bottom - top) / 2

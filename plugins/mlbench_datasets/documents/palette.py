@@ -1,4 +1,4 @@
-"""Colours that go together."""
+"""Palettes: colours that match."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Palette:
-    """paper and ink contrast; primary and accent are strong colours, both readable on paper and under it;
-    soft is a light shade of primary, fit for the background of ink."""
+    """paper and ink contrast. primary and accent are strong colours, readable on paper and as a background of
+    paper. soft is a light shade of primary, a background for ink."""
 
     paper: Colour
     ink: Colour
@@ -46,7 +46,7 @@ _SCHEMES = (
 
 
 def palette(words: Words) -> Palette:
-    """One of the schemes, its hues shifted and its tones varied a little."""
+    """One of the schemes, with slightly shifted hues and tones."""
     shift, depth = words.uniform(-0.05, 0.05), words.uniform(0.85, 1.15)
     paper, ink, primary, accent = (_parse(code) for code in words.pick(_SCHEMES))
     if words.chance(0.25):
@@ -56,8 +56,8 @@ def palette(words: Words) -> Palette:
 
 
 def sibling(colours: Palette, words: Words) -> Palette:
-    """The same palette as another of a line of products would have it: its strong colours moved along the
-    colour wheel by up to a sixth."""
+    """The palette of another product of the same line: the hues of the strong colours are shifted by up to a
+    sixth of the colour wheel."""
     primary = _turn(colours.primary, words.uniform(-1 / 6, 1 / 6), words.uniform(0.85, 1.2))
     accent = _turn(colours.accent, words.uniform(-1 / 6, 1 / 6), 1.0)
     paper = blend(colours.paper, primary, words.uniform(0, 0.12))
@@ -65,7 +65,7 @@ def sibling(colours: Palette, words: Words) -> Palette:
 
 
 def blend(first: Colour, second: Colour, share: float) -> Colour:
-    """`share` of the second colour in the first."""
+    """The mean of two colours, with `share` of the second."""
     r, g, b = (round(one + (two - one) * share) for one, two in zip(first, second, strict=True))
     return r, g, b
 
@@ -77,7 +77,7 @@ def tint(hue: float, saturation: float, value: float) -> Colour:
 
 
 def _turn(colour: Colour, shift: float, depth: float) -> Colour:
-    """The colour with another hue, no lighter than `depth` times what it was, so that text stays legible."""
+    """The colour with a shifted hue, at most `depth` times as light as before, so that text stays legible."""
     hue, saturation, value = colorsys.rgb_to_hsv(*(part / 255 for part in colour))
     turned = tint(hue + shift, saturation, value)
     return blend((0, 0, 0), turned, min(1.0, depth * _luminance(colour) / max(1.0, _luminance(turned))))

@@ -18,7 +18,7 @@ _WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
 
 
 def receipt(scale: float, family: Words, member: Words, look: Design) -> Image.Image:
-    """A till roll: shop, date, goods with prices, total, barcode."""
+    """A receipt: shop, date, goods with prices, total, barcode."""
     ink = (45, 45, 52)
     sheet = Sheet(64, 100, scale, (250, 249, 245))
     inverse, face = family.chance(0.5), family.pick((look.heavy, look.serif, look.tech))
@@ -72,7 +72,7 @@ def invoice(scale: float, family: Words, member: Words, look: Design) -> Image.I
 
 
 def certificate(scale: float, family: Words, member: Words, look: Design) -> Image.Image:
-    """A bordered award: who, for what, signed and sealed."""
+    """An award with a border: name, subject, date, signature, seal."""
     colours = look.colours
     sheet = Sheet(100, 72, scale, colours.paper)
     emblem(sheet, member, 50, 37, 29, blend(colours.paper, colours.primary, 0.2), colours.paper)
@@ -122,7 +122,7 @@ def ticket(scale: float, family: Words, member: Words, look: Design) -> Image.Im
 
 
 def book_cover(scale: float, family: Words, member: Words, look: Design) -> Image.Image:
-    """A title over a picture or a figure, an author, a publisher's sign."""
+    """A title over a picture or a figure, an author, a publisher's emblem."""
     colours = look.colours
     sheet = Sheet(68, 100, scale, colours.primary)
     title = member.phrase(2).split()

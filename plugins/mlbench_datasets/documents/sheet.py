@@ -1,4 +1,4 @@
-"""A sheet to draw a document on, measured in units of a hundredth of its longer side."""
+"""A sheet to draw a document on, in units of a hundredth of its longer side."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from mlbench_datasets.documents.palette import Colour, blend
 from mlbench_datasets.fonts import Face, font, shape
 
-__all__ = ["Sheet"]
+__all__ = ["Point", "Sheet"]
 
 Point = tuple[float, float]
 
@@ -68,7 +68,7 @@ class Sheet:
         self.draw.line(self._scaled(points), fill, self.pixels(width))
 
     def gradient(self, left: float, top: float, right: float, bottom: float, ends: Sequence[Colour]) -> None:
-        """A rectangle that goes from the first of `ends` at its top to the second at its bottom."""
+        """A rectangle with a gradient from the first of `ends` at its top to the second at its bottom."""
         x0, x1, y0, y1 = (round(v * self.scale) for v in (left, right, top, bottom))
         for y in range(y0, y1):
             self.draw.line((x0, y, x1 - 1, y), blend(ends[0], ends[1], (y - y0) / max(1, y1 - y0 - 1)))
@@ -84,9 +84,9 @@ class Sheet:
         anchor: str = "la",
         fit: float | None = None,
     ) -> float:
-        """One line of text, `size` units to the em, made smaller to be at most `fit` units wide.
+        """One line of text, `size` units per em, reduced to at most `fit` units in width.
 
-        anchor: Pillow's, as in "la" for the left end of the ascender line or "mm" for the middle.
+        anchor: as in Pillow, such as "la" for the left end of the ascender line or "mm" for the middle.
         Returns the width in units.
         """
         words = shape(words, face.script)
@@ -118,8 +118,8 @@ class Sheet:
         fill: Colour,
         middle: float,
     ) -> None:
-        """Text on a circle around (x, y), read from its centre; `middle`: where its middle stands, in
-        degrees clockwise from the top."""
+        """Text on a circle around (x, y), upright towards the outside. middle: position of the text's middle,
+        in degrees clockwise from the top."""
         pixels = max(4, round(size * self.scale))
         lettering = font(face, pixels)
         advances = [lettering.getlength(letter) * 1.08 for letter in words]

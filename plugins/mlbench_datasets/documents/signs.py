@@ -18,7 +18,7 @@ _AMBER = (255, 178, 40)
 
 
 def street_sign(scale: float, family: Words, member: Words, look: Design) -> Image.Image:
-    """An enamel plate: a street's name, the town above, a number at the side."""
+    """An enamel plate: the name of a street, the town above, a number at the side."""
     colours = look.colours
     light = family.chance(0.4)
     plate, ink = (_WHITE, colours.primary) if light else (colours.primary, _WHITE)
@@ -43,7 +43,7 @@ def street_sign(scale: float, family: Words, member: Words, look: Design) -> Ima
 
 
 def shop_sign(scale: float, family: Words, member: Words, look: Design) -> Image.Image:
-    """A fascia board over an awning: a shop's name, its trade, its sign."""
+    """A board over an awning: a shop's name, its trade, its emblem."""
     colours = look.colours
     board = blend(colours.primary, _BLACK, 0.25) if family.chance(0.6) else colours.paper
     ink = colours.paper if board != colours.paper else colours.primary
@@ -95,7 +95,7 @@ def station_board(scale: float, family: Words, member: Words, look: Design) -> I
 
 
 def notice(scale: float, family: Words, member: Words, look: Design) -> Image.Image:
-    """A poster: hazard stripes or a band, one large word, what it means, whom to call."""
+    """A poster: hazard stripes or a band, one large word, its meaning, a telephone number."""
     colours = look.colours
     sheet = Sheet(72, 100, scale, colours.paper)
     hazard = family.chance(0.5)

@@ -1,4 +1,4 @@
-"""Words, names, dates and numbers that never were: pronounceable text from syllables."""
+"""Random words, names, dates and numbers: pronounceable text from syllables."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _THAI_SYLLABLES = ("{}า", "{}ี", "{}ิ", "{}ุ", "{}ู", "{}ะ", "เ{}"
 
 
 class Words:
-    """Draws from `generator`; each method takes what it needs from it and nothing else."""
+    """Random text and numbers, drawn from `generator` alone."""
 
     def __init__(self, generator: np.random.Generator) -> None:
         self._random = generator.random
@@ -74,7 +74,7 @@ class Words:
         return float(self._random()) < probability
 
     def word(self, script: Script = "latin", syllables: int | None = None) -> str:
-        """One word of 2 or 3 syllables, or as many as asked for; Latin ones with a capital."""
+        """A word of 2 or 3 syllables, or of `syllables`; Latin words start with a capital."""
         count = syllables or self.between(2, 3)
         if script == "arabic":
             return "".join(self.pick(_ARABIC) + self.pick(_ARABIC_VOWELS) for _ in range(count)) + self.pick(

@@ -1,4 +1,4 @@
-"""Small files in the real formats of containers, written here as their specifications say."""
+"""Small container files in their real formats, written after their specifications."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAGIC = struct.pack("<I", 0xCED7230A)
 
 
 def picture(seed: int, size: int = 24, form: str = "JPEG") -> bytes:
-    """The file of an image that looks like no other."""
+    """An encoded image; each seed gives another one."""
     pixels = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), np.uint8).repeat(size // 4, 0)
     file = io.BytesIO()
     Image.fromarray(pixels.repeat(size // 4, 1)).save(
@@ -49,7 +49,7 @@ def record(content: bytes) -> bytes:
 
 
 def labelled(labels: Sequence[float], image: bytes, number: int = 0) -> bytes:
-    """An image with its header: one label in it, several after it."""
+    """An image with its header, which has one label, or is followed by several."""
     if len(labels) == 1:
         return struct.pack("<IfQQ", 0, labels[0], number, 0) + image
     return struct.pack(f"<IfQQ{len(labels)}f", len(labels), 0, number, 0, *labels) + image
@@ -68,8 +68,9 @@ def write_records(file: Path, contents: Mapping[int, bytes]) -> Path:
 
 
 def face_records(file: Path, sizes: Sequence[int], *, flag: int = 2) -> list[tuple[int, bytes]]:
-    """As InsightFace packs identities of `sizes` images: record 0, images, identities. What comes back are
-    labels and files of the images."""
+    """Write identities of `sizes` images in InsightFace's layout: record 0, images, identities.
+
+    Returns labels and encoded images."""
     images = [
         (label, picture(100 * label + view)) for label, size in enumerate(sizes) for view in range(size)
     ]
@@ -86,7 +87,7 @@ def face_records(file: Path, sizes: Sequence[int], *, flag: int = 2) -> list[tup
 
 
 def write_shard(file: Path, members: Sequence[tuple[str, bytes] | tarfile.TarInfo]) -> Path:
-    """A tar archive of files, and of whatever else is given as its header."""
+    """A tar archive of files, and of other members, which are given by their headers."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(file, "w") as archive:
         for member in members:
@@ -100,7 +101,7 @@ def write_shard(file: Path, members: Sequence[tuple[str, bytes] | tarfile.TarInf
 
 
 def check_dataset(data: Dataset) -> None:
-    """What every data set promises, checked image by image."""
+    """Check the contract of data sets, image by image."""
     assert isinstance(data, Dataset)
     names: dict[str, list[str]] = {}
     for name in SPLITS:

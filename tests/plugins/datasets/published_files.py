@@ -15,6 +15,7 @@ from scipy.io import savemat
 
 import mlbench_datasets
 from mlbench.errors import DataError
+from mlbench.plugin import DatasetContext
 from mlbench.plugins import Plugin
 from mlbench.registry import Registry
 from mlbench_datasets.collections.source import Source
@@ -146,10 +147,10 @@ MAKERS: dict[str, Callable[[Path], None]] = {
 
 
 def load(name: str, root: Path, **options: Any) -> Any:
-    """The data set as a suite would have it."""
+    """The data set, made as from a suite."""
     registry = Registry((plugin(),))
     entry = registry.get("dataset", name)
-    return entry.build(entry.check(options), data_root=root, image_size=32)
+    return entry.make(options).build(DatasetContext(root, 32))
 
 
 def plugin() -> Any:
@@ -157,7 +158,7 @@ def plugin() -> Any:
 
 
 def source(name: str, root: Path) -> Source:
-    found = Registry((plugin(),)).get("dataset", name).source(root)
+    found = Registry((plugin(),)).get("dataset", name).options_class.source(root)
     assert isinstance(found, Source)
     return found
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mlbench_datasets.augmentation import camera
+from mlbench_datasets.augmentation import Camera
 from mlbench_datasets.camera import photograph
 from mlbench_datasets.surface import SURFACES, surface
 
@@ -114,7 +114,7 @@ def test_surface_is_rgb_and_draws_as_much_whatever_it_is():
 
 
 def test_camera_augmentation_is_picklable_and_repeats(document):
-    augmentation = camera(48, strength=0.7)
+    augmentation = Camera(strength=0.7).build(48)
     copy = pickle.loads(pickle.dumps(augmentation))
     first = augmentation(document, generator(1))
     assert first.size == (48, 48)

@@ -1,4 +1,4 @@
-"""What holds for every published data set by name."""
+"""Tests of every published data set."""
 
 from __future__ import annotations
 
@@ -24,7 +24,12 @@ from published_files import (
 
 from mlbench.contracts import GALLERY, QUERY, Dataset, DataSource, Split
 from mlbench.errors import DataError
-from mlbench_datasets.collections import cars196, cifar100, cub200, emoji, inshop, sop
+from mlbench_datasets.collections.cars196 import Cars196
+from mlbench_datasets.collections.cifar100 import Cifar100
+from mlbench_datasets.collections.cub200 import Cub200
+from mlbench_datasets.collections.emoji import Emoji
+from mlbench_datasets.collections.inshop import InShop
+from mlbench_datasets.collections.sop import Sop
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -139,7 +144,8 @@ def test_sources_are_told_without_torch() -> None:
         "from mlbench.registry import Registry; from mlbench.plugins import Plugin\n"
         "import mlbench_datasets\n"
         "registry = Registry((Plugin('d', '', '', '', tuple(mlbench_datasets.mlbench_components())),))\n"
-        "found = [each.source(Path('nowhere')) for each in registry]\n"
+        "classes = [each.options_class for each in registry if each.component.kind == 'dataset']\n"
+        "found = [each.source(Path('nowhere')) for each in classes]\n"
         "print([each.name for each in found if each])\n"
         "print({'torch', 'torchvision', 'timm', 'scipy', 'pandas'} & sys.modules.keys())"
     )
@@ -148,6 +154,6 @@ def test_sources_are_told_without_torch() -> None:
 
 
 def test_published_counts_are_those_of_the_literature() -> None:
-    published = [each.PUBLISHED for each in (cub200, cars196, sop, inshop, cifar100, emoji)]
+    published = [each.published for each in (Cub200, Cars196, Sop, InShop, Cifar100, Emoji)]
     totals = [sum(images for _, images in each.values()) for each in published]
     assert totals == [11_788, 16_185, 120_053, 52_712, 60_000, (928 + 660) * 4]

@@ -33,7 +33,7 @@ def test_cifar_pixels_are_those_of_the_file(tmp_path: Path) -> None:
     assert np.bincount(held.labels).tolist() == [2] * 100
     assert np.bincount(data.split("train").labels).tolist() == [4] * 100
     assert set(held.position).isdisjoint(data.split("train").position)
-    assert data.notes[0] == "200 published training images are held out for calibration"
+    assert data.notes[0] == "200 published training images become the calibration split"
 
 
 def test_cifar_disjoint_tests_on_other_classes(tmp_path: Path) -> None:
@@ -62,8 +62,8 @@ def test_cifar_version_changes_with_the_pixels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "change", "message"),
     [
-        ("train.bin", lambda data: data[:-1], "1,844,399 bytes are not a number of records of 3074"),
-        ("test.bin", lambda data: b"", "test.bin: 0 bytes are not a number"),
+        ("train.bin", lambda data: data[:-1], "1,844,399 bytes are not a whole number of records of 3074"),
+        ("test.bin", lambda data: b"", "test.bin: 0 bytes are not a whole number"),
         ("test.bin", lambda data: data[:1] + b"\x64" + data[2:], "class 100; expected 0 to 99"),
         ("fine_label_names.txt", lambda data: b"apple\n", "expected 100 different names of classes, found 1"),
         (
@@ -87,7 +87,7 @@ def test_cifar_images_whose_file_shrinks_are_an_error(tmp_path: Path) -> None:
     test = load("cifar100", tmp_path).split("test")
     file = tmp_path / "cifar100/cifar-100-binary/test.bin"
     file.write_bytes(file.read_bytes()[:4000])
-    with pytest.raises(DataError, match=r"test\.bin: is shorter than it was; start again"):
+    with pytest.raises(DataError, match=r"test\.bin: shorter than before; start again"):
         test.image(1)
     file.unlink()
     with pytest.raises(DataError, match=r"test\.bin: No such file or directory"):

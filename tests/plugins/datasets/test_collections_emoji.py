@@ -15,7 +15,7 @@ from published_files import (
 def test_emoji_leave_flags_out_of_the_second_half(tmp_path: Path) -> None:
     write_emoji(tmp_path / "emoji", count=21, flags=3)
     data = load("emoji", tmp_path)
-    # The halves are of all 21; the one that a vendor lacks is in neither.
+    # The halves are made of all 21; an emoji that a vendor lacks is in neither.
     assert classes(data, "test") == [f"1f{number:03} face-{number}" for number in range(10, 18)]
     held_in = sorted(classes(data, "train") + classes(data, "calibration"))
     assert held_in == [f"1f{number:03} face-{number}" for number in range(10)]
@@ -34,7 +34,7 @@ def test_emoji_of_another_release_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "emoji/node_modules/emoji-datasource-google/package.json"
     file.write_text('{"version": "15.1.2"}')
     line = refused("emoji", tmp_path)
-    assert line.startswith(f"{file}: version 15.1.2; the splits rest on 16.0.0; run: npm install ")
+    assert line.startswith(f"{file}: version 15.1.2; the splits need 16.0.0; run: npm install ")
     for content, message in (("[]", "version None"), ("{", "not JSON; install the package again")):
         file.write_text(content)
         assert message in refused("emoji", tmp_path)

@@ -36,7 +36,7 @@ def test_cub_divides_at_class_100(tmp_path: Path) -> None:
     held_in = sorted(classes(data, "train") + classes(data, "calibration"))
     assert held_in == [f"{number:03}.Bird_{number}" for number in (1, 2, 3, 99, 100)]
     assert sizes(data) == [(3, 9), (2, 6), (3, 9)]
-    assert data.notes[0] == "2 of the 5 published training classes are held out for calibration"
+    assert data.notes[0] == "2 of the 5 published training classes become the calibration split"
     expected = Image.open(tmp_path / "cub200/CUB_200_2011/images/101.Bird_101/Bird_101_0000_16.jpg").convert(
         "RGB"
     )
@@ -99,7 +99,7 @@ def test_inshop_queries_ask_and_gallery_is_found(tmp_path: Path, official: bool)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda text: text.replace("32\n", "33\n", 1), ":1: '33' images are announced, 32 are listed"),
+        (lambda text: text.replace("32\n", "33\n", 1), ":1: the file states '33' images and lists 32"),
         (lambda text: text.replace("image_name", "name"), ":2: expected the heading 'image_name"),
         (lambda text: text.replace(" query", " asks", 1), "expected an image, an item and a part"),
         (lambda text: "", ":2: expected the heading"),
@@ -138,10 +138,10 @@ def test_cars_annotations_that_will_not_do_are_named(tmp_path: Path) -> None:
         file.write_bytes(content)
         assert message in refused("cars196", tmp_path)
     savemat(file, {"other": 1})
-    assert refused("cars196", tmp_path).endswith("no list 'annotations' in it; get the annotations again")
+    assert refused("cars196", tmp_path).endswith("no list 'annotations'; get the annotations again")
     rows = [{"relative_im_path": "a", "bbox": 1}, {"relative_im_path": "b", "bbox": 1}]
     savemat(file, {"annotations": annotations(rows), "class_names": np.array(CAR_NAMES, object)})
-    assert "the test annotations without labels will not do" in refused("cars196", tmp_path)
+    assert "the test annotations without labels cannot be used" in refused("cars196", tmp_path)
     rows = [{"relative_im_path": "a", "class": 197}, {"relative_im_path": "b", "class": 1}]
     savemat(file, {"annotations": annotations(rows), "class_names": np.array(CAR_NAMES, object)})
     assert refused("cars196", tmp_path).endswith("class 197 in the annotations; expected 1 to 196")

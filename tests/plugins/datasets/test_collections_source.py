@@ -1,4 +1,4 @@
-"""What `mlbench data fetch` does, from files instead of the network."""
+"""`mlbench data fetch`, from files instead of the network."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from mlbench_datasets.collections.source import Archive, Source
 
 
 def archive_of(kind: str, folder: Path, file: Path) -> bytes:
-    """The folder as a .zip or .tar.gz, then removed; its content."""
+    """Pack the folder into a .zip or .tar.gz and remove it. Returns the content of the archive."""
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     buffer = io.BytesIO()
     if kind == "zip":
@@ -48,7 +48,7 @@ def archive_of(kind: str, folder: Path, file: Path) -> bytes:
 
 
 def with_archive(found: Source, file: Path, *, md5: str) -> Source:
-    """The source, its archives that can be downloaded taken from `file`."""
+    """The source, with `file` as the address of its downloads."""
     archives = tuple(
         Archive(each.file, each.gives, file.as_uri(), md5) if each.address else each
         for each in found.archives
@@ -158,5 +158,5 @@ def test_fetch_says_what_npm_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     start = "npm failed (npm error code ENOTFOUND; npm error network no); try it yourself: npm install "
     assert str(caught.value).startswith(start)
     monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
-    with pytest.raises(DataError, match=r"^npm is not here; install Node.js, then run: npm install "):
+    with pytest.raises(DataError, match=r"^npm is not installed; install Node.js, then run: npm install "):
         source("emoji", tmp_path).fetch(quiet)

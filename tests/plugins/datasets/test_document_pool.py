@@ -14,10 +14,10 @@ from PIL import Image
 
 from mlbench.contracts import GALLERY, QUERY, Dataset, Split
 from mlbench.errors import DataError, OptionError
+from mlbench.plugin import DatasetContext
 from mlbench_datasets.document_pool import (
     EXPANSIONS,
     DocumentPool,
-    document_pool,
     expansion,
     repeated_expansions,
 )
@@ -31,7 +31,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 
 
 def card(seed: int, width: int = 60, height: int = 40) -> Image.Image:
-    """A picture of large random patches, as different from its turns as from any other."""
+    """A picture of large random patches that differs from its rotations as from any other picture."""
     patches = np.random.default_rng(seed).integers(0, 255, (6, 8, 3), dtype=np.uint8)
     return Image.fromarray(patches).resize((width, height), Image.Resampling.BICUBIC)
 
@@ -46,7 +46,7 @@ def pool(tmp_path: Path) -> Path:
 
 
 def build(folder: Path, **options: object) -> DocumentPool:
-    return document_pool(folder.parent, 32, path=folder.name, **options)  # type: ignore[arg-type]
+    return DocumentPool(path=folder.name, **options).build(DatasetContext(folder.parent, 32))  # type: ignore[arg-type]
 
 
 def documents(data: DocumentPool, name: str) -> set[str]:
@@ -92,7 +92,7 @@ def test_expansions_of_a_document_are_distinct() -> None:
 
 
 def test_third_flip_would_repeat() -> None:
-    """Four turns times three flips are 8 images, not 12: why there are no more expansions."""
+    """Four rotations times three flips give 8 images, not 12, so there are no more expansions."""
     square = np.asarray(card(3, 64, 64))
     turned = [np.rot90(square, turns) for turns in range(4)]
     flipped = [flip(image) for image in turned for flip in (lambda a: a, np.flipud, np.fliplr)]
@@ -106,7 +106,7 @@ def bits(number: int) -> list[int]:
 def test_repeated_expansions_finds_symmetry() -> None:
     blank = Image.new("RGB", (40, 40), "white")
     assert bits(repeated_expansions(blank)) == list(range(1, 24))
-    # The same left and right: a turn by 180 degrees is the flip, and so are the sideways pair.
+    # Left-right symmetric: rotation by 180 degrees equals the flip, and so for 90 and 270 degrees.
     half = np.asarray(card(1, 32, 64))
     mirrored = Image.fromarray(np.concatenate([half, half[:, ::-1]], axis=1))
     shown = [np.asarray(expansion(mirrored, number), float) for number in range(8)]
@@ -151,7 +151,7 @@ def test_pool_photographs_differ_and_repeat(pool: Path) -> None:
 
 
 def naive_expansion(square: np.ndarray, name: str) -> np.ndarray:
-    """What a class name says, (64, 64, 3) to (32, 32, 3)."""
+    """The expansion that a class name states, (64, 64, 3) to (32, 32, 3)."""
     degrees, *rest = name.split("@")[1].split("-")
     shown = np.rot90(square, int(degrees) // 90)
     shown = np.flipud(shown) if "flipped" in rest else shown
@@ -188,7 +188,7 @@ def test_pool_leaves_out_what_would_be_label_noise(pool: Path) -> None:
     data = build(pool, expand_test=24)
     assert data.notes == (
         "1 of 13 images left out as unreadable: bad.jpg (not an image)",
-        "1 of 13 images left out as copies of another",
+        "1 of 13 images left out as duplicates",
         "images that look the same in several expansions, of which the first is kept: blank.png",
     )
     names = [
@@ -229,8 +229,10 @@ def test_pool_errors_say_what_is_needed(pool: Path) -> None:
 
 def test_pool_is_the_same_in_another_process_and_needs_no_torch(pool: Path) -> None:
     program = (
-        "import sys, pathlib, hashlib; from mlbench_datasets.document_pool import document_pool; "
-        "data = document_pool(pathlib.Path(sys.argv[1]), 32, path='pool'); split = data.split('test'); "
+        "import sys, pathlib, hashlib; from mlbench.plugin import DatasetContext; "
+        "from mlbench_datasets.document_pool import DocumentPool; "
+        "data = DocumentPool(path='pool').build(DatasetContext(pathlib.Path(sys.argv[1]), 32)); "
+        "split = data.split('test'); "
         "pixels = b''.join(split.image(i).tobytes() for i in range(15)); "
         "print(data.version, hashlib.md5(pixels).hexdigest()); "
         "assert not {'torch', 'torchvision', 'timm'} & set(sys.modules)"

@@ -21,7 +21,7 @@ def write(file: Path, data: object, protocol: int = 4) -> Path:
 
 
 def python2(images: list[bytes], same: list[bool]) -> bytes:
-    """What Python 2 wrote with protocol 2: strings of bytes, a tuple of two lists."""
+    """The format of Python 2 with protocol 2: byte strings, a tuple of two lists."""
 
     def string(data: bytes) -> bytes:
         return b"T" + len(data).to_bytes(4, "little") + data
@@ -58,7 +58,7 @@ def test_folds_are_cut_as_scikit_learn_cuts_them(tmp_path: Path) -> None:
 
 
 class Hostile:
-    """Unpickling it leaves a file behind."""
+    """Unpickling it creates a folder."""
 
     def __init__(self, function: object, *arguments: object) -> None:
         self.what = function, arguments
@@ -78,7 +78,7 @@ def test_hostile_pack_runs_nothing(tmp_path: Path, protocol: int) -> None:
     ):
         for data in ((IMAGES, [hostile]), hostile, ([hostile, *IMAGES[1:]], SAME)):
             file = write(tmp_path / "lfw.bin", data, protocol)
-            with pytest.raises(DataError, match=r"asks for .*, which is never loaded; expected two lists"):
+            with pytest.raises(DataError, match=r"names .*, which is never loaded; expected two lists"):
                 read_face_pack(file)
     assert not flag.exists()
     pickle.loads(pickle.dumps(Hostile(os.mkdir, str(flag)), protocol))  # it would have run
@@ -118,7 +118,7 @@ def test_arrays_are_refused_with_advice(tmp_path: Path) -> None:
         (IMAGES, np.array(SAME)),
         (IMAGES, [np.bool_(each) for each in SAME]),
     ):
-        with pytest.raises(DataError, match=r"asks for numpy\S+, which is never loaded; write each image as"):
+        with pytest.raises(DataError, match=r"names numpy\S+, which is never loaded; write each image as"):
             read_face_pack(write(tmp_path / "lfw.bin", data))
 
 
@@ -132,7 +132,7 @@ def test_arrays_are_refused_with_advice(tmp_path: Path) -> None:
         ((IMAGES, SAME, SAME), "not a verification set"),
         ({"images": IMAGES}, "not a verification set"),
         (([], []), "0 pairs are too few for 2 folds"),
-        ((IMAGES, [True, True, False, True]), "fold 0 of 2 holds pairs of one kind only"),
+        ((IMAGES, [True, True, False, True]), "fold 0 of 2 has pairs of one kind only"),
     ],
 )
 def test_what_is_no_verification_set_is_refused(tmp_path: Path, data: object, message: str) -> None:

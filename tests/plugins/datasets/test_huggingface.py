@@ -8,12 +8,14 @@ from containers import check_dataset, images_by_class, picture, shown
 
 from mlbench.contracts import SPLITS
 from mlbench.errors import DataError, OptionError
-from mlbench_datasets.containers.huggingface import huggingface
-from mlbench_datasets.containers.split import ContainerSet
+from mlbench.plugin import DatasetContext
+from mlbench_datasets.containers.huggingface import HuggingFace
+from mlbench_datasets.containers.split import ContainerSplit
+from mlbench_datasets.split_set import SplitSet
 
 
-def build(root: Path, path: str = "data", **options: object) -> ContainerSet:
-    return huggingface(root, 32, path=path, **options)  # type: ignore[arg-type]
+def build(root: Path, path: str = "data", **options: object) -> SplitSet[ContainerSplit]:
+    return HuggingFace(path=path, **options).build(DatasetContext(root, 32))  # type: ignore[arg-type]
 
 
 def test_absent_library_names_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +107,7 @@ class TestWithLibrary:
         self.table().save_to_disk(tmp_path / "data")
         monkeypatch.setattr(self.datasets.Image, "decode_example", lambda *_, **__: pytest.fail("decoded"))
         data = build(tmp_path)
-        data.split("train").image(0)  # by mlbench itself, whatever the library would do
+        data.split("train").image(0)  # mlbench decodes, not the library
 
     def test_version_follows_the_data(self, tmp_path: Path) -> None:
         self.table().save_to_disk(tmp_path / "data")
@@ -130,7 +132,7 @@ class TestWithLibrary:
             assert "\n" not in str(caught.value)
             return str(caught.value).replace(str(tmp_path), "…")
 
-        assert problem(path="/gone").startswith("/gone: no such folder; expected one, or the name of")
+        assert problem(path="/gone").startswith("/gone: no such folder; expected a folder, or the name of")
         missing = problem(path="owner/gone")
         assert missing.startswith("owner/gone: datasets cannot load it: ")
         assert missing.endswith(" (there is no folder …/owner/gone either)")
@@ -171,7 +173,7 @@ class TestWithLibrary:
             "…/files: train: row 1: …/files/class 0/08.jpg: No such file or directory"
         }
 
-    def problems(self, data: ContainerSet, root: Path) -> set[str]:
+    def problems(self, data: SplitSet[ContainerSplit], root: Path) -> set[str]:
         found = set()
         for split in data.splits.values():
             for at in range(len(split)):

@@ -21,9 +21,12 @@ from PIL import Image
 
 from mlbench.contracts import GALLERY, QUERY, Dataset, GroupedSplit, Split
 from mlbench.errors import DataError, OptionError
-from mlbench_datasets import index as index_module
-from mlbench_datasets.image_folder import ImageFolder, image_folder
+from mlbench.plugin import DatasetContext
+from mlbench_datasets import image_index as index_module
+from mlbench_datasets.image_folder import ImageFolder
+from mlbench_datasets.image_split import ImageSplit
 from mlbench_datasets.manifest import read_manifest
+from mlbench_datasets.split_set import SplitSet
 
 SPLITS = ("train", "calibration", "test")
 BOTH = QUERY | GALLERY
@@ -55,17 +58,17 @@ def eight(folder: Path) -> Path:
     return fill(folder, {f"class {letter}": 3 for letter in "abcdefgh"})
 
 
-def build(place: Path, **options: object) -> ImageFolder:
-    return image_folder(place.parent, 32, path=place.name, **options)  # type: ignore[arg-type]
+def build(place: Path, **options: object) -> SplitSet[ImageSplit]:
+    return ImageFolder(path=place.name, **options).build(DatasetContext(place.parent, 32))  # type: ignore[arg-type]
 
 
-def classes(data: ImageFolder, name: str) -> list[str]:
+def classes(data: SplitSet[ImageSplit], name: str) -> list[str]:
     split = data.split(name)  # type: ignore[arg-type]
     return [split.class_name(label) for label in range(split.num_classes)]
 
 
-def contents(data: ImageFolder) -> list[tuple[str, str, int, bytes]]:
-    """Everything a user of the data set can see."""
+def contents(data: SplitSet[ImageSplit]) -> list[tuple[str, str, int, bytes]]:
+    """Everything that the data set returns."""
     return [
         (name, split.class_name(split.label(i)), split.role(i), split.image(i).tobytes())
         for name in SPLITS
@@ -140,7 +143,7 @@ def test_folder_takes_splits_in_capitals_and_names_what_it_leaves_out(tmp_path: 
     data = build(tmp_path / "photos")
     assert [classes(data, name) for name in SPLITS] == [list("abc"), list("de"), list("fg")]
     assert data.notes == (
-        "folders beside those of the splits (Test, Train, VAL), left out: docs/ (images: 0), "
+        "folders beside the split folders (Test, Train, VAL), left out: docs/ (images: 0), "
         "notes/ (images: 2)",
     )
 
@@ -162,7 +165,7 @@ def test_folder_takes_classes_at_a_level(tmp_path: Path) -> None:
     data = build(folder)
     assert sorted(name for split in SPLITS for name in classes(data, split)) == list("abcdef")
     assert data.notes[0].startswith(
-        "12 of 20 images lie in folders of their class's folder (level 1 of 2): a/a1/0"
+        "12 of 20 images lie in sub-folders of a class folder (level 1 of 2): a/a1/0"
     )
 
 
@@ -223,7 +226,7 @@ def test_folder_notes_copies(tmp_path: Path) -> None:
     assert (a, b) == ("calibration", "train")
     assert data.notes == (
         "the same image is in train and calibration: class b/9.png and class a/0.png (and 1 more)",
-        "copies within a class, which every model matches: class a/9.png = class a/0.png",
+        "duplicates within a class, which every model matches: class a/9.png = class a/0.png",
     )
 
 
@@ -233,7 +236,7 @@ def test_boxes_of_one_file_are_no_copies(tmp_path: Path) -> None:
     rows = [f'a.png,{label},"{x},0,{x + 9},9"' for label, x in enumerate(range(0, 30, 5)) for x in (x, x + 1)]
     assert build(table(tmp_path, "path,label,box", *rows)).notes == ()
     copied = build(table(tmp_path, "path,label,box", *rows, 'b.png,0,"0,0,9,9"'))
-    assert copied.notes == ("copies within a class, which every model matches: b.png = a.png",)
+    assert copied.notes == ("duplicates within a class, which every model matches: b.png = a.png",)
 
 
 def test_folder_names_classes_that_splits_share(tmp_path: Path) -> None:
@@ -242,7 +245,7 @@ def test_folder_names_classes_that_splits_share(tmp_path: Path) -> None:
             for number in range(2):
                 save(tmp_path / "photos" / split / letter / f"{split}{number}.png")
     assert build(tmp_path / "photos").notes == (
-        "classes of the test split that the train split has, too: 2 of 3 (b, c)",
+        "classes of the test split that the train split also has: 2 of 3 (b, c)",
     )
 
 
@@ -265,7 +268,7 @@ def test_names_are_compared_in_one_unicode_form(tmp_path: Path) -> None:
         save(tmp_path / "photos" / "test" / TWO / f"{name}.png")
     data = build(tmp_path / "photos")
     assert not data.disjoint
-    assert f"classes of the test split that the train split has, too: 1 of 3 ({ONE})" in data.notes
+    assert f"classes of the test split that the train split also has: 1 of 3 ({ONE})" in data.notes
 
 
 def test_a_class_in_two_unicode_forms_is_one(tmp_path: Path) -> None:
@@ -274,9 +277,7 @@ def test_a_class_in_two_unicode_forms_is_one(tmp_path: Path) -> None:
         save(folder / form / f"{name}.png")
     data = build(folder)
     assert sum(data.split(name).num_classes for name in SPLITS) == 9  # type: ignore[arg-type]
-    assert data.notes == (
-        f"folders whose names differ in their Unicode form alone, taken as one class: {ONE}",
-    )
+    assert data.notes == (f"folders whose names differ only in their Unicode form, read as one class: {ONE}",)
 
 
 def test_version_is_the_same_in_every_unicode_form(tmp_path: Path) -> None:
@@ -353,7 +354,7 @@ def test_damaged_colour_profiles_are_named(tmp_path: Path) -> None:
 
 
 def _content(kind: str, number: int) -> bytes:
-    """The content of a file of a kind, all of which differ."""
+    """The content of a file of this kind; no two are equal."""
     pixels = np.full((8, 8, 3), number + 1, np.uint8)
     buffer = io.BytesIO()
     if kind == "wide":
@@ -448,7 +449,7 @@ def test_folder_errors_say_what_to_do(tmp_path: Path) -> None:
     )
     fill(mixed / "val", {"y": 2, "z": 1})
     assert problem(mixed).startswith(
-        "…/mixed: classes in the calibration split with a query and another image to find: 1;"
+        "…/mixed: classes in the calibration split with a query and another image in the gallery: 1;"
     )
     (tmp_path / "broken" / "a").mkdir(parents=True)
     (tmp_path / "broken" / "a" / "x.png").write_text("x")
@@ -512,7 +513,7 @@ def test_folder_divides_the_images_of_each_class(tmp_path: Path) -> None:
     assert data.notes == ("the images of each class are divided: test has the classes of training",)
     assert len({each[3] for each in contents(data)}) == 22
     assert build(folder, divide="images", test=0.3, calibration=0.2).version == data.version
-    # An image that comes moves no other between splits, or one across each cut.
+    # Adding an image moves at most one other across each cut.
     before = {each[3]: each[0] for each in contents(data)}
     save(folder / "a" / "10.png")
     after = {each[3]: each[0] for each in contents(build(folder, divide="images", test=0.3, calibration=0.2))}
@@ -543,7 +544,7 @@ def test_manifest_takes_one_image_in_several_splits_by_role(tmp_path: Path) -> N
     assert [len(data.split(name)) for name in SPLITS] == [4, 4, 8]  # type: ignore[arg-type]
     test = data.split("test")
     assert [test.role(i) for i in range(4)] == [GALLERY, GALLERY, BOTH, QUERY]
-    assert not any("image" in note for note in data.notes)  # an image is no copy of itself
+    assert not any("image" in note for note in data.notes)  # an image is no duplicate of itself
     groups = {name: data.split(name).groups.tolist() for name in SPLITS}  # type: ignore[arg-type]
     shared = groups["train"][0], groups["calibration"][1]
     assert groups["test"][:4] == [*shared, -1, -1]
@@ -556,10 +557,13 @@ def test_manifest_takes_one_image_in_several_splits_by_role(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        (("train", "test"), "asks in test here and is trained on there, and may do only one of these; write"),
-        (("train", "query"), "asks in test here and is trained on there"),
-        (("val", "train"), "is trained on here and asks in calibration there"),
-        (("query", "val"), "asks in calibration here and asks in test there"),
+        (
+            ("train", "test"),
+            "is a query of test here and is in training there, and only one of",
+        ),
+        (("train", "query"), "is a query of test here and is in training there"),
+        (("val", "train"), "is in training here and is a query of calibration there"),
+        (("query", "val"), "is a query of calibration here and is a query of test there"),
         (("gallery", "gallery"), "keep one of the rows"),
         (("train", "train"), "keep one of the rows"),
         (("test", "gallery"), "keep one of the rows"),
@@ -585,7 +589,7 @@ def test_manifest_groups_images(tmp_path: Path) -> None:
     found = {name: data.split(name).groups.tolist() for name in SPLITS}  # type: ignore[arg-type]
     assert found == {name: [0, 0, -1] * (len(each) // 3) for name, each in found.items()}
     assert data.notes == (
-        f"{file}: column 'session': 16 of 24 images are in 1 group; those of one class and group are not "
+        f"{file}: column 'session': 16 of 24 images are in 1 group; images of one class and group are not "
         "compared",
     )
     cameras = build(file, group="camera")
@@ -669,8 +673,9 @@ def test_splits_survive_pickling(tmp_path: Path) -> None:
 def test_image_folder_is_the_same_in_another_process_and_needs_no_torch(tmp_path: Path) -> None:
     folder = eight(tmp_path / "photos")
     program = (
-        "import sys, pathlib; from mlbench_datasets.image_folder import image_folder; "
-        "data = image_folder(pathlib.Path(sys.argv[1]), 32, path='photos'); "
+        "import sys, pathlib; from mlbench.plugin import DatasetContext; "
+        "from mlbench_datasets.image_folder import ImageFolder; "
+        "data = ImageFolder(path='photos').build(DatasetContext(pathlib.Path(sys.argv[1]), 32)); "
         "print(data.version, data.split('test').names); "
         "assert not {'torch', 'torchvision', 'timm'} & set(sys.modules)"
     )
@@ -694,7 +699,7 @@ def test_image_says_that_its_file_has_gone(tmp_path: Path) -> None:
 
 
 def test_documentation_shows_a_manifest(tmp_path: Path) -> None:
-    lines = [line.strip() for line in inspect.getdoc(image_folder).splitlines()]  # type: ignore[union-attr]
+    lines = [line.strip() for line in inspect.getdoc(ImageFolder).splitlines()]  # type: ignore[union-attr]
     header = lines.index("path,label,split")
     rows = read_manifest(table(tmp_path, *lines[header : header + 3])).rows
     assert [row.split for row in rows] == ["train", "test"]

@@ -9,8 +9,10 @@ from containers import check_dataset, face_records, images_by_class, picture, sh
 
 from mlbench.contracts import PairedDataset
 from mlbench.errors import DataError, OptionError
-from mlbench_datasets.containers.insightface import insightface
-from mlbench_datasets.containers.split import PairedContainerSet
+from mlbench.plugin import DatasetContext
+from mlbench_datasets.containers.insightface import InsightFace
+from mlbench_datasets.containers.split import ContainerSplit
+from mlbench_datasets.split_set import PairedSplitSet
 
 OLD = 1_600_000_000
 
@@ -32,8 +34,8 @@ def faces(tmp_path: Path) -> Path:
     return folder
 
 
-def build(root: Path, **options: object) -> PairedContainerSet:
-    return insightface(root, 32, **{"path": "emore", **options})  # type: ignore[arg-type]
+def build(root: Path, **options: object) -> PairedSplitSet[ContainerSplit]:
+    return InsightFace(**{"path": "emore", **options}).build(DatasetContext(root, 32))  # type: ignore[arg-type]
 
 
 def test_identities_are_trained_on_and_pairs_are_the_test(tmp_path: Path, faces: Path) -> None:
@@ -58,7 +60,9 @@ def test_images_of_a_verification_set_have_no_labels(tmp_path: Path, faces: Path
 def test_nobody_knows_who_is_in_a_verification_set_but_the_user(tmp_path: Path, faces: Path) -> None:
     data = build(tmp_path)
     assert not data.disjoint
-    assert "whether somebody in lfw.bin is trained on is not in the files (see option disjoint)" in data.notes
+    assert (
+        "the files do not tell whether a person of lfw.bin is in training (see option disjoint)" in data.notes
+    )
     known = build(tmp_path, disjoint=True)
     assert known.disjoint
     assert not any("somebody" in note for note in known.notes)
@@ -70,7 +74,7 @@ def test_verification_set_is_found_beside_the_records_or_by_path(tmp_path: Path,
     (faces / "lfw.bin").rename(tmp_path / "bins" / "lfw.bin")
     assert build(tmp_path, test="bins/lfw.bin").split("test").class_name(0) == "bins/lfw.bin image 0"
     pack(faces / "cfp_fp.bin")
-    with pytest.raises(OptionError, match=r"emore: no verification set 'lfw\.bin' in it; choose"):
+    with pytest.raises(OptionError, match=r"emore: no verification set 'lfw\.bin'; choose"):
         build(tmp_path)
     (tmp_path / "bins" / "lfw.bin").rename(faces / "lfw.bin")
     assert build(tmp_path, path="emore/train.rec").version == version
@@ -98,5 +102,5 @@ def test_image_that_cannot_be_read_is_named(tmp_path: Path, faces: Path) -> None
 
 def test_too_few_identities_are_refused(tmp_path: Path, faces: Path) -> None:
     face_records(faces / "train.rec", [2, 2, 2, 1])
-    with pytest.raises(DataError, match=r"train\.rec: classes to train on with two images or more: 3 of 4"):
+    with pytest.raises(DataError, match=r"train\.rec: training classes with two images or more: 3 of 4"):
         build(tmp_path)

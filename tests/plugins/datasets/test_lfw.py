@@ -9,9 +9,11 @@ from containers import check_dataset, face_records, images_by_class, picture, sh
 
 from mlbench.contracts import PairedDataset
 from mlbench.errors import DataError, OptionError
-from mlbench_datasets.containers.lfw import lfw
+from mlbench.plugin import DatasetContext
+from mlbench_datasets.containers.lfw import Lfw
 from mlbench_datasets.containers.pair_list import Portrait, read_pair_list
-from mlbench_datasets.containers.split import PairedContainerSet
+from mlbench_datasets.containers.split import ContainerSplit
+from mlbench_datasets.split_set import PairedSplitSet
 
 PEOPLE = ["Ann_Lee", "Bo", "Cy_de_la_Cruz", "Di", "Ed", "Fay", "Gus", "Hal"]
 
@@ -44,8 +46,8 @@ def faces(tmp_path: Path) -> Path:
     return folder
 
 
-def build(root: Path, **options: object) -> PairedContainerSet:
-    return lfw(root, 32, **{"path": "lfw", **options})  # type: ignore[arg-type]
+def build(root: Path, **options: object) -> PairedSplitSet[ContainerSplit]:
+    return Lfw(**{"path": "lfw", **options}).build(DatasetContext(root, 32))  # type: ignore[arg-type]
 
 
 def test_pairs_are_those_of_the_list_in_its_folds(tmp_path: Path, faces: Path) -> None:
@@ -85,7 +87,7 @@ def test_people_in_no_pair_are_trained_on(tmp_path: Path, faces: Path) -> None:
     assert set(data.split("test").names) == set(PEOPLE[:3])
     assert set(data.split("train").names + data.split("calibration").names) == set(PEOPLE[3:])
     assert data.split("calibration").num_classes == 2
-    assert data.notes == ("2 of 5 training classes are kept for calibration",)
+    assert data.notes == ("2 of 5 training classes become the calibration split",)
 
 
 def test_training_on_another_folder(tmp_path: Path, faces: Path) -> None:
@@ -95,7 +97,7 @@ def test_training_on_another_folder(tmp_path: Path, faces: Path) -> None:
     assert not data.disjoint
     assert data.notes[:2] == (
         "the same image is in train and test: 0001/0001_0001.jpg and Ann_Lee/Ann_Lee_0001.jpg (and 8 more)",
-        "names do not tell whether somebody in the pairs is in casia too (see disjoint)",
+        "names do not tell whether a person of the pairs is in casia too (see disjoint)",
     )
     assert build(tmp_path, train="casia", disjoint=True).disjoint
     assert set(data.split("train").names + data.split("calibration").names) == {
@@ -163,13 +165,13 @@ def test_pair_list_is_read_as_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("2\t2\n", "", r":1: expected two numbers, folds and pairs of a kind in each, as '10 300'"),
+        ("2\t2\n", "", r":1: expected two numbers, folds and pairs of each kind in a fold, as in '10 300'"),
         (
             "2\t2\n",
             "4\n",
-            r":1: 1 fold\(s\) with 4 pairs of a kind; a threshold is fitted on other folds",
+            r":1: 1 fold\(s\) with 4 pairs of each kind; a threshold is fitted on other folds",
         ),
-        ("2\t2\n", "2\t0\n", r":1: 2 fold\(s\) with 0 pairs of a kind"),
+        ("2\t2\n", "2\t0\n", r":1: 2 fold\(s\) with 0 pairs of each kind"),
         ("2\t2\n", "2\t3\n", r":1: 2 folds with 3 pairs of each kind are 12 lines; 8 follow"),
         ("Bo\t2\t3\n", "Bo\t2\n", r":3: 'Bo 2' is not 'NAME 1 4', one person"),
         ("Bo\t2\t3\n", "Bo\ttwo\t3\n", r":3: 'Bo two 3' is not 'NAME 1 4', one person"),
@@ -199,13 +201,13 @@ def test_what_cannot_be_used_is_one_clear_line(tmp_path: Path, faces: Path) -> N
     assert problem(path="gone", pairs="lfw/pairs.txt").startswith("…/gone: no such folder")
     assert problem(pairs="gone.txt") == "…/gone.txt: No such file or directory"
     (tmp_path / "void.txt").write_text("\n")
-    assert problem(pairs="void.txt").startswith("…/void.txt: it is empty; expected a list of pairs")
+    assert problem(pairs="void.txt").startswith("…/void.txt: empty file; expected a list of pairs")
     (tmp_path / "void.txt").write_bytes(b"\xff\xfe")
     assert problem(pairs="void.txt").startswith("…/void.txt: not UTF-8 text")
     assert problem(train="gone.rec").startswith("…/gone.rec: no such file")
     (faces / "Bo" / "copy").mkdir()
     shutil.copy(faces / "Bo" / "Bo_0001.jpg", faces / "Bo" / "copy" / "Bo_1.png")
-    assert problem() == "…/lfw: Bo/Bo_0001.jpg and Bo/copy/Bo_1.png have one name; keep one of them"
+    assert problem() == "…/lfw: Bo/Bo_0001.jpg and Bo/copy/Bo_1.png have the same name; keep one of them"
     shutil.rmtree(faces / "Bo" / "copy")
     (faces / "Di" / "Di_0001.jpg").write_bytes(b"no image")
     assert build(tmp_path).notes[0].startswith("1 of 15 images left out as unreadable: Di/Di_0001.jpg")
@@ -217,10 +219,10 @@ def test_what_cannot_be_used_is_one_clear_line(tmp_path: Path, faces: Path) -> N
     (faces / "Bo" / "Bo_0001.jpg").write_bytes(picture(11))
     for person in PEOPLE[5:]:
         shutil.rmtree(faces / person)
-    assert problem().startswith("…/lfw: classes to train on with two images or more: 2 of 2; at least 4")
+    assert problem().startswith("…/lfw: training classes with two images or more: 2 of 2; at least 4")
     for person in PEOPLE[3:5]:
         shutil.rmtree(faces / person)
-    assert problem().startswith("…/lfw: everybody is in a pair, nobody is left to train on")
+    assert problem().startswith("…/lfw: every person is in a pair, none is left to train on")
 
 
 def test_image_that_has_gone_is_named(tmp_path: Path, faces: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from mlbench.contracts import GALLERY, QUERY
 from mlbench.errors import DataError
-from mlbench_datasets.manifest import Manifest, Row, read_manifest
+from mlbench_datasets.manifest import Manifest, ManifestRow, read_manifest
 
 
 def csv(folder: Path, text: str) -> Path:
@@ -17,7 +17,7 @@ def csv(folder: Path, text: str) -> Path:
 
 
 def problem(folder: Path, text: str) -> str:
-    """What is said about a manifest, without the folder."""
+    """The message about a manifest, without the folder."""
     with pytest.raises(DataError) as caught:
         read_manifest(csv(folder, text))
     message = str(caught.value)
@@ -37,10 +37,10 @@ def test_manifest_reads_rows(tmp_path: Path) -> None:
     )
     assert read_manifest(file) == Manifest(
         [
-            Row(f"{file}:2", "a.jpg", "cat", "train", None, None),
-            Row(f"{file}:3", "b, c.jpg", "dog", "test", QUERY, (1, 2, 30.5, 40)),
-            Row(f"{file}:5", "d.jpg", "dog", "calibration", GALLERY, None),
-            Row(f"{file}:6", "e.jpg", "dog", "test", None, None),
+            ManifestRow(f"{file}:2", "a.jpg", "cat", "train", None, None),
+            ManifestRow(f"{file}:3", "b, c.jpg", "dog", "test", QUERY, (1, 2, 30.5, 40)),
+            ManifestRow(f"{file}:5", "d.jpg", "dog", "calibration", GALLERY, None),
+            ManifestRow(f"{file}:6", "e.jpg", "dog", "test", None, None),
         ],
         [],
     )
@@ -61,7 +61,7 @@ def test_manifest_counts_lines_through_quoted_newlines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "photos.csv:1: the first line is empty; the columns are named in the first line"),
+        ("", "photos.csv:1: the first line is empty; the first line must name the columns"),
         ("path,label\n", "photos.csv: no rows; a manifest has one row for each image"),
         ("path,lable\na,b\n", "photos.csv:1: no column 'label'; rename the column 'lable' to 'label'"),
         ("Path,label\na,b\n", "photos.csv:1: no column 'path'; rename the column 'Path' to 'path'"),
@@ -69,7 +69,10 @@ def test_manifest_counts_lines_through_quoted_newlines(tmp_path: Path) -> None:
             "file,label\na,b\n",
             "photos.csv:1: no column 'path' (found: file, label); rename the column of the image files",
         ),
-        ("a/1.jpg,cat\n", "photos.csv:1: the first line is the row of an image (a/1.jpg,cat); the columns"),
+        (
+            "a/1.jpg,cat\n",
+            "photos.csv:1: the first line is the row of an image (a/1.jpg,cat); the first",
+        ),
         ("path;label\na;b\n", "photos.csv:1: the values are separated by semicolons; save"),
         ("1.jpg;cat\n", "photos.csv:1: the values are separated by semicolons; save"),
         (
@@ -133,19 +136,19 @@ def test_manifest_reads_queries_galleries_and_sessions(tmp_path: Path) -> None:
         "path,label,split,is_query,session\na.jpg,x,query,,7\na.jpg,x,gallery,,7\nb.jpg,x,Gallery,no,\n",
     )
     assert read_manifest(file).rows == [
-        Row(f"{file}:2", "a.jpg", "x", "test", QUERY | GALLERY, None, "7"),
-        Row(f"{file}:4", "b.jpg", "x", "test", GALLERY, None, ""),
+        ManifestRow(f"{file}:2", "a.jpg", "x", "test", QUERY | GALLERY, None, "7"),
+        ManifestRow(f"{file}:4", "b.jpg", "x", "test", GALLERY, None, ""),
     ]
     assert problem(tmp_path, "path,label,split,is_query\na,b,query,no\n").startswith(
-        "photos.csv:2: split is query, but is_query and is_gallery say otherwise; keep one"
+        "photos.csv:2: split is query, but is_query and is_gallery contradict it; keep one of them"
     )
 
 
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        ("a,y,gallery,1", "but with another label, 'y' and not 'x'"),
-        ("a,x,gallery,2", "but with another group, '2' and not '1'"),
+        ("a,y,gallery,1", "but with another label: 'y', not 'x'"),
+        ("a,x,gallery,2", "but with another group: '2', not '1'"),
     ],
 )
 def test_manifest_refuses_rows_of_an_image_that_do_not_agree(
@@ -165,8 +168,8 @@ def test_manifest_allows_several_boxes_in_an_image(tmp_path: Path) -> None:
 def test_manifest_notes_a_column_that_is_nearly_one(tmp_path: Path) -> None:
     file = csv(tmp_path, "path,label,splits,is_qurey,colour\na,b,,,\n")
     assert read_manifest(file).notes == [
-        f"{file}: column 'splits' is ignored; is 'split' meant?",
-        f"{file}: column 'is_qurey' is ignored; is 'is_query' meant?",
+        f"{file}: column 'splits' is ignored; did you mean 'split'?",
+        f"{file}: column 'is_qurey' is ignored; did you mean 'is_query'?",
     ]
 
 
@@ -190,9 +193,9 @@ def test_manifest_reads_parquet_as_csv(tmp_path: Path) -> None:
     columns["label"] = [7.0, 8.0, 9.5]
     file = parquet(tmp_path, columns)
     assert read_manifest(file).rows == [
-        Row(f"{file}: row 1", "a.jpg", "7", None, QUERY | GALLERY, (1, 2, 3, 4)),
-        Row(f"{file}: row 2", "b.jpg", "8", None, None, None),
-        Row(f"{file}: row 3", "c.jpg", "9.5", None, GALLERY, (0, 0, 2.5, 3)),
+        ManifestRow(f"{file}: row 1", "a.jpg", "7", None, QUERY | GALLERY, (1, 2, 3, 4)),
+        ManifestRow(f"{file}: row 2", "b.jpg", "8", None, None, None),
+        ManifestRow(f"{file}: row 3", "c.jpg", "9.5", None, GALLERY, (0, 0, 2.5, 3)),
     ]
 
 

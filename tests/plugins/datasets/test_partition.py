@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlbench.errors import DataError, OptionError
-from mlbench_datasets.partition import check_fractions, partition
+from mlbench.errors import DataError
+from mlbench_datasets.partition import partition
 
 names = st.lists(st.text(max_size=5), min_size=6, max_size=60, unique=True)
 shares = st.floats(0.01, 0.49)
@@ -54,9 +54,3 @@ def test_partition_is_the_same_for_ever() -> None:
 def test_partition_needs_two_for_each() -> None:
     with pytest.raises(DataError, match="5 are too few to divide, at least 6"):
         partition(list("abcde"), calibration=0.2, test=0.3, seed=0)
-
-
-def test_fractions_leave_something_for_training() -> None:
-    check_fractions(0.4, 0.5)
-    with pytest.raises(OptionError, match=r"calibration 0\.5 and test 0\.5 leave nothing"):
-        check_fractions(0.5, 0.5)

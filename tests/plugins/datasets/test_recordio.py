@@ -16,7 +16,7 @@ OLD = 1_600_000_000
 
 
 def age(folder: Path) -> None:
-    """Caches trust only what has not changed for two seconds."""
+    """Caches keep only files that have not changed for two seconds."""
     for file in folder.iterdir():
         os.utime(file, (OLD, OLD))
 
@@ -81,8 +81,8 @@ def test_records_are_scanned_once_and_again_when_they_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scans = []
-    learnt = recordio._learnt
-    monkeypatch.setattr(recordio, "_learnt", lambda *args: scans.append(args) or learnt(*args))
+    learnt = recordio._read_labels
+    monkeypatch.setattr(recordio, "_read_labels", lambda *args: scans.append(args) or learnt(*args))
     file = tmp_path / "a" / "train.rec"
     images = face_records(file, [2, 2])
     age(file.parent)
@@ -92,7 +92,7 @@ def test_records_are_scanned_once_and_again_when_they_change(
     images = face_records(file, [3, 2])
     assert len(contents(file)) == 5
     assert len(contents(file)) == 5
-    assert len(scans) == 3  # what has just changed may change again
+    assert len(scans) == 3  # a file that has just changed may change again
 
 
 def test_damaged_cache_is_made_again(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_records_say_when_the_property_file_counts_other_classes(tmp_path: Path)
     assert notes == []
     (tmp_path / "property").write_text("85742,112,112\n")
     read_records(tmp_path / "train.rec", notes)
-    assert notes == [f"{tmp_path}/property: it says 85,742 classes, but the records have 3"]
+    assert notes == [f"{tmp_path}/property states 85,742 classes, but the records have 3"]
 
 
 def test_records_that_cannot_be_read_are_one_clear_line(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_records_that_cannot_be_read_are_one_clear_line(tmp_path: Path) -> None:
         index.write_text(wrong)
         assert problem() == "…/train.idx: not an index; expected a key and a byte offset on each line"
     index.write_text(text + "1\t0\n")
-    assert problem() == "…/train.idx: the key 1 stands twice"
+    assert problem() == "…/train.idx: the key 1 appears twice"
     index.write_text("0\t4\n1\t8\n")
     assert problem() == "…/train.rec: no record at byte 4; does the .idx file belong to it?"
     index.write_text(text)
@@ -155,7 +155,7 @@ def test_records_that_cannot_be_read_are_one_clear_line(tmp_path: Path) -> None:
     write_records(file, {0: labelled([1.5], b"x")})
     assert problem() == "…/train.rec: record 0 has the label 1.5; expected 0, 1, 2, ..."
     write_records(file, {0: labelled([float("nan"), 3], b"x")})
-    assert problem().startswith("…/train.rec: record 0 gives no range of images")
+    assert problem().startswith("…/train.rec: record 0 has no valid range of images")
     write_records(file, {0: labelled([5, 7], b"")})
     assert problem() == "…/train.rec: no images"
 

@@ -5,12 +5,14 @@ import pickle
 import subprocess
 import sys
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mlbench.contracts import GALLERY, QUERY, Dataset, Split
 from mlbench.errors import DataError
+from mlbench.plugin import DatasetContext
 from mlbench_datasets import fonts, textimage
 from mlbench_datasets.documents.catalogue import LAYOUTS, draw_document, layout_of
 from mlbench_datasets.fonts import Face
@@ -21,7 +23,7 @@ SPLITS = ("train", "calibration", "test")
 
 def small(**options):
     sizes = {"classes": 6, "calibration_classes": 5, "test_classes": 4, "views": 3, "eval_views": 2}
-    return TextImage(48, **{**sizes, **options})
+    return TextImage(**{**sizes, **options}).build(DatasetContext(Path(), 48))
 
 
 def digest(image):
@@ -75,8 +77,9 @@ def test_images_have_the_same_bits_in_another_process_and_in_any_order():
     here = [digest(split.image(index)) for index in range(len(split))]
     program = (
         "import hashlib, json, sys, mlbench_datasets.textimage as t;"
+        "from pathlib import Path; from mlbench.plugin import DatasetContext;"
         "o = dict(classes=6, calibration_classes=5, test_classes=4, views=3, eval_views=2);"
-        "s = t.TextImage(48, **o).split('test');"
+        "s = t.TextImage(**o).build(DatasetContext(Path(), 48)).split('test');"
         "d = {i: hashlib.sha256(s.image(i).tobytes()).hexdigest() for i in reversed(range(len(s)))};"
         "json.dump([d[i] for i in range(len(s))], sys.stdout)"
     )
@@ -85,7 +88,11 @@ def test_images_have_the_same_bits_in_another_process_and_in_any_order():
 
 
 def test_import_loads_no_torch():
-    program = "import sys, mlbench_datasets.textimage as t; t.TextImage(32); sys.exit('torch' in sys.modules)"
+    program = (
+        "import sys; from pathlib import Path; from mlbench.plugin import DatasetContext;"
+        "from mlbench_datasets.textimage import TextImage;"
+        "TextImage().build(DatasetContext(Path(), 32)); sys.exit('torch' in sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
@@ -111,7 +118,7 @@ def test_views_of_a_class_are_different_photographs_of_one_document():
 def test_millions_of_classes_cost_nothing():
     small()  # the first looks up versions
     tracemalloc.start()
-    split = TextImage(32, classes=5_000_000).split("train")
+    split = TextImage(classes=5_000_000).build(DatasetContext(Path(), 32)).split("train")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 20_000
@@ -190,7 +197,8 @@ def test_version_changes_with_the_options(change):
 
 
 def test_version_changes_with_the_image_size():
-    assert TextImage(64).version != TextImage(128).version
+    first, second = (TextImage().build(DatasetContext(Path(), size)).version for size in (64, 128))
+    assert first != second
 
 
 def test_version_names_the_generator_and_the_renderer(monkeypatch):
@@ -206,4 +214,4 @@ def test_textimage_without_a_font_package_says_what_to_install(monkeypatch):
     for cached in (fonts.versions, textimage._renderer):
         cached.cache_clear()
     with pytest.raises(DataError, match="pip install fontpkg-nowhere"):
-        TextImage(32)
+        TextImage().build(DatasetContext(Path(), 32))

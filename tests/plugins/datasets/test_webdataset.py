@@ -12,15 +12,17 @@ from containers import check_dataset, images_by_class, picture, shown, write_sha
 
 from mlbench.contracts import GALLERY, QUERY, SPLITS
 from mlbench.errors import DataError, OptionError
-from mlbench_datasets.containers import kept, tar_index
-from mlbench_datasets.containers.split import ContainerSet
-from mlbench_datasets.containers.webdataset import webdataset
+from mlbench.plugin import DatasetContext
+from mlbench_datasets.containers import file_cache, tar_index
+from mlbench_datasets.containers.split import ContainerSplit
+from mlbench_datasets.containers.webdataset import WebDataset
+from mlbench_datasets.split_set import SplitSet
 
 OLD = 1_600_000_000
 
 
 def shards(folder: Path, classes: int = 8, views: int = 3, count: int = 2) -> dict[str, list[bytes]]:
-    """Shards of all classes, dealt out; what comes back are pixels by class."""
+    """Write shards with all classes in turn. Returns pixels by class."""
     members: list[list[tuple[str, bytes]]] = [[] for _ in range(count)]
     truth: dict[str, list[bytes]] = {}
     for number in range(classes * views):
@@ -38,8 +40,8 @@ def shards(folder: Path, classes: int = 8, views: int = 3, count: int = 2) -> di
     return truth
 
 
-def build(root: Path, path: str = "data", **options: object) -> ContainerSet:
-    return webdataset(root, 32, path=path, **options)  # type: ignore[arg-type]
+def build(root: Path, path: str = "data", **options: object) -> SplitSet[ContainerSplit]:
+    return WebDataset(path=path, **options).build(DatasetContext(root, 32))  # type: ignore[arg-type]
 
 
 def problem(root: Path, path: str = "data", **options: object) -> str:
@@ -88,7 +90,7 @@ def test_test_shards_of_their_own_may_share_classes(tmp_path: Path) -> None:
     assert not data.disjoint
     assert images_by_class(data, "test") == tested
     assert {**images_by_class(data, "train"), **images_by_class(data, "calibration")} == train
-    assert data.notes == ("2 of 8 training classes are kept for calibration",)
+    assert data.notes == ("2 of 8 training classes become the calibration split",)
     data = build(tmp_path, place, test_path="test", calibration=0.25)
     check_dataset(data)
     assert images_by_class(data, "test") == tested
@@ -97,7 +99,7 @@ def test_test_shards_of_their_own_may_share_classes(tmp_path: Path) -> None:
     assert {name: sorted(trained[name] + held[name]) for name in train} == {
         name: sorted(each) for name, each in train.items()
     }
-    assert data.notes[-1].endswith("training images are kept for calibration")
+    assert data.notes[-1].endswith("training images become the calibration split")
 
 
 def test_the_images_of_each_class_are_divided(tmp_path: Path) -> None:
@@ -130,8 +132,10 @@ def test_shards_are_listed_once_and_again_when_they_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = []
-    learnt = tar_index._learnt
-    monkeypatch.setattr(tar_index, "_learnt", lambda file, key: read.append(file.name) or learnt(file, key))
+    real = tar_index._index_shard
+    monkeypatch.setattr(
+        tar_index, "_index_shard", lambda file, key: read.append(file.name) or real(file, key)
+    )
     shards(tmp_path / "data")
     version = build(tmp_path).version
     assert build(tmp_path).version == version
@@ -139,7 +143,7 @@ def test_shards_are_listed_once_and_again_when_they_change(
     os.utime(tmp_path / "data" / "train-001.tar", (OLD + 1, OLD + 1))
     assert build(tmp_path).version != version
     assert read[2:] == ["train-001.tar"]
-    monkeypatch.setattr(kept, "code_hash", lambda *names: "edited")  # what other code has learnt
+    monkeypatch.setattr(file_cache, "code_hash", lambda *names: "edited")  # the results of other code
     build(tmp_path)
     assert read[3:] == ["train-000.tar", "train-001.tar"]
 
@@ -170,7 +174,7 @@ def test_classes_with_one_image_are_never_asked_for(tmp_path: Path) -> None:
 
 
 def test_nothing_hostile_in_a_shard_does_harm(tmp_path: Path) -> None:
-    """Links, devices and names that lead elsewhere: an unpacked archive could write through them."""
+    """Links, devices and names outside of the folder, through which unpacking could write."""
     secret = tmp_path / "secret.jpg"
     secret.write_bytes(picture(99))
     outside = tmp_path / "outside"
@@ -221,7 +225,7 @@ def test_shards_that_cannot_be_used_are_one_clear_line(tmp_path: Path) -> None:
         "…/data: no such shard; expected a file, a folder, or a pattern such as train-{000..009}.tar"
     )
     folder.mkdir()
-    assert problem(tmp_path) == "…/data: no .tar files in it (it is empty)"
+    assert problem(tmp_path) == "…/data: no .tar files (it is empty)"
     shards(folder, classes=5)
     assert problem(tmp_path).startswith(
         "data: classes with two images or more: 5 of 5; at least 6 are needed"
@@ -235,7 +239,7 @@ def test_shards_that_cannot_be_used_are_one_clear_line(tmp_path: Path) -> None:
     )
     whole = (folder / "train-000.tar").read_bytes()
     (folder / "train-000.tar").write_bytes(gzip.compress(whole))
-    assert problem(tmp_path).startswith("…/data/train-000.tar: compressed with gzip, so that no image can be")
+    assert problem(tmp_path).startswith("…/data/train-000.tar: compressed with gzip, so an image cannot be")
     (folder / "train-000.tar").write_bytes(b"nonsense" * 100)
     assert problem(tmp_path).startswith("…/data/train-000.tar: not a tar archive, or damaged (ReadError:")
     (folder / "train-000.tar").write_bytes(whole[:700])
@@ -245,7 +249,7 @@ def test_shards_that_cannot_be_used_are_one_clear_line(tmp_path: Path) -> None:
     shards(tmp_path / "train")
     write_shard(tmp_path / "alone" / "a.tar", [("x.jpg", picture(1)), ("x.cls", b"9")])
     assert problem(tmp_path, "train", test_path="alone") == (
-        "alone: classes to be scored on with two images or more: 0 of 1; at least 2 are needed"
+        "alone: classes to score on with two images or more: 0 of 1; at least 2 are needed"
     )
 
 
@@ -268,10 +272,10 @@ def test_member_of_negative_size_is_refused(tmp_path: Path) -> None:
         ([("a.jpg", b"x")], "", r"a has no \.cls \(it has \.jpg\); every image needs a label, or name"),
         ([("a.jpg", b"x"), ("a.cls", b"cat")], "", r"a\.cls: 'cat' is not a class number"),
         ([("a.jpg", b"x"), ("a.cls", b"-1")], "", r"a\.cls: '-1' is not a class number"),
-        ([("a.jpg", b"x"), ("a.jpg", b"x")], "", r"a\.jpg stands twice; keep one"),
+        ([("a.jpg", b"x"), ("a.jpg", b"x")], "", r"a\.jpg appears twice; keep one"),
         ([("a.jpg", b"x"), ("a.json", b"{")], "id", r"a\.json: not JSON"),
         ([("a.jpg", b"x"), ("a.json", b"[" * 100_000)], "id", r"a\.json: not JSON"),
-        ([("a.jpg", b"x"), ("a.json", b"[1]")], "id", r"a\.json: no key 'id'; it is no mapping"),
+        ([("a.jpg", b"x"), ("a.json", b"[1]")], "id", r"a\.json: no key 'id'; it is not a mapping"),
         ([("a.jpg", b"x"), ("a.json", b'{"idd": 1}')], "id", r"no key 'id'; did you mean 'idd'\?"),
         ([("a.jpg", b"x"), ("a.json", b'{"id": [1]}')], "id", r"id is \[1\]; expected a short name"),
         ([("a.jpg", b"x"), ("a.json", b'{"id": true}')], "id", r"id is True; expected a short name"),
@@ -294,21 +298,19 @@ def test_wrong_labels_are_named(
 def test_samples_without_an_image_are_counted(tmp_path: Path) -> None:
     shards(tmp_path / "data")
     write_shard(tmp_path / "data" / "text.tar", [("a.txt", b"x"), ("b.cls", b"1")])
-    assert build(tmp_path).notes == (
-        "samples without an image that is read, ignored: 2 (1 of .txt, 1 of .cls)",
-    )
+    assert build(tmp_path).notes == ("samples without a readable image, ignored: 2 (1 of .txt, 1 of .cls)",)
 
 
 def test_names_with_dots_and_second_images_are_told(tmp_path: Path) -> None:
-    """The form of the shards gives both a meaning that their owner may not have had in mind."""
+    """The format reads dots and second images in a way that users may not expect."""
     shards(tmp_path / "data")
     dotted = [(f"v1.{number}.{each}", picture(1) if each == "png" else b"1") for number in range(2)
               for each in ("png", "cls")]  # fmt: skip
     write_shard(tmp_path / "data/train-002.tar", dotted)
     assert build(tmp_path).notes == (
-        "samples without an image that is read, ignored: 1 (1 of .0.cls .0.png .1.cls .1.png); the name of a "
-        "sample ends at its first dot, and what follows (.0.png) is not the extension of an image: write the "
-        "shards with other signs for the other dots",
+        "samples without a readable image, ignored: 1 (1 of .0.cls .0.png .1.cls .1.png); the name of a "
+        "sample ends at its first dot, and the rest (.0.png) is not the extension of an image: write the "
+        "shards without other dots in the names",
     )
     (tmp_path / "all").mkdir()
     write_shard(tmp_path / "all/train-000.tar", dotted)
@@ -317,6 +319,6 @@ def test_names_with_dots_and_second_images_are_told(tmp_path: Path) -> None:
     shards(tmp_path / "other")
     write_shard(tmp_path / "other/train-002.tar", double)
     assert build(tmp_path, "other").notes == (
-        "images beside the one that is read of their sample, ignored: 2 (such as a.png); "
-        "of a sample the first of .jpg .jpeg .png .webp is read",
+        "further images of samples, ignored: 2 (such as a.png); each sample's first of .jpg .jpeg .png .webp "
+        "is read",
     )

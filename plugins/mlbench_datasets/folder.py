@@ -1,5 +1,5 @@
-"""Folders of images read as a manifest: one sub-folder for each class, `CLASS/*.jpg`, or split by the user
-into `train/CLASS/*.jpg`, `test/CLASS/*.jpg` and, if wanted, `calibration/CLASS/*.jpg`."""
+"""Folders of images, read as the rows of a manifest: one sub-folder for each class, `CLASS/*.jpg`, or the
+user's splits, `train/CLASS/*.jpg`, `test/CLASS/*.jpg` and optionally `calibration/CLASS/*.jpg`."""
 
 from __future__ import annotations
 
@@ -8,20 +8,18 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from mlbench.errors import DataError, OptionError
-from mlbench.images.class_folders import ClassFolders, read_class_folders
-from mlbench.images.image_files import IMAGE_SUFFIXES, kind_of
-from mlbench_datasets.manifest import Manifest, Row
+from mlbench.plugin import IMAGE_SUFFIXES, ClassFolders, DataError, OptionError, kind_of, read_class_folders
+from mlbench_datasets.manifest import Manifest, ManifestRow
 from mlbench_datasets.notes import examples
 
 __all__ = ["read_folder"]
 
 
 def read_folder(folder: Path, level: int = 1) -> Manifest:
-    """The images below `folder` as rows, their classes being the folders at a level (see `ClassFolders`).
+    """The images below `folder` as rows. The folders at `level` are the classes (see `ClassFolders`).
 
-    Raises DataError for a missing folder, one without images and an empty class, OptionError for a level
-    below all images.
+    Raises DataError for a missing folder, a folder without images and an empty class, OptionError for a level
+    that is deeper than all images.
     """
     found = read_class_folders(folder)
     rows = []
@@ -29,7 +27,7 @@ def read_folder(folder: Path, level: int = 1) -> Manifest:
         label = found.label(path, level)
         if label:
             split = found.splits.get(found.place(path)[0])
-            rows.append(Row(f"{folder}/{path}", path, label, split, None, None))
+            rows.append(ManifestRow(f"{folder}/{path}", path, label, split, None, None))
     try:
         _check(found, level, len(rows))
     except OSError as error:
@@ -42,8 +40,8 @@ def _check(found: ClassFolders, level: int, images: int) -> None:
     if not images and found.paths:
         raise DataError(
             f"{found.folder}: {len(found.paths):,} images, but no class folders; put the images of each "
-            "class into a folder of its own, or write a manifest (mlbench show dataset image_folder); of "
-            "images that are each a class of its own, the data set document_pool makes photographs"
+            "class into one folder, or write a manifest (mlbench show dataset image_folder); where every "
+            "image is a class, the data set document_pool makes photographs of it"
         )
     empty = found.empty(level)
     if empty:
@@ -64,19 +62,19 @@ def _check(found: ClassFolders, level: int, images: int) -> None:
 
 
 def _notes(found: ClassFolders, level: int, images: int) -> Iterator[str]:
-    """What the user should know of where the images lie."""
+    """Notes about the layout of the folders."""
     yield from found.notes
     if found.beside:
         counts = Counter(path.partition("/")[0] for path in found.paths)
         names = [f"{name}/ (images: {counts[name]})" for name in found.beside]
-        yield f"folders beside those of the splits ({', '.join(found.splits)}), left out: {examples(names)}"
+        yield f"folders beside the split folders ({', '.join(found.splits)}), left out: {examples(names)}"
     outside = len(found.paths) - images - sum(path.partition("/")[0] in found.beside for path in found.paths)
     if outside:
         yield f"images outside of class folders, ignored: {outside}"
     deeper = [path for path in found.paths if len(found.place(path)[1]) > level]
     if deeper:
         yield (
-            f"{len(deeper)} of {images} images lie in folders of their class's folder (level {level} of "
+            f"{len(deeper)} of {images} images lie in sub-folders of a class folder (level {level} of "
             f"{found.depth}): {examples(deeper)}"
         )
     forms: dict[tuple[str, str], set[str]] = {}
@@ -87,7 +85,7 @@ def _notes(found: ClassFolders, level: int, images: int) -> Iterator[str]:
             forms.setdefault((split, found.label(path, level)), set()).add(written)
     twice = sorted(label for (_, label), names in forms.items() if len(names) > 1)
     if twice:
-        yield f"folders whose names differ in their Unicode form alone, taken as one class: {examples(twice)}"
+        yield f"folders whose names differ only in their Unicode form, read as one class: {examples(twice)}"
     classes = found.classes(level)
     above = {name[:end] for name in classes for end, sign in enumerate(name) if sign == "/"}
     outer = sorted(above & classes.keys())
@@ -96,7 +94,7 @@ def _notes(found: ClassFolders, level: int, images: int) -> Iterator[str]:
 
 
 def _contents(folder: Path) -> str:
-    """What lies in a folder without images, in words."""
+    """The contents of a folder without images, in words."""
     kinds = Counter(kind_of(name) for _, _, names in os.walk(folder) for name in names if name[0] != ".")
     found = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())[:4]) or "it is empty"
     return f"{found}; images end in {' '.join(sorted(IMAGE_SUFFIXES))}" if kinds else found

@@ -1,18 +1,18 @@
-"""Copies: images that are in a data set twice, under other names, classes or splits."""
+"""Duplicates: images with the same content, under different names, classes or splits."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 from typing import NamedTuple
 
-from mlbench.contracts import SPLITS, SplitName
+from mlbench.plugin import SPLITS, SplitName
 from mlbench_datasets.notes import examples
 
-__all__ = ["Copy", "copy_notes"]
+__all__ = ["HashedImage", "duplicate_notes"]
 
 
-class Copy(NamedTuple):
-    """An image. content: is equal for equal images. name: for messages."""
+class HashedImage(NamedTuple):
+    """An image. content: a value that equal images share, such as a hash. name: for messages."""
 
     split: SplitName
     label: str
@@ -20,10 +20,10 @@ class Copy(NamedTuple):
     name: str
 
 
-def copy_notes(images: Iterable[Copy]) -> list[str]:
-    """What the user should know of copies, a line for each kind: in several splits, where what is scored may
-    have been trained on; in several classes; within a class."""
-    known: dict[Hashable, list[Copy]] = {}
+def duplicate_notes(images: Iterable[HashedImage]) -> list[str]:
+    """Notes about duplicates, one for each kind: across splits (a test image may be in training), across
+    classes, and within a class."""
+    known: dict[Hashable, list[HashedImage]] = {}
     across: dict[tuple[SplitName, SplitName], list[str]] = {}
     inside: dict[bool, list[str]] = {True: [], False: []}
     for image in images:
@@ -38,7 +38,7 @@ def copy_notes(images: Iterable[Copy]) -> list[str]:
         if here:
             other = next((each for each in here if each.label == image.label), here[0])
             inside[other.label == image.label].append(f"{image.name} = {other.name}")
-        # One of each split and class is enough to compare with, however many copies there are.
+        # Later duplicates are compared with one image of each split and class.
         if not any((each.split, each.label) == (image.split, image.label) for each in others):
             others.append(image)
     notes = [
@@ -46,9 +46,9 @@ def copy_notes(images: Iterable[Copy]) -> list[str]:
         for (first, second), names in sorted(across.items(), key=lambda each: [*map(SPLITS.index, each[0])])
     ]
     if inside[True]:
-        notes.append(f"copies within a class, which every model matches: {examples(inside[True])}")
+        notes.append(f"duplicates within a class, which every model matches: {examples(inside[True])}")
     if inside[False]:
-        notes.append(f"copies across classes, which no model can tell apart: {examples(inside[False])}")
+        notes.append(f"duplicates across classes, which no model can tell apart: {examples(inside[False])}")
     return notes
 
 

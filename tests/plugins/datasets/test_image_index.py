@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mlbench_datasets import index as index_module
+from mlbench_datasets import image_index as index_module
 from mlbench_datasets.document_pool import repeated_expansions
-from mlbench_datasets.index import index_images
+from mlbench_datasets.image_index import index_images
 
 OLD = 1_600_000_000
 
@@ -25,7 +25,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the files that are decoded from here on."""
+    """Names of the files decoded from now on."""
     seen: list[str] = []
     inspect = index_module._inspect
 
@@ -106,7 +106,7 @@ def test_index_does_not_trust_a_file_that_has_just_changed(tmp_path: Path, reads
     before = index_images(tmp_path / "a", paths)
     time = (tmp_path / "a" / "x.png").stat().st_mtime_ns
     data = bytearray((tmp_path / "a" / "x.png").read_bytes())
-    data[-1] ^= 1  # same size, same time of change
+    data[-1] ^= 1  # same size, same modification time
     (tmp_path / "a" / "x.png").write_bytes(data)
     os.utime(tmp_path / "a" / "x.png", ns=(time, time))
     assert index_images(tmp_path / "a", paths).digests[0] != before.digests[0]
@@ -224,7 +224,7 @@ def test_index_takes_names_that_are_not_utf8(tmp_path: Path) -> None:
 def test_what_other_code_has_learnt_is_not_believed(
     tmp_path: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch, changed: str
 ) -> None:
-    """A newer Pillow may read a file that could not be read, and a mended probe says something else."""
+    """A newer Pillow may read more files, and a corrected probe returns other values."""
     paths = make(tmp_path / "a", "x.png")
 
     def index() -> None:

@@ -1,4 +1,4 @@
-"""What was learnt of large files, kept in the cache folder until a file's size or time of change differs."""
+"""Cached results of reading large files, valid until a file's size or modification time changes."""
 
 from __future__ import annotations
 
@@ -12,20 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from mlbench.environment import cache_dir
-from mlbench.errors import DataError, StoreError
-from mlbench.provenance import code_hash
-from mlbench.records.store import write_atomically
+from mlbench.plugin import DataError, StoreError, cache_dir, code_hash, write_atomically
 
-__all__ = ["kept", "stamp"]
+__all__ = ["cached", "stamp"]
 
-# A file that changed so shortly before it was read may change again without its time of change moving.
+# A file that changed less than this before it was read may change again with the same modification time.
 _SETTLED_NS = 2_000_000_000
 
 
 def stamp(files: Sequence[Path]) -> bytes:
-    """Stands for the content of files that are too large to be read for it: names, sizes and times of
-    change. Raises DataError for a missing one."""
+    """A hash of the names, sizes and modification times of files, which stands for their content where they
+    are too large to hash. Raises DataError for a missing file."""
     total = hashlib.blake2b(digest_size=16)
     for file in files:
         status = _status(file)
@@ -35,15 +32,15 @@ def stamp(files: Sequence[Path]) -> bytes:
     return total.digest()
 
 
-def kept(
+def cached(
     what: str, files: Sequence[Path], make: Callable[[], Mapping[str, np.ndarray]]
 ) -> Mapping[str, np.ndarray]:
-    """What `make` learns of `files`, plain arrays by name; from the cache where it is known.
+    """The result of `make` for `files`, plain arrays by name; from the cache where it is there.
 
-    what: is learnt; each has a cache of its own. A cache that cannot be read is made again, one that cannot
-    be written is skipped.
+    what: name of the result, part of the cache's key. A cache that cannot be read is made again; one that
+    cannot be written is skipped.
     """
-    # With the code that learns it: a mended reader must not be given what the old one has found.
+    # The key has the code: a corrected reader must not get the results of the old one.
     places = "\0".join([what, code_hash(__name__), *(os.path.realpath(file) for file in files)])
     name = hashlib.blake2b(places.encode(errors="surrogateescape"), digest_size=16).hexdigest()
     file = cache_dir() / "containers" / f"{name}.npz"
@@ -52,7 +49,7 @@ def kept(
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             if np.array_equal(arrays["stamp"], mark):
                 return {name: arrays[name] for name in arrays.files if name != "stamp"}
-    except Exception:  # noqa: S110 - there is none yet, or it is damaged, in whatever way: make it again
+    except Exception:  # noqa: S110 - missing, or damaged in any way: make it again
         pass
     start = time.time_ns()
     found = make()
@@ -69,6 +66,6 @@ def _status(file: Path) -> os.stat_result:
 
 
 def _save(file: Path, arrays: dict[str, Any]) -> None:
-    # Read-only or full: the next start is slower, no more.
+    # Where the folder is read-only or full, only the next start is slower.
     with contextlib.suppress(StoreError):
         write_atomically(file, lambda stream: np.savez(stream, **arrays))
