@@ -1,9 +1,10 @@
-"""Mining of triplets: which images an anchor misses at a threshold, and which it falsely accepts."""
+"""Triplet mining: hard triplets at the threshold with the best F1, or random triplets."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -16,17 +17,19 @@ from mlbench.seeding import matmul_precision
 
 __all__ = ["Mined", "mine_hard", "mine_random"]
 
-#: Bytes for what is known at a time of some anchors against all images, and images that are scored at a time.
-_MEMORY, _COLUMNS = 64 << 20, 8192
+#: Bytes of the masks that are held at a time, and images that are scored at a time.
+_MASK_BYTES, _COLUMNS = 64 << 20, 8192
 
-#: More triplets than this are no longer kept (12 bytes each).
+#: The most triplets that are kept (12 bytes each).
 _MOST = 1 << 26
 
 
 @dataclass(frozen=True)
 class Mined:
-    """triplets: (M, 3) int32, indices of anchor, positive, negative; those of an anchor stand together.
-    summary: what was found, in a line."""
+    """Mined triplets and one line that describes them.
+
+    triplets: (M, 3) int32, indices of anchor, positive and negative; an anchor's triplets are contiguous.
+    """
 
     triplets: np.ndarray
     summary: str
@@ -35,9 +38,9 @@ class Mined:
 def mine_hard(
     vectors: np.ndarray, labels: np.ndarray, per_anchor: int | None, generator: np.random.Generator
 ) -> Mined:
-    """Triplets of hard positives and hard negatives at the threshold of the best F1.
+    """Triplets of hard positives and hard negatives at the threshold with the best F1.
 
-    vectors: (N, D) float32 of unit length. labels: (N,) int64. per_anchor: at most so many of an anchor,
+    vectors: (N, D) float32 of unit length. labels: (N,) int64. per_anchor: the most triplets of one anchor,
     None for all. Scores all pairs twice, in blocks. Raises DataError for embeddings that cannot be compared,
     TrainingError for more triplets than can be kept.
     """
@@ -45,9 +48,10 @@ def mine_hard(
     scores = curve.fbeta()
     best = int(scores.argmax())
     similarity = float(curve.similarities[best])
-    chosen = _Chosen(per_anchor, generator)
+    chosen = _ChosenTriplets(per_anchor, generator)
     for anchor, positives, negatives in _hard(vectors, labels, similarity):
-        chosen.add(anchor, positives, negatives)
+        pairs = chosen.draw(len(positives) * len(negatives))
+        chosen.add(anchor, positives[pairs // len(negatives)], negatives[pairs % len(negatives)])
     return chosen.mined(
         len(labels),
         "hard",
@@ -57,23 +61,29 @@ def mine_hard(
 
 
 def mine_random(labels: np.ndarray, per_anchor: int | None, generator: np.random.Generator) -> Mined:
-    """Triplets of any positives and negatives, equally many of each anchor where it has so many.
+    """Triplets of random positives and negatives: `per_anchor` of each anchor, or all where it has fewer.
 
-    labels: (N,) int64. Raises TrainingError for more triplets than can be kept.
+    labels: (N,) int64. Raises TrainingError for more triplets than can be kept. With a number `per_anchor`,
+    memory and time for an anchor do not grow with the number of its positives and negatives.
     """
-    order = np.argsort(labels, kind="stable")
-    chosen = _Chosen(per_anchor, generator)
-    for members in np.split(order, np.flatnonzero(np.diff(labels[order])) + 1):
-        if len(members) < 2:
+    order = np.argsort(labels, kind="stable")  # the images of a class are order[start:stop]
+    bounds = [0, *(np.flatnonzero(np.diff(labels[order])) + 1).tolist(), len(order)]
+    chosen = _ChosenTriplets(per_anchor, generator)
+    for start, stop in pairwise(bounds):
+        size, others = stop - start, len(order) - (stop - start)
+        if size < 2 or others == 0:
             continue
-        others = np.flatnonzero(labels != labels[members[0]])
-        for anchor in members:
-            chosen.add(int(anchor), members[members != anchor], others)
+        for own in range(start, stop):
+            positives, negatives = np.divmod(chosen.draw((size - 1) * others), others)
+            positives += start
+            positives += positives >= own  # skips the anchor
+            negatives += size * (negatives >= start)  # skips its class
+            chosen.add(int(order[own]), order[positives], order[negatives])
     return chosen.mined(len(labels), "random", "; the others are alone in their class")
 
 
-class _Chosen:
-    """Triplets chosen of each anchor's, while they are found."""
+class _ChosenTriplets:
+    """Triplets that were chosen so far."""
 
     def __init__(self, per_anchor: int | None, generator: np.random.Generator) -> None:
         self._per_anchor = per_anchor
@@ -81,10 +91,8 @@ class _Chosen:
         self._parts: list[np.ndarray] = []
         self._count = 0
 
-    def add(self, anchor: int, positives: np.ndarray, negatives: np.ndarray) -> None:
-        total = len(positives) * len(negatives)
-        if total == 0:
-            return
+    def draw(self, total: int) -> np.ndarray:
+        """Numbers of the triplets to take of an anchor that has `total`: different ones, below `total`."""
         count = total if self._per_anchor is None else min(self._per_anchor, total)
         self._count += count
         if self._count > _MOST:
@@ -92,16 +100,19 @@ class _Chosen:
                 f"batch sampler hard_triplets: more than {_MOST:,} triplets; lower per_anchor "
                 f"({'null' if self._per_anchor is None else self._per_anchor})"
             )
-        places = np.arange(total)
-        if count < total:
-            places = self._generator.choice(total, count, replace=False, shuffle=False)
-        part = np.empty((count, 3), np.int32)
-        part[:, 0] = anchor
-        part[:, 1] = positives[places // len(negatives)]
-        part[:, 2] = negatives[places % len(negatives)]
+        if count == total:
+            return np.arange(total)
+        return self._generator.choice(total, count, replace=False, shuffle=False)
+
+    def add(self, anchor: int, positives: np.ndarray, negatives: np.ndarray) -> None:
+        """Keep an anchor's triplets. positives, negatives: (count,), one of each in a triplet."""
+        part = np.empty((len(positives), 3), np.int32)
+        part[:, 0], part[:, 1], part[:, 2] = anchor, positives, negatives
         self._parts.append(part)
 
     def mined(self, images: int, kind: str, others: str) -> Mined:
+        """All of them. images: in the split. others: what the summary adds about images that are no
+        anchors."""
         triplets = np.concatenate(self._parts) if self._parts else np.empty((0, 3), np.int32)
         anchors = len(self._parts)
         summary = f"{len(triplets):,} {kind} triplets; {anchors:,} of {images:,} images are anchors"
@@ -111,10 +122,10 @@ class _Chosen:
 def _hard(
     vectors: np.ndarray, labels: np.ndarray, similarity: float
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Each anchor with its hard positives and hard negatives, where it has both."""
+    """Each anchor that has both, with its hard positives and its hard negatives."""
     unit, codes = torch.from_numpy(vectors), torch.from_numpy(labels)
     count = len(labels)
-    height = max(1, min(512, _MEMORY // (2 * count)))
+    height = max(1, min(512, _MASK_BYTES // (2 * count)))
     for top in range(0, count, height):
         rows, own = unit[top : top + height], codes[top : top + height, None]
         positive, negative = torch.empty((2, len(rows), count), dtype=torch.bool)
@@ -123,7 +134,7 @@ def _hard(
             with matmul_precision("highest"):
                 scores = rows @ unit[columns].T
             same = own == codes[columns]
-            # A pair so near to the threshold that rounding decides is on both sides.
+            # A pair within rounding of the threshold counts on both sides.
             positive[:, columns] = same & (scores <= similarity + STEP)
             negative[:, columns] = ~same & (scores >= similarity - STEP)
         positive[torch.arange(len(rows)), torch.arange(top, top + len(rows))] = False

@@ -25,9 +25,9 @@ _Count = Annotated[int, Field(ge=1)]
 class HardTriplets:
     """Triplets mined with the model, or drawn at random as the control.
 
-    A batch's rows are anchor, positive, negative, anchor, positive, negative, ... An epoch has the same
-    number of triplets whatever was mined: a random selection where that is more, and where it is less each
-    comes equally often, give or take one. notes: what each mining found.
+    A batch's rows are anchor, positive, negative, anchor, positive, negative, ... Every epoch has the same
+    number of triplets: a random selection of the mined ones, or, where fewer were mined, each of them
+    equally often (give or take one). notes: what each mining found.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class HardTriplets:
         refresh: int,
         triplets: int | None,
     ) -> None:
-        """labels: (N,) int64; the rest as `hard_triplets` takes it. Raises OptionError as it does."""
+        """labels: (N,) int64. The options are those of `hard_triplets`. Raises OptionError as it does."""
         self._length = _batches(labels, batch_size, triplets)
         self._per_batch = batch_size // 3
         self._labels = labels
@@ -59,8 +59,8 @@ class HardTriplets:
     def batches(self, generator: np.random.Generator) -> Iterator[list[int]]:
         """Indices of each batch of one epoch.
 
-        Mines first where that is due. Raises TrainingError when the first mining finds no triplet; a later
-        one that finds none leaves those of before.
+        Mines first in every epoch in which mining is due. Raises TrainingError when the first mining finds no
+        triplet; when a later one finds none, the earlier triplets stay.
         """
         import numpy as np
 
@@ -90,7 +90,7 @@ class HardTriplets:
         elif self._mined is None:
             raise TrainingError(f"{start}{mined.summary}; set mining: random")
         else:
-            self.notes.append(f"{start}{mined.summary}; goes on with the triplets of before")
+            self.notes.append(f"{start}{mined.summary}; the earlier triplets stay in use")
 
 
 def hard_triplets(
@@ -108,19 +108,20 @@ def hard_triplets(
 
     Hard mining embeds the train split and finds t*, the cosine distance with the best F1 over all its pairs
     (of equals the strictest). Hard positives of an anchor are the images of its class at distance t* or
-    more, hard negatives those of other classes at t* or less; its triplets are the pairs of both. An image
+    more, hard negatives those of other classes at t* or less; its triplets combine one of each. An image
     without a hard positive or without a hard negative never trains as an anchor: the notes of a run count
-    them. To mine once takes as long as to embed and evaluate the train split. Random mining takes all
+    them. One mining takes as long as embedding and evaluating the train split. Random mining draws from all
     positives and all negatives instead. A batch's rows are anchor, positive, negative, anchor, positive,
     negative, ...; its size is a multiple of 3.
 
     Options
     -------
     mining: hard or random.
-    per_anchor: at most so many triplets of an anchor, chosen at random; null for all.
-    refresh: mine anew every so many epochs, with the model as it is then; 0 mines once, with the model as it
-        is before the first step.
-    triplets: of an epoch, whose whole batches are taken; null for as many batches as `shuffle` makes.
+    per_anchor: the most triplets of one anchor, chosen at random; null for all.
+    refresh: epochs between two minings, each with the model at that time; 0 mines once, with the model before
+        the first step.
+    triplets: triplets of an epoch, rounded down to whole batches; null for as many batches as `shuffle`
+        makes.
 
     Raises OptionError for a batch size that is no multiple of 3, for triplets that fill no batch and for a
     train split that has no triplet, TrainingError in training where none is hard.
@@ -145,9 +146,9 @@ def predict_hard_triplets(
     refresh: int = 0,
     triplets: int | None = None,
 ) -> BatchesShape:
-    """What `hard_triplets` would make. Raises OptionError as it does."""
+    """The batches that `hard_triplets` would make. Raises OptionError as it does."""
     batches, count = _batches(labels, batch_size, triplets), batch_size // 3
-    # The anchor and its positive share a label. Which images are drawn is known once triplets are mined.
+    # An anchor and its positive share a label. Mining decides which images are drawn.
     return BatchesShape(batches, labels=2 * count, positives=count, negatives=2 * count, triplets=True)
 
 

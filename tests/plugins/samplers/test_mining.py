@@ -1,6 +1,7 @@
 """Mining of triplets, against loops over all pairs and by hand."""
 
 import itertools
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -100,7 +101,7 @@ def test_the_pair_at_the_threshold_is_hard(dim):
 def test_hard_triplets_do_not_depend_on_how_images_are_blocked(monkeypatch):
     vectors, labels = clouds(2)
     whole = mined(vectors, labels, per_anchor=4)
-    monkeypatch.setattr(mining, "_MEMORY", 2 * len(labels) * 7)
+    monkeypatch.setattr(mining, "_MASK_BYTES", 2 * len(labels) * 7)
     monkeypatch.setattr(mining, "_COLUMNS", 11)
     assert mined(vectors, labels, per_anchor=4) == whole
 
@@ -172,6 +173,29 @@ def test_all_random_triplets_are_every_triplet():
 def test_random_triplets_where_no_image_is_alone():
     found = mine_random(np.array([0, 0, 1, 1]), 5, numpy_generator(0, "test"))
     assert found.summary == "8 random triplets; 4 of 4 images are anchors"
+
+
+def test_random_triplets_are_chosen_evenly():
+    labels = np.array([1, 0, 1, 0, 1])
+    drawn = Counter(
+        tuple(triplet)
+        for seed in range(200)
+        for triplet in mine_random(labels, 1, numpy_generator(seed, "test")).triplets.tolist()
+    )
+    # Images 1 and 3 have 3 triplets each, the others 4 each.
+    expected = {triplet: 200 / (3 if triplet[0] in (1, 3) else 4) for triplet in drawn}
+    assert len(drawn) == 2 * 3 + 3 * 4
+    assert all(0.6 < count / expected[triplet] < 1.5 for triplet, count in drawn.items())
+
+
+def test_random_mining_does_not_allocate_the_triplets_of_an_anchor():
+    labels = np.arange(1000) % 2  # 499 x 500 triplets of each anchor: 2 MB of indices
+    tracemalloc.start()
+    found = mine_random(labels, 5, numpy_generator(0, "test"))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(found.triplets) == 5000
+    assert peak < 1_000_000
 
 
 def test_more_triplets_than_can_be_kept_are_refused(monkeypatch):

@@ -115,7 +115,7 @@ def test_a_model_that_has_learnt_them_all_goes_on_with_those_of_before():
     sampler = hard_triplets(LABELS, 3, Model(confused, told_apart, confused), refresh=1, triplets=4)
     assert sorted(triplets_of(epoch(sampler))) == sorted(triplets_of(epoch(sampler))) == HARD
     epoch(sampler)
-    assert [note.endswith("; goes on with the triplets of before") for note in sampler.notes] == [
+    assert [note.endswith("; the earlier triplets stay in use") for note in sampler.notes] == [
         False,
         True,
         False,
