@@ -5,13 +5,17 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from mlbench.contracts import BatchesShape
 from mlbench.errors import OptionError, TrainingError
+from mlbench.plugin import BatchContext, BatchesShape
 from mlbench.seeding import numpy_generator
-from mlbench_samplers.triplets import hard_triplets, predict_hard_triplets
+from mlbench_samplers.triplets import HardTriplets
 
 LABELS = np.array([0, 0, 0, 1, 1, 1])
 HARD = [(3, 5, 0), (3, 5, 1), (3, 5, 2), (5, 3, 2)]  # of the angles below, see test_mining
+
+
+def hard_triplets(labels, batch_size, embed, **options):
+    return HardTriplets(**options).build(BatchContext(labels, batch_size, embed))
 
 
 def plane(*angles):
@@ -138,15 +142,13 @@ def test_triplets_are_the_same_from_the_same_seed(mining):
 def test_length_of_an_epoch_is_known_before_anything_is_mined(images, batch_size, triplets, batches):
     labels = np.arange(images) % 2
     assert len(hard_triplets(labels, batch_size, None, triplets=triplets)) == batches
-    predicted = predict_hard_triplets(labels.tolist(), batch_size, triplets=triplets)
+    predicted = HardTriplets(triplets=triplets).predict(BatchContext(labels.tolist(), batch_size))
     assert predicted == BatchesShape(batches, 8, 4, 8, triplets=True)
     made = epoch(hard_triplets(labels, batch_size, None, mining="random", triplets=triplets))
     assert [len(batch) for batch in made] == [batch_size] * batches
 
 
-@pytest.mark.parametrize(
-    "make", [predict_hard_triplets, lambda *args, **kw: hard_triplets(*args, None, **kw)]
-)
+@pytest.mark.parametrize("method", ["build", "predict"])
 @pytest.mark.parametrize(
     ("labels", "batch_size", "options", "message", "option"),
     [
@@ -169,7 +171,7 @@ def test_length_of_an_epoch_is_known_before_anything_is_mined(images, batch_size
         ),
     ],
 )
-def test_batches_that_cannot_be_are_refused(make, labels, batch_size, options, message, option):
+def test_batches_that_cannot_be_are_refused(method, labels, batch_size, options, message, option):
     with pytest.raises(OptionError, match=message) as caught:
-        make(np.array(labels), batch_size, **options)
+        getattr(HardTriplets(**options), method)(BatchContext(np.array(labels), batch_size))
     assert caught.value.option == option

@@ -1,4 +1,4 @@
-"""PartialFC on several ranks: gloo processes against one process, checkpoints between world sizes."""
+"""Sampled centres on several ranks: gloo processes against one process, checkpoints between world sizes."""
 
 import json
 import os
@@ -14,8 +14,8 @@ from torch.nn.parallel import DistributedDataParallel
 from mlbench.errors import StoreError, TrainingError
 from mlbench_losses.margin import CosFace
 from mlbench_samplers import cross_entropy
-from mlbench_samplers.partial_fc import PartialFC
-from mlbench_samplers.rows import RowAdamW, RowSGD
+from mlbench_samplers.row_optimizers import RowAdamW, RowSGD
+from mlbench_samplers.sampled_centres import SampledCentres
 from mlbench_samplers.shards import load_shards, save_shard
 
 CLASSES, DIM, SAMPLED, BATCH = 50, 6, 21, 12
@@ -43,7 +43,7 @@ class LearntScale(nn.Module):
 
 def make(optimizer="sgd", each=1, group=None):
     torch.manual_seed(7)
-    sampler = PartialFC(
+    sampler = SampledCentres(
         CLASSES, DIM, each, sampled=SAMPLED, seed=3, optimizer=OPTIMIZERS[optimizer], group=group
     )
     return sampler.double()

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlbench_samplers.choice import choose_classes, subset
+from mlbench_samplers.class_choice import choose_classes, subset
 
 
 def generator(seed=0):

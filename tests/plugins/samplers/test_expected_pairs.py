@@ -5,28 +5,33 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from mlbench.plugin import BatchContext
 from mlbench.seeding import numpy_generator
-from mlbench_samplers import batches
+from mlbench_samplers.batches import MPerClass, Repeated, Shuffle, Uniform
 
 #: Classes of unequal sizes, two of one image.
 LABELS = np.repeat(np.arange(7), (10, 6, 4, 2, 2, 1, 1))
 
 
+def predicted(options, labels, batch_size):
+    return options.predict(BatchContext(labels, batch_size))
+
+
 @pytest.mark.parametrize(
-    ("name", "batch_size", "options"),
+    ("options", "batch_size"),
     [
-        ("shuffle", 8, {}),
-        ("shuffle", 64, {}),
-        ("repeated", 8, {"repeats": 3}),
-        ("uniform", 8, {}),
-        ("uniform", 8, {"by": "class"}),
-        ("m_per_class", 8, {"m": 2}),
-        ("m_per_class", 6, {"m": 3}),
+        (Shuffle(), 8),
+        (Shuffle(), 64),
+        (Repeated(repeats=3), 8),
+        (Uniform(), 8),
+        (Uniform(by="class"), 8),
+        (MPerClass(m=2), 8),
+        (MPerClass(m=3), 6),
     ],
 )
-def test_expected_pairs_and_images_are_the_mean_of_many_epochs(name, batch_size, options) -> None:
-    sampler = getattr(batches, name)(LABELS, batch_size, **options)
-    shape = getattr(batches, f"predict_{name}")(LABELS.tolist(), batch_size, **options)
+def test_expected_pairs_and_images_are_the_mean_of_many_epochs(options, batch_size) -> None:
+    sampler = options.build(BatchContext(LABELS, batch_size))
+    shape = predicted(options, LABELS.tolist(), batch_size)
     positives, negatives, drawn = [], [], []
     for epoch in range(400):
         made = list(sampler.batches(numpy_generator(0, "batches", epoch)))
@@ -41,15 +46,15 @@ def test_expected_pairs_and_images_are_the_mean_of_many_epochs(name, batch_size,
 
 
 def test_one_image_a_class_makes_no_positive_pair() -> None:
-    assert batches.predict_shuffle(list(range(50)), 10).positives == 0
+    assert predicted(Shuffle(), list(range(50)), 10).positives == 0
 
 
 def test_m_images_of_one_class_make_no_negative_pair() -> None:
-    shape = batches.predict_m_per_class(LABELS.tolist(), 8, m=8)
+    shape = predicted(MPerClass(m=8), LABELS.tolist(), 8)
     assert (shape.positives, shape.negatives, shape.grouped) == (28, 0, (1, 8))
 
 
 def test_m_per_class_leaves_most_images_of_a_large_class_out() -> None:
     labels = [0] * 10_000 + [label for label in range(1, 101) for _ in range(4)]
-    assert batches.predict_m_per_class(labels, 64, m=4).drawn < 0.05
-    assert batches.predict_shuffle(labels, 64).drawn > 0.99
+    assert predicted(MPerClass(m=4), labels, 64).drawn < 0.05
+    assert predicted(Shuffle(), labels, 64).drawn > 0.99

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from mlbench_samplers.rows import RowAdamW, RowSGD
+from mlbench_samplers.row_optimizers import RowAdamW, RowSGD
 
 OPTIMIZERS = {
     "sgd": (partial(RowSGD, nesterov=True), partial(torch.optim.SGD, momentum=0.9, nesterov=True)),
