@@ -1,4 +1,4 @@
-"""Batches: which images, how often, and in which order."""
+"""Batch samplers: images of a batch, their number and their order."""
 
 from collections import Counter
 
@@ -37,7 +37,7 @@ def test_shuffle_makes_full_batches_of_different_images(size, batch_size):
     assert set(seen) <= set(range(size))
 
 
-def test_shuffle_order_is_new_in_each_epoch_and_the_same_from_the_same_seed():
+def test_shuffle_order_differs_between_epochs_and_repeats_with_the_seed():
     sampler = made(Shuffle(), np.zeros(100, dtype=np.int64), 10)
     generator = numpy_generator(1, "test")
     first, second = list(sampler.batches(generator)), list(sampler.batches(generator))
@@ -45,7 +45,7 @@ def test_shuffle_order_is_new_in_each_epoch_and_the_same_from_the_same_seed():
     assert first == epoch(sampler, 1)
 
 
-def test_shuffle_leaves_no_image_out_for_ever():
+def test_shuffle_shows_every_image_in_some_epoch():
     sampler = made(Shuffle(), np.zeros(11, dtype=np.int64), 4)
     generator = numpy_generator(0, "epochs")
     seen = {index for _ in range(20) for batch in sampler.batches(generator) for index in batch}
@@ -73,7 +73,7 @@ def test_m_per_class_batches_hold_m_images_of_each_class(labels, m, classes):
             assert times == 1 or available[labels[index]] < m
 
 
-def test_m_per_class_understands_labels_in_any_order():
+def test_m_per_class_takes_labels_in_any_order():
     labels = np.array([2, 0, 1, 0, 2, 1])
     for batch in epoch(made(MPerClass(m=2), labels, 4)):
         assert sorted(batch) in ([1, 2, 3, 5], [0, 1, 3, 4], [0, 2, 4, 5])
@@ -93,7 +93,7 @@ def test_m_per_class_draws_every_class_and_image():
     assert max(seen.values()) < 48
 
 
-def test_m_per_class_is_the_same_from_the_same_seed():
+def test_m_per_class_repeats_with_the_seed():
     sampler = made(MPerClass(m=4), np.repeat(np.arange(6), 5), 8)
     assert epoch(sampler, 3) == epoch(sampler, 3) != epoch(sampler, 4)
 
@@ -106,7 +106,7 @@ def test_m_per_class_is_the_same_from_the_same_seed():
         (16, 2, r"16 images with 2 of each class need 8 classes, and the train split has 6"),
     ],
 )
-def test_m_per_class_refuses_batches_that_cannot_be(batch_size, m, message):
+def test_m_per_class_refuses_impossible_batches(batch_size, m, message):
     with pytest.raises(OptionError, match=message) as caught:
         made(MPerClass(m=m), np.repeat(np.arange(6), 5), batch_size)
     assert caught.value.option == "m"
@@ -114,14 +114,14 @@ def test_m_per_class_refuses_batches_that_cannot_be(batch_size, m, message):
 
 @settings(max_examples=80, derandomize=True, deadline=None)
 @given(size=st.integers(1, 60), batch_size=st.integers(1, 25), repeats=st.integers(1, 5))
-def test_repeated_images_come_together_and_as_often_as_was_asked(size, batch_size, repeats):
+def test_repeated_images_stand_together_and_come_repeats_times(size, batch_size, repeats):
     labels = np.zeros(size, dtype=np.int64)
     sampler = made(Repeated(repeats=repeats), labels, batch_size)
     batches = epoch(sampler)
     seen = [index for batch in batches for index in batch]
     assert len(batches) == len(sampler) == len(made(Shuffle(), labels, batch_size))
     assert {len(batch) for batch in batches} == {min(size, batch_size)}
-    # Every image in one run of `repeats`, but for the one that the end of the epoch cuts.
+    # Every image in one run of `repeats`, except the one that the end of the epoch cuts.
     whole, cut = divmod(len(seen), repeats)
     assert [len(set(seen[at : at + repeats])) for at in range(0, len(seen), repeats)] == [1] * (
         whole + bool(cut)
@@ -150,7 +150,7 @@ def test_repeated_once_is_shuffle():
     assert predicted(Repeated(repeats=1), labels, 4).labels == 4
 
 
-def test_repeated_shows_other_images_in_each_epoch():
+def test_repeated_shows_different_images_in_each_epoch():
     sampler = made(Repeated(), np.zeros(30), 10)
     generator = numpy_generator(0, "epochs")
     epochs = [{index for batch in sampler.batches(generator) for index in batch} for _ in range(30)]
@@ -159,7 +159,7 @@ def test_repeated_shows_other_images_in_each_epoch():
 
 
 class Enumerated:
-    """A generator that goes through every number in turn instead of drawing."""
+    """A generator that returns every number in turn instead of random ones."""
 
     def __init__(self):
         self.drawn = 0
@@ -174,13 +174,13 @@ class Enumerated:
         return (self.drawn - 1) % high
 
 
-def test_uniform_draws_each_image_alike():
+def test_uniform_draws_each_image_equally_often():
     (batch,) = made(Uniform(steps=1), np.zeros(7), 21).batches(Enumerated())
     assert set(Counter(batch).values()) == {3}
     assert set(batch) == set(range(7))
 
 
-def test_uniform_by_class_draws_each_class_alike_whatever_its_size():
+def test_uniform_by_class_draws_classes_of_any_size_equally_often():
     labels = np.array([5, 2, 5, 5, 9, 5, 2])
     generator = Enumerated()
     batches = list(made(Uniform(steps=3, by="class"), labels, 12).batches(generator))
@@ -198,7 +198,7 @@ def test_uniform_reaches_every_image_and_repeats_some():
 
 @pytest.mark.parametrize("by", ["image", "class"])
 @pytest.mark.parametrize(("size", "steps", "batches"), [(50, None, 5), (3, None, 1), (3, 40, 40)])
-def test_uniform_has_full_batches_and_as_many_as_was_asked(by, size, steps, batches):
+def test_uniform_has_the_given_number_of_full_batches(by, size, steps, batches):
     labels = np.arange(size) % 3
     sampler = made(Uniform(steps=steps, by=by), labels, 10)
     assert [len(batch) for batch in epoch(sampler)] == [10] * batches
@@ -208,7 +208,7 @@ def test_uniform_has_full_batches_and_as_many_as_was_asked(by, size, steps, batc
 
 
 @pytest.mark.parametrize("by", ["image", "class"])
-def test_uniform_is_the_same_from_the_same_seed(by):
+def test_uniform_repeats_with_the_seed(by):
     sampler = made(Uniform(by=by), np.arange(30) % 7, 8)
     assert epoch(sampler, 3) == epoch(sampler, 3) != epoch(sampler, 4)
 

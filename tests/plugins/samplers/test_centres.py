@@ -1,4 +1,4 @@
-"""Which class centres take part: planned sizes and refusals, without building anything."""
+"""Options of the samplers: sizes, and wrong options."""
 
 import pytest
 
@@ -58,16 +58,16 @@ def test_partial_fc_advice_is_the_smallest_rate_in_thousandths_that_works(num_cl
         partial(num_classes, batch_labels, advised - 0.001)
 
 
-def test_partial_fc_sends_few_classes_to_the_other_sampler():
+def test_partial_fc_recommends_sampler_all_for_few_classes():
     with pytest.raises(OptionError, match="use sampler all"):
         partial(100, 128, 0.9)
 
 
-def test_partial_fc_at_rate_one_takes_any_number_of_classes():
+def test_partial_fc_with_rate_1_takes_any_number_of_classes():
     assert partial(100, 128, 1.0) == (800, ())
 
 
-def test_partial_fc_takes_a_number_instead_of_a_share():
+def test_partial_fc_takes_a_number_of_centres():
     assert PartialFC(centres=200).build(context(1000, 16)).sampled == 200
     assert PartialFC(centres=200).predict(context(1000, 16)) == (8000, ())
 
@@ -92,14 +92,14 @@ def test_partial_fc_takes_exactly_one_size_that_fits(method, options, option, me
     ("num_classes", "batch_size", "rate", "few"),
     [(1000, 10, 0.1, False), (1000, 10, 0.099, True), (50, 10, 1.0, False), (50, 10, 0.9, True)],
 )
-def test_partial_fc_says_when_few_negatives_are_left(num_classes, batch_size, rate, few):
+def test_partial_fc_notes_too_few_negatives(num_classes, batch_size, rate, few):
     notes = partial(num_classes, batch_size, rate).notes
     assert len(notes) == few
     assert all("expect worse accuracy below ten times that" in note for note in notes)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_partial_fc_builds_the_optimizer_that_is_asked_for(dtype):
+def test_partial_fc_builds_the_named_optimizer(dtype):
     def build(**options):
         return PartialFC(rate=0.5, dtype=dtype, **options).build(context(20, 4)).optimizer
 

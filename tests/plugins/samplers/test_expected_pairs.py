@@ -1,4 +1,4 @@
-"""What batches are expected to hold, against the batches themselves."""
+"""Expected pairs and images of batches, against the means of many batches."""
 
 from collections import Counter
 
@@ -37,9 +37,9 @@ def test_expected_pairs_and_images_are_the_mean_of_many_epochs(options, batch_si
         made = list(sampler.batches(numpy_generator(0, "batches", epoch)))
         drawn.append(len({index for batch in made for index in batch}) / len(LABELS))
         for batch in made:
-            alike = sum(count * (count - 1) // 2 for count in Counter(LABELS[batch].tolist()).values())
-            positives.append(alike)
-            negatives.append(len(batch) * (len(batch) - 1) // 2 - alike)
+            same = sum(count * (count - 1) // 2 for count in Counter(LABELS[batch].tolist()).values())
+            positives.append(same)
+            negatives.append(len(batch) * (len(batch) - 1) // 2 - same)
     assert shape.positives == pytest.approx(np.mean(positives), rel=0.05)
     assert shape.negatives == pytest.approx(np.mean(negatives), rel=0.05)
     assert shape.drawn == pytest.approx(np.mean(drawn), rel=0.02)
@@ -54,7 +54,7 @@ def test_m_images_of_one_class_make_no_negative_pair() -> None:
     assert (shape.positives, shape.negatives, shape.grouped) == (28, 0, (1, 8))
 
 
-def test_m_per_class_leaves_most_images_of_a_large_class_out() -> None:
+def test_m_per_class_draws_few_images_of_a_large_class() -> None:
     labels = [0] * 10_000 + [label for label in range(1, 101) for _ in range(4)]
     assert predicted(MPerClass(m=4), labels, 64).drawn < 0.05
     assert predicted(Shuffle(), labels, 64).drawn > 0.99

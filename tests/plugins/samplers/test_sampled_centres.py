@@ -1,4 +1,4 @@
-"""Sampled centres in one process: against the whole head, against dense rows, and what it refuses."""
+"""Sampled centres in one process: against all centres, against dense rows, and wrong input."""
 
 import copy
 import math
@@ -20,8 +20,8 @@ LOSS = CosFace(scale=8.0, margin=0.35)
 
 
 class SubCentres(nn.Module):
-    """The nearest of three centres counts, the margin follows the embedding's length and the mean length
-    of the batch, and the scale is learnt: a third party's loss that leaves nothing out."""
+    """A loss with three centres a class, a margin that depends on the norms of the batch, and a learnt
+    scale."""
 
     centres_per_class = 3
 
@@ -67,7 +67,7 @@ def batch(count=8, num_classes=40, dim=6, dtype=torch.float64):
     return embeddings, torch.randint(num_classes, (count,))
 
 
-def test_sampled_centres_is_a_sampler_that_updates_its_rows():
+def test_sampled_centres_are_a_row_sampler():
     sampler: CentreSampler = make()
     assert isinstance(sampler, RowSampler)
     assert sum(p.numel() for p in sampler.parameters()) == 40 * 6
@@ -75,7 +75,7 @@ def test_sampled_centres_is_a_sampler_that_updates_its_rows():
 
 
 @pytest.mark.parametrize("num_classes", [40, 4097, 10_000])
-def test_sampled_centres_starts_as_the_whole_head_does(num_classes):
+def test_sampled_centres_have_the_initial_values_of_class_centres(num_classes):
     torch.manual_seed(1)
     whole = ClassCentres(num_classes, 3, 2).centres
     after = torch.rand(1)
@@ -87,7 +87,7 @@ def test_sampled_centres_starts_as_the_whole_head_does(num_classes):
 @each_loss
 @each_optimizer
 @pytest.mark.usefixtures("_pieces")
-def test_at_rate_one_it_is_the_whole_head(make_loss, ours, theirs):
+def test_all_classes_sampled_equals_class_centres(make_loss, ours, theirs):
     loss = make_loss()
     each = loss.centres_per_class
     sampler = make(40, each=each, optimizer=ours).double()
@@ -171,12 +171,12 @@ def test_gradients_match_finite_differences(make_loss):
         torch.testing.assert_close(slope[row, centre, column], difference, rtol=1e-5, atol=1e-9)
 
 
-def test_what_clipping_and_scaling_do_to_the_stand_in_is_done_to_the_centres():
+def test_clipping_and_scaling_of_the_stand_in_apply_to_the_centres():
     sampler, factor = make().double(), 0.25
     other = copy.deepcopy(sampler)
     embeddings, labels = batch()
-    (1024.0 * sampler(embeddings, labels, LOSS)).backward()  # a loss that is scaled ...
-    sampler.stand_in.grad *= factor / 1024  # ... unscaled and clipped
+    (1024.0 * sampler(embeddings, labels, LOSS)).backward()  # loss scaling
+    sampler.stand_in.grad *= factor / 1024  # unscaling and clipping
     (factor * other(embeddings, labels, LOSS)).backward()
     for each in (sampler, other):
         each.update(0.1, 0.01)
@@ -196,7 +196,7 @@ def test_half_precision_embeddings_keep_small_gradients_under_loss_scaling():
     torch.testing.assert_close(embeddings.grad.float(), exact.grad, rtol=2e-3, atol=1e-4)
 
 
-def test_without_gradient_nothing_is_kept():
+def test_without_gradient_the_loss_is_the_same():
     sampler, (embeddings, labels) = make().double(), batch()
     expected = copy.deepcopy(sampler)(embeddings, labels, LOSS)
     with torch.no_grad():
@@ -230,7 +230,7 @@ def test_cosines_of_collinear_vectors_have_no_gradient_and_stay_in_range():
     assert bool(embeddings.grad.isfinite().all())
 
 
-def test_sampled_centres_computes_in_float32_under_autocast():
+def test_sampled_centres_compute_in_float32_under_autocast():
     sampler, (embeddings, labels) = make(dim=64), batch(dim=64, dtype=torch.bfloat16)
     expected = copy.deepcopy(sampler)(embeddings.float(), labels, LOSS)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -260,7 +260,7 @@ def test_bfloat16_centres_learn(ours, theirs):
     assert losses[torch.float32] < 1.5
 
 
-def test_sampled_centres_draws_anew_at_each_step_and_again_from_the_same_seed():
+def test_sampled_centres_differ_between_steps_and_repeat_with_the_seed():
     labels = torch.tensor([0, 1])
     first, second, other = make(), make(), make(seed=6)
     draws = [first.sample(labels).tolist() for _ in range(3)]
@@ -269,7 +269,7 @@ def test_sampled_centres_draws_anew_at_each_step_and_again_from_the_same_seed():
     assert draws[0] != other.sample(labels).tolist()
 
 
-def test_sampled_centres_leaves_the_global_generator_alone():
+def test_sampled_centres_leave_the_global_generator_alone():
     sampler, (embeddings, labels) = make().double(), batch()
     before = torch.get_rng_state()
     sampler(embeddings, labels, LOSS).backward()
@@ -292,7 +292,7 @@ def run(sampler, steps):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @each_optimizer
-def test_sampled_centres_goes_on_from_a_state_dict(ours, theirs, dtype, tmp_path):
+def test_sampled_centres_continue_from_a_state_dict(ours, theirs, dtype, tmp_path):
     sampler = make(optimizer=ours, dtype=dtype)
     run(sampler, range(3))
     torch.save(sampler.state_dict(), tmp_path / "state.pt")
@@ -313,12 +313,12 @@ def test_sampled_centres_goes_on_from_a_state_dict(ours, theirs, dtype, tmp_path
         (torch.tensor([True, False]), r"step 1: labels are torch\.bool; expected integers"),
     ],
 )
-def test_sampled_centres_refuses_labels_that_are_none(labels, message):
+def test_sampled_centres_refuse_wrong_labels(labels, message):
     with pytest.raises(TrainingError, match=message):
         make()(torch.randn(2, 6), labels, LOSS)
 
 
-def test_sampled_centres_takes_any_integers():
+def test_sampled_centres_take_any_integers():
     expected = make()(torch.ones(2, 6), torch.tensor([4, 0]), LOSS)
     torch.manual_seed(0)
     first = make()
@@ -328,7 +328,7 @@ def test_sampled_centres_takes_any_integers():
     assert torch.equal(second(torch.ones(2, 6), labels.to(torch.uint8), LOSS), expected)
 
 
-def test_sampled_centres_refuses_more_labels_than_centres():
+def test_sampled_centres_refuse_more_labels_than_centres():
     message = r"step 1: the batch holds 5 different labels, more than the 4 centres of a step; raise"
     with pytest.raises(TrainingError, match=message):
         make(4)(torch.randn(6, 6), torch.tensor([0, 1, 2, 3, 4, 4]), LOSS)
@@ -352,7 +352,7 @@ class Infinite(CosFace):
         (1.0, Infinite(8.0, 0.0), r"step 3: the loss is nan: not finite"),
     ],
 )
-def test_what_is_not_finite_is_told_with_its_step_and_changes_nothing(value, loss, message):
+def test_numbers_that_are_not_finite_are_refused_and_change_nothing(value, loss, message):
     sampler = make()
     run(sampler, range(2))
     before = copy.deepcopy(sampler.state_dict())
