@@ -234,7 +234,7 @@ def _expect_layout(shape: BatchesShape, batches: list[np.ndarray]) -> None:
             right = runs == [images] * classes and len(set(batch)) == classes
             expect(
                 right,
-                f"predict returns batches of {images} images of each of {classes} classes, next to each other",
+                f"predict returns batches of {images} images of each of {classes} classes in turn",
             )
     if shape.triplets:
         for batch in batches:

@@ -77,7 +77,7 @@ class CentreProducts:
 
 def _blocks(centres: torch.Tensor, rows: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
     """Blocks of the centres of `rows`: their columns among the cosines, and (B, dim) in the precision of the
-    computation. Callers copy them twice in a step, which is faster than keeping them."""
+    computation. A step copies them twice, which is faster than keeping the copies."""
     _, each, dim = centres.shape
     size = block_rows(each * dim, rows.device)
     stored = centres.new_empty((min(size, len(rows)), each, dim))

@@ -1,6 +1,8 @@
 """Memory in large pages, for matrices of which a step reads and writes few, scattered rows.
- Each row of a matrix of some gigabytes needs a lookup in the page tables, and with pages of 4 KiB the tables
-do not fit in a CPU's caches. With pages of 2 MiB a step takes as long at 2,000,000 classes as at 400,000."""
+
+Each row of a matrix of some gigabytes needs a lookup in the page tables, and with pages of 4 KiB the tables
+do not fit in a CPU's caches. With pages of 2 MiB a step takes as long at 2,000,000 classes as at 400,000.
+"""
 
 from __future__ import annotations
 

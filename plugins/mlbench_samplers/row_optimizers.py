@@ -2,10 +2,12 @@
 
 Other rows keep their values and state bit for bit, so momentum and weight decay act in the steps in which a
 row takes part, not in all steps of the run.
- Rows are stored in float32 or bfloat16. In bfloat16 most updates are smaller than half the distance to the
+
+Rows are stored in float32 or bfloat16. In bfloat16 most updates are smaller than half the distance to the
 next number, and rounding to nearest would lose them. Values and state are therefore rounded up or down at
 random, so that the mean is exact (stochastic rounding). A float32 master copy would need all rows, as any row
-may be sampled next, and then take more memory than float32 centres alone."""
+may be sampled next, and then take more memory than float32 centres alone.
+"""
 
 from __future__ import annotations
 

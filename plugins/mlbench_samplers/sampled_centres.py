@@ -87,9 +87,10 @@ class SampledCentres(nn.Module):
         """embeddings: (N, D) float, any length; N may differ between ranks and be 0 on some. labels: (N,)
         integers in [0, num_classes). Returns the mean cross entropy over the examples of all ranks, a scalar.
 
-        Raises TrainingError, on all ranks and with the state of the last step unchanged, for labels that are
-        no integers or out of range, for more different labels than sampled centres, and for embeddings, a
-        loss or a gradient that are not finite."""
+        Raises TrainingError on all ranks, and leaves centres and optimiser state unchanged, for labels that
+        are no integers or out of range, for more different labels than sampled centres, and for embeddings, a
+        loss or a gradient that are not finite.
+        """
         module = loss if isinstance(loss, nn.Module) else nn.Module()
         trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
         result: torch.Tensor = _Head.apply(
