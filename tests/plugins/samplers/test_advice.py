@@ -126,4 +126,4 @@ def test_advice_of_one_size_and_of_few_classes():
         ]
     few = PartialFC().advise(HeadContext(20, 8, 16))
     assert [choice.sampled for choice in few.choices] == [20]
-    assert few.recommendation.startswith("Use sampler all: enough negatives")
+    assert few.recommendation.startswith("Use sampler all: for enough negatives")
