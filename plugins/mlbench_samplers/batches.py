@@ -1,7 +1,10 @@
-"""Batch samplers: options and predictions of all but `hard_triplets`."""
+"""Batch samplers that draw independently in each epoch: all but `hard_triplets`."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
@@ -16,33 +19,49 @@ from mlbench_samplers.expected_pairs import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import numpy as np
 
-__all__ = [
-    "BatchesByClass",
-    "MPerClass",
-    "Repeated",
-    "Shuffle",
-    "ShuffledBatches",
-    "Uniform",
-    "UniformBatches",
-]
+__all__ = ["DrawnBatches", "MPerClass", "Repeated", "Shuffle", "Uniform"]
 
 
-class Shuffle(BatchSamplerOptions):
+class DrawnBatches:
+    """Batches that `draw` draws in each epoch, `length` of them."""
+
+    def __init__(self, length: int, draw: Callable[[np.random.Generator], Iterator[list[int]]]) -> None:
+        self._length = length
+        self.batches = draw
+
+    def __len__(self) -> int:
+        return self._length
+
+
+class _Drawn(BatchSamplerOptions):
+    """Options of a batch sampler that keeps nothing from one epoch to the next."""
+
+    def build(self, context: BatchContext) -> DrawnBatches:
+        return DrawnBatches(self.length(context), partial(self.draw, context))
+
+    def length(self, context: BatchContext) -> int:
+        """Batches in an epoch. Raises OptionError for impossible batches."""
+        return max(1, len(context.labels) // context.batch_size)
+
+    @abstractmethod
+    def draw(self, context: BatchContext, generator: np.random.Generator) -> Iterator[list[int]]:
+        """Indices of each batch of one epoch."""
+
+
+class Shuffle(_Drawn):
     """All images in a random order, cut into batches. Images that do not fill a last batch are left out; a
     data set smaller than one batch is one batch."""
 
     def predict(self, context: BatchContext) -> BatchesShape:
         return Repeated(repeats=1).predict(context)._replace(labels=None)
 
-    def build(self, context: BatchContext) -> ShuffledBatches:
-        return ShuffledBatches(len(context.labels), context.batch_size)
+    def draw(self, context: BatchContext, generator: np.random.Generator) -> Iterator[list[int]]:
+        return Repeated(repeats=1).draw(context, generator)
 
 
-class Repeated(BatchSamplerOptions):
+class Repeated(_Drawn):
     """Repeated augmentation (Berman et al., arXiv:1902.05509; as in arXiv:2110.00476): each image comes
     several times in a batch and is augmented each time.
 
@@ -56,17 +75,24 @@ class Repeated(BatchSamplerOptions):
     """Times that an image comes; 1 is `shuffle`."""
 
     def predict(self, context: BatchContext) -> BatchesShape:
-        count, batches = len(context.labels), self.build(context)
+        count, batches, repeats = len(context.labels), self.length(context), self.repeats
         size = min(context.batch_size, count)
-        pairs = pairs_without_replacement(class_sizes(context.labels), size, self.repeats)
-        shown = -(-len(batches) * size // self.repeats)
-        return BatchesShape(len(batches), batches.images, *pairs, drawn=shown / count)
+        # The place among an image's repeats at which a batch starts has a period of at most `repeats`.
+        starts = (batch * size for batch in range(min(batches, repeats)))
+        images = max((start + size - 1) // repeats - start // repeats + 1 for start in starts)
+        pairs = pairs_without_replacement(class_sizes(context.labels), size, repeats)
+        shown = -(-batches * size // repeats)
+        return BatchesShape(batches, images, *pairs, drawn=shown / count)
 
-    def build(self, context: BatchContext) -> ShuffledBatches:
-        return ShuffledBatches(len(context.labels), context.batch_size, self.repeats)
+    def draw(self, context: BatchContext, generator: np.random.Generator) -> Iterator[list[int]]:
+        count = len(context.labels)
+        size = min(context.batch_size, count)
+        order = generator.permutation(count).repeat(self.repeats)
+        for start in range(0, self.length(context) * size, size):
+            yield order[start : start + size].tolist()
 
 
-class Uniform(BatchSamplerOptions):
+class Uniform(_Drawn):
     """Images drawn uniformly with replacement, so the length of an epoch need not depend on the data. A batch
     has batch_size images, also where the data set has fewer."""
 
@@ -76,19 +102,33 @@ class Uniform(BatchSamplerOptions):
     """What is drawn uniformly: image, or class, with one random image of each drawn class."""
 
     def predict(self, context: BatchContext) -> BatchesShape:
-        batches, sizes = len(self.build(context)), class_sizes(context.labels)
+        batches, sizes = self.length(context), class_sizes(context.labels)
         count = len(context.labels)
         shares = [size / count if self.by == "image" else 1 / len(sizes) for size in sizes]
         chances = [share / size for share, size in zip(shares, sizes, strict=True)]
         drawn = drawn_with_replacement(sizes, chances, batches * context.batch_size)
         return BatchesShape(batches, None, *pairs_with_replacement(shares, context.batch_size), drawn=drawn)
 
-    def build(self, context: BatchContext) -> UniformBatches:
-        batches = self.steps or max(1, len(context.labels) // context.batch_size)
-        return UniformBatches(context, batches, by_class=self.by == "class")
+    def length(self, context: BatchContext) -> int:
+        return self.steps or super().length(context)
+
+    def draw(self, context: BatchContext, generator: np.random.Generator) -> Iterator[list[int]]:
+        import numpy as np
+
+        labels, size = context.labels, context.batch_size
+        if self.by == "image":
+            for _ in range(self.length(context)):
+                yield generator.integers(len(labels), size=size).tolist()
+            return
+        order = np.argsort(labels, kind="stable")
+        sizes = np.unique(labels, return_counts=True)[1]
+        starts = np.cumsum(sizes) - sizes
+        for _ in range(self.length(context)):
+            classes = generator.integers(len(sizes), size=size)
+            yield order[starts[classes] + generator.integers(sizes[classes])].tolist()
 
 
-class MPerClass(BatchSamplerOptions):
+class MPerClass(_Drawn):
     """Batches of batch_size / m random classes with m images of each (Hermans et al., arXiv:1703.07737).
 
     Classes are drawn without replacement within a batch, and so are the images of a class that has m of them;
@@ -104,7 +144,7 @@ class MPerClass(BatchSamplerOptions):
     def predict(self, context: BatchContext) -> BatchesShape:
         sizes = class_sizes(context.labels)
         classes = self._classes(context, len(sizes))
-        batches = max(1, len(context.labels) // context.batch_size)
+        batches = super().length(context)
         chances = [classes / len(sizes) * min(self.m, size) / size for size in sizes]
         return BatchesShape(
             batches,
@@ -114,15 +154,27 @@ class MPerClass(BatchSamplerOptions):
             drawn=drawn_with_replacement(sizes, chances, batches),
         )
 
-    def build(self, context: BatchContext) -> BatchesByClass:
+    def length(self, context: BatchContext) -> int:
+        import numpy as np
+
+        self._classes(context, len(np.unique(context.labels)))
+        return super().length(context)
+
+    def draw(self, context: BatchContext, generator: np.random.Generator) -> Iterator[list[int]]:
         import numpy as np
 
         labels = np.asarray(context.labels)
         order = np.argsort(labels, kind="stable")
-        starts = np.flatnonzero(np.diff(labels[order], prepend=labels[order[0]] - 1))
-        members = np.split(order, starts[1:])
+        members = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
         classes = self._classes(context, len(members))
-        return BatchesByClass(members, classes, self.m, max(1, len(labels) // context.batch_size))
+        for _ in range(super().length(context)):
+            batch: list[int] = []
+            for label in generator.choice(len(members), classes, replace=False):
+                images = members[label]
+                rounds = -(-self.m // len(images))
+                drawn = np.concatenate([generator.permutation(images) for _ in range(rounds)])
+                batch.extend(drawn[: self.m].tolist())
+            yield batch
 
     def _classes(self, context: BatchContext, available: int) -> int:
         """Classes in a batch. available: in the train split. Raises OptionError."""
@@ -141,87 +193,3 @@ class MPerClass(BatchSamplerOptions):
                 "m",
             )
         return classes
-
-
-class ShuffledBatches:
-    """All images in a random order, each `repeats` times in a row, cut into as many batches as the images
-    fill without repeats; the rest is left out. A data set smaller than one batch is one batch."""
-
-    def __init__(self, images: int, batch_size: int, repeats: int = 1) -> None:
-        """images: in the train split, at least 1."""
-        self._size = images
-        self._batch_size = min(batch_size, images)
-        self._repeats = repeats
-
-    def __len__(self) -> int:
-        return self._size // self._batch_size
-
-    @property
-    def images(self) -> int:
-        """The largest number of different images in a batch."""
-        size, repeats = self._batch_size, self._repeats
-        # Batch b starts at repeat b * size % repeats of an image, which has a period of at most `repeats`.
-        starts = (batch * size for batch in range(min(len(self), repeats)))
-        return max((start + size - 1) // repeats - start // repeats + 1 for start in starts)
-
-    def batches(self, generator: np.random.Generator) -> Iterator[list[int]]:
-        """Indices of each batch of one epoch."""
-        order = generator.permutation(self._size).repeat(self._repeats)
-        for start in range(0, len(self) * self._batch_size, self._batch_size):
-            yield order[start : start + self._batch_size].tolist()
-
-
-class UniformBatches:
-    """Batches of images drawn uniformly with replacement, or of one image of each of uniformly drawn
-    classes."""
-
-    def __init__(self, context: BatchContext, batches: int, *, by_class: bool) -> None:
-        self._labels = context.labels
-        self._batch_size = context.batch_size
-        self._length = batches
-        self._by_class = by_class
-
-    def __len__(self) -> int:
-        return self._length
-
-    def batches(self, generator: np.random.Generator) -> Iterator[list[int]]:
-        """Indices of each batch of one epoch."""
-        import numpy as np
-
-        if not self._by_class:
-            for _ in range(len(self)):
-                yield generator.integers(len(self._labels), size=self._batch_size).tolist()
-            return
-        order = np.argsort(self._labels, kind="stable")
-        sizes = np.unique(self._labels, return_counts=True)[1]
-        starts = np.cumsum(sizes) - sizes
-        for _ in range(len(self)):
-            classes = generator.integers(len(sizes), size=self._batch_size)
-            yield order[starts[classes] + generator.integers(sizes[classes])].tolist()
-
-
-class BatchesByClass:
-    """Batches of `classes` random classes with m images of each, which stand next to each other."""
-
-    def __init__(self, members: list[np.ndarray], classes: int, m: int, batches: int) -> None:
-        """members: indices of the images of each class. batches: in an epoch."""
-        self._members = members
-        self._classes = classes
-        self._m = m
-        self._length = batches
-
-    def __len__(self) -> int:
-        return self._length
-
-    def batches(self, generator: np.random.Generator) -> Iterator[list[int]]:
-        """Indices of each batch of one epoch."""
-        import numpy as np
-
-        for _ in range(len(self)):
-            batch: list[int] = []
-            for label in generator.choice(len(self._members), self._classes, replace=False):
-                members = self._members[label]
-                rounds = -(-self._m // len(members))
-                images = np.concatenate([generator.permutation(members) for _ in range(rounds)])
-                batch.extend(images[: self._m].tolist())
-            yield batch
