@@ -113,7 +113,7 @@ class PartialFC(SamplerOptions):
 
     def advise(self, context: HeadContext) -> Advice:
         """Cost at the options' size, or at several rates where they have none; float32 and AdamW."""
-        from mlbench_samplers.advice import advise
+        from mlbench_samplers.head_cost import advise
 
         num_classes = context.num_classes
         if self.centres is not None:

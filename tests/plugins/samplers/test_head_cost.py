@@ -1,4 +1,4 @@
-"""Advice: predicted memory against measured memory, and the recommendation for given numbers."""
+"""Cost of a head: predicted against measured memory, and the recommendation for given numbers."""
 
 import json
 import statistics
@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from mlbench.plugin import Advice, Choice, HeadContext
-from mlbench_samplers import advice
-from mlbench_samplers.advice import full_bytes, partial_bytes, recommend
+from mlbench_samplers import head_cost
 from mlbench_samplers.centres import PartialFC
+from mlbench_samplers.head_cost import full_bytes, partial_bytes, recommend
 
 GIGA = 10**9
 
@@ -101,7 +101,7 @@ def test_the_recommendation_follows_from_the_numbers(numbers, words):
 
 @pytest.fixture
 def _quick(monkeypatch):
-    monkeypatch.setattr(advice, "_TRIAL", 2**14)
+    monkeypatch.setattr(head_cost, "_TRIAL", 2**14)
 
 
 @pytest.mark.usefixtures("_quick")
