@@ -52,10 +52,10 @@ def rows_head(classes: int, sampled: int, device: str = "cpu", dtype: str = "flo
     import torch
 
     from mlbench_losses.margin import CosFace
-    from mlbench_samplers.partial_fc import PartialFC
-    from mlbench_samplers.rows import RowSGD
+    from mlbench_samplers.row_optimizers import RowSGD
+    from mlbench_samplers.sampled_centres import SampledCentres
 
-    sampler = PartialFC(
+    sampler = SampledCentres(
         classes,
         DIM,
         1,

@@ -19,7 +19,7 @@ __all__ = ["CHECKS"]
 
 
 def _ranks() -> Ranks:
-    """Three queries with 2, 1 and 3 positives."""
+    """Ranks of three queries with 2, 1 and 3 positives."""
     return Ranks(np.array([1, 3, 2, 1, 4, 9]), np.array([0, 2, 3, 6]))
 
 
@@ -41,27 +41,27 @@ def _measured(metric: Any) -> dict[str, Any]:
     return found
 
 
-def metric_measures_what_it_announces(subject: Subject) -> None:
+def metric_gives_the_values_of_quantities(subject: Subject) -> None:
     announced = subject.quantities()
     mapped = isinstance(announced, Mapping) and all(isinstance(each, Quantity) for each in announced.values())
-    expect(mapped and announced, "quantities() gives a mapping of names to Quantity")
+    expect(mapped and announced, "quantities() returns a mapping of names to Quantity, with at least one")
     metric = subject.build()
     kinds = (RankMetric, CurveMetric, EmbeddingMetric)
     expect(isinstance(metric, kinds), "a metric has per_query(), of_curve() or of_embeddings()")
     measured = _measured(metric)
     odd = sorted(announced.keys() ^ measured.keys())
-    expect(not odd, f"a metric measures what it announces and only that; not so for {', '.join(odd)}")
-    expect(_measured(subject.build()).keys() == measured.keys(), "names do not change")
+    expect(not odd, f"a metric gives exactly the values of quantities(); different: {', '.join(odd)}")
+    expect(_measured(subject.build()).keys() == measured.keys(), "a metric always gives the same names")
 
 
-def rank_metric_sees_queries_apart(subject: Subject) -> None:
+def rank_metric_takes_queries_separately(subject: Subject) -> None:
     metric = subject.build()
     if not isinstance(metric, RankMetric):
         return
     together = metric.per_query(_ranks())
     alone = metric.per_query(Ranks(np.array([1, 3]), np.array([0, 2])))
     for name, values in together.items():
-        expect(np.shape(values) == (3,), f"{name} has a value for each query: (3,), not {np.shape(values)}")
+        expect(np.shape(values) == (3,), f"{name} has one value for each query: (3,), not {np.shape(values)}")
         close = np.isclose(values[0], alone[name][0], equal_nan=True)
         expect(close, f"{name} of a query does not depend on the other queries")
 
@@ -73,7 +73,7 @@ def curve_metric_takes_resamples(subject: Subject) -> None:
     curve = _curve()
     without = metric.of_curve(curve, None)
     plain = metric.of_curve(curve, 0.3)
-    expect(without.keys() == plain.keys(), "names are the same where no threshold was found")
+    expect(without.keys() == plain.keys(), "a metric gives the same names without a threshold")
     accepted, false, ties, positives, negatives = (
         np.stack([each, each])
         for each in (curve.accepted, curve.false, curve.ties, curve.positives, curve.negatives)
@@ -83,10 +83,12 @@ def curve_metric_takes_resamples(subject: Subject) -> None:
     for name, value in plain.items():
         if np.ndim(resampled[name]) == 1 and not isinstance(value, str):
             same = np.allclose(np.asarray(resampled[name], np.float64), float(value), equal_nan=True)
-            expect(same, f"{name} of a curve with leading axes is that of each curve by itself")
+            expect(same, f"{name} of several curves on a leading axis equals that of each curve")
         else:
             right = isinstance(value, str) or np.ndim(value) == 0
-            expect(right, f"{name} is a number, a text that says why there is none, or one for each curve")
+            expect(
+                right, f"{name} is a number, one number for each curve, or a text that says why there is none"
+            )
 
 
 def threshold_is_a_similarity(subject: Subject) -> None:
@@ -95,20 +97,20 @@ def threshold_is_a_similarity(subject: Subject) -> None:
         try:
             similarity = policy(curve)
         except ThresholdError as error:
-            expect(str(error).strip(), "a ThresholdError says what the curve can reach")
+            expect(str(error).strip(), "a ThresholdError has a message that says what the curve can reach")
             continue
         number = isinstance(similarity, float) and -1 <= similarity <= 1
         expect(
             number,
-            f"a policy gives a cosine similarity in [-1, 1] or raises ThresholdError; not {similarity!r}",
+            f"a policy returns a cosine similarity in [-1, 1] or raises ThresholdError; not {similarity!r}",
         )
-        expect(policy(curve) == similarity, "the same curve has the same threshold")
+        expect(policy(curve) == similarity, "a policy returns the same threshold for the same curve")
 
 
 CHECKS: dict[str, tuple[Callable[[Subject], None], ...]] = {
     "metric": (
-        metric_measures_what_it_announces,
-        rank_metric_sees_queries_apart,
+        metric_gives_the_values_of_quantities,
+        rank_metric_takes_queries_separately,
         curve_metric_takes_resamples,
     ),
     "threshold": (threshold_is_a_similarity,),

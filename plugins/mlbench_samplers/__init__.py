@@ -1,69 +1,59 @@
-"""Samplers of class centres and of batches that come with mlbench."""
+"""Samplers of class centres and batch samplers that come with mlbench."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mlbench.contracts import Component
-from mlbench.hookspecs import hookimpl
+from mlbench.plugin import Component, hookimpl
+
+_BATCHES = "mlbench_samplers.batches"
 
 
 @hookimpl
 def mlbench_components() -> Iterable[Component]:
     return [
         Component(
-            kind="sampler",
-            name="all",
-            factory="mlbench_samplers.centres:all_centres",
-            summary="every class centre takes part in every step",
-            source="arXiv:1704.06369",
-            predict="mlbench_samplers.centres:predict_all_centres",
+            "sampler",
+            "all",
+            "mlbench_samplers.centres:AllCentres",
+            "every class centre takes part in every step",
+            "arXiv:1704.06369",
         ),
         Component(
-            kind="sampler",
-            name="partial_fc",
-            factory="mlbench_samplers.centres:partial_fc",
-            summary="the batch's own class centres and a random share of the others",
-            source="arXiv:2203.15565",
-            predict="mlbench_samplers.centres:predict_partial_fc",
-            advise="mlbench_samplers.advice:advise_partial_fc",
+            "sampler",
+            "partial_fc",
+            "mlbench_samplers.centres:PartialFC",
+            "the class centres of the batch and a random share of the others",
+            "arXiv:2203.15565",
         ),
         Component(
-            kind="batch_sampler",
-            name="shuffle",
-            factory="mlbench_samplers.batches:shuffle",
-            summary="a random order of all images, cut into batches",
-            predict="mlbench_samplers.batches:predict_shuffle",
+            "batch_sampler", "shuffle", f"{_BATCHES}:Shuffle", "all images in random order, cut into batches"
         ),
         Component(
-            kind="batch_sampler",
-            name="m_per_class",
-            factory="mlbench_samplers.batches:m_per_class",
-            summary="random classes with m images of each (P x K batches)",
-            source="arXiv:1703.07737",
-            predict="mlbench_samplers.batches:predict_m_per_class",
+            "batch_sampler",
+            "m_per_class",
+            f"{_BATCHES}:MPerClass",
+            "random classes with m images of each (P x K batches)",
+            "arXiv:1703.07737",
         ),
         Component(
-            kind="batch_sampler",
-            name="repeated",
-            factory="mlbench_samplers.batches:repeated",
-            summary="repeated augmentation: each image several times in a batch, augmented anew",
-            source="arXiv:1902.05509",
-            predict="mlbench_samplers.batches:predict_repeated",
+            "batch_sampler",
+            "repeated",
+            f"{_BATCHES}:Repeated",
+            "repeated augmentation: each image several times in a batch, augmented each time",
+            "arXiv:1902.05509",
         ),
         Component(
-            kind="batch_sampler",
-            name="uniform",
-            factory="mlbench_samplers.batches:uniform",
-            summary="images, or classes, drawn uniformly with replacement",
-            predict="mlbench_samplers.batches:predict_uniform",
+            "batch_sampler",
+            "uniform",
+            f"{_BATCHES}:Uniform",
+            "images, or classes, drawn uniformly with replacement",
         ),
         Component(
-            kind="batch_sampler",
-            name="hard_triplets",
-            factory="mlbench_samplers.triplets:hard_triplets",
-            summary="anchor, hard positive, hard negative, mined at the threshold of the best F1",
-            source="arXiv:1503.03832",
-            predict="mlbench_samplers.triplets:predict_hard_triplets",
+            "batch_sampler",
+            "hard_triplets",
+            "mlbench_samplers.triplets:HardTriplets",
+            "anchor, hard positive, hard negative, mined at the threshold with the best F1",
+            "arXiv:1503.03832",
         ),
     ]

@@ -6,8 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from mlbench.contracts import CentreLoss
-from mlbench.errors import TrainingError
+from mlbench.plugin import CentreLoss, TrainingError
 
 __all__ = ["INTEGERS", "ClassCentres"]
 
@@ -15,10 +14,10 @@ INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 class ClassCentres(nn.Module):
-    """All class centres; every one takes part in every step.
+    """All class centres, all of them in every step.
 
-    centres: (num_classes, centres_per_class, dim) float32, drawn from N(0, 0.01^2) as PartialFC's are, so
-    that the two start alike.
+    centres: (num_classes, centres_per_class, dim) float32, drawn from N(0, 0.01^2), with the same initial
+    values as `SampledCentres` has.
     """
 
     def __init__(self, num_classes: int, dim: int, centres_per_class: int) -> None:
@@ -29,11 +28,11 @@ class ClassCentres(nn.Module):
         """embeddings: (N, D) float, any length; labels: (N,) integers in [0, num_classes).
 
         Returns the mean cross entropy, a scalar. Computes in the centres' precision (float32), under
-        autocast too: a cosine in half precision is off by more than a margin loss can bear once it is
-        multiplied by its scale.
+        autocast too: a margin loss multiplies cosines by its scale, which makes the rounding errors of half
+        precision too large.
 
-        Raises TrainingError for labels that are no integers or out of range; on CUDA, where looking at
-        the labels would make every step wait for the device, its own assertion stops the latter.
+        Raises TrainingError for labels that are no integers or out of range. On CUDA the range is not
+        checked here, because every step would wait for the device; CUDA's own assertion stops such labels.
         """
         self._check(labels)
         return _cross_entropy(embeddings, self.centres, labels.long(), loss)
@@ -56,7 +55,7 @@ def _cross_entropy(
     with torch.autocast(embeddings.device.type, enabled=False):
         embeddings = embeddings.to(centres.dtype)
         norms = embeddings.norm(dim=1)
-        # The products are divided by the lengths of the centres, which spares a normalised copy of them.
+        # Dividing the products by the lengths of the centres needs no normalised copy of the centres.
         lengths = centres.norm(dim=2).clamp_min(1e-12)
         products = F.normalize(embeddings) @ centres.flatten(0, 1).T
         cosines = (products.view(-1, *lengths.shape) / lengths).clamp(-1, 1)

@@ -1,4 +1,4 @@
-"""The cross entropy of the logits that a loss makes of cosines, over the columns of all ranks."""
+"""Cross entropy of the logits that a loss computes from cosines, over the columns of all ranks."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from typing import NamedTuple
 
 import torch
 
-from mlbench.contracts import CentreLoss
-from mlbench_samplers.ranks import Ranks
+from mlbench.plugin import CentreLoss
+from mlbench_samplers.process_ranks import ProcessRanks
 
-__all__ = ["CrossEntropy", "cross_entropy"]
+__all__ = ["LossAndGradients", "cross_entropy"]
 
-#: Bytes of the cosines whose logits are worked on at a time, where a loss allows for it.
+#: Bytes of the cosines whose logits are computed at a time, for a loss that is `per_example`.
 _PIECE_BYTES = {"cpu": 2**20, "cuda": 2**27}
 
 
-class CrossEntropy(NamedTuple):
-    """The mean over all examples, and its gradients where they were asked for and there are any."""
+class LossAndGradients(NamedTuple):
+    """The mean over all examples and its gradients; None for a gradient that was not requested or is 0."""
 
     value: torch.Tensor
     by_norms: torch.Tensor | None
     by_trained: list[torch.Tensor | None]
 
 
-class _Look(NamedTuple):
-    """Logits of some examples, what they were made of, and exp(logits - highest)."""
+class _Logits(NamedTuple):
+    """Logits of some examples, the tensors they depend on, and exp(logits - highest)."""
 
     inputs: list[torch.Tensor]
     logits: torch.Tensor
@@ -38,27 +38,28 @@ def cross_entropy(
     loss: CentreLoss,
     *,
     trained: tuple[torch.Tensor, ...],
-    ranks: Ranks,
+    ranks: ProcessRanks,
     wanted: bool,
-) -> CrossEntropy:
+) -> LossAndGradients:
     """Mean cross entropy and, if `wanted`, its gradients by `norms` and by `trained`, the loss's own
-    parameters; `cosines` are then overwritten with theirs.
+    parameters; `cosines` is then overwritten with the gradient by the cosines.
 
     cosines, targets, norms: as `CentreLoss.logits` takes them, for this rank's columns and the examples of
-    all ranks. A loss that is `per_example` is asked for the logits of a few examples at a time, which then
-    stay in a CPU's cache, and cost a GPU little memory. Any other sees all at once.
+    all ranks. A loss that is `per_example` gets a few examples at a time, whose logits fit in a CPU's cache
+    and take little of a GPU's memory. Any other loss gets all examples at once.
     """
     count, columns = cosines.shape[:2]
     pieces = _pieces(cosines) if getattr(loss, "per_example", False) else [slice(0, count)]
-    # Highest logit and sum of exponentials of each example here, and its target's logit if that is here.
+    # For each example: highest logit and sum of exponentials of this rank's columns, and the target's logit
+    # where this rank has it.
     highest, total = torch.full_like(norms, float("-inf")), torch.zeros_like(norms)
     own = torch.zeros_like(norms)
-    # Logarithm of the sum of exponentials over all ranks.
+    # Logarithm of the sum of exponentials over all ranks, and the loss.
     partition, losses = torch.empty_like(norms), torch.empty_like(norms)
 
     scratch = cosines.new_empty((pieces[0].stop, columns))
 
-    def look(part: slice) -> _Look:
+    def compute(part: slice) -> _Logits:
         with torch.set_grad_enabled(wanted):
             inputs = [tensor[part].detach().requires_grad_(wanted) for tensor in (cosines, norms)]
             logits = loss.logits(inputs[0], targets[part], inputs[1])
@@ -68,36 +69,36 @@ def cross_entropy(
         total[part] = powers.sum(1)
         target = values.gather(1, targets[part].clamp_min(0).unsqueeze(1)).squeeze(1)
         own[part] = torch.where(targets[part] >= 0, target, 0)
-        return _Look(inputs, logits, powers)
+        return _Logits(inputs, logits, powers)
 
-    def join(part: slice) -> None:
+    def combine(part: slice) -> None:
         common = ranks.max_(highest[part].clone())
         sums = ranks.sum_(torch.stack([total[part] * (highest[part] - common).exp(), own[part]]))
         partition[part] = common + sums[0].log()
         losses[part] = partition[part] - sums[1]
 
-    # With several pieces, the ranks talk once, after a first look at all of them.
+    # With several pieces and ranks, all pieces are computed twice, so that the ranks communicate only once.
     twice = len(pieces) > 1 and ranks.size > 1
     if twice:
         for part in pieces:
-            look(part)
-    if twice or not columns:  # a rank may own none of the sampled classes; a loss need not bear that
-        join(slice(0, count))
+            compute(part)
+    if twice or not columns:  # no sampled class is on this rank, and a loss need not accept that
+        combine(slice(0, count))
     by_norms: torch.Tensor | None = None
     by_trained: list[torch.Tensor | None] = [None] * len(trained)
     for part in pieces if columns else []:
-        seen = look(part)
+        result = compute(part)
         if not twice:
-            join(part)
+            combine(part)
         if not wanted:
             continue
-        if not seen.logits.requires_grad:
+        if not result.logits.requires_grad:
             cosines[part] = 0
             continue
-        slopes = seen.powers.mul_(((highest[part] - partition[part]).exp() / count).unsqueeze(1))
+        slopes = result.powers.mul_(((highest[part] - partition[part]).exp() / count).unsqueeze(1))
         here = (targets[part] >= 0).to(slopes.dtype).unsqueeze(1)
         slopes.scatter_add_(1, targets[part].clamp_min(0).unsqueeze(1), here / -count)
-        gradients = torch.autograd.grad(seen.logits, [*seen.inputs, *trained], slopes, allow_unused=True)
+        gradients = torch.autograd.grad(result.logits, [*result.inputs, *trained], slopes, allow_unused=True)
         cosines[part] = 0 if gradients[0] is None else gradients[0]
         if gradients[1] is not None:
             by_norms = torch.zeros_like(norms) if by_norms is None else by_norms
@@ -105,7 +106,7 @@ def cross_entropy(
         for index, gradient in enumerate(gradients[2:]):
             before = by_trained[index]
             by_trained[index] = gradient if before is None or gradient is None else before + gradient
-    return CrossEntropy(losses.mean(), by_norms, by_trained)
+    return LossAndGradients(losses.mean(), by_norms, by_trained)
 
 
 def _pieces(cosines: torch.Tensor) -> list[slice]:

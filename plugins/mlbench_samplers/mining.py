@@ -9,11 +9,14 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from mlbench.errors import TrainingError
-from mlbench.evaluation.embeddings import Embeddings
-from mlbench.evaluation.evaluate import Engine, verification_curve
-from mlbench.evaluation.similarity import STEP
-from mlbench.seeding import matmul_precision
+from mlbench.plugin import (
+    STEP,
+    Embeddings,
+    Engine,
+    TrainingError,
+    matmul_precision,
+    verification_curve,
+)
 
 __all__ = ["Mined", "mine_hard", "mine_random"]
 

@@ -1,4 +1,4 @@
-"""Checkpoints of class centres that any number of ranks can write and any other number can read."""
+"""Checkpoints of class centres, written by any number of ranks and read by any other number."""
 
 from __future__ import annotations
 
@@ -9,34 +9,31 @@ from typing import Any
 
 import torch
 
-from mlbench.errors import StoreError, first_line
-from mlbench.records.store import write_atomically
-from mlbench_samplers.partial_fc import PartialFC
+from mlbench.plugin import StoreError, first_line, write_atomically
+from mlbench_samplers.sampled_centres import SampledCentres
 
 __all__ = ["load_shards", "save_shard"]
 
 _NAME = "step{step:010d}-classes{first:010d}-{last:010d}.pt"
 
 
-def save_shard(sampler: PartialFC, folder: Path) -> Path:
-    """Write this rank's centres, their optimiser's state and the step into `folder`; every rank calls it.
+def save_shard(sampler: SampledCentres, folder: Path) -> Path:
+    """Write this rank's centres, optimiser state and step into `folder`. Every rank calls it.
 
-    Gives the file, whose name tells the step and the classes. Files of earlier steps stay; a set that is
-    not complete, because a rank died on the way, is never loaded. Raises StoreError when it cannot be
-    written; nothing is left behind then.
-    """
+    Returns the file, whose name has the step and the range of classes. Files of earlier steps stay. An
+    incomplete set, left by a rank that died, is never loaded. Raises StoreError if the file cannot be
+    written, and leaves no part of it."""
     path = folder / _NAME.format(step=sampler.steps, first=sampler.first, last=sampler.last)
     data = {"num_classes": sampler.num_classes, "state": sampler.state_dict()}
     write_atomically(path, partial(torch.save, data))
     return path
 
 
-def load_shards(sampler: PartialFC, folder: Path) -> int:
-    """Fill `sampler` with its range of classes from what any number of ranks wrote, and return the step.
+def load_shards(sampler: SampledCentres, folder: Path) -> int:
+    """Load the range of classes of `sampler` from the files of any number of ranks, and return the step.
 
-    Takes the newest step of which all classes are there, and reads no more of it than this rank holds.
-    Raises StoreError when there is none or it is of other centres.
-    """
+    Loads the newest step that has all classes, and reads only this rank's range. Raises StoreError if there
+    is none, or if it belongs to other centres."""
     sets: dict[int, list[tuple[int, int, Path]]] = {}
     for path in sorted(folder.glob("step*.pt")):
         if match := re.fullmatch(r"step(\d+)-classes(\d+)-(\d+)\.pt", path.name):
@@ -50,30 +47,30 @@ def load_shards(sampler: PartialFC, folder: Path) -> int:
             return step
     raise StoreError(
         f"{folder}: no step with all {sampler.num_classes} classes (steps found: "
-        f"{', '.join(map(str, sorted(sets))) or 'none'}); every rank must have saved its own"
+        f"{', '.join(map(str, sorted(sets))) or 'none'}); every rank must have saved its range"
     )
 
 
 def _complete(files: list[tuple[int, int, Path]], num_classes: int) -> list[tuple[int, int, Path]] | None:
-    """Files whose ranges join up to all classes, or None. Sets of several world sizes may lie together."""
+    """Files whose ranges cover all classes in order, or None. There may be sets of several world sizes."""
     chain, reached = [], 0
     while reached < num_classes:
         following = [file for file in files if file[0] == reached and file[1] > reached]
         if not following:
             return None
-        # The longest: where two sets begin alike, the one of fewer ranks joins up wherever the other does.
+        # The longest range where sets of several world sizes have one that starts here.
         chain.append(max(following))
         reached = chain[-1][1]
     return chain
 
 
-def _copy(sampler: PartialFC, first: int, last: int, path: Path) -> None:
+def _copy(sampler: SampledCentres, first: int, last: int, path: Path) -> None:
     begin, end = max(first, sampler.first), min(last, sampler.last)
     if begin >= end:
         return
     own: dict[str, Any] = sampler.state_dict()
     try:
-        # Mapped, so that only the rows that are copied are read.
+        # Memory-mapped, so that only the copied rows are read.
         data = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
         state = data["state"]
         if data["num_classes"] != sampler.num_classes or state.keys() != own.keys():
@@ -88,5 +85,5 @@ def _copy(sampler: PartialFC, first: int, last: int, path: Path) -> None:
                 )
     except StoreError:
         raise
-    except Exception as error:  # whatever a damaged file makes torch say
+    except Exception as error:  # torch raises many kinds for a damaged file
         raise StoreError(f"{path} cannot be loaded: {first_line(error)}") from None

@@ -217,9 +217,9 @@ def test_loss_scaling_and_clipping_reach_centres_with_an_optimiser_of_their_own(
 
 def test_a_sampler_that_refuses_leaves_the_state_of_the_step_before(planned, tmp_path, monkeypatch) -> None:
     case = planned(overrides=("sampler={name: partial_fc, rate: 1}",)).cases[0]
-    from mlbench_samplers.partial_fc import PartialFC
+    from mlbench_samplers.sampled_centres import SampledCentres
 
-    forward, before = PartialFC.forward, []
+    forward, before = SampledCentres.forward, []
 
     def failing(self, embeddings, labels, loss):
         if self.steps == 4:
@@ -227,7 +227,7 @@ def test_a_sampler_that_refuses_leaves_the_state_of_the_step_before(planned, tmp
             embeddings = embeddings * float("nan")
         return forward(self, embeddings, labels, loss)
 
-    monkeypatch.setattr(PartialFC, "forward", failing)
+    monkeypatch.setattr(SampledCentres, "forward", failing)
     with pytest.raises(TrainingError, match="step 5: the embeddings are not finite"):
         trained(case, tmp_path)
     kept = torch.load(tmp_path / "checkpoints" / "last.pt", weights_only=True)

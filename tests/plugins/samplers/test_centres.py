@@ -1,24 +1,27 @@
-"""Which class centres take part: planned sizes and refusals, without building anything."""
+"""Options of the samplers: sizes, and wrong options."""
 
 import pytest
 
 from mlbench.errors import OptionError
-from mlbench_samplers.centres import all_centres, partial_fc, predict_all_centres, predict_partial_fc
+from mlbench.plugin import SamplerContext
+from mlbench_samplers.centres import AllCentres, PartialFC
+
+
+def context(num_classes=100, batch_labels=10, dim=8, each=1):
+    return SamplerContext(num_classes, dim, each, batch_labels, batch_labels, seed=0)
 
 
 def partial(num_classes, batch_labels, rate, *, build=False):
-    function = partial_fc if build else predict_partial_fc
-    return function(num_classes, 8, 1, batch_labels, 0, rate=rate)
+    options, given = PartialFC(rate=rate), context(num_classes, batch_labels)
+    return options.build(given) if build else options.predict(given)
 
 
 @pytest.mark.parametrize("centres_per_class", [1, 3])
 def test_centres_predict_what_they_build(centres_per_class):
-    provided = {"num_classes": 50, "dim": 8, "centres_per_class": centres_per_class}
-    every = all_centres(**provided)
-    some = partial_fc(**provided, batch_labels=10, seed=0, rate=0.3)
-    assert predict_all_centres(**provided) == (sum(p.numel() for p in every.parameters()), ())
-    predicted = predict_partial_fc(**provided, batch_labels=10, seed=0, rate=0.3).parameters
-    assert predicted == sum(p.numel() for p in some.parameters()) == 50 * 8 * centres_per_class
+    given = context(50, each=centres_per_class)
+    for options in (AllCentres(), PartialFC(rate=0.3)):
+        count = sum(parameter.numel() for parameter in options.build(given).parameters())
+        assert options.predict(given).parameters == count == 50 * 8 * centres_per_class
 
 
 @pytest.mark.parametrize(
@@ -26,7 +29,7 @@ def test_centres_predict_what_they_build(centres_per_class):
     [(100, 0.29, 29), (30, 0.1, 3), (1000, 0.3, 300), (7, 0.5, 3), (390_144, 0.3, 117_043), (3, 1.0, 3)],
 )
 def test_partial_fc_samples_the_floor_of_its_share(num_classes, rate, sampled):
-    assert partial_fc(num_classes, 1, 1, 1, 0, rate=rate).sampled == sampled
+    assert PartialFC(rate=rate).build(context(num_classes, 1, dim=1)).sampled == sampled
 
 
 @pytest.mark.parametrize("build", [False, True])
@@ -55,18 +58,18 @@ def test_partial_fc_advice_is_the_smallest_rate_in_thousandths_that_works(num_cl
         partial(num_classes, batch_labels, advised - 0.001)
 
 
-def test_partial_fc_sends_few_classes_to_the_other_sampler():
+def test_partial_fc_recommends_sampler_all_for_few_classes():
     with pytest.raises(OptionError, match="use sampler all"):
         partial(100, 128, 0.9)
 
 
-def test_partial_fc_at_rate_one_takes_any_number_of_classes():
+def test_partial_fc_with_rate_1_takes_any_number_of_classes():
     assert partial(100, 128, 1.0) == (800, ())
 
 
-def test_partial_fc_takes_a_number_instead_of_a_share():
-    assert partial_fc(1000, 8, 1, 16, 0, centres=200).sampled == 200
-    assert predict_partial_fc(1000, 8, 1, 16, 0, centres=200) == (8000, ())
+def test_partial_fc_takes_a_number_of_centres():
+    assert PartialFC(centres=200).build(context(1000, 16)).sampled == 200
+    assert PartialFC(centres=200).predict(context(1000, 16)) == (8000, ())
 
 
 @pytest.mark.parametrize(
@@ -78,10 +81,10 @@ def test_partial_fc_takes_a_number_instead_of_a_share():
         ({"centres": 9}, "centres", "fewer than the 10 different labels .* raise centres to 10 or more"),
     ],
 )
-@pytest.mark.parametrize("function", [partial_fc, predict_partial_fc])
-def test_partial_fc_takes_exactly_one_size_that_fits(function, options, option, message):
+@pytest.mark.parametrize("method", ["build", "predict"])
+def test_partial_fc_takes_exactly_one_size_that_fits(method, options, option, message):
     with pytest.raises(OptionError, match=message) as caught:
-        function(100, 8, 1, 10, 0, **options)
+        getattr(PartialFC(**options), method)(context())
     assert caught.value.option == option
 
 
@@ -89,16 +92,16 @@ def test_partial_fc_takes_exactly_one_size_that_fits(function, options, option, 
     ("num_classes", "batch_size", "rate", "few"),
     [(1000, 10, 0.1, False), (1000, 10, 0.099, True), (50, 10, 1.0, False), (50, 10, 0.9, True)],
 )
-def test_partial_fc_says_when_few_negatives_are_left(num_classes, batch_size, rate, few):
+def test_partial_fc_notes_too_few_negatives(num_classes, batch_size, rate, few):
     notes = partial(num_classes, batch_size, rate).notes
     assert len(notes) == few
     assert all("expect worse accuracy below ten times that" in note for note in notes)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_partial_fc_builds_the_optimizer_that_is_asked_for(dtype):
+def test_partial_fc_builds_the_named_optimizer(dtype):
     def build(**options):
-        return partial_fc(20, 8, 1, 4, 0, rate=0.5, dtype=dtype, **options).optimizer
+        return PartialFC(rate=0.5, dtype=dtype, **options).build(context(20, 4)).optimizer
 
     assert type(build()).__name__ == "RowAdamW"
     assert build(betas=(0.5, 0.6)).betas == (0.5, 0.6)

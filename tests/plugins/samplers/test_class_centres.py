@@ -1,4 +1,4 @@
-"""Class centres in a training step, against loops and closed forms."""
+"""All class centres in a training step, against loops and closed forms."""
 
 import math
 
@@ -20,7 +20,7 @@ def _seeded():
 
 
 def naive_loss(embeddings, centres, labels, columns, loss=LOSS):
-    """Mean cross entropy over the classes in `columns`, one number at a time."""
+    """Mean cross entropy over the classes in `columns`, in a loop."""
     total = 0.0
     for embedding, label in zip(embeddings.tolist(), labels.tolist(), strict=True):
         logits = {}
@@ -34,7 +34,7 @@ def naive_loss(embeddings, centres, labels, columns, loss=LOSS):
 
 
 class Recorder:
-    """A loss that keeps what it was given."""
+    """A loss that keeps its arguments."""
 
     centres_per_class = 2
 
@@ -126,7 +126,7 @@ def test_class_centres_gradient_is_exact():
         (torch.tensor([True, False]), r"labels are torch\.bool; expected integers"),
     ],
 )
-def test_class_centres_refuse_labels_that_are_none(labels, message):
+def test_class_centres_refuse_wrong_labels(labels, message):
     with pytest.raises(TrainingError, match=message):
         ClassCentres(5, 3, 1)(torch.randn(2, 3), labels, LOSS)
 

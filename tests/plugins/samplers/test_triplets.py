@@ -1,17 +1,21 @@
-"""Batches of triplets: their rows, their number, and when they are mined."""
+"""Batches of triplets: rows, number, and the epochs with mining."""
 
 from collections import Counter
 
 import numpy as np
 import pytest
 
-from mlbench.contracts import BatchesShape
 from mlbench.errors import OptionError, TrainingError
+from mlbench.plugin import BatchContext, BatchesShape
 from mlbench.seeding import numpy_generator
-from mlbench_samplers.triplets import hard_triplets, predict_hard_triplets
+from mlbench_samplers.triplets import HardTriplets
 
 LABELS = np.array([0, 0, 0, 1, 1, 1])
 HARD = [(3, 5, 0), (3, 5, 1), (3, 5, 2), (5, 3, 2)]  # of the angles below, see test_mining
+
+
+def hard_triplets(labels, batch_size, embed, **options):
+    return HardTriplets(**options).build(BatchContext(labels, batch_size, embed))
 
 
 def plane(*angles):
@@ -28,7 +32,7 @@ def told_apart():
 
 
 class Model:
-    """What embeds differently each time."""
+    """Embeds differently in each call."""
 
     def __init__(self, *answers):
         self.answers = list(answers)
@@ -55,7 +59,7 @@ def test_rows_are_anchor_positive_negative():
 
 
 @pytest.mark.parametrize("mining", ["hard", "random"])
-def test_fewer_triplets_than_an_epoch_needs_are_drawn_again_evenly(mining):
+def test_too_few_triplets_for_an_epoch_are_repeated_evenly(mining):
     sampler = hard_triplets(LABELS, 3, confused, mining=mining, per_anchor=2, triplets=30)
     counts = Counter(triplets_of(epoch(sampler)))
     available = {"hard": 3, "random": 12}[mining]  # at most two of an anchor
@@ -63,7 +67,7 @@ def test_fewer_triplets_than_an_epoch_needs_are_drawn_again_evenly(mining):
     assert set(counts.values()) <= {30 // available, 30 // available + 1}
 
 
-def test_of_more_triplets_an_epoch_shows_a_random_selection():
+def test_an_epoch_shows_a_random_selection_of_more_triplets():
     sampler = hard_triplets(LABELS, 3, confused, triplets=2)
     generator = numpy_generator(0, "epochs")
     epochs = [triplets_of(epoch(sampler, generator)) for _ in range(30)]
@@ -74,7 +78,7 @@ def test_of_more_triplets_an_epoch_shows_a_random_selection():
 
 @pytest.mark.parametrize(("refresh", "mined"), [(0, [1]), (1, [1, 2, 3, 4, 5]), (2, [1, 3, 5])])
 @pytest.mark.parametrize("mining", ["hard", "random"])
-def test_triplets_are_mined_anew_when_it_is_due(refresh, mined, mining):
+def test_triplets_are_mined_every_refresh_epochs(refresh, mined, mining):
     asked = []
 
     def embed():
@@ -89,14 +93,14 @@ def test_triplets_are_mined_anew_when_it_is_due(refresh, mined, mining):
     assert len(asked) == (len(mined) if mining == "hard" else 0)
 
 
-def test_the_triplets_of_an_epoch_are_those_of_the_model_as_it_is():
+def test_mining_uses_the_current_model():
     other = plane(41, 90, 103, 0, 10, 52)  # the classes have changed places
     sampler = hard_triplets(LABELS, 3, Model(confused, lambda: other), refresh=1, triplets=4)
     assert sorted(triplets_of(epoch(sampler))) == HARD
     assert sorted(triplets_of(epoch(sampler))) == [(0, 2, 3), (0, 2, 4), (0, 2, 5), (2, 0, 5)]
 
 
-def test_notes_say_what_was_mined():
+def test_notes_describe_each_mining():
     sampler = hard_triplets(LABELS, 3, confused)
     epoch(sampler)
     assert sampler.notes == [
@@ -106,12 +110,12 @@ def test_notes_say_what_was_mined():
     ]
 
 
-def test_a_model_without_hard_triplets_cannot_begin():
+def test_a_first_mining_without_triplets_is_refused():
     with pytest.raises(TrainingError, match=r"0 hard triplets; .*; set mining: random$"):
         epoch(hard_triplets(LABELS, 3, told_apart))
 
 
-def test_a_model_that_has_learnt_them_all_goes_on_with_those_of_before():
+def test_a_later_mining_without_triplets_keeps_the_earlier_ones():
     sampler = hard_triplets(LABELS, 3, Model(confused, told_apart, confused), refresh=1, triplets=4)
     assert sorted(triplets_of(epoch(sampler))) == sorted(triplets_of(epoch(sampler))) == HARD
     epoch(sampler)
@@ -123,7 +127,7 @@ def test_a_model_that_has_learnt_them_all_goes_on_with_those_of_before():
 
 
 @pytest.mark.parametrize("mining", ["hard", "random"])
-def test_triplets_are_the_same_from_the_same_seed(mining):
+def test_triplets_repeat_with_the_seed(mining):
     def batches(seed):
         sampler = hard_triplets(LABELS, 3, confused, mining=mining, per_anchor=2, triplets=20)
         return epoch(sampler, numpy_generator(seed, "test"))
@@ -135,18 +139,16 @@ def test_triplets_are_the_same_from_the_same_seed(mining):
     ("images", "batch_size", "triplets", "batches"),
     [(60, 12, None, 5), (60, 12, 4000, 1000), (60, 12, 11, 2), (6, 12, None, 1), (6, 12, 4, 1)],
 )
-def test_length_of_an_epoch_is_known_before_anything_is_mined(images, batch_size, triplets, batches):
+def test_length_of_an_epoch_is_known_before_mining(images, batch_size, triplets, batches):
     labels = np.arange(images) % 2
     assert len(hard_triplets(labels, batch_size, None, triplets=triplets)) == batches
-    predicted = predict_hard_triplets(labels.tolist(), batch_size, triplets=triplets)
+    predicted = HardTriplets(triplets=triplets).predict(BatchContext(labels.tolist(), batch_size))
     assert predicted == BatchesShape(batches, 8, 4, 8, triplets=True)
     made = epoch(hard_triplets(labels, batch_size, None, mining="random", triplets=triplets))
     assert [len(batch) for batch in made] == [batch_size] * batches
 
 
-@pytest.mark.parametrize(
-    "make", [predict_hard_triplets, lambda *args, **kw: hard_triplets(*args, None, **kw)]
-)
+@pytest.mark.parametrize("method", ["build", "predict"])
 @pytest.mark.parametrize(
     ("labels", "batch_size", "options", "message", "option"),
     [
@@ -169,7 +171,7 @@ def test_length_of_an_epoch_is_known_before_anything_is_mined(images, batch_size
         ),
     ],
 )
-def test_batches_that_cannot_be_are_refused(make, labels, batch_size, options, message, option):
+def test_impossible_batches_are_refused(method, labels, batch_size, options, message, option):
     with pytest.raises(OptionError, match=message) as caught:
-        make(np.array(labels), batch_size, **options)
+        getattr(HardTriplets(**options), method)(BatchContext(np.array(labels), batch_size))
     assert caught.value.option == option

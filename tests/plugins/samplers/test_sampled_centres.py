@@ -1,4 +1,4 @@
-"""PartialFC in one process: against the whole head, against dense rows, and what it refuses."""
+"""Sampled centres in one process: against all centres, against dense rows, and wrong input."""
 
 import copy
 import math
@@ -13,15 +13,15 @@ from mlbench.errors import TrainingError
 from mlbench_losses.margin import CosFace
 from mlbench_samplers import cross_entropy
 from mlbench_samplers.class_centres import ClassCentres
-from mlbench_samplers.partial_fc import PartialFC
-from mlbench_samplers.rows import RowAdamW, RowSGD
+from mlbench_samplers.row_optimizers import RowAdamW, RowSGD
+from mlbench_samplers.sampled_centres import SampledCentres
 
 LOSS = CosFace(scale=8.0, margin=0.35)
 
 
 class SubCentres(nn.Module):
-    """The nearest of three centres counts, the margin follows the embedding's length and the mean length
-    of the batch, and the scale is learnt: a third party's loss that leaves nothing out."""
+    """A loss with three centres a class, a margin that depends on the norms of the batch, and a learnt
+    scale."""
 
     centres_per_class = 3
 
@@ -63,7 +63,7 @@ def _pieces(request, monkeypatch):
 
 
 def make(sampled=12, num_classes=40, *, dim=6, each=1, seed=5, optimizer=RowSGD, **options):
-    return PartialFC(num_classes, dim, each, sampled=sampled, seed=seed, optimizer=optimizer, **options)
+    return SampledCentres(num_classes, dim, each, sampled=sampled, seed=seed, optimizer=optimizer, **options)
 
 
 def batch(count=8, num_classes=40, dim=6, dtype=torch.float64):
@@ -71,7 +71,7 @@ def batch(count=8, num_classes=40, dim=6, dtype=torch.float64):
     return embeddings, torch.randint(num_classes, (count,))
 
 
-def test_partial_fc_is_a_sampler_that_updates_its_rows():
+def test_sampled_centres_are_a_row_sampler():
     sampler: CentreSampler = make()
     assert isinstance(sampler, RowSampler)
     assert sum(p.numel() for p in sampler.parameters()) == 40 * 6
@@ -79,7 +79,7 @@ def test_partial_fc_is_a_sampler_that_updates_its_rows():
 
 
 @pytest.mark.parametrize("num_classes", [40, 4097, 10_000])
-def test_partial_fc_starts_as_the_whole_head_does(num_classes):
+def test_sampled_centres_have_the_initial_values_of_class_centres(num_classes):
     torch.manual_seed(1)
     whole = ClassCentres(num_classes, 3, 2).centres
     after = torch.rand(1)
@@ -91,27 +91,27 @@ def test_partial_fc_starts_as_the_whole_head_does(num_classes):
 @each_loss
 @each_optimizer
 @pytest.mark.usefixtures("_pieces")
-def test_at_rate_one_it_is_the_whole_head(make_loss, ours, theirs):
+def test_all_classes_sampled_equals_class_centres(make_loss, ours, theirs):
     loss = make_loss()
     each = loss.centres_per_class
-    partial_fc = make(40, each=each, optimizer=ours).double()
+    sampler = make(40, each=each, optimizer=ours).double()
     whole = ClassCentres(40, 6, each).double()
-    whole.load_state_dict({"centres": partial_fc.centres})
+    whole.load_state_dict({"centres": sampler.centres})
     optimizer = theirs(whole.parameters(), lr=0.1, weight_decay=0.01)
     for _ in range(4):
         embeddings, labels = batch()
         own = embeddings.detach().clone().requires_grad_()
-        expected, value = whole(embeddings, labels, loss), partial_fc(own, labels, loss)
+        expected, value = whole(embeddings, labels, loss), sampler(own, labels, loss)
         torch.testing.assert_close(value, expected, rtol=1e-12, atol=1e-12)
         parameters = list(loss.parameters()) if isinstance(loss, nn.Module) else []
         slopes = torch.autograd.grad(expected, [whole.centres, embeddings, *parameters])
-        ours_slopes = torch.autograd.grad(value, [partial_fc.stand_in, own, *parameters])
+        ours_slopes = torch.autograd.grad(value, [sampler.stand_in, own, *parameters])
         torch.testing.assert_close(ours_slopes[1:], slopes[1:], rtol=1e-10, atol=1e-12)
         torch.testing.assert_close(ours_slopes[0], slopes[0].norm(), rtol=1e-10, atol=1e-12)
-        whole.centres.grad, partial_fc.stand_in.grad = slopes[0], ours_slopes[0]
+        whole.centres.grad, sampler.stand_in.grad = slopes[0], ours_slopes[0]
         optimizer.step()
-        partial_fc.update(0.1, 0.01)
-        torch.testing.assert_close(partial_fc.centres, whole.centres.data, rtol=1e-10, atol=1e-12)
+        sampler.update(0.1, 0.01)
+        torch.testing.assert_close(sampler.centres, whole.centres.data, rtol=1e-10, atol=1e-12)
 
 
 @each_loss
@@ -175,12 +175,12 @@ def test_gradients_match_finite_differences(make_loss):
         torch.testing.assert_close(slope[row, centre, column], difference, rtol=1e-5, atol=1e-9)
 
 
-def test_what_clipping_and_scaling_do_to_the_stand_in_is_done_to_the_centres():
+def test_clipping_and_scaling_of_the_stand_in_apply_to_the_centres():
     sampler, factor = make().double(), 0.25
     other = copy.deepcopy(sampler)
     embeddings, labels = batch()
-    (1024.0 * sampler(embeddings, labels, LOSS)).backward()  # a loss that is scaled ...
-    sampler.stand_in.grad *= factor / 1024  # ... unscaled and clipped
+    (1024.0 * sampler(embeddings, labels, LOSS)).backward()  # loss scaling
+    sampler.stand_in.grad *= factor / 1024  # unscaling and clipping
     (factor * other(embeddings, labels, LOSS)).backward()
     for each in (sampler, other):
         each.update(0.1, 0.01)
@@ -200,7 +200,7 @@ def test_half_precision_embeddings_keep_small_gradients_under_loss_scaling():
     torch.testing.assert_close(embeddings.grad.float(), exact.grad, rtol=2e-3, atol=1e-4)
 
 
-def test_without_gradient_nothing_is_kept():
+def test_without_gradient_the_loss_is_the_same():
     sampler, (embeddings, labels) = make().double(), batch()
     expected = copy.deepcopy(sampler)(embeddings, labels, LOSS)
     with torch.no_grad():
@@ -234,7 +234,7 @@ def test_cosines_of_collinear_vectors_have_no_gradient_and_stay_in_range():
     assert bool(embeddings.grad.isfinite().all())
 
 
-def test_partial_fc_computes_in_float32_under_autocast():
+def test_sampled_centres_compute_in_float32_under_autocast():
     sampler, (embeddings, labels) = make(dim=64), batch(dim=64, dtype=torch.bfloat16)
     expected = copy.deepcopy(sampler)(embeddings.float(), labels, LOSS)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -264,7 +264,7 @@ def test_bfloat16_centres_learn(ours, theirs):
     assert losses[torch.float32] < 1.5
 
 
-def test_partial_fc_draws_anew_at_each_step_and_again_from_the_same_seed():
+def test_sampled_centres_differ_between_steps_and_repeat_with_the_seed():
     labels = torch.tensor([0, 1])
     first, second, other = make(), make(), make(seed=6)
     draws = [first.sample(labels).tolist() for _ in range(3)]
@@ -273,7 +273,7 @@ def test_partial_fc_draws_anew_at_each_step_and_again_from_the_same_seed():
     assert draws[0] != other.sample(labels).tolist()
 
 
-def test_partial_fc_leaves_the_global_generator_alone():
+def test_sampled_centres_leave_the_global_generator_alone():
     sampler, (embeddings, labels) = make().double(), batch()
     before = torch.get_rng_state()
     sampler(embeddings, labels, LOSS).backward()
@@ -296,7 +296,7 @@ def run(sampler, steps):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @each_optimizer
-def test_partial_fc_goes_on_from_a_state_dict(ours, theirs, dtype, tmp_path):
+def test_sampled_centres_continue_from_a_state_dict(ours, theirs, dtype, tmp_path):
     sampler = make(optimizer=ours, dtype=dtype)
     run(sampler, range(3))
     torch.save(sampler.state_dict(), tmp_path / "state.pt")
@@ -317,12 +317,12 @@ def test_partial_fc_goes_on_from_a_state_dict(ours, theirs, dtype, tmp_path):
         (torch.tensor([True, False]), r"step 1: labels are torch\.bool; expected integers"),
     ],
 )
-def test_partial_fc_refuses_labels_that_are_none(labels, message):
+def test_sampled_centres_refuse_wrong_labels(labels, message):
     with pytest.raises(TrainingError, match=message):
         make()(torch.randn(2, 6), labels, LOSS)
 
 
-def test_partial_fc_takes_any_integers():
+def test_sampled_centres_take_any_integers():
     expected = make()(torch.ones(2, 6), torch.tensor([4, 0]), LOSS)
     torch.manual_seed(0)
     first = make()
@@ -332,7 +332,7 @@ def test_partial_fc_takes_any_integers():
     assert torch.equal(second(torch.ones(2, 6), labels.to(torch.uint8), LOSS), expected)
 
 
-def test_partial_fc_refuses_more_labels_than_centres():
+def test_sampled_centres_refuse_more_labels_than_centres():
     message = r"step 1: the batch holds 5 different labels, more than the 4 centres of a step; raise"
     with pytest.raises(TrainingError, match=message):
         make(4)(torch.randn(6, 6), torch.tensor([0, 1, 2, 3, 4, 4]), LOSS)
@@ -347,12 +347,16 @@ class Infinite(CosFace):
 @pytest.mark.parametrize(
     ("value", "loss", "message"),
     [
-        (float("nan"), LOSS, r"step 3: the embeddings are not finite; the weights are as the step before"),
+        (
+            float("nan"),
+            LOSS,
+            r"step 3: the embeddings are not finite; the weights are those of the step before",
+        ),
         (float("inf"), LOSS, r"step 3: the embeddings are not finite"),
         (1.0, Infinite(scale=8.0, margin=0.0), r"step 3: the loss is nan: not finite"),
     ],
 )
-def test_what_is_not_finite_is_told_with_its_step_and_changes_nothing(value, loss, message):
+def test_numbers_that_are_not_finite_are_refused_and_change_nothing(value, loss, message):
     sampler = make()
     run(sampler, range(2))
     before = copy.deepcopy(sampler.state_dict())

@@ -1,19 +1,18 @@
-"""The processes that share the class centres: one, or the ranks of a torch.distributed group."""
+"""Processes that share the class centres: one process, or the ranks of a torch.distributed group."""
 
 from __future__ import annotations
 
 import torch
 from torch import distributed
 
-__all__ = ["Ranks"]
+__all__ = ["ProcessRanks"]
 
 
-class Ranks:
-    """This process among `size` that share the class centres, each a contiguous range of them.
+class ProcessRanks:
+    """This process among the `size` processes that share the class centres, a contiguous range each.
 
-    group: a torch.distributed process group, or None for the default one; a process in which
-    torch.distributed is not initialised is alone and communicates with no one. Any backend will do (gloo
-    and NCCL are meant).
+    group: a torch.distributed process group, or None for the default one. Where torch.distributed is not
+    initialised, the size is 1 and nothing is communicated. Made for the backends gloo and NCCL; any works.
     """
 
     def __init__(self, group: distributed.ProcessGroup | None = None) -> None:
@@ -23,11 +22,11 @@ class Ranks:
         self.size = distributed.get_world_size(group) if together else 1
 
     def range_of(self, num_classes: int) -> tuple[int, int]:
-        """First class of this rank, and the one after its last."""
+        """First class of this rank, and the class after its last."""
         return self.rank * num_classes // self.size, (self.rank + 1) * num_classes // self.size
 
     def gather(self, numbers: torch.Tensor) -> torch.Tensor:
-        """Every rank's `numbers`, of one shape on all: (size, *shape)."""
+        """`numbers` of all ranks, (size, *shape). The shape is the same on every rank."""
         if self.size == 1:
             return numbers.unsqueeze(0)
         parts = [torch.empty_like(numbers) for _ in range(self.size)]
@@ -35,23 +34,23 @@ class Ranks:
         return torch.stack(parts)
 
     def concatenate(self, rows: torch.Tensor, counts: list[int]) -> torch.Tensor:
-        """The rows of all ranks in their order: (sum(counts), ...). counts: rows of each rank."""
+        """Rows of all ranks in the ranks' order, (sum(counts), ...). counts: rows of each rank."""
         if self.size == 1:
             return rows
-        # Backends gather equal shapes, batches need not be equal: filled up, and cut again.
+        # Backends gather equal shapes only, so rows are padded before and cut after.
         filled = rows.new_zeros((max(counts), *rows.shape[1:]))
         filled[: len(rows)] = rows
         parts = self.gather(filled)
         return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
 
     def sum_(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Add over the ranks, in place."""
+        """Sum over the ranks, in place."""
         if self.size > 1:
             distributed.all_reduce(tensor, distributed.ReduceOp.SUM, group=self.group)
         return tensor
 
     def max_(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Largest over the ranks, in place."""
+        """Maximum over the ranks, in place."""
         if self.size > 1:
             distributed.all_reduce(tensor, distributed.ReduceOp.MAX, group=self.group)
         return tensor

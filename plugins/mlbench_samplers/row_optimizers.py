@@ -1,12 +1,12 @@
-"""Optimisers of single rows: they read and write the rows of a step, and no others.
+"""Optimisers that read and write only the rows of a step.
 
-A row that takes no part keeps its value and its state to the bit; so momentum and weight decay act on a
-row's own steps, not on the steps of the run.
+Other rows keep their values and state bit for bit, so momentum and weight decay act in the steps in which a
+row takes part, not in all steps of the run.
 
-Rows are kept in float32 or in bfloat16. In bfloat16 an update is usually smaller than half the distance to
-the next number and rounding to nearest would lose it, so values and state are rounded up or down at random,
-right on average (stochastic rounding). A float32 master would mend that too, but as any row may come next
-it would have to hold all of them, and then float32 centres are the smaller ones.
+Rows are stored in float32 or bfloat16. In bfloat16 most updates are smaller than half the distance to the
+next number, and rounding to nearest would lose them. Values and state are therefore rounded up or down at
+random, so that the mean is exact (stochastic rounding). A float32 master copy would need all rows, as any row
+may be sampled next, and then take more memory than float32 centres alone.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from mlbench_samplers import kernels, pages
+from mlbench_samplers import large_pages, row_kernels
 
 __all__ = ["BLOCK_BYTES", "RowAdamW", "RowOptimizer", "RowSGD", "block_rows", "compute_dtype"]
 
-#: Bytes of the rows that are worked on at a time. On a CPU they stay in its cache; a GPU wants enough to do.
+#: Bytes of the rows that are processed at a time: few enough for a CPU's cache, many enough for a GPU.
 BLOCK_BYTES = {"cpu": 2**20, "cuda": 2**27}
 
 
 def block_rows(width: int, device: torch.device) -> int:
-    """Rows of `width` numbers that are worked on at a time."""
+    """Number of rows of `width` numbers that are processed at a time."""
     return max(BLOCK_BYTES.get(device.type, 2**27) // (4 * width), 1)
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
-    """What numbers kept as `dtype` are computed in."""
+    """Type in which numbers stored as `dtype` are computed."""
     return torch.float32 if dtype == torch.bfloat16 else dtype
 
 
 class RowOptimizer(nn.Module):
-    """Updates rows of a matrix; its state is kept in buffers with a row for each of the matrix's."""
+    """Updates rows of a matrix. Its state is in buffers with one row for each row of the matrix."""
 
-    #: Buffers that are as large as the weights.
+    #: Names of the buffers that have the shape of the weights.
     moments: tuple[str, ...]
 
     def step(
@@ -52,11 +52,10 @@ class RowOptimizer(nn.Module):
         weight_decay: float,
         noise: tuple[torch.Tensor, torch.Tensor] | None = None,
     ) -> None:
-        """Move `rows` of `weights`, in place, by `scale` times their gradient, which is used up.
+        """Update `rows` of `weights` in place with `scale` times their gradient, which is overwritten.
 
-        weights: (C, R) float32, float64 or bfloat16; rows: (K,) int64, no two alike; gradient: (K, R);
-        scale: scalar. noise: for bfloat16, (K,) and (3, R) int32 in [0, 2^16), of which every two
-        numbers of a sum are rounded independently.
+        weights: (C, R) float32, float64 or bfloat16; rows: (K,) int64, distinct; gradient: (K, R); scale:
+        scalar. noise: for bfloat16, (K,) and (3, R) int32 in [0, 2^16); their sums round weights and moments.
         """
         if not len(rows):
             return
@@ -82,7 +81,7 @@ class RowOptimizer(nn.Module):
         lr: float,
         weight_decay: float,
     ) -> None:
-        """Update copies of some rows in place. values: their moments, then their gradient."""
+        """Update copies of some rows in place. values: the rows' moments, then their gradient."""
         raise NotImplementedError
 
     def _step_fused(
@@ -94,14 +93,14 @@ class RowOptimizer(nn.Module):
         lr: float,
         weight_decay: float,
     ) -> None:
-        """The same on the CPU, in one pass."""
+        """`step` on the CPU, in one pass over memory."""
         raise NotImplementedError
 
 
 class RowSGD(RowOptimizer):
-    """SGD with momentum, plain or Nesterov's, of the rows of `weights` (C, R).
+    """SGD with momentum, plain or Nesterov, for rows of `weights` (C, R).
 
-    Gives what torch.optim.SGD gives for a matrix of just the rows that took part.
+    Equal to torch.optim.SGD on a matrix of only the rows that take part.
     """
 
     momentum: torch.Tensor
@@ -140,16 +139,16 @@ class RowSGD(RowOptimizer):
         numbers = [slopes.dtype.type(value) for value in (scale, lr, weight_decay, self.mu)]
 
         def run(part: slice) -> None:
-            kernels.sgd(*arrays, index[part], slopes[part], *numbers, self.nesterov)
+            row_kernels.sgd(*arrays, index[part], slopes[part], *numbers, self.nesterov)
 
-        kernels.in_threads(run, len(index))
+        row_kernels.in_threads(run, len(index))
 
 
 class RowAdamW(RowOptimizer):
-    """AdamW of the rows of `weights` (C, R) (Loshchilov and Hutter, arXiv:1711.05101).
+    """AdamW for rows of `weights` (C, R) (Loshchilov and Hutter, arXiv:1711.05101).
 
-    steps: (C,) int32, how often each row took part: the moments' bias is corrected by the row's own count,
-    as the count of the run would make the first update of a row several times too long.
+    steps: (C,) int32, number of updates of each row, which the bias correction of the moments uses: the
+    number of steps of the run would make the first update of a row several times too large.
     """
 
     first: torch.Tensor
@@ -168,10 +167,11 @@ class RowAdamW(RowOptimizer):
         self.register_buffer("steps", torch.zeros(len(weights), dtype=torch.int32, device=weights.device))
 
     def _biases(self, rows: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-        """Count one more step of `rows`; (K,) what the moments still lack."""
+        """Count one more step of `rows`; (K,) bias correction of the first moment, and the square root of
+        that of the second."""
         steps = self.steps.index_select(0, rows) + 1
         self.steps.index_copy_(0, rows, steps)
-        # 1 - beta ** steps, which float32 would not hold near 1, and float64 is not on every device.
+        # 1 - beta ** steps by expm1: float32 is too coarse near 1, and some devices have no float64.
         exponents = (steps.to(torch.promote_types(dtype, torch.float32)) * _log(beta) for beta in self.betas)
         first, second = (-exponent.expm1() for exponent in exponents)
         return first.to(dtype), second.sqrt_().to(dtype)
@@ -208,13 +208,13 @@ class RowAdamW(RowOptimizer):
         after = [kind(value) for value in (*self.betas, self.eps)]
 
         def run(part: slice) -> None:
-            kernels.adamw(*arrays, index[part], slopes[part], *before, rates[part], roots[part], *after)
+            row_kernels.adamw(*arrays, index[part], slopes[part], *before, rates[part], roots[part], *after)
 
-        kernels.in_threads(run, len(index))
+        row_kernels.in_threads(run, len(index))
 
 
 def _zeros_like(weights: torch.Tensor) -> torch.Tensor:
-    return pages.empty(weights.shape, weights.dtype, weights.device).zero_()
+    return large_pages.empty(weights.shape, weights.dtype, weights.device).zero_()
 
 
 def _blocks(count: int, size: int) -> Iterator[slice]:
@@ -223,12 +223,12 @@ def _blocks(count: int, size: int) -> Iterator[slice]:
 
 
 def _round_randomly(values: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-    """float32 to one of the two bfloat16 beside it, the nearer one more often: right on average.
+    """Round float32 to one of the two neighbouring bfloat16 numbers at random, so that the mean is exact.
 
-    noise: as `values`, int32; only its low 16 bits count.
+    noise: int32 in the shape of `values`; only its low 16 bits count.
     """
-    # bfloat16 is the upper half of a float32: adding noise to the lower half carries into it as often as
-    # the lower half is large.
+    # bfloat16 is the upper half of a float32. Noise added to the lower half carries into the upper half with
+    # a probability in proportion to the lower half.
     bits = values.view(torch.int32) + (noise & 0xFFFF)
     return (bits & -0x10000).view(torch.float32).to(torch.bfloat16)
 

@@ -1,4 +1,4 @@
-"""PartialFC on several ranks: gloo processes against one process, checkpoints between world sizes."""
+"""Sampled centres on several ranks: gloo processes against one process, checkpoints between world sizes."""
 
 import json
 import os
@@ -14,8 +14,8 @@ from torch.nn.parallel import DistributedDataParallel
 from mlbench.errors import StoreError, TrainingError
 from mlbench_losses.margin import CosFace
 from mlbench_samplers import cross_entropy
-from mlbench_samplers.partial_fc import PartialFC
-from mlbench_samplers.rows import RowAdamW, RowSGD
+from mlbench_samplers.row_optimizers import RowAdamW, RowSGD
+from mlbench_samplers.sampled_centres import SampledCentres
 from mlbench_samplers.shards import load_shards, save_shard
 
 CLASSES, DIM, SAMPLED, BATCH = 50, 6, 21, 12
@@ -26,7 +26,7 @@ LOSS = CosFace(scale=16.0, margin=0.3)
 
 
 class LearntScale(nn.Module):
-    """Sees the whole batch at once, and learns its scale."""
+    """A loss with batch statistics and a learnt scale."""
 
     centres_per_class = 2
 
@@ -43,14 +43,14 @@ class LearntScale(nn.Module):
 
 def make(optimizer="sgd", each=1, group=None):
     torch.manual_seed(7)
-    sampler = PartialFC(
+    sampler = SampledCentres(
         CLASSES, DIM, each, sampled=SAMPLED, seed=3, optimizer=OPTIMIZERS[optimizer], group=group
     )
     return sampler.double()
 
 
 class Training:
-    """A linear model and centres, from one process or from the ranks of a group."""
+    """Training of a linear model and centres, in one process or in the ranks of a group."""
 
     def __init__(self, optimizer="sgd", group=None, loss=LOSS):
         self.sampler = make(optimizer, loss.centres_per_class, group)
@@ -74,7 +74,7 @@ class Training:
             self.optimizer.zero_grad()
             loss = self.sampler(self.model(images[own]), labels[own], self.loss)
             loss.backward()
-            if isinstance(self.loss, nn.Module):  # what DistributedDataParallel would do for it
+            if isinstance(self.loss, nn.Module):  # as DistributedDataParallel averages
                 self.ranks.sum_(self.loss.scale.grad).div_(self.ranks.size)
             torch.nn.utils.clip_grad_norm_(
                 [p for group in self.optimizer.param_groups for p in group["params"]], limit
@@ -100,7 +100,7 @@ def save(data, path):
 
 
 def worker(rank, folder):
-    """What each of three processes does; results go to files that the tests read."""
+    """Program of each of three processes; the tests read its result files."""
     folder = Path(folder)
     torch.set_num_threads(1)
     distributed.init_process_group(
@@ -118,7 +118,7 @@ def worker(rank, folder):
         result = {"losses": training.run(range(5)), "weights": training.weights()}
         save(result, folder / f"learnt-{size}-{rank}.pt")
 
-    # 3 ranks -> 1 -> 2: each goes on where the others stopped, and the model with them.
+    # 3 ranks -> 1 -> 2: each continues from the checkpoint of the one before.
     for start, size in ((0, 3), (7, 1), (14, 2)):
         if size in mine:
             training = Training("adamw", mine[size])
@@ -134,12 +134,12 @@ def worker(rank, folder):
                 save(training.weights(), folder / f"resharded-weights-{rank}.pt")
         distributed.barrier()
 
-    # Pieces whose number differs between ranks must not make one wait for another.
+    # The number of pieces may differ between ranks.
     cross_entropy._PIECE_BYTES = {"cpu": 400}
     training = Training(group=mine[3])
     save({"losses": training.run(range(3)), "weights": training.weights()}, folder / f"pieces-3-{rank}.pt")
 
-    # What one rank cannot bear, all refuse.
+    # All ranks refuse wrong input of one rank.
     refusals = []
     for label in (torch.tensor([CLASSES]), torch.tensor([0.5]), torch.tensor([1])):
         labels = label if rank == 1 else torch.tensor([2])
@@ -178,7 +178,7 @@ def test_ranks_equal_one_process(folder, size, optimizer):
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
-def test_ranks_share_a_loss_that_learns_and_sees_the_batch(folder, size):
+def test_ranks_share_a_loss_with_parameters_and_batch_statistics(folder, size):
     for rank in range(size):
         assert_same(torch.load(folder / f"learnt-{size}-{rank}.pt"), Training(loss=LearntScale()), 5)
 
@@ -199,7 +199,7 @@ def test_three_ranks_then_one_then_two_equal_one_process(folder):
             torch.testing.assert_close(ours, theirs, rtol=1e-8, atol=1e-11)
 
 
-def test_what_one_rank_cannot_bear_all_refuse(folder):
+def test_all_ranks_refuse_wrong_input_of_one(folder):
     for rank in range(3):
         refusals = json.loads((folder / f"refusals-{rank}.json").read_text())
         assert refusals[0].startswith("step 1, rank 1: labels run from 50 to 50; expected 0 to 49")
@@ -207,7 +207,7 @@ def test_what_one_rank_cannot_bear_all_refuse(folder):
         assert refusals[2].startswith("step 1: the embeddings are not finite")
 
 
-def test_checkpoints_go_on_where_they_stopped(tmp_path):
+def test_training_continues_from_a_checkpoint(tmp_path):
     for optimizer in OPTIMIZERS:
         training, other = Training(optimizer), Training(optimizer)
         training.run(range(3))
@@ -231,7 +231,7 @@ def test_the_newest_complete_step_is_loaded(tmp_path):
         load_shards(make(), tmp_path)
 
 
-def test_checkpoints_of_something_else_are_refused(tmp_path):
+def test_checkpoints_of_other_centres_are_refused(tmp_path):
     with pytest.raises(StoreError, match=r"no step with all 50 classes \(steps found: none\)"):
         load_shards(make(), tmp_path)
     sampler = make("adamw")

@@ -1,4 +1,4 @@
-"""Which classes take part: exact sizes, no repetition, uniform, whatever the share."""
+"""Choice of classes: exact size, no repetition, uniform at any share."""
 
 import itertools
 
@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlbench_samplers.choice import choose_classes, subset
+from mlbench_samplers.class_choice import choose_classes, subset
 
 
 def generator(seed=0):
@@ -26,7 +26,7 @@ def test_subset_has_its_size_ascends_and_stays_in_range(sizes, seed):
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
-def test_subset_gives_every_subset_as_often(size):
+def test_subset_gives_every_subset_equally_often(size):
     numbers = generator()
     counts = dict.fromkeys(itertools.combinations(range(5), size), 0)
     for _ in range(3000):

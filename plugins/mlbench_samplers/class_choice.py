@@ -1,4 +1,4 @@
-"""Which classes take part in a step: the batch's own and a uniformly random choice of the others."""
+"""Choice of the classes that take part in a step: those of the batch and random others."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def choose_classes(
     """`positives` and a uniformly random choice of the other classes, `sampled` in all.
 
     positives: (P,) int64, ascending, without repetition, in [0, num_classes), P <= sampled. Returns
-    (sampled,) int64, ascending, on the positives' device. Draws O(sampled) numbers and sorts them; nothing
-    is as long as all classes, unless more than half of them are sampled. The choice depends on nothing but
-    the arguments, so processes that share a batch and a seed choose alike without a word.
+    (sampled,) int64, ascending, on the positives' device. Draws and sorts O(sampled) numbers; allocates
+    num_classes numbers only where more than half of the classes are sampled. The choice depends only on the
+    arguments, so processes with the same batch and seed choose the same classes without communication.
     """
     count = len(positives)
     others = subset(num_classes - count, sampled - count, generator, positives.device)
-    # The v-th class that is no positive lies behind those positives that have at most v such before them.
+    # The v-th class that is not positive follows every positive that has at most v of them before it.
     gaps = positives - torch.arange(count, device=positives.device)
     others += torch.searchsorted(gaps, others, right=True)
     return torch.cat([positives, others]).sort().values
@@ -33,8 +33,8 @@ def subset(
 ) -> torch.Tensor:
     """A uniformly random subset of range(count): (size,) int64, ascending.
 
-    Draws with replacement until there are `size` different numbers. Given how many there are, every set of
-    so many is equally likely, so dropping a random subset of the surplus leaves a uniform choice.
+    Draws with replacement until there are at least `size` different numbers. All sets of the resulting size
+    are equally likely, so dropping a random subset of the surplus leaves a uniform choice.
     """
     if size > count // 2:
         rest = torch.ones(count, dtype=torch.bool, device=device)
@@ -43,7 +43,7 @@ def subset(
     found = torch.empty(0, dtype=torch.int64, device=device)
     while len(found) < size:
         missing = size - len(found)
-        # As many draws as give that many new numbers on average, and a few more, to be done at once.
+        # The draws that give `missing` new numbers on average, and a few more, so that one round is enough.
         draws = -count * math.log1p(-missing / (count - len(found)))
         drawn = generator.integers(count, size=math.ceil(draws + 4 * math.sqrt(draws)) + 1)
         found = torch.unique(torch.cat([found, torch.from_numpy(drawn).to(device)]))

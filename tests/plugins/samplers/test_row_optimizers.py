@@ -1,11 +1,11 @@
-"""Row optimisers, against torch's own on the rows that take part."""
+"""Row optimisers, against torch's optimisers on the rows that take part."""
 
 from functools import partial
 
 import pytest
 import torch
 
-from mlbench_samplers.rows import RowAdamW, RowSGD
+from mlbench_samplers.row_optimizers import RowAdamW, RowSGD
 
 OPTIMIZERS = {
     "sgd": (partial(RowSGD, nesterov=True), partial(torch.optim.SGD, momentum=0.9, nesterov=True)),
@@ -22,7 +22,7 @@ def generator():
 
 @pytest.fixture(params=["fused", "formula"])
 def path(request, monkeypatch):
-    """The pass of the CPU, and the formula that other devices use."""
+    """The CPU's single pass, and the formula of other devices."""
     if request.param == "formula":
 
         def formula(self, weights, rows, gradient, scale, lr, decay):
@@ -38,7 +38,7 @@ def path(request, monkeypatch):
 
 @each_optimizer
 @pytest.mark.usefixtures("path")
-def test_rows_that_always_take_part_are_updated_as_torch_does(ours, theirs, generator):
+def test_rows_in_every_step_equal_torch(ours, theirs, generator):
     weights = torch.randn(12, 7, generator=generator, dtype=torch.float64)
     before = weights.clone()
     rows = torch.tensor([1, 4, 5, 11])
@@ -61,7 +61,7 @@ def test_rows_that_always_take_part_are_updated_as_torch_does(ours, theirs, gene
 @each_optimizer
 @pytest.mark.usefixtures("path")
 def test_a_row_is_updated_as_if_it_trained_alone(ours, theirs, generator):
-    """Rows take part now and then; each has only known its own steps."""
+    """Rows take part in some steps; each equals a row that is trained alone in these steps."""
     weights = torch.randn(6, 3, generator=generator, dtype=torch.float64)
     optimizer = ours(weights)
     alone = [torch.nn.Parameter(row.clone()) for row in weights]
@@ -101,8 +101,8 @@ def noise(rows, width, generator):
     return draw((rows,)), draw((3, width))
 
 
-def test_bfloat16_rows_move_right_on_average(generator):
-    """Each step is a hundredth of the distance to the next number: rounding to nearest would never move."""
+def test_bfloat16_rows_move_exactly_on_average(generator):
+    """Each step is 1/100 of the distance to the next number; rounding to nearest would lose it."""
     weights = torch.ones(400, 50, dtype=torch.bfloat16)
     weights[1::2] = -1
     optimizer, rows = RowSGD(weights, momentum=0.0), torch.arange(400)
@@ -118,7 +118,7 @@ def test_bfloat16_rows_move_right_on_average(generator):
     assert moved[1::2].mean().item() == pytest.approx(50 * lr, rel=0.05)
 
 
-def test_bfloat16_keeps_what_it_can_represent(generator):
+def test_bfloat16_keeps_exact_values(generator):
     weights = torch.randn(20, 8, generator=generator).bfloat16()
     before = weights.clone()
     optimizer = RowAdamW(weights)

@@ -1,4 +1,4 @@
-"""Advice: the memory that is predicted is the memory that is used, and the words follow from the numbers."""
+"""Cost of a head: predicted against measured memory, and the recommendation for given numbers."""
 
 import json
 import statistics
@@ -7,9 +7,10 @@ import sys
 
 import pytest
 
-from mlbench.contracts import Advice, Choice
-from mlbench_samplers import advice
-from mlbench_samplers.advice import advise_partial_fc, full_bytes, partial_bytes, recommend
+from mlbench.plugin import Advice, Choice, HeadContext
+from mlbench_samplers import head_cost
+from mlbench_samplers.centres import PartialFC
+from mlbench_samplers.head_cost import full_bytes, partial_bytes, recommend
 
 GIGA = 10**9
 
@@ -18,8 +19,8 @@ PROGRAM = """
 import json, sys, torch
 from mlbench_losses.margin import CosFace
 from mlbench_samplers.class_centres import ClassCentres
-from mlbench_samplers.partial_fc import PartialFC
-from mlbench_samplers.rows import RowAdamW
+from mlbench_samplers.row_optimizers import RowAdamW
+from mlbench_samplers.sampled_centres import SampledCentres
 
 def resident(what):
     lines = open("/proc/self/status").read().splitlines()
@@ -27,7 +28,7 @@ def resident(what):
 
 def run(classes, dim, batch, sampled):
     if sampled:
-        head = PartialFC(classes, dim, 1, sampled=sampled, seed=0, optimizer=RowAdamW)
+        head = SampledCentres(classes, dim, 1, sampled=sampled, seed=0, optimizer=RowAdamW)
     else:
         head = ClassCentres(classes, dim, 1)
         optimizer = torch.optim.AdamW(head.parameters())
@@ -79,8 +80,8 @@ def choices(*, gain=10.0, needed=GIGA, full=2 * GIGA, sampled=40_000):
 @pytest.mark.parametrize(
     ("numbers", "words"),
     [
-        ({}, "Use partial_fc 0.1: 10.0 x as fast as the full softmax. It saves 900.0 ms of every step"),
-        ({"gain": 1.1}, "Do not use it, it cannot pay here: partial_fc 0.1 would be 1.1 x as fast"),
+        ({}, "Use partial_fc 0.1: 10.0 x as fast as the full softmax. It saves 900.0 ms in each step"),
+        ({"gain": 1.1}, "Use sampler all: the full softmax fits, and partial_fc 0.1 would be only 1.1 x"),
         (
             {"sampled": 1279},
             r"Raise the rate to 0\.004 or more: .* ten times the batch's labels, 1,280 centres",
@@ -100,15 +101,15 @@ def test_the_recommendation_follows_from_the_numbers(numbers, words):
 
 @pytest.fixture
 def _quick(monkeypatch):
-    monkeypatch.setattr(advice, "_TRIAL", 2**14)
+    monkeypatch.setattr(head_cost, "_TRIAL", 2**14)
 
 
 @pytest.mark.usefixtures("_quick")
 def test_advice_looks_at_the_full_softmax_and_several_rates():
-    given = advise_partial_fc(100_000, 32, 16)
+    given = PartialFC().advise(HeadContext(100_000, 32, 16))
     assert isinstance(given, Advice)
     names = [choice.name for choice in given.choices]
-    assert names == ["full softmax", *(f"partial_fc {rate:g}" for rate in advice.RATES)]
+    assert names == ["full softmax", *(f"partial_fc {rate:g}" for rate in (0.5, 0.3, 0.1, 0.03, 0.01))]
     assert [choice.sampled for choice in given.choices] == [100_000, 50_000, 30_000, 10_000, 3_000, 1_000]
     assert all(choice.seconds > 0 for choice in given.choices)
     sizes = [choice.bytes for choice in given.choices[1:]]
@@ -116,8 +117,13 @@ def test_advice_looks_at_the_full_softmax_and_several_rates():
 
 
 @pytest.mark.usefixtures("_quick")
-def test_advice_of_one_rate_and_of_few_classes():
-    assert [choice.sampled for choice in advise_partial_fc(1000, 8, 16, rate=0.25).choices] == [1000, 250]
-    few = advise_partial_fc(20, 8, 16)
+def test_advice_of_one_size_and_of_few_classes():
+    for options in (PartialFC(rate=0.25), PartialFC(centres=250)):
+        found = options.advise(HeadContext(1000, 8, 16)).choices
+        assert [(choice.name, choice.sampled) for choice in found] == [
+            ("full softmax", 1000),
+            ("partial_fc 0.25", 250),
+        ]
+    few = PartialFC().advise(HeadContext(20, 8, 16))
     assert [choice.sampled for choice in few.choices] == [20]
-    assert few.recommendation.startswith("Do not use it, it cannot pay here: for negatives enough")
+    assert few.recommendation.startswith("Use sampler all: for enough negatives")

@@ -1,4 +1,4 @@
-"""What a head would cost on this machine, before it is built: memory by counting, time by a short trial."""
+"""Cost of a classification head on this machine before it is built: memory by counting, time by a trial."""
 
 from __future__ import annotations
 
@@ -6,59 +6,47 @@ import math
 import os
 import statistics
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
-from pydantic import Field
-
-from mlbench.contracts import Advice, Choice
+from mlbench.plugin import Advice, Choice, HeadContext
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["RATES", "advise_partial_fc", "full_bytes", "partial_bytes"]
+__all__ = ["advise", "full_bytes", "partial_bytes", "recommend"]
 
-#: What is looked at when no rate is asked for.
-RATES = (0.5, 0.3, 0.1, 0.03, 0.01)
-
-#: A head that is less than this much faster than the full one is not worth a less exact softmax.
+#: Least speed-up over the full softmax that is worth a less exact softmax.
 _WORTH = 1.2
 
-#: Fewer centres in a step than this many times the batch's labels leave few negatives.
+#: Least number of centres in a step, as a multiple of the batch's labels: fewer leave too few negatives.
 _LABELS = 10
 
-#: The C library gives arrays below this many bytes back late, or never: they add up with what comes after.
+#: Bytes below which the C library returns the memory of an array late or never, so that arrays add up.
 _HEAP = 2**25
 
-#: Numbers in the matrix of the trial's centres: more than caches hold.
+#: Numbers in the centres of the trial: more than a CPU's caches hold.
 _TRIAL = 2**23
 
 
-def advise_partial_fc(
-    num_classes: int,
-    dim: int,
-    batch_size: int,
-    *,
-    rate: Annotated[float, Field(gt=0, le=1)] | None = None,
-) -> Advice:
+def advise(context: HeadContext, sampled: Mapping[float, int]) -> Advice:
     """Predicted memory and time of a step of the full softmax and of `partial_fc`, and a recommendation.
 
-    float32, AdamW, one centre for each class. Times come from steps of a small head here and now; the
-    model that gives the embeddings is not counted.
-    """
+    sampled: centres in a step, by rate; rates that give fewer centres than a batch has labels are left out.
+    Assumes float32, AdamW and one centre for each class. The times are extrapolated from steps of a small
+    head that run now on this machine; the model that computes the embeddings is not included."""
     import torch
 
+    num_classes, dim, batch_size = context.num_classes, context.dim, context.batch_size
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     full, fixed, each = _trial(num_classes, dim, batch_size, device)
     choices = [
         Choice("full softmax", num_classes, full_bytes(num_classes, dim, batch_size), full * num_classes)
     ]
-    labels = min(batch_size, num_classes)
-    for share in (rate,) if rate is not None else RATES:
-        sampled = math.floor(round(share * num_classes, 6))
-        if sampled >= labels:
-            needed = partial_bytes(num_classes, dim, batch_size, sampled, device.type)
-            choices.append(Choice(f"partial_fc {share:g}", sampled, needed, fixed + each * sampled))
+    for rate, count in sampled.items():
+        if count >= min(batch_size, num_classes):
+            needed = partial_bytes(num_classes, dim, batch_size, count, device.type)
+            choices.append(Choice(f"partial_fc {rate:g}", count, needed, fixed + each * count))
     threads = torch.get_num_threads()
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, threads: {threads}"
     return Advice(
@@ -69,49 +57,48 @@ def advise_partial_fc(
 
 
 def full_bytes(num_classes: int, dim: int, batch_size: int) -> int:
-    """Peak bytes of a head that updates all centres with AdamW, its centres and their state included."""
+    """Peak bytes of a head that updates all centres with AdamW, including the centres and their state."""
     matrix, logits = num_classes * dim, num_classes * batch_size
     if 4 * logits < _HEAP:
         return 4 * (6 * matrix + 12 * logits)
-    # Centres and two moments; then either what the loss keeps for its backward pass, or the gradient and
-    # as much again twice, of its parts on the way and of the optimiser's.
+    # Centres and two moments. Then the larger of: the tensors that the loss keeps for its backward pass; the
+    # gradient, its intermediate results and the optimiser's, each as large as the centres.
     return 4 * (3 * matrix + max(6 * logits, 3 * matrix))
 
 
 def partial_bytes(num_classes: int, dim: int, batch_size: int, sampled: int, device: str = "cpu") -> int:
-    """Peak bytes of `partial_fc` with AdamW, its centres and their state included."""
-    from mlbench_samplers.rows import BLOCK_BYTES
+    """Peak bytes of `partial_fc` with AdamW, including the centres and their state."""
+    from mlbench_samplers.row_optimizers import BLOCK_BYTES
 
-    # Centres, two moments, and how often each row took part; the sampled rows' gradient and the cosines;
-    # what is worked on at a time.
-    kept = 4 * num_classes * (3 * dim + 1)
-    return kept + 4 * sampled * (dim + batch_size) + 8 * BLOCK_BYTES.get(device, 2**27)
+    # Centres, two moments and the number of updates of each row; gradient of the sampled rows and cosines;
+    # blocks that are processed at a time.
+    state = 4 * num_classes * (3 * dim + 1)
+    return state + 4 * sampled * (dim + batch_size) + 8 * BLOCK_BYTES.get(device, 2**27)
 
 
 def recommend(choices: list[Choice], num_classes: int, batch_size: int, available: int) -> str:
-    """What to do, in a sentence or two. choices: the full softmax first. available: bytes."""
+    """A recommendation in one or two sentences. choices: the full softmax first. available: bytes."""
     full, *others = choices
     labels = min(batch_size, num_classes)
     enough = [choice for choice in others if choice.sampled >= _LABELS * labels]
     if not enough:
         least = math.ceil(1000 * _LABELS * labels / num_classes) / 1000
         needed = (
-            f"for negatives enough a step needs ten times the batch's labels, {_LABELS * labels:,} centres"
+            f"for enough negatives a step needs ten times the batch's labels, {_LABELS * labels:,} centres"
         )
         if least <= 0.5:
             return f"Raise the rate to {least:g} or more: {needed}."
         return (
-            f"Do not use it, it cannot pay here: {needed}, which none of these rates gives with "
-            f"{num_classes:,} classes. Use sampler all."
+            f"Use sampler all: {needed}, and none of these rates gives as many with {num_classes:,} classes."
         )
-    # The published accuracies hold for rates of a tenth and more.
+    # The published accuracies are for rates of 0.1 and more.
     best = next((choice for choice in enough if choice.sampled <= 0.1 * num_classes + 1), enough[-1])
     gain = full.seconds / best.seconds
     if best.bytes > available:
         ranks = math.ceil(best.bytes / max(available, 1))
         return (
             f"It does not fit: {best.name} needs {_size(best.bytes)} and {_size(available)} are free. "
-            f"dtype bfloat16 halves that, and {ranks} such machines or GPUs could share it."
+            f"dtype: bfloat16 halves that, and {ranks} such machines or GPUs can share the centres."
         )
     if full.bytes > available:
         return (
@@ -119,27 +106,24 @@ def recommend(choices: list[Choice], num_classes: int, batch_size: int, availabl
             f"this needs {_size(best.bytes)}."
         )
     if gain < _WORTH:
-        return (
-            f"Do not use it, it cannot pay here: {best.name} would be {gain:.1f} x as fast as the full "
-            "softmax, which fits. Use sampler all."
-        )
+        return f"Use sampler all: the full softmax fits, and {best.name} would be only {gain:.1f} x as fast."
     return (
         f"Use {best.name}: {gain:.1f} x as fast as the full softmax. It saves "
-        f"{_time(full.seconds - best.seconds)} of every step; if your model takes much longer than that, "
-        "use sampler all, which is exact."
+        f"{_time(full.seconds - best.seconds)} in each step; if a step of your model takes much longer than "
+        "that, use sampler all, which is exact."
     )
 
 
 def _trial(num_classes: int, dim: int, batch_size: int, device: torch.device) -> tuple[float, float, float]:
-    """Seconds for each class of the full softmax; seconds of any step of `partial_fc`, and for each class
-    that it samples."""
+    """Seconds of a step of the full softmax per class; fixed seconds of a step of `partial_fc`, and seconds
+    per sampled class."""
     import torch
 
     from mlbench_samplers.class_centres import ClassCentres
-    from mlbench_samplers.partial_fc import PartialFC
-    from mlbench_samplers.rows import RowAdamW
+    from mlbench_samplers.row_optimizers import RowAdamW
+    from mlbench_samplers.sampled_centres import SampledCentres
 
-    # More than caches hold, yet no more work than a moment's.
+    # More numbers than caches hold, but little work.
     many = 1 if device.type == "cpu" else 32
     classes = min(_TRIAL * many // dim, int(many * 4e10 / (6 * batch_size * dim)), num_classes)
     classes = max(classes, 16)
@@ -149,7 +133,7 @@ def _trial(num_classes: int, dim: int, batch_size: int, device: torch.device) ->
         embeddings = torch.randn(batch_size, dim, device=device, requires_grad=True)
         labels = torch.randint(few, (batch_size,)).to(device)
         full = ClassCentres(classes, dim, 1).to(device)
-        part = PartialFC(classes, dim, 1, sampled=few, seed=0, optimizer=RowAdamW).to(device)
+        part = SampledCentres(classes, dim, 1, sampled=few, seed=0, optimizer=RowAdamW).to(device)
     optimizer = torch.optim.AdamW(full.parameters())
 
     def step_full() -> None:
@@ -171,7 +155,7 @@ def _trial(num_classes: int, dim: int, batch_size: int, device: torch.device) ->
 
 
 class _Softmax:
-    """The plainest loss with class centres."""
+    """The softmax without a margin."""
 
     centres_per_class = 1
     per_example = True
@@ -181,7 +165,7 @@ class _Softmax:
 
 
 def _median(step: Callable[[], None], device: torch.device) -> float:
-    """Median seconds of three steps, after one for warmth; of one if that takes long."""
+    """Median seconds of up to three steps after a warm-up step; fewer if they take long."""
     import torch
 
     seconds: list[float] = []
@@ -195,7 +179,7 @@ def _median(step: Callable[[], None], device: torch.device) -> float:
 
 
 def _available(device: torch.device) -> int:
-    """Bytes that are free."""
+    """Free bytes of the device's memory."""
     import torch
 
     if device.type == "cuda":

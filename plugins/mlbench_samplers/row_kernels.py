@@ -1,8 +1,8 @@
-"""Row updates in one pass over memory, for the CPU.
+"""Updates of rows in one pass over memory, for the CPU.
 
-An update of a few rows of a large matrix waits for memory and for nothing else. These loops read each of
-the rows once and write it once, where whole-tensor operations would copy the rows out, walk over the copies
-several times and copy them back: 22 ms against 80 for 40,000 rows of 512 numbers.
+An update of a few rows of a large matrix is limited by memory bandwidth. These loops read and write each row
+once; whole-tensor operations copy the rows out, read the copies several times and copy them back: 22 ms
+against 80 ms for 40,000 rows of 512 numbers.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from mlbench.compiled import compiled
+from mlbench.plugin import compiled
 
 __all__ = ["adamw", "in_threads", "sgd"]
 
 
 @compiled(error_model="numpy")
 def sgd(weights, momentum, rows, gradient, scale, lr, decay, mu, nesterov):  # type: ignore[no-untyped-def]
-    """SGD with momentum on `rows` of `weights`, as torch.optim.SGD does it."""
+    """SGD with momentum on `rows` of `weights`, as torch.optim.SGD computes it."""
     for j in range(len(rows)):
         weight, average, step = weights[rows[j]], momentum[rows[j]], gradient[j]
         for c in range(len(weight)):
@@ -35,10 +35,10 @@ def sgd(weights, momentum, rows, gradient, scale, lr, decay, mu, nesterov):  # t
 def adamw(  # type: ignore[no-untyped-def]
     weights, first, second, rows, gradient, scale, kept, rate, root, beta1, beta2, eps
 ):
-    """AdamW on `rows` of `weights`, as torch.optim.AdamW does it.
+    """AdamW on `rows` of `weights`, as torch.optim.AdamW computes it.
 
-    kept: what weight decay leaves of a weight. rate, root: (K,) learning rate over the bias of the first
-    moment, and root of the bias of the second, of each row.
+    kept: factor of the weights by weight decay. rate: (K,) learning rate divided by the bias correction of
+    the first moment, for each row. root: (K,) square root of the bias correction of the second.
     """
     one = weights.dtype.type(1)
     for j in range(len(rows)):
@@ -51,7 +51,7 @@ def adamw(  # type: ignore[no-untyped-def]
 
 
 def in_threads(run: Callable[[slice], Any], count: int) -> None:
-    """Call `run` on slices of range(count), on as many threads as torch uses."""
+    """Call `run` on slices of range(count), on at most as many threads as torch uses."""
     threads = min(torch.get_num_threads(), count // 256)
     if threads <= 1:
         run(slice(0, count))

@@ -1,8 +1,7 @@
-"""Memory in large pages, for matrices of which few and scattered rows are touched.
+"""Memory in large pages, for matrices of which a step reads and writes few, scattered rows.
 
-A row here and a row there of some gigabytes means a look into the page tables for each, and with pages of
-4 KiB those tables themselves no longer fit a CPU's caches. Pages of 2 MiB make a step at 2,000,000 classes
-cost what it costs at 400,000.
+Each row of a matrix of some gigabytes needs a lookup in the page tables, and with pages of 4 KiB the tables
+do not fit in a CPU's caches. With pages of 2 MiB a step takes as long at 2,000,000 classes as at 400,000.
 """
 
 from __future__ import annotations
@@ -15,16 +14,16 @@ import torch
 
 __all__ = ["empty"]
 
-#: Below this many bytes it is not worth asking.
+#: Bytes from which large pages are requested.
 _LARGE = 2**24
 
 
 def empty(shape: Sequence[int], dtype: torch.dtype, device: torch.device | str = "cpu") -> torch.Tensor:
-    """As torch.empty, on the CPU of a Linux machine in large pages if the system has them to give."""
+    """torch.empty, in large pages on the CPU where Linux provides them."""
     tensor = torch.empty(tuple(shape), dtype=dtype, device=device)
     advice = getattr(mmap, "MADV_HUGEPAGE", None)
     if tensor.device.type == "cpu" and tensor.nbytes >= _LARGE and advice is not None:
-        # The whole pages within; nothing has been written yet. A system that declines changes nothing.
+        # Only the whole pages of the tensor, before anything is written. A failure changes nothing.
         start = -(-tensor.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
         length = (tensor.data_ptr() + tensor.nbytes - start) // mmap.PAGESIZE * mmap.PAGESIZE
         ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(length), ctypes.c_int(advice))
