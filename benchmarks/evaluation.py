@@ -121,7 +121,7 @@ def embeddings(size: int, kind: str):
 
 def ours(data, resamples: int, threads: int = 1) -> None:
     """Every built-in metric and curve, with intervals when there are resamples."""
-    from mlbench.evaluation.evaluate import Engine, Measure, evaluate
+    from mlbench.evaluation.all_pairs_evaluation import Engine, Measure, evaluate
     from mlbench.evaluation.threshold import Threshold
     from mlbench.plugins import load_plugins
     from mlbench.registry import Registry

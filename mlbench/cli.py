@@ -186,7 +186,7 @@ def evaluate(file: Path, classes: Path | None, as_json: bool, **options: Any) ->
     from mlbench.atomic_write import write_atomically
     from mlbench.commands.progress import RunProgress
     from mlbench.console import open_console
-    from mlbench.evaluation.assessment import Request, assess
+    from mlbench.evaluation.file_evaluation import Request, assess
     from mlbench.records import report
 
     with RunProgress(open_console(stderr=True), file.name) as progress:

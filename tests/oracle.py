@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from mlbench.evaluation.embeddings import Embeddings
-from mlbench.evaluation.similarity import on_grid
+from mlbench.evaluation.similarity_grid import on_grid
 
 _TILE = 512
 

@@ -19,7 +19,7 @@ from mlbench import runner
 from mlbench.contracts import BackboneShape, Component
 from mlbench.environment import Device
 from mlbench.errors import StoreError, SuiteError
-from mlbench.evaluation.evaluate import calibrate, verification_curve
+from mlbench.evaluation.all_pairs_evaluation import calibrate, verification_curve
 from mlbench.measurement.measure import Measurement
 from mlbench.planning.plan import make_plan
 from mlbench.planning.suite import load_suite

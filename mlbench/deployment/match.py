@@ -12,7 +12,7 @@ from mlbench.deployment.card import Card
 from mlbench.deployment.onnx_session import OnnxSession
 from mlbench.errors import DataError, StoreError
 from mlbench.evaluation.embeddings import COLLAPSED
-from mlbench.evaluation.similarity import on_grid
+from mlbench.evaluation.similarity_grid import on_grid
 from mlbench.images.decode import UnreadableImageError, decode
 from mlbench.images.preprocess import centre, square
 

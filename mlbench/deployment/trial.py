@@ -17,9 +17,9 @@ from mlbench.contracts import GALLERY, QUERY, SplitName, ThresholdPolicy
 from mlbench.deployment.onnx_session import OnnxSession
 from mlbench.deployment.onnx_speed import onnx_rounds
 from mlbench.errors import ExportError, StoreError
-from mlbench.evaluation.agreement import differing
+from mlbench.evaluation.all_pairs_evaluation import verification_curve
+from mlbench.evaluation.disagreement import differing
 from mlbench.evaluation.embeddings import Embeddings, collapse
-from mlbench.evaluation.evaluate import verification_curve
 from mlbench.evaluation.threshold import Threshold, fit_threshold
 from mlbench.planning.plan import Case
 from mlbench.records.report import remarks_of

@@ -17,8 +17,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from mlbench.evaluation.curve import Curve
-from mlbench.evaluation.scan import Bands
-from mlbench.evaluation.similarity import STEP
+from mlbench.evaluation.pair_scan import Bands
+from mlbench.evaluation.similarity_grid import STEP
 
 __all__ = ["Bootstrap", "banded_curve"]
 

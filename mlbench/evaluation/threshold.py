@@ -13,8 +13,8 @@ from mlbench.contracts import Target, ThresholdPolicy
 from mlbench.errors import ComponentError, ThresholdError
 from mlbench.evaluation.bootstrap import Bootstrap, banded_curve
 from mlbench.evaluation.curve import Curve
-from mlbench.evaluation.scan import Bands
-from mlbench.evaluation.similarity import STEP, on_grid
+from mlbench.evaluation.pair_scan import Bands
+from mlbench.evaluation.similarity_grid import STEP, on_grid
 from mlbench.records.record import Estimate
 
 __all__ = ["Calibration", "Threshold", "fit_threshold", "outcome", "remarks_on", "with_interval"]

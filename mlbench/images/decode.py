@@ -9,8 +9,8 @@ from typing import NamedTuple
 from PIL import Image
 
 from mlbench.errors import DataError
+from mlbench.images.bit_depth import to_eight_bits
 from mlbench.images.colour import to_srgb
-from mlbench.images.depth import to_eight_bits
 from mlbench.images.formats import UnreadableImageError, open_image
 
 __all__ = ["Box", "Decoded", "UnreadableImageError", "decode", "read_image"]

@@ -17,9 +17,9 @@ from lightning_fabric import Fabric
 from mlbench.atomic_write import write_atomically
 from mlbench.contracts import SPLITS, PairedDataset, SplitName
 from mlbench.environment import Device
+from mlbench.evaluation.all_pairs_evaluation import Engine, Measure, calibrate, verification_curve
 from mlbench.evaluation.embeddings import Embeddings
-from mlbench.evaluation.evaluate import Engine, Measure, calibrate, verification_curve
-from mlbench.evaluation.folds import SplitEvaluation, evaluate_split
+from mlbench.evaluation.pair_list_evaluation import SplitEvaluation, evaluate_split
 from mlbench.evaluation.protocol import described
 from mlbench.evaluation.threshold import Threshold
 from mlbench.planning.plan import Case

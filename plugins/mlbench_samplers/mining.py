@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from mlbench.errors import TrainingError
+from mlbench.evaluation.all_pairs_evaluation import Engine, verification_curve
 from mlbench.evaluation.embeddings import Embeddings
-from mlbench.evaluation.evaluate import Engine, verification_curve
-from mlbench.evaluation.similarity import STEP
+from mlbench.evaluation.similarity_grid import STEP
 from mlbench.seeding import matmul_precision
 
 __all__ = ["Mined", "mine_hard", "mine_random"]

@@ -4,12 +4,12 @@ import numpy as np
 import oracle
 import pytest
 
+from mlbench.evaluation.all_pairs import all_pairs
 from mlbench.evaluation.bootstrap import Bootstrap, banded_curve
-from mlbench.evaluation.counting import CpuCounter
+from mlbench.evaluation.cpu_counter import CpuCounter
 from mlbench.evaluation.curve import Curve
 from mlbench.evaluation.embeddings import Embeddings, lengths
-from mlbench.evaluation.pairs import all_pairs
-from mlbench.evaluation.scan import Bands, scan
+from mlbench.evaluation.pair_scan import Bands, scan
 
 
 def bootstrap(classes: int, resamples: int = 300, seed: int = 0, level: float = 0.95) -> Bootstrap:

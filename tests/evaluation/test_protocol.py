@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlbench.evaluation.all_pairs_evaluation import Engine, Measure, Threshold, evaluate
 from mlbench.evaluation.embeddings import Embeddings
-from mlbench.evaluation.evaluate import Engine, Measure, Threshold, evaluate
 from mlbench.evaluation.protocol import against, described, is_grouped
 from mlbench_metrics import retrieval, verification
 from mlbench_metrics.retrieval import Retrieval

@@ -8,10 +8,10 @@ import pytest
 
 from mlbench.contracts import Target
 from mlbench.errors import ComponentError, ThresholdError
+from mlbench.evaluation.all_pairs_evaluation import Engine, Measure, calibrate, evaluate, verification_curve
 from mlbench.evaluation.curve import Curve
 from mlbench.evaluation.embeddings import Embeddings
-from mlbench.evaluation.evaluate import Engine, Measure, calibrate, evaluate, verification_curve
-from mlbench.evaluation.similarity import on_grid
+from mlbench.evaluation.similarity_grid import on_grid
 from mlbench.evaluation.threshold import Calibration, Threshold, fit_threshold
 from mlbench_metrics import verification
 from mlbench_metrics.thresholds import BestFBeta, Fixed, FprAtMost, PrecisionAtLeast, best_f1

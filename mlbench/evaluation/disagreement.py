@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from mlbench.evaluation.embeddings import Embeddings, lengths
-from mlbench.evaluation.similarity import on_grid
+from mlbench.evaluation.similarity_grid import on_grid
 
 __all__ = ["differing"]
 

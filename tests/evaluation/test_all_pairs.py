@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlbench.errors import DataError
-from mlbench.evaluation.pairs import Pairs, all_pairs
+from mlbench.evaluation.all_pairs import Pairs, all_pairs
 
 
 def pairs_of(labels, queries=None, gallery=None, groups=None) -> Pairs:

@@ -7,10 +7,10 @@ import pytest
 
 from mlbench.contracts import PairList
 from mlbench.errors import DataError
+from mlbench.evaluation.all_pairs_evaluation import Engine, Measure
 from mlbench.evaluation.embeddings import Embeddings
-from mlbench.evaluation.evaluate import Engine, Measure
-from mlbench.evaluation.folds import SplitEvaluation, evaluate_folds, evaluate_split
-from mlbench.evaluation.similarity import STEP
+from mlbench.evaluation.pair_list_evaluation import SplitEvaluation, evaluate_folds, evaluate_split
+from mlbench.evaluation.similarity_grid import STEP
 from mlbench.evaluation.threshold import Threshold
 from mlbench.plugins import load_plugins
 from mlbench.registry import Registry

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from mlbench.images.formats import UnreadableImageError
-from mlbench.images.samples import all_bits, is_deep_colour, ppm_white, tiff_field
+from mlbench.images.sixteen_bits import all_bits, is_deep_colour, ppm_white, tiff_field
 
 __all__ = ["to_eight_bits"]
 

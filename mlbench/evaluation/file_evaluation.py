@@ -11,14 +11,14 @@ import numpy as np
 
 from mlbench.environment import find_device
 from mlbench.errors import DataError, DeviceError, OptionError
+from mlbench.evaluation.all_pairs_evaluation import Engine, Evaluation, Measure, calibrate, evaluate
 from mlbench.evaluation.embedding_files import read_embeddings, read_pairs
 from mlbench.evaluation.embeddings import Embeddings, collapse, mean_similarity
-from mlbench.evaluation.evaluate import Engine, Evaluation, Measure, calibrate, evaluate
-from mlbench.evaluation.folds import evaluate_folds
 from mlbench.evaluation.labels import in_order
+from mlbench.evaluation.pair_list_evaluation import evaluate_folds
+from mlbench.evaluation.pair_scan import Progress
 from mlbench.evaluation.protocol import against
 from mlbench.evaluation.repeats import repeated_rows
-from mlbench.evaluation.scan import Progress
 from mlbench.evaluation.threshold import Threshold, fit_threshold
 from mlbench.planning.suite import evaluation_parts
 from mlbench.records.record import Estimate

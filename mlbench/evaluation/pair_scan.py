@@ -4,7 +4,7 @@ The matrix of similarities is computed in tiles and never kept; on a data set ag
 scored once. First the few tiles that hold positives are scored. Then, with every positive known, all tiles
 are, and each negative is only counted: against the thresholds (the positives' scores) and in the rankings
 of the two images it belongs to. Scores that meet a threshold are rounded (see
-`mlbench.evaluation.similarity`), those of a ranking are not. What is kept grows with the number of positive
+`mlbench.evaluation.similarity_grid`), those of a ranking are not. What is kept grows with the number of positive
 pairs; when those exceed the memory budget, every similarity that there can be becomes a threshold and
 rankings are made for some queries at a time.
 
@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
+from mlbench.evaluation.all_pairs import Pairs
 from mlbench.evaluation.curve import Curve
-from mlbench.evaluation.pairs import Pairs
 from mlbench.evaluation.ranks import Ranks
-from mlbench.evaluation.similarity import STEP, on_grid
+from mlbench.evaluation.similarity_grid import STEP, on_grid
 
 if TYPE_CHECKING:
     from types import EllipsisType
@@ -66,7 +66,7 @@ class Bands:
 @dataclass(frozen=True)
 class Counts:
     """What a `Counter` found out about negatives: at or above each edge and equal to it (E,) int64; rivals
-    of each positive (P,) int32 (see `tally.count_above`)."""
+    of each positive (P,) int32 (see `cpu_kernels.count_above`)."""
 
     above: np.ndarray
     ties: np.ndarray
@@ -201,14 +201,14 @@ def _bands(pairs: Pairs, floor: float, top: float, count: int) -> Bands:
 
 
 def _band_positives(bands: Bands, positives: np.ndarray, offsets: np.ndarray, labels: np.ndarray) -> None:
-    from mlbench.evaluation.tally import band_positives
+    from mlbench.evaluation.cpu_kernels import band_positives
 
     floor, scale = np.float32(bands.floor), np.float32(1 / bands.width)
     band_positives(positives, offsets, labels, floor, scale, bands.positives)
 
 
 def _ranks(rivals: np.ndarray, offsets: np.ndarray, base: int) -> Ranks:
-    from mlbench.evaluation.tally import ranks_of
+    from mlbench.evaluation.cpu_kernels import ranks_of
 
     starts = offsets - offsets[0]
     ranks = ranks_of(rivals[offsets[0] - base : offsets[-1] - base], offsets)

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlbench.contracts import Quantity
+from mlbench.evaluation.all_pairs_evaluation import Engine, Measure, evaluate, verification_curve
 from mlbench.evaluation.embeddings import Embeddings
-from mlbench.evaluation.evaluate import Engine, Measure, evaluate, verification_curve
-from mlbench.evaluation.scan import Products
-from mlbench.evaluation.similarity import STEP, on_grid
+from mlbench.evaluation.pair_scan import Products
+from mlbench.evaluation.similarity_grid import STEP, on_grid
 from mlbench.evaluation.threshold import fit_threshold
 from mlbench_metrics import verification
 from mlbench_metrics.thresholds import Fixed, best_f1

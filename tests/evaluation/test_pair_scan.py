@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlbench.errors import DataError
-from mlbench.evaluation import counting
-from mlbench.evaluation.counting import CpuCounter, rounded
-from mlbench.evaluation.counting_torch import TorchCounter
+from mlbench.evaluation import cpu_counter
+from mlbench.evaluation.all_pairs import Pairs, all_pairs
+from mlbench.evaluation.cpu_counter import CpuCounter, rounded
 from mlbench.evaluation.embeddings import Embeddings, lengths
-from mlbench.evaluation.pairs import Pairs, all_pairs
+from mlbench.evaluation.pair_scan import Counter, Products, Scan, scan
 from mlbench.evaluation.ranks import Ranks
-from mlbench.evaluation.scan import Counter, Products, Scan, scan
-from mlbench.evaluation.similarity import STEP, on_grid
+from mlbench.evaluation.similarity_grid import STEP, on_grid
+from mlbench.evaluation.torch_counter import TorchCounter
 
 PRODUCTS: list[Products] = ["float32", "tf32", "bf16"]
 
@@ -218,7 +218,9 @@ def test_product_of_two_rows_has_the_same_bits_wherever_they_stand(dim: int) -> 
     for _ in range(3):
         left, right = generator.integers(20, size=(2, 512))
         scores = np.empty((512, 512), np.float32)
-        counting._multiply(counting._Rows(rows[left], None), counting._Rows(rows[right], None), scores)
+        cpu_counter._multiply(
+            cpu_counter._Rows(rows[left], None), cpu_counter._Rows(rows[right], None), scores
+        )
         for a in range(20):
             for b in range(20):
                 found = set(scores[np.ix_(left == a, right == b)].ravel().tolist())
@@ -248,7 +250,7 @@ def test_torch_counts_what_the_cpu_counts(products: Products) -> None:
 def test_ranks_of_some_queries_at_a_time_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     sample = split_roles(middling(700), overlap=True)
     before = run(sample, cpu())
-    monkeypatch.setattr("mlbench.evaluation.scan._RANKED", 50)
+    monkeypatch.setattr("mlbench.evaluation.pair_scan._RANKED", 50)
     assert_same(before, run(sample, cpu()))
 
 
@@ -256,7 +258,7 @@ def test_ranks_of_some_queries_at_a_time_are_the_same(monkeypatch: pytest.Monkey
 def test_sizes_of_the_work_change_no_bit(size: str, monkeypatch: pytest.MonkeyPatch) -> None:
     sample = middling(1300)
     before = run(sample, cpu(), bands=32)
-    smaller = {"_BLOCK": counting.TILE, "_KEPT": counting.TILE**2, "_MANY": 0}[size]
+    smaller = {"_BLOCK": cpu_counter.TILE, "_KEPT": cpu_counter.TILE**2, "_MANY": 0}[size]
     monkeypatch.setattr(counting, size, smaller)
     assert_same(before, run(sample, cpu(), bands=32))
 

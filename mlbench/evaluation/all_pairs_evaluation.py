@@ -13,14 +13,14 @@ import numpy as np
 from mlbench.contracts import CurveMetric, EmbeddingMetric, Quantity, RankMetric, ThresholdPolicy
 from mlbench.environment import usable_cores
 from mlbench.errors import ComponentError
+from mlbench.evaluation.all_pairs import Pairs, all_pairs
 from mlbench.evaluation.bootstrap import Bootstrap, banded_curve
 from mlbench.evaluation.curve import Curve
 from mlbench.evaluation.embeddings import Embeddings, collapse, lengths, mean_similarity
-from mlbench.evaluation.pairs import Pairs, all_pairs
+from mlbench.evaluation.pair_scan import Counter, Products, Progress, Scan, scan
 from mlbench.evaluation.protocol import described, is_grouped
 from mlbench.evaluation.ranks import Ranks
-from mlbench.evaluation.scan import Counter, Products, Progress, Scan, scan
-from mlbench.evaluation.similarity import STEP, on_grid
+from mlbench.evaluation.similarity_grid import STEP, on_grid
 from mlbench.evaluation.threshold import (
     Calibration,
     Threshold,
@@ -58,11 +58,11 @@ class Engine:
     def counter(self, pairs: Pairs) -> Counter:
         """What scores tiles where the embeddings are."""
         if isinstance(pairs.queries.vectors, np.ndarray):
-            from mlbench.evaluation.counting import CpuCounter
+            from mlbench.evaluation.cpu_counter import CpuCounter
 
             threads = self.threads or usable_cores()
             return CpuCounter(pairs, threads=threads, products=self.products, memory=self.memory // 2)
-        from mlbench.evaluation.counting_torch import TorchCounter
+        from mlbench.evaluation.torch_counter import TorchCounter
 
         return TorchCounter(pairs, products=self.products)
 
@@ -385,7 +385,7 @@ def _facts(embeddings: Embeddings, pairs: Pairs, found: Scan, engine: Engine) ->
 
 def _difference(pairs: Pairs, products: Products) -> float:
     """Largest difference in similarity that rounding makes, over the pairs of the first 512 queries."""
-    from mlbench.evaluation.counting import rounded
+    from mlbench.evaluation.cpu_counter import rounded
 
     side = pairs.queries
     rows = side.vectors[side.images[:512]]

@@ -21,9 +21,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from mlbench.contracts import Quantity, Target
 from mlbench.errors import ComponentError, DataError
+from mlbench.evaluation.all_pairs_evaluation import Engine, Evaluation, Measure, evaluate, verification_curve
 from mlbench.evaluation.embeddings import Embeddings
-from mlbench.evaluation.evaluate import Engine, Evaluation, Measure, evaluate, verification_curve
-from mlbench.evaluation.similarity import STEP, on_grid
+from mlbench.evaluation.similarity_grid import STEP, on_grid
 from mlbench.evaluation.threshold import Threshold, fit_threshold
 from mlbench_metrics import retrieval, verification
 from mlbench_metrics.retrieval import Retrieval
@@ -488,8 +488,8 @@ def test_memory_stays_within_the_budget(images: int, queries: int, classes: int,
         import gc
         import numpy as np
         from mlbench.evaluation.embeddings import Embeddings
-        from mlbench.evaluation.evaluate import Engine, Measure, evaluate
-        from mlbench.evaluation.similarity import STEP
+        from mlbench.evaluation.all_pairs_evaluation import Engine, Measure, evaluate
+        from mlbench.evaluation.similarity_grid import STEP
         from mlbench.evaluation.threshold import Threshold
         from mlbench_metrics import retrieval, verification
 

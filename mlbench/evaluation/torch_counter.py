@@ -1,4 +1,4 @@
-"""Counting with torch, for embeddings on a GPU: what `mlbench.evaluation.counting` counts, by sorting and
+"""Counting with torch, for embeddings on a GPU: what `mlbench.evaluation.cpu_counter` counts, by sorting and
 search."""
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from mlbench.evaluation.pairs import Pairs, Side
-from mlbench.evaluation.scan import Bands, Counts, Products, Progress
-from mlbench.evaluation.similarity import STEP
+from mlbench.evaluation.all_pairs import Pairs, Side
+from mlbench.evaluation.pair_scan import Bands, Counts, Products, Progress
+from mlbench.evaluation.similarity_grid import STEP
 from mlbench.seeding import matmul_precision
 
 __all__ = ["TorchCounter"]
@@ -23,7 +23,7 @@ _EXCLUDED = -2.0
 
 
 class TorchCounter:
-    """Counts the pairs on the device of the vectors (see `mlbench.evaluation.scan.Counter`)."""
+    """Counts the pairs on the device of the vectors (see `mlbench.evaluation.pair_scan.Counter`)."""
 
     def __init__(self, pairs: Pairs, *, products: Products = "float32") -> None:
         self._pairs = pairs

@@ -12,7 +12,7 @@ from conftest import mlbench
 from mlbench import environment
 from mlbench.cli import main
 from mlbench.environment import Device
-from mlbench.evaluation.similarity import STEP
+from mlbench.evaluation.similarity_grid import STEP
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ import numpy as np
 
 from mlbench.contracts import CurveMetric, PairList, ThresholdPolicy
 from mlbench.errors import DataError
+from mlbench.evaluation.all_pairs_evaluation import Engine, Evaluation, Measure, as_estimate, evaluate
 from mlbench.evaluation.curve import Curve
 from mlbench.evaluation.embeddings import Embeddings, collapse, lengths, mean_similarity
-from mlbench.evaluation.evaluate import Engine, Evaluation, Measure, as_estimate, evaluate
 from mlbench.evaluation.repeats import repeated_pairs
-from mlbench.evaluation.similarity import on_grid
+from mlbench.evaluation.similarity_grid import on_grid
 from mlbench.evaluation.threshold import Threshold, fit_threshold
 from mlbench.records.record import Estimate
 

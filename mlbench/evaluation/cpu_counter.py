@@ -11,10 +11,10 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import torch
 
-from mlbench.evaluation import tally
-from mlbench.evaluation.pairs import Pairs, Side, Window
-from mlbench.evaluation.scan import Bands, Counts, Products, Progress
-from mlbench.evaluation.similarity import STEP, on_grid
+from mlbench.evaluation import cpu_kernels
+from mlbench.evaluation.all_pairs import Pairs, Side, Window
+from mlbench.evaluation.pair_scan import Bands, Counts, Products, Progress
+from mlbench.evaluation.similarity_grid import STEP, on_grid
 from mlbench.seeding import matmul_precision
 
 __all__ = ["TILE", "CpuCounter", "rounded"]
@@ -61,7 +61,7 @@ class _Rows(NamedTuple):
 
 
 class CpuCounter:
-    """Counts the pairs on `threads` threads (see `mlbench.evaluation.scan.Counter`).
+    """Counts the pairs on `threads` threads (see `mlbench.evaluation.pair_scan.Counter`).
 
     memory: bytes for the threads' buffers; there are fewer threads where it is short.
     """
@@ -88,7 +88,7 @@ class CpuCounter:
             for left, right in window.columns:
                 columns = self._read(pairs.gallery, left, right, buffers.columns)
                 _multiply(rows, columns, buffers.scores)
-                tally.gather_positives(
+                cpu_kernels.gather_positives(
                     buffers.scores,
                     bottom - top,
                     right - left,
@@ -102,7 +102,7 @@ class CpuCounter:
                 )
 
         self._each(list(pairs.windows(start, end, TILE)), gather, TILE, lambda done, total: None)
-        tally.sort_segments(found, pairs.offsets[start : end + 1] - base)
+        cpu_kernels.sort_segments(found, pairs.offsets[start : end + 1] - base)
         return found
 
     def negatives(
@@ -145,7 +145,7 @@ class CpuCounter:
         images, vectors = side.images[start:end], side.vectors
         if vectors.dtype not in (np.float32, np.float64):
             images, vectors = np.arange(end - start), vectors[images].astype(np.float32)
-        tally.unit_rows(vectors, images, side.norms[start:end], rows)
+        cpu_kernels.unit_rows(vectors, images, side.norms[start:end], rows)
         if self._products == "float32":
             return _Rows(rows, None)
         rows[:] = rounded(rows, self._products)
@@ -191,7 +191,7 @@ def _multiply(rows: _Rows, columns: _Rows, scores: np.ndarray) -> None:
         torch.from_numpy(rows.vectors), torch.from_numpy(columns.vectors).T, out=torch.from_numpy(scores)
     )
     if rows.scales is not None and columns.scales is not None:
-        tally.scale_scores(scores, rows.scales, columns.scales)
+        cpu_kernels.scale_scores(scores, rows.scales, columns.scales)
 
 
 @contextmanager
@@ -260,17 +260,17 @@ class _Job:
                 _multiply(rows.tile(row - top), columns.tile(column - left), scores)
                 labels = queries.labels[row : row + height]
                 if labels[-1] >= gallery.labels[column] and labels[0] <= gallery.labels[column + width - 1]:
-                    tally.exclude_classes(scores, height, width, labels, gallery.first, column)
+                    cpu_kernels.exclude_classes(scores, height, width, labels, gallery.first, column)
                 diagonal = mirrored and row == column
                 if buffers.held + height * width > _KEPT:
                     self.flush(buffers)
                 args = scores, height, width, diagonal, self.floor
-                buffers.held = tally.collect(*args, buffers.kept, buffers.held)
+                buffers.held = cpu_kernels.collect(*args, buffers.kept, buffers.held)
                 if self.bands is not None:
                     scale = np.float32(1 / self.bands.width)
                     row_class = labels - queries.labels[top]
                     column_class = gallery.labels[column : column + width] - gallery.labels[left]
-                    tally.count_bands(
+                    cpu_kernels.count_bands(
                         *args[:4],
                         np.float32(self.bands.floor),
                         scale,
@@ -280,7 +280,7 @@ class _Job:
                         by_column,
                     )
                 if mirrored and not diagonal:
-                    tally.transpose(scores, buffers.turned)
+                    cpu_kernels.transpose(scores, buffers.turned)
                     (found or asked).count(buffers.turned, width, height, column)
                 asked.count(scores, height, width, row)
         with self.lock:
@@ -305,7 +305,7 @@ class _Job:
         kept = buffers.kept[: buffers.held]
         on_grid(kept, out=kept).sort()
         with self.lock:
-            tally.merge(kept, self.edges, self.counts.above, self.counts.ties)
+            cpu_kernels.merge(kept, self.edges, self.counts.above, self.counts.ties)
         buffers.held = 0
 
 
@@ -324,12 +324,12 @@ class _Part:
         """Count a tile of scores whose first row is the side's place `row`; may reorder the scores."""
         offsets = self.offsets[row - self.start : row - self.start + height + 1]
         first, end = offsets[0] - self.offsets[0], offsets[-1] - self.offsets[0]
-        count = tally.count_above
+        count = cpu_kernels.count_above
         if self.most > _MANY:
-            scores[:, width:] = tally.EXCLUDED
+            scores[:, width:] = cpu_kernels.EXCLUDED
             scores.sort(axis=1)
             width = TILE
-            count = tally.count_above_sorted
+            count = cpu_kernels.count_above_sorted
         count(scores, height, width, self.positives[first:end], offsets, self.rivals[first:end])
 
     def add(self) -> None:
