@@ -121,7 +121,9 @@ def embeddings(size: int, kind: str):
 
 def ours(data, resamples: int, threads: int = 1) -> None:
     """Every built-in metric and curve, with intervals when there are resamples."""
-    from mlbench.evaluation.all_pairs_evaluation import Engine, Measure, evaluate
+    from mlbench.evaluation.all_pairs_evaluation import evaluate_all_pairs
+    from mlbench.evaluation.engine import Engine
+    from mlbench.evaluation.estimates import BuiltMetric
     from mlbench.evaluation.threshold import Threshold
     from mlbench.plugins import load_plugins
     from mlbench.registry import Registry
@@ -131,9 +133,9 @@ def ours(data, resamples: int, threads: int = 1) -> None:
     for name in ("retrieval", "verification"):
         entry = registry.get("metric", name)
         options = entry.check({})
-        measures.append(Measure(entry.build(options), entry.predict(options)))
+        measures.append(BuiltMetric(entry.build(options), entry.predict(options)))
     engine = Engine(resamples=resamples, threads=threads)
-    evaluate(data, Threshold(0.3), measures, np.random.default_rng(0), engine)
+    evaluate_all_pairs(data, Threshold(0.3), measures, np.random.default_rng(0), engine)
 
 
 def products(vectors: np.ndarray) -> None:

@@ -1,7 +1,8 @@
-"""All pairs of queries and gallery images: in which order they stand, and which tiles of scores cover them.
+"""All pairs of queries and gallery images: their order in the score matrix and the blocks that hold
+positives.
 
-Both sides are ordered by class, so that the pairs of one class are a rectangle of the score matrix, and a
-tile either lies outside all of them or meets only the few that are known from its corners.
+Rows (queries) and columns (gallery images) are ordered by class, so that the pairs of one class form a
+rectangle of the score matrix.
 """
 
 from __future__ import annotations
@@ -13,17 +14,19 @@ from typing import Any
 import numpy as np
 
 from mlbench.errors import DataError
+from mlbench.evaluation.embeddings import Embeddings, vector_norms
 
-__all__ = ["Pairs", "Side", "Window", "all_pairs"]
+__all__ = ["AllPairs", "OrderedImages", "PositiveBlock"]
 
 
 @dataclass(frozen=True)
-class Side:
-    """The rows (queries) or columns (gallery) of the score matrix, ordered by class.
+class OrderedImages:
+    """The queries (rows) or the gallery images (columns) of the score matrix, ordered by class.
 
-    images: (n,) int64, the image at each place. groups: (n,) int64: two of one class that share a number are
-    no pair; an image that is in no group has a number of its own. labels: (n,) int64 in [0, C), ascending.
-    first: (C + 1,) int64, where each class starts. norms: (n,) float64, lengths of the vectors.
+    vectors: (N, D) of all images. images: (n,) int64, the image at each position. groups: (n,) int64; two
+    images of one class with the same number are not a pair, and an image without a group has a unique number.
+    labels: (n,) int64 in [0, C), ascending. first: (C + 1,) int64, the position where each class starts.
+    norms: (n,) float64, of the vectors.
     """
 
     vectors: Any
@@ -38,8 +41,9 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """Rows [top, bottom) against each range [left, right) of columns: every pair of some classes' rows."""
+class PositiveBlock:
+    """Rows [top, bottom) and ranges [left, right) of columns that together hold all positives of these
+    rows."""
 
     top: int
     bottom: int
@@ -47,20 +51,63 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """Every ordered pair (query, gallery image) except an image with itself, or with another image of its
+class AllPairs:
+    """Every ordered pair (query, gallery image), except an image with itself or with another image of its
     class and group.
 
-    classes: (C,) the labels as they were given. mirrored: both sides are the same images, so that each pair
-    stands in both orders with one score. offsets: (Q + 1,) int64, where each query's positives would start
-    in one flat array.
+    classes: (C,) the labels as given. mirrored: whether queries and gallery are the same images, so that each
+    pair occurs in both orders with one score. offsets: (Q + 1,) int64, where each query's positives start in
+    one flat array.
     """
 
-    queries: Side
-    gallery: Side
+    queries: OrderedImages
+    gallery: OrderedImages
     classes: np.ndarray
     mirrored: bool
     offsets: np.ndarray
+
+    @classmethod
+    def of(cls, embeddings: Embeddings) -> AllPairs:
+        """The pairs of embedded images, at least one positive and one negative pair.
+
+        Raises DataError for embeddings that cannot be compared (see `vector_norms`), for fewer than two
+        classes, and if no query has another image of its class in the gallery.
+        """
+        norms, name = vector_norms(embeddings), embeddings.name
+        labels, queries, gallery = embeddings.labels, embeddings.queries, embeddings.gallery
+        classes, inverse = np.unique(labels[queries | gallery], return_inverse=True)
+        if len(classes) < 2:
+            raise DataError(
+                f"{name}: {len(classes)} class; at least 2 are needed to tell same from different"
+            )
+        codes = np.zeros(len(labels), np.int64)
+        codes[queries | gallery] = inverse
+        # Every image shares a group with itself, so excluding groups also excludes pairs of an image with
+        # itself.
+        groups = np.arange(len(labels)) if embeddings.groups is None else _numbered(embeddings.groups)
+
+        def ordered(members: np.ndarray) -> OrderedImages:
+            images = np.flatnonzero(members)
+            images = images[np.argsort(codes[images], kind="stable")]
+            first = np.searchsorted(codes[images], np.arange(len(classes) + 1)).astype(np.int64)
+            return OrderedImages(
+                embeddings.vectors, images, groups[images], codes[images], first, norms[images]
+            )
+
+        mirrored = bool(np.array_equal(queries, gallery))
+        rows = ordered(queries)
+        columns = rows if mirrored else ordered(gallery)
+        excluded = gallery[rows.images] if embeddings.groups is None else _same_class_and_group(rows, columns)
+        same = np.diff(columns.first)[rows.labels] - excluded
+        offsets = np.concatenate([[0], np.cumsum(same)]).astype(np.int64)
+        pairs = cls(rows, columns, classes, mirrored, offsets)
+        if pairs.positives == 0:
+            outside = "" if embeddings.groups is None else " outside of its group"
+            raise DataError(
+                f"{name}: no query has another image of its class{outside} in the gallery, so there is no "
+                "positive pair"
+            )
+        return pairs
 
     @property
     def positives(self) -> int:
@@ -70,11 +117,11 @@ class Pairs:
     @property
     def negatives(self) -> int:
         """Number of ordered pairs of two classes."""
-        return int(self.negatives_of_classes().sum()) // 2
+        return int(self.negatives_by_class().sum()) // 2
 
     @property
     def repeated_positives(self) -> int:
-        """Number of positive pairs that stand in both orders: of images that both ask and are found."""
+        """Number of positive pairs that occur in both orders: both images are queries and in the gallery."""
         both = self._in_both_roles
         labels, groups = self.queries.labels[both], self.queries.groups[both]
         _, together = np.unique(np.stack([labels, groups]), axis=1, return_counts=True)
@@ -82,23 +129,24 @@ class Pairs:
 
     @property
     def repeated_negatives(self) -> int:
-        """Number of negative pairs that stand in both orders: of images that both ask and are found."""
+        """Number of negative pairs that occur in both orders: both images are queries and in the gallery."""
         counts = np.bincount(self.queries.labels[self._in_both_roles])
         return int(counts.sum() ** 2 - (counts**2).sum()) // 2
 
     @property
     def _in_both_roles(self) -> np.ndarray:
-        """Which queries are found too."""
+        """Which queries are in the gallery too, (Q,) bool."""
         return np.isin(self.queries.images, self.gallery.images, assume_unique=True)
 
-    def negatives_of_classes(self) -> np.ndarray:
-        """(C,) int64: ordered negative pairs whose query is of the class, and those whose gallery image is;
-        each pair counts for both of its classes."""
-        asking, found = np.diff(self.queries.first), np.diff(self.gallery.first)
-        return asking * (len(self.gallery) - found) + found * (len(self.queries) - asking)
+    def negatives_by_class(self) -> np.ndarray:
+        """(C,) int64: ordered negative pairs with a query of the class plus those with a gallery image of the
+        class; each pair counts for both of its classes."""
+        rows, columns = np.diff(self.queries.first), np.diff(self.gallery.first)
+        return rows * (len(self.gallery) - columns) + columns * (len(self.queries) - rows)
 
-    def panels(self, most: int, start: int = 0, end: int | None = None) -> Iterator[tuple[int, int]]:
-        """Ranges of queries in [start, end), each with at most `most` positives in all, or a single query."""
+    def query_ranges(self, most: int, start: int = 0, end: int | None = None) -> Iterator[tuple[int, int]]:
+        """Split the queries [start, end) into ranges with at most `most` positives each, or a single
+        query."""
         end = len(self.queries) if end is None else end
         while start < end:
             reach = int(np.searchsorted(self.offsets, self.offsets[start] + most, side="right")) - 1
@@ -106,10 +154,11 @@ class Pairs:
             yield start, stop
             start = stop
 
-    def windows(self, start: int, end: int, side: int) -> Iterator[Window]:
-        """What must be scored to know the positives of queries [start, end), at most `side` wide and high.
+    def positive_blocks(self, start: int, end: int, side: int) -> Iterator[PositiveBlock]:
+        """Blocks that hold all positives of the queries [start, end), at most `side` high, in ranges of
+        columns at most `side` wide.
 
-        Whole classes share a window while they fit; a larger class is cut.
+        Whole classes share a block while they fit; a larger class is cut.
         """
         rows, columns = self.queries.first, self.gallery.first
         label = int(self.queries.labels[start]) if start < end else 0
@@ -128,70 +177,23 @@ class Pairs:
             cuts = tuple((at, min(at + side, right)) for at in range(left, right, side))
             for at in range(top, bottom, side):
                 if cuts:
-                    yield Window(at, min(at + side, bottom), cuts)
+                    yield PositiveBlock(at, min(at + side, bottom), cuts)
             top, label = bottom, last + 1
 
 
-def all_pairs(
-    vectors: Any,
-    norms: np.ndarray,
-    labels: np.ndarray,
-    queries: np.ndarray,
-    gallery: np.ndarray,
-    name: str,
-    groups: np.ndarray | None = None,
-) -> Pairs:
-    """The pairs of embedded images; `name` says of which, for messages.
-
-    vectors: (N, D). norms: (N,) their lengths. labels: (N,) integers. queries, gallery: (N,) bool, who asks
-    and who may be found. groups: see `Embeddings`. Raises DataError when fewer than two classes take part or
-    no query meets another image of its class; past both checks there is a negative pair too.
-    """
-    classes, inverse = np.unique(labels[queries | gallery], return_inverse=True)
-    if len(classes) < 2:
-        raise DataError(f"{name}: {len(classes)} class; at least 2 are needed to tell same from different")
-    codes = np.zeros(len(labels), np.int64)
-    codes[queries | gallery] = inverse
-    mirrored = bool(np.array_equal(queries, gallery))
-    # An image is in a group of its own, so that leaving out groups leaves out itself.
-    own = np.arange(len(labels)) if groups is None else _numbered(groups)
-    asking = _side(vectors, norms, own, codes, queries, len(classes))
-    found = asking if mirrored else _side(vectors, norms, own, codes, gallery, len(classes))
-    left_out = gallery[asking.images] if groups is None else _grouped(asking, found)
-    same = np.diff(found.first)[asking.labels] - left_out
-    offsets = np.concatenate([[0], np.cumsum(same)]).astype(np.int64)
-    pairs = Pairs(asking, found, classes, mirrored, offsets)
-    if pairs.positives == 0:
-        outside = "" if groups is None else " outside of its group"
-        raise DataError(
-            f"{name}: no query meets another image of its class{outside}, so there is no pair to recognise"
-        )
-    return pairs
-
-
 def _numbered(groups: np.ndarray) -> np.ndarray:
-    """The groups as int64, with a number of its own for each image that is in none."""
+    """The groups as int64, with a unique number for each image without a group."""
     inside = groups >= 0
     numbers = np.arange(len(groups), dtype=np.int64)
     numbers[inside] = len(groups) + np.unique(groups[inside], return_inverse=True)[1]
     return numbers
 
 
-def _grouped(asking: Side, found: Side) -> np.ndarray:
-    """Of how many gallery images of its class and group (itself among them) each query is to know nothing."""
-    # One number for each class and group: groups are below twice the number of images.
-    most = 1 + max(asking.groups.max(initial=0), found.groups.max(initial=0))
-    keys, counts = np.unique(found.labels * most + found.groups, return_counts=True)
-    wanted = asking.labels * most + asking.groups
+def _same_class_and_group(queries: OrderedImages, gallery: OrderedImages) -> np.ndarray:
+    """Number of gallery images that share class and group with each query, itself included, (Q,) int64."""
+    # One number for each class and group; a group number is below twice the number of images.
+    most = 1 + max(queries.groups.max(initial=0), gallery.groups.max(initial=0))
+    keys, counts = np.unique(gallery.labels * most + gallery.groups, return_counts=True)
+    wanted = queries.labels * most + queries.groups
     at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    return np.where(keys[at] == wanted, counts[at], 0) if len(keys) else np.zeros(len(asking), np.int64)
-
-
-def _side(
-    vectors: Any, norms: np.ndarray, groups: np.ndarray, codes: np.ndarray, member: np.ndarray, classes: int
-) -> Side:
-    images = np.flatnonzero(member)
-    images = images[np.argsort(codes[images], kind="stable")]
-    labels = codes[images]
-    first = np.searchsorted(labels, np.arange(classes + 1)).astype(np.int64)
-    return Side(vectors, images, groups[images], labels, first, norms[images])
+    return np.where(keys[at] == wanted, counts[at], 0) if len(keys) else np.zeros(len(queries), np.int64)

@@ -1,10 +1,12 @@
-"""The k-fold protocol of face verification: for pairs chosen by hand, each fold is judged by a threshold
-that was fitted on all others (Labeled Faces in the Wild, UMass TR 07-49)."""
+"""Evaluation of a list of pairs in folds: each fold is scored at a threshold fitted on all other folds.
+
+This is the k-fold protocol of face verification (Labeled Faces in the Wild, UMass TR 07-49).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import NormalDist, fmean, stdev
 from typing import Any
 
@@ -12,28 +14,28 @@ import numpy as np
 
 from mlbench.contracts import CurveMetric, PairList, ThresholdPolicy
 from mlbench.errors import DataError
-from mlbench.evaluation.all_pairs_evaluation import Engine, Evaluation, Measure, as_estimate, evaluate
+from mlbench.evaluation.calibration import fit_threshold
 from mlbench.evaluation.curve import Curve
-from mlbench.evaluation.embeddings import Embeddings, collapse, lengths, mean_similarity
-from mlbench.evaluation.repeats import repeated_pairs
+from mlbench.evaluation.embeddings import Embeddings, vector_norms
+from mlbench.evaluation.estimates import BuiltMetric, to_estimate, with_unit
+from mlbench.evaluation.repeats import repeated_pairs_note
 from mlbench.evaluation.similarity_grid import on_grid
-from mlbench.evaluation.threshold import Threshold, fit_threshold
 from mlbench.records.record import Estimate
 
-__all__ = ["PAIR_LIST", "FoldEvaluation", "SplitEvaluation", "evaluate_folds", "evaluate_split"]
+__all__ = ["PairListEvaluation", "evaluate_pair_list"]
 
-#: What the names of metrics over a list of pairs begin with in a record; the others are over all pairs.
-PAIR_LIST = "pair_list_"
-
-#: Pairs that are scored together.
+#: Pairs that are scored at a time.
 _ROWS = 1 << 14
 
 
 @dataclass(frozen=True)
-class FoldEvaluation:
-    """metrics: those that need no threshold over all pairs; the others as means over folds with an interval
-    from their standard error. thresholds: cosine distance that was fitted for each fold. notes: what a reader
-    should know, one line each."""
+class PairListEvaluation:
+    """The result of an evaluation in folds.
+
+    metrics: quantities that need no threshold over all pairs, the others as means over folds with an interval
+    from the standard error. thresholds: the cosine distance fitted for each fold. facts: plain data for a
+    record. notes: for the reader of the metrics, one line each.
+    """
 
     metrics: Mapping[str, Estimate]
     thresholds: Sequence[float | None]
@@ -41,108 +43,65 @@ class FoldEvaluation:
     notes: Sequence[str] = ()
 
 
-@dataclass(frozen=True)
-class SplitEvaluation:
-    """Everything that a record keeps of the measures of a split. evaluation: over all pairs, None where the
-    images have no labels."""
-
-    metrics: Mapping[str, Estimate]
-    facts: Mapping[str, Any]
-    notes: Sequence[str]
-    evaluation: Evaluation | None
-
-
-def evaluate_split(
-    embeddings: Embeddings,
-    pairs: PairList | None,
-    policy: ThresholdPolicy,
-    threshold: Threshold,
-    measures: Sequence[Measure],
-    generator: np.random.Generator,
-    engine: Engine,
-) -> SplitEvaluation:
-    """Evaluate over all pairs and, where the data set comes with a list of pairs, over these by folds too.
-
-    Images of which none may ask or be found have no labels to tell pairs by: all that is measured of them is
-    the list. The arguments are those of `evaluate` and `evaluate_folds`, which say what is raised.
-    """
-    if pairs is None or (embeddings.queries | embeddings.gallery).any():
-        evaluation = evaluate(embeddings, threshold, measures, generator, engine)
-        metrics, facts, notes = dict(evaluation.metrics), evaluation.plain(), evaluation.notes
-    else:
-        evaluation = None
-        missing = Estimate(None, note="not measured: the test images have no labels")
-        metrics = {
-            name: replace(missing, unit=quantity.unit, higher_is_better=quantity.higher_is_better)
-            for measure in measures
-            for name, quantity in measure.quantities.items()
-        }
-        similarity = mean_similarity(embeddings)
-        facts = {"threshold": threshold.plain(), "mean_similarity": similarity}
-        notes = [f"test images have no labels: only {PAIR_LIST}... is measured, over the listed pairs"]
-        notes += filter(None, [collapse(similarity, embeddings.name)])
-    if pairs is not None:
-        judged = evaluate_folds(embeddings, pairs, policy, measures, engine.level)
-        metrics |= {f"{PAIR_LIST}{name}": found for name, found in judged.metrics.items()}
-        facts["pair_list"] = {**judged.facts, "thresholds": judged.thresholds}
-        notes = [*notes, *judged.notes]
-    return SplitEvaluation(metrics, facts, notes, evaluation)
-
-
-def evaluate_folds(
+def evaluate_pair_list(
     embeddings: Embeddings,
     pairs: PairList,
     policy: ThresholdPolicy,
-    measures: Sequence[Measure],
+    metrics: Sequence[BuiltMetric],
     level: float = 0.95,
-) -> FoldEvaluation:
-    """Judge the pairs fold by fold. Raises DataError when a fold leaves nothing to fit or to score, or a pair
-    is of no image."""
+) -> PairListEvaluation:
+    """Evaluate the curve metrics on the pairs, fold by fold.
+
+    level: of the intervals. Raises DataError for rows that are not images, and if a fold or the rest lacks
+    positive or negative pairs.
+    """
     _check_pairs(embeddings, pairs)
     scores = _scores(embeddings, pairs)
     names = np.unique(pairs.folds)
     if len(names) < 2:
         raise DataError(
-            f"{embeddings.name}: {len(names)} fold; the threshold is fitted on the others, so 2 are needed"
+            f"{embeddings.name}: {len(names)} fold; the threshold is fitted on the other folds, so "
+            "at least 2 are needed"
         )
-    whole = _measured(measures, Curve.of(scores, pairs.same), None)
-    thresholds, judged = [], []
+    whole = _curve_values(metrics, Curve.of(scores, pairs.same), None)
+    thresholds, by_fold = [], []
     for fold in names:
         held_out = pairs.folds == fold
         for part, what in ((held_out, "holds"), (~held_out, "leaves")):
             if pairs.same[part].all() or not pairs.same[part].any():
                 raise DataError(
-                    f"{embeddings.name}: fold {fold} {what} pairs of one kind only; both are needed"
+                    f"{embeddings.name}: fold {fold} {what} pairs of one kind only; positive and negative "
+                    "pairs are needed"
                 )
         fitted = fit_threshold(policy, Curve.of(scores[~held_out], pairs.same[~held_out]))
         at = () if fitted.similarity is None else (fitted.similarity,)
         curve = Curve.of(scores[held_out], pairs.same[held_out], thresholds=at)
-        judged.append(_measured(measures, curve, fitted.similarity))
+        by_fold.append(_curve_values(metrics, curve, fitted.similarity))
         thresholds.append(fitted.distance)
-    metrics = {}
-    for measure in measures:
-        if isinstance(measure.metric, CurveMetric):
-            for name, quantity in measure.quantities.items():
-                found = whole[name]
+    estimates = {}
+    for metric in metrics:
+        if isinstance(metric.metric, CurveMetric):
+            for name, quantity in metric.quantities.items():
+                value = whole[name]
+                # A text means that the quantity needs a threshold.
                 estimate = (
-                    _over_folds(name, [each[name] for each in judged], level, found)
-                    if isinstance(found, str)
-                    else as_estimate(name, found)
+                    _mean_over_folds(name, [each[name] for each in by_fold], level, value)
+                    if isinstance(value, str)
+                    else to_estimate(name, value)
                 )
-                metrics[name] = replace(
-                    estimate, unit=quantity.unit, higher_is_better=quantity.higher_is_better
-                )
+                estimates[name] = with_unit(estimate, quantity)
     facts = {
         "pairs": len(pairs.same),
         "positive_pairs": int(pairs.same.sum()),
         "folds": len(names),
         "intervals": {"method": "normal, standard error over folds", "level": level},
     }
-    return FoldEvaluation(metrics, thresholds, facts, [note] if (note := repeated_pairs(pairs)) else [])
+    note = repeated_pairs_note(pairs)
+    return PairListEvaluation(estimates, thresholds, facts, [note] if note else [])
 
 
 def _check_pairs(embeddings: Embeddings, pairs: PairList) -> None:
-    """Raise DataError for a list that is not one of pairs of these images."""
+    """Raise DataError unless the list has valid arrays and rows of these images."""
     what, count = f"{embeddings.name}: the list of pairs", len(pairs.left)
     for name, values in pairs._asdict().items():
         kind, expected = ("b", "true or false") if name == "same" else ("iu", "whole numbers")
@@ -159,8 +118,8 @@ def _check_pairs(embeddings: Embeddings, pairs: PairList) -> None:
 
 
 def _scores(embeddings: Embeddings, pairs: PairList) -> np.ndarray:
-    """Cosines of the pairs, (P,) float32, on the grid of thresholds."""
-    norms = lengths(embeddings)
+    """Cosines of the pairs, (P,) float32, rounded to the grid."""
+    norms = vector_norms(embeddings)
     vectors = embeddings.vectors
     if not isinstance(vectors, np.ndarray):
         vectors = vectors.cpu().numpy()
@@ -172,17 +131,19 @@ def _scores(embeddings: Embeddings, pairs: PairList) -> np.ndarray:
     return on_grid(scores)
 
 
-def _measured(measures: Sequence[Measure], curve: Curve, threshold: float | None) -> dict[str, Any]:
+def _curve_values(metrics: Sequence[BuiltMetric], curve: Curve, threshold: float | None) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for measure in measures:
-        if isinstance(measure.metric, CurveMetric):
-            found |= measure.metric.of_curve(curve, threshold)
+    for each in metrics:
+        if isinstance(each.metric, CurveMetric):
+            found |= each.metric.of_curve(curve, threshold)
     return found
 
 
-def _over_folds(name: str, values: Sequence[Any], level: float, without: str) -> Estimate:
+def _mean_over_folds(name: str, values: Sequence[Any], level: float, without: str) -> Estimate:
+    """The mean of a quantity over folds with its interval; none, with the note `without`, if a fold has no
+    value."""
     numbers = [
-        each.value for each in (as_estimate(name, value) for value in values) if each.value is not None
+        each.value for each in (to_estimate(name, value) for value in values) if each.value is not None
     ]
     if len(numbers) < len(values):
         return Estimate(None, note=without)

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from mlbench.images.formats import UnreadableImageError
-from mlbench.images.sixteen_bits import all_bits, is_deep_colour, ppm_white, tiff_field
+from mlbench.images.sixteen_bits import has_sixteen_bit_colour, ppm_white, sixteen_bit_samples, tiff_field
 
 __all__ = ["to_eight_bits"]
 
@@ -40,14 +40,14 @@ def to_eight_bits(image: Image.Image, data: bytes, white: float | None, remarks:
             values = values.astype(np.uint16)
         levels = _levels(values, white, stated, remarks)
         return Image.fromarray(255 - levels if negative else levels)
-    if not is_deep_colour(image, data):
+    if not has_sixteen_bit_colour(image, data):
         return image
     stated = _stated(image, data)
     colours = len(image.getbands()) - ("A" in image.getbands())
     peak = np.asarray(image)[..., :colours].max()
     if white is None and stated is None and peak > (_WHITES[1] >> 8) + 1:
         return image  # all of 16 bits: Pillow's upper 8 are right (which it may have rounded)
-    samples = all_bits(image, data)
+    samples = sixteen_bit_samples(image, data)
     shown = _levels(samples[..., :colours], white, stated, remarks)
     if colours < samples.shape[-1]:
         alpha = samples[..., colours:]

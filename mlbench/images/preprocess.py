@@ -7,7 +7,7 @@ from typing import Literal
 
 from PIL import Image
 
-__all__ = ["PADDING", "Resize", "centre", "square"]
+__all__ = ["PADDING", "Resize", "centre_crop", "to_square"]
 
 #: A way to make an image square; see `mlbench.planning.spec.ImageSettings`.
 Resize = Literal["squash", "crop", "pad"]
@@ -19,7 +19,7 @@ _MOST_PIXELS = 1 << 27
 PADDING = 128
 
 
-def square(image: Image.Image, size: int, resize: str) -> Image.Image:
+def to_square(image: Image.Image, size: int, resize: str) -> Image.Image:
     """`image` (RGB) as a square of `size` pixels; see `mlbench.planning.spec.ImageSettings` for the ways to
     `resize`.
 
@@ -42,7 +42,7 @@ def square(image: Image.Image, size: int, resize: str) -> Image.Image:
     return image.resize((size, size), Image.Resampling.BILINEAR)
 
 
-def centre(image: Image.Image, ratio: float) -> Image.Image:
+def centre_crop(image: Image.Image, ratio: float) -> Image.Image:
     """The middle of `image` with that share of its height and width."""
     if ratio == 1:
         return image

@@ -12,7 +12,7 @@ from PIL import Image, ImageFile
 
 from mlbench.images.formats import open_image
 
-__all__ = ["all_bits", "is_deep_colour", "ppm_white", "tiff_field"]
+__all__ = ["has_sixteen_bit_colour", "ppm_white", "sixteen_bit_samples", "tiff_field"]
 
 _COLOUR = ("RGB", "RGBA", "LA")
 _TIFF_BITS = 258
@@ -21,7 +21,7 @@ _PNG_GREY_ALPHA = 4
 _ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
 
-def is_deep_colour(image: Image.Image, data: bytes) -> bool:
+def has_sixteen_bit_colour(image: Image.Image, data: bytes) -> bool:
     """Whether an image of colours, not decoded yet, has 16 bits in a channel, of which Pillow keeps 8."""
     if image.mode not in _COLOUR:
         return False
@@ -35,7 +35,7 @@ def is_deep_colour(image: Image.Image, data: bytes) -> bool:
     return image.format == "PPM" and ppm_white(image) > 0xFF
 
 
-def all_bits(image: Image.Image, data: bytes) -> np.ndarray:
+def sixteen_bit_samples(image: Image.Image, data: bytes) -> np.ndarray:
     """All bits of a deep image of colours: (H, W, channels) uint16."""
     if image.format == "PPM":
         (tile,) = _tiles(open_image(data))

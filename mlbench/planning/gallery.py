@@ -19,7 +19,7 @@ from mlbench.contracts import (
 )
 from mlbench.errors import DataError
 
-__all__ = ["GalleryName", "check_protocol", "fitting_gallery", "searched_split"]
+__all__ = ["GalleryName", "check_protocol", "gallery_split", "suggest_gallery"]
 
 #: test: leave one out among the test images, or by the roles that the data set states. train: the test images
 #: are queries, but for those that the data set states to be gallery alone, and the training images are the
@@ -30,7 +30,7 @@ GalleryName = Literal["test", "train", "gallery"]
 _LEAST = 2
 
 
-def searched_split(dataset: Dataset, name: SplitName, gallery: GalleryName) -> SplitName:
+def gallery_split(dataset: Dataset, name: SplitName, gallery: GalleryName) -> SplitName:
     """The split whose images are the gallery for the queries of split `name`, calibration or test.
 
     Calibration is judged as test is: against the training images where test is, and against the data set's
@@ -55,7 +55,7 @@ def check_protocol(dataset: Dataset, gallery: GalleryName) -> None:
         )
     names: tuple[SplitName, ...] = ("calibration", "test")
     for name in names:
-        searched = searched_split(dataset, name, gallery)
+        searched = gallery_split(dataset, name, gallery)
         if name == searched == "test" and isinstance(dataset, PairedDataset):
             continue
         split, found = dataset.split(name), dataset.split(searched)
@@ -73,7 +73,7 @@ def check_protocol(dataset: Dataset, gallery: GalleryName) -> None:
             )
 
 
-def fitting_gallery(dataset: Dataset) -> tuple[GalleryName, str]:
+def suggest_gallery(dataset: Dataset) -> tuple[GalleryName, str]:
     """The protocol that fits a data set, and why: the roles that it states; the training images where most
     test classes are trained on; else the test images themselves."""
     test = dataset.split("test")

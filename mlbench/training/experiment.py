@@ -17,10 +17,12 @@ from lightning_fabric import Fabric
 from mlbench.atomic_write import write_atomically
 from mlbench.contracts import SPLITS, PairedDataset, SplitName
 from mlbench.environment import Device
-from mlbench.evaluation.all_pairs_evaluation import Engine, Measure, calibrate, verification_curve
+from mlbench.evaluation.calibration import calibrate
 from mlbench.evaluation.embeddings import Embeddings
-from mlbench.evaluation.pair_list_evaluation import SplitEvaluation, evaluate_split
-from mlbench.evaluation.protocol import described
+from mlbench.evaluation.engine import Engine, verification_curve
+from mlbench.evaluation.estimates import BuiltMetric
+from mlbench.evaluation.protocol import describe_protocol
+from mlbench.evaluation.split_evaluation import SplitEvaluation, evaluate_split
 from mlbench.evaluation.threshold import Threshold
 from mlbench.planning.plan import Case
 from mlbench.planning.spec import PRECISIONS
@@ -97,7 +99,7 @@ def score(case: Case, embeddings: Embeddings, threshold: Threshold, engine: Engi
     """Every metric of the case at a threshold. embeddings: of its test images (see `compared`)."""
     policy = case.spec.parts["threshold"].component.build()
     measures = [
-        Measure(part.component.build(), part.component.quantities()) for part in case.spec.metrics.values()
+        BuiltMetric(part.component.build(), part.component.quantities()) for part in case.spec.metrics.values()
     ]
     pairs = case.dataset.pairs() if isinstance(case.dataset, PairedDataset) else None
     generator = numpy_generator(case.seed, "bootstrap")
@@ -163,7 +165,7 @@ class _Bench:
         protocol = {
             **found.facts.get("protocol", {}),
             "gallery": case.spec.evaluation.gallery,
-            "calibration": described(calibration),
+            "calibration": describe_protocol(calibration),
         }
         return replace(found, facts={**found.facts, "protocol": protocol})
 

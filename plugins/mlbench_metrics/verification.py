@@ -83,7 +83,7 @@ class Verification:
     def _at_rate(curve: Curve, rate: float) -> dict[str, Any]:
         name = _name(rate)
         keys = (f"tpr_at_fpr_{name}", f"fnmr_at_fmr_{name}", f"threshold_at_fpr_{name}")
-        resampled = curve.accepted.ndim > 1
+        resampled = curve.true_positives.ndim > 1
         if not resampled and not curve.resolvable(rate):
             have, need = curve.distinct_negatives, 1 / rate
             return dict.fromkeys(

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from mlbench.errors import TrainingError
-from mlbench.evaluation.all_pairs_evaluation import Engine, verification_curve
 from mlbench.evaluation.embeddings import Embeddings
+from mlbench.evaluation.engine import Engine, verification_curve
 from mlbench.evaluation.similarity_grid import STEP
 from mlbench.seeding import matmul_precision
 

@@ -21,30 +21,33 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from mlbench.contracts import Quantity, Target
 from mlbench.errors import ComponentError, DataError
-from mlbench.evaluation.all_pairs_evaluation import Engine, Evaluation, Measure, evaluate, verification_curve
+from mlbench.evaluation.all_pairs_evaluation import AllPairsEvaluation, evaluate_all_pairs
+from mlbench.evaluation.calibration import fit_threshold
 from mlbench.evaluation.embeddings import Embeddings
+from mlbench.evaluation.engine import Engine, verification_curve
+from mlbench.evaluation.estimates import BuiltMetric
 from mlbench.evaluation.similarity_grid import STEP, on_grid
-from mlbench.evaluation.threshold import Threshold, fit_threshold
+from mlbench.evaluation.threshold import Threshold
 from mlbench_metrics import retrieval, verification
 from mlbench_metrics.retrieval import Retrieval
 from mlbench_metrics.thresholds import FprAtMost, best_f1
 from mlbench_metrics.verification import Verification
 
 MEASURES = [
-    Measure(Retrieval(), retrieval.quantities()),
-    Measure(Verification(), verification.quantities()),
+    BuiltMetric(Retrieval(), retrieval.quantities()),
+    BuiltMetric(Verification(), verification.quantities()),
 ]
 PLAIN = Engine(resamples=0, threads=1)
 
 
 def judge(
     sample: Embeddings, similarity: float | None = None, engine: Engine = PLAIN, seed: int = 0
-) -> Evaluation:
+) -> AllPairsEvaluation:
     threshold = Threshold(similarity, "" if similarity is not None else "none was asked for")
-    return evaluate(sample, threshold, MEASURES, np.random.default_rng(seed), engine)
+    return evaluate_all_pairs(sample, threshold, MEASURES, np.random.default_rng(seed), engine)
 
 
-def values(found: Evaluation) -> dict[str, float | None]:
+def values(found: AllPairsEvaluation) -> dict[str, float | None]:
     return {name: estimate.value for name, estimate in found.metrics.items()}
 
 
@@ -206,7 +209,7 @@ def test_a_threshold_that_cannot_be_fitted_leaves_values_out_and_says_why() -> N
         target=Target("fpr", 1e-6, at_most=True),
     )
     assert threshold.distance is None
-    found = evaluate(sample, threshold, MEASURES, np.random.default_rng(0), PLAIN)
+    found = evaluate_all_pairs(sample, threshold, MEASURES, np.random.default_rng(0), PLAIN)
     for name in ("f1", "f0.5", "precision", "recall", "accuracy", "threshold", "f1_gap"):
         assert found.metrics[name].value is None
         assert found.metrics[name].note == "no threshold was fitted"
@@ -247,7 +250,7 @@ def label_images() -> Embeddings:
 def test_counts_of_ordered_pairs_are_those_of_the_published_study_and_even() -> None:
     found = judge(label_images())
     assert (found.facts["positive_pairs"], found.facts["negative_pairs"]) == (2240, 310_800)
-    for counts in (found.curve.accepted, found.curve.false, found.curve.ties):
+    for counts in (found.curve.true_positives, found.curve.false_positives, found.curve.ties):
         assert not (counts % 2).any()
     for column in ("true_positives", "false_positives"):
         assert not any(count % 2 for count in found.sweep[column])
@@ -401,8 +404,10 @@ class Spread:
 
 def test_a_metric_of_the_embeddings_has_a_value_or_says_why_not() -> None:
     sample = clustered()
-    measure = Measure(Spread(), {"found": Quantity("spread"), "text": Quantity("none")})
-    found = evaluate(sample, Threshold(None), [measure], np.random.default_rng(0), Engine(threads=1))
+    measure = BuiltMetric(Spread(), {"found": Quantity("spread"), "text": Quantity("none")})
+    found = evaluate_all_pairs(
+        sample, Threshold(None), [measure], np.random.default_rng(0), Engine(threads=1)
+    )
     assert found.metrics["found"].value == pytest.approx(sample.vectors.std())
     assert (found.metrics["text"].value, found.metrics["text"].note) == (None, "nothing to see")
     assert found.metrics["found"].low is None
@@ -411,9 +416,11 @@ def test_a_metric_of_the_embeddings_has_a_value_or_says_why_not() -> None:
 @pytest.mark.parametrize("announced", [[], ["found", "more"], ["other"]])
 @pytest.mark.parametrize("metric", [Ranked(), Curved(), Spread()])
 def test_a_metric_must_measure_what_it_announces(metric, announced) -> None:
-    measure = Measure(metric, {name: Quantity("something") for name in announced})
+    measure = BuiltMetric(metric, {name: Quantity("something") for name in announced})
     with pytest.raises(ComponentError) as raised:
-        evaluate(clustered(), Threshold(None), [measure], np.random.default_rng(0), Engine(resamples=5))
+        evaluate_all_pairs(
+            clustered(), Threshold(None), [measure], np.random.default_rng(0), Engine(resamples=5)
+        )
     assert "measure what they announce" in str(raised.value)
     assert "found" in str(raised.value) or "more" in str(raised.value)
     assert "\n" not in str(raised.value)
@@ -425,8 +432,8 @@ def test_a_value_that_is_not_finite_is_left_out(value: float) -> None:
         def of_curve(self, curve, threshold):
             return {"odd": value}
 
-    measure = Measure(Odd(), {"odd": Quantity("odd")})
-    found = evaluate(clustered(), Threshold(None), [measure], np.random.default_rng(0), PLAIN)
+    measure = BuiltMetric(Odd(), {"odd": Quantity("odd")})
+    found = evaluate_all_pairs(clustered(), Threshold(None), [measure], np.random.default_rng(0), PLAIN)
     assert (found.metrics["odd"].value, found.metrics["odd"].note) == (None, "not a number")
 
 
@@ -447,9 +454,9 @@ def test_a_value_that_is_no_number_is_refused_with_the_name_of_the_metric(value:
             return {"odd": value}
 
     for metric in (OfCurve(), OfEmbeddings(), PerQuery()):
-        measure = Measure(metric, {"odd": Quantity("odd")})
+        measure = BuiltMetric(metric, {"odd": Quantity("odd")})
         with pytest.raises(ComponentError, match=r"^metric .odd. .*expected"):
-            evaluate(clustered(), Threshold(None), [measure], np.random.default_rng(0), PLAIN)
+            evaluate_all_pairs(clustered(), Threshold(None), [measure], np.random.default_rng(0), PLAIN)
 
 
 @pytest.mark.parametrize(
@@ -462,7 +469,7 @@ def test_a_value_that_is_no_number_is_refused_with_the_name_of_the_metric(value:
         ({"vectors": np.ones((150, 8))}, "mine: 150 embeddings but labels of shape (160,)"),
         ({"vectors": np.ones(160)}, "mine: embeddings have shape (160,)"),
         ({"labels": np.zeros(160, int)}, "mine: 1 class; at least 2"),
-        ({"labels": np.arange(160)}, "mine: no query meets another image of its class"),
+        ({"labels": np.arange(160)}, "mine: no query has another image of its class"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_in_one_line(change, message) -> None:
@@ -488,14 +495,16 @@ def test_memory_stays_within_the_budget(images: int, queries: int, classes: int,
         import gc
         import numpy as np
         from mlbench.evaluation.embeddings import Embeddings
-        from mlbench.evaluation.all_pairs_evaluation import Engine, Measure, evaluate
+        from mlbench.evaluation.all_pairs_evaluation import evaluate_all_pairs
+        from mlbench.evaluation.engine import Engine
+        from mlbench.evaluation.estimates import BuiltMetric
         from mlbench.evaluation.similarity_grid import STEP
         from mlbench.evaluation.threshold import Threshold
         from mlbench_metrics import retrieval, verification
 
         measures = [
-            Measure(retrieval.Retrieval(), retrieval.quantities()),
-            Measure(verification.Verification(), verification.quantities()),
+            BuiltMetric(retrieval.Retrieval(), retrieval.quantities()),
+            BuiltMetric(verification.Verification(), verification.quantities()),
         ]
 
         def resident(what):
@@ -511,7 +520,7 @@ def test_memory_stays_within_the_budget(images: int, queries: int, classes: int,
                 clear.write("5")
             before = resident("VmRSS")
             engine = Engine(memory=128 << 20, resamples=50, threads=1)
-            found = evaluate(sample, Threshold(0.1), measures, np.random.default_rng(0), engine)
+            found = evaluate_all_pairs(sample, Threshold(0.1), measures, np.random.default_rng(0), engine)
             # Every similarity that there can be is a threshold where positives are too many to be kept.
             return resident("VmHWM") - before, len(found.curve.similarities) < 2 / STEP
 

@@ -45,7 +45,7 @@ def test_unit_rows_divides_once_and_fills_up_with_zeros(dtype: type) -> None:
 def test_collect_keeps_what_reaches_the_floor(rows: int, columns: int, upper: bool) -> None:
     scores, floor = tile(rows, columns), np.float32(1 / 9)
     kept = np.full(3 + rows * columns, -9, np.float32)
-    count = cpu_kernels.collect(scores, rows, columns, upper, floor, kept, 3)
+    count = cpu_kernels.collect_scores(scores, rows, columns, upper, floor, kept, 3)
     naive = [
         scores[row, column]
         for row in range(rows)
@@ -63,7 +63,7 @@ def test_count_bands_counts_for_the_classes_of_row_and_column(rows: int, columns
     row_class = np.sort(GENERATOR.integers(3, size=rows))
     column_class = np.sort(GENERATOR.integers(4, size=columns))
     by_row, by_column = np.zeros((3, 10), np.int32), np.zeros((4, 10), np.int32)
-    cpu_kernels.count_bands(
+    cpu_kernels.count_histograms(
         scores, rows, columns, upper, floor, scale, row_class, column_class, by_row, by_column
     )
     naive_row, naive_column = np.zeros_like(by_row), np.zeros_like(by_column)
@@ -82,7 +82,7 @@ def test_band_positives_counts_for_the_class_of_the_row() -> None:
     labels = np.sort(GENERATOR.integers(5, size=40))
     floor, scale = np.float32(-1 / 3), np.float32(7.5)
     bands, naive = np.zeros((5, 10)), np.zeros((5, 10))
-    cpu_kernels.band_positives(positives, offsets, labels, floor, scale, bands)
+    cpu_kernels.count_positive_histograms(positives, offsets, labels, floor, scale, bands)
     for row, label in enumerate(labels):
         for score in positives[offsets[row] - offsets[0] : offsets[row + 1] - offsets[0]]:
             if score >= floor:
@@ -96,7 +96,7 @@ def test_merge_adds_the_scores_at_and_above_every_edge() -> None:
     for count in (0, 1, 500):
         kept = np.sort(GENERATOR.integers(-60, 60, size=count)).astype(np.float32)
         before = above.copy(), ties.copy()
-        cpu_kernels.merge(kept, edges, above, ties)
+        cpu_kernels.count_at_edges(kept, edges, above, ties)
         assert (above - before[0]).tolist() == [(kept >= edge).sum() for edge in edges]
         assert (ties - before[1]).tolist() == [(kept == edge).sum() for edge in edges]
 
@@ -115,13 +115,13 @@ def test_count_above_counts_between_positives_sorted_or_not(rows: int, columns: 
             below = positives[k + 1] if k + 1 in own else np.inf
             line = scores[row, :columns]
             naive[k] += ((line >= positives[k]) & (line < below)).sum()
-    rivals = np.full_like(naive, 50)
-    cpu_kernels.count_above(scores, rows, columns, positives, offsets, rivals)
-    assert np.array_equal(rivals, naive)
+    between = np.full_like(naive, 50)
+    cpu_kernels.count_between(scores, rows, columns, positives, offsets, between)
+    assert np.array_equal(between, naive)
     ordered = scores.copy()
     ordered[:rows, :columns].sort(axis=1)
     again = np.full_like(naive, 50)
-    cpu_kernels.count_above_sorted(ordered, rows, columns, positives, offsets, again)
+    cpu_kernels.count_between_sorted(ordered, rows, columns, positives, offsets, again)
     assert np.array_equal(again, naive)
 
 
@@ -175,5 +175,5 @@ def test_transpose_transposes() -> None:
 
 def test_ranks_of_adds_rivals_above_and_positives_before() -> None:
     # Positives .2 .5 .9 with 4 negatives at or above .2 only, 2 from .5, 1 from .9; then one, then none.
-    ranks = cpu_kernels.ranks_of(np.array([4, 2, 1, 3], np.int32), np.array([10, 13, 14, 14]))
+    ranks = cpu_kernels.ranks_from_counts(np.array([4, 2, 1, 3], np.int32), np.array([10, 13, 14, 14]))
     assert ranks.tolist() == [1 + 1, 2 + 1 + 2, 3 + 1 + 2 + 4, 1 + 3]

@@ -77,7 +77,7 @@ def test_curve_equals_counting_at_every_threshold(seed: int) -> None:
         for threshold, true, false in points:
             if threshold in curve.similarities:
                 at = curve.at(threshold)
-                assert (at.accepted[0], at.false[0]) == (true, false)
+                assert (at.true_positives[0], at.false_positives[0]) == (true, false)
                 naive = (true + negatives - false) / (positives + negatives)
                 assert at.accuracy[0] == pytest.approx(naive, abs=1e-12)
                 assert at.fbeta(2)[0] == pytest.approx(oracle.fbeta(true, false, positives, 2), abs=1e-12)
@@ -104,7 +104,7 @@ def test_strictest_is_the_first_with_the_highest_recall_of_those_marked(seed: in
     generator = np.random.default_rng(seed)
     scores, same = scored_pairs(generator)
     curve = Curve.of(scores, same, thresholds=(-0.9, 0.05, 0.95))
-    for reached in (curve.precision >= 0.5, curve.false <= 2, curve.false < 0):
+    for reached in (curve.precision >= 0.5, curve.false_positives <= 2, curve.false_positives < 0):
         marked = np.flatnonzero(reached)
         recall = max(curve.tpr[marked], default=0)
         naive = min((at for at in marked if curve.tpr[at] == recall > 0), default=None)
@@ -126,7 +126,7 @@ def test_collapsed_embeddings_are_a_coin_toss() -> None:
 
 def test_a_threshold_is_inclusive() -> None:
     curve = Curve.of(np.array([0.5, 0.5], np.float32), np.array([True, False]))
-    assert (curve.at(0.5).accepted[0], curve.at(0.5).false[0]) == (1, 1)
+    assert (curve.at(0.5).true_positives[0], curve.at(0.5).false_positives[0]) == (1, 1)
 
 
 def test_at_is_linear_between_thresholds_and_ends_with_all_pairs() -> None:
@@ -138,17 +138,23 @@ def test_at_is_linear_between_thresholds_and_ends_with_all_pairs() -> None:
         np.array(10),
         np.array(100),
     )
-    assert (curve.at(0.6).accepted[0], curve.at(0.6).false[0]) == pytest.approx((4, 4))
-    assert curve.at(0.9).accepted[0] == pytest.approx(1, abs=1e-4)
-    assert (curve.at(1.5).accepted[0], curve.at(1.5).false[0]) == pytest.approx((0, 0), abs=1e-4)
-    assert (curve.at(-1).accepted[0], curve.at(-1).false[0]) == pytest.approx((10, 100), abs=1e-3)
-    assert (curve.at(-2).accepted[0], curve.at(-2).false[0]) == pytest.approx((10, 100), abs=1e-3)
+    assert (curve.at(0.6).true_positives[0], curve.at(0.6).false_positives[0]) == pytest.approx((4, 4))
+    assert curve.at(0.9).true_positives[0] == pytest.approx(1, abs=1e-4)
+    assert (curve.at(1.5).true_positives[0], curve.at(1.5).false_positives[0]) == pytest.approx(
+        (0, 0), abs=1e-4
+    )
+    assert (curve.at(-1).true_positives[0], curve.at(-1).false_positives[0]) == pytest.approx(
+        (10, 100), abs=1e-3
+    )
+    assert (curve.at(-2).true_positives[0], curve.at(-2).false_positives[0]) == pytest.approx(
+        (10, 100), abs=1e-3
+    )
 
 
 def test_at_takes_scores_a_little_above_one() -> None:
     curve = Curve.of(np.array([1.004, 1.002, 0.5], np.float32), np.array([True, True, False]))
     for similarity, accepted in zip(curve.similarities, (1, 2), strict=True):
-        assert curve.at(similarity).accepted[0] == accepted
+        assert curve.at(similarity).true_positives[0] == accepted
 
 
 def test_leading_axes_are_curves_of_their_own() -> None:
@@ -167,7 +173,7 @@ def test_leading_axes_are_curves_of_their_own() -> None:
             assert np.array_equal(many.fbeta(0.5)[row], one.fbeta(0.5))
             for rate in (1e-3, 0.1, 0.9):
                 assert many.tpr_at_fpr(rate)[row] == one.tpr_at_fpr(rate)
-            assert many.at(0.123).accepted[row] == one.at(0.123).accepted
+            assert many.at(0.123).true_positives[row] == one.at(0.123).true_positives
 
 
 def test_tpr_at_fpr_of_a_coarse_curve_is_linear_between_thresholds() -> None:

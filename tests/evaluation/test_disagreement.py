@@ -5,7 +5,7 @@ import oracle
 import pytest
 
 from mlbench.evaluation import disagreement
-from mlbench.evaluation.disagreement import differing
+from mlbench.evaluation.disagreement import disagreement_share
 from mlbench.evaluation.embeddings import Embeddings
 from mlbench.evaluation.similarity_grid import on_grid
 
@@ -38,5 +38,5 @@ def test_differing_is_the_share_of_pairs_with_two_answers(seed: int, monkeypatch
     ]
     expected = (answers[0] ^ answers[1])[pair].mean()
     assert 0 < expected < 0.5
-    assert differing(one, 0.2, other, 0.25) == pytest.approx(expected)
-    assert differing(one, 0.2, one, 0.2) == 0
+    assert disagreement_share(one, 0.2, other, 0.25) == pytest.approx(expected)
+    assert disagreement_share(one, 0.2, one, 0.2) == 0

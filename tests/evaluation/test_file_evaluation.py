@@ -103,7 +103,7 @@ def test_images_of_one_group_do_not_find_each_other(file: Path, tmp_path: Path) 
     np.savez(path, embeddings=vectors, labels=labels, groups=np.arange(160) // 2)
     found = json.loads(evaluated(path, "--json"))["evaluation"]
     assert found["positive_pairs"] == 160 * 2
-    assert found["protocol"]["text"].endswith("; images of one class and group are no pair")
+    assert found["protocol"]["text"].endswith("; images of one class and group are not a pair")
 
 
 def test_a_fixed_threshold_needs_no_calibration(file: Path) -> None:
@@ -154,7 +154,7 @@ def test_images_and_pairs_that_stand_twice_are_told(file: Path, tmp_path: Path) 
     lines = [f"{4 * c},{4 * c + 1},1\n{4 * c},{(4 * c + 4) % 160},0\n" for c in range(40)]
     (tmp_path / "pairs.csv").write_text("left,right,same\n" + "".join([*lines, lines[0]]))
     (note,) = json.loads(evaluated(file, "--pairs", tmp_path / "pairs.csv", "--json"))["notes"]
-    assert note.startswith("2 of 82 pairs repeat another one of the list; some stand in several folds")
+    assert note.startswith("2 of 82 pairs repeat another pair of the list; some are in several folds")
 
 
 def test_the_table_names_every_metric(file: Path) -> None:
@@ -176,7 +176,7 @@ def test_the_table_names_every_metric(file: Path) -> None:
         (("--pairs", "x.csv", "--gallery", "x.npz"), "leave out --gallery", 1),
         (("--set", "evaluation.gallery=train"), "is for suites; name a file with --gallery", 1),
         (("--device", "tpu"), "tpu", 1),
-        (("--calibration-share", 0.99), "leaves one side fewer than 2", 1),
+        (("--calibration-share", 0.99), "leaves fewer than 2", 1),
         (("--labels", "nowhere.txt"), "nowhere.txt: labels cannot be read", 1),
     ],
 )
@@ -205,7 +205,7 @@ def test_calibration_of_another_width_is_refused(file: Path, tmp_path: Path) -> 
     assert message in evaluated(file, "--calibration", other, code=1)
     assert "other.npz: 4 dimensions, but e.npz has 8; only" in evaluated(file, "--gallery", other, code=1)
     np.savez(other, embeddings=np.eye(8), labels=[0, 0, 1, 1, 2, 2, 3, 3])
-    message = "other.npz: its labels are numbers, those of e.npz texts; a class needs the same label in both"
+    message = "other.npz: its labels are numbers, but those of e.npz are texts; a class must have the same"
     assert message in evaluated(file, "--gallery", other, code=1)
 
 

@@ -7,10 +7,12 @@ import pytest
 
 from mlbench.contracts import PairList
 from mlbench.errors import DataError
-from mlbench.evaluation.all_pairs_evaluation import Engine, Measure
 from mlbench.evaluation.embeddings import Embeddings
-from mlbench.evaluation.pair_list_evaluation import SplitEvaluation, evaluate_folds, evaluate_split
+from mlbench.evaluation.engine import Engine
+from mlbench.evaluation.estimates import BuiltMetric
+from mlbench.evaluation.pair_list_evaluation import evaluate_pair_list
 from mlbench.evaluation.similarity_grid import STEP
+from mlbench.evaluation.split_evaluation import SplitEvaluation, evaluate_split
 from mlbench.evaluation.threshold import Threshold
 from mlbench.plugins import load_plugins
 from mlbench.registry import Registry
@@ -23,10 +25,10 @@ def built(kind: str, name: str, **options: object) -> object:
     return entry.build(entry.check(options))
 
 
-def verification() -> list[Measure]:
+def verification() -> list[BuiltMetric]:
     entry = REGISTRY.get("metric", "verification")
     options = entry.check({"fpr": [0.1, 1e-4]})
-    return [Measure(entry.build(options), entry.predict(options))]
+    return [BuiltMetric(entry.build(options), entry.predict(options))]
 
 
 def at_angles(*degrees: float) -> Embeddings:
@@ -49,7 +51,7 @@ def random_pairs(seed: int, count: int, folds: int) -> tuple[Embeddings, PairLis
 @pytest.mark.parametrize("seed", range(5))
 def test_folds_equal_the_protocol_written_out(seed: int) -> None:
     embeddings, pairs = random_pairs(seed, 300, 10)
-    result = evaluate_folds(embeddings, pairs, built("threshold", "best_accuracy"), verification())
+    result = evaluate_pair_list(embeddings, pairs, built("threshold", "best_accuracy"), verification())
     unit = embeddings.vectors / np.linalg.norm(embeddings.vectors, axis=1, keepdims=True)
     scores = (unit[pairs.left] * unit[pairs.right]).sum(1).astype(np.float32)
     accuracies = []
@@ -69,7 +71,7 @@ def test_what_needs_no_threshold_is_measured_over_all_pairs() -> None:
     from sklearn.metrics import roc_auc_score
 
     embeddings, pairs = random_pairs(9, 400, 4)
-    result = evaluate_folds(embeddings, pairs, built("threshold", "best_f1"), verification())
+    result = evaluate_pair_list(embeddings, pairs, built("threshold", "best_f1"), verification())
     unit = embeddings.vectors / np.linalg.norm(embeddings.vectors, axis=1, keepdims=True)
     scores = (unit[pairs.left] * unit[pairs.right]).sum(1).astype(np.float32)
     assert result.metrics["auroc"].value == pytest.approx(roc_auc_score(pairs.same, scores), abs=1e-12)
@@ -87,7 +89,7 @@ def test_a_threshold_is_never_fitted_on_its_own_fold() -> None:
         np.array([True, False, True, False]),
         np.array([0, 0, 1, 1]),
     )
-    result = evaluate_folds(embeddings, pairs, built("threshold", "best_accuracy"), verification())
+    result = evaluate_pair_list(embeddings, pairs, built("threshold", "best_accuracy"), verification())
     assert result.thresholds[0] == pytest.approx(1 - np.cos(np.deg2rad(60)), abs=STEP)
     assert result.thresholds[1] == pytest.approx(1 - np.cos(np.deg2rad(10)), abs=STEP)
     assert result.metrics["recall"].value == 0.5
@@ -96,7 +98,7 @@ def test_a_threshold_is_never_fitted_on_its_own_fold() -> None:
 @pytest.mark.parametrize(
     ("same", "folds", "message"),
     [
-        ([1, 0, 1, 0], [0, 0, 0, 0], "1 fold; the threshold is fitted on the others"),
+        ([1, 0, 1, 0], [0, 0, 0, 0], "1 fold; the threshold is fitted on the other folds"),
         ([1, 1, 1, 0], [0, 0, 1, 1], "fold 0 holds pairs of one kind only"),
         ([1, 0, 1, 1], [0, 0, 1, 1], "fold 0 leaves pairs of one kind only"),
     ],
@@ -104,7 +106,7 @@ def test_a_threshold_is_never_fitted_on_its_own_fold() -> None:
 def test_folds_that_cannot_be_judged_are_named(same: list[int], folds: list[int], message: str) -> None:
     pairs = PairList(np.array([0, 0, 0, 0]), np.array([1, 2, 3, 4]), np.array(same, bool), np.array(folds))
     with pytest.raises(DataError, match=message):
-        evaluate_folds(
+        evaluate_pair_list(
             at_angles(0, 10, 50, 60, 90), pairs, built("threshold", "best_accuracy"), verification()
         )
 
@@ -112,7 +114,7 @@ def test_folds_that_cannot_be_judged_are_named(same: list[int], folds: list[int]
 def evaluated(embeddings: Embeddings, pairs: PairList | None) -> SplitEvaluation:
     measures = [
         *verification(),
-        Measure(built("metric", "retrieval"), REGISTRY.get("metric", "retrieval").predict({})),
+        BuiltMetric(built("metric", "retrieval"), REGISTRY.get("metric", "retrieval").predict({})),
     ]
     return evaluate_split(
         embeddings,
@@ -129,7 +131,7 @@ def test_a_list_of_pairs_is_judged_beside_all_pairs_and_under_its_own_names() ->
     embeddings, pairs = random_pairs(1, 300, 10)
     embeddings = replace(embeddings, labels=np.arange(60) // 5)
     both, alone = evaluated(embeddings, pairs), evaluated(embeddings, None)
-    listed = evaluate_folds(embeddings, pairs, built("threshold", "best_accuracy"), verification())
+    listed = evaluate_pair_list(embeddings, pairs, built("threshold", "best_accuracy"), verification())
     assert {name: found for name, found in both.metrics.items() if not name.startswith("pair_list_")} == (
         alone.metrics
     )
@@ -143,7 +145,7 @@ def test_a_list_of_pairs_is_judged_beside_all_pairs_and_under_its_own_names() ->
     assert accuracy.value != both.metrics["accuracy"].value
     assert both.facts == {**alone.facts, "pair_list": {**listed.facts, "thresholds": listed.thresholds}}
     assert (both.notes, both.evaluation.notes) == ([*alone.notes, *listed.notes], alone.notes)
-    assert listed.notes[0].startswith("64 of 300 pairs repeat another one of the list")
+    assert listed.notes[0].startswith("64 of 300 pairs repeat another pair of the list")
 
 
 def test_images_without_labels_are_measured_by_their_pairs_alone() -> None:
@@ -179,7 +181,7 @@ def test_folds_take_embeddings_where_they_are() -> None:
     embeddings, pairs = random_pairs(3, 300, 10)
     policy = built("threshold", "best_accuracy")
     moved = replace(embeddings, vectors=torch.from_numpy(embeddings.vectors))
-    assert evaluate_folds(moved, pairs, policy, verification()) == evaluate_folds(
+    assert evaluate_pair_list(moved, pairs, policy, verification()) == evaluate_pair_list(
         embeddings, pairs, policy, verification()
     )
 
@@ -202,7 +204,7 @@ def test_a_list_that_is_not_one_of_pairs_of_the_images_is_refused(change, messag
         np.array([0, 0, 1, 1]),
     )
     with pytest.raises(DataError, match=rf"the list of pairs has {message}"):
-        evaluate_folds(
+        evaluate_pair_list(
             at_angles(0, 10, 50, 60, 90),
             pairs._replace(**change),
             built("threshold", "best_f1"),

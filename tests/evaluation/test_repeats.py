@@ -8,7 +8,7 @@ import torch
 
 from mlbench.contracts import PairList
 from mlbench.evaluation.embeddings import Embeddings
-from mlbench.evaluation.repeats import repeated_pairs, repeated_rows
+from mlbench.evaluation.repeats import repeated_embeddings_note, repeated_pairs_note
 
 VECTORS = np.random.default_rng(0).standard_normal((6, 3))
 LABELS = np.array([0, 0, 0, 1, 1, 1])
@@ -26,7 +26,7 @@ def with_repeats(*sources: int) -> Embeddings:
 def test_rows_that_stand_several_times_are_counted(sources: tuple[int, ...], count: int) -> None:
     embeddings = with_repeats(*sources)
     for vectors in (embeddings.vectors, torch.from_numpy(embeddings.vectors), embeddings.vectors.T.copy().T):
-        note = repeated_rows(replace(embeddings, vectors=vectors))
+        note = repeated_embeddings_note(replace(embeddings, vectors=vectors))
         assert (
             note == ""
             if not count
@@ -37,30 +37,37 @@ def test_rows_that_stand_several_times_are_counted(sources: tuple[int, ...], cou
 def test_an_embedding_of_several_classes_is_the_models_doing() -> None:
     vectors = VECTORS.copy()
     vectors[[0, 1, 4]] = 1
-    assert repeated_rows(Embeddings.of(vectors, LABELS)) == ""
-    assert repeated_rows(Embeddings.of(np.ones((6, 3)), LABELS)) == ""
+    assert repeated_embeddings_note(Embeddings.of(vectors, LABELS)) == ""
+    assert repeated_embeddings_note(Embeddings.of(np.ones((6, 3)), LABELS)) == ""
 
 
 def test_only_what_can_be_found_counts() -> None:
     embeddings = with_repeats(2, 3)
     asks, found = np.arange(8) < 6, np.arange(8) >= 6
-    assert repeated_rows(replace(embeddings, queries=asks, gallery=found)).startswith("2 of 6 queries")
-    assert repeated_rows(replace(embeddings, gallery=asks)).startswith("2 of 8 queries")
-    assert repeated_rows(replace(embeddings, queries=found, gallery=asks & (LABELS.repeat(2)[:8] < 0))) == ""
+    assert repeated_embeddings_note(replace(embeddings, queries=asks, gallery=found)).startswith(
+        "2 of 6 queries"
+    )
+    assert repeated_embeddings_note(replace(embeddings, gallery=asks)).startswith("2 of 8 queries")
+    assert (
+        repeated_embeddings_note(
+            replace(embeddings, queries=found, gallery=asks & (LABELS.repeat(2)[:8] < 0))
+        )
+        == ""
+    )
     together = np.array([-1, -1, 5, -1, -1, -1, 5, -1])  # of one group: image 2 and its repeat are no pair
-    assert repeated_rows(replace(embeddings, groups=together)).startswith("2 of 8 queries")
+    assert repeated_embeddings_note(replace(embeddings, groups=together)).startswith("2 of 8 queries")
 
 
 @pytest.mark.parametrize(
     ("left", "right", "folds", "note"),
     [
         ([0, 1, 2], [1, 2, 3], [0, 0, 1], ""),
-        ([0, 1, 1], [1, 0, 2], [0, 0, 1], "1 of 3 pairs repeat another one of the list"),
+        ([0, 1, 1], [1, 0, 2], [0, 0, 1], "1 of 3 pairs repeat another pair of the list"),
         (
             [0, 1, 0],
             [1, 0, 1],
             [0, 0, 1],
-            "2 of 3 pairs repeat another one of the list; some stand in several",
+            "2 of 3 pairs repeat another pair of the list; some are in several",
         ),
     ],
 )
@@ -68,6 +75,6 @@ def test_pairs_that_stand_several_times_are_counted(
     left: list[int], right: list[int], folds: list[int], note: str
 ) -> None:
     pairs = PairList(np.array(left), np.array(right), np.ones(3, bool), np.array(folds))
-    found = repeated_pairs(pairs)
+    found = repeated_pairs_note(pairs)
     assert found.startswith(note)
     assert bool(found) == bool(note)

@@ -7,11 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlbench.contracts import Quantity
-from mlbench.evaluation.all_pairs_evaluation import Engine, Measure, evaluate, verification_curve
+from mlbench.evaluation.all_pairs_evaluation import evaluate_all_pairs
+from mlbench.evaluation.calibration import fit_threshold
 from mlbench.evaluation.embeddings import Embeddings
-from mlbench.evaluation.pair_scan import Products
+from mlbench.evaluation.engine import Engine, verification_curve
+from mlbench.evaluation.estimates import BuiltMetric
+from mlbench.evaluation.products import Products
 from mlbench.evaluation.similarity_grid import STEP, on_grid
-from mlbench.evaluation.threshold import fit_threshold
 from mlbench_metrics import verification
 from mlbench_metrics.thresholds import Fixed, best_f1
 from mlbench_metrics.verification import Verification
@@ -41,9 +43,9 @@ def twins(dim: int, count: int = 300) -> Embeddings:
 
 def judged(sample: Embeddings, distance: float, products: Products = "float32"):
     engine = Engine(resamples=0, threads=1, products=products)
-    measures = [Measure(Verification(), verification.quantities())]
+    measures = [BuiltMetric(Verification(), verification.quantities())]
     threshold = fit_threshold(Fixed(distance=distance), None)
-    return evaluate(sample, threshold, measures, np.random.default_rng(0), engine)
+    return evaluate_all_pairs(sample, threshold, measures, np.random.default_rng(0), engine)
 
 
 @pytest.mark.parametrize("products", ["float32", "tf32", "bf16"])
@@ -61,9 +63,11 @@ def test_equal_vectors_are_the_same_at_distance_0(dim: int, products: Products, 
 
 def test_the_interval_at_distance_0_takes_equal_vectors_for_equal_too() -> None:
     threshold = fit_threshold(Fixed(distance=0), None)
-    measures = [Measure(Verification(), verification.quantities())]
+    measures = [BuiltMetric(Verification(), verification.quantities())]
     engine = Engine(resamples=50, threads=1)
-    found = evaluate(twins(512), threshold, measures, np.random.default_rng(0), engine).metrics["recall"]
+    found = evaluate_all_pairs(twins(512), threshold, measures, np.random.default_rng(0), engine).metrics[
+        "recall"
+    ]
     assert (found.value, found.low, found.high) == (1, 1, 1)
 
 
@@ -72,8 +76,10 @@ def test_a_threshold_fitted_on_equal_vectors_holds_for_other_equal_vectors() -> 
     curve = verification_curve(calibration, Engine(threads=1))
     threshold = fit_threshold(best_f1(), curve)
     assert threshold.distance == 0
-    measures = [Measure(Verification(), verification.quantities())]
-    found = evaluate(test, threshold, measures, np.random.default_rng(0), Engine(resamples=0, threads=1))
+    measures = [BuiltMetric(Verification(), verification.quantities())]
+    found = evaluate_all_pairs(
+        test, threshold, measures, np.random.default_rng(0), Engine(resamples=0, threads=1)
+    )
     assert found.metrics["recall"].value == 1
 
 
@@ -85,8 +91,8 @@ def test_equal_vectors_of_different_classes_are_no_nearer_and_no_farther_than_th
     vectors = np.concatenate([sample.vectors, some]).astype(np.float32)
     both = Embeddings.of(vectors, np.concatenate([labels, np.repeat(np.arange(20) + 1000, 2)]))
     curve = verification_curve(both, Engine(threads=1))
-    assert (curve.similarities[0], curve.accepted[0]) == (1, 40)
-    assert curve.false[0] == curve.ties[0] == 600
+    assert (curve.similarities[0], curve.true_positives[0]) == (1, 40)
+    assert curve.false_positives[0] == curve.ties[0] == 600
 
 
 @pytest.mark.parametrize("legs", [(3, 4, 5), (5, 12, 13), (8, 15, 17), (7, 24, 25)])
@@ -107,7 +113,7 @@ def test_a_metric_sees_the_threshold_that_pairs_meet() -> None:
             return {"told": threshold}
 
     threshold = fit_threshold(Fixed(distance=0.3), None)
-    measure = Measure(Told(), {"told": Quantity("threshold")})
+    measure = BuiltMetric(Told(), {"told": Quantity("threshold")})
     engine = Engine(resamples=0, threads=1)
-    found = evaluate(twins(8), threshold, [measure], np.random.default_rng(0), engine)
+    found = evaluate_all_pairs(twins(8), threshold, [measure], np.random.default_rng(0), engine)
     assert found.metrics["told"].value == threshold.similarity == pytest.approx(0.7, abs=STEP / 2)

@@ -8,17 +8,20 @@ import pytest
 
 from mlbench.contracts import Target
 from mlbench.errors import ComponentError, ThresholdError
-from mlbench.evaluation.all_pairs_evaluation import Engine, Measure, calibrate, evaluate, verification_curve
+from mlbench.evaluation.all_pairs_evaluation import evaluate_all_pairs
+from mlbench.evaluation.calibration import calibrate, fit_threshold
 from mlbench.evaluation.curve import Curve
 from mlbench.evaluation.embeddings import Embeddings
+from mlbench.evaluation.engine import Engine, verification_curve
+from mlbench.evaluation.estimates import BuiltMetric
 from mlbench.evaluation.similarity_grid import on_grid
-from mlbench.evaluation.threshold import Calibration, Threshold, fit_threshold
+from mlbench.evaluation.threshold import CalibrationCounts, Threshold
 from mlbench_metrics import verification
 from mlbench_metrics.thresholds import BestFBeta, Fixed, FprAtMost, PrecisionAtLeast, best_f1
 from mlbench_metrics.verification import Verification
 
 ENGINE = Engine(resamples=200, threads=1)
-MEASURES = [Measure(Verification(), verification.quantities())]
+MEASURES = [BuiltMetric(Verification(), verification.quantities())]
 
 
 def noisy(seed: int, classes: int, name: str = "test") -> Embeddings:
@@ -35,7 +38,7 @@ def fitted(policy, classes: int, seed: int = 1, engine: Engine = ENGINE) -> Thre
 
 
 def judged(threshold: Threshold, classes: int = 100, engine: Engine = ENGINE):
-    return evaluate(noisy(0, classes), threshold, MEASURES, np.random.default_rng(0), engine)
+    return evaluate_all_pairs(noisy(0, classes), threshold, MEASURES, np.random.default_rng(0), engine)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +54,7 @@ def test_a_policy_that_gives_no_similarity_is_named(value: object) -> None:
             attempt()
         message = str(raised.value)
         assert message.startswith(f"threshold policy {__name__}.")
-        assert "Odd gave " in message
+        assert "Odd returned " in message
         assert "expected a cosine similarity in [-1, 1], or a ThresholdError" in message
         assert "\n" not in message
 
@@ -108,14 +111,14 @@ def test_what_is_not_fitted_or_not_resampled_has_no_interval() -> None:
 def test_calibration_counts_each_pair_once() -> None:
     sample = noisy(1, 8)
     whole = calibrate(best_f1(), sample, ENGINE, np.random.default_rng(0)).calibration
-    assert whole == Calibration(8, 8 * 10, 40 * 35 // 2)
+    assert whole == CalibrationCounts(8, 8 * 10, 40 * 35 // 2)
     queries = np.arange(40) % 5 < 2
     apart = Embeddings(sample.vectors, sample.labels, queries, ~queries)
     part = calibrate(best_f1(), apart, ENGINE, np.random.default_rng(0)).calibration
-    assert part == Calibration(8, 8 * 6, 16 * 21)
+    assert part == CalibrationCounts(8, 8 * 6, 16 * 21)
     grouped = replace(sample, groups=np.arange(40) % 5 % 2)  # three images of each class and two
     known = calibrate(best_f1(), grouped, ENGINE, np.random.default_rng(0)).calibration
-    assert known == Calibration(8, 8 * 6, 40 * 35 // 2)
+    assert known == CalibrationCounts(8, 8 * 6, 40 * 35 // 2)
 
 
 def test_the_interval_stands_with_the_threshold_in_metrics_and_record() -> None:
@@ -175,7 +178,7 @@ def test_a_target_that_allows_no_single_wrong_pair_is_told() -> None:
     curve = verification_curve(noisy(1, 60), ENGINE)
     assert "few pairs" not in fit_threshold(PrecisionAtLeast(precision=0.9), curve).remarks
     few = fit_threshold(PrecisionAtLeast(precision=0.999), curve)
-    accepted = round(float(curve.at(few.similarity).accepted[0]) / 2)
+    accepted = round(float(curve.at(few.similarity).true_positives[0]) / 2)
     assert few.remarks["few pairs"] == (
         f"precision 0.999 was fitted on {accepted} calibration pairs, too few: one wrong pair "
         "already misses it; at least 1,000 pairs are needed"
@@ -195,7 +198,9 @@ def test_a_policy_that_fails_on_many_resamples_is_told() -> None:
     labels = sample.labels.copy()
     labels[:30] = 0  # one class with many pairs, which a third of the resamples leave out
     found = calibrate(Rarely(), Embeddings.of(sample.vectors, labels), ENGINE, np.random.default_rng(0))
-    assert "of the resamples of the calibration classes no threshold does" in found.remarks["often none"]
+    assert (
+        "finds no threshold on 33% of the resamples of the calibration classes" in found.remarks["often none"]
+    )
 
 
 def test_notes_of_a_policy_are_remarks() -> None:

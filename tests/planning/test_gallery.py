@@ -6,7 +6,7 @@ from made_splits import BOTH, CATALOGUE, CLOSED, OPEN, Data, Paired, Split
 
 from mlbench.contracts import GALLERY, PairedDataset
 from mlbench.errors import DataError, SuiteError
-from mlbench.planning.gallery import check_protocol, searched_split
+from mlbench.planning.gallery import check_protocol, gallery_split
 
 
 def problem(data: Data, gallery: str) -> str:
@@ -71,8 +71,8 @@ def test_lists_of_pairs_need_no_answers() -> None:
     ],
 )
 def test_calibration_is_judged_as_test_is(data: Data, gallery: str, calibration: str, test: str) -> None:
-    assert searched_split(data, "calibration", gallery) == calibration
-    assert searched_split(data, "test", gallery) == test
+    assert gallery_split(data, "calibration", gallery) == calibration
+    assert gallery_split(data, "test", gallery) == test
 
 
 def test_a_protocol_that_cannot_be_served_is_found_before_any_work(planned) -> None:
