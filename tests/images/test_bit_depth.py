@@ -75,7 +75,7 @@ LEVELS = np.arange(256, dtype=np.uint8).reshape(16, 16)
 
 
 def taken_as(white: int) -> tuple[str, ...]:
-    return (f"wide pixels that do not say what white is, taken as {white} (see option white)",)
+    return (f"more than 8 bits without a stated value of white, taken as {white} (see option white)",)
 
 
 def greys(found: Decoded) -> np.ndarray:
@@ -182,11 +182,13 @@ def test_white_as_the_user_says() -> None:
 
 def test_pixels_without_a_white_are_refused() -> None:
     for image in (Image.new("F", (8, 8), 0.5), Image.new("I", (8, 8), 1 << 20)):
-        with pytest.raises(UnreadableImageError, match=r"no agreed white; .* or say which value is white"):
+        with pytest.raises(
+            UnreadableImageError, match=r"without a stated value of white; .* or set option white"
+        ):
             decode(encoded(image, "TIFF"))
-    with pytest.raises(UnreadableImageError, match="no agreed black"):
+    with pytest.raises(UnreadableImageError, match="black is not defined"):
         decode(encoded(Image.new("I", (8, 8), -1), "TIFF"))
-    with pytest.raises(UnreadableImageError, match="not numbers"):
+    with pytest.raises(UnreadableImageError, match="not finite numbers"):
         decode(encoded(Image.new("F", (8, 8), float("nan")), "TIFF"), white=1)
 
 

@@ -140,7 +140,7 @@ def test_decode_takes_the_first_frame_and_says_so() -> None:
         found = decode(encoded(frames[0], format, save_all=True, append_images=frames[1:]))
         red, _, blue = found.image.getpixel((8, 8))
         assert red > 200 > 50 > blue
-        assert found.remarks == ("several frames or pages, of which the first is read",)
+        assert found.remarks == ("several frames or pages; the first is read",)
     # What phones add to a photo, a preview or a map of depths, is no frame.
     assert decode(encoded(frames[0], "MPO", save_all=True, append_images=frames[1:])).remarks == ()
 

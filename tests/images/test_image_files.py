@@ -77,7 +77,7 @@ def test_what_is_not_read_is_counted_by_kind(tmp_path: Path, monkeypatch: pytest
     assert found.notes() == [
         "7 of 12 files not read: 2 .heic (pip install 'mlbench[heic]'), 2 hidden or of the system, "
         "1 .jpg_large, 1 with an odd suffix, 1 without a suffix; such as a/x.HEIC",
-        "hidden folders, not looked into: .git, __MACOSX, b/@eaDir",
+        "hidden folders, not searched: .git, __MACOSX, b/@eaDir",
     ]
     assert find_images(tmp_path / "a", tmp_path / "a" / "z.jpg_large").notes()[0].startswith("2 of 7 files")
 
@@ -89,7 +89,7 @@ def test_links_to_their_own_parents_are_named(tmp_path: Path) -> None:
     (tmp_path / "round").symlink_to("round")
     assert find_images(tmp_path).notes() == [
         "1 of 2 files not read: 1 without a suffix; such as round",
-        "links to a folder that they are in, not followed: a/self0, a/self1, a/self2, a/self3, a/self4, "
+        "links to a folder that contains them, not followed: a/self0, a/self1, a/self2, a/self3, a/self4, "
         "and 2 more",
     ]
 
