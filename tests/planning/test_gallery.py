@@ -34,8 +34,8 @@ def test_what_it_cannot_serve_is_one_line() -> None:
     alone = Data(Split("aabb"), Split("ccdd"), Split("eeffg", (BOTH, BOTH, BOTH, BOTH, GALLERY)))
     assert "state roles in the data set" in problem(alone, "gallery")
     assert problem(CLOSED, "test") == (
-        "evaluation.gallery is test, but of the calibration classes 0 have a query and another image in the "
-        "same split for it to find; at least 2 are needed; give them more images (of other groups, where "
+        "evaluation.gallery is test, but 0 of the calibration classes have a query and another image of the "
+        "class in the same split; at least 2 are needed; give them more images (of other groups, where "
         "there are groups), or set evaluation.gallery: train"
     )
 
@@ -46,10 +46,12 @@ def test_groups_leave_no_answer() -> None:
         if fine:
             check_protocol(data, "test")
         else:
-            assert "of the test classes 0 have a query" in problem(data, "test")
+            assert "0 of the test classes have a query" in problem(data, "test")
     same = np.array([1, 1, 2, 2])
     data = Data(Split("aabb", groups=same), Split("ab"), Split("aabb", groups=same))
-    assert "of the test classes 0 have a query and another image in the train split" in problem(data, "train")
+    assert "0 of the test classes have a query and another image of the class in the train split" in problem(
+        data, "train"
+    )
 
 
 def test_lists_of_pairs_need_no_answers() -> None:
