@@ -129,13 +129,13 @@ def ours(data, resamples: int, threads: int = 1) -> None:
     from mlbench.registry import Registry
 
     registry = Registry(load_plugins())
-    measures = []
+    metrics = []
     for name in ("retrieval", "verification"):
         entry = registry.get("metric", name)
         options = entry.check({})
-        measures.append(BuiltMetric(entry.build(options), entry.predict(options)))
+        metrics.append(BuiltMetric(entry.build(options), entry.predict(options)))
     engine = Engine(resamples=resamples, threads=threads)
-    evaluate_all_pairs(data, Threshold(0.3), measures, np.random.default_rng(0), engine)
+    evaluate_all_pairs(data, Threshold(0.3), metrics, np.random.default_rng(0), engine)
 
 
 def products(vectors: np.ndarray) -> None:

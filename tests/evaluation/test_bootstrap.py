@@ -37,7 +37,7 @@ def histograms_of(
     return found.curve, found.histograms
 
 
-def test_weights_draw_as_many_classes_as_there_are() -> None:
+def test_weights_of_a_resample_sum_to_the_number_of_classes() -> None:
     weights = drawn(bootstrap(classes=7, resamples=1000))
     assert weights.shape == (1000, 7)
     assert (weights.sum(1) == 7).all()

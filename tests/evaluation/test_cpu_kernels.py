@@ -9,7 +9,7 @@ GENERATOR = np.random.default_rng(0)
 
 
 def tile(rows: int, columns: int, levels: int = 9, side: int = 160) -> np.ndarray:
-    """A tile of which only rows x columns count; the rest would be noticed. Many scores are equal."""
+    """A tile with many equal scores; scores outside rows x columns would change the results."""
     scores = np.full((side, side), 7, np.float32)
     scores[:rows, :columns] = GENERATOR.integers(-levels, levels, size=(rows, columns)) / np.float32(levels)
     return scores
@@ -20,7 +20,7 @@ shapes = pytest.mark.parametrize(("rows", "columns"), SHAPES)
 
 
 def ragged(rows: int, most: int, base: int = 5) -> tuple[np.ndarray, np.ndarray]:
-    """Ascending positives of each row, some rows without, and their offsets, which do not start at 0."""
+    """Ascending positives of each row, none for some rows, and offsets that do not start at 0."""
     counts = GENERATOR.integers(0, most + 1, size=rows)
     offsets = np.concatenate([[0], np.cumsum(counts)]) + base
     positives = GENERATOR.integers(-9, 9, size=counts.sum()) / np.float32(9)
@@ -30,7 +30,7 @@ def ragged(rows: int, most: int, base: int = 5) -> tuple[np.ndarray, np.ndarray]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_unit_rows_divides_once_and_fills_up_with_zeros(dtype: type) -> None:
+def test_unit_rows_divides_once_and_pads_with_zeros(dtype: type) -> None:
     vectors = GENERATOR.normal(size=(20, 7)).astype(dtype)
     images = GENERATOR.permutation(20)[:5]
     norms = np.linalg.norm(vectors.astype(np.float64), axis=1)[images]
@@ -42,7 +42,7 @@ def test_unit_rows_divides_once_and_fills_up_with_zeros(dtype: type) -> None:
 
 @shapes
 @pytest.mark.parametrize("upper", [False, True])
-def test_collect_keeps_what_reaches_the_floor(rows: int, columns: int, upper: bool) -> None:
+def test_collect_scores_keeps_scores_from_the_floor(rows: int, columns: int, upper: bool) -> None:
     scores, floor = tile(rows, columns), np.float32(1 / 9)
     kept = np.full(3 + rows * columns, -9, np.float32)
     count = cpu_kernels.collect_scores(scores, rows, columns, upper, floor, kept, 3)
@@ -58,7 +58,9 @@ def test_collect_keeps_what_reaches_the_floor(rows: int, columns: int, upper: bo
 
 @shapes
 @pytest.mark.parametrize("upper", [False, True])
-def test_count_bands_counts_for_the_classes_of_row_and_column(rows: int, columns: int, upper: bool) -> None:
+def test_count_histograms_counts_for_the_classes_of_row_and_column(
+    rows: int, columns: int, upper: bool
+) -> None:
     scores, floor, scale = tile(rows, columns), np.float32(-1 / 3), np.float32(7.5)
     row_class = np.sort(GENERATOR.integers(3, size=rows))
     column_class = np.sort(GENERATOR.integers(4, size=columns))
@@ -70,27 +72,27 @@ def test_count_bands_counts_for_the_classes_of_row_and_column(rows: int, columns
     for row in range(rows):
         for column in range(row + 1 if upper else 0, columns):
             if scores[row, column] >= floor:
-                band = min(9, int((scores[row, column] - floor) * scale))
-                naive_row[row_class[row], band] += 1
-                naive_column[column_class[column], band] += 1
+                slot = min(9, int((scores[row, column] - floor) * scale))
+                naive_row[row_class[row], slot] += 1
+                naive_column[column_class[column], slot] += 1
     assert np.array_equal(by_row, naive_row)
     assert np.array_equal(by_column, naive_column)
 
 
-def test_band_positives_counts_for_the_class_of_the_row() -> None:
+def test_count_positive_histograms_counts_for_the_class_of_the_row() -> None:
     positives, offsets = ragged(40, 12)
     labels = np.sort(GENERATOR.integers(5, size=40))
     floor, scale = np.float32(-1 / 3), np.float32(7.5)
-    bands, naive = np.zeros((5, 10)), np.zeros((5, 10))
-    cpu_kernels.count_positive_histograms(positives, offsets, labels, floor, scale, bands)
+    histograms, naive = np.zeros((5, 10)), np.zeros((5, 10))
+    cpu_kernels.count_positive_histograms(positives, offsets, labels, floor, scale, histograms)
     for row, label in enumerate(labels):
         for score in positives[offsets[row] - offsets[0] : offsets[row + 1] - offsets[0]]:
             if score >= floor:
                 naive[label, min(9, int((score - floor) * scale))] += 1
-    assert np.array_equal(bands, naive)
+    assert np.array_equal(histograms, naive)
 
 
-def test_merge_adds_the_scores_at_and_above_every_edge() -> None:
+def test_count_at_edges_adds_the_scores_at_and_above_every_edge() -> None:
     edges = np.unique(GENERATOR.integers(-50, 50, size=40)).astype(np.float32)
     above, ties = np.full((2, len(edges)), 100)
     for count in (0, 1, 500):
@@ -103,7 +105,7 @@ def test_merge_adds_the_scores_at_and_above_every_edge() -> None:
 
 @shapes
 @pytest.mark.parametrize("most", [0, 1, 6, 60])
-def test_count_above_counts_between_positives_sorted_or_not(rows: int, columns: int, most: int) -> None:
+def test_count_between_equals_a_naive_count_sorted_or_not(rows: int, columns: int, most: int) -> None:
     scores = tile(rows, columns)
     scores[:rows, :columns][GENERATOR.random((rows, columns)) < 0.2] = cpu_kernels.EXCLUDED
     positives, offsets = ragged(rows, most)
@@ -111,7 +113,7 @@ def test_count_above_counts_between_positives_sorted_or_not(rows: int, columns: 
     for row in range(rows):
         own = range(offsets[row] - offsets[0], offsets[row + 1] - offsets[0])
         for k in own:
-            # Of equal positives the last takes what is above all of them.
+            # Of equal positives, the last counts the scores above.
             below = positives[k + 1] if k + 1 in own else np.inf
             line = scores[row, :columns]
             naive[k] += ((line >= positives[k]) & (line < below)).sum()
@@ -125,7 +127,7 @@ def test_count_above_counts_between_positives_sorted_or_not(rows: int, columns: 
     assert np.array_equal(again, naive)
 
 
-def test_exclude_classes_strikes_out_every_pair_of_one_class() -> None:
+def test_exclude_classes_excludes_every_pair_of_one_class() -> None:
     first = np.array([0, 3, 3, 40, 100])
     for offset in (0, 2, 20, 60):
         labels = np.sort(GENERATOR.integers(4, size=30))
@@ -139,7 +141,7 @@ def test_exclude_classes_strikes_out_every_pair_of_one_class() -> None:
         assert np.array_equal(scores, naive)
 
 
-def test_gather_positives_appends_a_row_s_class_but_not_its_own_group() -> None:
+def test_gather_positives_appends_the_row_s_class_without_its_group() -> None:
     first, offset = np.array([0, 5, 30, 60]), 3
     labels = np.array([0, 0, 1, 2])
     row_groups, column_groups = np.array([100, 101, 102, 103]), np.arange(99, 99 + 40) // 2 * 2
@@ -158,7 +160,7 @@ def test_gather_positives_appends_a_row_s_class_but_not_its_own_group() -> None:
         assert found[50 * row : cursor[row]].tolist() == own
 
 
-def test_sort_segments_sorts_each_segment_short_or_long() -> None:
+def test_sort_segments_sorts_short_and_long_segments() -> None:
     counts = np.array([0, 1, 32, 33, 2, 500, 0])
     offsets = np.concatenate([[0], np.cumsum(counts)])
     values = GENERATOR.normal(size=offsets[-1]).astype(np.float32)
@@ -173,7 +175,7 @@ def test_transpose_transposes() -> None:
     assert np.array_equal(target, source.T)
 
 
-def test_ranks_of_adds_rivals_above_and_positives_before() -> None:
+def test_ranks_from_counts_adds_negatives_above_and_positives_before() -> None:
     # Positives .2 .5 .9 with 4 negatives at or above .2 only, 2 from .5, 1 from .9; then one, then none.
     ranks = cpu_kernels.ranks_from_counts(np.array([4, 2, 1, 3], np.int32), np.array([10, 13, 14, 14]))
     assert ranks.tolist() == [1 + 1, 2 + 1 + 2, 3 + 1 + 2 + 4, 1 + 3]

@@ -24,7 +24,7 @@ def two_models(seed: int) -> tuple[Embeddings, Embeddings]:
 
 
 @pytest.mark.parametrize("seed", range(9))
-def test_differing_is_the_share_of_pairs_with_two_answers(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disagreement_share_equals_a_naive_count(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disagreement, "_ROWS", 7)
     monkeypatch.setattr(disagreement, "_COLUMNS", 16)
     one, other = two_models(seed)

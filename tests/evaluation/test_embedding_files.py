@@ -7,7 +7,6 @@ import pytest
 
 from mlbench.errors import DataError
 from mlbench.evaluation.embedding_files import read_embeddings
-from mlbench.evaluation.pair_files import read_pairs
 
 VECTORS = np.arange(12, dtype=np.float32).reshape(4, 3) + 1
 LABELS = np.array(["cat", "cat", "dog", "dog"])
@@ -73,7 +72,7 @@ def test_roles_are_true_or_false(tmp_path: Path) -> None:
             read_embeddings(path)
 
 
-def test_vectors_of_no_shape_are_refused_without_labels_too(tmp_path: Path) -> None:
+def test_a_scalar_as_embeddings_is_an_error_without_labels_too(tmp_path: Path) -> None:
     np.savez(tmp_path / "e.npz", embeddings=np.float32(3))
     with pytest.raises(DataError, match=r"embeddings are float32 of shape \(\)"):
         read_embeddings(tmp_path / "e.npz", needs_labels=False)
@@ -89,7 +88,7 @@ def write_parquet(path: Path, **columns: object) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["string", "large_string", "int64", "float64", "bool", "dictionary"])
-def test_a_parquet_label_that_is_null_is_named_with_its_row(tmp_path: Path, kind: str) -> None:
+def test_a_parquet_label_that_is_null_is_an_error_that_names_the_row(tmp_path: Path, kind: str) -> None:
     pa = pytest.importorskip("pyarrow")
     value = {"int64": 3, "float64": 3.0, "bool": True}.get(kind, "a")
     types = {"bool": pa.bool_(), "dictionary": pa.dictionary(pa.int32(), pa.string())}
@@ -101,7 +100,7 @@ def test_a_parquet_label_that_is_null_is_named_with_its_row(tmp_path: Path, kind
         read_embeddings(path)
 
 
-def test_parquet_columns_that_are_not_asked_for_may_hold_anything(tmp_path: Path) -> None:
+def test_other_parquet_columns_may_hold_anything(tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow")
     coded = pa.array(["a", "a", "b", "b"]).dictionary_encode()
     path = write_parquet(tmp_path / "e.parquet", label=coded, other=pa.array([None, 1, None, 2]))
@@ -176,7 +175,7 @@ def test_parquet_lists_of_different_length_are_refused(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_is_missing_or_misshapen_is_named(
+def test_missing_or_misshapen_arrays_are_an_error_that_names_them(
     tmp_path: Path, arrays: dict[str, np.ndarray], message: str
 ) -> None:
     path = tmp_path / "e.npz"
@@ -185,7 +184,7 @@ def test_what_is_missing_or_misshapen_is_named(
         read_embeddings(path)
 
 
-def test_files_that_are_none_are_one_line(tmp_path: Path) -> None:
+def test_unreadable_files_are_an_error_of_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"x\.npz: no such file; expected embeddings as \.npz, \.npy or"):
         read_embeddings(tmp_path / "x.npz")
     for suffix in ("npz", "npy", "parquet"):
@@ -203,39 +202,3 @@ def test_nothing_in_a_file_is_executed(tmp_path: Path) -> None:
     np.savez(path, embeddings=VECTORS, labels=np.array([{}, {}, {}, {}], object))
     with pytest.raises(DataError, match="cannot be read"):
         read_embeddings(path)
-
-
-def test_pairs_have_folds_in_file_order_unless_they_say(tmp_path: Path) -> None:
-    path = tmp_path / "p.csv"
-    path.write_text("left,right,same\n0,1,1\n0,2,0\n2,3,true\n1,3,False\n")
-    pairs = read_pairs(path, 4, folds=2)
-    assert pairs.left.tolist() == [0, 0, 2, 1]
-    assert pairs.right.tolist() == [1, 2, 3, 3]
-    assert pairs.same.tolist() == [True, False, True, False]
-    assert pairs.folds.tolist() == [0, 0, 1, 1]
-    path.write_text("left,right,same,fold\n0,1,1,7\n0,2,0,3\n")
-    assert read_pairs(path, 4, folds=2).folds.tolist() == [7, 3]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "p.csv: expected a CSV file with the columns left, right, same"),
-        ("left,right\n0,1\n", "p.csv: expected a CSV file with the columns"),
-        ("left,right,same\n0,1,1\n0,x,1\n", "p.csv:3: expected row numbers and 1 or 0, found"),
-        ("left,right,same\n0,4,1\n", "p.csv:2: rows run from 0 to 3, found"),
-        ("left,right,same\n0,1\n", "p.csv:2: expected row numbers"),
-        ("left,right,same\n0,1,2\n", "p.csv:2: expected row numbers and 1 or 0"),
-        (f"left,right,same\n0,{10**30},1\n", "p.csv:2: expected row numbers and 1 or 0"),
-        ("left,right,same\n0,1,1\n2,2,1\n", "p.csv:3: a pair of image 2 with itself"),
-        (
-            "left,right,same\n0,1,1\n2,1,0\n1,0,0\n",
-            "p.csv:4: .* 1 and 0 are different here, but not in line 2",
-        ),
-    ],
-)
-def test_a_wrong_pair_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:
-    path = tmp_path / "p.csv"
-    path.write_text(text)
-    with pytest.raises(DataError, match=message):
-        read_pairs(path, 4, folds=2)

@@ -20,7 +20,7 @@ def lines(path: Path, *labels: str, end: str = "\n", encoding: str = "utf-8", la
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 @pytest.mark.parametrize("name", ["l.txt", "l.csv"])
-def test_text_has_one_label_a_line_however_it_was_saved(
+def test_text_has_one_label_a_line_in_every_encoding_and_line_ending(
     tmp_path: Path, name: str, encoding: str, end: str, last: str
 ) -> None:
     path = lines(tmp_path / name, "cat", " dog", "cat ", end=end, encoding=encoding, last=last)
@@ -55,12 +55,14 @@ def test_a_csv_has_a_column_of_labels(tmp_path: Path, head: str) -> None:
         ("a\0\n", r"l\.csv: not UTF-8 text"),
     ],
 )
-def test_a_csv_without_a_label_is_named_with_the_line(tmp_path: Path, text: str, message: str) -> None:
+def test_a_csv_without_a_label_is_an_error_that_names_the_line(
+    tmp_path: Path, text: str, message: str
+) -> None:
     with pytest.raises(DataError, match=message):
         read_labels(lines(tmp_path / "l.csv", text))
 
 
-def test_text_that_is_none_is_one_line(tmp_path: Path) -> None:
+def test_files_that_are_not_text_are_an_error_of_one_line(tmp_path: Path) -> None:
     path = lines(tmp_path / "l.txt", "a", "b", encoding="utf-16")
     for each in (path, tmp_path, tmp_path / "missing.txt"):
         with pytest.raises(DataError, match=r"^\S+: labels cannot be read \([^\n]+\)$"):
@@ -123,7 +125,7 @@ def test_labels_are_text_or_whole_numbers(values, expected) -> None:
     ],
     ids=repr,
 )
-def test_labels_that_are_none_are_named_with_their_row(values, message: str) -> None:
+def test_invalid_labels_are_an_error_that_names_the_row(values, message: str) -> None:
     with pytest.raises(DataError) as raised:
         clean_labels(np.asarray(values), "here")
     assert str(raised.value).startswith(f"here: {message}")
@@ -139,7 +141,5 @@ def test_labels_that_are_none_are_named_with_their_row(values, message: str) -> 
         (["b", "a"], ["a", "b"]),
     ],
 )
-def test_classes_stand_in_one_order_as_numbers_and_as_text(
-    labels: list[object], expected: list[object]
-) -> None:
+def test_classes_have_one_order_as_numbers_and_as_text(labels: list[object], expected: list[object]) -> None:
     assert sort_labels(np.array(labels)).tolist() == expected

@@ -4,31 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pair_lists import built, random_pairs, verification
 
 from mlbench.contracts import PairList
 from mlbench.errors import DataError
 from mlbench.evaluation.embeddings import Embeddings
-from mlbench.evaluation.engine import Engine
-from mlbench.evaluation.estimates import BuiltMetric
 from mlbench.evaluation.pair_list_evaluation import evaluate_pair_list
 from mlbench.evaluation.similarity_grid import STEP
-from mlbench.evaluation.split_evaluation import SplitEvaluation, evaluate_split
-from mlbench.evaluation.threshold import Threshold
-from mlbench.plugins import load_plugins
-from mlbench.registry import Registry
-
-REGISTRY = Registry(load_plugins())
-
-
-def built(kind: str, name: str, **options: object) -> object:
-    entry = REGISTRY.get(kind, name)
-    return entry.build(entry.check(options))
-
-
-def verification() -> list[BuiltMetric]:
-    entry = REGISTRY.get("metric", "verification")
-    options = entry.check({"fpr": [0.1, 1e-4]})
-    return [BuiltMetric(entry.build(options), entry.predict(options))]
 
 
 def at_angles(*degrees: float) -> Embeddings:
@@ -36,20 +18,8 @@ def at_angles(*degrees: float) -> Embeddings:
     return Embeddings.of(np.stack([np.cos(radians), np.sin(radians)], 1), np.arange(len(degrees)))
 
 
-def random_pairs(seed: int, count: int, folds: int) -> tuple[Embeddings, PairList]:
-    rng = np.random.default_rng(seed)
-    vectors = rng.standard_normal((60, 4)) + 2 * rng.standard_normal((12, 4)).repeat(5, 0)
-    left = rng.integers(0, 60, count)
-    same = rng.random(count) < 0.5
-    right = np.where(same, left // 5 * 5 + rng.integers(0, 5, count), rng.integers(0, 60, count))
-    same = left // 5 == right // 5
-    return Embeddings.of(vectors, np.arange(60)), PairList(
-        left, right, same, np.arange(count) * folds // count
-    )
-
-
 @pytest.mark.parametrize("seed", range(5))
-def test_folds_equal_the_protocol_written_out(seed: int) -> None:
+def test_folds_equal_a_naive_protocol(seed: int) -> None:
     embeddings, pairs = random_pairs(seed, 300, 10)
     result = evaluate_pair_list(embeddings, pairs, built("threshold", "best_accuracy"), verification())
     unit = embeddings.vectors / np.linalg.norm(embeddings.vectors, axis=1, keepdims=True)
@@ -67,7 +37,7 @@ def test_folds_equal_the_protocol_written_out(seed: int) -> None:
     assert len(result.thresholds) == result.facts["folds"] == 10
 
 
-def test_what_needs_no_threshold_is_measured_over_all_pairs() -> None:
+def test_metrics_without_a_threshold_are_over_the_whole_list() -> None:
     from sklearn.metrics import roc_auc_score
 
     embeddings, pairs = random_pairs(9, 400, 4)
@@ -81,7 +51,7 @@ def test_what_needs_no_threshold_is_measured_over_all_pairs() -> None:
 
 
 def test_a_threshold_is_never_fitted_on_its_own_fold() -> None:
-    # Fold 0 alone would choose 10 degrees; the other asks for 60.
+    # Fold 0 alone would give 10 degrees; fold 1 gives 60.
     embeddings = at_angles(0, 10, 50, 60, 90)
     pairs = PairList(
         np.array([0, 0, 0, 0]),
@@ -103,7 +73,9 @@ def test_a_threshold_is_never_fitted_on_its_own_fold() -> None:
         ([1, 0, 1, 1], [0, 0, 1, 1], "fold 0 leaves pairs of one kind only"),
     ],
 )
-def test_folds_that_cannot_be_judged_are_named(same: list[int], folds: list[int], message: str) -> None:
+def test_folds_that_cannot_be_evaluated_are_an_error_that_names_them(
+    same: list[int], folds: list[int], message: str
+) -> None:
     pairs = PairList(np.array([0, 0, 0, 0]), np.array([1, 2, 3, 4]), np.array(same, bool), np.array(folds))
     with pytest.raises(DataError, match=message):
         evaluate_pair_list(
@@ -111,71 +83,7 @@ def test_folds_that_cannot_be_judged_are_named(same: list[int], folds: list[int]
         )
 
 
-def evaluated(embeddings: Embeddings, pairs: PairList | None) -> SplitEvaluation:
-    measures = [
-        *verification(),
-        BuiltMetric(built("metric", "retrieval"), REGISTRY.get("metric", "retrieval").predict({})),
-    ]
-    return evaluate_split(
-        embeddings,
-        pairs,
-        built("threshold", "best_accuracy"),
-        Threshold(0.5),
-        measures,
-        np.random.default_rng(0),
-        Engine(resamples=20),
-    )
-
-
-def test_a_list_of_pairs_is_judged_beside_all_pairs_and_under_its_own_names() -> None:
-    embeddings, pairs = random_pairs(1, 300, 10)
-    embeddings = replace(embeddings, labels=np.arange(60) // 5)
-    both, alone = evaluated(embeddings, pairs), evaluated(embeddings, None)
-    listed = evaluate_pair_list(embeddings, pairs, built("threshold", "best_accuracy"), verification())
-    assert {name: found for name, found in both.metrics.items() if not name.startswith("pair_list_")} == (
-        alone.metrics
-    )
-    assert {
-        name.removeprefix("pair_list_"): found
-        for name, found in both.metrics.items()
-        if name.startswith("pair_list_")
-    } == listed.metrics
-    accuracy = both.metrics["pair_list_accuracy"]
-    assert accuracy.low < accuracy.value < accuracy.high
-    assert accuracy.value != both.metrics["accuracy"].value
-    assert both.facts == {**alone.facts, "pair_list": {**listed.facts, "thresholds": listed.thresholds}}
-    assert (both.notes, both.evaluation.notes) == ([*alone.notes, *listed.notes], alone.notes)
-    assert listed.notes[0].startswith("64 of 300 pairs repeat another pair of the list")
-
-
-def test_images_without_labels_are_measured_by_their_pairs_alone() -> None:
-    embeddings, pairs = random_pairs(1, 300, 10)
-    nobody = np.zeros(60, bool)
-    found = evaluated(replace(embeddings, queries=nobody, gallery=nobody), pairs)
-    labelled = evaluated(replace(embeddings, labels=np.arange(60) // 5), pairs)
-    assert list(found.metrics) == list(labelled.metrics)
-    for name, estimate in found.metrics.items():
-        if name.startswith("pair_list_"):
-            assert estimate == labelled.metrics[name]
-        else:
-            assert (estimate.value, estimate.low, estimate.high) == (None, None, None)
-            assert estimate.note == "not measured: the test images have no labels"
-            assert estimate.unit == labelled.metrics[name].unit
-    assert found.evaluation is None
-    assert found.facts.keys() == {"threshold", "mean_similarity", "pair_list"}
-    assert found.notes[0] == (
-        "test images have no labels: only pair_list_... is measured, over the listed pairs"
-    )
-
-
-def test_images_without_labels_and_pairs_are_an_error() -> None:
-    embeddings, _ = random_pairs(1, 300, 10)
-    nobody = np.zeros(60, bool)
-    with pytest.raises(DataError):
-        evaluated(replace(embeddings, queries=nobody, gallery=nobody), None)
-
-
-def test_folds_take_embeddings_where_they_are() -> None:
+def test_folds_accept_tensors() -> None:
     import torch
 
     embeddings, pairs = random_pairs(3, 300, 10)
@@ -196,7 +104,7 @@ def test_folds_take_embeddings_where_they_are() -> None:
         ({"same": np.array([1, 0, 1, 0])}, r"int64 of shape \(4,\) as 'same'; expected true or false"),
     ],
 )
-def test_a_list_that_is_not_one_of_pairs_of_the_images_is_refused(change, message: str) -> None:
+def test_an_invalid_list_of_pairs_is_refused(change, message: str) -> None:
     pairs = PairList(
         np.array([0, 0, 0, 1]),
         np.array([1, 2, 3, 4]),

@@ -18,7 +18,7 @@ from mlbench.evaluation.cpu_counter import CpuCounter
 from mlbench.evaluation.embeddings import Embeddings
 from mlbench.evaluation.pair_counter import PairCounter
 from mlbench.evaluation.pair_scan import PairScan, scan_pairs
-from mlbench.evaluation.products import Products, round_for_products
+from mlbench.evaluation.products import Products
 from mlbench.evaluation.ranks import Ranks
 from mlbench.evaluation.similarity_grid import STEP, on_grid
 from mlbench.evaluation.torch_counter import TorchCounter
@@ -33,8 +33,7 @@ def pairs_of(sample: Embeddings, *, torch_vectors: bool = False) -> AllPairs:
 
 
 def kept(ranks: Ranks) -> dict[str, np.ndarray]:
-    """All ranks, through the means over queries that a scan keeps: so many numbers a query that no two
-    rankings of a few images share them."""
+    """Values of each query that differ for any two rankings of a few images."""
     rank = ranks.ranks.astype(np.float64)
     return {
         "count": ranks.counts.astype(np.float64),
@@ -66,7 +65,7 @@ def cpu(threads: int = 1, products: Products = "float32") -> Callable[[AllPairs]
 
 
 def by_image(sample: Embeddings, found: PairScan) -> dict[int, dict[str, float]]:
-    """What was kept of each query, by its image."""
+    """The values of each query, by its image."""
     pairs = pairs_of(sample)
     images = pairs.queries.images[np.diff(pairs.offsets) > 0]
     return {
@@ -119,8 +118,8 @@ def test_scan_equals_the_naive_oracle(counter: Callable[[AllPairs], PairCounter]
 
 
 def middling(count: int, dim: int = 16, classes: int = 300, seed: int = 0) -> Embeddings:
-    """Images of no multiple of a tile, some of them with the same vector, some classes with many images and
-    some with one."""
+    """Images that do not fill their last tile, some with equal vectors, in classes of many images and of
+    one."""
     generator = np.random.default_rng(seed)
     vectors = generator.normal(size=(count, dim)).astype(np.float32)
     vectors[generator.integers(count, size=count // 4)] = vectors[generator.integers(count, size=count // 4)]
@@ -137,12 +136,12 @@ def split_roles(sample: Embeddings, *, overlap: bool) -> Embeddings:
 
 
 def grouped(sample: Embeddings) -> Embeddings:
-    """Most images in one of few groups, which most classes share."""
+    """Most images are in one of a few groups, which most classes share."""
     return replace(sample, groups=np.random.default_rng(6).integers(-1, 5, len(sample)))
 
 
 def tiled_similarities(vectors: np.ndarray) -> np.ndarray:
-    """(N, N) of the images in the order given, which is not the engine's, in tiles of 512."""
+    """(N, N) in tiles of 512, in the given order of the images, which differs from the engine's."""
     count, rows = len(vectors), oracle.unit(vectors)
     padded = torch.zeros((-(-count // 512) * 512, rows.shape[1]))
     padded[:count] = torch.from_numpy(rows)
@@ -151,7 +150,7 @@ def tiled_similarities(vectors: np.ndarray) -> np.ndarray:
 
 
 def sorted_oracle(sample: Embeddings, scores: np.ndarray) -> tuple[dict, dict]:
-    """Curve and ranks by sorting whole rows: for sets that are too large for loops over pairs."""
+    """Curve and ranks by sorting whole rows, for sets that are too large for loops over pairs."""
     pair = sample.queries[:, None] & sample.gallery[None]
     np.fill_diagonal(pair, val=False)
     same = sample.labels[:, None] == sample.labels[None]
@@ -215,7 +214,7 @@ def test_scan_equals_sorting_of_whole_rows(
 
 
 @pytest.mark.parametrize("dim", [1, 3, 16, 100, 512, 1000])
-def test_product_of_two_rows_has_the_same_bits_wherever_they_stand(dim: int) -> None:
+def test_product_of_two_rows_has_the_same_bits_at_every_position(dim: int) -> None:
     generator = np.random.default_rng(dim)
     rows = oracle.unit(generator.normal(size=(20, dim)))
     product = {}
@@ -242,7 +241,7 @@ def test_number_of_threads_changes_no_bit(products: Products) -> None:
 
 
 @pytest.mark.parametrize("products", PRODUCTS)
-def test_torch_counts_what_the_cpu_counts(products: Products) -> None:
+def test_torch_and_cpu_counts_are_equal(products: Products) -> None:
     both = split_roles(two_large_classes(), overlap=True)
     for sample in (middling(2500), both, grouped(both)):
         on_cpu = run(sample, cpu(products=products), bins=64, thresholds=[0.125])
@@ -261,7 +260,7 @@ def test_ranks_of_some_queries_at_a_time_are_the_same(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("size", ["_BLOCK", "_KEPT", "_MANY"])
-def test_sizes_of_the_work_change_no_bit(size: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_buffer_sizes_change_no_bit(size: str, monkeypatch: pytest.MonkeyPatch) -> None:
     sample = middling(1300)
     before = run(sample, cpu(), bins=32)
     smaller = {"_BLOCK": cpu_counter.TILE, "_KEPT": cpu_counter.TILE**2, "_MANY": 0}[size]
@@ -281,12 +280,12 @@ def test_short_memory_keeps_ranks_and_counts_at_every_similarity(
     short = run(sample, counter, bins=16, memory=8 * int(plenty.curve.positives), thresholds=[0.3])
     for name, values in plenty.per_query.items():
         assert np.array_equal(short.per_query[name], values)
-    # Beyond -1 are at most roundings.
+    # Thresholds are at most one step apart.
     assert np.diff(short.curve.similarities).max() < 0
     assert np.diff(short.curve.similarities).min() >= -STEP
     assert (short.curve.similarities[0], short.curve.similarities[-1]) == (1, -1)
     assert np.float32(0.3) in short.curve.similarities
-    # Every threshold that there is with plenty of memory, with the same counts; the others add no positive.
+    # Includes every threshold of the exact curve with the same counts; the others add no positive.
     known = np.isin(short.curve.similarities, plenty.curve.similarities)
     for name in ("similarities", "true_positives", "false_positives", "ties"):
         assert np.array_equal(getattr(short.curve, name)[known], getattr(plenty.curve, name)), name
@@ -316,7 +315,7 @@ def test_order_of_the_images_changes_nothing(seed: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_lengths_of_the_vectors_change_nothing(dtype: type) -> None:
+def test_norms_of_the_vectors_change_nothing(dtype: type) -> None:
     sample = middling(600)
     vectors = sample.vectors.astype(dtype)
     scale = 2.0 ** np.random.default_rng(0).integers(-20, 20, size=(600, 1))
@@ -325,14 +324,14 @@ def test_lengths_of_the_vectors_change_nothing(dtype: type) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.int16])
-def test_other_types_are_taken_as_float32(dtype: type) -> None:
+def test_other_types_are_converted_to_float32(dtype: type) -> None:
     vectors = np.random.default_rng(0).integers(1, 100, size=(600, 8))
     labels = np.arange(600) % 50
     wide = run(Embeddings.of(vectors.astype(np.float32), labels), cpu())
     assert_same(wide, run(Embeddings.of(vectors.astype(dtype), labels), cpu()))
 
 
-def test_layout_of_the_vectors_changes_nothing() -> None:
+def test_memory_layout_of_the_vectors_changes_nothing() -> None:
     sample = middling(600)
     plain = run(sample, cpu())
     frozen = sample.vectors.copy()
@@ -341,7 +340,7 @@ def test_layout_of_the_vectors_changes_nothing() -> None:
         assert_same(plain, run(Embeddings.of(vectors, sample.labels), cpu()))
 
 
-def test_thresholds_are_exact_and_so_is_the_sweep_until_it_accepts_every_positive() -> None:
+def test_thresholds_are_exact_and_the_sweep_is_until_it_accepts_every_positive() -> None:
     sample = middling(300, classes=10)
     scores = tiled_similarities(sample.vectors)
     same = sample.labels[:, None] == sample.labels[None]
@@ -357,25 +356,25 @@ def test_thresholds_are_exact_and_so_is_the_sweep_until_it_accepts_every_positiv
     assert found.at(sweep[useful]).true_positives[0] == found.positives
 
 
-def test_bands_hold_every_pair_that_reaches_the_floor_by_class() -> None:
+def test_histograms_count_every_pair_from_the_floor_by_class() -> None:
     sample = split_roles(middling(900, classes=20), overlap=True)
     found = run(sample, cpu(), bins=40)
-    bands = found.histograms
+    histograms = found.histograms
     scores = tiled_similarities(sample.vectors)
     pair = sample.queries[:, None] & sample.gallery[None]
     np.fill_diagonal(pair, val=False)
     same = sample.labels[:, None] == sample.labels[None]
-    floor, scale = np.float32(bands.floor), np.float32(1 / bands.width)
-    band = np.minimum(39, ((scores - floor) * scale).astype(int))
+    floor, scale = np.float32(histograms.floor), np.float32(1 / histograms.width)
+    bins = np.minimum(39, ((scores - floor) * scale).astype(int))
     for at, label in enumerate(found.classes):
         row, column = sample.labels[:, None] == label, sample.labels[None] == label
         reach = pair & (scores >= floor)
-        positives = np.bincount(band[reach & same & row], minlength=40)
-        negatives = sum(np.bincount(band[reach & ~same & side], minlength=40) for side in (row, column))
-        assert np.array_equal(bands.positives[at], positives)
-        assert np.array_equal(bands.negatives[at], negatives)
-        assert bands.all_positives[at] == (pair & same & row).sum()
-        assert bands.all_negatives[at] == (pair & ~same & row).sum() + (pair & ~same & column).sum()
+        positives = np.bincount(bins[reach & same & row], minlength=40)
+        negatives = sum(np.bincount(bins[reach & ~same & side], minlength=40) for side in (row, column))
+        assert np.array_equal(histograms.positives[at], positives)
+        assert np.array_equal(histograms.negatives[at], negatives)
+        assert histograms.all_positives[at] == (pair & same & row).sum()
+        assert histograms.all_negatives[at] == (pair & ~same & row).sum() + (pair & ~same & column).sum()
 
 
 @pytest.mark.parametrize("counter", [cpu(), cpu(threads=2), TorchCounter], ids=["1", "2", "torch"])
@@ -402,27 +401,7 @@ def test_an_interrupt_ends_every_thread_and_restores_torch() -> None:
     )
 
 
-def test_scarce_memory_means_fewer_threads() -> None:
+def test_little_memory_means_fewer_threads() -> None:
     pairs = pairs_of(middling(300))
     assert CpuCounter(pairs, threads=8, memory=1)._threads == 1
     assert CpuCounter(pairs, threads=8, memory=1 << 40)._threads == 8
-
-
-def test_rounded_is_what_torch_rounds_to() -> None:
-    generator = np.random.default_rng(0)
-    values = (generator.normal(size=20000) * 2.0 ** generator.integers(-30, 2, size=20000)).astype(np.float32)
-    halves = np.arange(0x3F000000, 0x3F040000, 0x800, dtype=np.uint32).view(np.float32)
-    values = np.concatenate([values, halves, -halves, [0, -0.0, 1, -1]]).astype(np.float32)
-    assert round_for_products(values, "float32") is values
-    as_torch = torch.from_numpy(values).bfloat16().float().numpy()
-    assert np.array_equal(round_for_products(values, "bf16").view(np.uint32), as_torch.view(np.uint32))
-
-
-def test_rounded_to_tf32_is_the_nearest_of_ten_bits_halves_to_even() -> None:
-    values = np.random.default_rng(1).normal(size=5000).astype(np.float32)
-    ulp = 2.0 ** (np.floor(np.log2(np.abs(values.astype(np.float64)))) - 10)
-    assert np.array_equal(
-        round_for_products(values, "tf32"), (np.round(values / ulp) * ulp).astype(np.float32)
-    )
-    half = np.float32(1 + 2**-11)
-    assert round_for_products(np.array([half, 1 + 3 * 2**-11], np.float32), "tf32").tolist() == [1, 1 + 2**-9]

@@ -18,7 +18,7 @@ from mlbench_metrics import retrieval, verification
 from mlbench_metrics.retrieval import Retrieval
 from mlbench_metrics.verification import Verification
 
-MEASURES = [
+METRICS = [
     BuiltMetric(Retrieval(k=[1]), retrieval.quantities(k=[1])),
     BuiltMetric(Verification(), verification.quantities()),
 ]
@@ -29,7 +29,7 @@ def sets(seed: int, *, grouped: bool) -> tuple[Embeddings, Embeddings]:
     centres = generator.normal(size=(6, 5))
     made = []
     for name, count in (("test", 23), ("train", 31)):
-        labels = generator.integers(0, 5, count) + (name == "train")  # a class on either side alone
+        labels = generator.integers(0, 5, count) + (name == "train")  # one class occurs only in each set
         vectors = (centres[labels] + generator.normal(size=(count, 5))).astype(np.float32)
         groups = generator.integers(-1, 3, count) if grouped else None
         made.append(replace(Embeddings.of(vectors, labels, name), groups=groups))
@@ -47,7 +47,7 @@ def test_every_query_is_compared_with_the_whole_gallery_and_nothing_else(
         sides = [replace(each, vectors=torch.from_numpy(each.vectors)) for each in sides]
     engine = Engine(resamples=0, threads=1)
     found = evaluate_all_pairs(
-        with_gallery(*sides), Threshold(0.25), MEASURES, np.random.default_rng(0), engine
+        with_gallery(*sides), Threshold(0.25), METRICS, np.random.default_rng(0), engine
     )
     units = [each.vectors / np.linalg.norm(each.vectors, axis=1, keepdims=True) for each in (test, train)]
     scores = units[0] @ units[1].T
@@ -70,7 +70,7 @@ def test_every_query_is_compared_with_the_whole_gallery_and_nothing_else(
     )
 
 
-def test_the_protocol_is_told_in_words() -> None:
+def test_describe_protocol_counts_images_and_classes() -> None:
     test, train = sets(0, grouped=False)
     classes = [len(set(each.labels)) for each in (test, train)]
     assert describe_protocol(test) == f"leave one out among 23 test images of {classes[0]} classes"
@@ -86,7 +86,7 @@ def test_the_protocol_is_told_in_words() -> None:
     )
 
 
-def test_groups_are_told_where_images_share_one() -> None:
+def test_describe_protocol_mentions_groups_that_images_share() -> None:
     sample = Embeddings.of(np.ones((4, 2)), np.array([0, 0, 1, 1]), "test")
     alone, shared = (replace(sample, groups=np.array(each)) for each in ([-1, 2, 3, -1], [-1, 2, 2, -1]))
     assert [has_groups(each) for each in (sample, alone, shared)] == [False, False, True]

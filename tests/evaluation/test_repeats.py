@@ -15,7 +15,7 @@ LABELS = np.array([0, 0, 0, 1, 1, 1])
 
 
 def with_repeats(*sources: int) -> Embeddings:
-    """Six images, and those of `sources` once more."""
+    """Six images, then those of `sources` again."""
     rows = [*range(6), *sources]
     return Embeddings.of(VECTORS[rows], LABELS[rows])
 
@@ -23,7 +23,7 @@ def with_repeats(*sources: int) -> Embeddings:
 @pytest.mark.parametrize(
     ("sources", "count"), [((), 0), ((2,), 2), ((2, 2), 3), ((0, 4), 4), ((0, 1, 2, 3, 4, 5), 12)]
 )
-def test_rows_that_stand_several_times_are_counted(sources: tuple[int, ...], count: int) -> None:
+def test_repeated_embeddings_are_counted(sources: tuple[int, ...], count: int) -> None:
     embeddings = with_repeats(*sources)
     for vectors in (embeddings.vectors, torch.from_numpy(embeddings.vectors), embeddings.vectors.T.copy().T):
         note = repeated_embeddings_note(replace(embeddings, vectors=vectors))
@@ -34,14 +34,14 @@ def test_rows_that_stand_several_times_are_counted(sources: tuple[int, ...], cou
         )
 
 
-def test_an_embedding_of_several_classes_is_the_models_doing() -> None:
+def test_an_embedding_shared_by_several_classes_does_not_count() -> None:
     vectors = VECTORS.copy()
     vectors[[0, 1, 4]] = 1
     assert repeated_embeddings_note(Embeddings.of(vectors, LABELS)) == ""
     assert repeated_embeddings_note(Embeddings.of(np.ones((6, 3)), LABELS)) == ""
 
 
-def test_only_what_can_be_found_counts() -> None:
+def test_only_repeats_among_candidates_count() -> None:
     embeddings = with_repeats(2, 3)
     asks, found = np.arange(8) < 6, np.arange(8) >= 6
     assert repeated_embeddings_note(replace(embeddings, queries=asks, gallery=found)).startswith(
@@ -54,7 +54,9 @@ def test_only_what_can_be_found_counts() -> None:
         )
         == ""
     )
-    together = np.array([-1, -1, 5, -1, -1, -1, 5, -1])  # of one group: image 2 and its repeat are no pair
+    together = np.array(
+        [-1, -1, 5, -1, -1, -1, 5, -1]
+    )  # image 2 and its repeat are in one group, so not a pair
     assert repeated_embeddings_note(replace(embeddings, groups=together)).startswith("2 of 8 queries")
 
 
@@ -71,9 +73,7 @@ def test_only_what_can_be_found_counts() -> None:
         ),
     ],
 )
-def test_pairs_that_stand_several_times_are_counted(
-    left: list[int], right: list[int], folds: list[int], note: str
-) -> None:
+def test_repeated_pairs_are_counted(left: list[int], right: list[int], folds: list[int], note: str) -> None:
     pairs = PairList(np.array(left), np.array(right), np.ones(3, bool), np.array(folds))
     found = repeated_pairs_note(pairs)
     assert found.startswith(note)

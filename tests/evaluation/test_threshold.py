@@ -21,11 +21,11 @@ from mlbench_metrics.thresholds import BestFBeta, Fixed, FprAtMost, PrecisionAtL
 from mlbench_metrics.verification import Verification
 
 ENGINE = Engine(resamples=200, threads=1)
-MEASURES = [BuiltMetric(Verification(), verification.quantities())]
+METRICS = [BuiltMetric(Verification(), verification.quantities())]
 
 
 def noisy(seed: int, classes: int, name: str = "test") -> Embeddings:
-    """Five images a class; classes differ in how far their images spread."""
+    """Five images in each class; the spread of the images differs between classes."""
     generator = np.random.default_rng(seed)
     centres = np.repeat(generator.normal(size=(classes, 16)), 5, axis=0)
     spread = np.repeat(generator.uniform(0.3, 1, size=(classes, 1)), 5, axis=0)
@@ -38,13 +38,13 @@ def fitted(policy, classes: int, seed: int = 1, engine: Engine = ENGINE) -> Thre
 
 
 def judged(threshold: Threshold, classes: int = 100, engine: Engine = ENGINE):
-    return evaluate_all_pairs(noisy(0, classes), threshold, MEASURES, np.random.default_rng(0), engine)
+    return evaluate_all_pairs(noisy(0, classes), threshold, METRICS, np.random.default_rng(0), engine)
 
 
 @pytest.mark.parametrize(
     "value", [None, np.nan, np.inf, -np.inf, 1.5, -1.1, "0.5", np.array([0.5]), [0.5], 0.5 + 0j], ids=repr
 )
-def test_a_policy_that_gives_no_similarity_is_named(value: object) -> None:
+def test_a_policy_that_returns_no_similarity_is_an_error_that_names_it(value: object) -> None:
     class Odd:
         def __call__(self, curve: Curve | None) -> object:
             return value
@@ -68,12 +68,12 @@ def test_any_real_number_is_a_similarity(value) -> None:
 
 
 @pytest.mark.parametrize("similarity", [np.nan, np.inf, 1.01, -2.0])
-def test_no_threshold_reaches_the_counting_that_is_no_similarity(similarity: float) -> None:
+def test_a_threshold_must_be_a_similarity(similarity: float) -> None:
     with pytest.raises(ThresholdError, match=r"a cosine similarity in \[-1, 1\], not"):
         Threshold(similarity)
 
 
-def test_a_target_must_be_one() -> None:
+def test_a_target_must_be_a_target() -> None:
     class Odd(BestFBeta):
         target = 0.95
 
@@ -82,7 +82,7 @@ def test_a_target_must_be_one() -> None:
 
 
 @pytest.mark.parametrize("policy", [best_f1(), PrecisionAtLeast(precision=0.9), FprAtMost(fpr=0.01)])
-def test_the_interval_is_about_that_of_other_calibration_classes(policy) -> None:
+def test_the_interval_is_close_to_the_spread_over_calibration_sets(policy) -> None:
     found = fitted(policy, 60)
     assert 0 < found.low < found.distance < found.high < 2
     plain = replace(ENGINE, resamples=0)
@@ -99,7 +99,7 @@ def test_the_interval_narrows_with_more_classes_and_follows_the_generator() -> N
     assert (other.distance, other.low) != (few.distance, few.low)
 
 
-def test_what_is_not_fitted_or_not_resampled_has_no_interval() -> None:
+def test_a_fixed_threshold_and_zero_resamples_give_no_interval() -> None:
     for found in (
         fitted(Fixed(distance=0.3), 8),
         fitted(best_f1(), 8, engine=Engine(resamples=0, threads=1)),
@@ -116,12 +116,12 @@ def test_calibration_counts_each_pair_once() -> None:
     apart = Embeddings(sample.vectors, sample.labels, queries, ~queries)
     part = calibrate(best_f1(), apart, ENGINE, np.random.default_rng(0)).calibration
     assert part == CalibrationCounts(8, 8 * 6, 16 * 21)
-    grouped = replace(sample, groups=np.arange(40) % 5 % 2)  # three images of each class and two
+    grouped = replace(sample, groups=np.arange(40) % 5 % 2)  # groups of three and two images in each class
     known = calibrate(best_f1(), grouped, ENGINE, np.random.default_rng(0)).calibration
     assert known == CalibrationCounts(8, 8 * 6, 40 * 35 // 2)
 
 
-def test_the_interval_stands_with_the_threshold_in_metrics_and_record() -> None:
+def test_metrics_and_record_have_the_interval_of_the_threshold() -> None:
     threshold = fitted(best_f1(), 60)
     found = judged(threshold)
     metric = found.metrics["threshold"]
@@ -133,7 +133,7 @@ def test_the_interval_stands_with_the_threshold_in_metrics_and_record() -> None:
     assert json.loads(json.dumps(plain)) == plain
 
 
-def test_a_missed_target_is_a_remark_with_the_numbers() -> None:
+def test_a_missed_target_is_a_remark_with_numbers() -> None:
     found = judged(fitted(PrecisionAtLeast(precision=0.95), 20))
     precision = found.metrics["precision"]
     assert precision.value < 0.95
@@ -147,7 +147,7 @@ def test_a_missed_target_is_a_remark_with_the_numbers() -> None:
     assert found.plain()["threshold"]["remarks"]["misses target"] == remark
 
 
-def test_a_rate_is_missed_from_above_and_said_without_intervals_too() -> None:
+def test_an_exceeded_rate_is_a_remark_without_intervals_too() -> None:
     plain = Engine(resamples=0, threads=1)
     threshold = fitted(FprAtMost(fpr=0.01), 60, engine=plain)
     curve = verification_curve(noisy(0, 100), plain)
@@ -157,7 +157,7 @@ def test_a_rate_is_missed_from_above_and_said_without_intervals_too() -> None:
         assert ("misses target" in judged(aimed, engine=plain).threshold.remarks) == (value < rate)
 
 
-def test_a_target_that_is_met_is_no_remark() -> None:
+def test_a_met_target_is_not_a_remark() -> None:
     threshold = fitted(PrecisionAtLeast(precision=0.5), 200)
     found = judged(threshold)
     assert found.metrics["precision"].value >= 0.5 or "misses target" in found.threshold.remarks
@@ -165,7 +165,7 @@ def test_a_target_that_is_met_is_no_remark() -> None:
     assert "misses target" not in judged(met).threshold.remarks
 
 
-def test_a_threshold_of_few_classes_is_uncertain_and_one_of_many_is_not() -> None:
+def test_a_threshold_from_few_classes_is_uncertain_and_from_many_is_not() -> None:
     few, many = judged(fitted(best_f1(), 8)), judged(fitted(best_f1(), 200))
     assert many.threshold.remarks == {}
     remark = few.threshold.remarks["uncertain"]
@@ -174,7 +174,7 @@ def test_a_threshold_of_few_classes_is_uncertain_and_one_of_many_is_not() -> Non
     assert "80 positive pairs of 8 calibration classes" in remark
 
 
-def test_a_target_that_allows_no_single_wrong_pair_is_told() -> None:
+def test_a_target_that_allows_no_wrong_pair_is_a_remark() -> None:
     curve = verification_curve(noisy(1, 60), ENGINE)
     assert "few pairs" not in fit_threshold(PrecisionAtLeast(precision=0.9), curve).remarks
     few = fit_threshold(PrecisionAtLeast(precision=0.999), curve)
@@ -185,9 +185,9 @@ def test_a_target_that_allows_no_single_wrong_pair_is_told() -> None:
     )
 
 
-def test_a_policy_that_fails_on_many_resamples_is_told() -> None:
+def test_a_policy_that_fails_on_many_resamples_is_a_remark() -> None:
     class Rarely:
-        """Finds a threshold where its first pairs happen to be many."""
+        """Finds a threshold only on resamples with many positive pairs."""
 
         def __call__(self, curve: Curve | None) -> float:
             if curve.positives < 0.98 * 1500:
@@ -196,7 +196,7 @@ def test_a_policy_that_fails_on_many_resamples_is_told() -> None:
 
     sample = noisy(1, 60)
     labels = sample.labels.copy()
-    labels[:30] = 0  # one class with many pairs, which a third of the resamples leave out
+    labels[:30] = 0  # one class with many pairs, which a third of the resamples lack
     found = calibrate(Rarely(), Embeddings.of(sample.vectors, labels), ENGINE, np.random.default_rng(0))
     assert (
         "finds no threshold on 33% of the resamples of the calibration classes" in found.remarks["often none"]
