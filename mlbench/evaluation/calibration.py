@@ -138,7 +138,7 @@ def _single_curves(curves: Curve, repeated: float) -> Iterator[Curve]:
 
 
 def _few_pairs(curve: Curve, similarity: float, target: Target) -> str:
-    """A remark that one wrong pair more would miss the target, because there are so few pairs; "" if not."""
+    """A remark that a single wrong pair would miss the target, because there are so few pairs; else ""."""
     at = curve.at(similarity)
     deciding = {
         "precision": at.true_positives[0] + at.false_positives[0],
