@@ -131,9 +131,8 @@ def ours(data, resamples: int, threads: int = 1) -> None:
     registry = Registry(load_plugins())
     metrics = []
     for name in ("retrieval", "verification"):
-        entry = registry.get("metric", name)
-        options = entry.check({})
-        metrics.append(BuiltMetric(entry.build(options), entry.predict(options)))
+        component = registry.get("metric", name).make({})
+        metrics.append(BuiltMetric(component.build(), component.quantities()))
     engine = Engine(resamples=resamples, threads=threads)
     evaluate_all_pairs(data, Threshold(0.3), metrics, np.random.default_rng(0), engine)
 

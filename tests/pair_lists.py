@@ -14,14 +14,12 @@ REGISTRY = Registry(load_plugins())
 
 
 def built(kind: str, name: str, **options: object) -> object:
-    entry = REGISTRY.get(kind, name)
-    return entry.build(entry.check(options))
+    return REGISTRY.get(kind, name).make(options).build()
 
 
 def verification() -> list[BuiltMetric]:
-    entry = REGISTRY.get("metric", "verification")
-    options = entry.check({"fpr": [0.1, 1e-4]})
-    return [BuiltMetric(entry.build(options), entry.predict(options))]
+    component = REGISTRY.get("metric", "verification").make({"fpr": [0.1, 1e-4]})
+    return [BuiltMetric(component.build(), component.quantities())]
 
 
 def random_pairs(seed: int, count: int, folds: int) -> tuple[Embeddings, PairList]:

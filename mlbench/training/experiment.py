@@ -98,12 +98,11 @@ def build_engine(case: Case, progress: Callable[[int, int], None] = lambda done,
 def score(case: Case, embeddings: Embeddings, threshold: Threshold, engine: Engine) -> SplitEvaluation:
     """Every metric of the case at a threshold. embeddings: of its test images (see `compared`)."""
     policy = case.spec.parts["threshold"].component.build()
-    measures = [
-        BuiltMetric(part.component.build(), part.component.quantities()) for part in case.spec.metrics.values()
-    ]
+    components = [part.component for part in case.spec.metrics.values()]
+    metrics = [BuiltMetric(each.build(), each.quantities()) for each in components]
     pairs = case.dataset.pairs() if isinstance(case.dataset, PairedDataset) else None
     generator = numpy_generator(case.seed, "bootstrap")
-    return evaluate_split(embeddings, pairs, policy, threshold, measures, generator, engine)
+    return evaluate_split(embeddings, pairs, policy, threshold, metrics, generator, engine)
 
 
 class _Bench:

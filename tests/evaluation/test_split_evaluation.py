@@ -17,10 +17,8 @@ from mlbench.evaluation.threshold import Threshold
 
 
 def evaluated(embeddings: Embeddings, pairs: PairList | None) -> SplitEvaluation:
-    metrics = [
-        *verification(),
-        BuiltMetric(built("metric", "retrieval"), REGISTRY.get("metric", "retrieval").predict({})),
-    ]
+    retrieval = REGISTRY.get("metric", "retrieval").make({})
+    metrics = [*verification(), BuiltMetric(retrieval.build(), retrieval.quantities())]
     return evaluate_split(
         embeddings,
         pairs,
