@@ -43,21 +43,16 @@ def test_an_embedding_shared_by_several_classes_does_not_count() -> None:
 
 def test_only_repeats_among_candidates_count() -> None:
     embeddings = with_repeats(2, 3)
-    asks, found = np.arange(8) < 6, np.arange(8) >= 6
-    assert repeated_embeddings_note(replace(embeddings, queries=asks, gallery=found)).startswith(
-        "2 of 6 queries"
-    )
-    assert repeated_embeddings_note(replace(embeddings, gallery=asks)).startswith("2 of 8 queries")
-    assert (
-        repeated_embeddings_note(
-            replace(embeddings, queries=found, gallery=asks & (LABELS.repeat(2)[:8] < 0))
-        )
-        == ""
-    )
-    together = np.array(
-        [-1, -1, 5, -1, -1, -1, 5, -1]
-    )  # image 2 and its repeat are in one group, so not a pair
-    assert repeated_embeddings_note(replace(embeddings, groups=together)).startswith("2 of 8 queries")
+    first, last = np.arange(8) < 6, np.arange(8) >= 6
+    for roles, expected in (
+        ({"queries": first, "gallery": last}, "2 of 6 queries"),
+        ({"gallery": first}, "2 of 8 queries"),
+        ({"queries": last, "gallery": np.zeros(8, bool)}, ""),
+        # Image 2 and its repeat are in one group, so not a pair.
+        ({"groups": np.array([-1, -1, 5, -1, -1, -1, 5, -1])}, "2 of 8 queries"),
+    ):
+        note = repeated_embeddings_note(replace(embeddings, **roles))
+        assert note.startswith(expected) if expected else note == ""
 
 
 @pytest.mark.parametrize(
