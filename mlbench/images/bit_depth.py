@@ -77,7 +77,7 @@ def _levels(values: np.ndarray, white: float | None, stated: float | None, remar
     if not np.issubdtype(values.dtype, np.integer) or peak > _WHITES[-1]:
         kind = "32-bit integers" if np.issubdtype(values.dtype, np.integer) else "floating-point pixels"
         raise UnreadableImageError(
-            f"{kind} without a stated value of white; save it with 8 or 16 bits, or set option white"
+            f"{kind} without a stated value of white; save it with 8 or 16 bits, or set the value of white"
         )
     white = next(each for each in _WHITES if peak <= each)
     if peak and (white < _WHITES[-1] or values.dtype.itemsize > 2):

@@ -181,7 +181,7 @@ def test_white_given_by_the_user() -> None:
 def test_pixels_without_a_defined_white_are_refused() -> None:
     for image in (Image.new("F", (8, 8), 0.5), Image.new("I", (8, 8), 1 << 20)):
         with pytest.raises(
-            UnreadableImageError, match=r"without a stated value of white; .* or set option white"
+            UnreadableImageError, match=r"without a stated value of white; .* or set the value of white"
         ):
             decode(encoded(image, "TIFF"))
     with pytest.raises(UnreadableImageError, match="black is not defined"):
