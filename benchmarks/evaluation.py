@@ -121,19 +121,20 @@ def embeddings(size: int, kind: str):
 
 def ours(data, resamples: int, threads: int = 1) -> None:
     """Every built-in metric and curve, with intervals when there are resamples."""
-    from mlbench.evaluation.evaluate import Engine, Measure, evaluate
+    from mlbench.evaluation.all_pairs_evaluation import evaluate_all_pairs
+    from mlbench.evaluation.engine import Engine
+    from mlbench.evaluation.estimates import BuiltMetric
     from mlbench.evaluation.threshold import Threshold
     from mlbench.plugins import load_plugins
     from mlbench.registry import Registry
 
     registry = Registry(load_plugins())
-    measures = []
+    metrics = []
     for name in ("retrieval", "verification"):
-        entry = registry.get("metric", name)
-        options = entry.check({})
-        measures.append(Measure(entry.build(options), entry.predict(options)))
+        component = registry.get("metric", name).make({})
+        metrics.append(BuiltMetric(component.build(), component.quantities()))
     engine = Engine(resamples=resamples, threads=threads)
-    evaluate(data, Threshold(0.3), measures, np.random.default_rng(0), engine)
+    evaluate_all_pairs(data, Threshold(0.3), metrics, np.random.default_rng(0), engine)
 
 
 def products(vectors: np.ndarray) -> None:

@@ -75,7 +75,7 @@ def train_once(plan, folder: str) -> float:
     """Seconds from the built model to the trained one, inputs included."""
     from lightning_fabric import Fabric
 
-    from mlbench.evaluation.evaluate import Engine, verification_curve
+    from mlbench.evaluation.engine import Engine, verification_curve
     from mlbench.training.embed import embed
     from mlbench.training.features import InputSource
     from mlbench.training.model import build_model

@@ -186,12 +186,12 @@ def evaluate(file: Path, classes: Path | None, as_json: bool, **options: Any) ->
     from mlbench.atomic_write import write_atomically
     from mlbench.commands.progress import RunProgress
     from mlbench.console import open_console
-    from mlbench.evaluation.assessment import Request, assess
+    from mlbench.evaluation.file_evaluation import EvaluationRequest, evaluate_file
     from mlbench.records import report
 
     with RunProgress(open_console(stderr=True), file.name) as progress:
-        found = assess(
-            Request(file=file, **options),
+        found = evaluate_file(
+            EvaluationRequest(file=file, **options),
             installed_registry(),
             lambda done, total: progress.stage("evaluating", done, total),
         )

@@ -107,12 +107,12 @@ if TYPE_CHECKING:
     )
     from mlbench.evaluation.curve import Curve
     from mlbench.evaluation.embeddings import Embeddings
-    from mlbench.evaluation.evaluate import (
+    from mlbench.evaluation.engine import (
         Engine,
         verification_curve,
     )
     from mlbench.evaluation.ranks import Ranks
-    from mlbench.evaluation.similarity import STEP
+    from mlbench.evaluation.similarity_grid import STEP
     from mlbench.hookspecs import hookimpl
     from mlbench.images.class_folders import (
         ClassFolders,
@@ -334,10 +334,10 @@ _HOMES = {
     "hint": "mlbench.errors",
     "Curve": "mlbench.evaluation.curve",
     "Embeddings": "mlbench.evaluation.embeddings",
-    "Engine": "mlbench.evaluation.evaluate",
-    "verification_curve": "mlbench.evaluation.evaluate",
+    "Engine": "mlbench.evaluation.engine",
+    "verification_curve": "mlbench.evaluation.engine",
     "Ranks": "mlbench.evaluation.ranks",
-    "STEP": "mlbench.evaluation.similarity",
+    "STEP": "mlbench.evaluation.similarity_grid",
     "hookimpl": "mlbench.hookspecs",
     "ClassFolders": "mlbench.images.class_folders",
     "read_class_folders": "mlbench.images.class_folders",

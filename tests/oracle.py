@@ -1,7 +1,7 @@
-"""Naive evaluation to compare the engine with: every pair and every ranking one by one, as definitions say.
+"""Naive evaluation as an oracle for the engine: every pair and every ranking one by one, by the definitions.
 
-Only the similarities come from the routine that the engine uses, so that equal scores are equal here too; the
-vectors of `exact_directions` need not even that, since their products are exact in any order of summation.
+Only the similarities are computed as in the engine, so that equal scores are equal here too. The vectors of
+`exact_directions` do not need that: their products are exact in any order of summation.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from mlbench.evaluation.embeddings import Embeddings
-from mlbench.evaluation.similarity import on_grid
+from mlbench.evaluation.similarity_grid import on_grid
 
 _TILE = 512
 
@@ -26,7 +26,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def similarities(vectors: np.ndarray) -> np.ndarray:
-    """(N, N) float32, N at most 512: one score for each pair, whichever image asks."""
+    """(N, N) float32, N at most 512: one score for each pair, in both orders."""
     rows = np.zeros((_TILE, vectors.shape[1]), np.float32)
     rows[: len(vectors)] = unit(vectors)
     scores = torch.mm(torch.from_numpy(rows), torch.from_numpy(rows).T).numpy()[
@@ -36,7 +36,7 @@ def similarities(vectors: np.ndarray) -> np.ndarray:
 
 
 def exact_similarities(vectors: np.ndarray) -> np.ndarray:
-    """(N, N) float32 for vectors whose products are exact: by a loop over dimensions."""
+    """(N, N) float32 for vectors whose products are exact, by a loop over dimensions."""
     rows = unit(vectors)
     scores = np.zeros((len(rows), len(rows)), np.float32)
     for at in range(rows.shape[1]):
@@ -45,8 +45,8 @@ def exact_similarities(vectors: np.ndarray) -> np.ndarray:
 
 
 def exact_directions(generator: np.random.Generator, count: int) -> np.ndarray:
-    """(count, 16) float32 whose 1, 4 or 16 entries other than zero are ±1: their lengths are 1, 2 and 4, so
-    that cosines are multiples of 1/16 and many are equal."""
+    """(count, 16) float32 with 1, 4 or 16 nonzero entries of ±1, so that the norms are 1, 2 and 4 and cosines
+    are multiples of 1/16, many of them equal."""
     vectors = np.zeros((count, 16), np.float32)
     for row in vectors:
         places = generator.permutation(16)[: generator.choice([1, 4, 16])]
@@ -56,14 +56,14 @@ def exact_directions(generator: np.random.Generator, count: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Case:
-    """A small set of embeddings with the similarities that the oracle believes in."""
+    """A small set of embeddings with their similarities."""
 
     embeddings: Embeddings
     scores: np.ndarray
 
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
-        """Score, rounded as it is where it meets a threshold, and truth of every ordered pair (query, gallery
-        image), an image never with itself."""
+        """Rounded score and truth of every ordered pair (query, gallery image), an image never with
+        itself."""
         scores = on_grid(self.scores)
         each = [(scores[i, j], self.same(i, j)) for i, j in self.ordered()]
         return np.array([score for score, _ in each], np.float32), np.array([same for _, same in each], bool)
@@ -75,7 +75,7 @@ class Case:
                 yield i, j
 
     def compared(self, i: int, j: int) -> bool:
-        """Not so an image with itself, and two of one class and group."""
+        """Whether two images are a pair: not an image with itself, nor two of one class and group."""
         groups = self.embeddings.groups
         together = groups is not None and groups[i] == groups[j] and groups[i] >= 0
         return i != j and not (together and self.same(i, j))
@@ -84,8 +84,8 @@ class Case:
         return bool(self.embeddings.labels[i] == self.embeddings.labels[j])
 
     def rankings(self) -> dict[int, list[bool]]:
-        """For each query that has a positive: is the image at each place of its ranking of the query's class?
-        Of equal scores negatives come first."""
+        """For each query with a positive, whether each image of its ranking is of its class; of equal scores,
+        negatives rank first."""
         found = {}
         for query in np.flatnonzero(self.embeddings.queries):
             others = [
@@ -138,16 +138,16 @@ def fbeta(true: float, false: float, positives: float, beta: float = 1.0) -> flo
 
 
 def _directions(generator: np.random.Generator, count: int) -> tuple[np.ndarray, Callable]:
-    """Vectors of one of several kinds and what their similarities are computed with."""
+    """Vectors of one of several kinds, and the function that computes their similarities."""
     kind = generator.integers(5)
     if kind == 0:
         return exact_directions(generator, count), exact_similarities
-    if kind == 1:  # few directions, many of them opposite or equal but for their length
+    if kind == 1:  # few directions, many of them opposite or equal except for the norm
         vectors = generator.integers(-2, 3, size=(count, generator.integers(2, 5)))
         vectors[~vectors.any(axis=1), 0] = 1
         return vectors.astype(np.float32), similarities
     dim = int(generator.integers(2, 40))
-    if kind == 2:  # duplicates among vectors that are otherwise all different
+    if kind == 2:  # duplicates among otherwise different vectors
         return generator.normal(size=(count, dim))[generator.integers(count, size=count)], similarities
     if kind == 3:  # collapsed: all equal
         return np.repeat(generator.normal(size=(1, dim)), count, axis=0), similarities
@@ -155,8 +155,8 @@ def _directions(generator: np.random.Generator, count: int) -> tuple[np.ndarray,
 
 
 def _labels(generator: np.random.Generator, vectors: np.ndarray) -> np.ndarray:
-    """Classes at random, of one image each but for one pair, two large ones, or adversarial: images with the
-    same vector in different classes."""
+    """Random classes; or one pair and classes of one image; or two large classes; or equal vectors in
+    different classes."""
     count = len(vectors)
     kind = generator.integers(4)
     if kind == 0:
@@ -173,8 +173,9 @@ def _labels(generator: np.random.Generator, vectors: np.ndarray) -> np.ndarray:
 
 
 def random_case(generator: np.random.Generator, most: int = 14) -> Case:
-    """Ties, duplicates, one-image classes, two classes, adversarial labels; queries and gallery the same
-    images, some of the same, or different ones; no groups, few large ones, or many with images in none."""
+    """A case with ties, duplicates, classes of one image, two classes or adversarial labels; equal,
+    overlapping or disjoint queries and gallery; no groups, few large groups, or many groups with images in
+    none."""
     count = int(generator.integers(2, most + 1))
     vectors, products = _directions(generator, count)
     labels = _labels(generator, vectors)

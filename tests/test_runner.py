@@ -19,7 +19,8 @@ from mlbench import runner
 from mlbench.contracts import BackboneShape, Component
 from mlbench.environment import Device
 from mlbench.errors import StoreError, SuiteError
-from mlbench.evaluation.evaluate import calibrate, verification_curve
+from mlbench.evaluation.calibration import calibrate
+from mlbench.evaluation.engine import verification_curve
 from mlbench.measurement.measure import Measurement
 from mlbench.planning.plan import make_plan
 from mlbench.planning.suite import load_suite
@@ -539,7 +540,7 @@ def test_a_closed_set_is_evaluated_against_the_training_images(planned, tmp_path
     # The epochs and the threshold are judged by calibration as the test is: against the training images.
     assert len(compared) == 2 + 1
     for each in compared:
-        assert (each.name, each.searched) == ("calibration", "train")
+        assert (each.name, each.gallery_name) == ("calibration", "train")
         assert (each.queries.sum(), each.gallery.sum()) == (24, 24)
     classes = (tmp_path / "toy" / plan.cases[0].key / "classes.csv").read_text().splitlines()
     assert [line.split(",")[:2] for line in classes[1:]] == [[f"every split/{n}", "4"] for n in range(6)]

@@ -16,7 +16,7 @@ from mlbench.contracts.options import DatasetContext
 from mlbench.environment import find_device
 from mlbench.errors import DataError, StoreError
 from mlbench.planning.document import parse_document
-from mlbench.planning.gallery import check_protocol, fitting_gallery
+from mlbench.planning.gallery import check_protocol, suggest_gallery
 from mlbench.planning.plan import make_plan
 from mlbench.planning.suite import read_suite
 from mlbench.planning.variants import MAX_SUITE_NAME
@@ -43,7 +43,7 @@ def write_suite(found: Survey, registry: Registry, output: Path | None = None) -
         raise StoreError(f"{path}: exists already; name another file with --output")
     dataset, options = _dataset(found, registry)
     counts = _count(dataset)
-    gallery, reason = fitting_gallery(dataset)
+    gallery, reason = suggest_gallery(dataset)
     text = _text(found, counts, options, gallery, reason)
     suite = read_suite(parse_document(text, path), registry)
     make_plan(suite, find_device("auto"))
@@ -142,7 +142,7 @@ def _dataset(found: Survey, registry: Registry) -> tuple[Dataset, dict[str, str 
         options |= {"divide": "images"}
         try:
             dataset = entry.make(options).build(context)
-            check_protocol(dataset, fitting_gallery(dataset)[0])
+            check_protocol(dataset, suggest_gallery(dataset)[0])
         except DataError:
             raise error from None
     return dataset, options

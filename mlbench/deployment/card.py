@@ -23,7 +23,7 @@ _ALWAYS = {
     "decode": (
         "a JPEG by PIL.Image.draft(None, (ceil(w*f), ceil(h*f))) with f = min(1, 2*image_size/min(w, h)); "
         "then upright by EXIF; from the ICC profile to sRGB; what is transparent on white; with more than 8 "
-        "bits by white, or as mlbench.images.depth finds it"
+        "bits by white, or as mlbench.images.bit_depth finds it"
     ),
     "crop": "first the middle with the share crop_ratio of height and width, rounded",
     "resize_meaning": (
@@ -44,7 +44,7 @@ class Card:
 
     version: of mlbench. weights: where the first weights come from, whose licence holds on. precision:
     "float32" or "int8". size, resize, crop_ratio: as `mlbench.planning.spec.ImageSettings` has them.
-    white: of images with more than 8 bits, None where each of them tells (see `mlbench.images.depth`).
+    white: of images with more than 8 bits, None where each of them tells (see `mlbench.images.bit_depth`).
     similarity: the threshold, from which on two images show the same; None where none was found, and note
     says why.
     """

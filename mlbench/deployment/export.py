@@ -19,7 +19,7 @@ from mlbench.deployment.onnx_model import to_int8, to_onnx, with_metadata
 from mlbench.deployment.trial import Progress, Score, Trial
 from mlbench.environment import find_device
 from mlbench.errors import ExportError, StoreError, first_line, hint
-from mlbench.evaluation.similarity import on_grid
+from mlbench.evaluation.similarity_grid import on_grid
 from mlbench.evaluation.threshold import Threshold
 from mlbench.planning.plan import Case, make_plan
 from mlbench.planning.request import PlanRequest

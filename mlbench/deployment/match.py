@@ -12,9 +12,9 @@ from mlbench.deployment.card import Card
 from mlbench.deployment.onnx_session import OnnxSession
 from mlbench.errors import DataError, StoreError
 from mlbench.evaluation.embeddings import COLLAPSED
-from mlbench.evaluation.similarity import on_grid
+from mlbench.evaluation.similarity_grid import on_grid
 from mlbench.images.decode import UnreadableImageError, decode
-from mlbench.images.preprocess import centre, square
+from mlbench.images.preprocess import centre_crop, to_square
 
 __all__ = ["INT8", "Match", "find_model", "load_image", "match", "notes_on"]
 
@@ -67,7 +67,7 @@ def load_image(path: Path, card: Card) -> np.ndarray:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
     except UnreadableImageError as error:
         raise DataError(f"{path}: is no image that can be read ({error})") from None
-    pixels = np.asarray(square(centre(image, card.crop_ratio), card.size, card.resize))
+    pixels = np.asarray(to_square(centre_crop(image, card.crop_ratio), card.size, card.resize))
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 

@@ -17,10 +17,11 @@ from mlbench.contracts import GALLERY, QUERY, SplitName, ThresholdPolicy
 from mlbench.deployment.onnx_session import OnnxSession
 from mlbench.deployment.onnx_speed import onnx_rounds
 from mlbench.errors import ExportError, StoreError
-from mlbench.evaluation.agreement import differing
-from mlbench.evaluation.embeddings import Embeddings, collapse
-from mlbench.evaluation.evaluate import verification_curve
-from mlbench.evaluation.threshold import Threshold, fit_threshold
+from mlbench.evaluation.calibration import fit_threshold
+from mlbench.evaluation.disagreement import disagreement_share
+from mlbench.evaluation.embeddings import Embeddings, collapse_note
+from mlbench.evaluation.engine import verification_curve
+from mlbench.evaluation.threshold import Threshold
 from mlbench.planning.plan import Case
 from mlbench.records.report import remarks_of
 from mlbench.seeding import deterministic
@@ -204,7 +205,7 @@ class Trial:
     ) -> tuple[dict[str, float], tuple[str, ...]]:
         """Metrics, and what is wrong with the embeddings or the threshold."""
         found = score(self._case, embeddings, threshold, self._engine)
-        collapsed = collapse(found.facts["mean_similarity"], "the test images")
+        collapsed = collapse_note(found.facts["mean_similarity"], "the test images")
         metrics = {name: each.value for name, each in found.metrics.items() if each.value is not None}
         return metrics, tuple(filter(None, (collapsed, *remarks_of(found.facts).values())))
 
@@ -212,7 +213,7 @@ class Trial:
         own = self._threshold.similarity
         if own is None or threshold.similarity is None:
             return None
-        return differing(self._expected, own, found, threshold.similarity)
+        return disagreement_share(self._expected, own, found, threshold.similarity)
 
 
 def _said_of(name: str, notes: Sequence[str]) -> tuple[str, ...]:

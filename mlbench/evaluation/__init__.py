@@ -1,1 +1,1 @@
-"""Evaluation: every pair of embeddings compared, thresholds fitted, metrics with intervals."""
+"""Evaluation of embeddings: similarities of all pairs, thresholds, metrics and their intervals."""

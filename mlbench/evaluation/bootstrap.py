@@ -1,12 +1,12 @@
-"""Intervals: how far a metric could have come out otherwise with other classes (bootstrap over classes).
+"""Confidence intervals of metrics by a bootstrap over classes.
 
-Images of a class resemble each other, and so do the pairs of an image: only classes are drawn anew, with all
-their queries and pairs. Nothing is scored again. A mean over queries is a ratio of sums over classes. Counts
-of positive pairs are sums over classes. Counts of negative pairs are sums over pairs of classes, a
-U-statistic: with weights w around 1 the sum of w_a w_b n_ab is, to first order (Hájek's projection), the
-total plus the sum of (w_a - 1) n_a, where n_a counts the pairs that class a takes part in.
+Images of one class resemble each other, and so do the pairs of one image. The bootstrap therefore resamples
+whole classes, with all their queries and pairs. No pair is scored again. A mean over queries is a ratio of
+sums over classes. The count of positive pairs is a sum over classes. The count of negative pairs is a sum
+over pairs of classes, a U-statistic: with class weights w around 1, the sum of w_a w_b n_ab is, to first
+order (Hájek's projection), the total plus the sum of (w_a - 1) n_a, where n_a counts the pairs of class a.
 
-Rankings are kept as they are: the gallery that a query searches is part of the test, not of the sample.
+Rankings are not resampled: the gallery is part of the test, not of the sample.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from collections.abc import Iterator
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from mlbench.evaluation.class_histograms import ClassHistograms
 from mlbench.evaluation.curve import Curve
-from mlbench.evaluation.scan import Bands
-from mlbench.evaluation.similarity import STEP
 
-__all__ = ["Bootstrap", "banded_curve"]
+__all__ = ["Bootstrap"]
 
-#: Resamples that are drawn together at most, and classes drawn for them, which take 8 bytes several times.
+#: Most resamples that are drawn together, and most classes drawn for them, each of which takes a few times 8
+#: bytes.
 _TOGETHER = 128
 _DRAWN = 1 << 21
 
 
 class Bootstrap:
-    """Draws classes with replacement, the same ones whenever it is asked again.
+    """Resamples of classes drawn with replacement; every call uses the same resamples.
 
-    level: of the intervals, which leave out (1 - level) / 2 of the resamples on either side.
+    level: of the intervals, which exclude (1 - level) / 2 of the resamples on each side.
     """
 
     def __init__(self, classes: int, resamples: int, level: float, generator: np.random.Generator) -> None:
@@ -40,7 +40,7 @@ class Bootstrap:
         self._generator = generator
 
     def weights(self) -> Iterator[np.ndarray]:
-        """How often each class was drawn: (n, classes) float64 for some resamples at a time."""
+        """Number of times that each class is drawn, (n, classes) float64, for n resamples at a time."""
         self._generator.bit_generator.state = self._state
         together = min(_TOGETHER, max(1, _DRAWN // self._classes))
         for start in range(0, self.resamples, together):
@@ -51,24 +51,26 @@ class Bootstrap:
             yield drawn.reshape(count, self._classes).astype(np.float64)
 
     def means(self, values: np.ndarray, classes: np.ndarray) -> np.ndarray:
-        """Means of each resample, (resamples, M). values: (Q, M) of queries; classes: (Q,) of which class."""
+        """Means of each resample, (resamples, M). values: (Q, M) of queries; classes: (Q,) their classes."""
         sums = np.stack([np.bincount(classes, each, self._classes) for each in values.T], axis=1)
         counts = np.bincount(classes, minlength=self._classes)
-        # One thread: how threads share a product may change its last bits.
+        # One thread: the way threads split a product can change its last bits.
         with threadpool_limits(1), np.errstate(invalid="ignore"):
             return np.concatenate([(w @ sums) / (w @ counts)[:, None] for w in self.weights()])
 
-    def curves(self, bands: Bands) -> Iterator[Curve]:
-        """Verification curves, for some resamples at a time; their counts are first-order estimates."""
+    def curves(self, histograms: ClassHistograms) -> Iterator[Curve]:
+        """Verification curves of the resamples, some at a time; their counts are first-order estimates."""
         with threadpool_limits(1):
             for weights in self.weights():
-                yield banded_curve(bands, weights)
+                yield histograms.curve(weights)
 
     def interval(self, value: float, centre: float, resampled: np.ndarray) -> tuple[float, float] | None:
-        """Percentile interval of a value, None where no resample has one. centre: what resamples deviate
-        from: the value itself, or its estimate by the means that gave `resampled`, (resamples,); not finite
-        where it has none. An interval ends where the value and all resamples do: moving it from the centre to
-        the value must not lead to what the metric cannot be, such as a share above 1."""
+        """Percentile interval of a value, or None if no resample has a finite value.
+
+        centre: the value whose deviations `resampled`, (resamples,), shows: the value itself, or its estimate
+        by the same method as `resampled`. The interval is shifted by value - centre and clipped to the range
+        of the value and all resamples, so that it cannot reach impossible values such as a share above 1.
+        """
         found = resampled[np.isfinite(resampled)]
         if len(found) == 0:
             return None
@@ -77,27 +79,3 @@ class Bootstrap:
         ends = np.array([value + low - centre, value + high - centre])
         low, high = np.clip(ends, min(value, found.min()), max(value, found.max()))
         return float(low), float(high)
-
-
-def banded_curve(bands: Bands, weights: np.ndarray | None = None) -> Curve:
-    """The curve at the lower edges of the bands; with weights of the classes, (n, C), n such curves."""
-    count = bands.positives.shape[1]
-    w = np.ones((1, len(bands.positives))) if weights is None else weights
-
-    def negatives(by_class: np.ndarray) -> np.ndarray:
-        # Each pair stands with both of its classes.
-        return np.maximum(by_class.sum(0) / 2 + (w - 1) @ by_class, 0)
-
-    accepted = np.cumsum((w @ bands.positives)[:, ::-1], axis=-1)
-    ties = negatives(bands.negatives)[:, ::-1]
-    false = np.cumsum(ties, axis=-1)
-    return Curve(
-        # A score is accepted by the threshold that it would be rounded to, half a step above it at most.
-        similarities=bands.floor + STEP / 2 + bands.width * np.arange(count - 1, -1, -1),
-        accepted=accepted,
-        false=false,
-        ties=ties,
-        positives=w @ bands.all_positives,
-        negatives=np.maximum(negatives(bands.all_negatives[:, None])[:, 0], false[:, -1]),
-        resolution=bands.width,
-    )

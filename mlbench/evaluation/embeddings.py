@@ -1,4 +1,4 @@
-"""Embeddings: vectors with labels, and who may ask and who may be found."""
+"""Embeddings of images, with their labels and their roles as queries and gallery images."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from mlbench.errors import DataError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["COLLAPSED", "Embeddings", "collapse", "comparable", "lengths", "mean_similarity"]
+__all__ = ["COLLAPSED", "Embeddings", "collapse_note", "comparable", "mean_similarity", "vector_norms"]
 
-#: Mean similarity of two images from which on embeddings count as collapsed. Those of networks with random
-#: weights, which tell little apart, have up to .990 over small pictures and document pages.
+#: Embeddings with at least this mean similarity count as collapsed. Networks with random weights, which
+#: separate little, reach up to .990 on small pictures and document pages.
 COLLAPSED = 0.999
 
-#: Rows that are checked together.
+#: Rows that are processed at a time.
 _ROWS = 8192
 
 
@@ -26,12 +26,13 @@ _ROWS = 8192
 class Embeddings:
     """N embedded images.
 
-    vectors: (N, D) floats of any length but zero; an array, or a torch tensor on the device that shall
-    compare them. labels: (N,) integers. queries, gallery: (N,) bool, whether an image may ask and be found.
-    name: of the split or file, for messages; searched: of that which the gallery is from, "" for the same.
-    groups: (N,) integers: two images of one class and one group are no pair, neither a match nor a candidate,
-    as images of one person from one camera are none in the Market-1501 protocol; images of two classes are
-    compared whatever their groups. An image with a negative number is in no group; None: no image is in one.
+    vectors: (N, D) floats of any norm but zero; an array, or a torch tensor on the device that compares them.
+    labels: (N,) integers. queries, gallery: (N,) bool, whether an image is a query and whether it is in the
+    gallery. name: the split or file, for messages; gallery_name: where the gallery comes from, "" for the
+    same. groups: (N,) integers, or None for no groups. Two images of one class and one group are not a pair,
+    neither positive nor negative, like images of one person from one camera in the Market-1501 protocol.
+    Images of different classes are compared whatever their groups. An image with a negative number is in no
+    group.
     """
 
     vectors: Any
@@ -39,7 +40,7 @@ class Embeddings:
     queries: np.ndarray
     gallery: np.ndarray
     name: str = "embeddings"
-    searched: str = ""
+    gallery_name: str = ""
     groups: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -47,22 +48,22 @@ class Embeddings:
 
     @classmethod
     def of(cls, vectors: Any, labels: Any, name: str = "embeddings") -> Embeddings:
-        """Every image asks and is found."""
+        """Embeddings that are all queries and all in the gallery."""
         everyone = np.ones(len(labels), bool)
         return cls(vectors, np.asarray(labels), everyone, everyone, name)
 
 
 def comparable(vectors: torch.Tensor) -> Any:
-    """The vectors where pairs of them can be compared: as they are on a GPU with CUDA, else as an array on
-    the CPU. Evaluation needs float64, which not every other device has."""
+    """The vectors on a device that can compare them: unchanged on a CUDA GPU, else as an array on the CPU.
+    Evaluation needs float64, which some other devices lack."""
     return vectors if vectors.device.type == "cuda" else vectors.cpu().numpy()
 
 
-def lengths(embeddings: Embeddings) -> np.ndarray:
-    """Lengths of the vectors, (N,) float64.
+def vector_norms(embeddings: Embeddings) -> np.ndarray:
+    """Check the embeddings and return the norms of their vectors, (N,) float64.
 
-    Raises DataError when shapes do not agree, labels are missing, or an embedding is not finite or zero,
-    which has no cosine. Whatever is compared has passed here: compiled code relies on it.
+    Raises DataError if shapes disagree, labels are missing, or an embedding is zero or not finite and so has
+    no cosine. Compiled code relies on this check: every comparison calls it first.
     """
     vectors, name = embeddings.vectors, embeddings.name
     if vectors.ndim != 2:
@@ -77,13 +78,13 @@ def lengths(embeddings: Embeddings) -> np.ndarray:
     labels = embeddings.labels
     if labels.dtype.kind not in "biufUS" or (labels.dtype.kind == "f" and not np.isfinite(labels).all()):
         raise DataError(
-            f"{name}: labels are {labels.dtype}, some missing; expected whole numbers or text, all known"
+            f"{name}: labels are {labels.dtype}, some missing; expected whole numbers or text, none missing"
         )
     norms = np.empty(len(vectors))
     for start in range(0, len(vectors), _ROWS):
         rows = vectors[start : start + _ROWS]
         if isinstance(rows, np.ndarray):
-            with np.errstate(over="ignore"):  # what is not finite then is told below
+            with np.errstate(over="ignore"):  # an infinite norm is reported below
                 norms[start : start + _ROWS] = np.linalg.norm(rows.astype(np.float64), axis=1)
         else:
             norms[start : start + _ROWS] = rows.double().norm(dim=1).cpu().numpy()
@@ -98,9 +99,9 @@ def lengths(embeddings: Embeddings) -> np.ndarray:
 
 
 def mean_similarity(embeddings: Embeddings) -> float:
-    """Mean cosine of two different images, of those that ask or are found, or of all where none does. From
-    the length of the mean of the unit vectors; not a number for fewer than two."""
-    vectors, norms = embeddings.vectors, lengths(embeddings)
+    """Mean cosine of two different images with a role, or of all images if none has a role; NaN for fewer
+    than two images. Computed from the norm of the mean unit vector."""
+    vectors, norms = embeddings.vectors, vector_norms(embeddings)
     members = embeddings.queries | embeddings.gallery
     weights = (members if members.any() else np.ones_like(members)) / norms
     total = np.zeros(vectors.shape[1])
@@ -112,11 +113,11 @@ def mean_similarity(embeddings: Embeddings) -> float:
     return float((total @ total - count) / (count * (count - 1))) if count > 1 else np.nan
 
 
-def collapse(similarity: float, name: str) -> str:
-    """What to say of embeddings with this mean similarity, "" where there is nothing to say."""
+def collapse_note(similarity: float, name: str) -> str:
+    """A note that embeddings with this mean similarity have collapsed; "" if they have not."""
     if not similarity >= COLLAPSED:
         return ""
     return (
         f"the embeddings of {name} are almost one point: the mean similarity of two images is "
-        f"{similarity:.6f}; the model tells hardly anything apart"
+        f"{similarity:.6f}; the model hardly separates any images"
     )

@@ -1,4 +1,4 @@
-"""The ranks of every query's positives among all gallery images: all that retrieval metrics need."""
+"""Ranks of each query's positives among all gallery images: the input of every retrieval metric."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ __all__ = ["Ranks"]
 
 @dataclass(frozen=True)
 class Ranks:
-    """Ranks, from 1, of each query's positives, in one flat array, each query's best first.
+    """Ranks of the positives of Q queries, from 1, best first, in one flat array.
 
-    ranks: (P,) int64. offsets: (Q + 1,) int64: query i has ranks[offsets[i] : offsets[i + 1]], at least one;
-    queries without a positive are left out. Of equal similarities the negative stands first, so that a model
-    which maps all images to one point finds nothing.
+    ranks: (P,) int64. offsets: (Q + 1,) int64; query i has ranks[offsets[i] : offsets[i + 1]], at least one.
+    Queries without a positive are left out. Of equal similarities the negative ranks first, so a model that
+    maps all images to one point retrieves nothing.
     """
 
     ranks: np.ndarray
@@ -23,7 +23,7 @@ class Ranks:
 
     @property
     def counts(self) -> np.ndarray:
-        """R: positives of each query, (Q,) int64."""
+        """R, the number of positives of each query, (Q,) int64."""
         return np.diff(self.offsets)
 
     @property
@@ -33,14 +33,14 @@ class Ranks:
 
     @property
     def places(self) -> np.ndarray:
-        """Place of each rank among its query's positives, from 1, (P,) int64."""
+        """Position of each rank among its query's positives, from 1, (P,) int64."""
         return np.arange(1, len(self.ranks) + 1) - np.repeat(self.offsets[:-1], self.counts)
 
     def total(self, values: np.ndarray) -> np.ndarray:
-        """Sum of a value per positive, (P,), over each query, (Q,)."""
+        """Sum values of positives, (P,), over each query, (Q,)."""
         return np.add.reduceat(values, self.offsets[:-1])
 
     def within(self, limit: int | np.ndarray) -> np.ndarray:
-        """Number of positives among the first `limit`, an integer or (Q,), (Q,) int64."""
+        """Number of positives with rank at most `limit`, an integer or (Q,); (Q,) int64."""
         limits = np.repeat(np.broadcast_to(limit, self.counts.shape), self.counts)
         return self.total((self.ranks <= limits).astype(np.int64))

@@ -1,4 +1,4 @@
-"""Repeats: one embedding or one pair several times, which makes numbers better than the model is."""
+"""Notes on repeated embeddings and repeated pairs, which make metrics better than the model is."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import numpy as np
 from mlbench.contracts import PairList
 from mlbench.evaluation.embeddings import Embeddings
 
-__all__ = ["repeated_pairs", "repeated_rows"]
+__all__ = ["repeated_embeddings_note", "repeated_pairs_note"]
 
-#: Rows that are read together.
+#: Rows that are hashed at a time.
 _ROWS = 8192
 
 
-def repeated_rows(embeddings: Embeddings) -> str:
-    """What to say of queries that find an image of their class because it has the very same embedding, as
-    when samplers of several processes fill their last batches up with repeats; "" where there is none.
+def repeated_embeddings_note(embeddings: Embeddings) -> str:
+    """A note on queries with the same embedding as another image of their class, "" if there is none.
 
-    Embeddings that images of several classes have do not count: that is the model's doing.
+    Distributed samplers cause such repeats if they fill their last batches with images from the start.
+    Embeddings shared by images of several classes do not count: the model causes these.
     """
     labels = embeddings.labels.tolist()
     groups = [-1] * len(labels) if embeddings.groups is None else embeddings.groups.tolist()
@@ -36,7 +36,7 @@ def repeated_rows(embeddings: Embeddings) -> str:
     count = 0
     for at in np.flatnonzero(embeddings.queries).tolist():
         row, group = rows[at], groups[at]
-        # Neither the image itself nor one of its group is a candidate.
+        # The query itself and images of its group are not candidates.
         others = found[row] - (grouped[row, group] if group >= 0 else gallery[at])
         count += others > 0 and classes[row[1]] == 1
     if not count:
@@ -47,16 +47,16 @@ def repeated_rows(embeddings: Embeddings) -> str:
     )
 
 
-def repeated_pairs(pairs: PairList) -> str:
-    """What to say of pairs that stand several times in a list, in either order; "" where none does."""
+def repeated_pairs_note(pairs: PairList) -> str:
+    """A note on pairs that occur several times in a list, in either order; "" if there is none."""
     ends = np.stack([np.minimum(pairs.left, pairs.right), np.maximum(pairs.left, pairs.right)], axis=1)
     different = len(np.unique(ends, axis=0))
     in_folds = len(np.unique(np.column_stack([ends, pairs.folds]), axis=0))
     if different == len(ends):
         return ""
-    text = f"{len(ends) - different:,} of {len(ends):,} pairs repeat another one of the list"
+    text = f"{len(ends) - different:,} of {len(ends):,} pairs repeat another pair of the list"
     if in_folds > different:
-        text += "; some stand in several folds, so that a threshold is judged by pairs that it was fitted on"
+        text += "; some are in several folds, so a threshold is scored on pairs that it was fitted on"
     return text
 
 

@@ -1,1 +1,1 @@
-"""Images: files found, decoded, and made square."""
+"""Image files: search, decoding and preprocessing."""

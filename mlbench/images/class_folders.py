@@ -1,4 +1,4 @@
-"""Class folders in a tree of images: which folders are splits, and which classes there are at a level."""
+"""Images in class folders: the folders of the splits, and the classes at a level of the tree."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = ["ClassFolders", "read_class_folders"]
 
 @dataclass(frozen=True, slots=True)
 class ClassFolders:
-    """The images of a folder by the folders that they lie in.
+    """The images below a folder, with their classes.
 
-    Levels count from the folder itself, or from the folders of the splits where there are some: at level 1
-    their sub-folders are the classes, at level 2 the sub-folders of those ("fruit/apple"). An image that lies
-    less deep belongs to the folder that holds it, one that lies deeper to the folder at the level.
+    Levels count from the folder itself, or from the split folders if there are any: at level 1 the
+    sub-folders are the classes, at level 2 their sub-folders ("fruit/apple"). The class of an image at a
+    level is its own folder if that is less deep, else the folder at the level.
 
-    paths: of the images, as `find_images` gives them. splits: the folders at the top that are splits, none
-    where the user has made none. beside: the folders at the top that are left out because others are splits.
-    notes: on files and links that are not read.
+    paths: of the images, from `find_images`. splits: the top folders that are splits; empty if there are
+    none. beside: the top folders that are left out because others are splits. notes: on files and links that
+    are not read.
     """
 
     folder: Path
@@ -35,8 +35,8 @@ class ClassFolders:
     notes: tuple[str, ...] = ()
 
     def place(self, path: str) -> tuple[str, list[str]]:
-        """The folder of the split of an image ("" without splits), and the folders from there to the image:
-        none where it lies outside of all class folders."""
+        """The split folder of an image ("" without splits) and the folders from there to the image; no
+        folders if the image is outside all class folders."""
         parts = path.split("/")[:-1]
         if not self.splits:
             return "", parts
@@ -44,19 +44,19 @@ class ClassFolders:
 
     @property
     def depth(self) -> int:
-        """Level of the deepest folder that holds an image; there every class folder is a leaf."""
+        """Level of the deepest folder with an image, where every class folder is a leaf."""
         return max((len(self.place(path)[1]) for path in self.paths), default=0)
 
     def label(self, path: str, level: int) -> str:
-        """The class of an image at a level; "" outside of all class folders."""
+        """The class of an image at a level; "" if it is outside all class folders."""
         return one_form("/".join(self.place(path)[1][:level]))
 
     def classes(self, level: int) -> Counter[str]:
-        """Names of the classes at a level, with the number of their images."""
+        """Number of images of each class at a level."""
         return Counter(filter(None, (self.label(path, level) for path in self.paths)))
 
     def empty(self, level: int) -> list[str]:
-        """Folders down to a level without an image in them, the outermost alone, relative."""
+        """Relative paths of folders without an image, down to a level; only the outermost of nested ones."""
         filled = {path[:end] for path in self.paths for end in _ends(path)}
         return [name for top in self.splits or ("",) for name in _empty(self.folder, top, level, filled)]
 
@@ -64,9 +64,9 @@ class ClassFolders:
 def read_class_folders(folder: Path) -> ClassFolders:
     """Find the images and the splits of `folder`.
 
-    Its folders are splits where all of them are called so, or where train and test are among them and hold
-    folders themselves. Raises DataError where there is no such folder, one cannot be
-    listed, or two are for one split.
+    Its sub-folders are splits if all of them have names of splits, or if train and test are among them and
+    have sub-folders. Raises DataError if the folder does not exist, a folder cannot be listed, or two folders
+    are for one split.
     """
     found = find_images(folder)
     try:
@@ -87,7 +87,7 @@ def read_class_folders(folder: Path) -> ClassFolders:
 
 
 def _empty(folder: Path, start: str, level: int, filled: Set[str]) -> Iterator[str]:
-    """Folders from `start` down to a level below it that are not among the `filled` ones."""
+    """The outermost folders below `start`, down to a level, that are not in `filled`."""
     for name in subfolders(folder / start) if level else ():
         inner = f"{start}/{name}" if start else name
         if inner in filled:
@@ -97,7 +97,7 @@ def _empty(folder: Path, start: str, level: int, filled: Set[str]) -> Iterator[s
 
 
 def _ends(path: str) -> Iterator[int]:
-    """Where the names of the folders of `path` end in it."""
+    """The index in `path` where the name of each of its folders ends."""
     end = path.find("/")
     while end >= 0:
         yield end

@@ -1,4 +1,4 @@
-"""Colours: images of any mode and colour profile as sRGB, by LittleCMS as it comes with Pillow."""
+"""Conversion of images of any mode and colour profile to sRGB, with the LittleCMS of Pillow."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from PIL import Image, ImageCms
 
 __all__ = ["to_srgb"]
 
-#: Levels that a profile may differ from sRGB before colours are converted: versions of sRGB differ by one.
+#: Profiles that differ from sRGB by at most this many levels are not converted: versions of sRGB differ by
+#: one.
 _SAME = 2
 
 _GREY_MODES = ("1", "L", "LA", "La")
 
 
 def to_srgb(image: Image.Image, profile: bytes | None, remarks: list[str]) -> Image.Image:
-    """An image with 8 bits in a channel as RGB: its colours converted from its profile to sRGB, and what is
-    transparent shown on white.
+    """Convert an image with 8 bits per channel from its colour profile to sRGB, on a white background.
 
-    profile: the ICC profile of the file. One that is damaged, or made for another kind of image, is not
-    used, and `remarks` says so.
+    profile: the ICC profile of the file. A profile that is damaged or for another mode is ignored, with an
+    entry in `remarks`.
     """
     alpha = None
     if image.has_transparency_data:
@@ -30,7 +30,7 @@ def to_srgb(image: Image.Image, profile: bytes | None, remarks: list[str]) -> Im
         image = image.convert("L") if image.mode in _GREY_MODES else layer.convert("RGB")
     shown = _converted(image, profile, remarks) if profile else None
     if shown is None:
-        # `convert` copies, also what is RGB already, and so forces lazy files to be decoded.
+        # `convert` copies even RGB images and so decodes lazily opened files.
         shown = image.convert("RGB")
     if alpha is None:
         return shown
@@ -39,7 +39,7 @@ def to_srgb(image: Image.Image, profile: bytes | None, remarks: list[str]) -> Im
 
 
 def _converted(image: Image.Image, profile: bytes, remarks: list[str]) -> Image.Image | None:
-    """The image in sRGB; None where it is that already, or its profile cannot be used."""
+    """The image in sRGB; None if it is already in sRGB or its profile cannot be used."""
     try:
         space = _space(profile)
         if image.mode in _GREY_MODES and space == "GRAY":
@@ -55,13 +55,14 @@ def _converted(image: Image.Image, profile: bytes, remarks: list[str]) -> Image.
 
 @lru_cache(maxsize=64)
 def _space(profile: bytes) -> str:
-    """What the profile is made for: "RGB", "GRAY", "CMYK" or another."""
+    """The colour space of a profile: "RGB", "GRAY", "CMYK" or another."""
     return ImageCms.getOpenProfile(io.BytesIO(profile)).profile.xcolor_space.strip()
 
 
 @lru_cache(maxsize=64)
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """From images of a mode to sRGB, as image editors do it; None where nothing would change."""
+    """The conversion of images of a mode to sRGB, with the settings of image editors; None if it has no
+    effect."""
     transform = ImageCms.buildTransform(
         ImageCms.getOpenProfile(io.BytesIO(profile)),
         ImageCms.createProfile("sRGB"),
@@ -78,6 +79,6 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
         Image.fromarray(grid) if mode == "RGB" else Image.fromarray(np.arange(256, dtype=np.uint8)[None])
     )
     shown = ImageCms.applyTransform(colours, transform)
-    assert shown is not None  # None only where it is changed in place
+    assert shown is not None  # None only if converted in place
     change = np.asarray(shown, np.int16) - np.asarray(colours.convert("RGB"), np.int16)
     return None if np.abs(change).max() <= _SAME else transform

@@ -1,4 +1,4 @@
-"""Image files of any kind to upright sRGB images, decoded no larger than needed."""
+"""Decoding of image files to upright sRGB images, no larger than needed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import NamedTuple
 from PIL import Image
 
 from mlbench.errors import DataError
+from mlbench.images.bit_depth import to_eight_bits
 from mlbench.images.colour import to_srgb
-from mlbench.images.depth import to_eight_bits
 from mlbench.images.formats import UnreadableImageError, open_image
 
 __all__ = ["Box", "Decoded", "UnreadableImageError", "decode", "read_image"]
@@ -32,8 +32,8 @@ _TURNED = (5, 6, 7, 8)  # width and height are exchanged
 
 
 class Decoded(NamedTuple):
-    """An image as it is to be seen. size: the full upright (width, height) in the file. remarks: what a user
-    should know of how it was read, in words that are the same for every such file."""
+    """An upright sRGB image. size: (width, height) of the full upright image in the file. remarks: notes for
+    the user on how it was read, worded equally for all files."""
 
     image: Image.Image
     size: tuple[int, int]
@@ -43,12 +43,12 @@ class Decoded(NamedTuple):
 def decode(
     data: bytes, *, short_side: int = 0, box: Box | None = None, white: float | None = None
 ) -> Decoded:
-    """The upright sRGB image in the bytes of a file, cut to `box`; of several frames the first.
+    """Decode the first frame of a file to an upright sRGB image, cropped to `box`.
 
-    A JPEG is decoded at 1/2, 1/4 or 1/8 of its size, which is much faster, as long as the shorter side of
-    the result keeps `short_side` pixels; 0 asks for the full size. All of the file is read either way, so
-    damage is found. Colours are converted from the file's ICC profile; transparent pixels are shown on white.
-    white: the value of white where channels have more than 8 bits (see `to_eight_bits`).
+    A JPEG is decoded at 1/2, 1/4 or 1/8 of its size, which is much faster, if the shorter side of the result
+    is at least `short_side` pixels; 0 means full size. The whole file is read in any case, so that damage is
+    found. Colours are converted from the file's ICC profile; transparent pixels are shown on white. white:
+    the value of white in channels with more than 8 bits (see `to_eight_bits`).
 
     Raises UnreadableImageError with the reason.
     """
@@ -56,7 +56,7 @@ def decode(
     try:
         image = open_image(data)
         if image.format not in ("JPEG", "MPO") and getattr(image, "is_animated", False):
-            remarks.append("several frames or pages, of which the first is read")
+            remarks.append("several frames or pages; the first is read")
         size = image.size
         if short_side:
             wanted = min(size if box is None else (box[2] - box[0], box[3] - box[1]))
@@ -77,16 +77,16 @@ def decode(
     except Image.DecompressionBombError:
         most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise UnreadableImageError(f"more than {most:,} pixels; make it smaller") from None
-    except Exception as error:  # Pillow's readers raise nearly anything on damaged files
+    except Exception as error:  # Pillow raises many types of errors for damaged files
         raise UnreadableImageError(" ".join(str(error).split()) or type(error).__name__) from None
 
 
 def read_image(
     path: Path, *, short_side: int, box: Box | None = None, white: float | None = None
 ) -> Image.Image:
-    """`decode` a file that could be read when the data set was indexed.
+    """`decode` a file that was readable when the data set was indexed.
 
-    Raises DataError if it no longer can be.
+    Raises DataError if it is no longer readable.
     """
     try:
         return decode(path.read_bytes(), short_side=short_side, box=box, white=white).image

@@ -1,4 +1,4 @@
-"""Image files in folders: which are found, which other files there are, and what users call the splits."""
+"""Search for image files in folders, and names of splits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from mlbench.contracts import SplitName
-from mlbench.errors import DataError
+from mlbench.errors import DataError, first_few
 from mlbench.images.formats import HEIF_SUFFIXES, IMAGE_SUFFIXES
 from mlbench.names import one_form
 
@@ -24,7 +24,7 @@ __all__ = [
     "subfolders",
 ]
 
-#: What users call the splits, in folders and in manifests; capitals do not matter.
+#: Accepted names of splits in folders and manifests, in lower case; case is ignored.
 SPLIT_NAMES: Mapping[str, SplitName] = MappingProxyType(
     {
         "train": "train",
@@ -39,7 +39,7 @@ SPLIT_NAMES: Mapping[str, SplitName] = MappingProxyType(
     }
 )
 
-#: Files and folders that systems and archives put beside images, in lower case, such as thumbnails.
+#: Files and folders that operating systems and archives create, such as thumbnails, in lower case.
 _OF_SYSTEMS = frozenset(("thumbs.db", "desktop.ini", "@eadir", "__macosx"))
 
 _SHOWN = 5
@@ -50,9 +50,9 @@ _LONGEST_SUFFIX = 16
 class FoundImages:
     """The files below a folder.
 
-    paths: of the images, relative to the folder, with "/", sorted. others: kinds of the files that are not
-    read, with counts. example: one of them. hidden: folders that are not looked into. links: links to a
-    folder that they are in.
+    paths: of the images, relative to the folder, with "/", sorted. others: counts of other files by kind.
+    example: one of them. hidden: hidden folders, which are skipped. links: links to a folder that contains
+    them, which are skipped.
     """
 
     paths: list[str] = field(default_factory=list)
@@ -62,7 +62,7 @@ class FoundImages:
     links: list[str] = field(default_factory=list)
 
     def notes(self) -> list[str]:
-        """What the user should know of what is not read, one line each."""
+        """Notes on files and folders that are not read, one line each."""
         notes = []
         if self.others:
             kinds = sorted(self.others.items(), key=lambda each: (-each[1], each[0]))
@@ -73,21 +73,20 @@ class FoundImages:
             example = f"; such as {self.example}" if self.example else ""
             notes.append(f"{count:,} of {total:,} files not read: {', '.join(named)}{example}")
         for what, paths in (
-            ("hidden folders, not looked into", self.hidden),
-            ("links to a folder that they are in, not followed", self.links),
+            ("hidden folders, not searched", self.hidden),
+            ("links to a folder that contains them, not followed", self.links),
         ):
             if paths:
-                more = f", and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-                notes.append(f"{what}: {', '.join(sorted(paths)[:_SHOWN])}{more}")
+                notes.append(f"{what}: {first_few(sorted(paths), _SHOWN)}")
         return notes
 
 
 def find_images(folder: Path, known: Path | None = None) -> FoundImages:
-    """The image files at any depth below `folder`, by their suffixes, and what else is there.
+    """Find the image files at any depth below `folder`, by their suffixes, and count the other files.
 
-    Hidden files and folders are left out, and what systems put beside images. Links are followed, but not
-    into a folder that they are in. known: a file that is read for something else. Raises DataError when there
-    is no such folder or one cannot be listed.
+    Hidden files and folders, and those of operating systems, are skipped. Links are followed, except to a
+    folder that contains them. known: a file that is read for another purpose and not counted. Raises
+    DataError if a folder does not exist or cannot be listed.
     """
     if not folder.is_dir():
         raise DataError(_absence(folder))
@@ -101,12 +100,12 @@ def find_images(folder: Path, known: Path | None = None) -> FoundImages:
 
 
 def split_of(name: str) -> SplitName | None:
-    """The split that a user's word means, if it means one."""
+    """The split with this name, or None."""
     return SPLIT_NAMES.get(one_form(name).casefold())
 
 
 def subfolders(folder: Path) -> list[str]:
-    """Names of the folders in which `find_images` looks for images, sorted. Raises OSError."""
+    """Names of the sub-folders that `find_images` searches, sorted. Raises OSError."""
     with os.scandir(folder) as entries:
         return sorted(
             entry.name
@@ -143,7 +142,7 @@ def _walk(
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # links that lead round in a circle
+    except OSError:  # a cycle of links
         return False
 
 
@@ -152,7 +151,7 @@ def _is_hidden(name: str) -> bool:
 
 
 def _leads_back(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a link to a folder that it is in."""
+    """Whether an entry is a link to a folder that contains it."""
     if not entry.is_symlink():
         return False
     place = Path(entry.path)
@@ -160,7 +159,7 @@ def _leads_back(entry: os.DirEntry[str]) -> bool:
 
 
 def kind_of(name: str) -> str:
-    """What a file that is not read is, by its name: its suffix, and how it could be read."""
+    """The kind of a file that is not read, for counts: its suffix, and what to install to read it."""
     suffix = os.path.splitext(name)[1].lower()
     if suffix in HEIF_SUFFIXES:
         return f"{suffix} (pip install 'mlbench[heic]')"
@@ -170,7 +169,7 @@ def kind_of(name: str) -> str:
 
 
 def _absence(folder: Path) -> str:
-    """Why `folder` is none, and how far its path goes."""
+    """The message for a folder that does not exist, with the part of its path that does."""
     if folder.exists():
         return f"{folder}: not a folder"
     known = next(parent for parent in folder.absolute().parents if parent.exists())

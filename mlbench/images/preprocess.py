@@ -1,5 +1,7 @@
-"""Preprocessing: from an image of any shape to the square that a network sees, by Pillow alone, so that a
-deployed model can do what training did."""
+"""Preprocessing of images of any shape to the square input of a network.
+
+Uses only Pillow, so that a deployed model can repeat the preprocessing of training.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +9,23 @@ from typing import Literal
 
 from PIL import Image
 
-__all__ = ["PADDING", "Resize", "centre", "square"]
+__all__ = ["PADDING", "Resize", "centre_crop", "to_square"]
 
-#: A way to make an image square; see `mlbench.planning.spec.ImageSettings`.
+#: How to make an image square; see `mlbench.planning.spec.ImageSettings`.
 Resize = Literal["squash", "crop", "pad"]
 
-#: Most pixels of a padded image that is not made smaller before: 400 MB as RGB.
+#: Images that would have more pixels when padded are resized first; 400 MB as RGB.
 _MOST_PIXELS = 1 << 27
 
-#: Grey that fills up a padded image, the middle of what the usual normalisations expect.
+#: Grey level of the padding, the middle of the range.
 PADDING = 128
 
 
-def square(image: Image.Image, size: int, resize: str) -> Image.Image:
-    """`image` (RGB) as a square of `size` pixels; see `mlbench.planning.spec.ImageSettings` for the ways to
-    `resize`.
+def to_square(image: Image.Image, size: int, resize: str) -> Image.Image:
+    """Convert an RGB image to a square with sides of `size` pixels.
 
-    Resizing is bilinear and, where it makes smaller, antialiased, as torchvision does it.
+    resize: see `mlbench.planning.spec.ImageSettings`. Interpolation is bilinear, with antialiasing when the
+    image gets smaller, as in torchvision.
     """
     width, height = image.size
     if resize == "crop":
@@ -31,7 +33,7 @@ def square(image: Image.Image, size: int, resize: str) -> Image.Image:
         image = _cut(image, side, side)
     elif resize == "pad" and width != height:
         side = max(width, height)
-        if side * side > _MOST_PIXELS:  # a long strip: the square around it would fill the memory
+        if side * side > _MOST_PIXELS:  # a long strip, whose square would not fit in memory
             width, height = (max(1, round(each * size / side)) for each in (width, height))
             image, side = image.resize((width, height), Image.Resampling.BILINEAR), size
         padded = Image.new("RGB", (side, side), (PADDING,) * 3)
@@ -42,8 +44,8 @@ def square(image: Image.Image, size: int, resize: str) -> Image.Image:
     return image.resize((size, size), Image.Resampling.BILINEAR)
 
 
-def centre(image: Image.Image, ratio: float) -> Image.Image:
-    """The middle of `image` with that share of its height and width."""
+def centre_crop(image: Image.Image, ratio: float) -> Image.Image:
+    """Crop the centre of `image` with this share of its height and width."""
     if ratio == 1:
         return image
     return _cut(image, max(1, round(image.width * ratio)), max(1, round(image.height * ratio)))

@@ -1,4 +1,4 @@
-"""Whether batches hold what losses need to learn from them."""
+"""Check that batches contain the pairs that losses need."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mlbench.planning.spec import Part
 
 __all__ = ["Batches", "check_batches"]
 
-#: What a pair that is needed is called, and what makes more of such pairs.
+#: For each kind of pair: its description, and how to get more of them.
 _PAIRS: dict[Need, tuple[str, str]] = {
     "positives": ("two images of one class", "choose one that draws several of each, such as m_per_class"),
     "negatives": ("images of two classes", "let it draw more classes, or raise recipe.batch_size"),
@@ -20,7 +20,8 @@ _PAIRS: dict[Need, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class Batches:
-    """The batches of a case. sampler: what makes them; size: images in each; steps: batches in the run."""
+    """The batches of a case. sampler: the batch sampler; size: images per batch; steps: batches in the
+    run."""
 
     sampler: Part
     shape: BatchesShape
@@ -33,9 +34,10 @@ class Batches:
 
 
 def check_batches(batches: Batches, losses: Iterable[tuple[Part, LossShape | None]]) -> tuple[str, ...]:
-    """What a user must know about losses that find little in these batches, one line each.
+    """Notes on losses for which some batches lack pairs, one line each.
 
-    Raises SuiteError for a loss that would learn nothing from any batch of the run."""
+    Raises SuiteError for a loss that would learn nothing from any batch of the run.
+    """
     notes = []
     for part, shape in losses:
         for need in shape.needs if shape is not None else ():
@@ -43,7 +45,7 @@ def check_batches(batches: Batches, losses: Iterable[tuple[Part, LossShape | Non
                 continue
             if need not in _PAIRS:
                 if not found:
-                    raise SuiteError(f"{part.where()}: {_misplaced(batches, part, need)}")
+                    raise SuiteError(f"{part.where()}: {_wrong_layout(batches, part, need)}")
                 continue
             what, remedy = _PAIRS[need]
             if found * batches.steps < 1:
@@ -60,7 +62,8 @@ def check_batches(batches: Batches, losses: Iterable[tuple[Part, LossShape | Non
 
 
 def _expected(shape: BatchesShape, need: Need) -> float | None:
-    """How much of what is needed a batch is expected to hold, None where that is not known."""
+    """Expected number of the needed pairs in a batch, or whether it has the needed layout; None if
+    unknown."""
     if shape.positives is None or shape.negatives is None:
         return None
     if need == "square":
@@ -68,7 +71,8 @@ def _expected(shape: BatchesShape, need: Need) -> float | None:
     return {"positives": shape.positives, "negatives": shape.negatives, "triplets": shape.triplets}[need]
 
 
-def _misplaced(batches: Batches, loss: Part, need: Need) -> str:
+def _wrong_layout(batches: Batches, loss: Part, need: Need) -> str:
+    """The message for a sampler whose batches are not in the order that a loss takes."""
     where = f"{batches} ({batches.sampler.where()})"
     if need == "triplets":
         return (

@@ -1,6 +1,6 @@
-"""The gallery of a protocol: the split in which queries search.
+"""The gallery of a protocol: the split that queries are compared with.
 
-Asked before any work, so that a protocol which the data set cannot serve is found at once.
+Checked before any work, so that a protocol that does not fit the data set fails early.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from mlbench.contracts import (
 )
 from mlbench.errors import DataError
 
-__all__ = ["GalleryName", "check_protocol", "fitting_gallery", "searched_split"]
+__all__ = ["GalleryName", "check_protocol", "gallery_split", "suggest_gallery"]
 
-#: test: leave one out among the test images, or by the roles that the data set states. train: the test images
-#: are queries, but for those that the data set states to be gallery alone, and the training images are the
-#: gallery (closed set). gallery: by the roles that the data set states, and by nothing else.
+#: test: leave one out among the test images, or by the roles in the data set. train: the training images are
+#: the gallery (closed set), and the test images are queries, except those that the data set marks as gallery
+#: only. gallery: only by the roles in the data set.
 GalleryName = Literal["test", "train", "gallery"]
 
-#: Classes that must have a query and an answer, on calibration and on test.
+#: Number of classes that must have a query with a positive, in the calibration and the test split.
 _LEAST = 2
 
 
-def searched_split(dataset: Dataset, name: SplitName, gallery: GalleryName) -> SplitName:
+def gallery_split(dataset: Dataset, name: SplitName, gallery: GalleryName) -> SplitName:
     """The split whose images are the gallery for the queries of split `name`, calibration or test.
 
-    Calibration is judged as test is: against the training images where test is, and against the data set's
-    own gallery where that has its classes and calibration has no gallery itself.
+    Calibration follows the protocol of test: its gallery is the training images if that of test is, and the
+    test gallery if calibration states no roles and shares classes with test.
     """
     if gallery == "train":
         return "train"
@@ -46,7 +46,7 @@ def searched_split(dataset: Dataset, name: SplitName, gallery: GalleryName) -> S
 
 
 def check_protocol(dataset: Dataset, gallery: GalleryName) -> None:
-    """Raise DataError where the data set cannot be evaluated by the protocol."""
+    """Raise DataError if the data set cannot be evaluated by the protocol."""
     option = f"evaluation.gallery is {gallery}"
     if gallery == "gallery" and not _states_roles(dataset.split("test")):
         raise DataError(
@@ -55,40 +55,40 @@ def check_protocol(dataset: Dataset, gallery: GalleryName) -> None:
         )
     names: tuple[SplitName, ...] = ("calibration", "test")
     for name in names:
-        searched = searched_split(dataset, name, gallery)
-        if name == searched == "test" and isinstance(dataset, PairedDataset):
+        other = gallery_split(dataset, name, gallery)
+        if name == other == "test" and isinstance(dataset, PairedDataset):
             continue
-        split, found = dataset.split(name), dataset.split(searched)
-        if searched != name and _names(split).isdisjoint(_names(found)):
+        queries, images = dataset.split(name), dataset.split(other)
+        if other != name and _names(queries).isdisjoint(_names(images)):
             raise DataError(
-                f"{option}, but {name} and {searched} share no class; choose a data set, or an option of it, "
-                f"that gives {name} images of the classes of {searched}, or set evaluation.gallery: test"
+                f"{option}, but {name} and {other} share no class; choose a data set, or an option of it, "
+                f"that gives {name} images of the classes of {other}, or set evaluation.gallery: test"
             )
-        if (count := _answerable(split, found, trained=searched == "train")) < _LEAST:
-            place = "in the same split" if searched == name else f"in the {searched} split"
+        if (count := _count_classes_with_positive(queries, images, trained=other == "train")) < _LEAST:
+            place = "in the same split" if other == name else f"in the {other} split"
             raise DataError(
-                f"{option}, but of the {name} classes {count} {'has' if count == 1 else 'have'} a query and "
-                f"another image {place} for it to find; at least {_LEAST} are needed; give them more images "
+                f"{option}, but {count} of the {name} classes {'has' if count == 1 else 'have'} a query and "
+                f"another image of the class {place}; at least {_LEAST} are needed; give them more images "
                 f"(of other groups, where there are groups){_advice(dataset, name, gallery)}"
             )
 
 
-def fitting_gallery(dataset: Dataset) -> tuple[GalleryName, str]:
-    """The protocol that fits a data set, and why: the roles that it states; the training images where most
-    test classes are trained on; else the test images themselves."""
+def suggest_gallery(dataset: Dataset) -> tuple[GalleryName, str]:
+    """The protocol that fits a data set, and the reason: its roles if it states any; the training images as
+    gallery if they have most of the test classes; else the test images."""
     test = dataset.split("test")
     tested = _names(test)
     known = len(tested & _names(dataset.split("train")))
     share = f"{known:,} of {len(tested):,} test classes are trained on"
-    found: tuple[GalleryName, str] = "test", f"{share}, so test images are to find each other"
+    found: tuple[GalleryName, str] = "test", f"{share}, so test images are compared with each other"
     if _states_roles(test):
-        found = "gallery", "the data say which test images are queries and which are the gallery"
+        found = "gallery", "the data set states which test images are queries and which are the gallery"
     elif 2 * known > len(tested):
-        found = "train", f"{share}, so test images are to find training images (closed set)"
+        found = "train", f"{share}, so test images are compared with training images (closed set)"
     try:
         check_protocol(dataset, found[0])
     except DataError:
-        return "test", f"{share}, and test images can only find each other"
+        return "test", f"{share}, and test images can only be compared with each other"
     return found
 
 
@@ -103,8 +103,8 @@ def _names(split: Split) -> set[str]:
 
 
 def _states_roles(split: Split) -> bool:
-    """Whether the data set says who asks and who is found. That an image which is alone in its class does not
-    ask says nothing."""
+    """Whether the data set states roles. An image that is the only one of its class is no query by default,
+    so that its role does not count."""
     roles = [split.role(index) for index in range(len(split))]
     if QUERY in roles:
         return True
@@ -114,28 +114,39 @@ def _states_roles(split: Split) -> bool:
     return any(role == GALLERY and sizes[split.label(index)] > 1 for index, role in enumerate(roles))
 
 
-def _answerable(asking: Split, found: Split, *, trained: bool) -> int:
-    """How many classes have a query that another image answers, counted up to the least that is needed: most
-    splits need not be looked at for long. asking, found: one split, or two. trained: all of found may be."""
-    # Of each class the groups that ask and those that are found: two tell as much as all.
-    asked: dict[str, set[int]] = {}
-    answers: dict[str, set[int]] = {}
-    apart = asking is not found
-    sides = ((asking, QUERY, asked), (found, QUERY | GALLERY if trained else GALLERY, answers))
-    sizes = Counter(asking.label(index) for index in range(len(asking))) if apart else Counter[int]()
+def _count_classes_with_positive(queries: Split, images: Split, *, trained: bool) -> int:
+    """Number of classes that have a query with another image of the class in the gallery.
+
+    The count stops at `_LEAST`, so that most splits are read only in part. queries, images: one split, or
+    two. trained: whether all images are in the gallery, in any role.
+    """
+    # Up to two groups of queries and of gallery images for each class: more do not change the result.
+    query_groups: dict[str, set[int]] = {}
+    image_groups: dict[str, set[int]] = {}
+    apart = queries is not images
+    sides = (
+        (queries, QUERY, query_groups),
+        (images, QUERY | GALLERY if trained else GALLERY, image_groups),
+    )
+    sizes = Counter(queries.label(index) for index in range(len(queries))) if apart else Counter[int]()
     done: set[str] = set()
-    for index in range(max(len(asking), len(found))):
+    for index in range(max(len(queries), len(images))):
         for side, (split, needed, known) in enumerate(sides):
             if index >= len(split):
                 continue
-            alone = side == 0 and sizes[split.label(index)] == 1  # a query of another split, in any role
+            # With another split as gallery, the only image of a class is a query in any role.
+            alone = side == 0 and sizes[split.label(index)] == 1
             if not alone and not split.role(index) & needed:
                 continue
             name = split.class_name(split.label(index))
             groups = known.setdefault(name, set())
             if len(groups) < 2:
                 groups.add(_group(split, index, side if apart else 0))
-            if name in asked and name in answers and len(asked[name] | answers[name]) > 1:
+            if (
+                name in query_groups
+                and name in image_groups
+                and len(query_groups[name] | image_groups[name]) > 1
+            ):
                 done.add(name)
                 if len(done) == _LEAST:
                     return _LEAST
@@ -143,7 +154,7 @@ def _answerable(asking: Split, found: Split, *, trained: bool) -> int:
 
 
 def _group(split: Split, index: int, side: int) -> int:
-    """The group of an image; of one that is in none, a number of its own, for either side."""
+    """The group of an image; a unique number for each split if it is in none."""
     groups = split.groups if isinstance(split, GroupedSplit) else None
     if groups is not None and groups[index] >= 0:
         return int(groups[index])

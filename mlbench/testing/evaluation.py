@@ -76,7 +76,13 @@ def curve_metric_takes_resamples(subject: Subject) -> None:
     expect(without.keys() == plain.keys(), "a metric gives the same names without a threshold")
     accepted, false, ties, positives, negatives = (
         np.stack([each, each])
-        for each in (curve.accepted, curve.false, curve.ties, curve.positives, curve.negatives)
+        for each in (
+            curve.true_positives,
+            curve.false_positives,
+            curve.ties,
+            curve.positives,
+            curve.negatives,
+        )
     )
     twice = Curve(curve.similarities, accepted, false, ties, positives, negatives)
     resampled = metric.of_curve(twice, 0.3)

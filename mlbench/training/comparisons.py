@@ -9,8 +9,8 @@ import numpy as np
 
 from mlbench.contracts import Split, SplitName
 from mlbench.evaluation.embeddings import Embeddings
-from mlbench.evaluation.protocol import against
-from mlbench.planning.gallery import searched_split
+from mlbench.evaluation.protocol import with_gallery
+from mlbench.planning.gallery import gallery_split
 from mlbench.planning.plan import Case
 
 __all__ = ["class_names", "compared", "splits_of"]
@@ -40,7 +40,7 @@ def compared(case: Case, name: SplitName, embed: Callable[[SplitName], Embedding
     # An image that is alone in its class asks nothing of its own split, whatever the data set states.
     alone = np.bincount(asking.labels)[asking.labels] == 1
     queries = asking.queries | (asking.gallery & alone)
-    return against(
+    return with_gallery(
         replace(asking, queries=queries, labels=_recoded(case, name, asking, codes)),
         replace(found, gallery=gallery, labels=_recoded(case, searched, found, codes)),
     )
@@ -53,7 +53,7 @@ def class_names(case: Case, name: SplitName) -> list[str]:
 
 
 def _searched(case: Case, name: SplitName) -> SplitName:
-    return searched_split(case.dataset, name, case.spec.evaluation.gallery)
+    return gallery_split(case.dataset, name, case.spec.evaluation.gallery)
 
 
 def _recoded(case: Case, name: SplitName, embeddings: Embeddings, codes: dict[str, int]) -> np.ndarray:

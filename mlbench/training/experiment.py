@@ -17,10 +17,12 @@ from lightning_fabric import Fabric
 from mlbench.atomic_write import write_atomically
 from mlbench.contracts import SPLITS, PairedDataset, SplitName
 from mlbench.environment import Device
+from mlbench.evaluation.calibration import calibrate
 from mlbench.evaluation.embeddings import Embeddings
-from mlbench.evaluation.evaluate import Engine, Measure, calibrate, verification_curve
-from mlbench.evaluation.folds import SplitEvaluation, evaluate_split
-from mlbench.evaluation.protocol import described
+from mlbench.evaluation.engine import Engine, verification_curve
+from mlbench.evaluation.estimates import BuiltMetric
+from mlbench.evaluation.protocol import describe_protocol
+from mlbench.evaluation.split_evaluation import SplitEvaluation, evaluate_split
 from mlbench.evaluation.threshold import Threshold
 from mlbench.planning.plan import Case
 from mlbench.planning.spec import PRECISIONS
@@ -96,12 +98,11 @@ def build_engine(case: Case, progress: Callable[[int, int], None] = lambda done,
 def score(case: Case, embeddings: Embeddings, threshold: Threshold, engine: Engine) -> SplitEvaluation:
     """Every metric of the case at a threshold. embeddings: of its test images (see `compared`)."""
     policy = case.spec.parts["threshold"].component.build()
-    measures = [
-        Measure(part.component.build(), part.component.quantities()) for part in case.spec.metrics.values()
-    ]
+    components = [part.component for part in case.spec.metrics.values()]
+    metrics = [BuiltMetric(each.build(), each.quantities()) for each in components]
     pairs = case.dataset.pairs() if isinstance(case.dataset, PairedDataset) else None
     generator = numpy_generator(case.seed, "bootstrap")
-    return evaluate_split(embeddings, pairs, policy, threshold, measures, generator, engine)
+    return evaluate_split(embeddings, pairs, policy, threshold, metrics, generator, engine)
 
 
 class _Bench:
@@ -163,7 +164,7 @@ class _Bench:
         protocol = {
             **found.facts.get("protocol", {}),
             "gallery": case.spec.evaluation.gallery,
-            "calibration": described(calibration),
+            "calibration": describe_protocol(calibration),
         }
         return replace(found, facts={**found.facts, "protocol": protocol})
 

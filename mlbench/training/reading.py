@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import functional as F
 from mlbench.contracts import Augmentation, Split
 from mlbench.environment import usable_cores
 from mlbench.errors import DataError, MlbenchError
-from mlbench.images.preprocess import centre, square
+from mlbench.images.preprocess import centre_crop, to_square
 from mlbench.planning.spec import ImageSettings
 from mlbench.seeding import numpy_generator
 
@@ -110,9 +110,9 @@ class _Source(Dataset[torch.Tensor]):
                 path = ("augment", view, index, copy) if copy else ("augment", view, index)
                 image = self._augmentation(image, numpy_generator(self._seed, *path))
             else:
-                image = centre(image, self._settings.crop_ratio)
+                image = centre_crop(image, self._settings.crop_ratio)
             settings = self._settings
-            pixels: torch.Tensor = F.pil_to_tensor(square(image, settings.size, settings.resize))
+            pixels: torch.Tensor = F.pil_to_tensor(to_square(image, settings.size, settings.resize))
             return pixels
         except MlbenchError:
             raise

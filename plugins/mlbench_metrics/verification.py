@@ -106,7 +106,7 @@ def _names_at(rate: float) -> tuple[str, str, str]:
 
 def _at_rate(curve: Curve, rate: float) -> dict[str, Any]:
     keys = _names_at(rate)
-    resampled = curve.accepted.ndim > 1
+    resampled = curve.true_positives.ndim > 1
     if not resampled and not curve.resolvable(rate):
         have, need = curve.distinct_negatives, 1 / rate
         return dict.fromkeys(keys, f"not resolvable: {have:,} different negative pairs, {need:,.0f} needed")

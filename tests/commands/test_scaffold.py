@@ -98,11 +98,12 @@ def test_suite_has_the_protocol_that_fits_and_says_why(tmp_path: Path) -> None:
     fill(tmp_path / "closed" / "train", 3, 5)
     fill(tmp_path / "closed" / "test", 3, 2)
     assert told(tmp_path / "closed")[:2] == (
-        "train", "3 of 3 test classes are trained on, so test images are to find training images (closed set)"
+        "train",
+        "3 of 3 test classes are trained on, so test images are compared with training images (closed set)",
     )  # fmt: skip
     gallery, why, dataset = told(fill(tmp_path / "open", 8, 2))
     assert (gallery, why) == (
-        "test", "0 of 2 test classes are trained on, so test images are to find each other"
+        "test", "0 of 2 test classes are trained on, so test images are compared with each other"
     )  # fmt: skip
     assert "divide" not in dataset
     # Too few classes to keep some for the test.
@@ -116,7 +117,7 @@ def test_suite_has_the_protocol_that_fits_and_says_why(tmp_path: Path) -> None:
     gallery, why, _ = told(tmp_path / "few" / "roles.csv")
     assert (gallery, why) == (
         "gallery",
-        "the data say which test images are queries and which are the gallery",
+        "the data set states which test images are queries and which are the gallery",
     )
 
 

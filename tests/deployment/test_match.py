@@ -19,7 +19,7 @@ from mlbench.deployment.match import find_model, load_image, match
 from mlbench.deployment.onnx_model import to_onnx, with_metadata
 from mlbench.deployment.onnx_session import OnnxSession
 from mlbench.errors import DataError, ExportError, StoreError
-from mlbench.evaluation.similarity import STEP
+from mlbench.evaluation.similarity_grid import STEP
 from mlbench.planning.spec import ImageSettings
 from mlbench.registry import Registry
 from mlbench.training.reading import Draw, Reader

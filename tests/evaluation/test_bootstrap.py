@@ -4,12 +4,13 @@ import numpy as np
 import oracle
 import pytest
 
-from mlbench.evaluation.bootstrap import Bootstrap, banded_curve
-from mlbench.evaluation.counting import CpuCounter
+from mlbench.evaluation.all_pairs import AllPairs
+from mlbench.evaluation.bootstrap import Bootstrap
+from mlbench.evaluation.class_histograms import ClassHistograms
+from mlbench.evaluation.cpu_counter import CpuCounter
 from mlbench.evaluation.curve import Curve
-from mlbench.evaluation.embeddings import Embeddings, lengths
-from mlbench.evaluation.pairs import all_pairs
-from mlbench.evaluation.scan import Bands, scan
+from mlbench.evaluation.embeddings import Embeddings
+from mlbench.evaluation.pair_scan import scan_pairs
 
 
 def bootstrap(classes: int, resamples: int = 300, seed: int = 0, level: float = 0.95) -> Bootstrap:
@@ -26,14 +27,17 @@ def clustered(generator: np.random.Generator, classes: int, images: int, spread:
     return Embeddings.of(vectors, np.repeat(np.arange(classes), images))
 
 
-def bands_of(sample: Embeddings, count: int = 256, thresholds: tuple[float, ...] = ()) -> tuple[Curve, Bands]:
-    pairs = all_pairs(sample.vectors, lengths(sample), sample.labels, sample.queries, sample.gallery, "test")
+def histograms_of(
+    sample: Embeddings, bins: int = 256, thresholds: tuple[float, ...] = ()
+) -> tuple[Curve, ClassHistograms]:
+    pairs = AllPairs.of(sample)
     counter = CpuCounter(pairs, threads=1)
-    found = scan(pairs, counter, lambda ranks: {}, bands=count, thresholds=thresholds)
-    return found.curve, found.bands
+    found = scan_pairs(pairs, counter, lambda ranks: {}, bins=bins, thresholds=thresholds)
+    assert found.histograms is not None
+    return found.curve, found.histograms
 
 
-def test_weights_draw_as_many_classes_as_there_are() -> None:
+def test_weights_of_a_resample_sum_to_the_number_of_classes() -> None:
     weights = drawn(bootstrap(classes=7, resamples=1000))
     assert weights.shape == (1000, 7)
     assert (weights.sum(1) == 7).all()
@@ -41,7 +45,7 @@ def test_weights_draw_as_many_classes_as_there_are() -> None:
     assert weights.var() == pytest.approx(6 / 7, abs=0.05)
 
 
-def test_weights_are_the_same_whenever_asked_and_follow_the_seed() -> None:
+def test_weights_are_the_same_at_every_call_and_follow_the_seed() -> None:
     source = bootstrap(5, seed=1)
     first = drawn(source)
     assert np.array_equal(first, drawn(source))
@@ -49,7 +53,7 @@ def test_weights_are_the_same_whenever_asked_and_follow_the_seed() -> None:
     assert not np.array_equal(first, drawn(bootstrap(5, seed=2)))
 
 
-def test_fewer_classes_are_drawn_together_where_they_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fewer_resamples_are_drawn_together_with_many_classes(monkeypatch: pytest.MonkeyPatch) -> None:
     one = drawn(bootstrap(40, resamples=130))
     monkeypatch.setattr("mlbench.evaluation.bootstrap._DRAWN", 90)
     source = bootstrap(40, resamples=130)
@@ -57,7 +61,7 @@ def test_fewer_classes_are_drawn_together_where_they_are_many(monkeypatch: pytes
     assert np.array_equal(one, drawn(source))
 
 
-def test_means_are_those_of_the_queries_of_the_classes_drawn() -> None:
+def test_means_are_over_the_queries_of_the_drawn_classes() -> None:
     generator = np.random.default_rng(0)
     classes = np.sort(generator.integers(6, size=40))
     classes[classes == 2] = 3  # a class without a query
@@ -76,50 +80,50 @@ def test_means_of_a_resample_without_a_query_are_left_out_of_the_interval() -> N
     assert source.interval(0.5, 0.5, means[:, 0]) == (0.5, 0.5)
 
 
-def test_interval_is_of_percentiles_moved_from_the_centre_to_the_value() -> None:
+def test_interval_shifts_percentiles_from_the_centre_to_the_value() -> None:
     resampled = np.linspace(0, 1, 1001)
     assert bootstrap(2, level=0.9).interval(0.55, 0.5, resampled) == pytest.approx((0.1, 1.0))
     assert bootstrap(2, level=0.5).interval(0.5, 0.5, resampled) == pytest.approx((0.25, 0.75))
 
 
-def test_interval_stays_within_what_resamples_and_the_value_reach() -> None:
+def test_interval_stays_within_the_range_of_resamples_and_value() -> None:
     resampled = np.linspace(0.8, 1, 101)
     for value, expected in ((1.0, (0.91, 1.0)), (0.6, (0.6, 0.69)), (1.2, (1.11, 1.2))):
         assert bootstrap(2, level=0.9).interval(value, 0.9, resampled) == pytest.approx(expected)
 
 
-def test_banded_curve_is_exact_at_the_edges_of_the_bands() -> None:
+def test_curve_of_histograms_is_exact_at_the_edges_of_the_bins() -> None:
     sample = clustered(np.random.default_rng(0), 25, 4)
     roles = np.random.default_rng(1).random((2, 100)) < 0.7
     for each in (sample, Embeddings(sample.vectors, sample.labels, *roles)):
-        curve, bands = bands_of(each, count=50)
-        banded = banded_curve(bands)
+        curve, histograms = histograms_of(each, bins=50)
+        binned = histograms.curve()
         scores, same = oracle.Case(each, oracle.similarities(each.vectors)).pairs()
-        assert (banded.positives, banded.negatives) == (same.sum(), (~same).sum())
+        assert (binned.positives, binned.negatives) == (same.sum(), (~same).sum())
         # The lowest edge is the lowest positive; the others lie between scores.
-        edges = banded.similarities[:-1]
-        for accepted, members in ((banded.accepted[0], same), (banded.false[0], ~same)):
+        edges = binned.similarities[:-1]
+        for accepted, members in ((binned.true_positives[0], same), (binned.false_positives[0], ~same)):
             assert accepted[:-1].tolist() == [(scores[members] >= edge).sum() for edge in edges]
-        assert banded.accepted[0, -1] == curve.accepted[-1]
-        assert banded.false[0, -1] == curve.false[-1]
+        assert binned.true_positives[0, -1] == curve.true_positives[-1]
+        assert binned.false_positives[0, -1] == curve.false_positives[-1]
 
 
 def test_weighted_counts_are_the_first_order_projection() -> None:
-    # Classes a, b, c with 4, 6, 10 negative pairs between a-b, a-c, b-c (both orders), in one band.
+    # Classes a, b, c with 4, 6, 10 negative pairs between a-b, a-c, b-c (both orders), in one bin.
     positives = np.array([[2.0], [6.0], [0.0]])
     negatives = np.array([[4.0 + 6], [4 + 10], [6 + 10]])
-    bands = Bands(0.0, 0.5, positives, negatives, positives[:, 0], negatives[:, 0])
+    histograms = ClassHistograms(0.0, 0.5, positives, negatives, positives[:, 0], negatives[:, 0])
     weights = np.array([[1, 1, 1], [2, 1, 0], [0, 2, 1], [3, 0, 0]], float)
-    found = banded_curve(bands, weights)
-    assert found.accepted[:, 0].tolist() == [8, 2 * 2 + 6, 2 * 6, 3 * 2]
+    found = histograms.curve(weights)
+    assert found.true_positives[:, 0].tolist() == [8, 2 * 2 + 6, 2 * 6, 3 * 2]
     # 20 + (w - 1) . n, at least 0.
-    assert found.false[:, 0].tolist() == [20, 20 + 10 - 16, 20 - 10 + 14, max(20 + 20 - 14 - 16, 0)]
-    assert (found.negatives == found.false[:, 0]).all()
+    assert found.false_positives[:, 0].tolist() == [20, 20 + 10 - 16, 20 - 10 + 14, max(20 + 20 - 14 - 16, 0)]
+    assert (found.negatives == found.false_positives[:, 0]).all()
 
 
 def brute_force(sample: Embeddings, weights: np.ndarray, threshold: float) -> np.ndarray:
-    """F1 at the threshold, AUROC, and TPR at FPR .01 of one resample, (3,): by counting every pair as often
-    as its two classes were drawn."""
+    """F1 at the threshold, AUROC, and TPR at FPR .01 of one resample, (3,), counting every pair as often as
+    its two classes were drawn."""
     scores = oracle.similarities(sample.vectors)
     upper = np.triu_indices(len(sample), 1)
     a, b = sample.labels[upper[0]], sample.labels[upper[1]]
@@ -142,18 +146,16 @@ def of_curve(curve: Curve, threshold: float) -> np.ndarray:
 
 @pytest.mark.parametrize(("classes", "images", "seed"), [(40, 5, 0), (30, 4, 1), (80, 2, 2), (150, 3, 3)])
 @pytest.mark.parametrize("threshold", [0.6, 0.8])
-def test_intervals_are_near_those_of_counting_again(
-    classes: int, images: int, seed: int, threshold: float
-) -> None:
-    """From the same resamples, each end lies within a tenth of the interval's width of the end that brute
-    force gives for AUROC, and within a fifth for F1, whose brute force counts a share of 1 / classes too few
-    negatives (a class never meets its copy), and for TPR at an FPR, which moves in steps."""
+def test_intervals_are_close_to_brute_force(classes: int, images: int, seed: int, threshold: float) -> None:
+    """Ends of intervals from the same resamples differ from brute force by at most a tenth of the interval's
+    width for AUROC and a fifth for the others. Brute force for F1 counts a share of 1 / classes too few
+    negatives (a class is never compared with its copy), and TPR at an FPR moves in steps."""
     sample = clustered(np.random.default_rng(seed), classes, images)
     threshold = float(np.float32(threshold))
-    curve, bands = bands_of(sample, thresholds=(threshold,))
+    curve, histograms = histograms_of(sample, thresholds=(threshold,))
     source = bootstrap(classes, resamples=400)
-    centre = of_curve(banded_curve(bands), threshold)[0]
-    found = np.concatenate([of_curve(each, threshold) for each in source.curves(bands)])
+    centre = of_curve(histograms.curve(), threshold)[0]
+    found = np.concatenate([of_curve(each, threshold) for each in source.curves(histograms)])
     naive = np.array([brute_force(sample, weights, threshold) for weights in drawn(source)])
     exact = of_curve(curve, threshold)
     assert exact == pytest.approx(brute_force(sample, np.ones(classes), threshold), abs=1e-6)
@@ -164,33 +166,33 @@ def test_intervals_are_near_those_of_counting_again(
         assert ends == pytest.approx(expected, abs=tolerance * width), at
 
 
-def test_intervals_widen_with_the_level_and_are_the_same_for_the_same_seed() -> None:
+def test_intervals_widen_with_the_level_and_repeat_with_the_seed() -> None:
     sample = clustered(np.random.default_rng(0), 30, 3)
-    _, bands = bands_of(sample)
+    _, histograms = histograms_of(sample)
     found = []
     for level in (0.5, 0.9, 0.99):
         source = bootstrap(30, level=level)
-        auroc = np.concatenate([each.auroc for each in source.curves(bands)])
-        again = np.concatenate([each.auroc for each in bootstrap(30, level=level).curves(bands)])
+        auroc = np.concatenate([each.auroc for each in source.curves(histograms)])
+        again = np.concatenate([each.auroc for each in bootstrap(30, level=level).curves(histograms)])
         assert np.array_equal(auroc, again)
         found.append(source.interval(0.9, 0.9, auroc))
     assert found[2][0] < found[1][0] < found[0][0] < found[0][1] < found[1][1] < found[2][1]
 
 
-def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
-    """Of 95 % intervals of 60 data sets with 60 classes each, at least 85 % hold the mean of all of them."""
+def test_intervals_cover_the_truth_at_about_their_level() -> None:
+    """At least 85 % of the 95 % intervals of 60 data sets with 60 classes each contain the overall mean."""
     generator = np.random.default_rng(0)
     values, intervals = [], []
     for _ in range(60):
-        curve, bands = bands_of(clustered(generator, 60, 3), thresholds=(0.625,))
+        curve, histograms = histograms_of(clustered(generator, 60, 3), thresholds=(0.625,))
         source = bootstrap(60, resamples=200)
-        centre = of_curve(banded_curve(bands), 0.625)[0]
-        found = np.concatenate([of_curve(each, 0.625) for each in source.curves(bands)])
+        centre = of_curve(histograms.curve(), 0.625)[0]
+        found = np.concatenate([of_curve(each, 0.625) for each in source.curves(histograms)])
         values.append(of_curve(curve, 0.625))
         intervals.append([source.interval(values[-1][at], centre[at], found[:, at]) for at in range(3)])
     truth = np.mean(values, 0)
     low, high = np.moveaxis(np.array(intervals), -1, 0)
     covered = ((low <= truth) & (truth <= high)).mean(0)
     assert (covered >= 0.85).all(), covered
-    # Nor are they so wide that they say nothing.
+    # The intervals are not uselessly wide.
     assert (np.mean(high - low, 0) < 8 * np.std(values, 0)).all()

@@ -26,7 +26,7 @@ LABEL_IMAGES = [
 
 
 def scored_pairs(generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Scores with many ties or none, and which pairs are positive; at least one of each kind."""
+    """Scores with many ties or none, and whether pairs are positive; at least one of each kind."""
     count = int(generator.integers(2, 60))
     levels = generator.choice([1, 2, 5, 20, 10**6])
     scores = (generator.integers(-levels, levels + 1, size=count) / levels).astype(np.float32)
@@ -77,11 +77,11 @@ def test_curve_equals_counting_at_every_threshold(seed: int) -> None:
         for threshold, true, false in points:
             if threshold in curve.similarities:
                 at = curve.at(threshold)
-                assert (at.accepted[0], at.false[0]) == (true, false)
+                assert (at.true_positives[0], at.false_positives[0]) == (true, false)
                 naive = (true + negatives - false) / (positives + negatives)
                 assert at.accuracy[0] == pytest.approx(naive, abs=1e-12)
                 assert at.fbeta(2)[0] == pytest.approx(oracle.fbeta(true, false, positives, 2), abs=1e-12)
-        # Accepting nothing is a threshold too, and no share is a whole number of negatives by accident.
+        # Includes the threshold that accepts nothing; no share is a whole number of negatives.
         for rate in (Fraction(1, 10), Fraction(1, 3), Fraction(29, 100), Fraction(int(points[0][2]) + 1, 60)):
             within = [true for _, true, false in points if false <= rate * negatives]
             assert curve.tpr_at_fpr(float(rate)) == pytest.approx(max(within, default=0) / positives)
@@ -100,11 +100,11 @@ def test_eer_is_where_the_roc_crosses_the_diagonal(seed: int) -> None:
 
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.integers(0, 2**32 - 1))
-def test_strictest_is_the_first_with_the_highest_recall_of_those_marked(seed: int) -> None:
+def test_strictest_is_the_first_allowed_threshold_with_the_highest_recall(seed: int) -> None:
     generator = np.random.default_rng(seed)
     scores, same = scored_pairs(generator)
     curve = Curve.of(scores, same, thresholds=(-0.9, 0.05, 0.95))
-    for reached in (curve.precision >= 0.5, curve.false <= 2, curve.false < 0):
+    for reached in (curve.precision >= 0.5, curve.false_positives <= 2, curve.false_positives < 0):
         marked = np.flatnonzero(reached)
         recall = max(curve.tpr[marked], default=0)
         naive = min((at for at in marked if curve.tpr[at] == recall > 0), default=None)
@@ -117,7 +117,7 @@ def test_a_tie_of_a_positive_with_a_negative_counts_half() -> None:
     assert Curve.of(scores, np.array([True, False, False, False])).auroc == pytest.approx((0.5 + 0 + 1) / 3)
 
 
-def test_collapsed_embeddings_are_a_coin_toss() -> None:
+def test_collapsed_embeddings_have_auroc_and_eer_of_one_half() -> None:
     curve = Curve.of(np.ones(30, np.float32), np.arange(30) < 10)
     assert (curve.auroc, curve.eer) == (0.5, 0.5)
     assert curve.average_precision == pytest.approx(1 / 3)
@@ -126,7 +126,7 @@ def test_collapsed_embeddings_are_a_coin_toss() -> None:
 
 def test_a_threshold_is_inclusive() -> None:
     curve = Curve.of(np.array([0.5, 0.5], np.float32), np.array([True, False]))
-    assert (curve.at(0.5).accepted[0], curve.at(0.5).false[0]) == (1, 1)
+    assert (curve.at(0.5).true_positives[0], curve.at(0.5).false_positives[0]) == (1, 1)
 
 
 def test_at_is_linear_between_thresholds_and_ends_with_all_pairs() -> None:
@@ -138,20 +138,26 @@ def test_at_is_linear_between_thresholds_and_ends_with_all_pairs() -> None:
         np.array(10),
         np.array(100),
     )
-    assert (curve.at(0.6).accepted[0], curve.at(0.6).false[0]) == pytest.approx((4, 4))
-    assert curve.at(0.9).accepted[0] == pytest.approx(1, abs=1e-4)
-    assert (curve.at(1.5).accepted[0], curve.at(1.5).false[0]) == pytest.approx((0, 0), abs=1e-4)
-    assert (curve.at(-1).accepted[0], curve.at(-1).false[0]) == pytest.approx((10, 100), abs=1e-3)
-    assert (curve.at(-2).accepted[0], curve.at(-2).false[0]) == pytest.approx((10, 100), abs=1e-3)
+    assert (curve.at(0.6).true_positives[0], curve.at(0.6).false_positives[0]) == pytest.approx((4, 4))
+    assert curve.at(0.9).true_positives[0] == pytest.approx(1, abs=1e-4)
+    assert (curve.at(1.5).true_positives[0], curve.at(1.5).false_positives[0]) == pytest.approx(
+        (0, 0), abs=1e-4
+    )
+    assert (curve.at(-1).true_positives[0], curve.at(-1).false_positives[0]) == pytest.approx(
+        (10, 100), abs=1e-3
+    )
+    assert (curve.at(-2).true_positives[0], curve.at(-2).false_positives[0]) == pytest.approx(
+        (10, 100), abs=1e-3
+    )
 
 
-def test_at_takes_scores_a_little_above_one() -> None:
+def test_at_accepts_scores_slightly_above_one() -> None:
     curve = Curve.of(np.array([1.004, 1.002, 0.5], np.float32), np.array([True, True, False]))
     for similarity, accepted in zip(curve.similarities, (1, 2), strict=True):
-        assert curve.at(similarity).accepted[0] == accepted
+        assert curve.at(similarity).true_positives[0] == accepted
 
 
-def test_leading_axes_are_curves_of_their_own() -> None:
+def test_leading_axes_are_independent_curves() -> None:
     generator = np.random.default_rng(0)
     edges = np.linspace(1, -1, 40)
     scores, same = generator.normal(size=500).clip(-1, 1).astype(np.float32), generator.random((3, 500)) < 0.3
@@ -167,7 +173,7 @@ def test_leading_axes_are_curves_of_their_own() -> None:
             assert np.array_equal(many.fbeta(0.5)[row], one.fbeta(0.5))
             for rate in (1e-3, 0.1, 0.9):
                 assert many.tpr_at_fpr(rate)[row] == one.tpr_at_fpr(rate)
-            assert many.at(0.123).accepted[row] == one.at(0.123).accepted
+            assert many.at(0.123).true_positives[row] == one.at(0.123).true_positives
 
 
 def test_tpr_at_fpr_of_a_coarse_curve_is_linear_between_thresholds() -> None:
@@ -190,7 +196,7 @@ def test_tpr_at_fpr_of_a_coarse_curve_is_linear_between_thresholds() -> None:
         (99_999, False, 1e-5, False),
     ],
 )
-def test_a_rate_needs_so_many_different_negatives(
+def test_a_rate_needs_enough_distinct_negatives(
     negatives: int, mirrored: bool, fpr: float, resolvable: bool
 ) -> None:
     one = np.array([1])
@@ -201,7 +207,7 @@ def test_a_rate_needs_so_many_different_negatives(
 @pytest.mark.parametrize(
     ("rate", "negatives", "allowed"), [(0.29, 100, 29), (0.07, 100, 7), (0.1, 3000, 300)]
 )
-def test_a_rate_of_a_whole_number_of_negatives_holds_in_spite_of_rounding(
+def test_a_rate_that_is_a_whole_number_of_negatives_is_not_lost_to_rounding(
     rate: float, negatives: int, allowed: int
 ) -> None:
     false = np.array([allowed - 1, allowed, allowed + 1])
@@ -213,7 +219,7 @@ def test_a_rate_of_a_whole_number_of_negatives_holds_in_spite_of_rounding(
     assert curve.tpr_at_fpr(rate) == 0.5
 
 
-def test_areas_of_very_many_pairs_do_not_overflow() -> None:
+def test_auroc_of_very_many_pairs_does_not_overflow() -> None:
     # Each number fits in 64 bits, their product does not: 200,000 images in 100 classes.
     positives, negatives = 400_000_000, 40_000_000_000
     curve = Curve(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mlbench.errors import DataError
-from mlbench.evaluation.embedding_files import read_embeddings, read_pairs
+from mlbench.evaluation.embedding_files import read_embeddings
 
 VECTORS = np.arange(12, dtype=np.float32).reshape(4, 3) + 1
 LABELS = np.array(["cat", "cat", "dog", "dog"])
@@ -68,11 +68,11 @@ def test_roles_are_true_or_false(tmp_path: Path) -> None:
         assert read_embeddings(path).queries.tolist() == [True, False, True, True]
     for roles in (np.array([0, 2, 1, 3]), np.array([-1, 0, 1, 1]), np.array([0.0, 1, 1, 1])):
         np.savez(path, embeddings=VECTORS, labels=LABELS, query=roles)
-        with pytest.raises(DataError, match="'queries' must say true or false for each of 4 embeddings"):
+        with pytest.raises(DataError, match="'queries' must be true or false for each of 4 embeddings"):
             read_embeddings(path)
 
 
-def test_vectors_of_no_shape_are_refused_without_labels_too(tmp_path: Path) -> None:
+def test_a_scalar_as_embeddings_is_an_error_without_labels_too(tmp_path: Path) -> None:
     np.savez(tmp_path / "e.npz", embeddings=np.float32(3))
     with pytest.raises(DataError, match=r"embeddings are float32 of shape \(\)"):
         read_embeddings(tmp_path / "e.npz", needs_labels=False)
@@ -88,7 +88,7 @@ def write_parquet(path: Path, **columns: object) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["string", "large_string", "int64", "float64", "bool", "dictionary"])
-def test_a_parquet_label_that_is_null_is_named_with_its_row(tmp_path: Path, kind: str) -> None:
+def test_a_parquet_label_that_is_null_is_an_error_that_names_the_row(tmp_path: Path, kind: str) -> None:
     pa = pytest.importorskip("pyarrow")
     value = {"int64": 3, "float64": 3.0, "bool": True}.get(kind, "a")
     types = {"bool": pa.bool_(), "dictionary": pa.dictionary(pa.int32(), pa.string())}
@@ -100,15 +100,15 @@ def test_a_parquet_label_that_is_null_is_named_with_its_row(tmp_path: Path, kind
         read_embeddings(path)
 
 
-def test_parquet_columns_that_are_not_asked_for_may_hold_anything(tmp_path: Path) -> None:
+def test_other_parquet_columns_may_hold_anything(tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow")
     coded = pa.array(["a", "a", "b", "b"]).dictionary_encode()
     path = write_parquet(tmp_path / "e.parquet", label=coded, other=pa.array([None, 1, None, 2]))
     assert read_embeddings(path).labels.tolist() == ["a", "a", "b", "b"]
-    with pytest.raises(DataError, match="it has no 'labels'; it holds embedding, other"):
+    with pytest.raises(DataError, match="no 'labels'; found embedding, other"):
         read_embeddings(write_parquet(tmp_path / "e.parquet", other=pa.array([None, 1, None, 2])))
     nobody = write_parquet(tmp_path / "e.parquet", label=coded, query=pa.array([True, None, True, True]))
-    with pytest.raises(DataError, match="'queries' must say true or false"):
+    with pytest.raises(DataError, match="'queries' must be true or false"):
         read_embeddings(nobody)
 
 
@@ -147,8 +147,8 @@ def test_parquet_lists_of_different_length_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"labels": LABELS}, r"it has no 'embeddings'; it holds labels$"),
-        ({"embeddings": VECTORS}, r"it has no 'labels'; it holds embeddings$"),
+        ({"labels": LABELS}, r"no 'embeddings'; found labels$"),
+        ({"embeddings": VECTORS}, r"no 'labels'; found embeddings$"),
         (
             {"embeddings": VECTORS, "labels": LABELS[:3]},
             r"labels of shape \(3,\) for 4 embeddings; expected one",
@@ -163,7 +163,7 @@ def test_parquet_lists_of_different_length_are_refused(tmp_path: Path) -> None:
         ),
         (
             {"embeddings": VECTORS, "labels": LABELS, "gallery": [0.5] * 4},
-            r"'gallery' must say true or false for each of 4 embeddings",
+            r"'gallery' must be true or false for each of 4 embeddings",
         ),
         (
             {"embeddings": VECTORS, "labels": LABELS, "groups": LABELS[:3]},
@@ -175,7 +175,7 @@ def test_parquet_lists_of_different_length_are_refused(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_is_missing_or_misshapen_is_named(
+def test_missing_or_misshapen_arrays_are_an_error_that_names_them(
     tmp_path: Path, arrays: dict[str, np.ndarray], message: str
 ) -> None:
     path = tmp_path / "e.npz"
@@ -184,7 +184,7 @@ def test_what_is_missing_or_misshapen_is_named(
         read_embeddings(path)
 
 
-def test_files_that_are_none_are_one_line(tmp_path: Path) -> None:
+def test_unreadable_files_are_an_error_of_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"x\.npz: no such file; expected embeddings as \.npz, \.npy or"):
         read_embeddings(tmp_path / "x.npz")
     for suffix in ("npz", "npy", "parquet"):
@@ -193,7 +193,7 @@ def test_files_that_are_none_are_one_line(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"^\S+: cannot be read \([^\n]+\)$"):
             read_embeddings(path, tmp_path)
     (tmp_path / "e.txt").write_text("1 2 3")
-    with pytest.raises(DataError, match=r"e\.txt: \.txt is not known; expected \.npz"):
+    with pytest.raises(DataError, match=r"e\.txt: unknown format \.txt; expected \.npz"):
         read_embeddings(tmp_path / "e.txt")
 
 
@@ -202,36 +202,3 @@ def test_nothing_in_a_file_is_executed(tmp_path: Path) -> None:
     np.savez(path, embeddings=VECTORS, labels=np.array([{}, {}, {}, {}], object))
     with pytest.raises(DataError, match="cannot be read"):
         read_embeddings(path)
-
-
-def test_pairs_have_folds_in_file_order_unless_they_say(tmp_path: Path) -> None:
-    path = tmp_path / "p.csv"
-    path.write_text("left,right,same\n0,1,1\n0,2,0\n2,3,true\n1,3,False\n")
-    pairs = read_pairs(path, 4, folds=2)
-    assert pairs.left.tolist() == [0, 0, 2, 1]
-    assert pairs.right.tolist() == [1, 2, 3, 3]
-    assert pairs.same.tolist() == [True, False, True, False]
-    assert pairs.folds.tolist() == [0, 0, 1, 1]
-    path.write_text("left,right,same,fold\n0,1,1,7\n0,2,0,3\n")
-    assert read_pairs(path, 4, folds=2).folds.tolist() == [7, 3]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "p.csv: expected a CSV file with the columns left, right, same"),
-        ("left,right\n0,1\n", "p.csv: expected a CSV file with the columns"),
-        ("left,right,same\n0,1,1\n0,x,1\n", "p.csv:3: expected row numbers and 1 or 0, found"),
-        ("left,right,same\n0,4,1\n", "p.csv:2: rows run from 0 to 3, found"),
-        ("left,right,same\n0,1\n", "p.csv:2: expected row numbers"),
-        ("left,right,same\n0,1,2\n", "p.csv:2: expected row numbers and 1 or 0"),
-        (f"left,right,same\n0,{10**30},1\n", "p.csv:2: expected row numbers and 1 or 0"),
-        ("left,right,same\n0,1,1\n2,2,1\n", "p.csv:3: a pair of image 2 with itself"),
-        ("left,right,same\n0,1,1\n2,1,0\n1,0,0\n", "p.csv:4: .* 1 and 0 are different here, and .* line 2"),
-    ],
-)
-def test_a_wrong_pair_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:
-    path = tmp_path / "p.csv"
-    path.write_text(text)
-    with pytest.raises(DataError, match=message):
-        read_pairs(path, 4, folds=2)

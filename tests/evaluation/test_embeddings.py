@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from mlbench.errors import DataError
-from mlbench.evaluation.embeddings import Embeddings, collapse, comparable, lengths, mean_similarity
+from mlbench.evaluation.embeddings import Embeddings, collapse_note, comparable, mean_similarity, vector_norms
 
 
-def test_of_lets_every_image_ask_and_be_found() -> None:
+def test_of_makes_every_image_a_query_and_a_gallery_image() -> None:
     sample = Embeddings.of(np.eye(3), [5, 5, 6], "mine")
     assert len(sample) == 3
     assert (sample.queries.tolist(), sample.gallery.tolist()) == ([True] * 3, [True] * 3)
@@ -19,22 +19,22 @@ def test_of_lets_every_image_ask_and_be_found() -> None:
 
 @pytest.mark.parametrize("make", [np.asarray, torch.tensor], ids=["numpy", "torch"])
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int64"])
-def test_lengths_are_those_of_the_vectors_in_double(make, dtype) -> None:
+def test_norms_are_computed_in_double(make, dtype) -> None:
     vectors = np.array([[3, 4], [0, -2], [300, 400]], dtype)
-    found = lengths(Embeddings.of(make(vectors), [0, 1, 1]))
+    found = vector_norms(Embeddings.of(make(vectors), [0, 1, 1]))
     assert found.dtype == np.float64
     assert found.tolist() == [5, 2, 500]
 
 
-def test_lengths_of_more_than_one_chunk() -> None:
+def test_norms_of_more_than_one_chunk() -> None:
     vectors = np.random.default_rng(0).normal(size=(20_001, 3)).astype(np.float32)
     expected = np.sqrt((vectors.astype(np.float64) ** 2).sum(1))
-    assert lengths(Embeddings.of(vectors, np.zeros(20_001))) == pytest.approx(expected, rel=1e-14)
+    assert vector_norms(Embeddings.of(vectors, np.zeros(20_001))) == pytest.approx(expected, rel=1e-14)
 
 
-def test_lengths_of_float32_near_its_ends_are_finite_and_not_zero() -> None:
+def test_norms_of_float32_near_its_limits_are_finite_and_not_zero() -> None:
     vectors = np.array([[3e38, 3e38], [1e-44, 0]], np.float32)
-    assert np.isfinite(lengths(Embeddings.of(vectors, [0, 1]))).all()
+    assert np.isfinite(vector_norms(Embeddings.of(vectors, [0, 1]))).all()
 
 
 def spoilt(value: float, *rows: int) -> np.ndarray:
@@ -59,31 +59,31 @@ def spoilt(value: float, *rows: int) -> np.ndarray:
         (np.ones((19, 2)), "test: 19 embeddings but labels of shape (20,); expected one for each"),
     ],
 )
-def test_lengths_refuses_what_has_no_cosine(vectors, message, make) -> None:
+def test_norms_of_vectors_without_a_cosine_are_an_error(vectors, message, make) -> None:
     with pytest.raises(DataError) as raised:
-        lengths(Embeddings.of(make(vectors), np.zeros(20, int), "test"))
+        vector_norms(Embeddings.of(make(vectors), np.zeros(20, int), "test"))
     assert str(raised.value).startswith(message)
     assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("what", ["labels", "queries", "gallery"])
-def test_lengths_refuses_what_is_not_one_for_each_image(what) -> None:
+def test_norms_require_one_label_and_role_for_each_image(what) -> None:
     parts = {"labels": np.zeros(4, int), "queries": np.ones(4, bool), "gallery": np.ones(4, bool)}
     parts[what] = parts[what][:, None]
     with pytest.raises(DataError, match=rf"test: 4 embeddings but {what} of shape \(4, 1\)"):
-        lengths(Embeddings(np.ones((4, 2)), **parts, name="test"))
+        vector_norms(Embeddings(np.ones((4, 2)), **parts, name="test"))
 
 
 @pytest.mark.parametrize("kind", ["cpu", "mps", "xpu", "cuda"])
-def test_vectors_are_compared_on_the_cpu_but_for_cuda(kind: str) -> None:
-    """By a stand-in for a tensor on a device that is not here."""
+def test_comparable_moves_vectors_to_the_cpu_except_from_cuda(kind: str) -> None:
+    """With a stand-in for a tensor on a device that this machine lacks."""
     there = SimpleNamespace(device=torch.device(kind), cpu=lambda: torch.ones(2, 3))
     assert comparable(there) is there if kind == "cuda" else isinstance(comparable(there), np.ndarray)
 
 
 @pytest.mark.parametrize("make", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
 @pytest.mark.parametrize("roles", ["all", "some", "none"])
-def test_mean_similarity_is_the_mean_of_all_pairs_that_take_part(make, roles: str) -> None:
+def test_mean_similarity_is_the_mean_over_images_with_a_role(make, roles: str) -> None:
     generator = np.random.default_rng(0)
     vectors = generator.normal(0.3, 1, size=(50, 4)).astype(np.float32)
     queries, gallery = {
@@ -98,15 +98,15 @@ def test_mean_similarity_is_the_mean_of_all_pairs_that_take_part(make, roles: st
     assert mean_similarity(sample) == pytest.approx(expected, abs=1e-6)
 
 
-def test_collapse_is_told_of_one_point_and_not_of_a_cone() -> None:
+def test_collapse_note_is_for_one_point_and_not_for_a_cone() -> None:
     generator = np.random.default_rng(0)
     point = Embeddings.of(1 + 0.01 * generator.normal(size=(40, 16)), np.zeros(40), "mine")
-    told = collapse(mean_similarity(point), point.name)
+    told = collapse_note(mean_similarity(point), point.name)
     assert told.startswith(
         "the embeddings of mine are almost one point: the mean similarity of two images is 0.9999"
     )
     cone = Embeddings.of(1 + 0.1 * generator.normal(size=(40, 16)), np.zeros(40))
     assert 0.98 < mean_similarity(cone) < 0.995
-    assert collapse(mean_similarity(cone), "mine") == ""
+    assert collapse_note(mean_similarity(cone), "mine") == ""
     assert np.isnan(mean_similarity(Embeddings.of(np.ones((1, 4)), [0])))
-    assert collapse(np.nan, "mine") == ""
+    assert collapse_note(np.nan, "mine") == ""

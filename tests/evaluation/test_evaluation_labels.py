@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlbench.errors import DataError
-from mlbench.evaluation.labels import clean_labels, in_order, read_labels
+from mlbench.evaluation.labels import clean_labels, read_labels, sort_labels
 
 
 def lines(path: Path, *labels: str, end: str = "\n", encoding: str = "utf-8", last: str = "") -> Path:
@@ -20,7 +20,7 @@ def lines(path: Path, *labels: str, end: str = "\n", encoding: str = "utf-8", la
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 @pytest.mark.parametrize("name", ["l.txt", "l.csv"])
-def test_text_has_one_label_a_line_however_it_was_saved(
+def test_text_has_one_label_a_line_in_every_encoding_and_line_ending(
     tmp_path: Path, name: str, encoding: str, end: str, last: str
 ) -> None:
     path = lines(tmp_path / name, "cat", " dog", "cat ", end=end, encoding=encoding, last=last)
@@ -50,17 +50,19 @@ def test_a_csv_has_a_column_of_labels(tmp_path: Path, head: str) -> None:
         ("label,file\na,1.jpg\n,2.jpg\nb,3.jpg\n", r"l\.csv:3: no label"),
         (
             "file,kind\n1.jpg,a\n",
-            r"l\.csv: expected one column, or one that is called 'label'; found file, kind",
+            r"l\.csv: expected one column, or a column 'label'; found file, kind",
         ),
-        ("a\0\n", r"l\.csv: is no UTF-8 text"),
+        ("a\0\n", r"l\.csv: not UTF-8 text"),
     ],
 )
-def test_a_csv_without_a_label_is_named_with_the_line(tmp_path: Path, text: str, message: str) -> None:
+def test_a_csv_without_a_label_is_an_error_that_names_the_line(
+    tmp_path: Path, text: str, message: str
+) -> None:
     with pytest.raises(DataError, match=message):
         read_labels(lines(tmp_path / "l.csv", text))
 
 
-def test_text_that_is_none_is_one_line(tmp_path: Path) -> None:
+def test_files_that_are_not_text_are_an_error_of_one_line(tmp_path: Path) -> None:
     path = lines(tmp_path / "l.txt", "a", "b", encoding="utf-16")
     for each in (path, tmp_path, tmp_path / "missing.txt"):
         with pytest.raises(DataError, match=r"^\S+: labels cannot be read \([^\n]+\)$"):
@@ -107,23 +109,23 @@ def test_labels_are_text_or_whole_numbers(values, expected) -> None:
     ("values", "message"),
     [
         ([1.0, np.nan, np.nan], "row 1 has no label: nan (and 1 others)"),
-        ([1.0, np.inf], "row 1 has a label that is none: inf"),
-        ([1.0, 0.25], "row 1 has a label that is none: 0.25"),
-        ([2.0**60, 1.0], "row 0 has a label that is none"),
+        ([1.0, np.inf], "row 1 has an invalid label: inf"),
+        ([1.0, 0.25], "row 1 has an invalid label: 0.25"),
+        ([2.0**60, 1.0], "row 0 has an invalid label"),
         (["a", ""], "row 1 has no label: ''"),
         (["a", " "], "row 1 has no label: ''"),
         (np.array(["a", None, "b"], object), "row 1 has no label: null"),
         (np.array([np.nan, "b"], object), "row 0 has no label: nan"),
-        (np.array(["a", Decimal(1)], object), "row 1 has a label that is none: Decimal('1')"),
-        (np.array([1, 2**70], object), "row 1 has a label that is none"),
+        (np.array(["a", Decimal(1)], object), "row 1 has an invalid label: Decimal('1')"),
+        (np.array([1, 2**70], object), "row 1 has an invalid label"),
         (np.array(["a", 1], object), "row 1 is 1, row 0 'a'"),
         ([1 + 0j], "labels are complex128"),
         (np.array(["2024-01-01"], "datetime64[D]"), "labels are datetime64[D]"),
-        ([b"\xff"], "labels are bytes that are no UTF-8 text"),
+        ([b"\xff"], "labels are bytes but not UTF-8 text"),
     ],
     ids=repr,
 )
-def test_labels_that_are_none_are_named_with_their_row(values, message: str) -> None:
+def test_invalid_labels_are_an_error_that_names_the_row(values, message: str) -> None:
     with pytest.raises(DataError) as raised:
         clean_labels(np.asarray(values), "here")
     assert str(raised.value).startswith(f"here: {message}")
@@ -139,7 +141,5 @@ def test_labels_that_are_none_are_named_with_their_row(values, message: str) -> 
         (["b", "a"], ["a", "b"]),
     ],
 )
-def test_classes_stand_in_one_order_as_numbers_and_as_text(
-    labels: list[object], expected: list[object]
-) -> None:
-    assert in_order(np.array(labels)).tolist() == expected
+def test_classes_have_one_order_as_numbers_and_as_text(labels: list[object], expected: list[object]) -> None:
+    assert sort_labels(np.array(labels)).tolist() == expected

@@ -16,7 +16,7 @@ def ranks_from(rankings: list[set[int]]) -> Ranks:
 
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(rankings, st.integers(1, 31))
-def test_ranks_tell_each_query_apart(rankings: list[set[int]], limit: int) -> None:
+def test_ranks_are_separate_for_each_query(rankings: list[set[int]], limit: int) -> None:
     ranks = ranks_from(rankings)
     assert ranks.counts.tolist() == [len(each) for each in rankings]
     assert ranks.best.tolist() == [min(each) for each in rankings]

@@ -8,20 +8,23 @@ import pytest
 
 from mlbench.contracts import Target
 from mlbench.errors import ComponentError, ThresholdError
+from mlbench.evaluation.all_pairs_evaluation import evaluate_all_pairs
+from mlbench.evaluation.calibration import calibrate, fit_threshold
 from mlbench.evaluation.curve import Curve
 from mlbench.evaluation.embeddings import Embeddings
-from mlbench.evaluation.evaluate import Engine, Measure, calibrate, evaluate, verification_curve
-from mlbench.evaluation.similarity import on_grid
-from mlbench.evaluation.threshold import Calibration, Threshold, fit_threshold
+from mlbench.evaluation.engine import Engine, verification_curve
+from mlbench.evaluation.estimates import BuiltMetric
+from mlbench.evaluation.similarity_grid import on_grid
+from mlbench.evaluation.threshold import CalibrationCounts, Threshold
 from mlbench_metrics.thresholds import BestF1, Fixed, FprAtMost, PrecisionAtLeast
 from mlbench_metrics.verification import Verification
 
 ENGINE = Engine(resamples=200, threads=1)
-MEASURES = [Measure(each, each.quantities()) for each in (Verification(),)]
+METRICS = [BuiltMetric(Verification(), Verification().quantities())]
 
 
 def noisy(seed: int, classes: int, name: str = "test") -> Embeddings:
-    """Five images a class; classes differ in how far their images spread."""
+    """Five images in each class; the spread of the images differs between classes."""
     generator = np.random.default_rng(seed)
     centres = np.repeat(generator.normal(size=(classes, 16)), 5, axis=0)
     spread = np.repeat(generator.uniform(0.3, 1, size=(classes, 1)), 5, axis=0)
@@ -34,13 +37,13 @@ def fitted(policy, classes: int, seed: int = 1, engine: Engine = ENGINE) -> Thre
 
 
 def judged(threshold: Threshold, classes: int = 100, engine: Engine = ENGINE):
-    return evaluate(noisy(0, classes), threshold, MEASURES, np.random.default_rng(0), engine)
+    return evaluate_all_pairs(noisy(0, classes), threshold, METRICS, np.random.default_rng(0), engine)
 
 
 @pytest.mark.parametrize(
     "value", [None, np.nan, np.inf, -np.inf, 1.5, -1.1, "0.5", np.array([0.5]), [0.5], 0.5 + 0j], ids=repr
 )
-def test_a_policy_that_gives_no_similarity_is_named(value: object) -> None:
+def test_a_policy_that_returns_no_similarity_is_an_error_that_names_it(value: object) -> None:
     class Odd:
         def __call__(self, curve: Curve | None) -> object:
             return value
@@ -50,7 +53,7 @@ def test_a_policy_that_gives_no_similarity_is_named(value: object) -> None:
             attempt()
         message = str(raised.value)
         assert message.startswith(f"threshold policy {__name__}.")
-        assert "Odd gave " in message
+        assert "Odd returned " in message
         assert "expected a cosine similarity in [-1, 1], or a ThresholdError" in message
         assert "\n" not in message
 
@@ -64,24 +67,21 @@ def test_any_real_number_is_a_similarity(value) -> None:
 
 
 @pytest.mark.parametrize("similarity", [np.nan, np.inf, 1.01, -2.0])
-def test_no_threshold_reaches_the_counting_that_is_no_similarity(similarity: float) -> None:
+def test_a_threshold_must_be_a_similarity(similarity: float) -> None:
     with pytest.raises(ThresholdError, match=r"a cosine similarity in \[-1, 1\], not"):
         Threshold(similarity)
 
 
-def test_a_target_must_be_one() -> None:
+def test_a_target_must_be_a_target() -> None:
     class Odd:
         target = 0.95
-
-        def __call__(self, curve: Curve | None) -> float:
-            return 0.5
 
     with pytest.raises(ComponentError, match=r"Odd: its target is 0\.95, not a Target"):
         fit_threshold(Odd(), None)
 
 
 @pytest.mark.parametrize("policy", [BestF1(), PrecisionAtLeast(precision=0.9), FprAtMost(fpr=0.01)])
-def test_the_interval_is_about_that_of_other_calibration_classes(policy) -> None:
+def test_the_interval_is_close_to_the_spread_over_calibration_sets(policy) -> None:
     found = fitted(policy, 60)
     assert 0 < found.low < found.distance < found.high < 2
     plain = replace(ENGINE, resamples=0)
@@ -98,7 +98,7 @@ def test_the_interval_narrows_with_more_classes_and_follows_the_generator() -> N
     assert (other.distance, other.low) != (few.distance, few.low)
 
 
-def test_what_is_not_fitted_or_not_resampled_has_no_interval() -> None:
+def test_a_fixed_threshold_and_zero_resamples_give_no_interval() -> None:
     for found in (
         fitted(Fixed(distance=0.3), 8),
         fitted(BestF1(), 8, engine=Engine(resamples=0, threads=1)),
@@ -110,17 +110,17 @@ def test_what_is_not_fitted_or_not_resampled_has_no_interval() -> None:
 def test_calibration_counts_each_pair_once() -> None:
     sample = noisy(1, 8)
     whole = calibrate(BestF1(), sample, ENGINE, np.random.default_rng(0)).calibration
-    assert whole == Calibration(8, 8 * 10, 40 * 35 // 2)
+    assert whole == CalibrationCounts(8, 8 * 10, 40 * 35 // 2)
     queries = np.arange(40) % 5 < 2
     apart = Embeddings(sample.vectors, sample.labels, queries, ~queries)
     part = calibrate(BestF1(), apart, ENGINE, np.random.default_rng(0)).calibration
-    assert part == Calibration(8, 8 * 6, 16 * 21)
-    grouped = replace(sample, groups=np.arange(40) % 5 % 2)  # three images of each class and two
+    assert part == CalibrationCounts(8, 8 * 6, 16 * 21)
+    grouped = replace(sample, groups=np.arange(40) % 5 % 2)  # groups of three and two images in each class
     known = calibrate(BestF1(), grouped, ENGINE, np.random.default_rng(0)).calibration
-    assert known == Calibration(8, 8 * 6, 40 * 35 // 2)
+    assert known == CalibrationCounts(8, 8 * 6, 40 * 35 // 2)
 
 
-def test_the_interval_stands_with_the_threshold_in_metrics_and_record() -> None:
+def test_metrics_and_record_have_the_interval_of_the_threshold() -> None:
     threshold = fitted(BestF1(), 60)
     found = judged(threshold)
     metric = found.metrics["threshold"]
@@ -132,7 +132,7 @@ def test_the_interval_stands_with_the_threshold_in_metrics_and_record() -> None:
     assert json.loads(json.dumps(plain)) == plain
 
 
-def test_a_missed_target_is_a_remark_with_the_numbers() -> None:
+def test_a_missed_target_is_a_remark_with_numbers() -> None:
     found = judged(fitted(PrecisionAtLeast(precision=0.95), 20))
     precision = found.metrics["precision"]
     assert precision.value < 0.95
@@ -146,7 +146,7 @@ def test_a_missed_target_is_a_remark_with_the_numbers() -> None:
     assert found.plain()["threshold"]["remarks"]["misses target"] == remark
 
 
-def test_a_rate_is_missed_from_above_and_said_without_intervals_too() -> None:
+def test_an_exceeded_rate_is_a_remark_without_intervals_too() -> None:
     plain = Engine(resamples=0, threads=1)
     threshold = fitted(FprAtMost(fpr=0.01), 60, engine=plain)
     curve = verification_curve(noisy(0, 100), plain)
@@ -156,7 +156,7 @@ def test_a_rate_is_missed_from_above_and_said_without_intervals_too() -> None:
         assert ("misses target" in judged(aimed, engine=plain).threshold.remarks) == (value < rate)
 
 
-def test_a_target_that_is_met_is_no_remark() -> None:
+def test_a_met_target_is_not_a_remark() -> None:
     threshold = fitted(PrecisionAtLeast(precision=0.5), 200)
     found = judged(threshold)
     assert found.metrics["precision"].value >= 0.5 or "misses target" in found.threshold.remarks
@@ -164,7 +164,7 @@ def test_a_target_that_is_met_is_no_remark() -> None:
     assert "misses target" not in judged(met).threshold.remarks
 
 
-def test_a_threshold_of_few_classes_is_uncertain_and_one_of_many_is_not() -> None:
+def test_a_threshold_from_few_classes_is_uncertain_and_from_many_is_not() -> None:
     few, many = judged(fitted(BestF1(), 8)), judged(fitted(BestF1(), 200))
     assert many.threshold.remarks == {}
     remark = few.threshold.remarks["uncertain"]
@@ -173,20 +173,20 @@ def test_a_threshold_of_few_classes_is_uncertain_and_one_of_many_is_not() -> Non
     assert "80 positive pairs of 8 calibration classes" in remark
 
 
-def test_a_target_that_allows_no_single_wrong_pair_is_told() -> None:
+def test_a_target_that_allows_no_wrong_pair_is_a_remark() -> None:
     curve = verification_curve(noisy(1, 60), ENGINE)
     assert "few pairs" not in fit_threshold(PrecisionAtLeast(precision=0.9), curve).remarks
     few = fit_threshold(PrecisionAtLeast(precision=0.999), curve)
-    accepted = round(float(curve.at(few.similarity).accepted[0]) / 2)
+    accepted = round(float(curve.at(few.similarity).true_positives[0]) / 2)
     assert few.remarks["few pairs"] == (
         f"precision 0.999 was fitted on {accepted} calibration pairs, too few: one wrong pair "
         "already misses it; at least 1,000 pairs are needed"
     )
 
 
-def test_a_policy_that_fails_on_many_resamples_is_told() -> None:
+def test_a_policy_that_fails_on_many_resamples_is_a_remark() -> None:
     class Rarely:
-        """Finds a threshold where its first pairs happen to be many."""
+        """Finds a threshold only on resamples with many positive pairs."""
 
         def __call__(self, curve: Curve | None) -> float:
             if curve.positives < 0.98 * 1500:
@@ -195,9 +195,11 @@ def test_a_policy_that_fails_on_many_resamples_is_told() -> None:
 
     sample = noisy(1, 60)
     labels = sample.labels.copy()
-    labels[:30] = 0  # one class with many pairs, which a third of the resamples leave out
+    labels[:30] = 0  # one class with many pairs, which a third of the resamples lack
     found = calibrate(Rarely(), Embeddings.of(sample.vectors, labels), ENGINE, np.random.default_rng(0))
-    assert "of the resamples of the calibration classes no threshold does" in found.remarks["often none"]
+    assert (
+        "finds no threshold on 33% of the resamples of the calibration classes" in found.remarks["often none"]
+    )
 
 
 def test_notes_of_a_policy_are_remarks() -> None:

@@ -1,4 +1,4 @@
-"""Small ICC profiles (ICC.1:2001-04), written here so that tests need no file of anyone's."""
+"""Small ICC profiles (ICC.1:2001-04), generated so that tests need no files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-#: Columns: red, green and blue as XYZ under D50.
+#: Columns: red, green and blue in XYZ under D50.
 SRGB = np.array([[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01392, 0.09708, 0.71410]])
 DISPLAY_P3 = np.array(
     [[0.51512, 0.29198, 0.15710], [0.24120, 0.69225, 0.06657], [-0.00105, 0.04189, 0.78407]]
@@ -29,7 +29,8 @@ def grey_profile(gamma: float) -> bytes:
 
 
 def cmyk_profile(ink: tuple[int, int, int], paper: tuple[int, int, int] = (255, 128, 128)) -> bytes:
-    """A press that shows `ink` wherever any colour is at its full, `paper` where none is: Lab, in 8 bits."""
+    """A CMYK profile that maps pixels with any full ink to `ink` and pixels without ink to `paper` (Lab, 8
+    bits)."""
     corners = [paper if corner == 0 else ink for corner in range(16)]
     straight = bytes(range(256))
     table = struct.pack(">4s4xBBBx", b"mft1", 4, 3, 2)
@@ -39,7 +40,7 @@ def cmyk_profile(ink: tuple[int, int, int], paper: tuple[int, int, int] = (255, 
 
 
 def converted(pixels: np.ndarray, primaries: np.ndarray, gamma: float) -> np.ndarray:
-    """Pixels (..., 3) uint8 of an RGB profile as sRGB, by the formulas."""
+    """Pixels (..., 3) uint8 of an RGB profile converted to sRGB by the formulas."""
     linear = (pixels / 255.0) ** gamma @ (np.linalg.inv(SRGB) @ primaries).T
     linear = np.clip(linear, 0, 1)
     shown = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)

@@ -56,7 +56,7 @@ def test_names_of_classes_have_one_unicode_form(tmp_path: Path) -> None:
     assert found.classes(1) == {one: 3}
 
 
-def test_classes_may_be_called_as_splits_are(tmp_path: Path) -> None:
+def test_classes_may_have_names_of_splits(tmp_path: Path) -> None:
     found = read_class_folders(touch(tmp_path, "train/1.jpg", "test/2.jpg", "tram/3.jpg"))
     assert not found.splits
     assert sorted(found.classes(1)) == ["test", "train", "tram"]

@@ -13,7 +13,7 @@ from PIL import Image
 from mlbench.errors import DataError
 from mlbench.images.decode import UnreadableImageError, decode, read_image
 
-pillow_heif.register_heif_opener()  # that tests can write such files
+pillow_heif.register_heif_opener()  # so that tests can write such files
 
 
 def encoded(image: Image.Image, format: str, **options: object) -> bytes:
@@ -23,7 +23,7 @@ def encoded(image: Image.Image, format: str, **options: object) -> bytes:
 
 
 def corners(width: int = 48, height: int = 32) -> np.ndarray:
-    """An image whose four quarters are red, green, blue and grey."""
+    """An image with a red, green, blue and grey quarter."""
     pixels = np.full((height, width, 3), 90, np.uint8)
     pixels[: height // 2, : width // 2] = (220, 20, 20)
     pixels[: height // 2, width // 2 :] = (20, 200, 20)
@@ -54,7 +54,7 @@ ORIENTATIONS = pytest.mark.parametrize("orientation", TO_STORED)
 
 
 def turned(upright: np.ndarray, orientation: int, format: str, **options: object) -> bytes:
-    """The file of a camera that was held in another way, and says so in EXIF."""
+    """A file with an orientation in EXIF, as from a rotated camera."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored = np.ascontiguousarray(TO_STORED[orientation](upright))
@@ -73,7 +73,7 @@ def test_decode_turns_upright_by_exif(format: str, orientation: int) -> None:
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF"])
 @ORIENTATIONS
-def test_decode_cuts_boxes_from_the_upright_image(format: str, orientation: int) -> None:
+def test_decode_crops_boxes_from_the_upright_image(format: str, orientation: int) -> None:
     upright = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8).repeat(40, 0).repeat(40, 1)
     data = turned(upright, orientation, format, **({"quality": 95} if format == "JPEG" else {}))
     found = decode(data, box=(40, 80, 200, 160))
@@ -87,8 +87,8 @@ def test_decode_cuts_boxes_from_the_upright_image(format: str, orientation: int)
 
 
 @ORIENTATIONS
-def test_decode_knows_the_size_of_what_is_square_when_small(orientation: int) -> None:
-    """520 x 516 pixels at an eighth are 65 x 65, which does not show which side is which."""
+def test_decode_returns_the_upright_size_of_an_image_that_is_square_when_small(orientation: int) -> None:
+    """520 x 516 pixels become 65 x 65 at an eighth, which hides the orientation."""
     data = turned(np.zeros((516, 520, 3), np.uint8), orientation, "JPEG")
     found = decode(data, short_side=60)
     assert (found.image.size, found.size) == ((65, 65), (520, 516))
@@ -119,13 +119,13 @@ def test_decode_converts_other_modes() -> None:
     assert decode(encoded(Image.new("1", (16, 16), 1), "PNG"))[0].getpixel((3, 3)) == (255, 255, 255)
 
 
-def test_decode_says_why_not() -> None:
+def test_decode_states_the_reason_for_unreadable_files() -> None:
     whole = encoded(Image.fromarray(corners(200, 200)), "JPEG")
     for data, reason in (
         (b"", "empty file"),
         (b"hello, I am text", "not an image"),
         (whole[: len(whole) // 2], "truncated"),
-        # A reader that would start Ghostscript is not asked.
+        # The reader that starts Ghostscript is not used.
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
     ):
         with pytest.raises(UnreadableImageError, match=reason) as caught:
@@ -134,14 +134,14 @@ def test_decode_says_why_not() -> None:
         assert "\n" not in str(caught.value)
 
 
-def test_decode_takes_the_first_frame_and_says_so() -> None:
+def test_decode_reads_the_first_frame_with_a_remark() -> None:
     frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
     for format in ("GIF", "PNG", "WEBP", "TIFF", "AVIF"):
         found = decode(encoded(frames[0], format, save_all=True, append_images=frames[1:]))
         red, _, blue = found.image.getpixel((8, 8))
         assert red > 200 > 50 > blue
-        assert found.remarks == ("several frames or pages, of which the first is read",)
-    # What phones add to a photo, a preview or a map of depths, is no frame.
+        assert found.remarks == ("several frames or pages; the first is read",)
+    # A preview or depth map that phones add to a photo is not a frame.
     assert decode(encoded(frames[0], "MPO", save_all=True, append_images=frames[1:])).remarks == ()
 
 
@@ -161,7 +161,7 @@ def test_decode_small_keeps_the_short_side(width: int, height: int, side: int) -
     assert image.width <= width
 
 
-def test_decode_small_cuts_the_same_box() -> None:
+def test_decode_small_crops_the_same_box() -> None:
     pixels = corners(480, 320)
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -175,7 +175,7 @@ def test_decode_small_cuts_the_same_box() -> None:
     assert np.abs(difference).mean() < 4
 
 
-def test_read_image_says_that_a_file_has_gone(tmp_path: Path) -> None:
+def test_read_image_reports_a_missing_or_damaged_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.png: cannot be read any more \(No such file"):
         read_image(tmp_path / "gone.png", short_side=8)
     (tmp_path / "bad.png").write_bytes(b"text")

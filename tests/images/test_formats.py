@@ -13,7 +13,7 @@ HEIC = b"\0\0\0\x18ftypheic" + bytes(100)
 
 
 @pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES - HEIF_SUFFIXES))
-def test_every_suffix_is_of_a_format_that_is_read(suffix: str) -> None:
+def test_every_suffix_belongs_to_a_format_that_is_read(suffix: str) -> None:
     Image.init()
     format = "MPO" if suffix == ".mpo" else Image.registered_extensions()[suffix]
     buffer = io.BytesIO()
@@ -22,16 +22,16 @@ def test_every_suffix_is_of_a_format_that_is_read(suffix: str) -> None:
     assert open_image(buffer.getvalue()).size == (8, 8)
 
 
-def test_heif_suffixes_count_where_the_reader_is_installed() -> None:
+def test_heif_suffixes_are_included_if_the_reader_is_installed() -> None:
     assert bool(HEIF_SUFFIXES & IMAGE_SUFFIXES) == bool(find_spec("pillow_heif"))
 
 
-def test_heic_without_its_reader_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_heic_without_its_reader_states_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(formats, "_heif", lambda: False)
     with pytest.raises(UnreadableImageError, match=r"HEIC needs pillow-heif; pip install 'mlbench\[heic\]'"):
         open_image(HEIC)
 
 
-def test_damaged_heic_is_no_image() -> None:
+def test_damaged_heic_is_not_an_image() -> None:
     with pytest.raises(UnreadableImageError):
         open_image(HEIC)

@@ -19,22 +19,22 @@ def touch(folder: Path, *paths: str) -> None:
         (folder / path).touch()
 
 
-def test_walk_finds_images_in_order(tmp_path: Path) -> None:
+def test_find_images_finds_images_in_order(tmp_path: Path) -> None:
     touch(tmp_path, "b/2.jpg", "b/10.JPG", "a/deep/er/x.PNG", "z.webp", "a/readme.txt", "a/no_suffix", "jpg")
     assert find_images(tmp_path).paths == ["a/deep/er/x.PNG", "b/10.JPG", "b/2.jpg", "z.webp"]
 
 
-def test_walk_leaves_out_hidden_names(tmp_path: Path) -> None:
+def test_find_images_skips_hidden_names(tmp_path: Path) -> None:
     touch(tmp_path, ".hidden.png", ".thumbs/a.png", "a/.b/c.png", "a/b.png", "a/._b.png")
     assert find_images(tmp_path).paths == ["a/b.png"]
 
 
-def test_walk_knows_every_suffix(tmp_path: Path) -> None:
+def test_find_images_knows_every_suffix(tmp_path: Path) -> None:
     touch(tmp_path, *(f"x{suffix}" for suffix in IMAGE_SUFFIXES), "x.svg", "x.jpg.txt")
     assert find_images(tmp_path).paths == sorted(f"x{suffix}" for suffix in IMAGE_SUFFIXES)
 
 
-def test_walk_follows_links_but_not_in_circles(tmp_path: Path) -> None:
+def test_find_images_follows_links_but_not_in_circles(tmp_path: Path) -> None:
     touch(tmp_path, "photos/a/1.png", "store/2.png")
     (tmp_path / "photos" / "b").symlink_to(tmp_path / "store")
     (tmp_path / "photos" / "a" / "up").symlink_to("..")
@@ -51,7 +51,7 @@ def test_walk_follows_links_but_not_in_circles(tmp_path: Path) -> None:
     ]
 
 
-def test_walk_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_find_images_reports_a_missing_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path, "file")
     with pytest.raises(DataError, match="file: not a folder"):
         find_images(tmp_path / "file")
@@ -67,7 +67,7 @@ def test_walk_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         find_images(tmp_path)
 
 
-def test_what_is_not_read_is_counted_by_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_files_are_counted_by_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_files, "IMAGE_SUFFIXES", IMAGE_SUFFIXES - {".heic"})
     touch(tmp_path, "a/1.jpg", "a/2.avif", "a/3.JFIF", "a/4.jpe", "a/5.jp2")
     touch(tmp_path, "a/x.HEIC", "a/y.heic", "a/z.jpg_large", "b/noext", "b/.DS_Store", "Thumbs.db")
@@ -77,24 +77,24 @@ def test_what_is_not_read_is_counted_by_kind(tmp_path: Path, monkeypatch: pytest
     assert found.notes() == [
         "7 of 12 files not read: 2 .heic (pip install 'mlbench[heic]'), 2 hidden or of the system, "
         "1 .jpg_large, 1 with an odd suffix, 1 without a suffix; such as a/x.HEIC",
-        "hidden folders, not looked into: .git, __MACOSX, b/@eaDir",
+        "hidden folders, not searched: .git, __MACOSX, b/@eaDir",
     ]
     assert find_images(tmp_path / "a", tmp_path / "a" / "z.jpg_large").notes()[0].startswith("2 of 7 files")
 
 
-def test_links_to_their_own_parents_are_named(tmp_path: Path) -> None:
+def test_links_to_their_parents_are_noted(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.jpg")
     for number in range(7):
         (tmp_path / "a" / f"self{number}").symlink_to(".")
     (tmp_path / "round").symlink_to("round")
     assert find_images(tmp_path).notes() == [
         "1 of 2 files not read: 1 without a suffix; such as round",
-        "links to a folder that they are in, not followed: a/self0, a/self1, a/self2, a/self3, a/self4, "
+        "links to a folder that contains them, not followed: a/self0, a/self1, a/self2, a/self3, a/self4, "
         "and 2 more",
     ]
 
 
-def test_splits_are_called_in_many_ways() -> None:
+def test_splits_have_several_names() -> None:
     names = [
         "Train",
         "TRAINING",

@@ -7,7 +7,7 @@ from PIL import Image
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from mlbench.images.preprocess import PADDING, centre, square
+from mlbench.images.preprocess import PADDING, centre_crop, to_square
 
 
 def noise(width: int, height: int) -> Image.Image:
@@ -23,7 +23,7 @@ def noise(width: int, height: int) -> Image.Image:
     st.sampled_from(["squash", "crop", "pad"]),
     st.sampled_from([1.0, 0.95, 0.875, 0.5]),
 )
-def test_square_is_what_torchvision_makes_to_the_bit(width, height, size, resize, ratio) -> None:
+def test_to_square_equals_torchvision_to_the_bit(width, height, size, resize, ratio) -> None:
     image = expected = noise(width, height)
     expected = F.center_crop(expected, [max(1, round(height * ratio)), max(1, round(width * ratio))])
     side = min(expected.size)
@@ -35,20 +35,20 @@ def test_square_is_what_torchvision_makes_to_the_bit(width, height, size, resize
         right, bottom = side - expected.width - left, side - expected.height - top
         expected = F.pad(expected, [left, top, right, bottom], fill=PADDING)
     expected = F.resize(expected, [size, size], InterpolationMode.BILINEAR, antialias=True)
-    found = square(centre(image, ratio), size, resize)
+    found = to_square(centre_crop(image, ratio), size, resize)
     assert (np.asarray(found) == np.asarray(expected)).all()
 
 
-def test_square_squashes_crops_and_pads() -> None:
+def test_to_square_squashes_crops_and_pads() -> None:
     left, right = np.zeros((10, 10, 3), np.uint8), np.full((10, 10, 3), 200, np.uint8)
     wide = Image.fromarray(np.concatenate([left, right], 1))
-    squashed = np.asarray(square(wide, 16, "squash"))
+    squashed = np.asarray(to_square(wide, 16, "squash"))
     assert squashed[:, 0].max() == 0
     assert squashed[:, -1].min() == 200
-    cropped = np.asarray(square(wide, 16, "crop"))
-    assert cropped[0, 0].max() == 0  # the middle: 5 columns of each half
+    cropped = np.asarray(to_square(wide, 16, "crop"))
+    assert cropped[0, 0].max() == 0  # the centre: 5 columns of each half
     assert cropped[0, -1].min() == 200
-    padded = np.asarray(square(wide, 20, "pad"))
+    padded = np.asarray(to_square(wide, 20, "pad"))
     assert (padded[:4] == 128).all()
     assert (padded[-4:] == 128).all()
     assert padded[10, 0].max() == 0
@@ -56,12 +56,12 @@ def test_square_squashes_crops_and_pads() -> None:
 
 def test_a_long_strip_is_padded_without_a_square_of_its_length() -> None:
     strip = Image.new("RGB", (20_000, 40), (200, 0, 0))
-    found = np.asarray(square(strip, 100, "pad"))
+    found = np.asarray(to_square(strip, 100, "pad"))
     assert (found[49:51] == (200, 0, 0)).any(axis=0).all()
     assert (found[:40] == PADDING).all()
     assert (found[-40:] == PADDING).all()
 
 
-def test_square_leaves_a_fitting_image_as_it_is() -> None:
+def test_to_square_leaves_an_image_of_the_right_size_unchanged() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
-    assert (np.asarray(square(Image.fromarray(pixels), 16, "squash")) == pixels).all()
+    assert (np.asarray(to_square(Image.fromarray(pixels), 16, "squash")) == pixels).all()

@@ -1,4 +1,4 @@
-"""Batches that lack what a loss needs are refused, or noted, before training."""
+"""Batches without the pairs that a loss needs are refused, or noted, before training."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def test_batches_of_one_class_teach_a_pair_loss_nothing(planned) -> None:
     with pytest.raises(SuiteError, match=message):
         planned(overrides=overrides)
     assert planned(overrides=(*overrides, "batch_sampler.m=4")).cases[0].forecast.notes == ()
-    # A loss with class centres has its negatives there.
+    # A loss with class centres needs no negatives in the batch.
     assert planned(overrides=overrides[1:]).cases[0].forecast.notes == ()
-    # What is never trained needs no batches.
+    # A case without training needs no batches.
     assert planned(overrides=(*overrides, "recipe.epochs=0")).cases[0].forecast.steps == 0
 
 
@@ -45,7 +45,7 @@ def test_every_loss_of_a_case_is_checked(planned) -> None:
         planned(overrides=("loss=null", losses, "batch_sampler={name: m_per_class, m: 8}"))
 
 
-def test_a_loss_that_needs_a_layout_refuses_another(planned) -> None:
+def test_a_loss_that_needs_another_layout_is_refused(planned) -> None:
     rows = ("loss={name: triplet_pair, triplets: rows}", "recipe.batch_size=9")
     with pytest.raises(SuiteError, match=r"takes batches of anchor, positive, negative.*'shuffle' with"):
         planned(overrides=rows)

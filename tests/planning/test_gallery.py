@@ -6,7 +6,7 @@ from made_splits import BOTH, CATALOGUE, CLOSED, OPEN, Data, Paired, Split
 
 from mlbench.contracts import GALLERY, PairedDataset
 from mlbench.errors import DataError, SuiteError
-from mlbench.planning.gallery import check_protocol, searched_split
+from mlbench.planning.gallery import check_protocol, gallery_split
 
 
 def problem(data: Data, gallery: str) -> str:
@@ -16,12 +16,12 @@ def problem(data: Data, gallery: str) -> str:
     return str(caught.value)
 
 
-def test_what_a_data_set_can_serve_is_fine() -> None:
+def test_protocols_that_fit_the_data_set_pass() -> None:
     for data, gallery in ((OPEN, "test"), (CLOSED, "train"), (CATALOGUE, "gallery"), (CATALOGUE, "test")):
         check_protocol(data, gallery)
 
 
-def test_what_it_cannot_serve_is_one_line() -> None:
+def test_protocols_that_do_not_fit_are_an_error_of_one_line() -> None:
     assert problem(OPEN, "train").startswith(
         "evaluation.gallery is train, but calibration and train share no class; choose a data set, or an"
     )
@@ -30,29 +30,31 @@ def test_what_it_cannot_serve_is_one_line() -> None:
     assert problem(OPEN, "gallery").startswith(
         "evaluation.gallery is gallery, but no test image is only a query or only in the gallery; state roles"
     )
-    # Alone in its class, an image is only in the gallery because it has nothing to ask for.
+    # The only image of a class is in the gallery only by default.
     alone = Data(Split("aabb"), Split("ccdd"), Split("eeffg", (BOTH, BOTH, BOTH, BOTH, GALLERY)))
     assert "state roles in the data set" in problem(alone, "gallery")
     assert problem(CLOSED, "test") == (
-        "evaluation.gallery is test, but of the calibration classes 0 have a query and another image in the "
-        "same split for it to find; at least 2 are needed; give them more images (of other groups, where "
+        "evaluation.gallery is test, but 0 of the calibration classes have a query and another image of the "
+        "class in the same split; at least 2 are needed; give them more images (of other groups, where "
         "there are groups), or set evaluation.gallery: train"
     )
 
 
-def test_groups_leave_no_answer() -> None:
+def test_groups_can_leave_no_positive() -> None:
     for groups, fine in (([1, 1, 2, 2], False), ([1, 2, 2, 1], True), ([-1, -1, 2, 5], True)):
         data = Data(Split("aabb"), Split("ccdd"), Split("eeff", groups=np.array(groups)))
         if fine:
             check_protocol(data, "test")
         else:
-            assert "of the test classes 0 have a query" in problem(data, "test")
+            assert "0 of the test classes have a query" in problem(data, "test")
     same = np.array([1, 1, 2, 2])
     data = Data(Split("aabb", groups=same), Split("ab"), Split("aabb", groups=same))
-    assert "of the test classes 0 have a query and another image in the train split" in problem(data, "train")
+    assert "0 of the test classes have a query and another image of the class in the train split" in problem(
+        data, "train"
+    )
 
 
-def test_lists_of_pairs_need_no_answers() -> None:
+def test_lists_of_pairs_need_no_positives() -> None:
     data = Paired(Split("aabb"), Split("ccdd"), Split("efgh", (0, 0, 0, 0)))
     assert isinstance(data, PairedDataset)
     check_protocol(data, "test")
@@ -70,12 +72,14 @@ def test_lists_of_pairs_need_no_answers() -> None:
         (Data(OPEN.train, CATALOGUE.test, CATALOGUE.test), "gallery", "calibration", "test"),
     ],
 )
-def test_calibration_is_judged_as_test_is(data: Data, gallery: str, calibration: str, test: str) -> None:
-    assert searched_split(data, "calibration", gallery) == calibration
-    assert searched_split(data, "test", gallery) == test
+def test_calibration_follows_the_protocol_of_test(
+    data: Data, gallery: str, calibration: str, test: str
+) -> None:
+    assert gallery_split(data, "calibration", gallery) == calibration
+    assert gallery_split(data, "test", gallery) == test
 
 
-def test_a_protocol_that_cannot_be_served_is_found_before_any_work(planned) -> None:
+def test_a_protocol_that_does_not_fit_fails_before_any_work(planned) -> None:
     with pytest.raises(
         SuiteError, match=r"^\S+toy\.yaml:4: base\.dataset: evaluation\.gallery is train, but"
     ):

@@ -210,8 +210,8 @@ def test_folder_ignores_hidden_and_other_files(tmp_path: Path) -> None:
     assert after.version == before.version
     assert after.notes == (
         "2 of 26 files not read: 1 .txt, 1 hidden or of the system; such as class a/notes.txt",
-        "hidden folders, not looked into: .cache",
-        "links to a folder that they are in, not followed: class a/loop",
+        "hidden folders, not searched: .cache",
+        "links to a folder that contains them, not followed: class a/loop",
     )
     save(folder / "stray.png")
     assert build(folder).notes[3] == "images outside of class folders, ignored: 1"
@@ -321,9 +321,9 @@ def test_deep_images_are_not_black_and_named(tmp_path: Path) -> None:
     folder = deep(tmp_path / "photos", {"u8.png": 255, "u12.png": 4095, "u16.png": 65535})
     data = build(folder)
     assert data.notes == (
-        "wide pixels that do not say what white is, taken as 4095 (see option white): 1 of 27 images "
+        "more than 8 bits without a stated value of white, taken as 4095 (see option white): 1 of 27 images "
         "(class a/u12.png)",
-        "wide pixels that do not say what white is, taken as 255 (see option white): 1 of 27 images "
+        "more than 8 bits without a stated value of white, taken as 255 (see option white): 1 of 27 images "
         "(class a/u8.png)",
     )
     assert build(folder).notes == data.notes  # from the cache

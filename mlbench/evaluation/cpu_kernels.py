@@ -1,7 +1,7 @@
-"""Counting on the CPU: the scores of a tile among all thresholds, by class, and in every query's ranking.
+"""Numba functions that count the scores of one tile: at thresholds, in histograms by class, and in rankings.
 
-Compiled by Numba; every function works on one tile of scores and releases the interpreter lock, so that
-threads count tiles. All counts are integers: their sum does not depend on who counted first.
+They release the interpreter lock, so that threads run in parallel. All counts are integers, so their sums do
+not depend on the order of the threads.
 """
 
 from __future__ import annotations
@@ -12,31 +12,31 @@ from mlbench.compiled import compiled
 
 __all__ = [
     "EXCLUDED",
-    "band_positives",
-    "collect",
-    "count_above",
-    "count_above_sorted",
-    "count_bands",
+    "collect_scores",
+    "count_at_edges",
+    "count_between",
+    "count_between_sorted",
+    "count_histograms",
+    "count_positive_histograms",
     "exclude_classes",
     "gather_positives",
-    "merge",
-    "ranks_of",
+    "ranks_from_counts",
     "scale_scores",
     "sort_segments",
     "transpose",
     "unit_rows",
 ]
 
-#: The score of a pair that takes no part: below every cosine.
+#: The score of an excluded pair, below every cosine.
 EXCLUDED = np.float32(-2.0)
 
-#: Scores that are looked at together before any of them is looked up.
+#: Scores that are compared with the floor together; a chunk without a score above it is skipped.
 CHUNK = 64
 
 
 @compiled()
 def unit_rows(vectors: np.ndarray, images: np.ndarray, norms: np.ndarray, rows: np.ndarray) -> None:
-    """rows[i] = vectors[images[i]] / norms[i] in float32, rounded once; the rows that are left are zero.
+    """rows[i] = vectors[images[i]] / norms[i] in float32, rounded once; the remaining rows become zero.
 
     vectors: (N, D) float32 or float64. images, norms: (n,). rows: (>= n, D) float32.
     """
@@ -50,7 +50,7 @@ def unit_rows(vectors: np.ndarray, images: np.ndarray, norms: np.ndarray, rows: 
 
 @compiled()
 def scale_scores(scores: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> None:
-    """scores[i, j] *= rows[i] * columns[j], all float32; the same for both orders of a pair."""
+    """scores[i, j] *= rows[i] * columns[j], all float32; equal for both orders of a pair."""
     for row in range(len(rows)):
         line = scores[row]
         own = rows[row]
@@ -62,10 +62,10 @@ def scale_scores(scores: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> N
 def exclude_classes(
     scores: np.ndarray, rows: int, columns: int, labels: np.ndarray, first: np.ndarray, offset: int
 ) -> None:
-    """Set the scores of same-class pairs in a tile to `EXCLUDED`.
+    """Set the scores of pairs of one class in a tile to `EXCLUDED`.
 
     scores: (>= rows, >= columns) float32. labels: (>= rows,) of the rows. first: (C + 1,), where each class
-    starts among all columns, which are ordered by class. offset: of the tile's first column among them.
+    starts among all columns, which are ordered by class. offset: of the tile's first column.
     """
     for row in range(rows):
         label = labels[row]
@@ -86,10 +86,10 @@ def gather_positives(
     positives: np.ndarray,
     cursor: np.ndarray,
 ) -> None:
-    """Append each row's scores with its own class, but not with its own group, to its place in `positives`.
+    """Write each row's scores with images of its class, except of its group, to `positives`.
 
-    As `exclude_classes`; groups: of each row and column, with a number of its own for an image that is in
-    none. cursor: (>= rows,) where each row's next score goes; advanced.
+    Arguments as in `exclude_classes`. row_groups, column_groups: with a unique number for each image without
+    a group. cursor: (>= rows,), the index in `positives` of each row's next score; advanced.
     """
     for row in range(rows):
         label = labels[row]
@@ -103,13 +103,14 @@ def gather_positives(
 
 
 @compiled()
-def collect(
+def collect_scores(
     scores: np.ndarray, rows: int, columns: int, upper: bool, floor: np.float32, kept: np.ndarray, at: int
 ) -> int:
-    """Append the scores of a tile that are at least `floor` to `kept`; how many it holds then.
+    """Append the scores of a tile that are at least `floor` to `kept` and return the new number of kept
+    scores.
 
-    scores: (>= rows, >= columns) float32. upper: only what lies right of the diagonal. kept: float32 with
-    room for rows * columns more than the `at` it holds.
+    scores: (>= rows, >= columns) float32. upper: whether to use only scores right of the diagonal. kept:
+    float32 with `at` scores and room for rows * columns more.
     """
     for row in range(rows):
         line = scores[row]
@@ -119,7 +120,7 @@ def collect(
             for column in range(begin, end):
                 reaching += line[column] >= floor
             if reaching > 0:
-                # Written always, kept when it counts: no branch that could be mispredicted.
+                # Write every score but advance only past those kept: a branch would be mispredicted.
                 for column in range(begin, end):
                     kept[at] = line[column]
                     at += line[column] >= floor
@@ -127,7 +128,7 @@ def collect(
 
 
 @compiled()
-def count_bands(
+def count_histograms(
     scores: np.ndarray,
     rows: int,
     columns: int,
@@ -136,19 +137,19 @@ def count_bands(
     scale: np.float32,
     row_class: np.ndarray,
     column_class: np.ndarray,
-    row_bands: np.ndarray,
-    column_bands: np.ndarray,
+    row_histograms: np.ndarray,
+    column_histograms: np.ndarray,
 ) -> None:
-    """Count the scores of a tile that are at least `floor` in bands of equal width, by class.
+    """Count the scores of a tile that are at least `floor` in histograms with bins of equal width, by class.
 
-    As `collect`; scale: bands per unit of score. row_class: (>= rows,), column_class: (>= columns,).
-    row_bands, column_bands: (classes, bands) int32: each score counts for the class of its row and for the
-    class of its column.
+    Arguments as in `collect_scores`. scale: bins per unit of score. row_class: (>= rows,), column_class: (>=
+    columns,). row_histograms, column_histograms: (classes, bins) int32; each score counts for the class of
+    its row and for the class of its column.
     """
-    last = row_bands.shape[1] - 1
+    last = row_histograms.shape[1] - 1
     for row in range(rows):
         line = scores[row]
-        own = row_bands[row_class[row]]
+        own = row_histograms[row_class[row]]
         for begin in range(row + 1 if upper else 0, columns, CHUNK):
             end = min(begin + CHUNK, columns)
             reaching = 0
@@ -157,14 +158,14 @@ def count_bands(
             if reaching > 0:
                 for column in range(begin, end):
                     if line[column] >= floor:
-                        band = min(last, np.int32((line[column] - floor) * scale))
-                        own[band] += 1
-                        column_bands[column_class[column], band] += 1
+                        slot = min(last, np.int32((line[column] - floor) * scale))
+                        own[slot] += 1
+                        column_histograms[column_class[column], slot] += 1
 
 
 @compiled()
-def merge(kept: np.ndarray, edges: np.ndarray, above: np.ndarray, ties: np.ndarray) -> None:
-    """Add to each edge the number of kept scores at or above it, and equal to it.
+def count_at_edges(kept: np.ndarray, edges: np.ndarray, above: np.ndarray, ties: np.ndarray) -> None:
+    """Add the number of kept scores at or above each edge to `above`, and of those equal to it to `ties`.
 
     kept: (n,) ascending. edges: (E,) ascending, distinct. above, ties: (E,) int64.
     """
@@ -182,18 +183,19 @@ def merge(kept: np.ndarray, edges: np.ndarray, above: np.ndarray, ties: np.ndarr
 
 
 @compiled()
-def count_above(
+def count_between(
     scores: np.ndarray,
     rows: int,
     columns: int,
     positives: np.ndarray,
     offsets: np.ndarray,
-    rivals: np.ndarray,
+    between: np.ndarray,
 ) -> None:
-    """For each row, count its scores between its positives: by comparing each positive with all scores.
+    """Count each row's scores between its positives, by comparing each positive with all scores of the row.
 
-    positives: each row's scores with its own class, ascending, at offsets[row] .. offsets[row + 1], less
-    offsets[0]. rivals: as long, int32: [k] counts scores at or above positive k and below the next one.
+    positives: (P,) each row's positives ascending, from offsets[row] to offsets[row + 1], less offsets[0].
+    between: (P,) int32; [k] is increased by the number of scores at or above positive k and below the next
+    one.
     """
     for row in range(rows):
         first = offsets[row] - offsets[0]
@@ -206,24 +208,24 @@ def count_above(
             for column in range(columns):
                 reaching += line[column] >= threshold
             if k > first:
-                rivals[k - 1] += above - reaching
+                between[k - 1] += above - reaching
             above = reaching
             if above == 0:
                 break
         if above > 0:
-            rivals[end - 1] += above
+            between[end - 1] += above
 
 
 @compiled()
-def count_above_sorted(
+def count_between_sorted(
     scores: np.ndarray,
     rows: int,
     columns: int,
     positives: np.ndarray,
     offsets: np.ndarray,
-    rivals: np.ndarray,
+    between: np.ndarray,
 ) -> None:
-    """`count_above` for rows whose scores are ascending: by walking down both lists together."""
+    """`count_between` for rows with ascending scores, by merging scores and positives."""
     for row in range(rows):
         first = offsets[row] - offsets[0]
         k = offsets[row + 1] - offsets[0] - 1
@@ -233,7 +235,7 @@ def count_above_sorted(
             continue
         while k >= first and column >= 0:
             if line[column] >= positives[k]:
-                rivals[k] += 1
+                between[k] += 1
                 column -= 1
             else:
                 k -= 1
@@ -259,7 +261,7 @@ def sort_segments(values: np.ndarray, offsets: np.ndarray) -> None:
 
 @compiled()
 def transpose(source: np.ndarray, target: np.ndarray) -> None:
-    """target = source.T for square arrays whose side is a multiple of 16, by blocks that stay in cache."""
+    """target = source.T for square arrays whose side is a multiple of 16, in blocks that fit in the cache."""
     side = source.shape[0]
     for top in range(0, side, 16):
         for left in range(0, side, 16):
@@ -269,39 +271,39 @@ def transpose(source: np.ndarray, target: np.ndarray) -> None:
 
 
 @compiled()
-def band_positives(
+def count_positive_histograms(
     positives: np.ndarray,
     offsets: np.ndarray,
     labels: np.ndarray,
     floor: np.float32,
     scale: np.float32,
-    bands: np.ndarray,
+    histograms: np.ndarray,
 ) -> None:
-    """Count positives in bands by the class of their row, exactly as `count_bands` counts negatives.
+    """Count positives in histograms by the class of their row, with the same bins as `count_histograms`.
 
-    positives, offsets: as in `count_above`. labels: (rows,). bands: (classes, bands) float64.
+    positives, offsets: as in `count_between`. labels: (rows,). histograms: (classes, bins) float64.
     """
-    last = bands.shape[1] - 1
+    last = histograms.shape[1] - 1
     for row in range(len(labels)):
-        own = bands[labels[row]]
+        own = histograms[labels[row]]
         for at in range(offsets[row] - offsets[0], offsets[row + 1] - offsets[0]):
             if positives[at] >= floor:
                 own[min(last, np.int32((positives[at] - floor) * scale))] += 1
 
 
 @compiled()
-def ranks_of(rivals: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Ranks of each row's positives, the best first, from the counts that `count_above` made.
+def ranks_from_counts(between: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Ranks of each row's positives, best first, from the counts of `count_between`; (P,) int64.
 
-    A positive's rank is its place among the row's positives plus all negatives at or above it: of equal
-    scores the negative comes first.
+    The rank of a positive is its position among the row's positives plus the number of negatives at or above
+    it, so of equal scores the negative ranks first.
     """
-    ranks = np.empty(len(rivals), np.int64)
+    ranks = np.empty(len(between), np.int64)
     for row in range(len(offsets) - 1):
         first = offsets[row] - offsets[0]
         end = offsets[row + 1] - offsets[0]
         above = 0
         for place in range(end - first):
-            above += rivals[end - 1 - place]
+            above += between[end - 1 - place]
             ranks[first + place] = place + 1 + above
     return ranks

@@ -1,4 +1,4 @@
-"""Counting on the CPU: tiles are scored and counted by threads, each with its own buffers."""
+"""Scoring and counting of pairs on the CPU, in tiles, by threads with separate buffers."""
 
 from __future__ import annotations
 
@@ -11,45 +11,35 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import torch
 
-from mlbench.evaluation import tally
-from mlbench.evaluation.pairs import Pairs, Side, Window
-from mlbench.evaluation.scan import Bands, Counts, Products, Progress
-from mlbench.evaluation.similarity import STEP, on_grid
+from mlbench.evaluation import cpu_kernels
+from mlbench.evaluation.all_pairs import AllPairs, OrderedImages, PositiveBlock
+from mlbench.evaluation.class_histograms import ClassHistograms
+from mlbench.evaluation.pair_counter import PairCounts, Progress
+from mlbench.evaluation.products import Products, round_for_products
+from mlbench.evaluation.similarity_grid import STEP, on_grid
 from mlbench.seeding import matmul_precision
 
-__all__ = ["TILE", "CpuCounter", "rounded"]
+__all__ = ["TILE", "CpuCounter"]
 
-#: Side of a tile of scores: 1 MiB, which stays in a core's cache.
+#: Side of a tile of scores; its 1 MiB fits in a core's cache.
 TILE = 512
 
-#: Rows and columns that are gathered together, several tiles.
+#: Side of a block: rows and columns whose unit vectors are read together, several tiles.
 _BLOCK = 4 * TILE
 
-#: Scores that are kept before they are sorted and counted.
+#: Scores that a thread collects before it sorts and counts them.
 _KEPT = 1 << 21
 
-#: Queries with more positives have their scores sorted; with fewer, comparing each with all is faster.
+#: With more positives a query, its scores are sorted; with fewer, comparing each positive with all scores is
+#: faster.
 _MANY = 40
-
-#: Bits that a rounded float32 loses.
-_DROPPED = {"float32": 0, "tf32": 13, "bf16": 16}
 
 T = TypeVar("T")
 
 
-def rounded(values: np.ndarray, products: Products) -> np.ndarray:
-    """float32 values rounded to the precision of `products`, to nearest, halves to even; still float32."""
-    drop = _DROPPED[products]
-    if drop == 0:
-        return values
-    bits = values.view(np.uint32)
-    bits = bits + ((bits >> drop) & 1) + np.uint32((1 << (drop - 1)) - 1)
-    return (bits & np.uint32(0xFFFFFFFF << drop & 0xFFFFFFFF)).view(np.float32)
-
-
 class _Rows(NamedTuple):
-    """Unit vectors, (n, D) float32. scales: (n,) float32, one over their lengths, which are not quite 1 where
-    they were rounded to less than float32; else None."""
+    """Unit vectors, (n, D) float32. scales: (n,) float32, the inverse of their norms, if rounding below
+    float32 has changed the norms; else None."""
 
     vectors: np.ndarray
     scales: np.ndarray | None
@@ -61,13 +51,11 @@ class _Rows(NamedTuple):
 
 
 class CpuCounter:
-    """Counts the pairs on `threads` threads (see `mlbench.evaluation.scan.Counter`).
-
-    memory: bytes for the threads' buffers; there are fewer threads where it is short.
-    """
+    """A `PairCounter` with `threads` threads. memory: bytes for their buffers; if short, it uses fewer
+    threads."""
 
     def __init__(
-        self, pairs: Pairs, *, threads: int, products: Products = "float32", memory: int = 1 << 28
+        self, pairs: AllPairs, *, threads: int, products: Products = "float32", memory: int = 1 << 28
     ) -> None:
         self._pairs = pairs
         self._products: Products = products
@@ -79,16 +67,16 @@ class CpuCounter:
     def positives(self, start: int, end: int) -> np.ndarray:
         pairs = self._pairs
         base = pairs.offsets[start]
-        found = np.empty(pairs.offsets[end] - base, np.float32)
+        scores = np.empty(pairs.offsets[end] - base, np.float32)
         cursor = pairs.offsets[start:end] - base
 
-        def gather(window: Window, buffers: _Buffers) -> None:
-            top, bottom = window.top, window.bottom
+        def gather(block: PositiveBlock, buffers: _Buffers) -> None:
+            top, bottom = block.top, block.bottom
             rows = self._read(pairs.queries, top, bottom, buffers.rows)
-            for left, right in window.columns:
+            for left, right in block.columns:
                 columns = self._read(pairs.gallery, left, right, buffers.columns)
                 _multiply(rows, columns, buffers.scores)
-                tally.gather_positives(
+                cpu_kernels.gather_positives(
                     buffers.scores,
                     bottom - top,
                     right - left,
@@ -97,13 +85,13 @@ class CpuCounter:
                     left,
                     pairs.queries.groups[top:bottom],
                     pairs.gallery.groups[left:right],
-                    found,
+                    scores,
                     cursor[top - start : bottom - start],
                 )
 
-        self._each(list(pairs.windows(start, end, TILE)), gather, TILE, lambda done, total: None)
-        tally.sort_segments(found, pairs.offsets[start : end + 1] - base)
-        return found
+        self._each(list(pairs.positive_blocks(start, end, TILE)), gather, TILE, lambda done, total: None)
+        cpu_kernels.sort_segments(scores, pairs.offsets[start : end + 1] - base)
+        return scores
 
     def negatives(
         self,
@@ -111,13 +99,13 @@ class CpuCounter:
         end: int,
         positives: np.ndarray,
         edges: np.ndarray,
-        bands: Bands | None,
+        histograms: ClassHistograms | None,
         progress: Progress,
-    ) -> Counts:
+    ) -> PairCounts:
         pairs = self._pairs
         above, ties = np.zeros((2, len(edges)), np.int64)
-        counts = Counts(above, ties, np.zeros(len(positives), np.int32))
-        job = _Job(pairs, start, positives, edges, bands, counts, self._lock)
+        counts = PairCounts(above, ties, np.zeros(len(positives), np.int32))
+        negatives = _NegativePass(pairs, start, positives, edges, histograms, counts, self._lock)
         whole = pairs.mirrored and (start, end) == (0, len(pairs.queries))
 
         def count(block: tuple[int, int], buffers: _Buffers) -> None:
@@ -125,7 +113,7 @@ class CpuCounter:
             bottom, right = min(top + _BLOCK, end), min(left + _BLOCK, len(pairs.gallery))
             rows = self._read(pairs.queries, top, bottom, buffers.rows)
             columns = self._read(pairs.gallery, left, right, buffers.columns)
-            job.count_block(rows, columns, (top, bottom), (left, right), whole, buffers)
+            negatives.count_block(rows, columns, (top, bottom), (left, right), whole, buffers)
 
         blocks = [
             (top, left)
@@ -133,29 +121,29 @@ class CpuCounter:
             for left in range(top if whole else 0, len(pairs.gallery), _BLOCK)
         ]
         for buffers in self._each(blocks, count, _BLOCK, progress):
-            job.flush(buffers)
+            negatives.flush(buffers)
         if whole:
             for both in (counts.above, counts.ties):
                 both *= 2
         return counts
 
-    def _read(self, side: Side, start: int, end: int, buffer: np.ndarray) -> _Rows:
-        """Unit vectors of a range of a side, filled up with zeros to whole tiles."""
+    def _read(self, ordered: OrderedImages, start: int, end: int, buffer: np.ndarray) -> _Rows:
+        """Unit vectors of images [start, end), padded with zeros to whole tiles."""
         rows = buffer[: -(-(end - start) // TILE) * TILE]
-        images, vectors = side.images[start:end], side.vectors
+        images, vectors = ordered.images[start:end], ordered.vectors
         if vectors.dtype not in (np.float32, np.float64):
             images, vectors = np.arange(end - start), vectors[images].astype(np.float32)
-        tally.unit_rows(vectors, images, side.norms[start:end], rows)
+        cpu_kernels.unit_rows(vectors, images, ordered.norms[start:end], rows)
         if self._products == "float32":
             return _Rows(rows, None)
-        rows[:] = rounded(rows, self._products)
+        rows[:] = round_for_products(rows, self._products)
         squares = np.einsum("nd,nd->n", rows, rows, dtype=np.float64)
         return _Rows(rows, (1 / np.sqrt(np.where(squares > 0, squares, 1))).astype(np.float32))
 
     def _each(
         self, tasks: Sequence[T], work: Callable[[T, _Buffers], None], height: int, progress: Progress
     ) -> Iterator[_Buffers]:
-        """Do every task on the threads; then the buffers of each thread."""
+        """Do all tasks on the threads and return the buffers of each thread."""
         waiting = iter(tasks)
         stop = threading.Event()
         done = 0
@@ -185,19 +173,19 @@ class CpuCounter:
 
 
 def _multiply(rows: _Rows, columns: _Rows, scores: np.ndarray) -> None:
-    """scores = cosines of rows and columns, by torch: unlike NumPy's, its product of two rows has the same
-    bits wherever they stand in their tiles, so that equal pairs tie."""
+    """scores = cosines of rows and columns, by torch: unlike NumPy's product, the bits of an element do not
+    depend on its position in the tile, so that equal pairs tie."""
     torch.mm(
         torch.from_numpy(rows.vectors), torch.from_numpy(columns.vectors).T, out=torch.from_numpy(scores)
     )
     if rows.scales is not None and columns.scales is not None:
-        tally.scale_scores(scores, rows.scales, columns.scales)
+        cpu_kernels.scale_scores(scores, rows.scales, columns.scales)
 
 
 @contextmanager
 def _single_threaded() -> Iterator[None]:
-    """Products in full float32 and each on one thread: torch's own threads would compete with ours, and how
-    they share a product can change its bits."""
+    """Run products in full float32 on one torch thread: torch's threads would compete with ours, and how they
+    split a product can change its bits."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -208,34 +196,34 @@ def _single_threaded() -> Iterator[None]:
 
 
 class _Buffers:
-    """What one thread writes to."""
+    """The buffers of one thread."""
 
     def __init__(self, height: int, dim: int) -> None:
         self.rows = np.empty((height, dim), np.float32)
         self.columns = np.empty((height, dim), np.float32)
         self.scores = np.empty((TILE, TILE), np.float32)
-        self.turned = np.empty((TILE, TILE), np.float32)
+        self.transposed = np.empty((TILE, TILE), np.float32)
         self.kept = np.empty(_KEPT, np.float32)
         self.held = 0
 
 
-class _Job:
-    """One pass over negatives: what is counted, and where counts go."""
+class _NegativePass:
+    """One pass over the negatives, with the counts of all threads."""
 
     def __init__(
         self,
-        pairs: Pairs,
+        pairs: AllPairs,
         start: int,
         positives: np.ndarray,
         edges: np.ndarray,
-        bands: Bands | None,
-        counts: Counts,
+        histograms: ClassHistograms | None,
+        counts: PairCounts,
         lock: threading.Lock,
     ) -> None:
-        self.pairs, self.positives, self.edges, self.bands = pairs, positives, edges, bands
+        self.pairs, self.positives, self.edges, self.histograms = pairs, positives, edges, histograms
         self.counts, self.lock = counts, lock
         self.base = pairs.offsets[start]
-        # Nothing that would be rounded to less than the lowest threshold is looked at.
+        # Lower scores round to less than the lowest threshold.
         self.floor = np.float32(edges[0] - STEP)
 
     def count_block(
@@ -249,10 +237,11 @@ class _Job:
     ) -> None:
         (top, bottom), (left, right) = row_range, column_range
         queries, gallery = self.pairs.queries, self.pairs.gallery
-        asked = _Part(self, top, bottom, queries)
-        found = _Part(self, left, right, gallery) if mirrored and left != top else None
-        by_column = self._class_bands(gallery, left, right)
-        by_row = self._class_bands(queries, top, bottom)
+        by_query = _BlockRankings(self, top, bottom)
+        # If mirrored, the columns are queries too.
+        transposed = _BlockRankings(self, left, right) if mirrored and left != top else by_query
+        column_histograms = self._block_histograms(gallery, left, right)
+        row_histograms = self._block_histograms(queries, top, bottom)
         for row in range(top, bottom, TILE):
             for column in range(row if mirrored and left == top else left, right, TILE):
                 height, width = min(TILE, bottom - row), min(TILE, right - column)
@@ -260,78 +249,81 @@ class _Job:
                 _multiply(rows.tile(row - top), columns.tile(column - left), scores)
                 labels = queries.labels[row : row + height]
                 if labels[-1] >= gallery.labels[column] and labels[0] <= gallery.labels[column + width - 1]:
-                    tally.exclude_classes(scores, height, width, labels, gallery.first, column)
+                    cpu_kernels.exclude_classes(scores, height, width, labels, gallery.first, column)
                 diagonal = mirrored and row == column
                 if buffers.held + height * width > _KEPT:
                     self.flush(buffers)
                 args = scores, height, width, diagonal, self.floor
-                buffers.held = tally.collect(*args, buffers.kept, buffers.held)
-                if self.bands is not None:
-                    scale = np.float32(1 / self.bands.width)
+                buffers.held = cpu_kernels.collect_scores(*args, buffers.kept, buffers.held)
+                if self.histograms is not None:
+                    scale = np.float32(1 / self.histograms.width)
                     row_class = labels - queries.labels[top]
                     column_class = gallery.labels[column : column + width] - gallery.labels[left]
-                    tally.count_bands(
+                    cpu_kernels.count_histograms(
                         *args[:4],
-                        np.float32(self.bands.floor),
+                        np.float32(self.histograms.floor),
                         scale,
                         row_class,
                         column_class,
-                        by_row,
-                        by_column,
+                        row_histograms,
+                        column_histograms,
                     )
                 if mirrored and not diagonal:
-                    tally.transpose(scores, buffers.turned)
-                    (found or asked).count(buffers.turned, width, height, column)
-                asked.count(scores, height, width, row)
+                    cpu_kernels.transpose(scores, buffers.transposed)
+                    transposed.count(buffers.transposed, width, height, column)
+                by_query.count(scores, height, width, row)
         with self.lock:
-            asked.add()
-            if found is not None:
-                found.add()
-            if self.bands is not None:
+            by_query.add()
+            if transposed is not by_query:
+                transposed.add()
+            if self.histograms is not None:
                 times = 2 if mirrored else 1
-                for side, first, counted in ((queries, top, by_row), (gallery, left, by_column)):
-                    label = side.labels[first]
-                    self.bands.negatives[label : label + len(counted)] += times * counted
+                for ordered, first, counted in (
+                    (queries, top, row_histograms),
+                    (gallery, left, column_histograms),
+                ):
+                    label = ordered.labels[first]
+                    self.histograms.negatives[label : label + len(counted)] += times * counted
 
-    def _class_bands(self, side: Side, start: int, end: int) -> np.ndarray:
-        if self.bands is None:
+    def _block_histograms(self, ordered: OrderedImages, start: int, end: int) -> np.ndarray:
+        """Empty histograms of the classes of images [start, end)."""
+        if self.histograms is None:
             return np.empty((0, 0), np.int32)
-        return np.zeros(
-            (side.labels[end - 1] - side.labels[start] + 1, self.bands.negatives.shape[1]), np.int32
-        )
+        classes = ordered.labels[end - 1] - ordered.labels[start] + 1
+        return np.zeros((classes, self.histograms.negatives.shape[1]), np.int32)
 
     def flush(self, buffers: _Buffers) -> None:
-        """Count what a thread has kept."""
+        """Count the scores that a thread has collected."""
         kept = buffers.kept[: buffers.held]
         on_grid(kept, out=kept).sort()
         with self.lock:
-            tally.merge(kept, self.edges, self.counts.above, self.counts.ties)
+            cpu_kernels.count_at_edges(kept, self.edges, self.counts.above, self.counts.ties)
         buffers.held = 0
 
 
-class _Part:
-    """The rankings of some queries, while one block is counted."""
+class _BlockRankings:
+    """Counts of negatives in the rankings of queries [start, end) within one block."""
 
-    def __init__(self, job: _Job, start: int, end: int, side: Side) -> None:
-        offsets = job.pairs.offsets[start : end + 1] - job.base
+    def __init__(self, negatives: _NegativePass, start: int, end: int) -> None:
+        offsets = negatives.pairs.offsets[start : end + 1] - negatives.base
         self.start, self.offsets = start, offsets
-        self.positives = job.positives[offsets[0] : offsets[-1]]
-        self.total = job.counts.rivals[offsets[0] : offsets[-1]]
-        self.rivals = np.zeros_like(self.total)
+        self.positives = negatives.positives[offsets[0] : offsets[-1]]
+        self.total = negatives.counts.between[offsets[0] : offsets[-1]]
+        self.between = np.zeros_like(self.total)
         self.most = int(np.diff(offsets).max())
 
     def count(self, scores: np.ndarray, height: int, width: int, row: int) -> None:
-        """Count a tile of scores whose first row is the side's place `row`; may reorder the scores."""
+        """Count a tile of scores whose first row is query `row`; may reorder the scores."""
         offsets = self.offsets[row - self.start : row - self.start + height + 1]
         first, end = offsets[0] - self.offsets[0], offsets[-1] - self.offsets[0]
-        count = tally.count_above
+        count = cpu_kernels.count_between
         if self.most > _MANY:
-            scores[:, width:] = tally.EXCLUDED
+            scores[:, width:] = cpu_kernels.EXCLUDED
             scores.sort(axis=1)
             width = TILE
-            count = tally.count_above_sorted
-        count(scores, height, width, self.positives[first:end], offsets, self.rivals[first:end])
+            count = cpu_kernels.count_between_sorted
+        count(scores, height, width, self.positives[first:end], offsets, self.between[first:end])
 
     def add(self) -> None:
-        """Add the block's counts to the whole's."""
-        self.total += self.rivals
+        """Add the counts of the block to the totals."""
+        self.total += self.between

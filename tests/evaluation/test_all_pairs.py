@@ -8,21 +8,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlbench.errors import DataError
-from mlbench.evaluation.pairs import Pairs, all_pairs
+from mlbench.evaluation.all_pairs import AllPairs
+from mlbench.evaluation.embeddings import Embeddings
 
 
-def pairs_of(labels, queries=None, gallery=None, groups=None) -> Pairs:
+def pairs_of(labels, queries=None, gallery=None, groups=None) -> AllPairs:
     labels = np.asarray(labels)
     everyone = np.ones(len(labels), bool)
     queries = everyone if queries is None else np.asarray(queries, bool)
     gallery = everyone if gallery is None else np.asarray(gallery, bool)
-    vectors, norms = np.zeros((len(labels), 2)), np.ones(len(labels))
-    return all_pairs(vectors, norms, labels, queries, gallery, "test", groups)
+    vectors = np.ones((len(labels), 2))
+    return AllPairs.of(Embeddings(vectors, labels, queries, gallery, "test", groups=groups))
 
 
 @st.composite
-def possible_pairs(draw: st.DrawFn) -> tuple[Pairs, np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs that hold a positive and a negative, with labels and roles."""
+def possible_pairs(draw: st.DrawFn) -> tuple[AllPairs, np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs with at least one positive and one negative, with labels and roles."""
     generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     count, classes = draw(st.integers(3, 40)), draw(st.integers(2, 12))
     while True:
@@ -55,34 +56,34 @@ def test_pairs_count_every_ordered_pair(drawn: tuple) -> None:
         sum((labels[i] == label) + (labels[j] == label) for i, j in ordered if labels[i] != labels[j])
         for label in pairs.classes
     ]
-    assert pairs.negatives_of_classes().tolist() == of_class
+    assert pairs.negatives_by_class().tolist() == of_class
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(possible_pairs())
-def test_sides_are_ordered_by_class(drawn: tuple) -> None:
+def test_queries_and_gallery_are_ordered_by_class(drawn: tuple) -> None:
     pairs, labels, queries, gallery = drawn
-    for side, member in ((pairs.queries, queries), (pairs.gallery, gallery)):
-        assert sorted(side.images) == np.flatnonzero(member).tolist()
-        assert pairs.classes[side.labels].tolist() == labels[side.images].tolist()
+    for ordered, member in ((pairs.queries, queries), (pairs.gallery, gallery)):
+        assert sorted(ordered.images) == np.flatnonzero(member).tolist()
+        assert pairs.classes[ordered.labels].tolist() == labels[ordered.images].tolist()
         for label in range(len(pairs.classes)):
-            assert (side.labels[side.first[label] : side.first[label + 1]] == label).all()
-        assert side.first[-1] == len(side)
+            assert (ordered.labels[ordered.first[label] : ordered.first[label + 1]] == label).all()
+        assert ordered.first[-1] == len(ordered)
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(possible_pairs(), st.integers(1, 12), st.data())
-def test_windows_hold_every_positive_once(drawn: tuple, side: int, data: st.DataObject) -> None:
+def test_positive_blocks_hold_every_positive_once(drawn: tuple, side: int, data: st.DataObject) -> None:
     pairs = drawn[0]
     start = data.draw(st.integers(0, len(pairs.queries)))
     end = data.draw(st.integers(start, len(pairs.queries)))
     seen = np.zeros((len(pairs.queries), len(pairs.gallery)), int)
-    for window in pairs.windows(start, end, side):
-        assert start <= window.top < window.bottom <= end
-        assert window.bottom - window.top <= side
-        for left, right in window.columns:
+    for block in pairs.positive_blocks(start, end, side):
+        assert start <= block.top < block.bottom <= end
+        assert block.bottom - block.top <= side
+        for left, right in block.columns:
             assert 0 < right - left <= side
-            seen[window.top : window.bottom, left:right] += 1
+            seen[block.top : block.bottom, left:right] += 1
     assert seen.max(initial=0) <= 1
     same = pairs.queries.labels[:, None] == pairs.gallery.labels[None]
     same[:start] = same[end:] = False
@@ -91,22 +92,22 @@ def test_windows_hold_every_positive_once(drawn: tuple, side: int, data: st.Data
 
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(possible_pairs(), st.integers(0, 60), st.data())
-def test_panels_hold_at_most_so_many_positives_or_one_query(
+def test_query_ranges_hold_a_limited_number_of_positives_or_one_query(
     drawn: tuple, most: int, data: st.DataObject
 ) -> None:
     pairs = drawn[0]
     first = data.draw(st.integers(0, len(pairs.queries) - 1))
     last = data.draw(st.none() | st.integers(first + 1, len(pairs.queries)))
-    panels = list(pairs.panels(most, first, last))
-    assert [start for start, _ in panels] == [first, *(end for _, end in panels[:-1])]
-    assert panels[-1][1] == (last or len(pairs.queries))
-    for start, end in panels:
+    ranges = list(pairs.query_ranges(most, first, last))
+    assert [start for start, _ in ranges] == [first, *(end for _, end in ranges[:-1])]
+    assert ranges[-1][1] == (last or len(pairs.queries))
+    for start, end in ranges:
         assert end == start + 1 or pairs.offsets[end] - pairs.offsets[start] <= most
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(st.integers(0, 2**32 - 1))
-def test_images_of_one_class_and_group_are_no_pair(seed: int) -> None:
+def test_images_of_one_class_and_group_are_not_a_pair(seed: int) -> None:
     generator = np.random.default_rng(seed)
     count = int(generator.integers(3, 40))
     labels, groups = generator.integers(0, 4, count), generator.integers(-2, 3, count) * 7
@@ -125,13 +126,13 @@ def test_images_of_one_class_and_group_are_no_pair(seed: int) -> None:
 
 
 def test_classes_of_one_group_each_are_refused() -> None:
-    with pytest.raises(DataError, match="no query meets another image of its class outside of its group"):
+    with pytest.raises(DataError, match="no query has another image of its class outside of its group"):
         pairs_of([0, 0, 1, 1], groups=np.array([5, 5, 6, 6]))
 
 
-def test_whole_classes_share_a_window() -> None:
-    windows = list(pairs_of(np.repeat(np.arange(6), 3)).windows(0, 18, 9))
-    assert [(each.top, each.bottom, each.columns) for each in windows] == [
+def test_whole_classes_share_a_block() -> None:
+    blocks = list(pairs_of(np.repeat(np.arange(6), 3)).positive_blocks(0, 18, 9))
+    assert [(each.top, each.bottom, each.columns) for each in blocks] == [
         (0, 9, ((0, 9),)),
         (9, 18, ((9, 18),)),
     ]
@@ -142,13 +143,15 @@ def test_whole_classes_share_a_window() -> None:
     [
         ([], None, None, "test: 0 class; at least 2"),
         ([4, 4, 4], None, None, "test: 1 class; at least 2"),
-        ([0, 1, 2], None, None, "there is no pair to recognise"),
-        ([0, 0, 1, 1], [1, 1, 0, 0], [0, 0, 1, 1], "there is no pair to recognise"),
-        ([0, 0, 1, 1], [0, 0, 0, 0], [1, 1, 1, 1], "there is no pair to recognise"),
+        ([0, 1, 2], None, None, "there is no positive pair"),
+        ([0, 0, 1, 1], [1, 1, 0, 0], [0, 0, 1, 1], "there is no positive pair"),
+        ([0, 0, 1, 1], [0, 0, 0, 0], [1, 1, 1, 1], "there is no positive pair"),
         ([0, 0, 1], [1, 0, 0], [1, 1, 0], "test: 1 class; at least 2"),
     ],
 )
-def test_all_pairs_refuses_what_cannot_be_compared(labels, queries, gallery, message) -> None:
+def test_all_pairs_refuses_embeddings_without_a_positive_or_negative_pair(
+    labels, queries, gallery, message
+) -> None:
     with pytest.raises(DataError) as raised:
         pairs_of(labels, queries, gallery)
     assert message in str(raised.value)
@@ -156,11 +159,11 @@ def test_all_pairs_refuses_what_cannot_be_compared(labels, queries, gallery, mes
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_negatives_that_stand_in_both_orders_are_counted(seed: int) -> None:
+def test_negatives_in_both_orders_are_counted(seed: int) -> None:
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, 4, 30)
     queries, gallery = generator.random(30) < 0.7, generator.random(30) < 0.7
-    pairs = all_pairs(np.zeros((30, 2)), np.ones(30), labels, queries, gallery, "test")
+    pairs = pairs_of(labels, queries, gallery)
     both = queries & gallery
     naive = sum(both[a] and both[b] and labels[a] != labels[b] for a in range(30) for b in range(a + 1, 30))
     assert pairs.repeated_negatives == naive

@@ -21,26 +21,32 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from mlbench.contracts import Quantity, Target
 from mlbench.errors import ComponentError, DataError
+from mlbench.evaluation.all_pairs_evaluation import AllPairsEvaluation, evaluate_all_pairs
+from mlbench.evaluation.calibration import fit_threshold
 from mlbench.evaluation.embeddings import Embeddings
-from mlbench.evaluation.evaluate import Engine, Evaluation, Measure, evaluate, verification_curve
-from mlbench.evaluation.similarity import STEP, on_grid
-from mlbench.evaluation.threshold import Threshold, fit_threshold
+from mlbench.evaluation.engine import Engine, verification_curve
+from mlbench.evaluation.estimates import BuiltMetric
+from mlbench.evaluation.similarity_grid import STEP, on_grid
+from mlbench.evaluation.threshold import Threshold
 from mlbench_metrics.retrieval import Retrieval
 from mlbench_metrics.thresholds import BestF1, FprAtMost
 from mlbench_metrics.verification import Verification
 
-MEASURES = [Measure(each, each.quantities()) for each in (Retrieval(), Verification())]
+METRICS = [
+    BuiltMetric(Retrieval(), Retrieval().quantities()),
+    BuiltMetric(Verification(), Verification().quantities()),
+]
 PLAIN = Engine(resamples=0, threads=1)
 
 
 def judge(
     sample: Embeddings, similarity: float | None = None, engine: Engine = PLAIN, seed: int = 0
-) -> Evaluation:
+) -> AllPairsEvaluation:
     threshold = Threshold(similarity, "" if similarity is not None else "none was asked for")
-    return evaluate(sample, threshold, MEASURES, np.random.default_rng(seed), engine)
+    return evaluate_all_pairs(sample, threshold, METRICS, np.random.default_rng(seed), engine)
 
 
-def values(found: Evaluation) -> dict[str, float | None]:
+def values(found: AllPairsEvaluation) -> dict[str, float | None]:
     return {name: estimate.value for name, estimate in found.metrics.items()}
 
 
@@ -88,7 +94,7 @@ def test_every_metric_equals_the_naive_oracle_and_scikit_learn(seed: int) -> Non
             "auroc": roc_auc_score(same, scores),
             "average_precision": average_precision_score(same, scores),
         }
-        # Of a pair that stands in both orders, one is enough.
+        # One order of each pair is enough.
         data = case.embeddings
         both = np.flatnonzero(data.queries & data.gallery)
         twice = sum(data.labels[a] != data.labels[b] for a, b in itertools.combinations(both, 2))
@@ -102,8 +108,8 @@ def test_every_metric_equals_the_naive_oracle_and_scikit_learn(seed: int) -> Non
 
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(st.integers(0, 2**32 - 1))
-def test_intervals_of_the_smallest_sets_are_numbers_around_the_value(seed: int) -> None:
-    """Also where resamples have no positive or no negative pair; a warning would be an error."""
+def test_intervals_of_tiny_sets_are_finite_and_contain_the_value(seed: int) -> None:
+    """Some resamples have no positive or no negative pair; a warning would be an error."""
     generator = np.random.default_rng(seed)
     engine = Engine(resamples=20, threads=1)
     for _ in range(3):
@@ -126,7 +132,7 @@ def with_pml(sample: Embeddings) -> Mapping[str, float]:
         ),
         device=torch.device("cpu"),
         knn_func=CustomKNN(CosineSimilarity()),
-        kmeans_func=lambda *_: None,  # its own needs faiss, for metrics that are not asked for
+        kmeans_func=lambda *_: None,  # the default needs faiss, for metrics that are not used here
     )
     vectors, labels = torch.from_numpy(sample.vectors), torch.from_numpy(sample.labels)
     queries, gallery = torch.from_numpy(sample.queries), torch.from_numpy(sample.gallery)
@@ -139,7 +145,7 @@ def with_pml(sample: Embeddings) -> Mapping[str, float]:
 @pytest.mark.parametrize("seed", range(4))
 def test_retrieval_equals_pytorch_metric_learning(seed: int, roles: str) -> None:
     generator = np.random.default_rng(seed)
-    labels = generator.integers(30, size=250)  # sizes differ, some have a single image
+    labels = generator.integers(30, size=250)  # of different sizes, some with a single image
     labels[:5] = 100 + np.arange(5)
     vectors = (generator.normal(size=(131, 12))[labels] + generator.normal(size=(250, 12))).astype(np.float32)
     sample = Embeddings.of(vectors, labels)
@@ -151,10 +157,10 @@ def test_retrieval_equals_pytorch_metric_learning(seed: int, roles: str) -> None
     assert found["r_precision"] == pytest.approx(theirs["r_precision"], abs=1e-9)
     assert found["map_at_r"] == pytest.approx(theirs["mean_average_precision_at_r"], abs=1e-9)
     assert found["map"] == pytest.approx(theirs["mean_average_precision"], abs=1e-9)
-    assert found["mrr"] == pytest.approx(theirs["mean_reciprocal_rank"], abs=1e-6)  # theirs in float32
+    assert found["mrr"] == pytest.approx(theirs["mean_reciprocal_rank"], abs=1e-6)  # float32
 
 
-def test_collapsed_embeddings_find_nothing_and_toss_a_coin() -> None:
+def test_collapsed_embeddings_retrieve_nothing_and_have_auroc_one_half() -> None:
     generator = np.random.default_rng(0)
     vectors = np.repeat(generator.normal(size=(1, 33)), 60, axis=0).astype(np.float32)
     found = values(judge(Embeddings.of(vectors, np.arange(60) // 3), 0.5))
@@ -183,7 +189,7 @@ def test_the_threshold_of_calibration_is_scored_on_test() -> None:
     assert found.plain()["threshold"] == {"distance": threshold.distance, "note": ""}
 
 
-def test_a_threshold_fitted_on_the_same_pairs_is_the_optimistic_one() -> None:
+def test_a_threshold_fitted_on_the_same_pairs_equals_the_optimistic_one() -> None:
     for seed in range(5):
         sample = clustered(seed)
         threshold = fit_threshold(BestF1(), verification_curve(sample, PLAIN))
@@ -193,7 +199,7 @@ def test_a_threshold_fitted_on_the_same_pairs_is_the_optimistic_one() -> None:
         assert found["threshold"] == found["f1_optimistic_threshold"]
 
 
-def test_a_threshold_that_cannot_be_fitted_leaves_values_out_and_says_why() -> None:
+def test_without_a_threshold_values_are_missing_with_a_note() -> None:
     sample = clustered()
     threshold = fit_threshold(FprAtMost(fpr=1e-6), verification_curve(sample, PLAIN))
     assert threshold == Threshold(
@@ -202,7 +208,7 @@ def test_a_threshold_that_cannot_be_fitted_leaves_values_out_and_says_why() -> N
         target=Target("fpr", 1e-6, at_most=True),
     )
     assert threshold.distance is None
-    found = evaluate(sample, threshold, MEASURES, np.random.default_rng(0), PLAIN)
+    found = evaluate_all_pairs(sample, threshold, METRICS, np.random.default_rng(0), PLAIN)
     for name in ("f1", "f0.5", "precision", "recall", "accuracy", "threshold", "f1_gap"):
         assert found.metrics[name].value is None
         assert found.metrics[name].note == "no threshold was fitted"
@@ -216,11 +222,11 @@ def test_a_threshold_that_cannot_be_fitted_leaves_values_out_and_says_why() -> N
     }
 
 
-def test_a_fitted_threshold_is_rounded_as_scores_are() -> None:
+def test_a_fitted_threshold_is_rounded_to_the_grid() -> None:
     assert fit_threshold(lambda curve: 0.1, None).similarity == float(on_grid(0.1))
 
 
-def test_too_few_negatives_for_a_rate_are_not_extrapolated() -> None:
+def test_a_rate_with_too_few_negatives_has_no_value() -> None:
     # 24 images of 12 classes: 24 x 22 / 2 = 264 different negative pairs.
     found = judge(clustered(classes=12, images=2)).metrics
     for rate in ("1e-5", "1e-4", "1e-3"):
@@ -232,7 +238,7 @@ def test_too_few_negatives_for_a_rate_are_not_extrapolated() -> None:
 
 
 def label_images() -> Embeddings:
-    """As many photos and labels as the published study has, in families that look alike."""
+    """As many photos and labels as in the published study, in families of similar labels."""
     generator = np.random.default_rng(0)
     family = np.repeat(generator.normal(size=(28, 16)), 4, 0)
     label = np.repeat(family + 0.5 * generator.normal(size=(112, 16)), 5, 0)
@@ -240,17 +246,17 @@ def label_images() -> Embeddings:
     return Embeddings.of(vectors.astype(np.float32), np.repeat(np.arange(112), 5))
 
 
-def test_counts_of_ordered_pairs_are_those_of_the_published_study_and_even() -> None:
+def test_counts_of_ordered_pairs_equal_the_published_study_and_are_even() -> None:
     found = judge(label_images())
     assert (found.facts["positive_pairs"], found.facts["negative_pairs"]) == (2240, 310_800)
-    for counts in (found.curve.accepted, found.curve.false, found.curve.ties):
+    for counts in (found.curve.true_positives, found.curve.false_positives, found.curve.ties):
         assert not (counts % 2).any()
     for column in ("true_positives", "false_positives"):
         assert not any(count % 2 for count in found.sweep[column])
 
 
 @pytest.mark.parametrize("similarity", [None, -0.75])
-def test_sweep_counts_every_threshold_by_a_hundredth_exactly(similarity: float | None) -> None:
+def test_sweep_is_exact_in_steps_of_a_hundredth(similarity: float | None) -> None:
     sample = clustered(dim=3)
     scores = on_grid(oracle.similarities(sample.vectors))
     np.fill_diagonal(scores, -9)
@@ -263,7 +269,7 @@ def test_sweep_counts_every_threshold_by_a_hundredth_exactly(similarity: float |
     assert sweep["true_positives"][-2] < sweep["true_positives"][-1] == 480
 
 
-def test_sweep_ends_where_every_positive_pair_is_accepted() -> None:
+def test_sweep_ends_when_every_positive_pair_is_accepted() -> None:
     # Positives are at most 10 degrees apart, 1 - cos = .0152; negatives at least 80.
     found = judge(Embeddings.of(angles(0, 10, 90, 95), [0, 0, 1, 1]))
     assert found.sweep == {
@@ -300,7 +306,7 @@ def test_facts_count_images_and_pairs() -> None:
     assert split["negative_pairs"] == 6
 
 
-def test_values_by_class_are_means_of_the_queries_of_the_class() -> None:
+def test_values_by_class_are_means_over_queries() -> None:
     generator = np.random.default_rng(3)
     case = oracle.random_case(generator, most=40)
     while not case.comparable or len(case.embeddings) < 20:
@@ -347,7 +353,7 @@ def test_record_states_method_level_and_resamples() -> None:
 
 
 @pytest.mark.parametrize("products", ["float32", "tf32", "bf16"])
-def test_tensors_are_measured_as_arrays_are(products: str) -> None:
+def test_tensors_and_arrays_have_the_same_metrics(products: str) -> None:
     sample = clustered()
     engine = Engine(products=products, resamples=20, threads=1)
     tensors = replace(sample, vectors=torch.from_numpy(sample.vectors))
@@ -356,7 +362,7 @@ def test_tensors_are_measured_as_arrays_are(products: str) -> None:
     assert one.plain() == other.plain()
 
 
-def test_numerical_difference_of_rounded_products_is_stated() -> None:
+def test_facts_state_the_error_of_rounded_products() -> None:
     sample = clustered()
     rows = oracle.unit(sample.vectors)
     exact = rows.astype(np.float64) @ rows.astype(np.float64).T
@@ -372,9 +378,9 @@ def test_numerical_difference_of_rounded_products_is_stated() -> None:
     assert worst["bf16"] < 2**-7
 
 
-def test_units_and_directions_are_those_announced() -> None:
+def test_units_and_directions_are_as_announced() -> None:
     found = judge(clustered(), 0.5).metrics
-    assert list(found) == [name for measure in MEASURES for name in measure.quantities]
+    assert list(found) == [name for each in METRICS for name in each.quantities]
     assert (found["threshold"].unit, found["threshold"].higher_is_better) == ("distance", None)
     assert found["eer"].higher_is_better is False
     assert found["recall_at_1"].higher_is_better is True
@@ -395,10 +401,10 @@ class Spread:
         return {"found": float(np.asarray(embeddings.vectors).std()), "text": "nothing to see"}
 
 
-def test_a_metric_of_the_embeddings_has_a_value_or_says_why_not() -> None:
+def test_a_metric_of_the_embeddings_has_a_value_or_a_note() -> None:
     sample = clustered()
-    measure = Measure(Spread(), {"found": Quantity("spread"), "text": Quantity("none")})
-    found = evaluate(sample, Threshold(None), [measure], np.random.default_rng(0), Engine(threads=1))
+    built = BuiltMetric(Spread(), {"found": Quantity("spread"), "text": Quantity("none")})
+    found = evaluate_all_pairs(sample, Threshold(None), [built], np.random.default_rng(0), Engine(threads=1))
     assert found.metrics["found"].value == pytest.approx(sample.vectors.std())
     assert (found.metrics["text"].value, found.metrics["text"].note) == (None, "nothing to see")
     assert found.metrics["found"].low is None
@@ -407,29 +413,31 @@ def test_a_metric_of_the_embeddings_has_a_value_or_says_why_not() -> None:
 @pytest.mark.parametrize("announced", [[], ["found", "more"], ["other"]])
 @pytest.mark.parametrize("metric", [Ranked(), Curved(), Spread()])
 def test_a_metric_must_measure_what_it_announces(metric, announced) -> None:
-    measure = Measure(metric, {name: Quantity("something") for name in announced})
+    built = BuiltMetric(metric, {name: Quantity("something") for name in announced})
     with pytest.raises(ComponentError) as raised:
-        evaluate(clustered(), Threshold(None), [measure], np.random.default_rng(0), Engine(resamples=5))
+        evaluate_all_pairs(
+            clustered(), Threshold(None), [built], np.random.default_rng(0), Engine(resamples=5)
+        )
     assert "measure what they announce" in str(raised.value)
     assert "found" in str(raised.value) or "more" in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_value_that_is_not_finite_is_left_out(value: float) -> None:
+def test_a_value_that_is_not_finite_is_missing(value: float) -> None:
     class Odd:
         def of_curve(self, curve, threshold):
             return {"odd": value}
 
-    measure = Measure(Odd(), {"odd": Quantity("odd")})
-    found = evaluate(clustered(), Threshold(None), [measure], np.random.default_rng(0), PLAIN)
+    built = BuiltMetric(Odd(), {"odd": Quantity("odd")})
+    found = evaluate_all_pairs(clustered(), Threshold(None), [built], np.random.default_rng(0), PLAIN)
     assert (found.metrics["odd"].value, found.metrics["odd"].note) == (None, "not a number")
 
 
 @pytest.mark.parametrize(
     "value", [None, np.zeros(3), [1.0], object(), 1j], ids=lambda value: type(value).__name__
 )
-def test_a_value_that_is_no_number_is_refused_with_the_name_of_the_metric(value: object) -> None:
+def test_a_value_that_is_not_a_number_is_an_error_that_names_the_metric(value: object) -> None:
     class OfCurve:
         def of_curve(self, curve, threshold):
             return {"odd": value}
@@ -443,9 +451,9 @@ def test_a_value_that_is_no_number_is_refused_with_the_name_of_the_metric(value:
             return {"odd": value}
 
     for metric in (OfCurve(), OfEmbeddings(), PerQuery()):
-        measure = Measure(metric, {"odd": Quantity("odd")})
+        built = BuiltMetric(metric, {"odd": Quantity("odd")})
         with pytest.raises(ComponentError, match=r"^metric .odd. .*expected"):
-            evaluate(clustered(), Threshold(None), [measure], np.random.default_rng(0), PLAIN)
+            evaluate_all_pairs(clustered(), Threshold(None), [built], np.random.default_rng(0), PLAIN)
 
 
 @pytest.mark.parametrize(
@@ -458,10 +466,10 @@ def test_a_value_that_is_no_number_is_refused_with_the_name_of_the_metric(value:
         ({"vectors": np.ones((150, 8))}, "mine: 150 embeddings but labels of shape (160,)"),
         ({"vectors": np.ones(160)}, "mine: embeddings have shape (160,)"),
         ({"labels": np.zeros(160, int)}, "mine: 1 class; at least 2"),
-        ({"labels": np.arange(160)}, "mine: no query meets another image of its class"),
+        ({"labels": np.arange(160)}, "mine: no query has another image of its class"),
     ],
 )
-def test_what_cannot_be_compared_is_refused_in_one_line(change, message) -> None:
+def test_embeddings_that_cannot_be_compared_are_an_error_of_one_line(change, message) -> None:
     sample = replace(clustered(), name="mine", **change)
     for attempt in (judge, lambda sample: verification_curve(sample, PLAIN)):
         with pytest.raises(DataError) as raised:
@@ -474,23 +482,33 @@ def test_what_cannot_be_compared_is_refused_in_one_line(change, message) -> None
 @pytest.mark.parametrize(
     ("images", "queries", "classes", "exact"),
     [
-        (5000, 5000, 3, False),  # more positives than the budget holds: 8 million
-        (7000, 3500, 16, True),  # about as many as it just holds: 1.5 million, hardly any with the same score
+        (5000, 5000, 3, False),  # 8 million positives, more than the budget holds
+        (
+            7000,
+            3500,
+            16,
+            True,
+        ),  # 1.5 million positives, about as many as it holds, almost all with different scores
     ],
 )
 def test_memory_stays_within_the_budget(images: int, queries: int, classes: int, exact: bool) -> None:
-    """128 MiB, measured as the peak of resident memory above what a small evaluation leaves behind."""
+    """The budget is 128 MiB above the peak resident memory of a small evaluation."""
     program = f"""
         import gc
         import numpy as np
         from mlbench.evaluation.embeddings import Embeddings
-        from mlbench.evaluation.evaluate import Engine, Measure, evaluate
-        from mlbench.evaluation.similarity import STEP
+        from mlbench.evaluation.all_pairs_evaluation import evaluate_all_pairs
+        from mlbench.evaluation.engine import Engine
+        from mlbench.evaluation.estimates import BuiltMetric
+        from mlbench.evaluation.similarity_grid import STEP
         from mlbench.evaluation.threshold import Threshold
         from mlbench_metrics.retrieval import Retrieval
         from mlbench_metrics.verification import Verification
 
-        measures = [Measure(each, each.quantities()) for each in (Retrieval(), Verification())]
+        metrics = [
+            BuiltMetric(Retrieval(), Retrieval().quantities()),
+            BuiltMetric(Verification(), Verification().quantities()),
+        ]
 
         def resident(what):
             with open("/proc/self/status") as status:
@@ -505,8 +523,8 @@ def test_memory_stays_within_the_budget(images: int, queries: int, classes: int,
                 clear.write("5")
             before = resident("VmRSS")
             engine = Engine(memory=128 << 20, resamples=50, threads=1)
-            found = evaluate(sample, Threshold(0.1), measures, np.random.default_rng(0), engine)
-            # Every similarity that there can be is a threshold where positives are too many to be kept.
+            found = evaluate_all_pairs(sample, Threshold(0.1), metrics, np.random.default_rng(0), engine)
+            # With too many positives, every grid point is a threshold.
             return resident("VmHWM") - before, len(found.curve.similarities) < 2 / STEP
 
         measure(600, 600, 60)

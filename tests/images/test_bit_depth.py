@@ -21,7 +21,7 @@ def encoded(image: Image.Image, format: str, **options: object) -> bytes:
 
 
 def png16(pixels: np.ndarray, significant: int = 0) -> bytes:
-    """A PNG with 16 bits in each of 1 to 4 channels, as Pillow does not write it."""
+    """A PNG with 16 bits in each of 1 to 4 channels, which Pillow cannot write."""
     height, width, channels = pixels.shape
     kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
@@ -75,7 +75,7 @@ LEVELS = np.arange(256, dtype=np.uint8).reshape(16, 16)
 
 
 def taken_as(white: int) -> tuple[str, ...]:
-    return (f"wide pixels that do not say what white is, taken as {white} (see option white)",)
+    return (f"more than 8 bits without a stated value of white, taken as {white} (see option white)",)
 
 
 def greys(found: Decoded) -> np.ndarray:
@@ -98,15 +98,13 @@ def greys(found: Decoded) -> np.ndarray:
         (0xFFFF, np.int32, "TIFF", taken_as(0xFFFF)),
     ],
 )
-def test_grey_that_does_not_say_what_white_is(
-    top: int, kind: type, format: str, remarks: tuple[str, ...]
-) -> None:
+def test_grey_without_a_stated_white(top: int, kind: type, format: str, remarks: tuple[str, ...]) -> None:
     found = decode(encoded(Image.fromarray(ramp(top).astype(kind)), format))
     assert np.abs(greys(found).astype(int) - LEVELS).max() <= (0 if top != 0xFFFF else 1)
     assert found.remarks == remarks
 
 
-def test_grey_by_what_the_file_says() -> None:
+def test_grey_with_a_stated_white() -> None:
     dark = ramp(600).astype(np.uint16)
     fields = ImageFileDirectory_v2()
     fields.tagtype[341] = 3
@@ -115,7 +113,7 @@ def test_grey_by_what_the_file_says() -> None:
     assert (greys(found).max(), found.remarks) == (round(600 / 1023 * 255), ())
     found = decode(png16(dark[..., None], significant=10))
     assert (greys(found).max(), found.remarks) == (round(600 / 1023 * 255), ())
-    # The bits at the upper end, as the standard has it.
+    # The bits at the upper end, as in the standard.
     found = decode(png16(ramp(0xFFC0).astype(np.uint16)[..., None], significant=10))
     assert (greys(found).max(), found.remarks) == (255, ())
     header = f"P5 16 16 {1023}\n".encode()
@@ -149,7 +147,7 @@ def test_grey_whose_zero_is_white() -> None:
 
 @pytest.mark.parametrize("channels", [2, 3, 4])
 @pytest.mark.parametrize("top", [0xFF, 0xFFF, 0xFFFF])
-def test_colours_of_sixteen_bits(channels: int, top: int) -> None:
+def test_colours_with_sixteen_bits(channels: int, top: int) -> None:
     pixels = np.random.default_rng(channels).integers(0, top + 1, (12, 9, channels)).astype(np.uint16)
     pixels[0, 0] = top
     if channels in (2, 4):
@@ -166,7 +164,7 @@ def test_colours_of_sixteen_bits(channels: int, top: int) -> None:
         assert found.remarks == (taken_as(top) if top < 0xFFFF else ())
 
 
-def test_white_as_the_user_says() -> None:
+def test_white_given_by_the_user() -> None:
     dark = png16(ramp(600).astype(np.uint16)[..., None])
     assert greys(decode(dark, white=1023)).max() == round(600 / 1023 * 255)
     assert decode(dark, white=1023).remarks == ()
@@ -180,13 +178,15 @@ def test_white_as_the_user_says() -> None:
     assert np.array_equal(greys(decode(encoded(eight, "PNG"), white=1023)), LEVELS)
 
 
-def test_pixels_without_a_white_are_refused() -> None:
+def test_pixels_without_a_defined_white_are_refused() -> None:
     for image in (Image.new("F", (8, 8), 0.5), Image.new("I", (8, 8), 1 << 20)):
-        with pytest.raises(UnreadableImageError, match=r"no agreed white; .* or say which value is white"):
+        with pytest.raises(
+            UnreadableImageError, match=r"without a stated value of white; .* or set the value of white"
+        ):
             decode(encoded(image, "TIFF"))
-    with pytest.raises(UnreadableImageError, match="no agreed black"):
+    with pytest.raises(UnreadableImageError, match="black is not defined"):
         decode(encoded(Image.new("I", (8, 8), -1), "TIFF"))
-    with pytest.raises(UnreadableImageError, match="not numbers"):
+    with pytest.raises(UnreadableImageError, match="not finite numbers"):
         decode(encoded(Image.new("F", (8, 8), float("nan")), "TIFF"), white=1)
 
 
@@ -197,9 +197,7 @@ def test_pixels_without_a_white_are_refused() -> None:
     significant=st.sampled_from([0, 8, 10, 12, 16]),
     share=st.floats(0.0, 1.0),
 )
-def test_no_image_is_black_whose_pixels_are_not(
-    top: int, channels: int, significant: int, share: float
-) -> None:
+def test_only_images_of_zeros_become_black(top: int, channels: int, significant: int, share: float) -> None:
     pixels = np.zeros((4, 4, channels), np.uint16)
     pixels[:2, :, : channels - (channels in (2, 4)) or 1] = max(1, round(top * share))
     pixels[0, 0, 0] = top

@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mlbench.evaluation import tally
+from mlbench.evaluation import cpu_kernels
 
 GENERATOR = np.random.default_rng(0)
 
 
 def tile(rows: int, columns: int, levels: int = 9, side: int = 160) -> np.ndarray:
-    """A tile of which only rows x columns count; the rest would be noticed. Many scores are equal."""
+    """A tile with many equal scores; scores outside rows x columns would change the results."""
     scores = np.full((side, side), 7, np.float32)
     scores[:rows, :columns] = GENERATOR.integers(-levels, levels, size=(rows, columns)) / np.float32(levels)
     return scores
@@ -20,7 +20,7 @@ shapes = pytest.mark.parametrize(("rows", "columns"), SHAPES)
 
 
 def ragged(rows: int, most: int, base: int = 5) -> tuple[np.ndarray, np.ndarray]:
-    """Ascending positives of each row, some rows without, and their offsets, which do not start at 0."""
+    """Ascending positives of each row, none for some rows, and offsets that do not start at 0."""
     counts = GENERATOR.integers(0, most + 1, size=rows)
     offsets = np.concatenate([[0], np.cumsum(counts)]) + base
     positives = GENERATOR.integers(-9, 9, size=counts.sum()) / np.float32(9)
@@ -30,22 +30,22 @@ def ragged(rows: int, most: int, base: int = 5) -> tuple[np.ndarray, np.ndarray]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_unit_rows_divides_once_and_fills_up_with_zeros(dtype: type) -> None:
+def test_unit_rows_divides_once_and_pads_with_zeros(dtype: type) -> None:
     vectors = GENERATOR.normal(size=(20, 7)).astype(dtype)
     images = GENERATOR.permutation(20)[:5]
     norms = np.linalg.norm(vectors.astype(np.float64), axis=1)[images]
     rows = np.full((9, 7), 3, np.float32)
-    tally.unit_rows(vectors, images, norms, rows)
+    cpu_kernels.unit_rows(vectors, images, norms, rows)
     assert np.array_equal(rows[:5], (vectors[images].astype(np.float64) / norms[:, None]).astype(np.float32))
     assert not rows[5:].any()
 
 
 @shapes
 @pytest.mark.parametrize("upper", [False, True])
-def test_collect_keeps_what_reaches_the_floor(rows: int, columns: int, upper: bool) -> None:
+def test_collect_scores_keeps_scores_from_the_floor(rows: int, columns: int, upper: bool) -> None:
     scores, floor = tile(rows, columns), np.float32(1 / 9)
     kept = np.full(3 + rows * columns, -9, np.float32)
-    count = tally.collect(scores, rows, columns, upper, floor, kept, 3)
+    count = cpu_kernels.collect_scores(scores, rows, columns, upper, floor, kept, 3)
     naive = [
         scores[row, column]
         for row in range(rows)
@@ -58,72 +58,76 @@ def test_collect_keeps_what_reaches_the_floor(rows: int, columns: int, upper: bo
 
 @shapes
 @pytest.mark.parametrize("upper", [False, True])
-def test_count_bands_counts_for_the_classes_of_row_and_column(rows: int, columns: int, upper: bool) -> None:
+def test_count_histograms_counts_for_the_classes_of_row_and_column(
+    rows: int, columns: int, upper: bool
+) -> None:
     scores, floor, scale = tile(rows, columns), np.float32(-1 / 3), np.float32(7.5)
     row_class = np.sort(GENERATOR.integers(3, size=rows))
     column_class = np.sort(GENERATOR.integers(4, size=columns))
     by_row, by_column = np.zeros((3, 10), np.int32), np.zeros((4, 10), np.int32)
-    tally.count_bands(scores, rows, columns, upper, floor, scale, row_class, column_class, by_row, by_column)
+    cpu_kernels.count_histograms(
+        scores, rows, columns, upper, floor, scale, row_class, column_class, by_row, by_column
+    )
     naive_row, naive_column = np.zeros_like(by_row), np.zeros_like(by_column)
     for row in range(rows):
         for column in range(row + 1 if upper else 0, columns):
             if scores[row, column] >= floor:
-                band = min(9, int((scores[row, column] - floor) * scale))
-                naive_row[row_class[row], band] += 1
-                naive_column[column_class[column], band] += 1
+                slot = min(9, int((scores[row, column] - floor) * scale))
+                naive_row[row_class[row], slot] += 1
+                naive_column[column_class[column], slot] += 1
     assert np.array_equal(by_row, naive_row)
     assert np.array_equal(by_column, naive_column)
 
 
-def test_band_positives_counts_for_the_class_of_the_row() -> None:
+def test_count_positive_histograms_counts_for_the_class_of_the_row() -> None:
     positives, offsets = ragged(40, 12)
     labels = np.sort(GENERATOR.integers(5, size=40))
     floor, scale = np.float32(-1 / 3), np.float32(7.5)
-    bands, naive = np.zeros((5, 10)), np.zeros((5, 10))
-    tally.band_positives(positives, offsets, labels, floor, scale, bands)
+    histograms, naive = np.zeros((5, 10)), np.zeros((5, 10))
+    cpu_kernels.count_positive_histograms(positives, offsets, labels, floor, scale, histograms)
     for row, label in enumerate(labels):
         for score in positives[offsets[row] - offsets[0] : offsets[row + 1] - offsets[0]]:
             if score >= floor:
                 naive[label, min(9, int((score - floor) * scale))] += 1
-    assert np.array_equal(bands, naive)
+    assert np.array_equal(histograms, naive)
 
 
-def test_merge_adds_the_scores_at_and_above_every_edge() -> None:
+def test_count_at_edges_adds_the_scores_at_and_above_every_edge() -> None:
     edges = np.unique(GENERATOR.integers(-50, 50, size=40)).astype(np.float32)
     above, ties = np.full((2, len(edges)), 100)
     for count in (0, 1, 500):
         kept = np.sort(GENERATOR.integers(-60, 60, size=count)).astype(np.float32)
         before = above.copy(), ties.copy()
-        tally.merge(kept, edges, above, ties)
+        cpu_kernels.count_at_edges(kept, edges, above, ties)
         assert (above - before[0]).tolist() == [(kept >= edge).sum() for edge in edges]
         assert (ties - before[1]).tolist() == [(kept == edge).sum() for edge in edges]
 
 
 @shapes
 @pytest.mark.parametrize("most", [0, 1, 6, 60])
-def test_count_above_counts_between_positives_sorted_or_not(rows: int, columns: int, most: int) -> None:
+def test_count_between_equals_a_naive_count_sorted_or_not(rows: int, columns: int, most: int) -> None:
     scores = tile(rows, columns)
-    scores[:rows, :columns][GENERATOR.random((rows, columns)) < 0.2] = tally.EXCLUDED
+    scores[:rows, :columns][GENERATOR.random((rows, columns)) < 0.2] = cpu_kernels.EXCLUDED
     positives, offsets = ragged(rows, most)
     naive = np.full(len(positives), 50, np.int32)
     for row in range(rows):
         own = range(offsets[row] - offsets[0], offsets[row + 1] - offsets[0])
         for k in own:
-            # Of equal positives the last takes what is above all of them.
+            # Of equal positives, the last counts the scores above.
             below = positives[k + 1] if k + 1 in own else np.inf
             line = scores[row, :columns]
             naive[k] += ((line >= positives[k]) & (line < below)).sum()
-    rivals = np.full_like(naive, 50)
-    tally.count_above(scores, rows, columns, positives, offsets, rivals)
-    assert np.array_equal(rivals, naive)
+    between = np.full_like(naive, 50)
+    cpu_kernels.count_between(scores, rows, columns, positives, offsets, between)
+    assert np.array_equal(between, naive)
     ordered = scores.copy()
     ordered[:rows, :columns].sort(axis=1)
     again = np.full_like(naive, 50)
-    tally.count_above_sorted(ordered, rows, columns, positives, offsets, again)
+    cpu_kernels.count_between_sorted(ordered, rows, columns, positives, offsets, again)
     assert np.array_equal(again, naive)
 
 
-def test_exclude_classes_strikes_out_every_pair_of_one_class() -> None:
+def test_exclude_classes_excludes_every_pair_of_one_class() -> None:
     first = np.array([0, 3, 3, 40, 100])
     for offset in (0, 2, 20, 60):
         labels = np.sort(GENERATOR.integers(4, size=30))
@@ -133,18 +137,20 @@ def test_exclude_classes_strikes_out_every_pair_of_one_class() -> None:
             for column in range(40):
                 if first[labels[row]] <= offset + column < first[labels[row] + 1]:
                     naive[row, column] = -2
-        tally.exclude_classes(scores, 30, 40, labels, first, offset)
+        cpu_kernels.exclude_classes(scores, 30, 40, labels, first, offset)
         assert np.array_equal(scores, naive)
 
 
-def test_gather_positives_appends_a_row_s_class_but_not_its_own_group() -> None:
+def test_gather_positives_appends_the_row_s_class_without_its_group() -> None:
     first, offset = np.array([0, 5, 30, 60]), 3
     labels = np.array([0, 0, 1, 2])
     row_groups, column_groups = np.array([100, 101, 102, 103]), np.arange(99, 99 + 40) // 2 * 2
     scores = tile(4, 40)
     found = np.full(200, 9, np.float32)
     cursor = np.array([0, 50, 100, 150])
-    tally.gather_positives(scores, 4, 40, labels, first, offset, row_groups, column_groups, found, cursor)
+    cpu_kernels.gather_positives(
+        scores, 4, 40, labels, first, offset, row_groups, column_groups, found, cursor
+    )
     for row, label in enumerate(labels):
         own = [
             scores[row, column]
@@ -154,22 +160,22 @@ def test_gather_positives_appends_a_row_s_class_but_not_its_own_group() -> None:
         assert found[50 * row : cursor[row]].tolist() == own
 
 
-def test_sort_segments_sorts_each_segment_short_or_long() -> None:
+def test_sort_segments_sorts_short_and_long_segments() -> None:
     counts = np.array([0, 1, 32, 33, 2, 500, 0])
     offsets = np.concatenate([[0], np.cumsum(counts)])
     values = GENERATOR.normal(size=offsets[-1]).astype(np.float32)
     naive = np.concatenate([np.sort(part) for part in np.split(values, offsets[1:-1])])
-    tally.sort_segments(values, offsets)
+    cpu_kernels.sort_segments(values, offsets)
     assert np.array_equal(values, naive)
 
 
 def test_transpose_transposes() -> None:
     source, target = GENERATOR.normal(size=(2, 48, 48)).astype(np.float32)
-    tally.transpose(source, target)
+    cpu_kernels.transpose(source, target)
     assert np.array_equal(target, source.T)
 
 
-def test_ranks_of_adds_rivals_above_and_positives_before() -> None:
+def test_ranks_from_counts_adds_negatives_above_and_positives_before() -> None:
     # Positives .2 .5 .9 with 4 negatives at or above .2 only, 2 from .5, 1 from .9; then one, then none.
-    ranks = tally.ranks_of(np.array([4, 2, 1, 3], np.int32), np.array([10, 13, 14, 14]))
+    ranks = cpu_kernels.ranks_from_counts(np.array([4, 2, 1, 3], np.int32), np.array([10, 13, 14, 14]))
     assert ranks.tolist() == [1 + 1, 2 + 1 + 2, 3 + 1 + 2 + 4, 1 + 3]

@@ -4,10 +4,10 @@ import numpy as np
 import oracle
 import pytest
 
-from mlbench.evaluation import agreement
-from mlbench.evaluation.agreement import differing
+from mlbench.evaluation import disagreement
+from mlbench.evaluation.disagreement import disagreement_share
 from mlbench.evaluation.embeddings import Embeddings
-from mlbench.evaluation.similarity import on_grid
+from mlbench.evaluation.similarity_grid import on_grid
 
 
 def two_models(seed: int) -> tuple[Embeddings, Embeddings]:
@@ -24,9 +24,9 @@ def two_models(seed: int) -> tuple[Embeddings, Embeddings]:
 
 
 @pytest.mark.parametrize("seed", range(9))
-def test_differing_is_the_share_of_pairs_with_two_answers(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agreement, "_ROWS", 7)
-    monkeypatch.setattr(agreement, "_COLUMNS", 16)
+def test_disagreement_share_equals_a_naive_count(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disagreement, "_ROWS", 7)
+    monkeypatch.setattr(disagreement, "_COLUMNS", 16)
     one, other = two_models(seed)
     asking, found = (members if members.any() else ~members for members in (one.queries, one.gallery))
     pair = asking[:, None] & found[None] & ~np.eye(40, dtype=bool)
@@ -38,5 +38,5 @@ def test_differing_is_the_share_of_pairs_with_two_answers(seed: int, monkeypatch
     ]
     expected = (answers[0] ^ answers[1])[pair].mean()
     assert 0 < expected < 0.5
-    assert differing(one, 0.2, other, 0.25) == pytest.approx(expected)
-    assert differing(one, 0.2, one, 0.2) == 0
+    assert disagreement_share(one, 0.2, other, 0.25) == pytest.approx(expected)
+    assert disagreement_share(one, 0.2, one, 0.2) == 0

@@ -12,7 +12,7 @@ from conftest import mlbench
 from mlbench import environment
 from mlbench.cli import main
 from mlbench.environment import Device
-from mlbench.evaluation.similarity import STEP
+from mlbench.evaluation.similarity_grid import STEP
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def evaluated(*arguments: object, code: int = 0) -> str:
     return result.stdout if code == 0 else result.stderr
 
 
-def test_without_calibration_nothing_is_fitted_and_it_says_so(file: Path) -> None:
+def test_without_calibration_there_is_no_threshold_but_a_note(file: Path) -> None:
     found = json.loads(evaluated(file, "--json"))
     assert found["metrics"]["recall_at_1"]["value"] > 0.8
     assert found["metrics"]["f1"]["value"] is None
@@ -40,7 +40,7 @@ def test_without_calibration_nothing_is_fitted_and_it_says_so(file: Path) -> Non
     assert found["evaluation"]["images"] == 160
 
 
-def test_a_share_of_the_classes_fits_the_threshold_and_is_left_out(file: Path) -> None:
+def test_a_share_of_the_classes_is_for_calibration_only(file: Path) -> None:
     found = json.loads(evaluated(file, "--calibration-share", 0.5, "--json"))
     assert found["evaluation"]["classes"] == 20
     assert found["evaluation"]["calibration"] == {"images": 80, "classes": 20}
@@ -51,7 +51,7 @@ def test_a_share_of_the_classes_fits_the_threshold_and_is_left_out(file: Path) -
     assert json.loads(evaluated(file, "--calibration-share", 0.5, "--seed", 1, "--json")) != found
 
 
-def test_the_share_is_of_the_same_classes_whatever_type_their_labels_have(file: Path, tmp_path: Path) -> None:
+def test_the_share_has_the_same_classes_for_every_type_of_labels(file: Path, tmp_path: Path) -> None:
     found = []
     for kind in (np.int64, str):
         with np.load(file) as given:
@@ -62,13 +62,13 @@ def test_the_share_is_of_the_same_classes_whatever_type_their_labels_have(file: 
     assert found[0] == pytest.approx(found[1])
 
 
-def test_another_file_fits_the_threshold(file: Path) -> None:
+def test_a_calibration_file_fits_the_threshold(file: Path) -> None:
     found = json.loads(evaluated(file, "--calibration", file, "--json"))
     assert found["metrics"]["f1"]["value"] == found["metrics"]["f1_optimistic"]["value"]
     assert found["metrics"]["f1_gap"]["value"] == 0
 
 
-def test_another_file_is_the_gallery(file: Path, tmp_path: Path) -> None:
+def test_a_gallery_file_replaces_the_gallery(file: Path, tmp_path: Path) -> None:
     with np.load(file) as arrays:
         vectors, labels = arrays["embeddings"], arrays["labels"]
     place = np.arange(160) % 4
@@ -96,14 +96,14 @@ def test_another_file_is_the_gallery(file: Path, tmp_path: Path) -> None:
     assert "protocol: 40 test.npz queries of 40 classes" in evaluated(paths[0], "--gallery", paths[2])
 
 
-def test_images_of_one_group_do_not_find_each_other(file: Path, tmp_path: Path) -> None:
+def test_images_of_one_group_are_not_a_pair(file: Path, tmp_path: Path) -> None:
     with np.load(file) as arrays:
         vectors, labels = arrays["embeddings"], arrays["labels"]
     path = tmp_path / "groups.npz"
     np.savez(path, embeddings=vectors, labels=labels, groups=np.arange(160) // 2)
     found = json.loads(evaluated(path, "--json"))["evaluation"]
     assert found["positive_pairs"] == 160 * 2
-    assert found["protocol"]["text"].endswith("; images of one class and group are no pair")
+    assert found["protocol"]["text"].endswith("; images of one class and group are not a pair")
 
 
 def test_a_fixed_threshold_needs_no_calibration(file: Path) -> None:
@@ -115,8 +115,8 @@ def test_a_fixed_threshold_needs_no_calibration(file: Path) -> None:
     assert found["metrics"]["recall"]["value"] == pytest.approx(accepted, abs=1e-9)
 
 
-def test_an_unreachable_precision_is_no_failure(tmp_path: Path) -> None:
-    # Every image stands twice, in two classes: the most similar pairs are all false.
+def test_an_unreachable_precision_is_a_note(tmp_path: Path) -> None:
+    # Every image occurs in two classes: the most similar pairs are all negative.
     vectors = np.random.default_rng(0).standard_normal((30, 4)).repeat(2, axis=0)
     path = tmp_path / "e.npz"
     np.savez(path, embeddings=vectors, labels=np.roll(np.arange(60) // 2, 1))
@@ -126,7 +126,7 @@ def test_an_unreachable_precision_is_no_failure(tmp_path: Path) -> None:
     assert any("no threshold reaches precision 0.99" in note for note in found["notes"])
 
 
-def test_means_of_each_class_go_to_a_file(file: Path, tmp_path: Path) -> None:
+def test_means_of_each_class_are_written_to_a_file(file: Path, tmp_path: Path) -> None:
     evaluated(file, "--classes", tmp_path / "classes.csv")
     rows = list(csv.DictReader((tmp_path / "classes.csv").read_text().splitlines()))
     assert [row["class"] for row in rows] == [f"c{each:02}" for each in range(40)]
@@ -135,7 +135,7 @@ def test_means_of_each_class_go_to_a_file(file: Path, tmp_path: Path) -> None:
     assert np.mean([float(row["recall_at_1"]) for row in rows]) == pytest.approx(whole)
 
 
-def test_pairs_are_judged_fold_by_fold(file: Path, tmp_path: Path) -> None:
+def test_pairs_are_evaluated_in_folds(file: Path, tmp_path: Path) -> None:
     lines = [f"{4 * c},{4 * c + 1},1\n{4 * c},{(4 * c + 4) % 160},0\n" for c in range(40)]
     (tmp_path / "pairs.csv").write_text("left,right,same\n" + "".join(lines))
     found = json.loads(evaluated(file, "--pairs", tmp_path / "pairs.csv", "--folds", 5, "--json"))
@@ -144,8 +144,8 @@ def test_pairs_are_judged_fold_by_fold(file: Path, tmp_path: Path) -> None:
     assert "recall_at_1" not in found["metrics"]
 
 
-def test_images_and_pairs_that_stand_twice_are_told(file: Path, tmp_path: Path) -> None:
-    """Rows that a sampler repeated to fill a batch up find each other; this is no quality of the model."""
+def test_repeated_images_and_pairs_are_noted(file: Path, tmp_path: Path) -> None:
+    """Rows that a sampler repeated to fill its last batch are positives of each other."""
     with np.load(file) as given:
         rows = [*range(160), 0, 1]
         np.savez(tmp_path / "r.npz", embeddings=given["embeddings"][rows], labels=given["labels"][rows])
@@ -154,7 +154,7 @@ def test_images_and_pairs_that_stand_twice_are_told(file: Path, tmp_path: Path) 
     lines = [f"{4 * c},{4 * c + 1},1\n{4 * c},{(4 * c + 4) % 160},0\n" for c in range(40)]
     (tmp_path / "pairs.csv").write_text("left,right,same\n" + "".join([*lines, lines[0]]))
     (note,) = json.loads(evaluated(file, "--pairs", tmp_path / "pairs.csv", "--json"))["notes"]
-    assert note.startswith("2 of 82 pairs repeat another one of the list; some stand in several folds")
+    assert note.startswith("2 of 82 pairs repeat another pair of the list; some are in several folds")
 
 
 def test_the_table_names_every_metric(file: Path) -> None:
@@ -176,18 +176,20 @@ def test_the_table_names_every_metric(file: Path) -> None:
         (("--pairs", "x.csv", "--gallery", "x.npz"), "leave out --gallery", 1),
         (("--set", "evaluation.gallery=train"), "is for suites; name a file with --gallery", 1),
         (("--device", "tpu"), "tpu", 1),
-        (("--calibration-share", 0.99), "leaves one side fewer than 2", 1),
+        (("--calibration-share", 0.99), "leaves fewer than 2", 1),
         (("--labels", "nowhere.txt"), "nowhere.txt: labels cannot be read", 1),
     ],
 )
-def test_mistakes_are_one_line(file: Path, arguments: tuple[object, ...], message: str, code: int) -> None:
+def test_wrong_arguments_are_an_error_of_one_line(
+    file: Path, arguments: tuple[object, ...], message: str, code: int
+) -> None:
     error = evaluated(file, *arguments, code=code)
     assert error.startswith("mlbench: ")
     assert message in error
     assert error.count("\n") == 1
 
 
-def test_bad_embeddings_are_one_line_in_a_real_process(tmp_path: Path) -> None:
+def test_invalid_embeddings_are_an_error_of_one_line_in_a_real_process(tmp_path: Path) -> None:
     vectors = np.ones((4, 2), np.float32)
     vectors[2] = 0
     np.savez(tmp_path / "e.npz", embeddings=vectors, labels=[0, 0, 1, 1])
@@ -198,14 +200,14 @@ def test_bad_embeddings_are_one_line_in_a_real_process(tmp_path: Path) -> None:
     assert process.stderr.count("\n") == 1
 
 
-def test_calibration_of_another_width_is_refused(file: Path, tmp_path: Path) -> None:
+def test_files_of_another_width_or_label_type_are_refused(file: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.npz"
     np.savez(other, embeddings=np.eye(4), labels=[0, 0, 1, 1])
     message = "calibration other.npz: 4 dimensions, but e.npz has 8"
     assert message in evaluated(file, "--calibration", other, code=1)
     assert "other.npz: 4 dimensions, but e.npz has 8; only" in evaluated(file, "--gallery", other, code=1)
     np.savez(other, embeddings=np.eye(8), labels=[0, 0, 1, 1, 2, 2, 3, 3])
-    message = "other.npz: its labels are numbers, those of e.npz texts; a class needs the same label in both"
+    message = "other.npz: its labels are numbers, but those of e.npz are texts; a class must have the same"
     assert message in evaluated(file, "--gallery", other, code=1)
 
 

@@ -1,4 +1,4 @@
-"""Samples: all bits of images of which Pillow keeps the upper 8."""
+"""All 16 bits of the samples of colour images, of which Pillow decodes only the upper 8."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from PIL import Image, ImageFile
 
 from mlbench.images.formats import open_image
 
-__all__ = ["all_bits", "is_deep_colour", "ppm_white", "tiff_field"]
+__all__ = ["has_sixteen_bit_colour", "ppm_white", "sixteen_bit_samples", "tiff_field"]
 
 _COLOUR = ("RGB", "RGBA", "LA")
 _TIFF_BITS = 258
 _PNG_GREY_ALPHA = 4
-#: The order of bytes in which the lower one is taken for the upper.
+#: The byte order that swaps the lower and the upper byte.
 _ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
 
-def is_deep_colour(image: Image.Image, data: bytes) -> bool:
-    """Whether an image of colours, not decoded yet, has 16 bits in a channel, of which Pillow keeps 8."""
+def has_sixteen_bit_colour(image: Image.Image, data: bytes) -> bool:
+    """Whether an undecoded colour image has 16 bits per channel, of which Pillow decodes 8."""
     if image.mode not in _COLOUR:
         return False
     if image.format == "PNG":
@@ -30,13 +30,13 @@ def is_deep_colour(image: Image.Image, data: bytes) -> bool:
     if image.format == "TIFF":
         if 16 not in tiff_field(image, _TIFF_BITS):
             return False
-        _mend_planes(image)
+        _fix_planes(image)
         return True
     return image.format == "PPM" and ppm_white(image) > 0xFF
 
 
-def all_bits(image: Image.Image, data: bytes) -> np.ndarray:
-    """All bits of a deep image of colours: (H, W, channels) uint16."""
+def sixteen_bit_samples(image: Image.Image, data: bytes) -> np.ndarray:
+    """All bits of a colour image with 16 bits per channel, (H, W, channels) uint16."""
     if image.format == "PPM":
         (tile,) = _tiles(open_image(data))
         count = image.width * image.height * 3
@@ -54,7 +54,7 @@ def all_bits(image: Image.Image, data: bytes) -> np.ndarray:
 
 
 def ppm_white(image: Image.Image) -> int:
-    """The largest value that the header of a PPM, not decoded yet, states."""
+    """The largest sample value in the header of an undecoded PPM."""
     args = _tiles(image)[0].args
     if isinstance(args, tuple) and isinstance(args[-1], int):
         return args[-1]
@@ -62,20 +62,20 @@ def ppm_white(image: Image.Image) -> int:
 
 
 def tiff_field(image: Image.Image, tag: int) -> Sequence[Any]:
-    """The values of a field; none where the image is no TIFF or has no such field."""
+    """The values of a TIFF field; empty if the image is not a TIFF or lacks the field."""
     value = getattr(image, "tag_v2", {}).get(tag)
     return () if value is None else value if isinstance(value, tuple | list) else (value,)
 
 
 def _tiles(image: Image.Image) -> list[ImageFile._Tile]:
-    """Where and how the pixels lie in the file, until they are decoded."""
+    """Position and encoding of the pixels in the file; empty after decoding."""
     return getattr(image, "tile", [])
 
 
 def _reopened(data: bytes, raw_mode: str, other: str | Callable[[re.Match[str]], str]) -> Image.Image:
-    """The image with the lower bytes in place of the upper ones, by another raw mode for its decoder."""
+    """The image decoded with another raw mode, which yields the lower bytes instead of the upper bytes."""
     image = open_image(data)
-    _mend_planes(image)
+    _fix_planes(image)
 
     def changed(tile: ImageFile._Tile) -> ImageFile._Tile:
         args = tile.args if isinstance(tile.args, tuple) else (tile.args,)
@@ -86,11 +86,11 @@ def _reopened(data: bytes, raw_mode: str, other: str | Callable[[re.Match[str]],
     return image
 
 
-def _mend_planes(image: Image.Image) -> None:
-    """Have the planes of an uncompressed TIFF read with 16 bits: Pillow 13.0 reads them as if they had 8."""
+def _fix_planes(image: Image.Image) -> None:
+    """Set 16 bits for the planes of an uncompressed TIFF: Pillow 13.0 reads them as 8 bits."""
     tiles: list[Any] = _tiles(image)
     if image.format == "TIFF" and len(tiles) > 1 and tiles[0].args[0] == "R":
-        order = "B" if getattr(image, "tag_v2").prefix == b"MM" else "L"  # noqa: B009 - of TIFFs alone
+        order = "B" if getattr(image, "tag_v2").prefix == b"MM" else "L"  # noqa: B009 - only TIFF images have it
         image.tile = [  # type: ignore[attr-defined]
             tile._replace(args=(f"{tile.args[0]};16{order}", *tile.args[1:])) for tile in tiles
         ]
