@@ -82,6 +82,13 @@ def _plan(suite: Path, **request: Any) -> Plan:
     return PlanRequest(**request).plan(suite, installed_registry())
 
 
+def _tolerances(plan: Plan) -> dict[str, float]:
+    """Tolerances of the suite, and the defaults that its metrics announce."""
+    announced = {name: each for spec in plan.suite.specs for name, each in spec.quantities().items()}
+    defaults = {name: each.tolerance for name, each in announced.items() if each.tolerance is not None}
+    return {**defaults, **plan.suite.tolerances}
+
+
 _wide = click.option("--wide", is_flag=True, help="Show every column, however narrow the terminal.")
 
 _suite_file = click.argument("suite", type=click.Path(path_type=Path))
@@ -224,9 +231,9 @@ def plan(suite: Path, results: Path, power: bool, as_json: bool, **options: Any)
 
         names = list(dict.fromkeys(case.name for case in made.cases))
         records = all_seeds(made, Store(results, made.suite.name))
-        found = plan_power(names, records, made.suite.tolerances)
+        found = plan_power(names, records, _tolerances(made))
         if not found:
-            click.echo("note: the suite states no tolerance of a metric", err=True)
+            click.echo("note: neither the suite nor a metric states a tolerance of a metric", err=True)
         _print(power_json(found) if as_json else power_table(found))
         return
     _print(plan_json(made) if as_json else plan_table(made))
@@ -336,6 +343,7 @@ def _show(
     records: Sequence[Record], title: str, tolerances: Mapping[str, float], form: str, *, wide: bool
 ) -> None:
     from mlbench.records import report
+    from mlbench.records.record import default_tolerances
     from mlbench.regression.ranking import ranking_sentences
     from mlbench.table import print_table
 
@@ -343,7 +351,7 @@ def _show(
         click.echo(report.results_json(records))
         return
     headings = report.headline_metrics(records, tolerances)
-    sentences = ranking_sentences(records, headings, tolerances)
+    sentences = ranking_sentences(records, headings, {**default_tolerances(records), **tolerances})
     if form == "markdown":
         click.echo(report.results_markdown(records, title, tolerances, sentences), nl=False)
     else:

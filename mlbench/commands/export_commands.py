@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mlbench.deployment.card import Card
     from mlbench.deployment.match import Match
     from mlbench.deployment.trial import Score
+    from mlbench.records.record import Estimate
     from mlbench.table import Table
 
 __all__ = ["export", "match"]
@@ -146,16 +147,17 @@ def _matches(
 def _exported_table(found: Sequence[Score]) -> Table:
     from mlbench.table import Table
 
-    headings = ["model", "MB", "images/s", *_SHOWN.values(), "at distance", "answers differ"]
+    shown = {name: each.heading or name for name, each in found[0].metrics.items() if each.headline}
+    headings = ["model", "MB", "images/s", *shown.values(), "at distance", "answers differ"]
     rows = []
     for each in found:
         size = f"{each.bytes / 1e6:.2f}" if each.bytes else ""
         speed = f"{each.images_per_second:,.0f}" if each.images_per_second else ""
         label = str(each.file or each.name)
-        cells = [*_cells(each.metrics), _distance(found[0]), _share(each.answers_differ)]
+        cells = [*_cells(each.metrics, shown), _distance(found[0]), _share(each.answers_differ)]
         rows.append([label, size, speed, *cells])
         if each.refitted:
-            cells = [*_cells(each.refitted), _distance(each), _share(each.refitted_answers_differ)]
+            cells = [*_cells(each.refitted, shown), _distance(each), _share(each.refitted_answers_differ)]
             rows.append(["  its own threshold", "", "", *cells])
     used = [at for at in range(len(headings)) if any(row[at] for row in rows)]
     return Table(
@@ -165,12 +167,15 @@ def _exported_table(found: Sequence[Score]) -> Table:
     )
 
 
-#: Metrics that are shown, with their headings.
-_SHOWN = {"recall_at_1": "Recall@1", "f1": "F1", "pair_list_accuracy": "accuracy (pair list)"}
+def _cells(metrics: Mapping[str, Estimate], names: Iterable[str]) -> list[str]:
+    from mlbench.records.report import metric_text
+
+    values = [metrics[name].value if name in metrics else None for name in names]
+    return ["" if value is None else metric_text(value, 4) for value in values]
 
 
-def _cells(metrics: Any) -> list[str]:
-    return [f"{metrics[name]:.4f}" if name in metrics else "" for name in _SHOWN]
+def _values(metrics: Mapping[str, Estimate]) -> dict[str, float]:
+    return {name: each.value for name, each in metrics.items() if each.value is not None}
 
 
 def _share(share: float | None) -> str:
@@ -188,8 +193,8 @@ def _differences(found: Sequence[Score]) -> list[str]:
     own, *files = found
     lines = []
     for each in files:
-        both = each.metrics.keys() & own.metrics.keys()
-        changes = {name: abs(each.metrics[name] - own.metrics[name]) for name in sorted(both)}
+        here, there = _values(each.metrics), _values(own.metrics)
+        changes = {name: abs(here[name] - there[name]) for name in sorted(here.keys() & there.keys())}
         line = f"{each.name} against PyTorch: embeddings differ by at most {each.difference:.2g}"
         if each.answers_differ is not None:
             line += f", answers (same or different) on {_share(each.answers_differ)} of the test pairs"
@@ -208,9 +213,9 @@ def _plain(each: Score) -> dict[str, Any]:
         "rounds": list(each.rounds),
         "difference": each.difference,
         "answers_differ": each.answers_differ,
-        "metrics": dict(each.metrics),
+        "metrics": _values(each.metrics),
         "threshold": {"distance": each.threshold.distance, "note": each.threshold.note},
-        "refitted": dict(each.refitted),
+        "refitted": _values(each.refitted),
         "refitted_answers_differ": each.refitted_answers_differ,
         "notes": list(each.notes),
     }

@@ -29,7 +29,7 @@ from mlbench.evaluation.threshold import (
     remarks_on,
     with_interval,
 )
-from mlbench.records.record import Estimate
+from mlbench.records.record import THRESHOLD, Estimate
 
 __all__ = ["Engine", "Evaluation", "Measure", "as_estimate", "calibrate", "evaluate", "verification_curve"]
 
@@ -79,11 +79,12 @@ class Measure:
 class Evaluation:
     """What was measured on one split.
 
-    metrics: by name, in the order of the measures. threshold: with remarks on what it does here. facts: plain
-    data about how many of what were compared and how. sweep: columns "distance", "true_positives",
-    "false_positives" for thresholds by .01, until every positive pair is accepted. by_class: name to (C,)
-    means over the class's queries, not a number for a class without one; queries_by_class: (C,) how many
-    those are. classes: (C,) labels. curve: exact, over all pairs. name: of the embeddings.
+    metrics: by name, the threshold first, then in the order of the measures. threshold: with remarks on what
+    it does here. facts: plain data about how many of what were compared and how. sweep: columns "distance",
+    "true_positives", "false_positives" for thresholds by .01, until every positive pair is accepted.
+    by_class: name to (C,) means over the class's queries, not a number for a class without one;
+    queries_by_class: (C,) how many those are. classes: (C,) labels. curve: exact, over all pairs. name: of
+    the embeddings.
     """
 
     metrics: Mapping[str, Estimate]
@@ -175,7 +176,7 @@ def evaluate(
             plain = measure.metric.of_embeddings(embeddings)
             estimates |= {name: as_estimate(name, value) for name, value in plain.items()}
     return Evaluation(
-        metrics=_described(_with_interval(estimates, threshold), measures),
+        metrics={THRESHOLD: threshold.estimate, **_announced(estimates, measures)},
         threshold=_remarked(threshold, found, bootstrap, embeddings.name),
         facts=_facts(embeddings, pairs, found, engine),
         sweep=_sweep(found.curve),
@@ -299,14 +300,6 @@ def _remarked(threshold: Threshold, found: Scan, bootstrap: Bootstrap, split: st
     return replace(threshold, remarks=remarks_on(threshold, found.curve, estimate, split))
 
 
-def _with_interval(estimates: Mapping[str, Estimate], threshold: Threshold) -> dict[str, Estimate]:
-    """The estimates, of which that of the threshold itself has the interval that fitting it gave."""
-    name, known = "threshold", dict(estimates)
-    if name in known and known[name].value is not None and known[name].value == threshold.distance:
-        known[name] = replace(known[name], low=threshold.low, high=threshold.high)
-    return known
-
-
 def as_estimate(name: str, value: Any, spread: tuple[Bootstrap, float, np.ndarray] | None = None) -> Estimate:
     """What a metric gave, a number or a text that says why there is none. spread: what its interval comes
     from. Raises ComponentError for anything else."""
@@ -335,16 +328,13 @@ def _numbers(name: str, values: Any, shape: tuple[int, ...] | None = None) -> np
     return found
 
 
-def _described(estimates: Mapping[str, Estimate], measures: Sequence[Measure]) -> dict[str, Estimate]:
-    """The estimates in the order in which they were announced, with their units and directions."""
+def _announced(estimates: Mapping[str, Estimate], measures: Sequence[Measure]) -> dict[str, Estimate]:
+    """The estimates in the order in which they were announced, with the fields that were announced."""
     announced = _joined(measure.quantities for measure in measures)
     if announced.keys() != estimates.keys():
         names = ", ".join(sorted(announced.keys() ^ estimates.keys()))
         raise ComponentError(f"metrics must measure what they announce, and only that; not so for: {names}")
-    return {
-        name: replace(estimates[name], unit=quantity.unit, higher_is_better=quantity.higher_is_better)
-        for name, quantity in announced.items()
-    }
+    return {name: estimates[name].announced(quantity) for name, quantity in announced.items()}
 
 
 def _facts(embeddings: Embeddings, pairs: Pairs, found: Scan, engine: Engine) -> dict[str, Any]:

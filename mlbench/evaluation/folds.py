@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mlbench.contracts import CurveMetric, PairList, ThresholdPolicy
+from mlbench.contracts import CurveMetric, PairList, Quantity, ThresholdPolicy
 from mlbench.errors import DataError
 from mlbench.evaluation.curve import Curve
 from mlbench.evaluation.embeddings import Embeddings, collapse, lengths, mean_similarity
@@ -18,12 +18,9 @@ from mlbench.evaluation.evaluate import Engine, Evaluation, Measure, as_estimate
 from mlbench.evaluation.repeats import repeated_pairs
 from mlbench.evaluation.similarity import on_grid
 from mlbench.evaluation.threshold import Threshold, fit_threshold
-from mlbench.records.record import Estimate
+from mlbench.records.record import EVALUATED, PAIR_LIST, THRESHOLD, Estimate
 
-__all__ = ["PAIR_LIST", "FoldEvaluation", "SplitEvaluation", "evaluate_folds", "evaluate_split"]
-
-#: What the names of metrics over a list of pairs begin with in a record; the others are over all pairs.
-PAIR_LIST = "pair_list_"
+__all__ = ["FoldEvaluation", "SplitEvaluation", "evaluate_folds", "evaluate_split"]
 
 #: Pairs that are scored together.
 _ROWS = 1 << 14
@@ -73,9 +70,8 @@ def evaluate_split(
         evaluation = None
         missing = Estimate(None, note="not measured: the test images have no labels")
         metrics = {
-            name: replace(missing, unit=quantity.unit, higher_is_better=quantity.higher_is_better)
-            for measure in measures
-            for name, quantity in measure.quantities.items()
+            THRESHOLD: threshold.estimate,
+            **{name: missing.announced(quantity) for name, quantity in _quantities(measures).items()},
         }
         similarity = mean_similarity(embeddings)
         facts = {"threshold": threshold.plain(), "mean_similarity": similarity}
@@ -83,7 +79,7 @@ def evaluate_split(
         notes += filter(None, [collapse(similarity, embeddings.name)])
     if pairs is not None:
         judged = evaluate_folds(embeddings, pairs, policy, measures, engine.level)
-        metrics |= {f"{PAIR_LIST}{name}": found for name, found in judged.metrics.items()}
+        metrics = {**_over_list(judged.metrics, measures), **metrics}
         facts["pair_list"] = {**judged.facts, "thresholds": judged.thresholds}
         notes = [*notes, *judged.notes]
     return SplitEvaluation(metrics, facts, notes, evaluation)
@@ -119,7 +115,10 @@ def evaluate_folds(
         curve = Curve.of(scores[held_out], pairs.same[held_out], thresholds=at)
         judged.append(_measured(measures, curve, fitted.similarity))
         thresholds.append(fitted.distance)
-    metrics = {}
+    missing = "no threshold was fitted"
+    fitted_on_others = [missing if each is None else each for each in thresholds]
+    threshold = _over_folds(THRESHOLD, fitted_on_others, level, missing)
+    metrics = {THRESHOLD: threshold.announced(EVALUATED[THRESHOLD])}
     for measure in measures:
         if isinstance(measure.metric, CurveMetric):
             for name, quantity in measure.quantities.items():
@@ -129,9 +128,7 @@ def evaluate_folds(
                     if isinstance(found, str)
                     else as_estimate(name, found)
                 )
-                metrics[name] = replace(
-                    estimate, unit=quantity.unit, higher_is_better=quantity.higher_is_better
-                )
+                metrics[name] = estimate.announced(quantity)
     facts = {
         "pairs": len(pairs.same),
         "positive_pairs": int(pairs.same.sum()),
@@ -139,6 +136,24 @@ def evaluate_folds(
         "intervals": {"method": "normal, standard error over folds", "level": level},
     }
     return FoldEvaluation(metrics, thresholds, facts, [note] if (note := repeated_pairs(pairs)) else [])
+
+
+def _quantities(measures: Sequence[Measure]) -> dict[str, Quantity]:
+    return {name: quantity for measure in measures for name, quantity in measure.quantities.items()}
+
+
+def _over_list(metrics: Mapping[str, Estimate], measures: Sequence[Measure]) -> dict[str, Estimate]:
+    """Metrics over a list of pairs by their names in a record, with headings for such a list."""
+    quantities = {**EVALUATED, **_quantities(measures)}
+    found = {}
+    for name, each in metrics.items():
+        quantity = quantities[name]
+        if quantity.pair_list_headline:
+            quantity = replace(quantity, heading=f"{quantity.heading or name} (pair list)", headline=True)
+        else:
+            quantity = replace(quantity, heading="", headline=False, tolerance=None)
+        found[f"{PAIR_LIST}{name}"] = each.announced(quantity)
+    return found
 
 
 def _check_pairs(embeddings: Embeddings, pairs: PairList) -> None:

@@ -15,7 +15,7 @@ from mlbench.evaluation.bootstrap import Bootstrap, banded_curve
 from mlbench.evaluation.curve import Curve
 from mlbench.evaluation.scan import Bands
 from mlbench.evaluation.similarity import STEP, on_grid
-from mlbench.records.record import Estimate
+from mlbench.records.record import EVALUATED, THRESHOLD, Estimate
 
 __all__ = ["Calibration", "Threshold", "fit_threshold", "outcome", "remarks_on", "with_interval"]
 
@@ -57,6 +57,11 @@ class Threshold:
     def distance(self) -> float | None:
         """As a cosine distance."""
         return None if self.similarity is None else 1.0 - self.similarity
+
+    @property
+    def estimate(self) -> Estimate:
+        """The distance with its interval, as a metric of a record."""
+        return Estimate(self.distance, self.low, self.high, self.note).announced(EVALUATED[THRESHOLD])
 
     def plain(self) -> dict[str, Any]:
         """What a record keeps: the distance, the note, and what else is known."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 
 from mlbench.records.record import Estimate, Record, Timing
+from mlbench.records.report import metric_text
 from mlbench.regression.change import Verdict, speed_change
 from mlbench.regression.statistics import paired_interval
 
@@ -91,8 +92,8 @@ def _sentence(
     total: int,
 ) -> str:
     if len(equal) == 1:
-        return f"{heading}: {equal[0]} is the best ({means[equal[0]]:.3f}), by more than noise"
-    names = ", ".join(f"{case} ({means[case]:.3f})" for case in equal[:_NAMED])
+        return f"{heading}: {equal[0]} is the best ({metric_text(means[equal[0]])}), by more than noise"
+    names = ", ".join(f"{case} ({metric_text(means[case])})" for case in equal[:_NAMED])
     more = f" and {len(equal) - _NAMED} more" if len(equal) > _NAMED else ""
     which = "all cases" if len(equal) == total else "the best"
     seeds = min(len(group) for group in groups.values())

@@ -57,7 +57,11 @@ def quantities(*, k: Depths = [1, 5, 10]) -> dict[str, Quantity]:  # noqa: B006
     """What `Retrieval` measures."""
     depths = sorted(set(k))
     found = {
-        f"recall_at_{depth}": Quantity(f"share of queries with one of their class among the first {depth}")
+        f"recall_at_{depth}": Quantity(
+            f"share of queries with one of their class among the first {depth}",
+            heading=f"Recall@{depth}" if depth == depths[0] else "",
+            headline=depth == depths[0],
+        )
         for depth in depths
     }
     found |= {
@@ -67,7 +71,7 @@ def quantities(*, k: Depths = [1, 5, 10]) -> dict[str, Quantity]:  # noqa: B006
     }
     return found | {
         "r_precision": Quantity("share of the query's class among the first R, the size of the class"),
-        "map_at_r": Quantity("mean average precision over the first R"),
+        "map_at_r": Quantity("mean average precision over the first R", heading="MAP@R"),
         "map": Quantity("mean average precision over the whole ranking"),
         "mrr": Quantity("mean of 1 / rank of the first image of the query's class"),
     }

@@ -54,7 +54,7 @@ class Verification:
         resampled = f1.ndim > 1
         optimistic = np.max(f1, axis=-1)
         if threshold is None:
-            names = ("f1", f"f{self._beta:g}", "precision", "recall", "accuracy", "threshold", "f1_gap")
+            names = ("f1", f"f{self._beta:g}", "precision", "recall", "accuracy", "f1_gap")
             found |= dict.fromkeys(dict.fromkeys(names), "no threshold was fitted")
         else:
             at = curve.at(threshold)
@@ -65,7 +65,6 @@ class Verification:
                 "precision": at.precision[..., 0],
                 "recall": at.tpr[..., 0],
                 "accuracy": at.accuracy[..., 0],
-                "threshold": 1.0 - threshold,
                 "f1_gap": optimistic - honest,
             }
         found |= {
@@ -100,13 +99,16 @@ class Verification:
 def quantities(*, beta: Beta = 0.5, fpr: Rates = _RATES) -> dict[str, Quantity]:
     """What `Verification` measures."""
     found = {
-        "f1": Quantity("F1 over all pairs at the fitted threshold"),
+        "f1": Quantity("F1 over all pairs at the fitted threshold", heading="F1", headline=True),
         f"f{beta:g}": Quantity(f"F-beta with beta {beta:g} at the fitted threshold"),
-        "precision": Quantity("precision over all pairs at the fitted threshold"),
-        "recall": Quantity("recall over all pairs at the fitted threshold"),
-        "accuracy": Quantity("share of all pairs judged rightly at the fitted threshold"),
-        "threshold": Quantity("the fitted threshold: at most this far apart is the same", "distance", None),
-        "f1_optimistic": Quantity("best F1 that any threshold reaches on these pairs themselves"),
+        "precision": Quantity("precision over all pairs at the fitted threshold", heading="precision"),
+        "recall": Quantity("recall over all pairs at the fitted threshold", heading="recall"),
+        "accuracy": Quantity(
+            "share of all pairs judged correctly at the fitted threshold", pair_list_headline=True
+        ),
+        "f1_optimistic": Quantity(
+            "best F1 of any threshold on these pairs themselves", heading="F1 optimistic"
+        ),
         "f1_optimistic_threshold": Quantity("the threshold that reaches it", "distance", None),
         "f1_gap": Quantity("by how much the optimistic F1 is above the honest one", higher_is_better=False),
         "auroc": Quantity("chance that a positive pair is more similar than a negative one"),
