@@ -20,7 +20,11 @@ TRAINED = Record(
     seed=0,
     fingerprint="0",
     status="done",
-    metrics={"recall_at_1": Estimate(0.91), "f1": Estimate(0.5)},
+    metrics={
+        "other": Estimate(0.3, heading="other"),
+        "recall_at_1": Estimate(0.91, heading="Recall@1", headline=True),
+        "f1": Estimate(0.5, heading="F1", headline=True),
+    },
 )
 DONE = replace(TRAINED, speed={"images_per_second": Timing(1234.4)})
 UNKNOWN = replace(TRAINED, speed={"images_per_second": Timing(None, note="out of memory")})

@@ -207,7 +207,9 @@ def test_a_threshold_that_cannot_be_fitted_leaves_values_out_and_says_why() -> N
     )
     assert threshold.distance is None
     found = evaluate(sample, threshold, MEASURES, np.random.default_rng(0), PLAIN)
-    for name in ("f1", "f0.5", "precision", "recall", "accuracy", "threshold", "f1_gap"):
+    assert found.metrics["threshold"] == threshold.estimate
+    assert (threshold.estimate.value, threshold.estimate.note) == (None, threshold.note)
+    for name in ("f1", "f0.5", "precision", "recall", "accuracy", "f1_gap"):
         assert found.metrics[name].value is None
         assert found.metrics[name].note == "no threshold was fitted"
     assert found.metrics["f1_optimistic"].value > 0
@@ -378,10 +380,20 @@ def test_numerical_difference_of_rounded_products_is_stated() -> None:
 
 def test_units_and_directions_are_those_announced() -> None:
     found = judge(clustered(), 0.5).metrics
-    assert list(found) == [name for measure in MEASURES for name in measure.quantities]
+    assert list(found) == ["threshold", *(name for measure in MEASURES for name in measure.quantities)]
     assert (found["threshold"].unit, found["threshold"].higher_is_better) == ("distance", None)
     assert found["eer"].higher_is_better is False
     assert found["recall_at_1"].higher_is_better is True
+    headings = {name: (each.heading, each.headline) for name, each in found.items() if each.heading}
+    assert headings == {
+        "threshold": ("at distance", False),
+        "recall_at_1": ("Recall@1", True),
+        "map_at_r": ("MAP@R", False),
+        "f1": ("F1", True),
+        "precision": ("precision", False),
+        "recall": ("recall", False),
+        "f1_optimistic": ("F1 optimistic", False),
+    }
 
 
 class Ranked:

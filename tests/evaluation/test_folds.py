@@ -13,6 +13,7 @@ from mlbench.evaluation.folds import SplitEvaluation, evaluate_folds, evaluate_s
 from mlbench.evaluation.similarity import STEP
 from mlbench.evaluation.threshold import Threshold
 from mlbench.plugins import load_plugins
+from mlbench.records.record import Estimate
 from mlbench.registry import Registry
 
 REGISTRY = Registry(load_plugins())
@@ -125,6 +126,11 @@ def evaluated(embeddings: Embeddings, pairs: PairList | None) -> SplitEvaluation
     )
 
 
+def bare(found: Estimate) -> Estimate:
+    """Without its heading, which is another one for a list of pairs."""
+    return replace(found, heading="", headline=False)
+
+
 def test_a_list_of_pairs_is_judged_beside_all_pairs_and_under_its_own_names() -> None:
     embeddings, pairs = random_pairs(1, 300, 10)
     embeddings = replace(embeddings, labels=np.arange(60) // 5)
@@ -134,10 +140,13 @@ def test_a_list_of_pairs_is_judged_beside_all_pairs_and_under_its_own_names() ->
         alone.metrics
     )
     assert {
-        name.removeprefix("pair_list_"): found
+        name.removeprefix("pair_list_"): bare(found)
         for name, found in both.metrics.items()
         if name.startswith("pair_list_")
-    } == listed.metrics
+    } == {name: bare(found) for name, found in listed.metrics.items()}
+    columns = {name: (each.heading, each.headline) for name, each in both.metrics.items() if each.heading}
+    assert next(iter(columns.items())) == ("pair_list_accuracy", ("accuracy (pair list)", True))
+    assert [name for name in columns if name.startswith("pair_list_")] == ["pair_list_accuracy"]
     accuracy = both.metrics["pair_list_accuracy"]
     assert accuracy.low < accuracy.value < accuracy.high
     assert accuracy.value != both.metrics["accuracy"].value
@@ -155,6 +164,8 @@ def test_images_without_labels_are_measured_by_their_pairs_alone() -> None:
     for name, estimate in found.metrics.items():
         if name.startswith("pair_list_"):
             assert estimate == labelled.metrics[name]
+        elif name == "threshold":
+            assert estimate.value == Threshold(0.5).distance
         else:
             assert (estimate.value, estimate.low, estimate.high) == (None, None, None)
             assert estimate.note == "not measured: the test images have no labels"
