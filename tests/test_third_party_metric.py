@@ -20,28 +20,27 @@ from mlbench.records.store import Store
 
 PLUGIN = """
 import numpy as np
-from mlbench import Component, hookimpl
-from mlbench.contracts import Quantity
+from mlbench.plugin import Component, MetricOptions, Quantity, hookimpl
 
-class Wait:
+class Wait(MetricOptions):
+    def quantities(self):
+        return {
+            "found": Quantity("constant", heading="Found"),
+            "wait": Quantity(
+                "mean rank of the first hit", "images", False, heading="Mean wait", headline=True, tolerance=0.25
+            ),
+            "reach": Quantity("no better direction", higher_is_better=None),
+        }
+
     def per_query(self, ranks):
         return {"wait": ranks.best.astype(np.float64), "found": np.ones(len(ranks.counts))}
 
     def of_curve(self, curve, threshold):
         return {"reach": np.ones(curve.accepted.shape[:-1]) * (2.0 if threshold is None else 3.0)}
 
-def quantities():
-    return {
-        "found": Quantity("constant", heading="Found"),
-        "wait": Quantity(
-            "mean rank of the first hit", "images", False, heading="Mean wait", headline=True, tolerance=0.25
-        ),
-        "reach": Quantity("no better direction", higher_is_better=None),
-    }
-
 @hookimpl
 def mlbench_components():
-    return [Component("metric", "wait", "acme_wait:Wait", "ranks", predict="acme_wait:quantities")]
+    return [Component("metric", "wait", "acme_wait:Wait", "ranks")]
 """
 SUITE = TOY_SUITE.replace("[retrieval, verification]", "[wait]") + "seeds: [0, 1, 2]\n"
 

@@ -26,26 +26,24 @@ __all__ = ["export", "match"]
 @click.command()
 @click.argument("suite")
 @click.argument("case")
-@click.option(
-    "--seed", type=click.IntRange(0), help="Of the case; default the one with the median threshold."
-)
+@click.option("--seed", type=click.IntRange(0), help="Of the case; default that of the median threshold.")
 @plan_options
 @results_option
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path), default=Path("export"), show_default=True,
     help="Folder to write into.",
 )  # fmt: skip
-@click.option("--int8", is_flag=True, help="Write a file with 8-bit weights too, and what they cost.")
+@click.option("--int8", is_flag=True, help="Write a file with 8-bit weights, too, and compare it.")
 @json_option
 def export(
     as_json: bool, overrides: tuple[str, ...], device: str, precision: str | None, **options: Any
 ) -> None:
     """Write the model of a CASE of a SUITE (its name or its file) as an ONNX file, and check it.
 
-    By the suite's file, its record is that of the file as it stands (with --set, --device and --precision as
-    in the run); by its name, the newest. The ONNX file takes uint8 images, gives embeddings, and holds the
-    fitted threshold. It is compared with PyTorch, on the CPU, on all test images. Relative paths of data
-    start at MLBENCH_DATA, else at the suite's folder.
+    Given the suite's file, the record is that of the file's present content (with --set, --device and
+    --precision as in the run); given its name, the newest. The ONNX file takes uint8 images, returns
+    embeddings, and contains the fitted threshold. It is compared with PyTorch, on the CPU, on all test
+    images. Relative paths of data start at MLBENCH_DATA, else at the suite's folder.
     """
     from mlbench.commands.progress import RunProgress
     from mlbench.console import open_console
@@ -75,7 +73,7 @@ def export(
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--model", type=click.Path(path_type=Path), default=Path("export"), show_default=True,
-    help="File of an exported model, or a folder that holds one.",
+    help="File of an exported model, or a folder with one.",
 )  # fmt: skip
 @click.option(
     "--threshold", "distance", type=FiniteRange(0, 2),
@@ -83,9 +81,9 @@ def export(
 )  # fmt: skip
 @json_option
 def match(images: Sequence[Path], model: Path, distance: float | None, as_json: bool) -> None:
-    """Say whether IMAGES show the same: the first against each of the others.
+    """Compare the first of IMAGES with each of the others: same or different.
 
-    The exit code is 0 whatever the answer; scripts read --json.
+    The exit code is 0 for both answers; scripts read --json.
     """
     if len(images) < 2:
         raise click.UsageError("give two images, or one and those to compare it with")
@@ -179,7 +177,7 @@ def _values(metrics: Mapping[str, Estimate]) -> dict[str, float]:
 
 
 def _share(share: float | None) -> str:
-    """A share of pairs, however small."""
+    """A share of pairs, small ones in scientific form."""
     return "" if share is None else f"{share:.1e}" if 0 < share < 1e-4 else f"{share:.2%}"
 
 
@@ -189,7 +187,7 @@ def _distance(each: Score) -> str:
 
 
 def _differences(found: Sequence[Score]) -> list[str]:
-    """How far each file is from PyTorch, in words."""
+    """One sentence per file on its differences from PyTorch."""
     own, *files = found
     lines = []
     for each in files:

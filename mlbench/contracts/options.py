@@ -351,8 +351,8 @@ class Recipe(Options):
     select: Literal["best", "last"] = "best"
     """Keep the weights with the best score on the calibration split, or the last."""
     select_by: str = ""
-    """The score: any quantity of the case's metrics that has a better direction, at the threshold that the case's
-    policy fits on the calibration split. Empty for the best F1 of any threshold."""
+    """The score: a quantity of the case's metrics that has a better direction, at the threshold that the
+    case's policy fits on the calibration split. Empty for the best F1 of any threshold."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay of the running mean of the weights, which replaces them in evaluation; 0 for none."""
     workers: Annotated[int, Field(ge=0)] | None = None

@@ -159,8 +159,8 @@ class Spec:
         return found | {f"metric {name}": part.entry.provenance for name, part in self.metrics.items()}
 
     def quantities(self) -> dict[str, Quantity]:
-        """Every quantity that evaluation itself and the metrics measure, by name. Raises SuiteError when two have
-        the same name."""
+        """Every quantity of evaluation itself and of the metrics, by name. Raises SuiteError when two have the
+        same name."""
         found = dict(EVALUATED)
         for part in self.metrics.values():
             announced: Mapping[str, Quantity] = part.component.quantities()

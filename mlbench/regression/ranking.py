@@ -1,5 +1,5 @@
-"""A ranking: which cases of one run are the best in a metric within noise, and which of these is the smallest
-and the fastest."""
+"""A ranking: the cases of one run that are the best in a metric within noise, with the smallest and the
+fastest of them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from mlbench.regression.statistics import paired_interval
 
 __all__ = ["ranking_sentences"]
 
-#: Cases that a sentence names; the rest is counted.
+#: Cases named in a sentence; the others are counted.
 _NAMED = 5
 
-#: Speeds that differ by less than this share are not told apart.
+#: Speeds that differ by less than this share count as equal.
 _SPEED_TOLERANCE = 0.05
 
 _LEVEL = 0.95
@@ -27,8 +27,8 @@ _LEVEL = 0.95
 def ranking_sentences(
     records: Sequence[Record], headings: Mapping[str, str], tolerances: Mapping[str, float]
 ) -> list[str]:
-    """A sentence for each metric. headings: of the metrics, by name. tolerances: what a case may lack of the
-    best and still equal it.
+    """One sentence per metric. headings: of the metrics, by name. tolerances: the largest loss against the
+    best case that still counts as equal.
 
     A case is worse than the best when Student's t interval of the differences, seed by seed, leaves out zero,
     and the mean of the differences exceeds the tolerance; with one seed, when the intervals over classes do

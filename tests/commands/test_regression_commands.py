@@ -241,5 +241,5 @@ def test_a_case_that_is_gone_stands_in_the_answer(run: Callable[..., Result]) ->
 
 
 def test_a_level_that_is_no_number_is_refused(run: Callable[..., Result]) -> None:
-    assert "nan is no finite number" in run("compare", "before/s", "s", "--level", "nan", code=2).stderr
+    assert "nan is not a finite number" in run("compare", "before/s", "s", "--level", "nan", code=2).stderr
     assert "(99.5% intervals)" in run("compare", "before/s", "s", "--level", "0.995").stdout
