@@ -25,15 +25,11 @@ from mlbench.evaluation.embeddings import Embeddings
 from mlbench.evaluation.evaluate import Engine, Evaluation, Measure, evaluate, verification_curve
 from mlbench.evaluation.similarity import STEP, on_grid
 from mlbench.evaluation.threshold import Threshold, fit_threshold
-from mlbench_metrics import retrieval, verification
 from mlbench_metrics.retrieval import Retrieval
-from mlbench_metrics.thresholds import FprAtMost, best_f1
+from mlbench_metrics.thresholds import BestF1, FprAtMost
 from mlbench_metrics.verification import Verification
 
-MEASURES = [
-    Measure(Retrieval(), retrieval.quantities()),
-    Measure(Verification(), verification.quantities()),
-]
+MEASURES = [Measure(each, each.quantities()) for each in (Retrieval(), Verification())]
 PLAIN = Engine(resamples=0, threads=1)
 
 
@@ -175,7 +171,7 @@ def test_the_threshold_of_calibration_is_scored_on_test() -> None:
     # (missed by a threshold of 10), negatives far away.
     calibration = Embeddings.of(angles(0, 10, 50, 60), [0, 0, 1, 1])
     test = Embeddings.of(angles(0, 20, 90, 110), [0, 0, 1, 1])
-    threshold = fit_threshold(best_f1(), verification_curve(calibration, PLAIN))
+    threshold = fit_threshold(BestF1(), verification_curve(calibration, PLAIN))
     assert threshold.distance == pytest.approx(1 - np.cos(np.deg2rad(10)), abs=STEP)
     found = judge(test, threshold.similarity)
     assert found.metrics["f1"].value == 0
@@ -190,7 +186,7 @@ def test_the_threshold_of_calibration_is_scored_on_test() -> None:
 def test_a_threshold_fitted_on_the_same_pairs_is_the_optimistic_one() -> None:
     for seed in range(5):
         sample = clustered(seed)
-        threshold = fit_threshold(best_f1(), verification_curve(sample, PLAIN))
+        threshold = fit_threshold(BestF1(), verification_curve(sample, PLAIN))
         found = values(judge(sample, threshold.similarity))
         assert found["f1"] == found["f1_optimistic"] > 0
         assert found["f1_gap"] == 0
@@ -503,12 +499,10 @@ def test_memory_stays_within_the_budget(images: int, queries: int, classes: int,
         from mlbench.evaluation.evaluate import Engine, Measure, evaluate
         from mlbench.evaluation.similarity import STEP
         from mlbench.evaluation.threshold import Threshold
-        from mlbench_metrics import retrieval, verification
+        from mlbench_metrics.retrieval import Retrieval
+        from mlbench_metrics.verification import Verification
 
-        measures = [
-            Measure(retrieval.Retrieval(), retrieval.quantities()),
-            Measure(verification.Verification(), verification.quantities()),
-        ]
+        measures = [Measure(each, each.quantities()) for each in (Retrieval(), Verification())]
 
         def resident(what):
             with open("/proc/self/status") as status:

@@ -20,14 +20,16 @@ REGISTRY = Registry(load_plugins())
 
 
 def built(kind: str, name: str, **options: object) -> object:
-    entry = REGISTRY.get(kind, name)
-    return entry.build(entry.check(options))
+    return REGISTRY.get(kind, name).make(options).build()
 
 
 def verification() -> list[Measure]:
-    entry = REGISTRY.get("metric", "verification")
-    options = entry.check({"fpr": [0.1, 1e-4]})
-    return [Measure(entry.build(options), entry.predict(options))]
+    return [measure("verification", fpr=[0.1, 1e-4])]
+
+
+def measure(name: str, **options: object) -> Measure:
+    made = REGISTRY.get("metric", name).make(options)
+    return Measure(made.build(), made.quantities())
 
 
 def at_angles(*degrees: float) -> Embeddings:
@@ -113,7 +115,7 @@ def test_folds_that_cannot_be_judged_are_named(same: list[int], folds: list[int]
 def evaluated(embeddings: Embeddings, pairs: PairList | None) -> SplitEvaluation:
     measures = [
         *verification(),
-        Measure(built("metric", "retrieval"), REGISTRY.get("metric", "retrieval").predict({})),
+        measure("retrieval"),
     ]
     return evaluate_split(
         embeddings,

@@ -11,14 +11,10 @@ from hypothesis import strategies as st
 from mlbench.evaluation.embeddings import Embeddings
 from mlbench.evaluation.evaluate import Engine, Measure, Threshold, evaluate
 from mlbench.evaluation.protocol import against, described, is_grouped
-from mlbench_metrics import retrieval, verification
 from mlbench_metrics.retrieval import Retrieval
 from mlbench_metrics.verification import Verification
 
-MEASURES = [
-    Measure(Retrieval(k=[1]), retrieval.quantities(k=[1])),
-    Measure(Verification(), verification.quantities()),
-]
+MEASURES = [Measure(each, each.quantities()) for each in (Retrieval(k=(1,)), Verification())]
 
 
 def sets(seed: int, *, grouped: bool) -> tuple[Embeddings, Embeddings]:

@@ -12,8 +12,7 @@ from mlbench.evaluation.evaluate import Engine, Measure, evaluate, verification_
 from mlbench.evaluation.scan import Products
 from mlbench.evaluation.similarity import STEP, on_grid
 from mlbench.evaluation.threshold import fit_threshold
-from mlbench_metrics import verification
-from mlbench_metrics.thresholds import Fixed, best_f1
+from mlbench_metrics.thresholds import BestF1, Fixed
 from mlbench_metrics.verification import Verification
 
 
@@ -41,7 +40,7 @@ def twins(dim: int, count: int = 300) -> Embeddings:
 
 def judged(sample: Embeddings, distance: float, products: Products = "float32"):
     engine = Engine(resamples=0, threads=1, products=products)
-    measures = [Measure(Verification(), verification.quantities())]
+    measures = [Measure(each, each.quantities()) for each in (Verification(),)]
     threshold = fit_threshold(Fixed(distance=distance), None)
     return evaluate(sample, threshold, measures, np.random.default_rng(0), engine)
 
@@ -61,7 +60,7 @@ def test_equal_vectors_are_the_same_at_distance_0(dim: int, products: Products, 
 
 def test_the_interval_at_distance_0_takes_equal_vectors_for_equal_too() -> None:
     threshold = fit_threshold(Fixed(distance=0), None)
-    measures = [Measure(Verification(), verification.quantities())]
+    measures = [Measure(each, each.quantities()) for each in (Verification(),)]
     engine = Engine(resamples=50, threads=1)
     found = evaluate(twins(512), threshold, measures, np.random.default_rng(0), engine).metrics["recall"]
     assert (found.value, found.low, found.high) == (1, 1, 1)
@@ -70,9 +69,9 @@ def test_the_interval_at_distance_0_takes_equal_vectors_for_equal_too() -> None:
 def test_a_threshold_fitted_on_equal_vectors_holds_for_other_equal_vectors() -> None:
     calibration, test = twins(512, 20), twins(510, 300)
     curve = verification_curve(calibration, Engine(threads=1))
-    threshold = fit_threshold(best_f1(), curve)
+    threshold = fit_threshold(BestF1(), curve)
     assert threshold.distance == 0
-    measures = [Measure(Verification(), verification.quantities())]
+    measures = [Measure(each, each.quantities()) for each in (Verification(),)]
     found = evaluate(test, threshold, measures, np.random.default_rng(0), Engine(resamples=0, threads=1))
     assert found.metrics["recall"].value == 1
 

@@ -13,12 +13,11 @@ from mlbench.evaluation.embeddings import Embeddings
 from mlbench.evaluation.evaluate import Engine, Measure, calibrate, evaluate, verification_curve
 from mlbench.evaluation.similarity import on_grid
 from mlbench.evaluation.threshold import Calibration, Threshold, fit_threshold
-from mlbench_metrics import verification
-from mlbench_metrics.thresholds import BestFBeta, Fixed, FprAtMost, PrecisionAtLeast, best_f1
+from mlbench_metrics.thresholds import BestF1, Fixed, FprAtMost, PrecisionAtLeast
 from mlbench_metrics.verification import Verification
 
 ENGINE = Engine(resamples=200, threads=1)
-MEASURES = [Measure(Verification(), verification.quantities())]
+MEASURES = [Measure(each, each.quantities()) for each in (Verification(),)]
 
 
 def noisy(seed: int, classes: int, name: str = "test") -> Embeddings:
@@ -71,14 +70,17 @@ def test_no_threshold_reaches_the_counting_that_is_no_similarity(similarity: flo
 
 
 def test_a_target_must_be_one() -> None:
-    class Odd(BestFBeta):
+    class Odd:
         target = 0.95
+
+        def __call__(self, curve: Curve | None) -> float:
+            return 0.5
 
     with pytest.raises(ComponentError, match=r"Odd: its target is 0\.95, not a Target"):
         fit_threshold(Odd(), None)
 
 
-@pytest.mark.parametrize("policy", [best_f1(), PrecisionAtLeast(precision=0.9), FprAtMost(fpr=0.01)])
+@pytest.mark.parametrize("policy", [BestF1(), PrecisionAtLeast(precision=0.9), FprAtMost(fpr=0.01)])
 def test_the_interval_is_about_that_of_other_calibration_classes(policy) -> None:
     found = fitted(policy, 60)
     assert 0 < found.low < found.distance < found.high < 2
@@ -89,17 +91,17 @@ def test_the_interval_is_about_that_of_other_calibration_classes(policy) -> None
 
 
 def test_the_interval_narrows_with_more_classes_and_follows_the_generator() -> None:
-    few, many = fitted(best_f1(), 15), fitted(best_f1(), 150)
+    few, many = fitted(BestF1(), 15), fitted(BestF1(), 150)
     assert many.high - many.low < few.high - few.low
-    assert few == fitted(best_f1(), 15)
-    other = calibrate(best_f1(), noisy(1, 15), ENGINE, np.random.default_rng(1))
+    assert few == fitted(BestF1(), 15)
+    other = calibrate(BestF1(), noisy(1, 15), ENGINE, np.random.default_rng(1))
     assert (other.distance, other.low) != (few.distance, few.low)
 
 
 def test_what_is_not_fitted_or_not_resampled_has_no_interval() -> None:
     for found in (
         fitted(Fixed(distance=0.3), 8),
-        fitted(best_f1(), 8, engine=Engine(resamples=0, threads=1)),
+        fitted(BestF1(), 8, engine=Engine(resamples=0, threads=1)),
     ):
         assert (found.low, found.high) == (None, None)
         assert judged(found).metrics["threshold"].low is None
@@ -107,19 +109,19 @@ def test_what_is_not_fitted_or_not_resampled_has_no_interval() -> None:
 
 def test_calibration_counts_each_pair_once() -> None:
     sample = noisy(1, 8)
-    whole = calibrate(best_f1(), sample, ENGINE, np.random.default_rng(0)).calibration
+    whole = calibrate(BestF1(), sample, ENGINE, np.random.default_rng(0)).calibration
     assert whole == Calibration(8, 8 * 10, 40 * 35 // 2)
     queries = np.arange(40) % 5 < 2
     apart = Embeddings(sample.vectors, sample.labels, queries, ~queries)
-    part = calibrate(best_f1(), apart, ENGINE, np.random.default_rng(0)).calibration
+    part = calibrate(BestF1(), apart, ENGINE, np.random.default_rng(0)).calibration
     assert part == Calibration(8, 8 * 6, 16 * 21)
     grouped = replace(sample, groups=np.arange(40) % 5 % 2)  # three images of each class and two
-    known = calibrate(best_f1(), grouped, ENGINE, np.random.default_rng(0)).calibration
+    known = calibrate(BestF1(), grouped, ENGINE, np.random.default_rng(0)).calibration
     assert known == Calibration(8, 8 * 6, 40 * 35 // 2)
 
 
 def test_the_interval_stands_with_the_threshold_in_metrics_and_record() -> None:
-    threshold = fitted(best_f1(), 60)
+    threshold = fitted(BestF1(), 60)
     found = judged(threshold)
     metric = found.metrics["threshold"]
     assert (metric.value, metric.low, metric.high) == (threshold.distance, threshold.low, threshold.high)
@@ -163,7 +165,7 @@ def test_a_target_that_is_met_is_no_remark() -> None:
 
 
 def test_a_threshold_of_few_classes_is_uncertain_and_one_of_many_is_not() -> None:
-    few, many = judged(fitted(best_f1(), 8)), judged(fitted(best_f1(), 200))
+    few, many = judged(fitted(BestF1(), 8)), judged(fitted(BestF1(), 200))
     assert many.threshold.remarks == {}
     remark = few.threshold.remarks["uncertain"]
     assert remark.startswith(f"the threshold {few.threshold.distance:.4g} [{few.threshold.low:.3g}–")

@@ -8,14 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlbench.contracts import KINDS, CurveMetric, RankMetric
+from mlbench.contracts import CurveMetric, RankMetric
 from mlbench.errors import OptionError, ThresholdError
 from mlbench.evaluation.curve import Curve
 from mlbench.evaluation.ranks import Ranks
 from mlbench.options import Schema
-from mlbench_metrics import mlbench_components, retrieval, verification
+from mlbench.plugin import MetricOptions, ThresholdOptions
+from mlbench_metrics import mlbench_components
 from mlbench_metrics.retrieval import Retrieval
-from mlbench_metrics.thresholds import BestAccuracy, BestFBeta, Fixed, FprAtMost, PrecisionAtLeast, best_f1
+from mlbench_metrics.thresholds import BestAccuracy, BestF1, BestFBeta, Fixed, FprAtMost, PrecisionAtLeast
 from mlbench_metrics.verification import Verification
 
 
@@ -33,25 +34,26 @@ def some_curve(seed: int = 0, count: int = 400) -> tuple[Curve, np.ndarray, np.n
     return Curve.of(scores, same), scores, same
 
 
-def schema(factory) -> Schema:
-    return Schema(factory, owner="test", provides=KINDS["metric"].provides)
+def make(options_class, options):
+    base = MetricOptions if issubclass(options_class, MetricOptions) else ThresholdOptions
+    return Schema(options_class, base, owner="test").make(options)
 
 
 def test_metrics_measure_exactly_what_they_announce() -> None:
     ranks = Ranks(np.array([1, 3, 2]), np.array([0, 2, 3]))
     curve = some_curve()[0]
     for options in ({}, {"k": [2]}, {"k": [3, 1, 3]}):
-        metric = Retrieval(**options)
+        metric = make(Retrieval, options)
         assert isinstance(metric, RankMetric)
         assert not isinstance(metric, CurveMetric)
-        assert metric.per_query(ranks).keys() == retrieval.quantities(**options).keys()
+        assert metric.per_query(ranks).keys() == metric.quantities().keys()
     for options in ({}, {"beta": 2.0, "fpr": [0.05, 0.2]}, {"beta": 1.0}, {"fpr": []}):
-        metric = Verification(**options)
+        metric = make(Verification, options)
         assert isinstance(metric, CurveMetric)
         assert not isinstance(metric, RankMetric)
         for threshold in (None, 0.5):
             found = metric.of_curve(curve, threshold)
-            assert found.keys() == verification.quantities(**options).keys()
+            assert found.keys() == metric.quantities().keys()
 
 
 def test_every_metric_and_policy_is_registered() -> None:
@@ -61,7 +63,6 @@ def test_every_metric_and_policy_is_registered() -> None:
         *(("threshold", name) for name in ("best_f1", "best_fbeta", "best_accuracy")),
         *(("threshold", name) for name in ("precision_at_least", "fpr_at_most", "fixed")),
     }
-    assert all(each.predict for each in mlbench_components() if each.kind == "metric")
 
 
 rankings = st.lists(st.lists(st.booleans(), min_size=1, max_size=25).filter(any), min_size=1, max_size=8)
@@ -72,7 +73,7 @@ rankings = st.lists(st.lists(st.booleans(), min_size=1, max_size=25).filter(any)
 def test_retrieval_equals_the_definitions(rankings: list[list[bool]], depths: set[int]) -> None:
     places = [[place for place, same in enumerate(each, 1) if same] for each in rankings]
     offsets = np.concatenate([[0], np.cumsum([len(each) for each in places])])
-    found = Retrieval(k=list(depths)).per_query(Ranks(np.concatenate(places), offsets))
+    found = Retrieval(k=tuple(depths)).per_query(Ranks(np.concatenate(places), offsets))
     for at, ranking in enumerate(rankings):
         naive = oracle.of_ranking(ranking, tuple(depths))
         assert {name: float(values[at]) for name, values in found.items()} == pytest.approx(naive)
@@ -80,7 +81,7 @@ def test_retrieval_equals_the_definitions(rankings: list[list[bool]], depths: se
 
 def test_retrieval_by_hand() -> None:
     # Relevant at 2, 3 and 6 of a ranking: R = 3.
-    found = Retrieval(k=[1, 5]).per_query(Ranks(np.array([2, 3, 6]), np.array([0, 3])))
+    found = Retrieval(k=(1, 5)).per_query(Ranks(np.array([2, 3, 6]), np.array([0, 3])))
     assert {name: values.tolist() for name, values in found.items()} == {
         "recall_at_1": [0],
         "recall_at_5": [1],
@@ -97,7 +98,7 @@ def test_retrieval_by_hand() -> None:
 def test_verification_equals_counting(seed: int, beta: float) -> None:
     curve, scores, same = some_curve(seed % 1000, count=int(seed % 200) + 20)
     threshold = float(np.random.default_rng(seed).choice(curve.similarities))
-    found = Verification(beta=beta, fpr=[0.01, 0.1, 0.5]).of_curve(curve, threshold)
+    found = Verification(beta=beta, fpr=(0.01, 0.1, 0.5)).of_curve(curve, threshold)
     positives, negatives = same.sum(), (~same).sum()
     true, false = (same & (scores >= threshold)).sum(), (~same & (scores >= threshold)).sum()
     points = oracle.operating_points(scores, same)
@@ -134,10 +135,14 @@ def test_verification_does_not_extrapolate() -> None:
     # 999 different negatives, each in both orders: one false pair in 1000 cannot be seen.
     counts = np.array([5]), np.array([0]), np.array([0])
     curve = Curve(np.array([0.5]), *counts, np.array(10), np.array(2 * 999), repeated=999)
-    found = Verification(fpr=[1e-3, 1e-2]).of_curve(curve, None)
+    found = Verification(fpr=(1e-3, 1e-2)).of_curve(curve, None)
     for name in ("tpr_at_fpr_1e-3", "fnmr_at_fmr_1e-3", "threshold_at_fpr_1e-3"):
         assert found[name] == "not resolvable: 999 different negative pairs, 1,000 needed"
     assert found["tpr_at_fpr_1e-2"] == 0.5
+
+
+def test_f_beta_with_beta_1_is_f1() -> None:
+    assert Verification(beta=1.0).quantities()["f1"] == Verification().quantities()["f1"]
 
 
 def test_verification_without_a_threshold_says_so() -> None:
@@ -150,7 +155,7 @@ def test_verification_without_a_threshold_says_so() -> None:
 def test_f_half_prefers_the_stricter_threshold_of_the_published_study() -> None:
     rows = (0.11, 1844, 340), (0.15, 2084, 606)
     curve = label_images(*rows)
-    assert best_f1()(curve) == 1 - 0.15
+    assert BestF1()(curve) == 1 - 0.15
     assert BestFBeta()(curve) == BestFBeta(beta=0.5)(curve) == 1 - 0.11
     assert curve.fbeta(0.5).round(3).tolist() == [0.840, 0.802]
     assert curve.fbeta().round(4).tolist() == [0.8336, 0.8454]
@@ -171,7 +176,7 @@ def test_policies_choose_the_strictest_of_the_best(seed: int) -> None:
     points = [each for each in oracle.operating_points(scores, same) if each[0] in curve.similarities]
     positives, negatives = int(same.sum()), int((~same).sum())
     rules = {
-        best_f1(): lambda true, false: oracle.fbeta(true, false, positives),
+        BestF1(): lambda true, false: oracle.fbeta(true, false, positives),
         BestFBeta(beta=0.3): lambda true, false: oracle.fbeta(true, false, positives, 0.3),
         BestAccuracy(): lambda true, false: true + negatives - false,
         PrecisionAtLeast(precision=0.6): lambda true, false: true if true / (true + false) >= 0.6 else -1,
@@ -206,22 +211,28 @@ def test_fixed_takes_a_euclidean_distance_and_hints_at_one() -> None:
     [
         ({}, "", "takes one of distance (cosine) and euclidean"),
         ({"distance": 0.3, "euclidean": 0.7}, "euclidean", "takes one of distance (cosine) and euclidean"),
-        ({"distance": 2.5}, "distance", "'distance' of test is 2.5: unit vectors are at most 2 apart"),
-        ({"euclidean": 3}, "euclidean", "'euclidean' of test is 3: unit vectors are at most 2 apart"),
+        (
+            {"distance": 2.5},
+            "distance",
+            "'distance' of test is 2.5: the distance of unit vectors",
+        ),
+        (
+            {"euclidean": 3},
+            "euclidean",
+            "'euclidean' of test is 3: the distance of unit vectors",
+        ),
         ({"distance": -0.1}, "distance", "expected float >= 0 and <= 2"),
     ],
 )
 def test_fixed_takes_one_distance_in_range(options, option: str, message: str) -> None:
     with pytest.raises(OptionError) as raised:
-        Schema(Fixed, owner="test", provides=()).build(
-            Schema(Fixed, owner="test", provides=()).check(options), {}
-        )
+        make(Fixed, options)
     assert raised.value.option == option
     assert message in str(raised.value)
 
 
 @pytest.mark.parametrize(
-    "policy", [best_f1(), BestAccuracy(), BestFBeta(), PrecisionAtLeast(precision=0.5), FprAtMost(fpr=0.1)]
+    "policy", [BestF1(), BestAccuracy(), BestFBeta(), PrecisionAtLeast(precision=0.5), FprAtMost(fpr=0.1)]
 )
 def test_policies_that_fit_need_a_calibration_split(policy) -> None:
     with pytest.raises(ThresholdError, match="fitted on a calibration split, and there is none"):
@@ -249,7 +260,7 @@ def test_policies_say_what_can_be_reached() -> None:
 
 
 @pytest.mark.parametrize(
-    ("factory", "options", "option"),
+    ("options_class", "options", "option"),
     [
         (Retrieval, {"k": []}, "k"),
         (Retrieval, {"k": [0]}, "k"),
@@ -263,6 +274,6 @@ def test_policies_say_what_can_be_reached() -> None:
         (Fixed, {"distance": 2.5}, "distance"),
     ],
 )
-def test_options_out_of_range_are_refused(factory, options, option) -> None:
+def test_options_out_of_range_are_refused(options_class, options, option) -> None:
     with pytest.raises(OptionError, match=option):
-        schema(factory).check(options)
+        make(options_class, options)
