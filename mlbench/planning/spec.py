@@ -159,7 +159,7 @@ class Spec:
         return found | {f"metric {name}": part.entry.provenance for name, part in self.metrics.items()}
 
     def quantities(self) -> dict[str, Quantity]:
-        """Every quantity of evaluation itself and of the metrics, by name. Raises SuiteError when two have the
+        """Quantities of evaluation itself and of the metrics, by name. Raises SuiteError when two have the
         same name."""
         found = dict(EVALUATED)
         for part in self.metrics.values():
