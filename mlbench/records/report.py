@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from mlbench.records.record import THRESHOLD, Estimate, Record
+from mlbench.records.record import PAIR_LIST, THRESHOLD, Estimate, Record
 from mlbench.table import Table
 
 __all__ = [
@@ -62,7 +62,8 @@ def _metric(name: str, announced: Estimate, *, headline: bool) -> _Column:
         lambda record: record.metrics.get(name, Estimate(None)),
         metric_text,
         spread=True,
-        interval=headline or known,
+        # Over a list of pairs it is over folds, and the title says that intervals are over classes.
+        interval=(headline or known) and not name.startswith(PAIR_LIST),
         headline=headline,
         words=_threshold_words if known else lambda records: (),
     )
