@@ -19,7 +19,7 @@ line prints it without a traceback; anything that is not an MlbenchError is a bu
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 __all__ = [
     "ComponentError",
@@ -34,6 +34,7 @@ __all__ = [
     "TrainingError",
     "WeightsError",
     "close_match",
+    "first_few",
     "first_line",
     "hint",
 ]
@@ -95,6 +96,12 @@ def first_line(error: BaseException) -> str:
     return " ".join([f"{type(error).__name__}:", *str(error).strip().splitlines()[:1]])
 
 
+def first_few(names: Sequence[str], show: int) -> str:
+    """At most `show` names and the number of the others: "a, b, c, and 4 more"."""
+    more = f", and {len(names) - show} more" if len(names) > show else ""
+    return ", ".join(names[:show]) + more
+
+
 def close_match(word: str, candidates: Iterable[str]) -> str:
     """The candidate with the most similar spelling; "" when none is similar."""
     lower = {candidate.lower(): candidate for candidate in candidates}
@@ -111,5 +118,4 @@ def hint(word: str, candidates: Iterable[str], *, show: int = 12) -> str:
         return f"did you mean {near!r}?"
     if not names:
         return "none is available"
-    more = f", and {len(names) - show} more" if len(names) > show else ""
-    return f"choose from: {', '.join(names[:show])}{more}"
+    return f"choose from: {first_few(names, show)}"

@@ -27,7 +27,12 @@ class Wait(MetricOptions):
         return {
             "found": Quantity("constant", heading="Found"),
             "wait": Quantity(
-                "mean rank of the first hit", "images", False, heading="Mean wait", headline=True, tolerance=0.25
+                "mean rank of the first hit",
+                "images",
+                higher_is_better=False,
+                heading="Mean wait",
+                headline=True,
+                tolerance=0.25,
             ),
             "reach": Quantity("no better direction", higher_is_better=None),
         }

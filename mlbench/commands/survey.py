@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlbench.errors import DataError
+from mlbench.errors import DataError, first_few
 from mlbench.images.class_folders import read_class_folders
 
 __all__ = ["Survey", "survey"]
@@ -74,10 +74,9 @@ def survey(place: Path, level: int | None = None) -> Survey:
 
 def _classes(classes: Counter[str]) -> str:
     names = sorted(classes)
-    more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     sizes = sorted(classes.values())
     each = f"{sizes[0]:,}"
     if sizes[0] < sizes[-1]:
         each = f"{sizes[0]:,} to {sizes[-1]:,} (median {statistics.median_low(sizes):,})"
     plural = "es" if len(names) > 1 else ""
-    return f"{len(names):,} class{plural} ({', '.join(names[:_SHOWN])}{more}), images in each: {each}"
+    return f"{len(names):,} class{plural} ({first_few(names, _SHOWN)}), images in each: {each}"

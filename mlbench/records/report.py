@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import statistics
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from mlbench.errors import first_few
 from mlbench.records.record import PAIR_LIST, THRESHOLD, Estimate, Record
 from mlbench.table import Table
 
@@ -187,7 +188,9 @@ def protocols_of(records: Sequence[Record]) -> list[str]:
             cases.setdefault(text, []).append(record.case)
     if len(cases) == 1 and sum(map(len, cases.values())) == sum(each.status == "done" for each in records):
         return [f"protocol: {text}" for text in cases]
-    return [f"protocol of {_some(dict.fromkeys(names))}: {text}" for text, names in cases.items()]
+    return [
+        f"protocol of {first_few(list(dict.fromkeys(names)), 3)}: {text}" for text, names in cases.items()
+    ]
 
 
 def notes_of(records: Sequence[Record]) -> list[str]:
@@ -199,17 +202,14 @@ def notes_of(records: Sequence[Record]) -> list[str]:
         for text in dict.fromkeys(texts):
             cases.setdefault(text, []).append(f"{record.case} seed {record.seed}")
     everywhere = len(records)
-    notes = [text if len(where) == everywhere else f"{_some(where)}: {text}" for text, where in cases.items()]
+    notes = [
+        text if len(where) == everywhere else f"{first_few(where, 3)}: {text}"
+        for text, where in cases.items()
+    ]
     for case in dict.fromkeys(record.case for record in records):
         if text := _disagreement([record for record in records if record.case == case]):
             notes.append(f"{case}: {text}")
     return notes
-
-
-def _some(names: Iterable[str]) -> str:
-    """The first three names."""
-    known = list(names)
-    return f"{', '.join(known[:3])}{' ...' * (len(known) > 3)}"
 
 
 def headline_metrics(records: Sequence[Record], watched: Collection[str] = ()) -> dict[str, str]:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 
+from mlbench.errors import first_few
 from mlbench.records.record import Estimate, Record, Timing
 from mlbench.records.report import metric_text
 from mlbench.regression.change import Verdict, speed_change
@@ -93,12 +94,11 @@ def _sentence(
 ) -> str:
     if len(equal) == 1:
         return f"{heading}: {equal[0]} is the best ({metric_text(means[equal[0]])}), by more than noise"
-    names = ", ".join(f"{case} ({metric_text(means[case])})" for case in equal[:_NAMED])
-    more = f" and {len(equal) - _NAMED} more" if len(equal) > _NAMED else ""
+    names = first_few([f"{case} ({metric_text(means[case])})" for case in equal], _NAMED)
     which = "all cases" if len(equal) == total else "the best"
     seeds = min(len(group) for group in groups.values())
     noise = f"the noise of {seeds} seeds" if seeds > 1 else "their intervals over classes (1 seed)"
-    text = f"{heading}: {which} are equal within {noise}: {names}{more}"
+    text = f"{heading}: {which} are equal within {noise}: {names}"
     told = [*_smallest(groups), *_fastest(groups)]
     return f"{text}; of these, {' and '.join(told)}" if told else text
 

@@ -110,7 +110,7 @@ def test_the_protocol_stands_above_the_table() -> None:
     assert results_markdown(one, "T").splitlines()[2] == "protocol: leave one out"
     two = [judged(replace(GAP, case=f"c{n}"), "closed set" if n == 3 else "leave one out") for n in range(5)]
     assert results_table(two, "T").title.splitlines()[1:] == [
-        "protocol of c0, c1, c2 ...: leave one out",
+        "protocol of c0, c1, c2, and 1 more: leave one out",
         "protocol of c3: closed set",
     ]
     table = assessment_table({}, {"protocol": {"text": "closed set"}}, "e.npz")
@@ -124,7 +124,7 @@ def test_json_holds_whole_records() -> None:
 
 def test_a_note_is_said_once_with_its_cases() -> None:
     records = [replace(GAP, case=f"c{n}", notes=("all", *(["some"] if n else []))) for n in range(5)]
-    assert notes_of(records) == ["all", "c1 seed 0, c2 seed 0, c3 seed 0 ...: some"]
+    assert notes_of(records) == ["all", "c1 seed 0, c2 seed 0, c3 seed 0, and 1 more: some"]
     assert notes_of([replace(GAP, notes=("x",))]) == ["x"]
     assert notes_of([]) == []
 
