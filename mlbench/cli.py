@@ -147,7 +147,7 @@ def run(
 @_wide
 @json_option
 def results(suite: str, results: Path, markdown: bool, wide: bool, as_json: bool, **request: Any) -> None:
-    """Show the records of a SUITE: by its file, those of its present content; by its name, the newest."""
+    """Show the records of a SUITE: by its file, those of the current file; by its name, the newest."""
     from mlbench.planning.request import PlanRequest
     from mlbench.planning.selection import suite_records
 

@@ -52,13 +52,13 @@ def _progress(name: str) -> Iterator[DataProgress]:
     from mlbench.console import open_console
 
     console = open_console(stderr=True)
-    said: set[str] = set()
+    printed: set[str] = set()
 
     def report(what: str, done: int, total: int) -> None:
         bar.stage(what, done, total)
-        if what not in said and not console.is_terminal:
+        if what not in printed and not console.is_terminal:
             click.echo(f"{name}: {what}", err=True)
-        said.add(what)
+        printed.add(what)
 
     with RunProgress(console, name) as bar:
         yield report

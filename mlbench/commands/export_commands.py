@@ -40,7 +40,7 @@ def export(
 ) -> None:
     """Write the model of a CASE of a SUITE (its name or its file) as an ONNX file, and check it.
 
-    Given the suite's file, the record is that of the file's present content (with --set, --device and
+    Given the suite's file, the record is that of the current file (with --set, --device and
     --precision as in the run); given its name, the newest. The ONNX file takes uint8 images, returns
     embeddings, and contains the fitted threshold. It is compared with PyTorch, on the CPU, on all test
     images. Relative paths of data start at MLBENCH_DATA, else at the suite's folder.

@@ -52,8 +52,8 @@ class RunProgress:
         self._task: TaskID | None = None
         self._what = ""
         self._count = ""
-        self._scored = False
-        self._started = self._told = clock()
+        self._metrics_printed = False
+        self._started = self._printed = clock()
         self._ended = threading.Event()
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
@@ -72,7 +72,7 @@ class RunProgress:
     def __enter__(self) -> RunProgress:
         self._progress.start()
         if not self._live:
-            threading.Thread(target=self._tell_regularly, name="progress", daemon=True).start()
+            threading.Thread(target=self._print_regularly, name="progress", daemon=True).start()
         return self
 
     def __exit__(
@@ -86,7 +86,7 @@ class RunProgress:
         self._prefix = f"[{position}/{total}] {case.name} seed {case.seed}"
         self._started = self._clock()
         self._what = self._count = ""
-        self._scored = False
+        self._metrics_printed = False
 
     def stage(self, what: str, done: int, total: int) -> None:
         """Move the bar; a new `what` starts a new bar."""
@@ -102,13 +102,13 @@ class RunProgress:
         if self._task is not None:
             self._progress.update(self._task, completed=done)
 
-    def tell(self) -> None:
+    def print_stage(self) -> None:
         """Print the current stage, if nothing was printed for `EVERY` seconds."""
         if self._due() > 0:
             return
-        self._told = self._clock()
+        self._printed = self._clock()
         if self._what:
-            line = f"{self._labelled(self._what)}{self._count}, {self._told - self._started:.0f} s\n"
+            line = f"{self._labelled(self._what)}{self._count}, {self._printed - self._started:.0f} s\n"
             # Without Python's lock on stderr: a worker forked while another thread holds it would never
             # return.
             try:
@@ -119,33 +119,33 @@ class RunProgress:
     def scored(self, record: Record) -> None:
         """Print the metrics, before the speed is measured."""
         self._print(_metrics(record))
-        self._scored = True
+        self._metrics_printed = True
 
     def finished(self, record: Record) -> None:
         """Print the end of a case, with results that were not printed before."""
         if record.status != "done":
             self._print(f"failed: {record.error}")
             return
-        told = [*([] if self._scored else [_metrics(record)]), _speed(record)]
-        if any(told):
-            self._print("  ".join(filter(None, told)))
+        parts = [*([] if self._metrics_printed else [_metrics(record)]), _speed(record)]
+        if any(parts):
+            self._print("  ".join(filter(None, parts)))
 
     def _print(self, text: str) -> None:
         text = f"{self._labelled(text)}  ({self._clock() - self._started:.1f} s)"
         self._console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)
-        self._told = self._clock()
+        self._printed = self._clock()
 
     def _labelled(self, text: str) -> str:
         return f"{self._prefix}: {text}" if self._prefix else text
 
     def _due(self) -> float:
         """Seconds until a line is due."""
-        return max(0.0, self._told + EVERY - self._clock())
+        return max(0.0, self._printed + EVERY - self._clock())
 
-    def _tell_regularly(self) -> None:
+    def _print_regularly(self) -> None:
         with contextlib.suppress(OSError):  # the reader is gone
             while not self._ended.wait(self._due()):
-                self.tell()
+                self.print_stage()
 
 
 def _metrics(record: Record) -> str:

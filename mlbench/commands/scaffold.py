@@ -171,7 +171,7 @@ def _division(found: Survey, options: Mapping[str, str | int]) -> str:
     if found.level is None:
         return f"The manifest's column split divides the images. Without it: {shares}"
     if found.divided:
-        return "Training, calibration and test images are divided as the folders say."
+        return "The folders divide training, calibration and test images."
     return f"H{shares[1:]}"
 
 

@@ -28,7 +28,7 @@ def condition_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterat
         elif name == "code" and then.get("core") != now.get("core"):
             continue  # the hash of the components' code covers the core's
         elif name == "weights" and not value:
-            yield "first weights (the present ones are not on this machine)"
+            yield "first weights (the current ones are not on this machine)"
         elif name in _HASHES:
             yield _HASHES[name]
         else:

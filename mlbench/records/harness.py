@@ -36,7 +36,7 @@ def benchmark_name(case: str, seed: int) -> str:
 
 
 def identity(record: Record) -> dict[str, Any]:
-    """Attributes of pytest-benchmark's fixture that identify a benchmark, whatever the path of its suite."""
+    """Attributes of pytest-benchmark's fixture that identify a benchmark, independent of the suite's path."""
     return {
         "fullname": f"{record.suite}::{benchmark_name(record.case, record.seed)}",
         "param": str(record.seed),

@@ -63,7 +63,7 @@ def _metric(name: str, announced: Estimate, *, headline: bool) -> _Column:
         lambda record: record.metrics.get(name, Estimate(None)),
         metric_text,
         spread=True,
-        # Over a list of pairs it is over folds, and the title says that intervals are over classes.
+        # The intervals of a list of pairs are over folds; the title describes intervals over classes.
         interval=(headline or known) and not name.startswith(PAIR_LIST),
         headline=headline,
         words=_threshold_words if known else lambda records: (),
@@ -110,8 +110,8 @@ def remarks_of(evaluation: Mapping[str, Any]) -> dict[str, str]:
     return dict(threshold.get("remarks", {}))
 
 
-#: Columns of what mlbench itself measures of a model. Each is left out where no record has a value, but the
-#: first, so that a table of failed cases has a column to say so.
+#: Columns of sizes, speeds and memory. All but the first are left out where no record has a value; the first
+#: shows "failed" in a table of failed cases.
 _MEASURED_COLUMNS = (
     _measured("MB", "bytes", form=".2f", unit=1e6, headline=True),
     _measured("images/s", "images_per_second", headline=True),

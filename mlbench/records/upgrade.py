@@ -10,7 +10,7 @@ __all__ = ["upgraded"]
 
 
 def upgraded(data: Mapping[str, Any], schema: int) -> Mapping[str, Any]:
-    """Stored data of a past schema as data of the present one."""
+    """Stored data of a past schema as data of the current one."""
     for upgrade in (_from_1, _from_2, _from_3, _from_4, _from_5)[schema - 1 :]:
         data = upgrade(data)
     return data

@@ -31,10 +31,10 @@ def ranking_sentences(
     """One sentence per metric. headings: of the metrics, by name. tolerances: the largest loss against the
     best case that still counts as equal.
 
-    A case is worse than the best when Student's t interval of the differences, seed by seed, leaves out zero,
-    and the mean of the differences exceeds the tolerance; with one seed, when the intervals over classes do
-    not overlap. Cases on several data sets, or evaluated in several ways, are not ranked, nor is a case
-    whose metric has no value in a seed, or that has other seeds than most.
+    A case is worse than the best when Student's t interval of the paired differences over seeds excludes zero
+    and their mean exceeds the tolerance; with one seed, when the intervals over classes do not overlap. Not
+    ranked are cases on different data sets or with different evaluations, a case without a value in a seed,
+    and a case with other seeds than most.
     """
     groups: dict[str, list[Record]] = {}
     for record in records:
@@ -113,7 +113,7 @@ def _smallest(groups: Mapping[str, list[Record]]) -> Iterator[str]:
 
 
 def _fastest(groups: Mapping[str, list[Record]]) -> Iterator[str]:
-    """The fastest, with those that no test tells from it."""
+    """The fastest case, with those whose difference from it is not significant."""
     name = "images_per_second"
     speeds = {case: _mean(group, name) for case, group in groups.items()}
     known = {case: speed for case, speed in speeds.items() if speed is not None}
