@@ -1,4 +1,4 @@
-"""The command line: each command parses, calls one function and prints what it gave.
+"""The command line: each command parses, calls one function and prints its result.
 
 Results go to stdout, progress and notes to stderr. Exit codes: 0 fine, 1 error, 2 usage, 3 regression.
 """
@@ -33,7 +33,7 @@ __all__ = ["main"]
 
 
 class _Group(click.Group):
-    """Where errors become one line and an exit code."""
+    """Turns errors into one line and an exit code."""
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -41,11 +41,11 @@ class _Group(click.Group):
         except MlbenchError as error:
             _fail(str(error), 2 if isinstance(error, SuiteError) else 1)
         except KeyboardInterrupt:
-            kept = "; finished cases are kept, and the same command goes on from there"
+            kept = "; finished cases are kept, and the same command continues from there"
             _fail(f"stopped{kept if context.invoked_subcommand == 'run' else ''}", 130)
         except BrokenPipeError:
-            raise  # the reader has seen enough; click ends quietly
-        except OSError as error:  # a full disk, a missing permission: the system's message says which
+            raise  # the reader has closed the pipe; click ends quietly
+        except OSError as error:  # such as a full disk or a missing permission, which the message names
             _fail(str(error), 1)
 
 
@@ -60,16 +60,16 @@ def _fail(message: str, code: int) -> NoReturn:
     multiple=True,
     metavar="GLOB",
     envvar="MLBENCH_BLOCK",
-    help="Leave out plugins with such names.",
+    help="Do not load plugins whose names match.",
 )
 @click.version_option(package_name="mlbench")
 @click.pass_context
 def main(context: click.Context, block: tuple[str, ...]) -> None:
-    """Benchmarks for metric learning: choose, ship and keep watch over an embedding model."""
+    """Benchmarks for metric learning: choose, ship and monitor an embedding model."""
     context.obj = block
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # rather an odd sign than no answer
+            stream.reconfigure(errors="replace")  # for characters that the terminal lacks
 
 
 for command in (data, export, match, compare, baseline, check):
@@ -82,7 +82,14 @@ def _plan(suite: Path, **request: Any) -> Plan:
     return PlanRequest(**request).plan(suite, installed_registry())
 
 
-_wide = click.option("--wide", is_flag=True, help="Show every column, however narrow the terminal.")
+def _tolerances(plan: Plan) -> dict[str, float]:
+    """Tolerances of the suite, and the defaults that its metrics announce."""
+    announced = {name: each for spec in plan.suite.specs for name, each in spec.quantities().items()}
+    defaults = {name: each.tolerance for name, each in announced.items() if each.tolerance is not None}
+    return {**defaults, **plan.suite.tolerances}
+
+
+_wide = click.option("--wide", is_flag=True, help="Show every column, on narrow terminals too.")
 
 _suite_file = click.argument("suite", type=click.Path(path_type=Path))
 
@@ -99,7 +106,7 @@ _suite_file = click.argument("suite", type=click.Path(path_type=Path))
     is_flag=True,
     flag_value=False,
     default=True,
-    help="Leave speed and memory to a later run.",
+    help="Do not measure speed and memory; a later run will.",
 )
 @_wide
 @json_option
@@ -140,7 +147,7 @@ def run(
 @_wide
 @json_option
 def results(suite: str, results: Path, markdown: bool, wide: bool, as_json: bool, **request: Any) -> None:
-    """Show the records of a SUITE: of its file as it stands, or the newest by its name."""
+    """Show the records of a SUITE: by its file, those of the current file; by its name, the newest."""
     from mlbench.planning.request import PlanRequest
     from mlbench.planning.selection import suite_records
 
@@ -154,25 +161,25 @@ def results(suite: str, results: Path, markdown: bool, wide: bool, as_json: bool
 
 @main.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--labels", type=click.Path(path_type=Path), help="Labels of an .npy: .npy, or one a line.")
+@click.option("--labels", type=click.Path(path_type=Path), help="Labels of an .npy: .npy, or one per line.")
 @click.option(
-    "--gallery", type=click.Path(path_type=Path), help="Other embeddings, which those of FILE search."
+    "--gallery", type=click.Path(path_type=Path), help="Other embeddings, searched by those of FILE."
 )
 @click.option(
     "--calibration", type=click.Path(path_type=Path), help="Other embeddings, to fit the threshold."
 )
 @click.option(
     "--calibration-share", "share", type=FiniteRange(0, 1, max_open=True), default=0.0,
-    help="Or this share of the classes, which is left out of everything else.",
+    help="Or this share of the classes, excluded from everything else.",
 )  # fmt: skip
 @click.option(
-    "--pairs", type=click.Path(path_type=Path), help="Judge these pairs: CSV left,right,same[,fold]."
+    "--pairs", type=click.Path(path_type=Path), help="Evaluate these pairs: CSV left,right,same[,fold]."
 )
 @click.option(
     "--folds", type=click.IntRange(2), default=10, show_default=True, help="Of pairs without folds."
 )
 @click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="As in a suite: threshold=best_f1"
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="As in a suite: evaluation.level=0.9"
 )
 @click.option(
     "--classes", type=click.Path(path_type=Path), help="Write means of each class to this CSV file."
@@ -182,7 +189,7 @@ def results(suite: str, results: Path, markdown: bool, wide: bool, as_json: bool
 @click.option("--threads", type=click.IntRange(1), help="On the CPU; default all cores.")
 @json_option
 def evaluate(file: Path, classes: Path | None, as_json: bool, **options: Any) -> None:
-    """Evaluate a FILE of embeddings that came from anywhere: .npz, .npy or .parquet."""
+    """Evaluate a FILE of embeddings from any model: .npz, .npy or .parquet."""
     from mlbench.atomic_write import write_atomically
     from mlbench.commands.progress import RunProgress
     from mlbench.console import open_console
@@ -210,7 +217,7 @@ def evaluate(file: Path, classes: Path | None, as_json: bool, **options: Any) ->
 @_suite_file
 @case_options
 @results_option
-@click.option("--power", is_flag=True, help="Show how many seeds would show each tolerance.")
+@click.option("--power", is_flag=True, help="Show how many seeds detect a change of each tolerance.")
 @json_option
 def plan(suite: Path, results: Path, power: bool, as_json: bool, **options: Any) -> None:
     """Show the cases of a suite with predicted sizes and steps. Trains nothing."""
@@ -224,9 +231,9 @@ def plan(suite: Path, results: Path, power: bool, as_json: bool, **options: Any)
 
         names = list(dict.fromkeys(case.name for case in made.cases))
         records = all_seeds(made, Store(results, made.suite.name))
-        found = plan_power(names, records, made.suite.tolerances)
+        found = plan_power(names, records, _tolerances(made))
         if not found:
-            click.echo("note: the suite states no tolerance of a metric", err=True)
+            click.echo("note: neither the suite nor a metric states a tolerance of a metric", err=True)
         _print(power_json(found) if as_json else power_table(found))
         return
     _print(plan_json(made) if as_json else plan_table(made))
@@ -276,7 +283,7 @@ def show(kind: str, name: str, as_json: bool) -> None:
 @main.command()
 @json_option
 def plugins(as_json: bool) -> None:
-    """Show installed plugins, and the errors of those that could not be loaded."""
+    """Show installed plugins, with the errors of those that failed to load."""
     from mlbench.commands.listing import plugins_json, plugins_table
 
     found = installed_plugins()
@@ -291,7 +298,7 @@ def plugins(as_json: bool) -> None:
 @click.option("--rate", type=float, help="Only this share of the centres in a step.")
 @json_option
 def advise(sampler: str, as_json: bool, **question: Any) -> None:
-    """Predict what a SAMPLER of class centres would cost on this machine, and say whether it pays."""
+    """Predict the cost of a SAMPLER of class centres on this machine, and whether it pays off."""
     from mlbench.commands.advice import advice_json, advice_table
     from mlbench.commands.advice import advise as ask
 
@@ -305,7 +312,7 @@ def advise(sampler: str, as_json: bool, **question: Any) -> None:
 @main.command()
 @json_option
 def doctor(as_json: bool) -> None:
-    """Show devices, versions, plugins, folders and free disk, and what is wrong with them."""
+    """Show devices, versions, plugins, folders and free disk, with their problems."""
     from mlbench.commands.doctor import examination_table, examine
 
     findings = examine(installed_plugins())
@@ -315,11 +322,11 @@ def doctor(as_json: bool) -> None:
 @main.command()
 @click.argument("place", metavar="FOLDER", type=click.Path(path_type=Path))
 @click.option(
-    "--level", type=click.IntRange(1), metavar="N", help="Depth of the class folders; default the leaves."
+    "--level", type=click.IntRange(1), metavar="N", help="Depth of the class folders; default: the leaves."
 )
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="File to write; default NAME.yaml.")
 def init(place: Path, level: int | None, output: Path | None) -> None:
-    """Write a ready suite for your own images: a FOLDER with a folder for each class, or a manifest."""
+    """Write a suite for your own images: a FOLDER with one folder per class, or a manifest."""
     from mlbench.commands.scaffold import write_suite
     from mlbench.commands.survey import survey
 
@@ -336,6 +343,7 @@ def _show(
     records: Sequence[Record], title: str, tolerances: Mapping[str, float], form: str, *, wide: bool
 ) -> None:
     from mlbench.records import report
+    from mlbench.records.record import default_tolerances
     from mlbench.regression.ranking import ranking_sentences
     from mlbench.table import print_table
 
@@ -343,7 +351,7 @@ def _show(
         click.echo(report.results_json(records))
         return
     headings = report.headline_metrics(records, tolerances)
-    sentences = ranking_sentences(records, headings, tolerances)
+    sentences = ranking_sentences(records, headings, {**default_tolerances(records), **tolerances})
     if form == "markdown":
         click.echo(report.results_markdown(records, title, tolerances, sentences), nl=False)
     else:

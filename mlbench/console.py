@@ -1,4 +1,4 @@
-"""Consoles: stdout and stderr for people, plain where the user or the terminal asks for plain text."""
+"""Consoles: stdout and stderr, without colours where the user or the terminal asks for plain text."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ __all__ = ["open_console"]
 
 
 def open_console(*, stderr: bool = False) -> Console:
-    """Where NO_COLOR is set nothing is coloured and nothing is bold either: no escape sequence says how text
-    looks. [x] and :x: are text."""
+    """A console that prints [x] and :x: as text. With NO_COLOR it prints neither colours nor bold text."""
     from rich.console import Console
 
     plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") in ("dumb", "unknown")

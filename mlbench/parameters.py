@@ -1,4 +1,4 @@
-"""Parameters that several commands share, and types of parameters that click lacks."""
+"""Parameters that several commands share, and a type of parameter that click lacks."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class FiniteRange(click.FloatRange):
-    """Numbers between two bounds; "nan", which lies within all bounds, is refused."""
+    """Numbers between two bounds; refuses "nan", which click accepts."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number: float = super().convert(value, param, ctx)
         if not math.isfinite(number):
-            self.fail(f"{value} is no finite number", param, ctx)
+            self.fail(f"{value} is not a finite number", param, ctx)
         return number
 
 
@@ -37,7 +37,7 @@ def _seeds(context: click.Context, parameter: click.Parameter, value: str | None
 
 
 def plan_options(function: F) -> F:
-    """The options that say how the cases of a suite are run: fields of a `PlanRequest`."""
+    """Options for how the cases of a suite are run: fields of a `PlanRequest`."""
     return _all(
         function,
         click.option(
@@ -54,10 +54,10 @@ def plan_options(function: F) -> F:
 
 
 def case_options(function: F) -> F:
-    """The options that choose cases of a suite, and say how they are run: fields of a `PlanRequest`."""
+    """Options that select cases of a suite, and `plan_options`: fields of a `PlanRequest`."""
     return _all(
         plan_options(function),
-        click.option("--cases", default="*", metavar="GLOB", help="Only the cases with such names."),
+        click.option("--cases", default="*", metavar="GLOB", help="Only cases whose names match."),
         click.option("--seeds", callback=_seeds, metavar="0,1,2", help="These seeds, not the suite's."),
     )
 

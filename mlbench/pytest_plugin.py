@@ -1,8 +1,8 @@
 """Suites under pytest: `pytest suites/textimage.yaml` runs every case as a benchmark of pytest-benchmark.
 
-A case that has no finished record is trained first; then its speed is measured, and the record keeps both.
-Only suites that are named on the command line are collected, so that a plain `pytest` never trains anything.
-This module is imported by every pytest of an environment that has mlbench: nothing heavy at the top.
+A case without a finished record is trained first; then its speed is measured and stored in the record.
+Only suites named on the command line are collected, so that a plain `pytest` never trains anything. Every
+pytest of an environment with mlbench imports this module: no heavy imports at the top.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuse to time several things at once."""
+    """Raise UsageError for a run that would time several cases at once."""
     parallel = config.getoption("dist", "no") != "no"
     if parallel and any(_is_suite(Path(argument.partition("::")[0])) for argument in config.args):
         raise pytest.UsageError(
@@ -68,10 +68,10 @@ class SuiteFile(pytest.File):
 
 
 class CaseItem(pytest.Function):
-    """A case, run, measured, and handed over to the fixture `benchmark` of pytest-benchmark.
+    """A case as a benchmark of pytest-benchmark.
 
-    Its rounds were timed in a process of their own. The fixture runs through them with a clock that shows
-    what they took, once nothing can go wrong any more: an interrupted measurement leaves no benchmark.
+    The case is run and measured first, its rounds in a separate process. The fixture `benchmark` then replays
+    the rounds with a clock that shows their times, so that a failed measurement leaves no benchmark.
     """
 
     @classmethod
@@ -86,10 +86,10 @@ class CaseItem(pytest.Function):
         clock = _Clock()
 
         def run_case(benchmark: Any) -> None:
-            benchmark.skipped = True  # until there is something to time
+            benchmark.skipped = True  # until the rounds are replayed
             with warnings.catch_warnings():
-                warnings.simplefilter("default")  # what a component warns of does not fail its case
-                # A measurement of its own, however many others the record has seen.
+                warnings.simplefilter("default")  # a component's warning does not fail its case
+                # Measured again, even if the record has been measured before.
                 (record,) = run(
                     alone,
                     store,
@@ -115,7 +115,7 @@ class CaseItem(pytest.Function):
         return item
 
     def reportinfo(self) -> tuple[Path, int, str]:
-        """The suite, not this module, is where the item comes from."""
+        """The place of the item: its suite, not this module."""
         return self.path, 0, self.name
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *style: Any) -> Any:
@@ -123,14 +123,14 @@ class CaseItem(pytest.Function):
 
 
 def _one_line(excinfo: pytest.ExceptionInfo[BaseException]) -> str:
-    """The message of an error that mlbench raises on purpose, "" for any other."""
+    """The message of an error of mlbench, "" for any other."""
     from mlbench.errors import MlbenchError
 
     return str(excinfo.value) if isinstance(excinfo.value, MlbenchError) else ""
 
 
 class _Clock:
-    """A clock that moves on by the next round's seconds with every tick, and stands still in between."""
+    """A clock that advances by the next round's seconds with every tick."""
 
     def __init__(self) -> None:
         self.rounds: list[float] = []
@@ -154,7 +154,7 @@ class _Silent:
 
 
 def _is_suite(path: Path) -> bool:
-    """Whether a file has one of the keys of every suite; what else it has is told when it is collected."""
+    """Whether a file has a key that every suite has; the rest is checked when it is collected."""
     if path.suffix not in (".yaml", ".yml"):
         return False
     try:

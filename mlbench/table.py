@@ -11,14 +11,14 @@ from mlbench.console import open_console
 
 __all__ = ["PAGE", "Table", "print_table"]
 
-#: Characters of a line that a page, such as a log of CI, is taken to show.
+#: Width in characters of output that is no terminal, such as a log of CI.
 PAGE = 120
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Headings and rows of text; the columns named in `numbers` stand to the right. keep: so many columns
-    from the left are always printed, the others where there is room; None for all."""
+    """Headings and rows of text. numbers: headings of columns that are aligned right. keep: number of
+    columns, from the left, that are always printed; the others are where there is room. None for all."""
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -28,10 +28,10 @@ class Table:
 
 
 def print_table(table: Table, *, wide: bool = False) -> list[str]:
-    """Print to stdout; gives the headings of columns that were left out. wide: leave out none.
+    """Print to stdout and return the headings of columns that were left out. wide: leave out none.
 
-    On a narrow terminal cells wrap between words; no word is ever cut. Where stdout is no terminal, columns
-    are left out that pass COLUMNS, else `PAGE` characters, and no cell wraps.
+    On a narrow terminal cells wrap between words, and words are never cut. Where stdout is no terminal,
+    columns beyond COLUMNS, else `PAGE` characters, are left out, and cells do not wrap.
     """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as RichTable
@@ -50,15 +50,15 @@ def print_table(table: Table, *, wide: bool = False) -> list[str]:
         padding=(0, 0, 0, 1),
         pad_edge=False,
         show_edge=False,
-        title=table.title or None,
-        title_justify="left",
-        title_style="bold",
     )
     for heading, width in zip(table.headings, widths, strict=True):
         grid.add_column(heading, justify="right" if heading in table.numbers else "left", width=width)
     for row in table.rows:
         grid.add_row(*row)
     with console.capture() as capture:
+        if table.title:  # not by rich's table, which wraps a title to its own width
+            wrap = console.is_terminal
+            console.print(table.title, style="bold", markup=False, highlight=False, soft_wrap=not wrap)
         console.print(grid)
     console.file.writelines(f"{line.rstrip()}\n" for line in capture.get().splitlines())
     return left_out
@@ -69,7 +69,7 @@ _GAP = 2
 
 
 def _fitting(table: Table, room: int) -> Table:
-    """The table without the last columns that do not fit into `room`, as far as it may do without them."""
+    """The table without the last columns that do not fit into `room`, but with the first `keep` columns."""
     from rich.cells import cell_len
 
     columns = list(zip(table.headings, *table.rows, strict=True))
@@ -84,8 +84,8 @@ def _fitting(table: Table, room: int) -> Table:
 
 
 def _widths(table: Table, room: int) -> list[int]:
-    """Width of each column: what its cells need, the widest narrowed until all fit into `room`, none below
-    its longest word."""
+    """Width of each column: that of its cells, the widest narrowed until all fit into `room`, none below its
+    longest word."""
     from rich.cells import cell_len
 
     columns = list(zip(table.headings, *table.rows, strict=True))

@@ -300,7 +300,7 @@ def finished(run: Callable[..., Result], suite: Path) -> list[Record]:
     """Records in results/ as if every run of the suite were done."""
     made = json.loads(run("plan", suite, "--json").stdout)
     names = ("recall_at_1", "f1", "precision", "recall", "threshold", "f1_optimistic")
-    metrics = dict.fromkeys(names, Estimate(0.5))
+    metrics = {name: Estimate(0.5, heading=name, headline=name == "recall_at_1") for name in names}
     records = [
         Record(
             suite=each["suite"],

@@ -29,7 +29,7 @@ from mlbench.records.record import Record, Timing
 from mlbench.records.report import results_markdown
 from mlbench.records.store import Store
 from mlbench.registry import Registry
-from mlbench.training import experiment
+from mlbench.training import checkpoint_score, experiment
 from mlbench.training.model import build_model
 
 
@@ -124,8 +124,8 @@ def test_run_judges_the_pairs_that_a_data_set_lists(planned, tmp_path, labelled)
         assert {"f1", "recall_at_1", "accuracy"} <= measured
         assert classes.exists()
     else:
-        # Labels that nobody gave must not become numbers.
-        assert measured == listed
+        # Labels that nobody gave must not become numbers. The threshold is fitted on calibration images.
+        assert measured == {*listed, "threshold"}
         assert record.metrics["recall_at_1"].note == "not measured: the test images have no labels"
         assert any(note.startswith("test images have no labels") for note in record.notes)
         assert not classes.exists()
@@ -519,7 +519,7 @@ def test_a_closed_set_is_evaluated_against_the_training_images(planned, tmp_path
         compared.append(embeddings)
         return calibrate(policy, embeddings, *others)
 
-    monkeypatch.setattr(experiment, "verification_curve", watched)
+    monkeypatch.setattr(checkpoint_score, "verification_curve", watched)
     monkeypatch.setattr(experiment, "calibrate", watched_too)
     closed = ("dataset={name: toy, closed: true}", "evaluation.gallery=train")
     plan = planned(overrides=closed)
@@ -706,7 +706,7 @@ def test_ctrl_c_is_one_line_and_leaves_no_half_record(write, tmp_path, installed
     stopped = mlbench("run", suite, "--results", tmp_path / "r", "--device", "cpu", env=installed_toys)
     assert stopped.returncode == 130
     assert stopped.stderr.strip().endswith(
-        "mlbench: stopped; finished cases are kept, and the same command goes on from there"
+        "mlbench: stopped; finished cases are kept, and the same command continues from there"
     )
     assert "Traceback" not in stopped.stderr
     assert list((tmp_path / "r" / "toy").glob("*.json")) == []

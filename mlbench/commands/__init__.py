@@ -1,1 +1,1 @@
-"""Commands: what the command line does and shows beside running suites."""
+"""The commands of the command line, and what they print."""

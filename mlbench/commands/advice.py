@@ -1,4 +1,4 @@
-"""Advice: what a class-centre sampler would cost on this machine, as a table and as JSON."""
+"""Advice: the predicted cost of a class-centre sampler on this machine, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["advice_json", "advice_table", "advise"]
 def advise(
     registry: Registry, name: str, *, num_classes: int, dim: int, batch_size: int, rate: float | None
 ) -> Advice:
-    """Ask the sampler of that name; a dash may stand for an underscore.
+    """The advice of the sampler with that name; a dash is read as an underscore.
 
     Raises ComponentError when there is no such sampler or it has no advice, OptionError for a wrong rate.
     """
@@ -32,7 +32,7 @@ def advise(
 
 
 def advice_table(advice: Advice) -> Table:
-    """The choices, each beside the first."""
+    """One row per choice, with its speed relative to the first."""
     first = advice.choices[0]
     rows = [
         (
@@ -49,6 +49,6 @@ def advice_table(advice: Advice) -> Table:
 
 
 def advice_json(advice: Advice) -> str:
-    """The same as JSON."""
+    """The advice as JSON."""
     data = {**advice._asdict(), "choices": [choice._asdict() for choice in advice.choices]}
     return json.dumps(data, indent=1)

@@ -1,4 +1,4 @@
-"""The files of data sets that must be had first: which there are, what of them is here, getting them."""
+"""Files of published data sets: list them with their state, fetch and check them."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ __all__ = [
 
 
 class NamedSource(NamedTuple):
-    """A data set by its name, and where its files come from."""
+    """The name of a data set and the source of its files."""
 
     name: str
     source: DataSource
 
 
 def sources(registry: Registry, data_root: Path) -> Iterator[NamedSource]:
-    """Every data set whose files must be had first, by name. data_root: relative folders start there."""
+    """Every data set with files to fetch, by name. data_root: base of relative folders."""
     for entry in registry:
         if entry.component.kind != "dataset":
             continue
@@ -42,8 +42,8 @@ def sources(registry: Registry, data_root: Path) -> Iterator[NamedSource]:
 
 
 def find_source(registry: Registry, data_root: Path, name: str) -> NamedSource:
-    """The data set called `name`. Raises ComponentError when there is none, and DataError when it has no
-    files that must be had first."""
+    """The data set called `name`. Raises ComponentError for an unknown name, DataError for a data set without
+    files to fetch."""
     source = registry.get("dataset", name).options_class.source(data_root)
     if source is None:
         known = ", ".join(each.name for each in sources(registry, data_root))
@@ -52,17 +52,17 @@ def find_source(registry: Registry, data_root: Path, name: str) -> NamedSource:
 
 
 def fetch(named: NamedSource, progress: DataProgress) -> None:
-    """Get the files, unless they are here. Raises DataError where they cannot be had."""
+    """Fetch the files, unless they are here. Raises DataError where that is not possible."""
     name, source = named
     if source.state() == "ready":
         return
     if source.fetch is None:
-        raise DataError(f"{name} must be had by hand: {source.instructions} (licence: {source.licence})")
+        raise DataError(f"{name} cannot be fetched: {source.instructions} (licence: {source.licence})")
     source.fetch(progress)
 
 
 def sources_table(found: Sequence[NamedSource]) -> Table:
-    """Data sets with what is here, about how much there is to download, and the licence."""
+    """Data sets with their state, approximate download size and licence."""
     headings = ("data set", "state", "MB", "licence", "folder")
     rows = [
         (name, source.state(), f"{source.size / 1e6:,.0f}", source.licence, str(source.folder))
@@ -72,7 +72,7 @@ def sources_table(found: Sequence[NamedSource]) -> Table:
 
 
 def sources_json(found: Sequence[NamedSource]) -> str:
-    """The same as JSON, with home pages and instructions."""
+    """The data sets as JSON, with home pages and instructions."""
     return _dump(
         [
             {
@@ -90,14 +90,14 @@ def sources_json(found: Sequence[NamedSource]) -> str:
 
 
 def check_table(check: DataCheck) -> Table:
-    """The published parts, with what is here and what was published."""
+    """The parts of a data set with their counts, found and published."""
     numbers = ("classes", "published classes", "images", "published images")
     rows = [(part.part, *map(_count, _numbers(part))) for part in check.parts]
     return Table(("part", *numbers), rows, numbers=numbers)
 
 
 def check_json(named: NamedSource, check: DataCheck) -> str:
-    """The same as JSON, with the problems."""
+    """The parts and the problems as JSON."""
     parts = [part._asdict() for part in check.parts]
     folder = str(named.source.folder)
     return _dump({"name": named.name, "folder": folder, "parts": parts, "problems": list(check.problems)})

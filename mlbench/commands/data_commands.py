@@ -25,13 +25,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @click.group()
 def data() -> None:
-    """Data sets by name: list them, fetch their files, check what is here."""
+    """Data sets by name: list them, fetch and check their files."""
 
 
 def _root(function: F) -> F:
     return click.option(
         "--root", type=click.Path(path_type=Path, file_okay=False), callback=_absolute, metavar="FOLDER",
-        help="Where data lie; default MLBENCH_DATA, else this folder.",
+        help="Folder of the data; default MLBENCH_DATA, else this folder.",
     )(function)  # fmt: skip
 
 
@@ -47,18 +47,18 @@ def _source(root: Path, name: str) -> NamedSource:
 
 @contextmanager
 def _progress(name: str) -> Iterator[DataProgress]:
-    """A bar on a terminal, a line for each stage elsewhere."""
+    """A progress bar on a terminal, elsewhere one line per stage."""
     from mlbench.commands.progress import RunProgress
     from mlbench.console import open_console
 
     console = open_console(stderr=True)
-    said: set[str] = set()
+    printed: set[str] = set()
 
     def report(what: str, done: int, total: int) -> None:
         bar.stage(what, done, total)
-        if what not in said and not console.is_terminal:
+        if what not in printed and not console.is_terminal:
             click.echo(f"{name}: {what}", err=True)
-        said.add(what)
+        printed.add(what)
 
     with RunProgress(console, name) as bar:
         yield report
@@ -68,7 +68,7 @@ def _progress(name: str) -> Iterator[DataProgress]:
 @_root
 @json_option
 def list_sources(root: Path, as_json: bool) -> None:
-    """List data sets whose files must be had first, and what of them is here."""
+    """List data sets with files to fetch, and their state."""
     from mlbench.commands.data import sources, sources_json, sources_table
     from mlbench.table import print_table
 
@@ -83,7 +83,7 @@ def list_sources(root: Path, as_json: bool) -> None:
 @click.argument("name")
 @_root
 def fetch(name: str, root: Path) -> None:
-    """Get the files of the data set NAME, or say what to put where."""
+    """Fetch the files of the data set NAME, or print how to get them."""
     from mlbench.commands.data import fetch as get
 
     named = _source(root, name)
@@ -98,7 +98,7 @@ def fetch(name: str, root: Path) -> None:
 @_root
 @json_option
 def check(name: str, root: Path, as_json: bool) -> None:
-    """Look into every file of the data set NAME. Exit code 1 when it cannot be used as published."""
+    """Check every file of the data set NAME. Exit code 1 when it differs from the published one."""
     from mlbench.commands.data import check_json, check_table
     from mlbench.table import print_table
 

@@ -1,4 +1,4 @@
-"""The doctor: what this machine offers a run, and what stands in its way."""
+"""The doctor: devices, versions, plugins and folders of this machine, each with its problem."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from mlbench.table import Table
 
 __all__ = ["examination_table", "examine"]
 
-#: Less free disk than this is worth a warning.
+#: Bytes of free disk below which there is a warning.
 LOW_DISK = 5 * 10**9
 
 
 def examine(plugins: Sequence[Plugin]) -> list[dict[str, str]]:
-    """Findings, each with "what", "value" and "problem" ("" when all is well)."""
+    """Findings, each with "what", "value" and "problem" ("" where there is none)."""
     findings = [_finding("python", platform.python_version())]
     findings += [
         _finding(name, version, "not installed" if version == "not installed" else "")

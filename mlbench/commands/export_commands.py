@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mlbench.deployment.card import Card
     from mlbench.deployment.match import Match
     from mlbench.deployment.trial import Score
+    from mlbench.records.record import Estimate
     from mlbench.table import Table
 
 __all__ = ["export", "match"]
@@ -25,26 +26,24 @@ __all__ = ["export", "match"]
 @click.command()
 @click.argument("suite")
 @click.argument("case")
-@click.option(
-    "--seed", type=click.IntRange(0), help="Of the case; default the one with the median threshold."
-)
+@click.option("--seed", type=click.IntRange(0), help="Of the case; default that of the median threshold.")
 @plan_options
 @results_option
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path), default=Path("export"), show_default=True,
     help="Folder to write into.",
 )  # fmt: skip
-@click.option("--int8", is_flag=True, help="Write a file with 8-bit weights too, and what they cost.")
+@click.option("--int8", is_flag=True, help="Write a file with 8-bit weights, too, and compare it.")
 @json_option
 def export(
     as_json: bool, overrides: tuple[str, ...], device: str, precision: str | None, **options: Any
 ) -> None:
     """Write the model of a CASE of a SUITE (its name or its file) as an ONNX file, and check it.
 
-    By the suite's file, its record is that of the file as it stands (with --set, --device and --precision as
-    in the run); by its name, the newest. The ONNX file takes uint8 images, gives embeddings, and holds the
-    fitted threshold. It is compared with PyTorch, on the CPU, on all test images. Relative paths of data
-    start at MLBENCH_DATA, else at the suite's folder.
+    Given the suite's file, the record is that of the current file (with --set, --device and
+    --precision as in the run); given its name, the newest. The ONNX file takes uint8 images, returns
+    embeddings, and contains the fitted threshold. It is compared with PyTorch, on the CPU, on all test
+    images. Relative paths of data start at MLBENCH_DATA, else at the suite's folder.
     """
     from mlbench.commands.progress import RunProgress
     from mlbench.console import open_console
@@ -74,7 +73,7 @@ def export(
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--model", type=click.Path(path_type=Path), default=Path("export"), show_default=True,
-    help="File of an exported model, or a folder that holds one.",
+    help="File of an exported model, or a folder with one.",
 )  # fmt: skip
 @click.option(
     "--threshold", "distance", type=FiniteRange(0, 2),
@@ -82,9 +81,9 @@ def export(
 )  # fmt: skip
 @json_option
 def match(images: Sequence[Path], model: Path, distance: float | None, as_json: bool) -> None:
-    """Say whether IMAGES show the same: the first against each of the others.
+    """Compare the first of IMAGES with each of the others: same or different.
 
-    The exit code is 0 whatever the answer; scripts read --json.
+    The exit code is 0 for both answers; scripts read --json.
     """
     if len(images) < 2:
         raise click.UsageError("give two images, or one and those to compare it with")
@@ -146,16 +145,17 @@ def _matches(
 def _exported_table(found: Sequence[Score]) -> Table:
     from mlbench.table import Table
 
-    headings = ["model", "MB", "images/s", *_SHOWN.values(), "at distance", "answers differ"]
+    shown = {name: each.heading or name for name, each in found[0].metrics.items() if each.headline}
+    headings = ["model", "MB", "images/s", *shown.values(), "at distance", "answers differ"]
     rows = []
     for each in found:
         size = f"{each.bytes / 1e6:.2f}" if each.bytes else ""
         speed = f"{each.images_per_second:,.0f}" if each.images_per_second else ""
         label = str(each.file or each.name)
-        cells = [*_cells(each.metrics), _distance(found[0]), _share(each.answers_differ)]
+        cells = [*_cells(each.metrics, shown), _distance(found[0]), _share(each.answers_differ)]
         rows.append([label, size, speed, *cells])
         if each.refitted:
-            cells = [*_cells(each.refitted), _distance(each), _share(each.refitted_answers_differ)]
+            cells = [*_cells(each.refitted, shown), _distance(each), _share(each.refitted_answers_differ)]
             rows.append(["  its own threshold", "", "", *cells])
     used = [at for at in range(len(headings)) if any(row[at] for row in rows)]
     return Table(
@@ -165,16 +165,19 @@ def _exported_table(found: Sequence[Score]) -> Table:
     )
 
 
-#: Metrics that are shown, with their headings.
-_SHOWN = {"recall_at_1": "Recall@1", "f1": "F1", "pair_list_accuracy": "accuracy (pair list)"}
+def _cells(metrics: Mapping[str, Estimate], names: Iterable[str]) -> list[str]:
+    from mlbench.records.report import metric_text
+
+    values = [metrics[name].value if name in metrics else None for name in names]
+    return ["" if value is None else metric_text(value, 4) for value in values]
 
 
-def _cells(metrics: Any) -> list[str]:
-    return [f"{metrics[name]:.4f}" if name in metrics else "" for name in _SHOWN]
+def _values(metrics: Mapping[str, Estimate]) -> dict[str, float]:
+    return {name: each.value for name, each in metrics.items() if each.value is not None}
 
 
 def _share(share: float | None) -> str:
-    """A share of pairs, however small."""
+    """A share of pairs, small ones in scientific form."""
     return "" if share is None else f"{share:.1e}" if 0 < share < 1e-4 else f"{share:.2%}"
 
 
@@ -184,12 +187,12 @@ def _distance(each: Score) -> str:
 
 
 def _differences(found: Sequence[Score]) -> list[str]:
-    """How far each file is from PyTorch, in words."""
+    """One sentence per file on its differences from PyTorch."""
     own, *files = found
     lines = []
     for each in files:
-        both = each.metrics.keys() & own.metrics.keys()
-        changes = {name: abs(each.metrics[name] - own.metrics[name]) for name in sorted(both)}
+        here, there = _values(each.metrics), _values(own.metrics)
+        changes = {name: abs(here[name] - there[name]) for name in sorted(here.keys() & there.keys())}
         line = f"{each.name} against PyTorch: embeddings differ by at most {each.difference:.2g}"
         if each.answers_differ is not None:
             line += f", answers (same or different) on {_share(each.answers_differ)} of the test pairs"
@@ -208,9 +211,9 @@ def _plain(each: Score) -> dict[str, Any]:
         "rounds": list(each.rounds),
         "difference": each.difference,
         "answers_differ": each.answers_differ,
-        "metrics": dict(each.metrics),
+        "metrics": _values(each.metrics),
         "threshold": {"distance": each.threshold.distance, "note": each.threshold.note},
-        "refitted": dict(each.refitted),
+        "refitted": _values(each.refitted),
         "refitted_answers_differ": each.refitted_answers_differ,
         "notes": list(each.notes),
     }

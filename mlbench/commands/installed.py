@@ -1,4 +1,4 @@
-"""What is installed, less the plugins that --block leaves out."""
+"""Installed plugins and components, without those that --block excludes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["installed_plugins", "installed_registry"]
 
 
 def installed_plugins() -> tuple[Plugin, ...]:
-    """The plugins that the running command may use."""
+    """The plugins of the running command."""
     from mlbench.plugins import load_plugins
 
     return load_plugins(block=click.get_current_context().obj)
 
 
 def installed_registry() -> Registry:
-    """The components that the running command may use."""
+    """The components of the running command."""
     from mlbench.registry import Registry
 
     return Registry(installed_plugins())

@@ -29,7 +29,7 @@ __all__ = [
 
 
 def components_table(entries: Sequence[Entry]) -> Table:
-    """Components with kind, name, summary and package; a kind is said once."""
+    """Components with kind, name, summary and package; each kind is printed once."""
     rows = []
     kind = ""
     for entry in entries:
@@ -41,7 +41,7 @@ def components_table(entries: Sequence[Entry]) -> Table:
 
 
 def components_json(entries: Sequence[Entry]) -> str:
-    """The same as JSON."""
+    """The components as JSON."""
     return _dump([_component(entry) for entry in entries])
 
 
@@ -72,7 +72,7 @@ def component_text(entry: Entry) -> str:
 
 
 def _settings_lines(sections: Mapping[str, Any]) -> list[str]:
-    """Sections as they would stand in a suite, a line each."""
+    """Sections as in a suite file, one line each."""
     from mlbench.planning.document import flow_text
 
     width = max(map(len, sections))
@@ -80,7 +80,7 @@ def _settings_lines(sections: Mapping[str, Any]) -> list[str]:
 
 
 def component_json(entry: Entry) -> str:
-    """The same as JSON."""
+    """One component as JSON."""
     options = [asdict(option) for option in entry.options]
     for option in options:
         option["required"] = option["default"] is None
@@ -98,13 +98,12 @@ def plugins_table(plugins: Sequence[Plugin]) -> Table:
 
 
 def plugins_json(plugins: Sequence[Plugin]) -> str:
-    """The same as JSON."""
+    """The plugins as JSON."""
     return _dump([asdict(plugin) for plugin in plugins])
 
 
 def plan_table(plan: Plan) -> Table:
-    """Cases with what training each of their seeds will take; "?" where a component cannot say before it is
-    built."""
+    """Cases with the predicted sizes and steps of each seed; "?" where only building can tell."""
     seeds: dict[str, list[int]] = {}
     for case in plan.cases:
         seeds.setdefault(case.name, []).append(case.seed)
@@ -127,7 +126,7 @@ def plan_table(plan: Plan) -> Table:
 
 
 def plan_json(plan: Plan) -> str:
-    """The same as JSON, with each case's full settings."""
+    """The cases as JSON, with their full settings."""
     return _dump(
         [
             {

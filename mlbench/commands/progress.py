@@ -23,17 +23,16 @@ from rich.text import Text
 
 from mlbench.planning.plan import Case
 from mlbench.records.record import Record
+from mlbench.records.report import headline_metrics, metric_text
 
 __all__ = ["EVERY", "RunProgress"]
 
-#: Seconds after which a file, or the log of a CI, gets a line on what is being done.
+#: Seconds without output after which a file, or the log of a CI, gets a line with the current stage.
 EVERY = 30.0
-
-_METRICS = (("Recall@1", "recall_at_1"), ("F1", "f1"), ("accuracy (pair list)", "pair_list_accuracy"))
 
 
 class _Rate(ProgressColumn):
-    """Steps or images a second."""
+    """Steps or images per second."""
 
     def render(self, task: object) -> Text:
         speed = getattr(task, "finished_speed", None) or getattr(task, "speed", None)
@@ -41,7 +40,7 @@ class _Rate(ProgressColumn):
 
 
 class RunProgress:
-    """A `mlbench.runner.Listener` for people. Use as a context manager."""
+    """A `mlbench.runner.Listener` that prints. Use as a context manager."""
 
     def __init__(
         self, console: Console, prefix: str = "", clock: Callable[[], float] = time.perf_counter
@@ -53,8 +52,8 @@ class RunProgress:
         self._task: TaskID | None = None
         self._what = ""
         self._count = ""
-        self._scored = False
-        self._started = self._told = clock()
+        self._metrics_printed = False
+        self._started = self._printed = clock()
         self._ended = threading.Event()
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
@@ -64,7 +63,7 @@ class RunProgress:
             TimeRemainingColumn(),
             console=console,
             transient=True,
-            # A worker that is forked while the redirected stream is locked would wait for ever.
+            # A worker forked while the redirected stream is locked would never return.
             redirect_stdout=False,
             redirect_stderr=False,
             disable=not self._live,
@@ -73,7 +72,7 @@ class RunProgress:
     def __enter__(self) -> RunProgress:
         self._progress.start()
         if not self._live:
-            threading.Thread(target=self._tell_regularly, name="progress", daemon=True).start()
+            threading.Thread(target=self._print_regularly, name="progress", daemon=True).start()
         return self
 
     def __exit__(
@@ -87,7 +86,7 @@ class RunProgress:
         self._prefix = f"[{position}/{total}] {case.name} seed {case.seed}"
         self._started = self._clock()
         self._what = self._count = ""
-        self._scored = False
+        self._metrics_printed = False
 
     def stage(self, what: str, done: int, total: int) -> None:
         """Move the bar; a new `what` starts a new bar."""
@@ -103,59 +102,61 @@ class RunProgress:
         if self._task is not None:
             self._progress.update(self._task, completed=done)
 
-    def tell(self) -> None:
-        """A line on what is being done, where there was none for `EVERY` seconds."""
+    def print_stage(self) -> None:
+        """Print the current stage, if nothing was printed for `EVERY` seconds."""
         if self._due() > 0:
             return
-        self._told = self._clock()
+        self._printed = self._clock()
         if self._what:
-            line = f"{self._labelled(self._what)}{self._count}, {self._told - self._started:.0f} s\n"
-            # Past Python's lock on stderr: a worker that is forked while another thread holds it would wait
-            # for ever.
+            line = f"{self._labelled(self._what)}{self._count}, {self._printed - self._started:.0f} s\n"
+            # Without Python's lock on stderr: a worker forked while another thread holds it would never
+            # return.
             try:
                 os.write(self._console.file.fileno(), line.encode(errors="replace"))
             except ValueError:  # a stream without a file
                 self._console.file.write(line)
 
     def scored(self, record: Record) -> None:
-        """One line with the metrics, while the speed is still to be measured."""
+        """Print the metrics, before the speed is measured."""
         self._print(_metrics(record))
-        self._scored = True
+        self._metrics_printed = True
 
     def finished(self, record: Record) -> None:
-        """One line for the case that ended, with what was not told before."""
+        """Print the end of a case, with results that were not printed before."""
         if record.status != "done":
             self._print(f"failed: {record.error}")
             return
-        told = [*([] if self._scored else [_metrics(record)]), _speed(record)]
-        if any(told):
-            self._print("  ".join(filter(None, told)))
+        parts = [*([] if self._metrics_printed else [_metrics(record)]), _speed(record)]
+        if any(parts):
+            self._print("  ".join(filter(None, parts)))
 
     def _print(self, text: str) -> None:
         text = f"{self._labelled(text)}  ({self._clock() - self._started:.1f} s)"
         self._console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)
-        self._told = self._clock()
+        self._printed = self._clock()
 
     def _labelled(self, text: str) -> str:
         return f"{self._prefix}: {text}" if self._prefix else text
 
     def _due(self) -> float:
         """Seconds until a line is due."""
-        return max(0.0, self._told + EVERY - self._clock())
+        return max(0.0, self._printed + EVERY - self._clock())
 
-    def _tell_regularly(self) -> None:
-        with contextlib.suppress(OSError):  # nobody reads on
+    def _print_regularly(self) -> None:
+        with contextlib.suppress(OSError):  # the reader is gone
             while not self._ended.wait(self._due()):
-                self.tell()
+                self.print_stage()
 
 
 def _metrics(record: Record) -> str:
-    known = [(heading, record.metrics[name].value) for heading, name in _METRICS if name in record.metrics]
-    return "  ".join(f"{heading} {value:.3f}" for heading, value in known if value is not None)
+    """The headline metrics."""
+    headings = headline_metrics([record]).items()
+    known = [(heading, record.metrics[name].value) for name, heading in headings]
+    return "  ".join(f"{heading} {metric_text(value)}" for heading, value in known if value is not None)
 
 
 def _speed(record: Record) -> str:
-    """Images a second; "" where they were not measured."""
+    """Images per second; "" where they were not measured."""
     found = record.speed.get("images_per_second")
     if found is None:
         return ""

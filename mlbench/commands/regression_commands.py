@@ -143,10 +143,10 @@ def check(suite: str, against: Path, results: Path, level: float, form: str, **r
 
     By its file, the records are those of the file as it stands, and a case or seed without one is a
     regression; give the options of the run again (--set, --seeds, --device). By its name, they are the
-    newest. Watched are all quantities for which the suite states a tolerance, and images per second and
-    parameters.
+    newest. Watched are all quantities for which the suite states a tolerance or that a metric announces with
+    one, and images per second and parameters.
     """
-    from mlbench.records.record import MEASURED
+    from mlbench.records.record import MEASURED, default_tolerances
     from mlbench.regression import comparison, verdicts
     from mlbench.regression.baseline import choose_baseline
 
@@ -155,7 +155,7 @@ def check(suite: str, against: Path, results: Path, level: float, form: str, **r
     tolerances = old.tolerances if side.tolerances is None else side.tolerances
     found = comparison.compare(old.records, side.records, tolerances, lacking=((), side.lacking), level=level)
     title = f"{old.suite} against {path} ({100 * level:g}% intervals)"
-    if not tolerances.keys() - MEASURED.keys():
+    if not {**default_tolerances(side.records), **tolerances}.keys() - MEASURED.keys():
         click.echo(
             "note: no metric is watched, as no tolerance is stated; give the suite's file, or state "
             "tolerances in it",

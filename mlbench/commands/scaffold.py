@@ -1,4 +1,4 @@
-"""A first suite for somebody's own images: YAML with comments, ready to run and to be changed."""
+"""A first suite for the user's own images: YAML with comments, ready to run and to edit."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from mlbench.registry import Registry
 
 __all__ = ["write_suite"]
 
-_SAMPLED = 24  # images whose size is looked up
-_STEPS = 1500  # of training, about what a new head on a frozen backbone needs
+_SAMPLED = 24  # images whose size is read
+_STEPS = 1500  # of training, enough for a new head on a frozen backbone
 _VIEWS = 4
-_WHOLE = 1 << 16  # an image size for which no image is read smaller than it is
+_WHOLE = 1 << 16  # an image size above that of every image, so that none is read at a reduced size
 
 
 def write_suite(found: Survey, registry: Registry, output: Path | None = None) -> tuple[Path, Sequence[str]]:
-    """Write a suite to `output` (default: a file named after the place, here) and say where, and what
-    the user should know of the data, one line each.
+    """Write a suite to `output` (default: a file in this folder, named after the images) and return its path
+    with notes on the data, one line each.
 
-    The suite is checked as `mlbench validate` does before anything is written. Raises DataError for images
-    that no suite can be made of, StoreError when the file exists or cannot be written.
+    The suite is checked as by `mlbench validate` before anything is written. Raises DataError for images that
+    do not make a suite, StoreError when the file exists or cannot be written.
     """
     name = _suite_name(found.place)
     path = output or Path(f"{name}.yaml")
-    if path.exists():  # said before the images are read, which may take a while
+    if path.exists():  # before the images are read, which may take a while
         raise StoreError(f"{path}: exists already; name another file with --output")
     dataset, options = _dataset(found, registry)
     counts = _count(dataset)
@@ -63,22 +63,22 @@ def write_suite(found: Survey, registry: Registry, output: Path | None = None) -
 
 
 def _text(found: Survey, counts: _Counts, options: Mapping[str, str | int], gallery: str, reason: str) -> str:
-    """The text of a suite that compares three necks, beside what the backbone gives untrained."""
+    """The text of a suite that compares three necks with the untrained backbone."""
     size = 224 if counts.images <= 3000 and counts.short_side >= 192 else 128
     trained = counts.trained
-    # Eight steps in an epoch at least, where there are so few images.
+    # At least eight steps in an epoch, unless there are fewer than 64 images.
     batch_size = min(128, 1 << max(3, (trained // 8).bit_length() - 1))
     epochs = min(60, max(10, round(_STEPS * batch_size / trained)))
     pixels = f"their shorter side has {counts.short_side} pixels (median)"
     return textwrap.dedent(
         f"""\
         # {counts.images:,} images of {counts.classes:,} classes; {pixels}.
-        # `mlbench validate` checks this file, `mlbench plan` says what it will do, `mlbench run` does it.
+        # `mlbench validate` checks this file, `mlbench plan` predicts sizes and steps, `mlbench run` runs it.
         suite: {_quoted(_suite_name(found.place))}
         title: {_quoted(f"Which neck for {_title(found.place)}?")}
         base:
-          # More pixels show finer detail; the time grows with their square. pad keeps the proportions,
-          # squash gives every image the whole square, crop cuts its middle out.
+          # A larger size shows finer detail; the time grows with its square. pad keeps the proportions,
+          # squash distorts the image to a square, crop cuts out its middle.
           image: {{size: {size}, resize: pad}}
           # {_division(found, options)}
           # That makes, {counts.splits}.
@@ -86,28 +86,28 @@ def _text(found: Survey, counts: _Counts, options: Mapping[str, str | int], gall
           # {reason[0].upper()}{reason[1:]}.
           # {_other_protocol(found, gallery)}
           evaluation: {{gallery: {gallery}}}
-          # Training images are shown as snapshots of flat things; null leaves them as they are.
+          # Random changes of training images as in photographs of flat things; null for none.
           augmentation: camera
-          # ImageNet weights that come with mlbench. All of the backbone is frozen, so it runs once for each
+          # ImageNet weights that come with mlbench. The whole backbone is frozen, so it runs once for each
           # image and training is quick; another `trainable_from` costs more and usually scores higher.
           backbone: {{name: timm, model: tf_efficientnet_lite0, weights: bundled, trainable_from: none}}
           neck: {{name: flatten, dim: 256, norm: ln}}
           loss: {{name: cosface, scale: 64, margin: 0.4}}
-          # All class centres take part in every step; partial_fc draws some, for 100,000 classes and more.
+          # Every step uses all class centres; partial_fc draws some, for 100,000 classes and more.
           sampler: all
           batch_sampler: shuffle
           # About {max(1, trained // batch_size) * epochs:,} steps, {_VIEWS} augmented views of each image.
           recipe: {{name: standard, epochs: {epochs}, batch_size: {batch_size}, lr: 1e-3, views: {_VIEWS}}}
           metrics: [retrieval, verification]
           threshold: best_f1
-        # Each neck is a case of its own, and each is run with each seed: the seeds show what is chance.
+        # Each neck is one case, run with each seed; the spread over seeds is the noise of the results.
         matrix:
           neck.name: [flatten, gap, squeeze]
         cases:
-          # The mean of the backbone's features, nothing trained: what training must beat.
+          # The mean of the backbone's features, untrained: the baseline that training must beat.
           untrained: {{neck: pooled, recipe.epochs: 0}}
         seeds: [0, 1]
-        # How much a later run may lose and still count as equal.
+        # The largest loss of a later run that still counts as the same.
         tolerances: {{recall_at_1: 0.02}}
         """
     )
@@ -115,8 +115,8 @@ def _text(found: Survey, counts: _Counts, options: Mapping[str, str | int], gall
 
 @dataclass(frozen=True, slots=True)
 class _Counts:
-    """What a data set holds. trained: images to train on. short_side: median of some images, in pixels.
-    splits: classes and images of each split, in words."""
+    """Counts of a data set. trained: training images. short_side: median of some images, in pixels. splits:
+    classes and images of each split, as text."""
 
     classes: int
     images: int
@@ -126,13 +126,14 @@ class _Counts:
 
 
 def _options(found: Survey) -> dict[str, str | int]:
-    """Options of the data set. The level is named wherever there is more than one."""
+    """Options of the data set, with the level where there are several."""
     level = {} if found.level is None or len(found.levels) < 2 else {"level": found.level}
     return {"path": str(found.place), **level}
 
 
 def _dataset(found: Survey, registry: Registry) -> tuple[Dataset, dict[str, str | int]]:
-    """The data set and its options. Where the classes are too few to be divided, the images of each are."""
+    """The data set and its options. It divides the images of each class where there are too few classes to
+    divide."""
     entry = registry.get("dataset", "image_folder")
     context = DatasetContext(found.place.parent, _WHOLE)
     options = _options(found)
@@ -156,8 +157,8 @@ def _flow(options: Mapping[str, str | int]) -> str:
 
 def _other_protocol(found: Survey, gallery: str) -> str:
     if gallery == "test" and not found.divided and found.level is not None:
-        return "To recognise these very classes in other images, divide: images above, and gallery: train."
-    return "test: test images find each other; train: they find training images; gallery: by stated roles."
+        return "To recognise the same classes in other images: divide: images above, and gallery: train."
+    return "test: test images search each other; train: they search training images; gallery: stated roles."
 
 
 def _division(found: Survey, options: Mapping[str, str | int]) -> str:
@@ -170,7 +171,7 @@ def _division(found: Survey, options: Mapping[str, str | int]) -> str:
     if found.level is None:
         return f"The manifest's column split divides the images. Without it: {shares}"
     if found.divided:
-        return "Training, calibration and test images are divided as the folders say."
+        return "The folders divide training, calibration and test images."
     return f"H{shares[1:]}"
 
 
@@ -184,7 +185,7 @@ def _count(dataset: Dataset) -> _Counts:
         for index in range(0, len(split), step):
             try:
                 sides.append(min(split.image(index).size))
-            except DataError:  # it went away
+            except DataError:  # removed in the meantime
                 continue
     shown = ", ".join(f"{name} {len(each):,} of {each.num_classes:,}" for name, each in splits.items())
     median = sorted(sides)[len(sides) // 2] if sides else 0
@@ -196,11 +197,11 @@ def _title(place: Path) -> str:
 
 
 def _suite_name(place: Path) -> str:
-    """The name of a folder or file, of the characters that the name of a suite may have."""
+    """The name of a folder or file, reduced to the characters that a suite's name may have."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", _title(place)).strip("-._")
     return name[:MAX_SUITE_NAME].rstrip("-._") or "images"
 
 
 def _quoted(text: str) -> str:
-    """`text` as a YAML scalar on one line, whatever is in it."""
+    """`text` as a quoted YAML scalar on one line."""
     return yaml.safe_dump(text, default_style='"', allow_unicode=True, width=float("inf")).rstrip("\n")

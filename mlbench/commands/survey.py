@@ -1,4 +1,4 @@
-"""The user's own images as a command finds them: a manifest, or a folder with class folders at some level."""
+"""The user's own images: a manifest, or a folder with class folders at some level."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlbench.errors import DataError
+from mlbench.errors import DataError, first_few
 from mlbench.images.class_folders import read_class_folders
 
 __all__ = ["Survey", "survey"]
@@ -19,11 +19,11 @@ _SHOWN = 3  # names of classes at each level
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What lies in a place.
+    """The content of a folder of images, or a manifest.
 
-    level: of the class folders, None for a manifest. levels: classes and their images at each level from 1
-    on, none where there are no class folders. divided: whether folders say which images train. tables: other
-    files in the folder that may be manifests.
+    level: of the class folders, None for a manifest. levels: classes and their numbers of images at each
+    level, from 1; empty where there are no class folders. divided: whether folders name the splits. tables:
+    other files in the folder that may be manifests.
     """
 
     place: Path
@@ -33,7 +33,7 @@ class Survey:
     tables: tuple[str, ...] = ()
 
     def lines(self) -> Iterator[str]:
-        """The classes at each level, which level was chosen, and how to choose."""
+        """The classes at each level, the chosen level, and how to choose another."""
         for level, classes in enumerate(self.levels, 1):
             leaves = ", where every class folder is a leaf" if level == len(self.levels) else ""
             chosen = f"; chosen{leaves}" if level == self.level and len(self.levels) > 1 else ""
@@ -46,10 +46,10 @@ class Survey:
 
 
 def survey(place: Path, level: int | None = None) -> Survey:
-    """Look at the names of the files in a folder; of a manifest, only whether it is there.
+    """Read the names of the files in a folder; a manifest is not read.
 
     level: of the class folders, None for the deepest, where every class folder is a leaf. Raises DataError
-    where there is nothing, and for a level without class folders.
+    for a missing path, and for a level without class folders.
     """
     place = place.expanduser().resolve()
     try:
@@ -74,10 +74,9 @@ def survey(place: Path, level: int | None = None) -> Survey:
 
 def _classes(classes: Counter[str]) -> str:
     names = sorted(classes)
-    more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     sizes = sorted(classes.values())
     each = f"{sizes[0]:,}"
     if sizes[0] < sizes[-1]:
         each = f"{sizes[0]:,} to {sizes[-1]:,} (median {statistics.median_low(sizes):,})"
     plural = "es" if len(names) > 1 else ""
-    return f"{len(names):,} class{plural} ({', '.join(names[:_SHOWN])}{more}), images in each: {each}"
+    return f"{len(names):,} class{plural} ({first_few(names, _SHOWN)}), images in each: {each}"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+from mlbench.errors import ComponentError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,11 +21,39 @@ __all__ = ["CurveMetric", "EmbeddingMetric", "Quantity", "RankMetric", "Target",
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """Description of a named value: summary, unit, and the better direction (None: neither)."""
+    """What a metric announces of one of its values.
+
+    summary: what it is. unit: "" for a share or another plain number. higher_is_better: None where neither
+    direction is better. heading: of its column in tables of results; "" for no column, unless the suite
+    states a tolerance for it. headline: its column is printed on the narrowest terminal too, with its
+    interval, and the progress line, the ranking of cases and `mlbench export` show it; without a heading,
+    under its name. pair_list_headline: the same value over a data set's list of pairs (see `PairedDataset`)
+    is a headline. tolerance: the largest loss, in the value's unit, that still counts as the same, where the
+    suite states none; `mlbench check` then watches the value. None for no default.
+
+    Columns stand in the order in which the suite's metrics announce them, headlines first. Raises
+    ComponentError for a tolerance below 0, or of a value without a better direction.
+    """
 
     summary: str
     unit: str = ""
     higher_is_better: bool | None = True
+    heading: str = ""
+    headline: bool = False
+    pair_list_headline: bool = False
+    tolerance: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.tolerance is None:
+            return
+        if not 0 <= self.tolerance < math.inf:
+            raise ComponentError(
+                f"quantity {self.summary!r}: tolerance {self.tolerance!r}; expected a number >= 0"
+            )
+        if self.higher_is_better is None:
+            raise ComponentError(
+                f"quantity {self.summary!r} has a tolerance but no better direction; set higher_is_better"
+            )
 
 
 @runtime_checkable

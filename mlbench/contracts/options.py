@@ -350,6 +350,9 @@ class Recipe(Options):
     """Epochs between evaluations on the calibration split."""
     select: Literal["best", "last"] = "best"
     """Keep the weights with the best score on the calibration split, or the last."""
+    select_by: str = ""
+    """The score: a quantity of the case's metrics that has a better direction, at the threshold that the
+    case's policy fits on the calibration split. Empty for the best F1 of any threshold."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Decay of the running mean of the weights, which replaces them in evaluation; 0 for none."""
     workers: Annotated[int, Field(ge=0)] | None = None

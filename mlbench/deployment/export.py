@@ -26,7 +26,7 @@ from mlbench.planning.request import PlanRequest
 from mlbench.planning.selection import Selection, suite_records
 from mlbench.planning.suite import recorded_suite
 from mlbench.records.record import Record
-from mlbench.records.report import remarks_of
+from mlbench.records.report import headline_metrics, metric_text, remarks_of
 from mlbench.records.store import Store
 from mlbench.registry import Registry
 from mlbench.training.model import EmbeddingModel, build_model, state_hash
@@ -36,7 +36,8 @@ __all__ = ["Request", "export"]
 #: Most that a component of a unit embedding may differ from PyTorch's for the file to be the same model.
 TOLERANCE = 1e-3
 
-#: Most that a metric may differ from the case's record, and least images that may make a difference.
+#: Largest difference of a metric from the case's record, for values above 1 as a share, and the number of
+#: images that may always differ.
 METRIC_TOLERANCE, IMAGES = 0.01, 2
 
 
@@ -229,17 +230,19 @@ def _check_data(record: Record, case: Case) -> None:
 
 
 def _check_scores(own: Score, record: Record, case: Case) -> None:
-    """Raise ExportError when the model, as it was put together here, does not score what it did."""
+    """Raise ExportError when a headline metric of the model differs here from its record."""
     queries = record.evaluation.get("queries") or len(case.dataset.split("test"))
-    allowed = max(METRIC_TOLERANCE, IMAGES / queries)
-    for name in ("recall_at_1", "f1", "pair_list_accuracy"):
-        then, now = record.metrics.get(name), own.metrics.get(name)
-        if then is None or then.value is None or now is None:
+    for name in headline_metrics([record]):
+        then = record.metrics[name].value
+        now = own.metrics[name].value if name in own.metrics else None
+        if then is None or now is None:
             continue
-        if abs(then.value - now) > allowed:
+        allowed = max(METRIC_TOLERANCE, IMAGES / queries) * max(1.0, abs(then))
+        if abs(then - now) > allowed:
             raise ExportError(
-                f"the model of case {case.name!r} scores {name} {now:.4f} here and {then.value:.4f} in its "
-                "record: weights or code that it was made from have changed; run the case again"
+                f"the model of case {case.name!r} scores {name} {metric_text(now, 4)} here and "
+                f"{metric_text(then, 4)} in its record: weights or code that it was made from have changed; "
+                "run the case again"
             )
 
 

@@ -23,6 +23,7 @@ from mlbench.evaluation.embeddings import Embeddings, collapse_note
 from mlbench.evaluation.engine import verification_curve
 from mlbench.evaluation.threshold import Threshold
 from mlbench.planning.plan import Case
+from mlbench.records.record import Estimate
 from mlbench.records.report import remarks_of
 from mlbench.seeding import deterministic
 from mlbench.training.comparisons import compared
@@ -52,7 +53,7 @@ class Score:
     """
 
     name: str
-    metrics: Mapping[str, float]
+    metrics: Mapping[str, Estimate]
     threshold: Threshold
     file: Path | None = None
     bytes: int | None = None
@@ -60,7 +61,7 @@ class Score:
     rounds: Sequence[float] = ()
     difference: float = 0.0
     answers_differ: float | None = None
-    refitted: Mapping[str, float] = field(default_factory=dict)
+    refitted: Mapping[str, Estimate] = field(default_factory=dict)
     refitted_answers_differ: float | None = None
     notes: tuple[str, ...] = ()
 
@@ -202,11 +203,11 @@ class Trial:
 
     def _scored(
         self, embeddings: Embeddings, threshold: Threshold
-    ) -> tuple[dict[str, float], tuple[str, ...]]:
+    ) -> tuple[dict[str, Estimate], tuple[str, ...]]:
         """Metrics, and what is wrong with the embeddings or the threshold."""
         found = score(self._case, embeddings, threshold, self._engine)
         collapsed = collapse_note(found.facts["mean_similarity"], "the test images")
-        metrics = {name: each.value for name, each in found.metrics.items() if each.value is not None}
+        metrics = {name: each for name, each in found.metrics.items() if each.value is not None}
         return metrics, tuple(filter(None, (collapsed, *remarks_of(found.facts).values())))
 
     def _differing(self, found: Embeddings, threshold: Threshold) -> float | None:

@@ -21,7 +21,7 @@ from mlbench.evaluation.products import Products, round_for_products
 from mlbench.evaluation.protocol import describe_protocol, has_groups
 from mlbench.evaluation.similarity_grid import STEP, on_grid
 from mlbench.evaluation.threshold import Threshold, remarks_on, target_value
-from mlbench.records.record import Estimate
+from mlbench.records.record import THRESHOLD, Estimate
 
 __all__ = ["AllPairsEvaluation", "evaluate_all_pairs"]
 
@@ -33,11 +33,12 @@ _SWEEP = tuple(float(on_grid(1 - step / 100)) for step in range(201))
 class AllPairsEvaluation:
     """The result of an evaluation over all pairs.
 
-    metrics: by name, in the order of the metrics. threshold: with remarks on its result here. facts: plain
-    data on the images, pairs and settings. sweep: columns "distance", "true_positives", "false_positives" for
-    thresholds in steps of .01, down to the first that accepts every positive pair. by_class: name to (C,)
-    means over the queries of each class, NaN for a class without a query. queries_by_class: (C,) numbers of
-    these queries. classes: (C,) labels. curve: exact. name: of the embeddings.
+    metrics: by name, the threshold first, then in the order of the metrics. threshold: with remarks on its
+    result here. facts: plain data on the images, pairs and settings. sweep: columns "distance",
+    "true_positives", "false_positives" for thresholds in steps of .01, down to the first that accepts every
+    positive pair. by_class: name to (C,) means over the queries of each class, NaN for a class without a
+    query. queries_by_class: (C,) numbers of these queries. classes: (C,) labels. curve: exact. name: of the
+    embeddings.
     """
 
     metrics: Mapping[str, Estimate]
@@ -111,7 +112,10 @@ def evaluate_all_pairs(
     )
     bootstrap = Bootstrap(len(pairs.classes), engine.resamples, engine.level, generator)
     return AllPairsEvaluation(
-        metrics=estimate_metrics(metrics, embeddings, scan, threshold, bootstrap),
+        metrics={
+            THRESHOLD: threshold.estimate,
+            **estimate_metrics(metrics, embeddings, scan, threshold, bootstrap),
+        },
         threshold=_with_remarks(threshold, scan, bootstrap, embeddings.name),
         facts=_facts(embeddings, pairs, scan, engine),
         sweep=_sweep(scan.curve),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,6 @@ __all__ = [
     "estimate_metrics",
     "per_query_values",
     "to_estimate",
-    "with_unit",
 ]
 
 
@@ -49,7 +48,7 @@ def estimate_metrics(
     threshold: Threshold,
     bootstrap: Bootstrap,
 ) -> dict[str, Estimate]:
-    """Every announced quantity, in the order of the announcement, with unit and direction.
+    """Every announced quantity, in the order and with the fields of the announcement.
 
     scan: of the embeddings, with `per_query_values` of the metrics. Raises ComponentError if a metric returns
     other quantities than it announces, or values that are not numbers.
@@ -65,16 +64,7 @@ def estimate_metrics(
     if announced.keys() != estimates.keys():
         names = ", ".join(sorted(announced.keys() ^ estimates.keys()))
         raise ComponentError(f"metrics must measure what they announce, and only that; not so for: {names}")
-    # The metric that reports the threshold itself gets the interval of the calibration.
-    fitted = estimates.get("threshold")
-    if fitted is not None and fitted.value is not None and fitted.value == threshold.distance:
-        estimates["threshold"] = replace(fitted, low=threshold.low, high=threshold.high)
-    return {name: with_unit(estimates[name], quantity) for name, quantity in announced.items()}
-
-
-def with_unit(estimate: Estimate, quantity: Quantity) -> Estimate:
-    """The estimate with the unit and direction of its quantity."""
-    return replace(estimate, unit=quantity.unit, higher_is_better=quantity.higher_is_better)
+    return {name: estimates[name].announced(quantity) for name, quantity in announced.items()}
 
 
 def curve_estimates(

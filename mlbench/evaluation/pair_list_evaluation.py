@@ -17,10 +17,10 @@ from mlbench.errors import DataError
 from mlbench.evaluation.calibration import fit_threshold
 from mlbench.evaluation.curve import Curve
 from mlbench.evaluation.embeddings import Embeddings, vector_norms
-from mlbench.evaluation.estimates import BuiltMetric, to_estimate, with_unit
+from mlbench.evaluation.estimates import BuiltMetric, to_estimate
 from mlbench.evaluation.repeats import repeated_pairs_note
 from mlbench.evaluation.similarity_grid import on_grid
-from mlbench.records.record import Estimate
+from mlbench.records.record import EVALUATED, THRESHOLD, Estimate
 
 __all__ = ["PairListEvaluation", "evaluate_pair_list"]
 
@@ -78,7 +78,10 @@ def evaluate_pair_list(
         curve = Curve.of(scores[held_out], pairs.same[held_out], thresholds=at)
         by_fold.append(_curve_values(metrics, curve, fitted.similarity))
         thresholds.append(fitted.distance)
-    estimates = {}
+    missing = "no threshold was fitted"
+    fitted_on_others = [missing if each is None else each for each in thresholds]
+    threshold = _mean_over_folds(THRESHOLD, fitted_on_others, level, missing)
+    estimates = {THRESHOLD: threshold.announced(EVALUATED[THRESHOLD])}
     for metric in metrics:
         if isinstance(metric.metric, CurveMetric):
             for name, quantity in metric.quantities.items():
@@ -89,7 +92,7 @@ def evaluate_pair_list(
                     if isinstance(value, str)
                     else to_estimate(name, value)
                 )
-                estimates[name] = with_unit(estimate, quantity)
+                estimates[name] = estimate.announced(quantity)
     facts = {
         "pairs": len(pairs.same),
         "positive_pairs": int(pairs.same.sum()),

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from mlbench.contracts import PairList, ThresholdPolicy
+from mlbench.contracts import PairList, Quantity, ThresholdPolicy
 from mlbench.evaluation.all_pairs_evaluation import AllPairsEvaluation, evaluate_all_pairs
 from mlbench.evaluation.embeddings import Embeddings, collapse_note, mean_similarity
 from mlbench.evaluation.engine import Engine
-from mlbench.evaluation.estimates import BuiltMetric, with_unit
+from mlbench.evaluation.estimates import BuiltMetric
 from mlbench.evaluation.pair_list_evaluation import evaluate_pair_list
 from mlbench.evaluation.threshold import Threshold
-from mlbench.records.record import Estimate
+from mlbench.records.record import EVALUATED, PAIR_LIST, THRESHOLD, Estimate
 
-__all__ = ["PAIR_LIST", "SplitEvaluation", "evaluate_split"]
-
-#: Prefix in a record of the metrics over a list of pairs; metrics over all pairs have no prefix.
-PAIR_LIST = "pair_list_"
+__all__ = ["SplitEvaluation", "evaluate_split"]
 
 
 @dataclass(frozen=True)
@@ -55,9 +52,8 @@ def evaluate_split(
         evaluation = None
         missing = Estimate(None, note="not measured: the test images have no labels")
         estimates = {
-            name: with_unit(missing, quantity)
-            for each in metrics
-            for name, quantity in each.quantities.items()
+            THRESHOLD: threshold.estimate,
+            **{name: missing.announced(quantity) for name, quantity in _quantities(metrics).items()},
         }
         similarity = mean_similarity(embeddings)
         facts = {"threshold": threshold.plain(), "mean_similarity": similarity}
@@ -65,7 +61,25 @@ def evaluate_split(
         notes += filter(None, [collapse_note(similarity, embeddings.name)])
     if pairs is not None:
         listed = evaluate_pair_list(embeddings, pairs, policy, metrics, engine.level)
-        estimates |= {f"{PAIR_LIST}{name}": found for name, found in listed.metrics.items()}
+        estimates = {**_over_list(listed.metrics, metrics), **estimates}
         facts["pair_list"] = {**listed.facts, "thresholds": listed.thresholds}
         notes = [*notes, *listed.notes]
     return SplitEvaluation(estimates, facts, notes, evaluation)
+
+
+def _quantities(metrics: Sequence[BuiltMetric]) -> dict[str, Quantity]:
+    return {name: quantity for each in metrics for name, quantity in each.quantities.items()}
+
+
+def _over_list(estimates: Mapping[str, Estimate], metrics: Sequence[BuiltMetric]) -> dict[str, Estimate]:
+    """Metrics over a list of pairs by their names in a record, with headings for such a list."""
+    quantities = {**EVALUATED, **_quantities(metrics)}
+    found = {}
+    for name, each in estimates.items():
+        quantity = quantities[name]
+        if quantity.pair_list_headline:
+            quantity = replace(quantity, heading=f"{quantity.heading or name} (pair list)", headline=True)
+        else:
+            quantity = replace(quantity, heading="", headline=False, tolerance=None)
+        found[f"{PAIR_LIST}{name}"] = each.announced(quantity)
+    return found

@@ -11,7 +11,7 @@ import numpy as np
 from mlbench.contracts import Target
 from mlbench.errors import ThresholdError
 from mlbench.evaluation.curve import Curve
-from mlbench.records.record import Estimate
+from mlbench.records.record import EVALUATED, THRESHOLD, Estimate
 
 __all__ = ["CalibrationCounts", "Threshold", "remarks_on", "target_value"]
 
@@ -54,6 +54,11 @@ class Threshold:
     def distance(self) -> float | None:
         """The threshold as a cosine distance."""
         return None if self.similarity is None else 1.0 - self.similarity
+
+    @property
+    def estimate(self) -> Estimate:
+        """The distance with its interval, as a metric of a record."""
+        return Estimate(self.distance, self.low, self.high, self.note).announced(EVALUATED[THRESHOLD])
 
     def plain(self) -> dict[str, Any]:
         """The threshold as plain data for a record; unknown fields are left out."""

@@ -150,6 +150,7 @@ def make_plan(
                 check_protocol(dataset, spec.evaluation.gallery)
             checked.add(protocol)
         recipe = predict.recipe(spec.parts["recipe"])
+        _check_select_by(spec, recipe)
         forecast = _forecast(spec, dataset.split("train"), labels, recipe, predict)
         conditions = _conditions(spec, dataset, forecast, device)
         forecast = replace(forecast, notes=(*forecast.notes, *predict.notes(spec.parts["threshold"])))
@@ -305,6 +306,22 @@ def _forecast(
         notes=tuple(dict.fromkeys((*found, *(note for shape in centres if shape for note in shape.notes)))),
         drawn=batches.drawn,
     )
+
+
+def _check_select_by(spec: Spec, recipe: Recipe) -> None:
+    """Raise SuiteError when the recipe selects checkpoints by a value that no metric announces, or that has
+    no better direction."""
+    name = recipe.select_by
+    if not name:
+        return
+    quantities = spec.quantities()
+    directed = [known for known, each in quantities.items() if each.higher_is_better is not None]
+    if name not in directed:
+        problem = "neither direction is better" if name in quantities else "no metric of the case measures it"
+        known = hint(name, [each for each in directed if each != name])
+        raise SuiteError(
+            f"{spec.parts['recipe'].where('select_by')}: recipe.select_by is {name!r}, but {problem}; {known}"
+        )
 
 
 def _weights(spec: Spec, backbone: BackboneShape | None, predict: _Predictions) -> str:

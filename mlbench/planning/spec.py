@@ -10,9 +10,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from mlbench.contracts import Quantity
+from mlbench.contracts.options import MetricOptions
 from mlbench.errors import SuiteError
 from mlbench.images.preprocess import Resize
 from mlbench.planning.gallery import GalleryName
+from mlbench.records.record import EVALUATED
 from mlbench.registry import Entry
 
 __all__ = [
@@ -157,14 +159,22 @@ class Spec:
         return found | {f"metric {name}": part.entry.provenance for name, part in self.metrics.items()}
 
     def quantities(self) -> dict[str, Quantity]:
-        """Every quantity of the metrics, by name. Raises SuiteError when two metrics have one of the same
-        name."""
-        found: dict[str, Quantity] = {}
+        """Quantities of evaluation itself and of the metrics, by name. Raises SuiteError when two have the
+        same name."""
+        found = dict(EVALUATED)
         for part in self.metrics.values():
             announced: Mapping[str, Quantity] = part.component.quantities()
             for name in announced.keys() & found.keys():
-                raise SuiteError(f"{part.where()}: {name!r} is measured by another metric too")
+                other = "mlbench itself" if name in EVALUATED else "another metric"
+                raise SuiteError(f"{part.where()}: {name!r} is measured by {other} too")
             found |= announced
+        return found
+
+    def metric_of(self, quantity: str) -> MetricOptions:
+        """The metric that announces a quantity of `quantities`."""
+        found: MetricOptions = next(
+            part.component for part in self.metrics.values() if quantity in part.component.quantities()
+        )
         return found
 
     def plain(self) -> dict[str, Any]:

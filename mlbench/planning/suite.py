@@ -27,7 +27,7 @@ from mlbench.planning.spec import (
     WeightedLoss,
 )
 from mlbench.planning.variants import MAX_SUITE_NAME, Variant, expand
-from mlbench.records.record import MEASURED
+from mlbench.records.record import MEASURED, PAIR_LIST
 from mlbench.registry import Registry
 from mlbench.seeding import MAX_SEED
 
@@ -90,9 +90,10 @@ def read_suite(document: Document, registry: Registry, *, overrides: Sequence[st
     _check_teachers(variants, specs)
     _check_distinct(variants, specs, overrides)
     distinct = {id(spec.metrics): spec for spec in specs}.values()  # most cases share theirs
-    measured = {name for spec in distinct for name in spec.quantities()} | MEASURED.keys()
+    evaluated = {name for spec in distinct for name in spec.quantities()}
+    measured = evaluated | MEASURED.keys()
     for name in file.tolerances:
-        if name not in measured:
+        if name not in measured and name.removeprefix(PAIR_LIST) not in evaluated:
             where = document.where(("tolerances", name))
             raise SuiteError(f"{where}: no case measures {name!r} ({hint(name, measured)})")
     if len(set(file.seeds)) != len(file.seeds):

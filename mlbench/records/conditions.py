@@ -1,4 +1,4 @@
-"""Conditions: what can change a result besides settings and seed, and how those of two records differ."""
+"""Conditions: what can change a result besides settings and seed, and their differences between records."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 __all__ = ["condition_changes"]
 
-#: Conditions that are hashes: shown by name only.
+#: Names of conditions whose values are hashes and not shown.
 _HASHES = {"weights": "first weights", "core": "code of mlbench", "code": "code of components"}
 
 
 def condition_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     """Each condition that differs, as text (see `mlbench.records.record.Record`).
 
-    What one side does not know, as in records of an old schema, does not differ. Versions of data are left
-    out: other data cannot be compared at all.
+    A condition that one side lacks, as in records of an old schema, counts as equal. Versions of data are
+    left out, as results on different data cannot be compared.
     """
     for name, was in then.items():
         value = now.get(name)
@@ -28,7 +28,7 @@ def condition_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterat
         elif name == "code" and then.get("core") != now.get("core"):
             continue  # the hash of the components' code covers the core's
         elif name == "weights" and not value:
-            yield "first weights (those of now are not on this machine)"
+            yield "first weights (the current ones are not on this machine)"
         elif name in _HASHES:
             yield _HASHES[name]
         else:

@@ -1,7 +1,6 @@
 """Records in the form of pytest-benchmark, whose tools list, compare and plot them.
 
-The time of a benchmark is that of embedding one batch; accuracy, threshold, sizes and memory stand in its
-`extra_info`.
+The time of a benchmark is that of embedding one batch; `extra_info` has metrics, sizes and memory.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ __all__ = [
     "save_benchmarks",
 ]
 
-#: How it was measured, as far as a reader of times must know.
+#: Conditions of the measurement that are stored with the times.
 _MEASURED = ("batch_size", "training_batch_size", "threads", "precision")
 
 #: Folder beside the records, a storage of pytest-benchmark.
@@ -32,13 +31,12 @@ FOLDER = "benchmarks"
 
 
 def benchmark_name(case: str, seed: int) -> str:
-    """What a case is called as a benchmark."""
+    """Name of a case as a benchmark."""
     return f"{case}[{seed}]"
 
 
 def identity(record: Record) -> dict[str, Any]:
-    """What tells a benchmark from others, wherever its suite stands: attributes of pytest-benchmark's
-    fixture."""
+    """Attributes of pytest-benchmark's fixture that identify a benchmark, independent of the suite's path."""
     return {
         "fullname": f"{record.suite}::{benchmark_name(record.case, record.seed)}",
         "param": str(record.seed),
@@ -47,7 +45,7 @@ def identity(record: Record) -> dict[str, Any]:
 
 
 def batch_seconds(record: Record) -> list[float]:
-    """Seconds of embedding a batch, by round; [] where that is not known."""
+    """Seconds of embedding a batch, by round; [] where they are not known."""
     speed: Mapping[str, Any] = record.speed
     if record.status != "done" or "images_per_second" not in speed:
         return []
@@ -55,7 +53,7 @@ def batch_seconds(record: Record) -> list[float]:
 
 
 def extra_info(record: Record) -> dict[str, Any]:
-    """What pytest-benchmark keeps of a record beside the time: every metric and speed, sizes, memory."""
+    """Metrics, speeds, sizes and memory of a record, stored by pytest-benchmark with the time."""
     info: dict[str, Any] = {name: found.value for name, found in record.metrics.items()}
     info |= {name: found.value for name, found in (*record.speed.items(), *record.memory.items())}
     info |= record.size

@@ -3,23 +3,53 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+from mlbench.contracts import Quantity
 from mlbench.errors import StoreError
+from mlbench.records.upgrade import upgraded
 
-__all__ = ["MEASURED", "SCHEMA", "Estimate", "Record", "Timing", "parse_json"]
+__all__ = [
+    "EVALUATED",
+    "MEASURED",
+    "PAIR_LIST",
+    "SCHEMA",
+    "THRESHOLD",
+    "Estimate",
+    "Record",
+    "Timing",
+    "default_tolerances",
+    "parse_json",
+]
 
-#: Version of the stored form. Every past version stays readable for ever.
-SCHEMA = 5
+#: Version of the stored form. Every past version stays readable.
+SCHEMA = 6
 
-
-#: Levels of lists and mappings in what is read; a record has five.
+#: Levels of lists and mappings that may be nested in JSON; a record has five.
 _MOST_LEVELS = 100
 
-#: What is measured of a model beside its metrics, by name: the unit, and whether more is better. Speeds and
+#: Name of the fitted threshold among the metrics of a record.
+THRESHOLD = "threshold"
+
+#: What evaluation itself adds to the metrics of every record, by name.
+EVALUATED: Mapping[str, Quantity] = MappingProxyType(
+    {
+        THRESHOLD: Quantity(
+            "the fitted threshold: images at most this far apart are the same",
+            "distance",
+            None,
+            heading="at distance",
+        )
+    }
+)
+
+#: First letters of the names of metrics over a list of pairs; the other metrics are over all pairs.
+PAIR_LIST = "pair_list_"
+
+#: What is measured of a model besides its metrics, by name: the unit, and whether more is better. Speeds and
 #: memory have a `Timing` (`Record.speed`, `Record.memory`), the rest is in `Record.size`.
 MEASURED: Mapping[str, tuple[str, bool]] = MappingProxyType(
     {
@@ -48,8 +78,9 @@ MEASURED: Mapping[str, tuple[str, bool]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A measured value. value: None where there is none, and note says why. low, high: its interval, None
-    where there is none. higher_is_better: None where neither direction is better."""
+    """The value of a metric. value: None where there is none; note then gives the reason. low, high: its
+    interval, None where there is none. The other fields are those that the metric announced (see
+    `mlbench.contracts.Quantity`), so that a report needs no plugin."""
 
     value: float | None
     low: float | None = None
@@ -57,13 +88,21 @@ class Estimate:
     note: str = ""
     unit: str = ""
     higher_is_better: bool | None = True
+    heading: str = ""
+    headline: bool = False
+    tolerance: float | None = None
+
+    def announced(self, quantity: Quantity) -> Estimate:
+        """The same value with the fields that a metric announced."""
+        names = ("unit", "higher_is_better", "heading", "headline", "tolerance")
+        return replace(self, **{name: getattr(quantity, name) for name in names})
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """What was measured in several rounds of one process. value: their median where there are any; None where
-    it could not be measured, and note says why ("out of memory at batch size 512"). reference: seconds of a
-    workload that never changes, timed on both sides of each round; () where that says nothing about it."""
+    """A speed or a memory peak, measured in several rounds of one process. value: the median of the rounds;
+    None where it could not be measured, and note gives the reason ("out of memory at batch size 512").
+    reference: seconds of the reference workload on either side of each round; () where it does not apply."""
 
     value: float | None
     rounds: tuple[float, ...] = ()
@@ -75,18 +114,18 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """One case that was run.
+    """The result of one case and seed.
 
-    status: "done" or "failed". error: one line, "" when done. metrics: by name. evaluation: the threshold and
-    where it comes from, how many pairs were compared and how, and the sweep of thresholds. size: of the
-    deployed model (backbone and neck) in parameters, bytes and operations; centres, teacher: the class
-    centres and whatever else only training needs, without what an optimiser keeps of them; None where it is
-    not known. speed: by name. memory: peaks in bytes by name. measured: how speed and memory were measured.
-    data: versions, sizes and notes of the data set. training: steps, seconds, curves. axes: the case's label
-    on each axis of the suite's matrix. components: provenance of each. conditions: what can change the result
-    besides settings and seed: "data" and "weights" (versions), "core" (hash of the core's code), "code" (hash
-    of that and of the components), "libraries" (their versions), "device" (kind and product), "threads" (None
-    on a GPU). finished: UTC, ISO 8601.
+    status: "done" or "failed". error: one line, "" when done. metrics: by name, in the order of their columns
+    (see `mlbench.records.report`). evaluation: the threshold and its calibration, the protocol, the numbers
+    of pairs, and the sweep of thresholds. size: of the deployed model (backbone and neck) in parameters,
+    bytes and operations; centres, teacher: of the class centres and other parts that only training needs,
+    without the state of the optimiser; None where it is not known. speed: by name. memory: peaks in bytes by
+    name. measured: how speed and memory were measured. data: versions, sizes and notes of the data set.
+    training: steps, seconds, curves. axes: the case's label on each axis of the suite's matrix. components:
+    provenance of each. conditions: what can change the result besides settings and seed: "data" and "weights"
+    (versions), "core" (hash of the core's code), "code" (hash of the core and the components), "libraries"
+    (their versions), "device" (kind and product), "threads" (None on a GPU). finished: UTC, ISO 8601.
     """
 
     suite: str
@@ -124,14 +163,14 @@ class Record:
 
     @classmethod
     def from_plain(cls, data: Mapping[str, Any], where: str) -> Record:
-        """A record from stored data. Raises StoreError, naming `where`, for what is not a record."""
+        """A record from stored data of any schema. Raises StoreError, with `where`, for other data."""
         version: Any = data.get("schema")
         if version not in range(1, SCHEMA + 1):
             raise StoreError(f"{where}: record schema {version!r}; this mlbench reads 1 to {SCHEMA}")
         try:
-            for upgrade in (_from_1, _from_2, _from_3, _from_4)[version - 1 :]:
-                data = upgrade(data)
+            data = upgraded(data, version)
             known = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
+            known["schema"] = SCHEMA
             _check(known)
             known["metrics"] = {name: Estimate(**each) for name, each in known.get("metrics", {}).items()}
             for name in ("speed", "memory"):
@@ -141,12 +180,22 @@ class Record:
             raise StoreError(f"{where}: not a record ({error})") from None
 
 
+def default_tolerances(records: Sequence[Record]) -> dict[str, float]:
+    """The tolerances that metrics announced, by name. Of different ones the last record's counts."""
+    return {
+        name: each.tolerance
+        for record in records
+        for name, each in record.metrics.items()
+        if each.tolerance is not None
+    }
+
+
 def parse_json(text: str | bytes) -> Any:
-    """JSON without the numbers that are none (NaN and infinity), nested no deeper than anyone means it to be:
-    what reads it is recursive. Raises ValueError."""
+    """JSON without NaN and infinity, nested at most 100 levels deep, as its readers are recursive. Raises
+    ValueError."""
 
     def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is no number")
+        raise ValueError(f"{constant} is not a number")
 
     too_deep = f"nested more than {_MOST_LEVELS} levels deep"
     try:
@@ -167,7 +216,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def _check(data: Mapping[str, Any]) -> None:
-    """Raise ValueError for values that nobody can count with or look up."""
+    """Raise ValueError for a value of the wrong type, and for numbers that are not finite."""
     for name in ("suite", "case", "fingerprint", "status", "error", "finished"):
         if not isinstance(data.get(name, ""), str):
             raise ValueError(f"{name}: expected text")
@@ -182,11 +231,13 @@ def _check(data: Mapping[str, Any]) -> None:
             values = [each]
             if isinstance(each, Mapping):
                 rounds = [*each.get("rounds", ()), *each.get("reference", ())]
-                values = [*(each.get(field) for field in ("value", "low", "high")), *rounds]
+                values = [*(each.get(field) for field in ("value", "low", "high", "tolerance")), *rounds]
             if not all(value is None or _is_finite(value) for value in values):
                 raise ValueError(f"{group}.{name}: expected a number")
             if isinstance(each, Mapping) and not all(value > 0 for value in rounds):
                 raise ValueError(f"{group}.{name}: expected rounds above 0")
+            if isinstance(each, Mapping) and not isinstance(each.get("heading", ""), str):
+                raise ValueError(f"{group}.{name}.heading: expected text")
     quiet = data.get("measured", {}).get("quiet")
     if quiet is not None and not _is_finite(quiet):
         raise ValueError("measured.quiet: expected a number")
@@ -198,55 +249,3 @@ def _is_finite(value: Any) -> bool:
 
 def _timing(data: Mapping[str, Any]) -> Timing:
     return Timing(**{**data, **{name: tuple(data.get(name, ())) for name in ("rounds", "reference")}})
-
-
-def _from_1(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Schema 1 kept metrics as bare numbers, and the threshold by the name of the only policy there was."""
-    metrics = {
-        {"f1_threshold": "threshold"}.get(name, name): (
-            {"value": value, "unit": "distance", "higher_is_better": None}
-            if name.endswith("threshold")
-            else {"value": value}
-        )
-        for name, value in data.get("metrics", {}).items()
-    }
-    return {**data, "metrics": metrics}
-
-
-def _from_2(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Schema 2 kept one speed, and how it was measured beside it."""
-    old = dict(data.get("speed", {}))
-    speed = {}
-    if "images_per_second" in old:
-        speed["images_per_second"] = {
-            "value": old.pop("images_per_second"),
-            "rounds": old.pop("rounds", ()),
-            "unit": "images/s",
-            "note": old.pop("error", ""),
-        }
-    return {**data, "speed": speed, "measured": old}
-
-
-def _from_3(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Schema 3 kept one reference for all speeds, as one of them."""
-    speed = dict(data.get("speed", {}))
-    reference = speed.pop("reference", {}).get("rounds", ())
-    on_cpu = str(data.get("environment", {}).get("device", "cpu")) == "cpu"
-    # ONNX Runtime works on the CPU, wherever the reference did.
-    beside = {name: reference if on_cpu or not name.startswith("onnx") else () for name in speed}
-    speed = {name: {**each, "reference": beside[name]} for name, each in speed.items()}
-    return {**data, "speed": speed}
-
-
-def _from_4(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Schema 4 kept of the conditions what stands elsewhere in the record, and no hash of the core's code."""
-    environment = data.get("environment", {})
-    kind = str(environment.get("device", "")).partition(":")[0]
-    found = {
-        "data": data.get("data", {}).get("version"),
-        "libraries": environment.get("libraries"),
-        "device": f"{kind} {environment.get('device_product', '')}" if kind else None,
-        "threads": environment.get("threads") if kind == "cpu" else None,
-    }
-    conditions = {name: value for name, value in found.items() if value is not None}
-    return {**data, "conditions": conditions, "schema": SCHEMA}

@@ -166,7 +166,7 @@ def _members(data: Mapping[str, Any]) -> Iterator[str]:
 
 def _reduced(record: Record) -> dict[str, Any]:
     """A record without what no comparison reads; what is left reads as a record."""
-    metrics = {name: _lean(_rounded(each), Estimate(None)) for name, each in sorted(record.metrics.items())}
+    metrics = {name: _lean(_rounded(each), Estimate(None)) for name, each in record.metrics.items()}
     gallery = record.evaluation.get("protocol", {}).get("gallery")
     plain: dict[str, Any] = {
         "schema": record.schema,

@@ -28,7 +28,7 @@ from typing import Any
 from mlbench.errors import hint
 from mlbench.planning.selection import Lacking
 from mlbench.records.conditions import condition_changes
-from mlbench.records.record import Estimate, Record, Timing
+from mlbench.records.record import Estimate, Record, Timing, default_tolerances
 from mlbench.regression.change import Change, Verdict, exact_change, hardware, metric_change, speed_change
 
 __all__ = [
@@ -39,10 +39,10 @@ __all__ = [
     "compare",
 ]
 
-#: Tolerances where a suite states none; for metrics, 0.
+#: Tolerances where neither the suite states one nor the metric announces one; for metrics, 0.
 TOLERANCES = {"speed": 0.1, "memory": 0.1, "size": 0.0}
 
-#: What a gate watches besides everything that the suite states a tolerance for.
+#: What a gate watches besides every quantity with a tolerance.
 GATED = ("images_per_second", "parameters")
 
 
@@ -81,8 +81,10 @@ def compare(
     lacking: tuple[Sequence[Lacking], Sequence[Lacking]] = ((), ()),
     level: float = 0.95,
 ) -> Comparison:
-    """Compare two sets of records, each with one record of a case and seed. lacking: cases and seeds that
-    either side should have a record of and has not. level: of the intervals."""
+    """Compare two sets of records, each with one record of a case and seed. tolerances: of the suite; a
+    metric without one has the default that it announced. lacking: cases and seeds without a record on either
+    side. level: of the intervals."""
+    tolerances = {**default_tolerances([*before, *after]), **tolerances}
     changes: list[Change] = []
     missing: list[Missing] = []
     sides = [_by_case(before), _by_case(after)]

@@ -1,5 +1,5 @@
-"""A ranking: which cases of one run are the best in a metric within noise, and which of these is the smallest
-and the fastest."""
+"""A ranking: the cases of one run that are the best in a metric within noise, with the smallest and the
+fastest of them."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 
+from mlbench.errors import first_few
 from mlbench.records.record import Estimate, Record, Timing
+from mlbench.records.report import metric_text
 from mlbench.regression.change import Verdict, speed_change
 from mlbench.regression.statistics import paired_interval
 
 __all__ = ["ranking_sentences"]
 
-#: Cases that a sentence names; the rest is counted.
+#: Cases named in a sentence; the others are counted.
 _NAMED = 5
 
-#: Speeds that differ by less than this share are not told apart.
+#: Speeds that differ by less than this share count as equal.
 _SPEED_TOLERANCE = 0.05
 
 _LEVEL = 0.95
@@ -26,13 +28,13 @@ _LEVEL = 0.95
 def ranking_sentences(
     records: Sequence[Record], headings: Mapping[str, str], tolerances: Mapping[str, float]
 ) -> list[str]:
-    """A sentence for each metric. headings: of the metrics, by name. tolerances: what a case may lack of the
-    best and still equal it.
+    """One sentence per metric. headings: of the metrics, by name. tolerances: the largest loss against the
+    best case that still counts as equal.
 
-    A case is worse than the best when Student's t interval of the differences, seed by seed, leaves out zero,
-    and the mean of the differences exceeds the tolerance; with one seed, when the intervals over classes do
-    not overlap. Cases on several data sets, or evaluated in several ways, are not ranked, nor is a case
-    whose metric has no value in a seed, or that has other seeds than most.
+    A case is worse than the best when Student's t interval of the paired differences over seeds excludes zero
+    and their mean exceeds the tolerance; with one seed, when the intervals over classes do not overlap. Not
+    ranked are cases on different data sets or with different evaluations, a case without a value in a seed,
+    and a case with other seeds than most.
     """
     groups: dict[str, list[Record]] = {}
     for record in records:
@@ -91,13 +93,12 @@ def _sentence(
     total: int,
 ) -> str:
     if len(equal) == 1:
-        return f"{heading}: {equal[0]} is the best ({means[equal[0]]:.3f}), by more than noise"
-    names = ", ".join(f"{case} ({means[case]:.3f})" for case in equal[:_NAMED])
-    more = f" and {len(equal) - _NAMED} more" if len(equal) > _NAMED else ""
+        return f"{heading}: {equal[0]} is the best ({metric_text(means[equal[0]])}), by more than noise"
+    names = first_few([f"{case} ({metric_text(means[case])})" for case in equal], _NAMED)
     which = "all cases" if len(equal) == total else "the best"
     seeds = min(len(group) for group in groups.values())
     noise = f"the noise of {seeds} seeds" if seeds > 1 else "their intervals over classes (1 seed)"
-    text = f"{heading}: {which} are equal within {noise}: {names}{more}"
+    text = f"{heading}: {which} are equal within {noise}: {names}"
     told = [*_smallest(groups), *_fastest(groups)]
     return f"{text}; of these, {' and '.join(told)}" if told else text
 
@@ -112,7 +113,7 @@ def _smallest(groups: Mapping[str, list[Record]]) -> Iterator[str]:
 
 
 def _fastest(groups: Mapping[str, list[Record]]) -> Iterator[str]:
-    """The fastest, with those that no test tells from it."""
+    """The fastest case, with those whose difference from it is not significant."""
     name = "images_per_second"
     speeds = {case: _mean(group, name) for case, group in groups.items()}
     known = {case: speed for case, speed in speeds.items() if speed is not None}

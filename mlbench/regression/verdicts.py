@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from xml.etree import ElementTree
 
+from mlbench.errors import first_few
+from mlbench.records.report import metric_text
 from mlbench.regression.change import Change, Verdict
 from mlbench.regression.comparison import Comparison, Missing
 from mlbench.table import Table
@@ -93,14 +95,14 @@ def comparison_notes(comparison: Comparison, *, gated: bool = False) -> list[str
     for change in _shown(comparison, gated):
         if change.note:
             said.setdefault(change.note, []).append(f"{change.case} {change.name}")
-    notes = [f"{_some(where)}: {note}" for note, where in said.items()]
+    notes = [f"{first_few(where, 3)}: {note}" for note, where in said.items()]
     lost: dict[str, list[str]] = {}
     for each in comparison.missing:
         if each.gated or not gated:
             lost.setdefault(f"missing {each.side}: {each.reason}", []).append(
                 f"{each.case} {each.name}".strip()
             )
-    found = [*(f"{_some(where)}: {note}" for note, where in lost.items()), *notes, *comparison.notes]
+    found = [*(f"{first_few(where, 3)}: {note}" for note, where in lost.items()), *notes, *comparison.notes]
     return [_line(note) for note in found]
 
 
@@ -153,12 +155,14 @@ def _named(verdict: Verdict) -> str:
 
 def _value(change: Change, value: float) -> str:
     if change.group == "metrics":
-        return f"{value:.4f}"
+        return metric_text(value, 4)
     return f"{value:,.0f}" if value >= 1000 or value == int(value) else f"{value:.4g}"
 
 
 def _difference(change: Change, value: float) -> str:
-    return f"{value:+.1%}" if change.relative else f"{value:+.4f}"
+    if change.relative:
+        return f"{value:+.1%}"
+    return f"{'-' if value < 0 else '+'}{metric_text(abs(value), 4, like=change.before)}"
 
 
 def _sentence(each: Change | Missing) -> str:
@@ -187,7 +191,3 @@ def _annotation(level: str, title: str, message: str) -> str:
 
 def _escaped(cells: Iterable[str]) -> list[str]:
     return [cell.replace("|", "\\|") for cell in cells]
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

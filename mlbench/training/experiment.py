@@ -19,7 +19,7 @@ from mlbench.contracts import SPLITS, PairedDataset, SplitName
 from mlbench.environment import Device
 from mlbench.evaluation.calibration import calibrate
 from mlbench.evaluation.embeddings import Embeddings
-from mlbench.evaluation.engine import Engine, verification_curve
+from mlbench.evaluation.engine import Engine
 from mlbench.evaluation.estimates import BuiltMetric
 from mlbench.evaluation.protocol import describe_protocol
 from mlbench.evaluation.split_evaluation import SplitEvaluation, evaluate_split
@@ -27,6 +27,7 @@ from mlbench.evaluation.threshold import Threshold
 from mlbench.planning.plan import Case
 from mlbench.planning.spec import PRECISIONS
 from mlbench.seeding import deterministic, matmul_precision, numpy_generator
+from mlbench.training.checkpoint_score import build_score
 from mlbench.training.comparisons import class_names, compared, splits_of
 from mlbench.training.embed import as_array, embed
 from mlbench.training.features import Inputs, InputSource, Look
@@ -132,21 +133,17 @@ class _Bench:
         return tuple(note for source in self._sources for note in source.notes)
 
     def train(self, folder: Path) -> Training:
-        engine = build_engine(self._case)
+        score = build_score(self._case, build_engine(self._case))
 
         def train_embeddings() -> np.ndarray:
             return as_array(embed(self._model, self._inputs("train"), self._fabric, "train"))
-
-        def best_f1() -> float:
-            calibration = compared(self._case, "calibration", self._embed)
-            return float(verification_curve(calibration, engine).fbeta().max())
 
         return train(
             self._case,
             self._objective,
             self._feed,
             train_embeddings,
-            best_f1,
+            lambda: score(compared(self._case, "calibration", self._embed)),
             self._fabric,
             folder,
             self._progress,

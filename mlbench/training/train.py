@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,9 @@ from mlbench.contracts import BatchSampler
 from mlbench.contracts.options import BatchContext
 from mlbench.errors import TrainingError
 from mlbench.planning.plan import Case
+from mlbench.records.record import Estimate
 from mlbench.seeding import generator_state, numpy_generator, set_generator_state, torch_seed
+from mlbench.training.checkpoint_score import curve_name
 from mlbench.training.feed import Feed
 from mlbench.training.model import statistics_kept
 from mlbench.training.objective import Batch, Objective
@@ -37,17 +40,15 @@ _ONE_VALUE = "Expected more than 1 value per channel"
 class Training:
     """What training a case left: curves, the epoch that was kept, and where time went.
 
-    curves: loss and learning rate of every epoch, F1 on the calibration split of every evaluation.
-    waited: seconds spent waiting for images to be read.
+    curves: loss and learning rate of every epoch, and the score on the calibration split of every evaluation,
+    None where it had no value. waited: seconds spent waiting for images to be read.
     """
 
     steps: int = 0
     seconds: float = 0.0
     waited: float = 0.0
     best_epoch: int = 0
-    curves: dict[str, list[float]] = field(
-        default_factory=lambda: {"loss": [], "lr": [], "calibration_f1": []}
-    )
+    curves: dict[str, list[Any]] = field(default_factory=lambda: {"loss": [], "lr": []})
     notes: list[str] = field(default_factory=list)
 
 
@@ -100,7 +101,7 @@ def train(
     objective: Objective,
     feed: Feed | None,
     embed: Callable[[], np.ndarray],
-    score: Callable[[], float],
+    score: Callable[[], Estimate],
     fabric: Fabric,
     folder: Path,
     progress: Callable[[str, int, int], None],
@@ -108,10 +109,10 @@ def train(
     """Train `objective` in place, to the checkpoint that the recipe selects.
 
     feed: of the train split, None where the recipe has no epochs. embed: embeddings of the train split by the
-    model as it is, for batch samplers that ask. score: the model's score on the calibration split, higher is
-    better. folder: last.pt is written there, and best.pt where the recipe selects the best. Raises
-    TrainingError when the loss is no longer finite; on the CPU, and where the sampler says so, last.pt then
-    holds the state of the step before.
+    current model, for batch samplers that need them. score: of the current model on the calibration split.
+    folder: last.pt is written there, and best.pt where the recipe selects the best. Raises TrainingError when
+    the loss is no longer finite; on the CPU, and where the sampler says so, last.pt then holds the state
+    of the step before. Raises it, too, when the best checkpoint is to be kept and no score had a value.
     """
     recipe = case.recipe
     model = objective.model
@@ -126,6 +127,8 @@ def train(
     labels = torch.from_numpy(feed.labels).to(fabric.device)
 
     result = Training()
+    scores = result.curves[curve_name(recipe)] = []
+    kept = None
     idle: list[int] = []
     best, stale = float("-inf"), 0
     start, waited_before = time.perf_counter(), feed.waited
@@ -157,8 +160,9 @@ def train(
         if not last and (epoch + 1) % recipe.evaluate_every:
             continue
         with step.mean.in_place() if step.mean is not None else nullcontext():
-            value = score()
-            result.curves["calibration_f1"].append(value)
+            found = score()
+            scores.append(found.value)
+            value = _rank(found)
             best, stale = (value, 0) if value > best else (best, stale + 1)
             if stale == 0 and recipe.select == "best":
                 kept, result.best_epoch = model.trained_state(), epoch + 1
@@ -171,6 +175,11 @@ def train(
     result.steps = step.count
     _save(folder / "last.pt", objective, epoch + 1)
     if recipe.select == "best":
+        if kept is None:
+            raise TrainingError(
+                f"recipe.select_by: {recipe.select_by} had no value on the calibration split after any epoch "
+                f"({found.note}); choose another, or set recipe.select: last"
+            )
         model.load_trained_state(kept)
     else:
         result.best_epoch = epoch + 1
@@ -186,6 +195,13 @@ def train(
             "(more recipe.workers, or recipe.views so that they are cached)"
         )
     return result
+
+
+def _rank(score: Estimate) -> float:
+    """A score as a number of which more is better."""
+    if score.value is None:
+        return float("-inf")
+    return score.value if score.higher_is_better else -score.value
 
 
 def _idle_note(idle: list[int], epochs: int, steps: int) -> str:

@@ -38,7 +38,11 @@ class Retrieval(MetricOptions):
     def quantities(self) -> Mapping[str, Quantity]:
         depths = sorted(set(self.k))
         recalls = {
-            f"recall_at_{depth}": Quantity(f"share of queries with a positive among the first {depth}")
+            f"recall_at_{depth}": Quantity(
+                f"share of queries with a positive among the first {depth}",
+                heading=f"Recall@{depth}" if depth == depths[0] else "",
+                headline=depth == depths[0],
+            )
             for depth in depths
         }
         precisions = {
@@ -50,7 +54,7 @@ class Retrieval(MetricOptions):
             **recalls,
             **precisions,
             "r_precision": Quantity("share of positives among the first R, where R is their number"),
-            "map_at_r": Quantity("mean average precision over the first R"),
+            "map_at_r": Quantity("mean average precision over the first R", heading="MAP@R"),
             "map": Quantity("mean average precision over the whole ranking"),
             "mrr": Quantity("mean of 1 / rank of the first positive"),
         }

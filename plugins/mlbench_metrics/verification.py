@@ -34,17 +34,19 @@ class Verification(MetricOptions):
     """False positive rates x, each in (0, 1)."""
 
     def quantities(self) -> Mapping[str, Quantity]:
-        f1, fbeta = Quantity("F1 over all pairs at the fitted threshold"), f"f{self.beta:g}"
+        f1 = Quantity("F1 over all pairs at the fitted threshold", heading="F1", headline=True)
+        fbeta = Quantity(f"F-beta with beta {self.beta:g} at the fitted threshold")
         found = {
             "f1": f1,
-            fbeta: f1
-            if fbeta == "f1"
-            else Quantity(f"F-beta with beta {self.beta:g} at the fitted threshold"),
-            "precision": Quantity("precision over all pairs at the fitted threshold"),
-            "recall": Quantity("recall over all pairs at the fitted threshold"),
-            "accuracy": Quantity("share of all pairs classified correctly at the fitted threshold"),
-            "threshold": Quantity("the fitted threshold: largest distance of a match", "distance", None),
-            "f1_optimistic": Quantity("best F1 of any threshold on these pairs themselves"),
+            f"f{self.beta:g}": f1 if self.beta == 1 else fbeta,
+            "precision": Quantity("precision over all pairs at the fitted threshold", heading="precision"),
+            "recall": Quantity("recall over all pairs at the fitted threshold", heading="recall"),
+            "accuracy": Quantity(
+                "share of all pairs classified correctly at the fitted threshold", pair_list_headline=True
+            ),
+            "f1_optimistic": Quantity(
+                "best F1 of any threshold on these pairs themselves", heading="F1 optimistic"
+            ),
             "f1_optimistic_threshold": Quantity("the threshold of f1_optimistic", "distance", None),
             "f1_gap": Quantity("f1_optimistic - f1", higher_is_better=False),
             "auroc": Quantity("chance that a positive pair is more similar than a negative one"),
@@ -71,7 +73,7 @@ class Verification(MetricOptions):
         resampled = f1.ndim > 1
         optimistic = np.max(f1, axis=-1)
         if threshold is None:
-            names = ("f1", f"f{self.beta:g}", "precision", "recall", "accuracy", "threshold", "f1_gap")
+            names = ("f1", f"f{self.beta:g}", "precision", "recall", "accuracy", "f1_gap")
             found |= dict.fromkeys(dict.fromkeys(names), "no threshold was fitted")
         else:
             at = curve.at(threshold)
@@ -82,7 +84,6 @@ class Verification(MetricOptions):
                 "precision": at.precision[..., 0],
                 "recall": at.tpr[..., 0],
                 "accuracy": at.accuracy[..., 0],
-                "threshold": 1.0 - threshold,
                 "f1_gap": optimistic - fitted,
             }
         found |= {

@@ -143,7 +143,7 @@ def test_fetch_that_fails_is_one_line_and_code_1(data: Callable[..., Result]) ->
     assert result.stderr.splitlines()[-1] == "mlbench: no network"
     result = data("fetch", "acme_secret", code=1)
     assert result.stderr.splitlines()[-1] == (
-        f"mlbench: acme_secret must be had by hand: put box.txt into {Path.cwd() / 'secret'} (licence: CC0)"
+        f"mlbench: acme_secret cannot be fetched: put box.txt into {Path.cwd() / 'secret'} (licence: CC0)"
     )
 
 

@@ -20,7 +20,11 @@ TRAINED = Record(
     seed=0,
     fingerprint="0",
     status="done",
-    metrics={"recall_at_1": Estimate(0.91), "f1": Estimate(0.5)},
+    metrics={
+        "other": Estimate(0.3, heading="other"),
+        "recall_at_1": Estimate(0.91, heading="Recall@1", headline=True),
+        "f1": Estimate(0.5, heading="F1", headline=True),
+    },
 )
 DONE = replace(TRAINED, speed={"images_per_second": Timing(1234.4)})
 UNKNOWN = replace(TRAINED, speed={"images_per_second": Timing(None, note="out of memory")})
@@ -109,16 +113,16 @@ def test_a_file_gets_a_line_on_what_is_being_done_whenever_there_was_none_for_lo
 ) -> None:
     progress, clock, stream = opened()
     clock.now += EVERY
-    progress.tell()  # nothing is known yet
+    progress.print_stage()  # nothing is known yet
     progress.stage("checking models", 0, 3)
     progress.case(planned().cases[0], 3, 10)
     progress.stage("training, epoch 4 of 12, loss 12.3", 1400, 4000)
     clock.now += EVERY - 1
-    progress.tell()
+    progress.print_stage()
     assert stream.getvalue() == ""
     clock.now += 1
-    progress.tell()
-    progress.tell()
+    progress.print_stage()
+    progress.print_stage()
     assert stream.getvalue() == (
         "[3/10] base seed 0: training, epoch 4 of 12, loss 12.3, 1,400 of 4,000, 30 s\n"
     )
@@ -126,9 +130,9 @@ def test_a_file_gets_a_line_on_what_is_being_done_whenever_there_was_none_for_lo
     progress.scored(TRAINED)
     progress.stage("measuring speed", 0, 1)
     clock.now += EVERY - 1
-    progress.tell()
+    progress.print_stage()
     clock.now += 1
-    progress.tell()
+    progress.print_stage()
     assert stream.getvalue().splitlines()[1:] == [
         "[3/10] base seed 0: Recall@1 0.910  F1 0.500  (59.0 s)",
         "[3/10] base seed 0: measuring speed, 89 s",
@@ -148,7 +152,7 @@ def test_lines_come_from_a_thread_that_ends_with_the_run(monkeypatch: pytest.Mon
             return len(waits) == 3
 
     monkeypatch.setattr(progress, "_ended", Ended())
-    progress._tell_regularly()
+    progress._print_regularly()
     assert waits == [EVERY] * 3
     assert stream.getvalue().splitlines() == ["evaluating, 30 s", "evaluating, 60 s"]
 
@@ -168,4 +172,4 @@ def test_a_reader_that_is_gone_ends_no_run(tmp_path: Path) -> None:
         progress = RunProgress(Console(file=stream), clock=clock)
         progress.stage("evaluating", 0, 1)
         clock.now += EVERY
-        progress._tell_regularly()
+        progress._print_regularly()

@@ -78,7 +78,7 @@ def test_suite_keeps_the_users_splits(tmp_path: Path) -> None:
     fill(tmp_path / "photos" / "notes", 1, 1)
     text = written(tmp_path / "photos")
     assert "# 16 images of 5 classes" in text
-    assert "divided as the folders say" in text
+    assert "The folders divide training, calibration" in text
     assert "train 5 of 5, calibration 5 of 5, test 6 of 3" in text
 
 

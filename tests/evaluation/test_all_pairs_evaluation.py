@@ -209,7 +209,9 @@ def test_without_a_threshold_values_are_missing_with_a_note() -> None:
     )
     assert threshold.distance is None
     found = evaluate_all_pairs(sample, threshold, METRICS, np.random.default_rng(0), PLAIN)
-    for name in ("f1", "f0.5", "precision", "recall", "accuracy", "threshold", "f1_gap"):
+    assert found.metrics["threshold"] == threshold.estimate
+    assert (threshold.estimate.value, threshold.estimate.note) == (None, threshold.note)
+    for name in ("f1", "f0.5", "precision", "recall", "accuracy", "f1_gap"):
         assert found.metrics[name].value is None
         assert found.metrics[name].note == "no threshold was fitted"
     assert found.metrics["f1_optimistic"].value > 0
@@ -380,10 +382,20 @@ def test_facts_state_the_error_of_rounded_products() -> None:
 
 def test_units_and_directions_are_as_announced() -> None:
     found = judge(clustered(), 0.5).metrics
-    assert list(found) == [name for each in METRICS for name in each.quantities]
+    assert list(found) == ["threshold", *(name for each in METRICS for name in each.quantities)]
     assert (found["threshold"].unit, found["threshold"].higher_is_better) == ("distance", None)
     assert found["eer"].higher_is_better is False
     assert found["recall_at_1"].higher_is_better is True
+    headings = {name: (each.heading, each.headline) for name, each in found.items() if each.heading}
+    assert headings == {
+        "threshold": ("at distance", False),
+        "recall_at_1": ("Recall@1", True),
+        "map_at_r": ("MAP@R", False),
+        "f1": ("F1", True),
+        "precision": ("precision", False),
+        "recall": ("recall", False),
+        "f1_optimistic": ("F1 optimistic", False),
+    }
 
 
 class Ranked:

@@ -14,6 +14,7 @@ from mlbench.evaluation.estimates import BuiltMetric
 from mlbench.evaluation.pair_list_evaluation import evaluate_pair_list
 from mlbench.evaluation.split_evaluation import SplitEvaluation, evaluate_split
 from mlbench.evaluation.threshold import Threshold
+from mlbench.records.record import Estimate
 
 
 def evaluated(embeddings: Embeddings, pairs: PairList | None) -> SplitEvaluation:
@@ -30,6 +31,11 @@ def evaluated(embeddings: Embeddings, pairs: PairList | None) -> SplitEvaluation
     )
 
 
+def bare(found: Estimate) -> Estimate:
+    """The estimate without its heading, which differs for a list of pairs."""
+    return replace(found, heading="", headline=False)
+
+
 def test_a_list_of_pairs_adds_metrics_with_a_prefix() -> None:
     embeddings, pairs = random_pairs(1, 300, 10)
     embeddings = replace(embeddings, labels=np.arange(60) // 5)
@@ -39,10 +45,13 @@ def test_a_list_of_pairs_adds_metrics_with_a_prefix() -> None:
         alone.metrics
     )
     assert {
-        name.removeprefix("pair_list_"): found
+        name.removeprefix("pair_list_"): bare(found)
         for name, found in both.metrics.items()
         if name.startswith("pair_list_")
-    } == listed.metrics
+    } == {name: bare(found) for name, found in listed.metrics.items()}
+    columns = {name: (each.heading, each.headline) for name, each in both.metrics.items() if each.heading}
+    assert next(iter(columns.items())) == ("pair_list_accuracy", ("accuracy (pair list)", True))
+    assert [name for name in columns if name.startswith("pair_list_")] == ["pair_list_accuracy"]
     accuracy = both.metrics["pair_list_accuracy"]
     assert accuracy.low < accuracy.value < accuracy.high
     assert accuracy.value != both.metrics["accuracy"].value
@@ -60,6 +69,8 @@ def test_images_without_labels_are_evaluated_on_the_list_only() -> None:
     for name, estimate in found.metrics.items():
         if name.startswith("pair_list_"):
             assert estimate == labelled.metrics[name]
+        elif name == "threshold":
+            assert estimate.value == Threshold(0.5).distance
         else:
             assert (estimate.value, estimate.low, estimate.high) == (None, None, None)
             assert estimate.note == "not measured: the test images have no labels"

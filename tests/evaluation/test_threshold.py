@@ -76,6 +76,9 @@ def test_a_target_must_be_a_target() -> None:
     class Odd:
         target = 0.95
 
+        def __call__(self, curve: Curve | None) -> float:
+            return 0.5
+
     with pytest.raises(ComponentError, match=r"Odd: its target is 0\.95, not a Target"):
         fit_threshold(Odd(), None)
 

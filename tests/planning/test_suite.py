@@ -324,6 +324,13 @@ def test_what_a_recipe_sets_and_a_component_lacks_is_said_and_can_be_left_out(lo
         load("", "backbone.frosen=null", "backbone.frozen=null", whole=text)
 
 
+def test_metrics_over_a_list_of_pairs_have_tolerances_too(load) -> None:
+    tolerances = {"pair_list_accuracy": 0.01, "accuracy": 0.02}
+    assert load(f"tolerances: {tolerances}\n").tolerances == tolerances
+    with pytest.raises(SuiteError, match="no case measures 'pair_list_images_per_second'"):
+        load("tolerances: {pair_list_images_per_second: 0.1}\n")
+
+
 def test_speeds_sizes_and_memory_have_tolerances_too(load) -> None:
     tolerances = {"images_per_second": 0.1, "peak_host": 0.2, "checkpoint_float16": 0.0, "f1": 0.02}
     assert load(f"tolerances: {tolerances}\n").tolerances == tolerances

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
 from mlbench.errors import StoreError
-from mlbench.records.record import SCHEMA, Estimate, Record, Timing
+from mlbench.records.record import SCHEMA, Estimate, Record, Timing, default_tolerances
 
 RECORD = Record(suite="s", case="gap", seed=1, fingerprint="0123456789abcdef", status="done")
 
@@ -26,7 +26,7 @@ def test_a_record_survives_json() -> None:
         notes=("a",),
         axes={"neck": "gap"},
         metrics={
-            "f1": Estimate(0.5, 0.4, 0.6, unit="", higher_is_better=True),
+            "f1": Estimate(0.5, 0.4, 0.6, heading="F1", headline=True, tolerance=0.02),
             "eer": Estimate(None, note="few"),
         },
         speed={"latency_p50": Timing(2.0, (1.0, 2.0, 4.0), "ms", higher_is_better=False)},
@@ -70,8 +70,10 @@ def test_bare_numbers_of_schema_1_become_estimates() -> None:
     plain = {**RECORD.plain(), "schema": 1, "metrics": {"f1": 0.8, "f1_threshold": 0.3}}
     record = Record.from_plain(plain, "x")
     assert record.schema == SCHEMA
-    assert record.metrics["f1"] == Estimate(0.8)
-    assert record.metrics["threshold"] == Estimate(0.3, unit="distance", higher_is_better=None)
+    assert record.metrics["f1"] == Estimate(0.8, heading="F1", headline=True)
+    assert record.metrics["threshold"] == Estimate(
+        0.3, unit="distance", higher_is_better=None, heading="at distance"
+    )
 
 
 def test_the_only_speed_of_schema_2_becomes_a_timing() -> None:
@@ -106,9 +108,36 @@ def test_the_reference_of_schema_3_stands_beside_every_speed_of_its_device(devic
     }
 
 
+def test_metrics_of_schema_5_get_the_headings_and_the_order_that_the_program_gave_them() -> None:
+    values = {"eer": 0.1, "f1": 0.8, "map_at_r": 0.7, "recall_at_1": 0.9, "pair_list_accuracy": 0.95}
+    metrics = {name: {"value": value} for name, value in values.items()}
+    record = Record.from_plain({**RECORD.plain(), "schema": 5, "metrics": metrics}, "x")
+    assert record.schema == SCHEMA
+    assert {name: (each.heading, each.headline) for name, each in record.metrics.items()} == {
+        "pair_list_accuracy": ("accuracy (pair list)", True),
+        "recall_at_1": ("Recall@1", True),
+        "f1": ("F1", True),
+        "map_at_r": ("MAP@R", False),
+        "eer": ("", False),
+    }
+    assert next(iter(record.metrics)) == "pair_list_accuracy"
+    assert {name: each.value for name, each in record.metrics.items()} == values
+
+
+def test_tolerances_are_those_that_metrics_announced() -> None:
+    def announced(tolerance: float | None) -> Record:
+        metrics = {"own": Estimate(0.5, tolerance=tolerance), "other": Estimate(0.1)}
+        return replace(RECORD, metrics=metrics)
+
+    assert default_tolerances([announced(None)]) == {}
+    assert default_tolerances([announced(0.1), announced(0.2), announced(None)]) == {"own": 0.2}
+
+
 @pytest.mark.parametrize(
     "change",
     [
+        {"metrics": {"f1": {"value": 0.5, "heading": 3}}},
+        {"metrics": {"f1": {"value": 0.5, "tolerance": "0.1"}}},
         {"metrics": {"f1": {"value": float("nan")}}},
         {"metrics": {"f1": {"value": "0.5"}}},
         {"metrics": {"f1": {"value": True}}},

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 from mlbench.records.record import Estimate, Record, Timing
 from mlbench.records.report import (
     assessment_json,
     assessment_table,
     headline_metrics,
+    metric_text,
     notes_of,
     results_json,
     results_markdown,
@@ -23,7 +25,23 @@ VALUES = {
     "f1_optimistic": 0.85,
     "f1_optimistic_threshold": 0.3,
 }
-METRICS = {name: Estimate(value) for name, value in VALUES.items()}
+HEADINGS = {
+    "recall_at_1": "Recall@1",
+    "f1": "F1",
+    "precision": "precision",
+    "recall": "recall",
+    "threshold": "at distance",
+    "f1_optimistic": "F1 optimistic",
+}
+
+
+def estimate(name: str, value: float | None, *interval: float, **fields: Any) -> Estimate:
+    """As a built-in metric announces it."""
+    headline = name in ("recall_at_1", "f1")
+    return Estimate(value, *interval, heading=HEADINGS.get(name, ""), headline=headline, **fields)
+
+
+METRICS = {name: estimate(name, value) for name, value in VALUES.items()}
 GAP = Record(
     suite="s",
     case="gap",
@@ -34,7 +52,7 @@ GAP = Record(
     size={"parameters": 3_000_000, "bytes": 12_345_678},
     speed={"images_per_second": Timing(1234.5)},
 )
-OTHER = replace(GAP, seed=1, metrics={**METRICS, "f1": Estimate(0.7)})
+OTHER = replace(GAP, seed=1, metrics={**METRICS, "f1": estimate("f1", 0.7)})
 FAILED = Record(suite="s", case="squeeze", seed=0, fingerprint="0", status="failed", error="the loss is nan")
 
 
@@ -56,7 +74,7 @@ def test_table_has_a_row_a_case_with_mean_and_spread() -> None:
 
 
 def test_a_mean_over_some_of_the_seeds_says_so() -> None:
-    without = replace(GAP, seed=2, metrics={**METRICS, "f1": Estimate(None, note="no threshold")})
+    without = replace(GAP, seed=2, metrics={**METRICS, "f1": estimate("f1", None, note="no threshold")})
     table = results_table([GAP, OTHER, without], "")
     row = dict(zip(table.headings, table.rows[0], strict=True))
     assert (row["F1"], row["Recall@1"]) == ("0.750 ±.071 (2 of 3 seeds)", "0.900 ±.000")
@@ -73,9 +91,11 @@ def test_one_seed_has_no_spread_and_failed_seeds_do_not_count() -> None:
 def test_markdown_is_a_table_with_notes() -> None:
     lines = results_markdown([GAP, FAILED], "T").splitlines()
     assert lines[:2] == ["### T", ""]
-    assert lines[2].startswith("| case | seeds | Recall@1 | F1 | MB | images/s | at distance |")
+    assert lines[2] == (
+        "| case | seeds | Recall@1 | F1 | MB | images/s | precision | recall | at distance | F1 optimistic |"
+    )
     assert lines[3].startswith("| --- | ---: |")
-    assert lines[4].startswith("| gap | 1 | 0.900 | 0.800 | 12.35 | 1,234 | 0.250 | ? |")
+    assert lines[4] == "| gap | 1 | 0.900 | 0.800 | 12.35 | 1,234 | 0.700 | 0.600 | 0.250 | 0.850 |"
     assert len({line.count("|") for line in lines[2:6]}) == 1
     assert lines[6:] == ["", "- squeeze seed 0: failed: the loss is nan"]
 
@@ -90,7 +110,7 @@ def test_the_protocol_stands_above_the_table() -> None:
     assert results_markdown(one, "T").splitlines()[2] == "protocol: leave one out"
     two = [judged(replace(GAP, case=f"c{n}"), "closed set" if n == 3 else "leave one out") for n in range(5)]
     assert results_table(two, "T").title.splitlines()[1:] == [
-        "protocol of c0, c1, c2 ...: leave one out",
+        "protocol of c0, c1, c2, and 1 more: leave one out",
         "protocol of c3: closed set",
     ]
     table = assessment_table({}, {"protocol": {"text": "closed set"}}, "e.npz")
@@ -104,22 +124,27 @@ def test_json_holds_whole_records() -> None:
 
 def test_a_note_is_said_once_with_its_cases() -> None:
     records = [replace(GAP, case=f"c{n}", notes=("all", *(["some"] if n else []))) for n in range(5)]
-    assert notes_of(records) == ["all", "c1 seed 0, c2 seed 0, c3 seed 0 ...: some"]
+    assert notes_of(records) == ["all", "c1 seed 0, c2 seed 0, c3 seed 0, and 1 more: some"]
     assert notes_of([replace(GAP, notes=("x",))]) == ["x"]
     assert notes_of([]) == []
 
 
 def test_intervals_stand_beside_their_means() -> None:
     level = {"intervals": {"level": 0.95}}
-    wide = {**METRICS, "f1": Estimate(0.8, 0.7, 0.9), "recall_at_1": Estimate(0.9, 0.85, 1.0)}
+    wide = {
+        **METRICS,
+        "f1": estimate("f1", 0.8, 0.7, 0.9),
+        "recall_at_1": estimate("recall_at_1", 0.9, 0.85, 1.0),
+        "precision": estimate("precision", 0.7, 0.6, 0.8),
+    }
     first = replace(GAP, metrics=wide, evaluation=level)
-    second = replace(first, seed=1, metrics={**wide, "f1": Estimate(0.7, 0.5, 0.8)})
+    second = replace(first, seed=1, metrics={**wide, "f1": estimate("f1", 0.7, 0.5, 0.8)})
     table = results_table([first, second], "T")
     assert table.title == "T (mean ± standard deviation over 2 seeds; [95% interval over classes])"
     row = dict(zip(table.headings, table.rows[0], strict=True))
     assert row["F1"] == "0.750 ±.071 [.600–.850]"
     assert row["Recall@1"] == "0.900 ±.000 [.850–1.000]"
-    assert row["precision"] == "0.700"
+    assert row["precision"] == "0.700 ±.000"  # only headlines have room for an interval
 
 
 def test_an_assessment_has_a_row_a_metric_and_says_why_a_value_is_missing() -> None:
@@ -150,7 +175,16 @@ def test_speeds_and_memory_have_columns_where_they_were_measured() -> None:
 
 
 def test_columns_of_the_suite_s_question_come_first_and_are_kept() -> None:
-    records = [replace(GAP, metrics={**METRICS, "map_at_r": Estimate(0.5), "own": Estimate(0.25, 0.2, 0.3)})]
+    records = [
+        replace(
+            GAP,
+            metrics={
+                **METRICS,
+                "map_at_r": Estimate(0.5, heading="MAP@R"),
+                "own": Estimate(0.25, 0.2, 0.3),
+            },
+        )
+    ]
     usual = results_table(records, "t")
     assert usual.headings[: usual.keep] == ["case", "Recall@1", "F1", "MB", "images/s"]
     assert headline_metrics(records) == {"recall_at_1": "Recall@1", "f1": "F1"}
@@ -159,6 +193,42 @@ def test_columns_of_the_suite_s_question_come_first_and_are_kept() -> None:
     assert asked.rows[0][:3] == ["gap", "0.500", "0.250 [.200–.300]"]
     assert set(usual.headings) < set(asked.headings)
     assert list(headline_metrics(records, ("own", "map_at_r"))) == ["own", "map_at_r"]
+
+
+def test_columns_come_from_what_the_records_announce() -> None:
+    announced = {
+        "purity": Estimate(0.5, 0.4, 0.6, heading="Purity", headline=True),
+        "median_rank": Estimate(12_345.67, higher_is_better=False, headline=True),
+        "leak": Estimate(1.234e-5, heading="leak"),
+        "quiet": Estimate(0.1),
+    }
+    table = results_table([replace(GAP, metrics=announced)], "t")
+    assert table.headings == ["case", "Purity", "median_rank", "MB", "images/s", "leak"]
+    assert table.rows == [["gap", "0.500 [.400–.600]", "12,345.7", "12.35", "1,234", "1.2e-05"]]
+    assert table.keep == 5
+    assert headline_metrics([replace(GAP, metrics=announced)]) == {
+        "purity": "Purity",
+        "median_rank": "median_rank",
+    }
+
+
+def test_a_table_of_failed_cases_says_so() -> None:
+    assert results_table([FAILED], "t").rows == [["squeeze", "0/1", "failed"]]
+
+
+def test_two_metrics_with_one_heading_are_told_apart_by_their_names() -> None:
+    same = {name: Estimate(0.5, heading="F1", headline=True) for name in ("f1", "own_f1")}
+    assert results_table([replace(GAP, metrics=same)], "t").headings[1:3] == ["f1", "own_f1"]
+
+
+def test_metrics_of_any_size_are_readable() -> None:
+    values = (0.0, 0.5, -0.25, 999.9, 1000.0, -12_345.67, 0.0005, 0.00049, -2e-9)
+    assert [metric_text(value) for value in values] == [
+        "0.000", "0.500", "-0.250", "999.900", "1,000.0", "-12,345.7", "0.001", "4.9e-04", "-2.0e-09"
+    ]  # fmt: skip
+    assert metric_text(0.00049, 4) == "0.0005"
+    assert metric_text(0.0001, like=0.5) == "0.000"
+    assert metric_text(0.5, like=1e-5) == "5.0e-01"
 
 
 def test_seeds_have_a_column_only_where_they_differ() -> None:
@@ -173,7 +243,7 @@ def test_sentences_stand_between_table_and_notes() -> None:
 
 
 def with_threshold(seed: int, value: float, low: float, high: float, **remarks: str) -> Record:
-    threshold = Estimate(value, low, high, unit="distance", higher_is_better=None)
+    threshold = estimate("threshold", value, low, high, unit="distance", higher_is_better=None)
     evaluation = {"threshold": {"distance": value, "note": "", "remarks": remarks}} if remarks else {}
     return replace(GAP, seed=seed, metrics={**METRICS, "threshold": threshold}, evaluation=evaluation)
 

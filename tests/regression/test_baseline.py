@@ -70,7 +70,8 @@ def test_what_is_saved_is_in_stable_order_and_small(tmp_path: Path) -> None:
     assert "settings" not in data["records"][0]
     assert data["records"][0]["evaluation"] == {"protocol": {"gallery": "train"}}
     assert data["records"][0]["measured"] == {"batch_size": 32, "threads": 2}
-    assert b'\n    "eer": {"value": 0.2, "higher_is_better": false},\n' in first
+    assert list(data["records"][0]["metrics"]) == list(RECORDS[0].metrics)
+    assert b'\n    "eer": {"value": 0.2, "higher_is_better": false}\n' in first
     assert data["records"][0]["speed"]["images_per_second"]["rounds"][0] == 123.46
 
 
@@ -139,7 +140,7 @@ def test_choose_refuses_baselines_of_other_suites(tmp_path: Path) -> None:
         ('{"baseline": 1, "suite": "s", "hardware": {}, "tolerances": {}, "records": [{}]}', "schema None"),
         ('{"baseline": 1, "suite": "s", "hardware": 3, "tolerances": {}, "records": []}', "not a baseline"),
         ('{"baseline": 1, "hardware": {}, "tolerances": {"f1": -1}}', "f1: expected numbers >= 0"),
-        ('{"baseline": 1, "hardware": {}, "tolerances": {"f1": NaN}}', "NaN is no number"),
+        ('{"baseline": 1, "hardware": {}, "tolerances": {"f1": NaN}}', "NaN is not a number"),
     ],
 )
 def test_read_refuses_what_is_no_baseline(text: str, reason: str) -> None:

@@ -94,7 +94,7 @@ def test_one_case_or_failed_ones_are_not_ranked() -> None:
 
 def test_many_equal_cases_are_counted() -> None:
     cases = [case(f"c{n}", [0.9, 0.91, 0.92]) for n in range(8)]
-    assert "c4 (0.910) and 3 more" in sentences(*cases)[0]
+    assert "c4 (0.910), and 3 more" in sentences(*cases)[0]
 
 
 def test_a_case_without_a_value_in_some_seed_is_not_ranked() -> None:

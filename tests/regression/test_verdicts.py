@@ -126,3 +126,11 @@ def test_control_characters_break_no_form() -> None:
 )
 def test_summary_is_one_line(comparison: Comparison, text: str) -> None:
     assert summary(comparison) == text
+
+
+def test_a_metric_of_any_size_is_readable() -> None:
+    small = Change("gap", "metrics", "leak", 1e-5, 3e-5, 2e-5, -1e-6, 4e-5, samples=3)
+    large = Change("gap", "metrics", "rank", 12_345.0, 12_340.0, -5.0, -9.0, -1.0, samples=3)
+    rows = [list(row) for row in comparison_table(Comparison((small, large)), "").rows]
+    assert rows[0][2:6] == ["1.0e-05", "3.0e-05", "+2.0e-05", "-1.0e-06 – +4.0e-05"]
+    assert rows[1][2:6] == ["12,345.0", "12,340.0", "-5.0", "-9.0 – -1.0"]

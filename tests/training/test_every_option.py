@@ -39,6 +39,7 @@ RECIPE = {
     "patience": ("1", ("recipe.epochs=4",)),
     "evaluate_every": ("2", ("recipe.epochs=4",)),
     "select": ("last", ("recipe.epochs=4",)),
+    "select_by": ("eer", ()),
     "ema": ("0.9", ()),
 }
 COMPUTE = {

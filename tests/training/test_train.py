@@ -7,6 +7,7 @@ from lightning_fabric import Fabric
 
 from mlbench.errors import OptionError, SuiteError, TrainingError
 from mlbench.planning.plan import labels_of
+from mlbench.records.record import Estimate
 from mlbench.training.features import InputSource
 from mlbench.training.feed import build_feed
 from mlbench.training.model import build_model, build_teacher, state_hash
@@ -19,19 +20,20 @@ def silent(*_: object) -> None:
     pass
 
 
-def trained(case, tmp_path, score=lambda: 0.0):
-    return trained_model(case, build_model(case.spec, case.seed), tmp_path, score)
+def trained(case, tmp_path, score=lambda: 0.0, **announced):
+    return trained_model(case, build_model(case.spec, case.seed), tmp_path, score, **announced)
 
 
-def trained_model(case, model, tmp_path, score=lambda: 0.0):
+def trained_model(case, model, tmp_path, score=lambda: 0.0, **announced):
     fabric = Fabric(accelerator="cpu", devices=1)
     teacher = build_teacher(case.spec, case.seed)
     objective = build_objective(case, model, teacher)
     source = InputSource(case, model, fabric, silent)
     taught = InputSource(case, teacher, fabric, silent, "teacher") if teacher is not None else None
     feed = build_feed(case, objective, source, taught, fabric) if case.recipe.epochs else None
+    estimate = lambda: Estimate(score(), **announced)  # noqa: E731
     embed = lambda: torch.rand((24, 4), generator=torch.Generator().manual_seed(0)).numpy()  # noqa: E731
-    result = train(case, objective, feed, embed, score, fabric, tmp_path / "checkpoints", silent)
+    result = train(case, objective, feed, embed, estimate, fabric, tmp_path / "checkpoints", silent)
     return objective, result
 
 
@@ -117,6 +119,29 @@ def test_patience_stops_early(planned, tmp_path, select: str, kept: int) -> None
     assert result.curves["calibration_f1"] == [0.1, 0.5, 0.4, 0.3]
     assert result.best_epoch == kept
     assert result.notes == ["stopped early after epoch 4"]
+
+
+def test_lower_is_better_where_the_metric_says_so(planned, tmp_path) -> None:
+    overrides = ("recipe.epochs=9", "recipe.patience=2", "recipe.select_by=eer")
+    scores = iter([0.5, None, 0.1, 0.4, 0.3]).__next__
+    case = planned(overrides=overrides).cases[0]
+    _, result = trained(case, tmp_path, score=scores, higher_is_better=False)
+    assert result.curves["calibration_eer"] == [0.5, None, 0.1, 0.4, 0.3]
+    assert result.best_epoch == 3
+    assert result.notes == ["stopped early after epoch 5"]
+
+
+def test_a_score_that_never_has_a_value_selects_nothing(planned, tmp_path) -> None:
+    overrides = ("recipe.epochs=3", "recipe.select_by=eer")
+    message = (
+        r"^recipe\.select_by: eer had no value on the calibration split after any epoch \(few pairs\); "
+        r"choose another, or set recipe\.select: last$"
+    )
+    nothing = {"score": lambda: None, "note": "few pairs"}
+    with pytest.raises(TrainingError, match=message):
+        trained(planned(overrides=overrides).cases[0], tmp_path, **nothing)
+    last = planned(overrides=(*overrides, "recipe.select=last")).cases[0]
+    assert trained(last, tmp_path, **nothing)[1].best_epoch == 3
 
 
 def test_evaluate_every_always_includes_the_last_epoch(planned, tmp_path) -> None:

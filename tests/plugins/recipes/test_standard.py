@@ -43,6 +43,7 @@ def test_standard_hands_every_option_to_its_own_field():
         "patience": 5,
         "evaluate_every": 6,
         "select": "last",
+        "select_by": "map_at_r",
         "ema": 0.875,
         "workers": 8,
     }
