@@ -14,12 +14,10 @@ import torch
 from lightning_fabric import Fabric
 
 from mlbench.atomic_write import write_atomically
-from mlbench.contracts import BatchSampler
-from mlbench.contracts.options import BatchContext
 from mlbench.errors import TrainingError
 from mlbench.planning.plan import Case
 from mlbench.seeding import generator_state, numpy_generator, set_generator_state, torch_seed
-from mlbench.training.feed import Feed
+from mlbench.training.feed import Feed, build_batches
 from mlbench.training.model import statistics_kept
 from mlbench.training.objective import Batch, Objective
 from mlbench.training.optimisation import WeightMean, build_optimizer, build_schedule
@@ -118,9 +116,7 @@ def train(
     if feed is None:
         _save(folder / "last.pt", objective, 0)
         return Training(notes=["not trained: recipe.epochs is 0"])
-    batches: BatchSampler = case.spec.parts["batch_sampler"].component.build(
-        BatchContext(feed.labels, recipe.batch_size, embed)
-    )
+    batches = build_batches(case, feed.labels, embed)
     total = len(batches) * recipe.epochs
     step = Step(case, objective, fabric, total)
     labels = torch.from_numpy(feed.labels).to(fabric.device)
