@@ -22,7 +22,7 @@ from mlbench.errors import DataError, ExportError, StoreError
 from mlbench.evaluation.similarity_grid import STEP
 from mlbench.planning.spec import ImageSettings
 from mlbench.registry import Registry
-from mlbench.training.reading import Draw, Reader
+from mlbench.training.image_reader import ImageReader, ImageView
 
 
 class Means(nn.Module):
@@ -134,7 +134,7 @@ def test_images_are_prepared_as_those_of_a_folder_are_in_training(
     dataset = entry.build(options, data_root=tmp_path, image_size=32)
     settings = ImageSettings(size=32, resize=resize, crop_ratio=crop_ratio)
     split = dataset.split("test")
-    (batch,) = Reader(split, settings, workers=0).batches([[Draw(at) for at in range(len(split))]])
+    (batch,) = ImageReader(split, settings, workers=0).batches([[ImageView(at) for at in range(len(split))]])
     assert dataset.notes == ()
     card = replace(CARD, size=32, resize=resize, crop_ratio=crop_ratio, white=dataset.white)
     files = (tmp_path / "photos").rglob("*.*")

@@ -14,7 +14,7 @@ from mlbench.contracts.options import Recipe
 from mlbench.environment import Device
 from mlbench.planning.spec import ComputeSettings
 from mlbench.training import model as model_module
-from mlbench.training import reading
+from mlbench.training import image_reader
 from mlbench.training.experiment import experiment
 from mlbench.training.model import EmbeddingModel, state_hash
 
@@ -68,13 +68,13 @@ def test_an_option_of_the_recipe_changes_the_training(planned, tmp_path, option:
 
 
 def test_workers_read_images_and_change_nothing(planned, tmp_path, monkeypatch) -> None:
-    asked, loader = [], reading.Reader._loader
+    asked, loader = [], image_reader.Reader._loader
 
     def counting(self, workers):
         asked.append(workers)
         return loader(self, 0)
 
-    monkeypatch.setattr(reading.Reader, "_loader", counting)
+    monkeypatch.setattr(image_reader.Reader, "_loader", counting)
     hashes = set()
     for workers in (0, 2):
         # Few images would be read without a process.

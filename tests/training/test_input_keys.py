@@ -26,7 +26,8 @@ from mlbench.planning.suite import load_suite
 from mlbench.plugins import Plugin
 from mlbench.registry import Registry
 from mlbench.seeding import deterministic, matmul_precision
-from mlbench.training.features import Inputs, InputSource, Look
+from mlbench.training.input_cache import InputCache
+from mlbench.training.inputs import InputSpec, SplitInputs
 from mlbench.training.feed import build_feed
 from mlbench.training.model import build_model, build_teacher
 from mlbench.training.objective import build_objective
@@ -157,13 +158,13 @@ class Bench:
             taught = InputSource(self.case, self.teacher, self.fabric, lambda *_: None, "teacher")
             feed = build_feed(self.case, self.objective, source, taught, self.fabric)
             found = {"train": feed.inputs, "clean": feed.clean, "targets": feed.targets}
-            look = Look(self.case.spec.image)
+            look = InputSpec(self.case.spec.image)
             found |= {name: source.get(name, look) for name in ("calibration", "test")}
-            assert all(each is None or each.stored for each in found.values())
+            assert all(each is None or each.cached for each in found.values())
             return {name: digest(each) for name, each in found.items() if each is not None}
 
 
-def digest(inputs: Inputs) -> str:
+def digest(inputs: SplitInputs) -> str:
     total = hashlib.sha256()
     for epoch in range(2):
         for batch in inputs.batches([range(len(inputs.split))], epoch):
