@@ -24,7 +24,8 @@ def test_reader_gives_the_same_bits_in_any_order_and_process(workers: int) -> No
     reader = ImageReader(split, settings, toys.Jitter(), seed=1, workers=workers)
     forward = torch.cat(list(reader.batches([draws(range(100), 2), draws(range(100, 160), 2)])))
     backward = torch.cat(list(reader.batches([draws(range(159, -1, -1), 2)])))
-    single = torch.cat(list(ImageReader(split, settings, toys.Jitter(), 1, 0).batches([draws(range(160), 2)])))
+    alone = ImageReader(split, settings, toys.Jitter(), 1, 0)
+    single = torch.cat(list(alone.batches([draws(range(160), 2)])))
     assert forward.dtype == torch.uint8
     assert torch.equal(forward, backward.flip(0))
     assert torch.equal(forward, single)
@@ -68,7 +69,8 @@ def test_crop_ratio_keeps_the_middle_of_what_is_not_augmented() -> None:
     split, settings = Framed("train", 4, 4, -1), ImageSettings(size=16, crop_ratio=0.5)
     (plain,) = ImageReader(split, settings, workers=0).batches([draws([0])])
     assert (plain == 200).all()
-    (augmented,) = ImageReader(split, settings, lambda image, generator: image, workers=0).batches([draws([0])])
+    unchanged = ImageReader(split, settings, lambda image, generator: image, workers=0)
+    (augmented,) = unchanged.batches([draws([0])])
     assert augmented.min() == 0
 
 

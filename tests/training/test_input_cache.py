@@ -9,9 +9,9 @@ import torch
 from lightning_fabric import Fabric
 
 from mlbench.errors import StoreError
+from mlbench.training.feed import training_inputs
 from mlbench.training.input_cache import InputCache
 from mlbench.training.inputs import InputSpec, SplitInputs
-from mlbench.training.feed import training_inputs
 from mlbench.training.model import build_model
 
 
@@ -20,7 +20,7 @@ def source_of(case, heard=None) -> InputCache:
     progress = (
         (lambda *_: None) if heard is None else lambda what, done, total: heard.append((what, done, total))
     )
-    return InputSource(case, build_model(case.spec, case.seed).eval(), fabric, progress)
+    return InputCache(case, "backbone", build_model(case.spec, case.seed).eval(), fabric, progress)
 
 
 def inputs_of(case, split, heard=None) -> SplitInputs:
