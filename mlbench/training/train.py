@@ -1,4 +1,4 @@
-"""Training: one short loop over the batches of a case, and the checkpoint that is kept."""
+"""The training loop over the batches of a case, and the selection of its checkpoint."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from mlbench.training.optimisation import WeightMean, build_optimizer, build_sch
 
 __all__ = ["Step", "Training", "train"]
 
-#: Above this share of training time spent waiting for images, and this many seconds, the run says so.
+#: Share and seconds of training time spent waiting for images, above which there is a note.
 WAIT_SHARE, WAIT_SECONDS = 0.25, 2.0
 
-#: What torch's batch norm says of a single vector, whose variance is not known.
+#: Start of the error of torch's batch norm for a single vector, which has no variance.
 _ONE_VALUE = "Expected more than 1 value per channel"
 
 
 @dataclass
 class Training:
-    """What training a case left: curves, the epoch that was kept, and where time went.
+    """Results of training: curves, the epoch that was kept, and times.
 
     curves: loss and learning rate of every epoch, F1 on the calibration split of every evaluation.
     waited: seconds spent waiting for images to be read.
@@ -50,8 +50,8 @@ class Training:
 
 
 class Step:
-    """What moves the weights by one batch. total: steps that the schedule is laid over. count: steps done.
-    mean: the running mean of the weights, None where the recipe has none."""
+    """A training step. total: steps of the schedule. count: steps done. mean: running mean of the weights,
+    None where the recipe has none."""
 
     def __init__(self, case: Case, objective: Objective, fabric: Fabric, total: int) -> None:
         self.count = 0
@@ -66,9 +66,12 @@ class Step:
         self.mean = WeightMean(objective.model, case.recipe.ema) if case.recipe.ema else None
 
     def __call__(self, batch: Batch) -> torch.Tensor:
-        """Returns the loss of the batch. Raises TrainingError, before anything has changed, when that is not
-        finite; on the CPU only, as a GPU would have to be waited for. The same for a batch, or a part of one,
-        that batch norm cannot normalise."""
+        """Update the weights by one batch and return its loss.
+
+        Raises TrainingError, before any update, for a batch (or part of one) that batch norm cannot
+        normalise and, on the CPU, for a loss that is not finite. On a GPU that check would wait for every
+        step.
+        """
         # The middle of the step, so that neither the first nor the last has a rate of zero.
         self._schedule.step_update(self.count + 0.5)
         self.optimizer.zero_grad(set_to_none=True)
@@ -106,10 +109,10 @@ def train(
     """Train `objective` in place, to the checkpoint that the recipe selects.
 
     feed: of the train split, None where the recipe has no epochs. embed: embeddings of the train split by the
-    model as it is, for batch samplers that ask. score: the model's score on the calibration split, higher is
-    better. folder: last.pt is written there, and best.pt where the recipe selects the best. Raises
-    TrainingError when the loss is no longer finite; on the CPU, and where the sampler says so, last.pt then
-    holds the state of the step before.
+    current model, for batch samplers that need them. score: of the current model on the calibration split,
+    higher is better. folder: for last.pt, and for best.pt where the recipe selects the best. Raises
+    TrainingError for a loss that is not finite; on the CPU, and where the sampler raised it, last.pt then
+    holds the state before the step.
     """
     recipe = case.recipe
     model = objective.model
@@ -131,17 +134,17 @@ def train(
         losses = []
         before = "".join(f", loss {loss:.3g}" for loss in result.curves["loss"][-1:])
         what = f"training, epoch {epoch + 1} of {recipe.epochs}{before}"
-        # Dropout and the like draw from torch's global generator.
+        # Dropout and similar layers draw from torch's global generator.
         with torch_seed(case.seed, "epoch", epoch, device=fabric.device):
             for batch in feed.batches(order, labels, epoch):
                 try:
                     losses.append(step(batch))
                 except TrainingError:
-                    # Nothing has changed since the step before: that state is worth keeping.
+                    # The state before the step is unchanged and useful.
                     _save(folder / "last.pt", objective, epoch)
                     raise
                 progress(what, step.count, total)
-        # Here for a GPU, which would have to wait for the answer after every step.
+        # Checked once an epoch, as a GPU would have to wait for the check after every step.
         epoch_losses = torch.stack(losses).float().cpu()
         _check_finite(epoch_losses, step.count - len(losses))
         if not epoch_losses.any():
@@ -185,7 +188,7 @@ def train(
 
 
 def _idle_note(idle: list[int], epochs: int, steps: int) -> str:
-    """What to say of epochs, counted from 1, in which the loss was 0 in every step."""
+    """The note on epochs, counted from 1, in which the loss was 0 in every step."""
     if len(idle) == epochs:
         return (
             f"the loss was 0 in all {steps} steps: it trained nothing; the batches may lack the pairs of "
@@ -198,7 +201,7 @@ def _idle_note(idle: list[int], epochs: int, steps: int) -> str:
 
 
 def _whole(objective: Objective, batch: Batch, fabric: Fabric, step: int) -> torch.Tensor:
-    """Gradients of a batch; returns its loss."""
+    """Compute the gradients of a batch. Returns its loss."""
     with fabric.autocast():
         loss: torch.Tensor = objective(batch)
     if fabric.device.type == "cpu":
@@ -208,11 +211,11 @@ def _whole(objective: Objective, batch: Batch, fabric: Fabric, step: int) -> tor
 
 
 def _in_parts(objective: Objective, batch: Batch, fabric: Fabric, step: int, *, parts: int) -> torch.Tensor:
-    """The same with a model that sees one part of the batch at a time (arXiv:2101.06983).
+    """As `_whole`, with one part of the batch in the model at a time (arXiv:2101.06983).
 
-    All parts are embedded without gradients, the loss of all embeddings gives the gradient of each, and each
-    part goes through the model again to take it further. The second time draws what the first drew, and
-    leaves the running statistics of norms alone.
+    All parts are embedded without gradients; the loss of all embeddings gives the gradient of each; a second
+    pass of each part propagates its gradient to the weights. The second pass has the same random draws, and
+    does not update the running statistics of norms.
     """
     model = objective.model
     images = batch.images.chunk(parts)
@@ -253,5 +256,5 @@ def _check_finite(losses: torch.Tensor, first_step: int) -> None:
 def _save(path: Path, objective: Objective, epoch: int) -> None:
     """Write a checkpoint: the trained part of the model, the losses with their class centres, the epoch."""
     data = {"model": objective.model.trained_state(), **objective.state(), "epoch": epoch}
-    # Centres may be larger than all else in memory: straight into the file.
+    # Saved without a copy in memory, as class centres may be large.
     write_atomically(path, partial(torch.save, data))
