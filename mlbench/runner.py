@@ -85,7 +85,7 @@ def run(
                 for position, case in enumerate(pending, 1):
                     listener.case(case, position, len(pending))
                     if case.fingerprint in made:  # the same experiment under another name
-                        ready.assemblies.pop(case.key, None)
+                        ready.take(case)
                         records[case.key] = _renamed(made[case.fingerprint], case, store)
                     if case.key not in records:
                         # Stored before it is measured: stopping the measurement does not lose the training.
@@ -227,7 +227,7 @@ def _experiment_record(case: Case, plan: Plan, store: Store, listener: Listener,
     seconds: Mapping[str, float] = {}
     try:
         found = experiment(
-            ready.assemblies.pop(case.key, None) or assemble(case, plan.device.name, listener.stage),
+            ready.take(case) or assemble(case, plan.device.name, listener.stage),
             store.checkpoints(case.key),
             listener.stage,
         )

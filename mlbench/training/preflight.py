@@ -39,6 +39,10 @@ class Preflight:
     assemblies: dict[str, Assembly] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
 
+    def take(self, case: Case) -> Assembly | None:
+        """The assembly of a case, which is no longer kept here; None where there is none."""
+        return self.assemblies.pop(case.key, None)
+
 
 def preflight(cases: Sequence[Case], device: str, progress: Progress) -> Preflight:
     """Build every different part of the cases on the device, and embed one image with every different model.

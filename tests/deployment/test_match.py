@@ -15,6 +15,7 @@ from test_card import CARD
 from torch import nn
 
 from mlbench.cli import main
+from mlbench.contracts.options import DatasetContext
 from mlbench.deployment.match import find_model, load_image, match
 from mlbench.deployment.onnx_model import to_onnx, with_metadata
 from mlbench.deployment.onnx_session import OnnxSession
