@@ -119,8 +119,8 @@ class Card:
             from mlbench import __version__
 
             raise StoreError(
-                f"{where}: cannot be used with mlbench {__version__} ({wrong[0]}: {metadata.get(wrong[0])}); it "
-                f"was written by {found.version}"
+                f"{where}: cannot be used with mlbench {__version__} ({wrong[0]}: "
+                f"{metadata.get(wrong[0])}); it was written by {found.version}"
             )
         return found
 
