@@ -156,20 +156,14 @@ def planned(folder: Path, device: str, *overrides: str):
 def measure(folder: Path, rounds: int, device: str) -> tuple[list[float], list[float]]:
     """Seconds of an epoch of each, in turns, after one of each that does not count."""
     import torch
-    from lightning_fabric import Fabric
 
     from mlbench.seeding import deterministic
-    from mlbench.training.features import InputSource
-    from mlbench.training.feed import build_feed
-    from mlbench.training.model import build_model
-    from mlbench.training.objective import build_objective
+    from mlbench.training.assembly import assemble
     from mlbench.training.train import train
 
     case = planned(folder, device)
-    fabric = Fabric(accelerator=device, devices=1)
-    model = fabric.to_device(build_model(case.spec, 0))
-    objective = fabric.to_device(build_objective(case, model))
-    feed = build_feed(case, objective, InputSource(case, model, fabric, lambda *_: None), None, fabric)
+    assembly = assemble(case, device)
+    fabric, objective, feed = assembly.fabric, assembly.objective, assembly.feed
     images = torch.cat(list(feed.inputs.batches([range(256)])))
     labels = torch.from_numpy(feed.labels).to(fabric.device)
     loop = BareLoop(case, fabric.device)

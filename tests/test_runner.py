@@ -17,6 +17,7 @@ from conftest import TOY_SUITE, full_disk, mlbench
 
 from mlbench import runner
 from mlbench.contracts import BackboneShape, Component
+from mlbench.contracts.options import BackboneOptions
 from mlbench.environment import Device
 from mlbench.errors import StoreError, SuiteError
 from mlbench.evaluation.calibration import calibrate
@@ -29,7 +30,7 @@ from mlbench.records.record import Record, Timing
 from mlbench.records.report import results_markdown
 from mlbench.records.store import Store
 from mlbench.registry import Registry
-from mlbench.training import checkpoint_score, experiment
+from mlbench.training import case_evaluation, checkpoint_score
 from mlbench.training.model import build_model
 
 
@@ -229,23 +230,26 @@ def test_cases_that_differ_in_how_speed_is_measured_are_trained_once(
     assert [record.settings["measure"]["batch_size"] for record in records] == [8, 9]
 
 
-def downloading(image_size: int, *, cache: str) -> object:
+class Downloading(BackboneOptions):
     """A backbone that gets its weights when it is built."""
-    Path(cache).write_text("v1")
-    return toys.backbone(image_size)
 
+    cache: str
 
-def predict_downloading(image_size: int, *, cache: str) -> BackboneShape:
-    file = Path(cache)
-    return BackboneShape(None, None, file.read_text() if file.exists() else "")
+    def predict(self, image_size: int) -> BackboneShape:
+        file = Path(self.cache)
+        return BackboneShape(None, None, file.read_text() if file.exists() else "")
+
+    def build(self, image_size: int) -> object:
+        Path(self.cache).write_text("v1")
+        return toys.ToyBackboneOptions().build(image_size)
 
 
 @pytest.mark.parametrize("section", ["backbone", "teacher"])
 def test_weights_that_come_while_a_case_runs_are_in_its_fingerprint(
     write, registry, tmp_path, section
 ) -> None:
-    names = ("test_runner:downloading", "", "", "test_runner:predict_downloading")
-    plugin = Plugin("acme", "acme", "acme", "1", (Component("backbone", "downloading", *names),))
+    component = Component("backbone", "downloading", "test_runner:Downloading", "downloads weights")
+    plugin = Plugin("acme", "acme", "acme", "1", (component,))
     distilled = "  distiller: toy\n" if section == "teacher" else ""
     lines = [line for line in TOY_SUITE.splitlines(keepends=True) if not line.startswith(f"  {section}")]
     text = f"{distilled}  {section}: {{name: downloading, cache: {tmp_path / 'weights'}}}\n"
@@ -309,12 +313,41 @@ def test_a_plugin_that_cannot_even_be_built_fails_its_own_case(planned, tmp_path
             raise ZeroDivisionError("division by zero")
         return build_model(spec, seed)
 
-    for module in ("model", "experiment"):
-        monkeypatch.setattr(f"mlbench.training.{module}.build_model", buggy)
+    monkeypatch.setattr("mlbench.training.assembly.build_model", buggy)
     plan = planned("matrix:\n  neck.name: [gap, flatten]\n")
     records = runner.run(plan, Store(tmp_path, "toy"), Ears())
     assert [record.status for record in records] == ["done", "failed"]
     assert records[1].error.startswith("ZeroDivisionError: ")
+    note = "not all of its components were checked before training: ZeroDivisionError: division by zero"
+    assert [record.notes for record in records] == [(), (note,)]
+
+
+def test_a_model_is_built_once_for_preflight_and_training(planned, tmp_path, monkeypatch) -> None:
+    built = []
+    build = toys.ToyBackboneOptions.build
+    monkeypatch.setattr(
+        toys.ToyBackboneOptions, "build", lambda self, size: built.append(size) or build(self, size)
+    )
+    plan = planned("matrix:\n  neck.name: [gap, flatten]\n")
+    (first, second) = runner.run(plan, Store(tmp_path / "a", "toy"), Ears())
+    assert (first.status, second.status) == ("done", "done")
+    assert len(built) == 2
+    # What is not kept is built again, with the same bits.
+    monkeypatch.setattr("mlbench.training.preflight.KEPT_BYTES", 0)
+    again = runner.run(plan, Store(tmp_path / "b", "toy"), Ears())
+    assert len(built) == 2 + 3
+    assert [timeless(record) for record in again] == [timeless(first), timeless(second)]
+
+
+def test_run_leaves_torch_with_the_threads_that_it_had(planned, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(runner, "threads", lambda: 1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        runner.run(planned(), Store(tmp_path, "toy"), Ears())
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_speed_that_cannot_be_measured_does_not_lose_the_training(planned, tmp_path, monkeypatch) -> None:
@@ -520,7 +553,7 @@ def test_a_closed_set_is_evaluated_against_the_training_images(planned, tmp_path
         return calibrate(policy, embeddings, *others)
 
     monkeypatch.setattr(checkpoint_score, "verification_curve", watched)
-    monkeypatch.setattr(experiment, "calibrate", watched_too)
+    monkeypatch.setattr(case_evaluation, "calibrate", watched_too)
     closed = ("dataset={name: toy, closed: true}", "evaluation.gallery=train")
     plan = planned(overrides=closed)
     record = runner.run(plan, Store(tmp_path, "toy"), Ears())[0]
@@ -652,19 +685,6 @@ def test_without_measuring_a_case_is_trained_and_the_next_run_measures_it(planne
     assert second.speed["images_per_second"].value == 100
     assert second.metrics == first.metrics
     assert runner.run(planned(), store, idle, measuring=False) == [second]
-
-
-def test_each_different_model_is_tried_once_before_any_training(planned, tmp_path, monkeypatch) -> None:
-    tried = []
-
-    def build(spec, seed):
-        tried.append(spec.name)
-        return build_model(spec, seed)
-
-    monkeypatch.setattr("mlbench.training.model.build_model", build)
-    plan = planned("matrix:\n  neck.dim: [4, 8]\n  loss.scale: [1.0, 2.0, 4.0]\nseeds: [0, 1]\n")
-    runner._preflight(list(plan.cases), Ears())
-    assert tried == ["4-1.0", "8-1.0"]
 
 
 def test_kill_9_keeps_finished_cases_and_the_next_run_does_the_rest(write, tmp_path, installed_toys) -> None:

@@ -1,6 +1,6 @@
-"""The card of a model file: what it takes, which threshold fits it, and where it comes from.
+"""The card of a model file: its input and output, its threshold and its origin.
 
-It travels in the file's metadata as text by name, so that any language's ONNX Runtime can read it.
+It is stored in the file's metadata as texts by name, which ONNX Runtime reads in every language.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from mlbench.images.preprocess import PADDING, Resize
 
 __all__ = ["Card"]
 
-#: What holds for every file.
+#: Metadata of every file.
 _ALWAYS = {
     "input": "images: uint8 (N, 3, image_size, image_size); scaling and normalisation are in the graph",
     "output": "embeddings: float32 (N, D) of unit length; similarity is their dot product",
@@ -34,19 +34,19 @@ _ALWAYS = {
     "pad_value": str(PADDING),
 }
 
-#: What holds for a file with 8-bit weights.
+#: Metadata "batch" of a file with 8-bit weights.
 _INT8 = "embed one image at a time: those of a batch are quantised together"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What a model file says of itself.
+    """The description of a model file.
 
-    version: of mlbench. weights: where the first weights come from, whose licence holds on. precision:
+    version: of mlbench. weights: origin of the initial weights, whose licence still applies. precision:
     "float32" or "int8". size, resize, crop_ratio: as `mlbench.planning.spec.ImageSettings` has them.
-    white: of images with more than 8 bits, None where each of them tells (see `mlbench.images.bit_depth`).
-    similarity: the threshold, from which on two images show the same; None where none was found, and note
-    says why.
+    white: white level of images with more than 8 bits, None to find it for each image (see
+    `mlbench.images.bit_depth`).
+    similarity: smallest similarity of a match; None without a threshold, for the reason in note.
     """
 
     suite: str
@@ -69,7 +69,7 @@ class Card:
         return None if self.similarity is None else 1.0 - self.similarity
 
     def metadata(self) -> dict[str, str]:
-        """As text by name."""
+        """The card as texts by name."""
         return {
             "mlbench": self.version,
             "suite": self.suite,
@@ -91,7 +91,7 @@ class Card:
 
     @classmethod
     def read(cls, metadata: Mapping[str, str], where: str) -> Card:
-        """A card from a file's metadata. Raises StoreError, naming `where`, for what is none."""
+        """A card from a file's metadata. Raises StoreError, naming `where`, for other metadata."""
         try:
             similarity, white = metadata["threshold_similarity"], metadata.get("white")
             found = cls(
@@ -119,13 +119,13 @@ class Card:
             from mlbench import __version__
 
             raise StoreError(
-                f"{where}: asks for what this mlbench {__version__} does not do ({wrong[0]}: "
+                f"{where}: cannot be used with mlbench {__version__} ({wrong[0]}: "
                 f"{metadata.get(wrong[0])}); it was written by {found.version}"
             )
         return found
 
     def _wrong(self) -> list[str]:
-        """Names of values that no image can be prepared by, or compared with."""
+        """Names of values that are not valid."""
         sound = {
             "image_size": self.size > 0,
             "resize": self.resize in get_args(Resize),

@@ -1,4 +1,4 @@
-"""Export: a case's kept model as ONNX files that are checked, image by image, against PyTorch."""
+"""Export: the trained model of a case as ONNX files, whose embeddings are compared with PyTorch's."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ from mlbench.records.record import Record
 from mlbench.records.report import headline_metrics, metric_text, remarks_of
 from mlbench.records.store import Store
 from mlbench.registry import Registry
-from mlbench.training.model import EmbeddingModel, build_model, state_hash
+from mlbench.training.assembly import Assembly, assemble
+from mlbench.training.model import state_hash
 
 __all__ = ["Request", "export"]
 
-#: Most that a component of a unit embedding may differ from PyTorch's for the file to be the same model.
+#: Largest difference of a component of a unit embedding from PyTorch's that is allowed in a float32 file.
 TOLERANCE = 1e-3
 
 #: Largest difference of a metric from the case's record, for values above 1 as a share, and the number of
@@ -43,9 +44,9 @@ METRIC_TOLERANCE, IMAGES = 0.01, 2
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What to export. suite: its name, or its file, which `plan` then plans. seed: None for the one with the
-    median threshold of those that are finished. results: folder of the records. output: folder of the files.
-    int8: a quantised file as well."""
+    """What to export. suite: its name, or its file, which is planned as `plan` says. seed: None for the
+    finished one with the median threshold. results: folder of the records. output: folder of the files. int8:
+    whether to write a quantised file too."""
 
     suite: str
     case: str
@@ -57,10 +58,10 @@ class Request:
 
 
 def export(request: Request, registry: Registry, progress: Progress) -> list[Score]:
-    """Export a case: PyTorch's model first, as it scores here, then each file that was written.
+    """Export a case. Returns the score of the PyTorch model, then that of each file.
 
-    Raises StoreError where there is no finished record, checkpoint or writable folder, ExportError for a
-    model that cannot be exported or does not compute the same, SuiteError where its parts have changed.
+    Raises StoreError without a finished record, checkpoint or writable folder, ExportError for a model that
+    cannot be exported or does not compute the same, SuiteError for components that have changed.
     """
     _check_writable(request.output)
     found = suite_records(request.suite, request.results, request.plan, lambda: registry)
@@ -68,17 +69,18 @@ def export(request: Request, registry: Registry, progress: Progress) -> list[Sco
     store = Store(request.results, heading.name)
     record, chosen = _record(found, request)
     where = str(store.folder / f"{record.key}.json")
-    # In float32, whatever precision it was trained in, which a CPU may not even have.
+    # In float32, as the CPU may lack the precision of training.
     settings = {**record.settings, "precision": "fp32"}
-    path = heading.path or Path(f"{heading.name}.yaml")  # where it would stand
+    path = heading.path or Path(f"{heading.name}.yaml")  # where the suite file would be
     suite = recorded_suite(heading.name, path, record.case, record.seed, settings, where, registry)
     case = make_plan(suite, find_device("cpu")).cases[0]
     _check_data(record, case)
-    model = _load_model(case, record, store.checkpoints(found.stored.get(record.key, record.key)))
+    assembly = assemble(case, "cpu", progress)
+    _load_weights(assembly, record, store.checkpoints(found.stored.get(record.key, record.key)))
     progress("exporting", 0, 1)
-    graphs = {"float32": to_onnx(model, case.spec.image.size)}
+    graphs = {"float32": to_onnx(assembly.model, case.spec.image.size)}
     with _scratch_folder() as folder:
-        trial = Trial(case, model, _threshold(record), folder, progress)
+        trial = Trial(assembly, _threshold(record), folder, progress)
         own = trial.torch()
         remarks = remarks_of(record.evaluation).values()
         own = replace(own, notes=tuple(dict.fromkeys((*chosen, *remarks, *own.notes))))
@@ -94,7 +96,7 @@ def export(request: Request, registry: Registry, progress: Progress) -> list[Sco
 
 @contextlib.contextmanager
 def _scratch_folder() -> Iterator[Path]:
-    """A folder for files on the way. Raises StoreError where the system's has no room."""
+    """A temporary folder. Raises StoreError where the system's has no room."""
     try:
         scratch = tempfile.TemporaryDirectory()
     except OSError as error:
@@ -114,7 +116,7 @@ def _no_room(error: OSError) -> StoreError:
 
 
 def _write(score: Score, graph: bytes, record: Record, case: Case, folder: Path) -> Score:
-    """Write one file, whole or not at all."""
+    """Write one file atomically."""
     image = case.spec.image
     card = Card(
         suite=record.suite,
@@ -139,7 +141,7 @@ def _write(score: Score, graph: bytes, record: Record, case: Case, folder: Path)
 
 
 def _record(found: Selection, request: Request) -> tuple[Record, tuple[str, ...]]:
-    """The finished record of the case, and a note on why it is this seed's. Raises StoreError."""
+    """The finished record of the case, and a note on the choice of the seed. Raises StoreError."""
     records, where = found.records, request.suite
     names = dict.fromkeys((*(each.case for each in records), *(each.case for each in found.lacking)))
     if request.case not in names:
@@ -160,8 +162,8 @@ def _record(found: Selection, request: Request) -> tuple[Record, tuple[str, ...]
 
 
 def _median_seed(seeds: Mapping[int, Record]) -> tuple[int, tuple[str, ...]]:
-    """The finished seed with the median threshold, of two middle ones the smaller; the first where none has a
-    threshold. With a note where there was a choice."""
+    """The finished seed with the median threshold (the lower one of two), or the first seed where none has a
+    threshold; with a note where there is more than one."""
     finished = sorted(seed for seed, record in seeds.items() if record.status == "done")
     if len(finished) < 2:
         return min(finished or seeds), ()
@@ -188,25 +190,24 @@ def _threshold(record: Record) -> Threshold:
     return Threshold(None if distance is None else float(on_grid(1 - distance)), note)
 
 
-def _load_model(case: Case, record: Record, folder: Path) -> EmbeddingModel:
-    """The model that the case's record is about, in evaluation mode.
+def _load_weights(assembly: Assembly, record: Record, folder: Path) -> None:
+    """Load the weights that the record is about, and leave the model in evaluation mode.
 
-    Raises StoreError for a checkpoint that is not its, ExportError for first weights that are other ones now.
+    Raises StoreError for another model's checkpoint, ExportError for initial weights that have changed.
     """
+    case = assembly.case
     best = case.recipe.select == "best" and case.recipe.epochs > 0
     path = folder / ("best.pt" if best else "last.pt")
     again = f"run the case again: mlbench run SUITE.yaml --cases {case.name} --seeds {case.seed} --force"
     try:
-        # Mapped, because class centres may be larger than all else and are not needed.
+        # Memory-mapped, as class centres may be large and are not needed.
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["model"]
     except FileNotFoundError:
         raise StoreError(f"{path}: no such checkpoint; {again}") from None
-    # Torch raises nearly anything on damaged files.
+    # torch raises errors of many types for damaged files.
     except Exception as error:
         raise StoreError(f"{path}: cannot be read ({first_line(error)}); {again}") from None
-    # What is compiled cannot be exported; it computes the same.
-    compute = case.spec.compute.model_copy(update={"compile": False, "checkpointing": False})
-    model = build_model(replace(case.spec, compute=compute), case.seed).eval()
+    model = assembly.model.eval()
     expected = {name: value.shape for name, value in model.trained_state().items()}
     if expected != {name: value.shape for name, value in state.items()}:
         raise StoreError(f"{path}: holds another model than the case now describes; {again}")
@@ -217,11 +218,10 @@ def _load_model(case: Case, record: Record, folder: Path) -> EmbeddingModel:
     scored = record.training.get("model")
     if scored is not None and scored != state_hash(model.state_dict().values()):
         raise StoreError(f"{path}: is not the model that the record of case {case.name!r} is about; {again}")
-    return model
 
 
 def _check_data(record: Record, case: Case) -> None:
-    """Raise ExportError when the test images are not those of the record."""
+    """Raise ExportError for a data set with another version than in the record."""
     if record.data.get("version") != str(case.dataset.version):
         raise ExportError(
             f"the data set is not the one that case {case.name!r} was trained on (version "
@@ -247,7 +247,7 @@ def _check_scores(own: Score, record: Record, case: Case) -> None:
 
 
 def _check_same(score: Score) -> None:
-    """Raise ExportError when a float32 file does not compute what PyTorch does."""
+    """Raise ExportError for a float32 file with other embeddings than PyTorch."""
     if not score.difference <= TOLERANCE:
         raise ExportError(
             f"the exported model does not compute the same: an embedding differs from PyTorch's by "
@@ -256,7 +256,7 @@ def _check_same(score: Score) -> None:
 
 
 def _check_writable(folder: Path) -> None:
-    """Raise StoreError, before any work, when the folder could not be written. Creates nothing."""
+    """Raise StoreError for a folder that cannot be written. Creates nothing."""
     here = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
     if not here.is_dir():
         raise StoreError(f"{here}: is a file; --output needs a folder")

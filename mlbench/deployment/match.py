@@ -1,4 +1,4 @@
-"""Matching: whether images show the same, as a user of a model file would ask, without torch."""
+"""Matching images with a model file, without torch."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from mlbench.images.preprocess import centre_crop, to_square
 
 __all__ = ["INT8", "Match", "find_model", "load_image", "match", "notes_on"]
 
-#: What the names of int8 files end with.
+#: End of the names of int8 files.
 INT8 = "-int8.onnx"
 
 
 @dataclass(frozen=True)
 class Match:
-    """An image against the first one. similarity: the cosine."""
+    """Comparison of an image with the first one. similarity: the cosine."""
 
     image: Path
     similarity: float
@@ -37,7 +37,7 @@ class Match:
 
 
 def find_model(path: Path) -> Path:
-    """The model file that `path` is or, as a folder, holds; of two precisions of it the float32 one.
+    """The model file at `path`, or the one in the folder `path`; the float32 one where there are two.
 
     Raises StoreError for none, or for several.
     """
@@ -59,8 +59,8 @@ def find_model(path: Path) -> Path:
 
 
 def load_image(path: Path, card: Card) -> np.ndarray:
-    """An image file as the model takes it, (3, S, S) uint8: upright, RGB and square, as images of a folder
-    are in training. Raises DataError."""
+    """An image file as input of the model, (3, S, S) uint8: upright, RGB and square, prepared as in
+    training. Raises DataError."""
     try:
         image = decode(path.read_bytes(), short_side=2 * card.size, white=card.white).image
     except OSError as error:
@@ -72,16 +72,16 @@ def load_image(path: Path, card: Card) -> np.ndarray:
 
 
 def _cosine(one: np.ndarray, other: np.ndarray) -> float:
-    """Of unit vectors in float32, whose lengths are one but for rounding."""
+    """Cosine of float32 vectors, whose lengths are 1 up to rounding."""
     one, other = one.astype(np.float64), other.astype(np.float64)
     return float(one @ other / np.sqrt((one @ one) * (other @ other)))
 
 
 def match(session: OnnxSession, images: Sequence[Path], distance: float | None = None) -> list[Match]:
-    """The first image against each of the others, in their order.
+    """Compare the first image with each of the others, in their order.
 
-    distance: up to which two images show the same; the model's own threshold where it is None. Raises
-    DataError for a file that is no image, StoreError for a model without a threshold.
+    distance: largest distance of a match; None for the model's own threshold. Raises DataError for a file
+    that is no image, StoreError for a model without a threshold.
     """
     card = session.card
     least = card.similarity if distance is None else 1.0 - distance
@@ -90,18 +90,18 @@ def match(session: OnnxSession, images: Sequence[Path], distance: float | None =
             f"{session.file}: has no threshold ({card.note}); say up to which distance two images are the "
             "same: --threshold 0.3"
         )
-    # One by one: a query may stand against more images than fit into memory.
+    # One by one, as there may be more images than fit into memory.
     query, *others = (session.embed(load_image(image, card)[None])[0] for image in images)
     found = []
     for image, other in zip(images[1:], others, strict=True):
-        # Rounding must not show more than one or less than minus one.
+        # Rounding can give a cosine outside -1 to 1.
         cosine = float(np.clip(np.float32(_cosine(query, other)), -1, 1))
         found.append(Match(image, cosine, bool(on_grid(cosine) >= on_grid(least))))
     return found
 
 
 def notes_on(found: Sequence[Match], distance: float | None) -> list[str]:
-    """What a user should know of these answers. distance: as in `match`."""
+    """Warnings about the results. distance: as in `match`."""
     notes = []
     if distance is not None and distance > 1:
         notes.append(

@@ -1,4 +1,4 @@
-"""ONNX: a model of PyTorch as one file's bytes, from uint8 images to embeddings of unit length."""
+"""ONNX: a PyTorch model as the bytes of one file, from uint8 images to embeddings of unit length."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mlbench.errors import ExportError, first_line
 
 __all__ = ["to_int8", "to_onnx", "with_metadata"]
 
-#: Most bytes that one ONNX file can hold, which is what protobuf can.
+#: Largest number of bytes in one ONNX file, which is protobuf's limit.
 _MOST = (1 << 31) - 1
 
 
@@ -36,17 +36,16 @@ class _Deployed(nn.Module):
 
 
 def to_onnx(model: nn.Module, image_size: int) -> bytes:
-    """The bytes of an ONNX file that computes what `model` does in evaluation mode, with any batch size.
+    """The bytes of an ONNX file that computes the same as `model` in evaluation mode, for any batch size.
 
     model: images (N, 3, S, S) uint8 in [0, 255] to embeddings (N, D) of any length, in float32 on the CPU,
-    not compiled, as `mlbench.training.model.build_model` makes it. The file takes `images`, as the model
-    does, and gives `embeddings`, float32 of unit length. The same model gives the same bytes. Raises
-    ExportError.
+    not compiled. The file's input is `images`, its output `embeddings`, float32 of unit length. The same
+    model gives the same bytes. Raises ExportError.
     """
     check_exporter()
     training = model.training
     deployed = _Deployed(model).eval()
-    # Two images: with one, the exporter would take the batch size for a constant.
+    # Two images: for one, the exporter makes the batch size a constant.
     images = torch.zeros((2, 3, image_size, image_size), dtype=torch.uint8)
     try:
         with torch.no_grad(), _quiet():
@@ -69,7 +68,7 @@ def to_onnx(model: nn.Module, image_size: int) -> bytes:
         return _plain(program.model_proto)
     except ExportError:
         raise
-    # The exporter runs the model's code symbolically, and what it cannot follow fails in any way.
+    # The exporter runs the model's code symbolically and raises errors of many types.
     except Exception as error:
         cause = error.__cause__ or error
         raise ExportError(f"this model cannot be exported to ONNX ({first_line(cause)})") from error
@@ -78,16 +77,16 @@ def to_onnx(model: nn.Module, image_size: int) -> bytes:
 
 
 def to_int8(model: bytes) -> bytes:
-    """The same ONNX model with the weights of its matrix products and convolutions in 8 bits, each output
-    channel on a scale of its own, and activations quantised as they come (dynamic quantisation). On most CPUs
-    this makes matrix products faster and convolutions slower."""
+    """The ONNX model with the weights of matrix products and convolutions in 8 bits, scaled by output
+    channel, and with activations quantised at run time (dynamic quantisation). On most CPUs this makes matrix
+    products faster and convolutions slower."""
     check_exporter()
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     with _quiet(), tempfile.TemporaryDirectory() as folder:
         source, between, target = (Path(folder, name) for name in ("float32", "between", "int8"))
         source.write_bytes(model)
-        # Products are fastest with signed weights; convolutions know only unsigned ones, or are slower still.
+        # Matrix products are fastest with signed weights; convolutions need unsigned ones, or are slower.
         for file, made, types, weights in (
             (source, between, ["MatMul", "Gemm"], QuantType.QInt8),
             (between, target, ["Conv"], QuantType.QUInt8),
@@ -97,7 +96,7 @@ def to_int8(model: bytes) -> bytes:
 
 
 def with_metadata(model: bytes, metadata: Mapping[str, str]) -> bytes:
-    """The same ONNX model with this metadata and no other."""
+    """The ONNX model with this metadata and no other."""
     import onnx
 
     proto = onnx.load_model_from_string(model)
@@ -107,12 +106,11 @@ def with_metadata(model: bytes, metadata: Mapping[str, str]) -> bytes:
 
 
 def _plain(proto: Any) -> bytes:
-    """A model's bytes without what the exporter notes of how it came about, such as lines of source code and
-    the paths of their files."""
+    """A model's bytes without the exporter's metadata, such as lines of source code and paths."""
     graph = proto.graph
     for each in (graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
         del each.metadata_props[:]
-    # Shapes between the layers; some no longer hold once constants are folded.
+    # Shapes between the layers, some of which are wrong after constants are folded.
     del graph.value_info[:]
     if proto.ByteSize() > _MOST:
         raise ExportError("the model has more than 2 GB of weights, which one ONNX file cannot hold")
@@ -121,7 +119,7 @@ def _plain(proto: Any) -> bytes:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what exporter and quantiser print, warn and log, which only their authors could act on."""
+    """Suppress the output, warnings and logs of exporter and quantiser, which users cannot act on."""
     with (
         warnings.catch_warnings(),
         contextlib.redirect_stdout(io.StringIO()),

@@ -1,4 +1,4 @@
-"""The packages of the extra "export", which most commands do without."""
+"""Checks for the packages of the extra "export"."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ __all__ = ["check_exporter", "check_runtime"]
 
 
 def check_exporter() -> None:
-    """Raise ExportError when a package that an export needs is not installed."""
+    """Raise ExportError unless all packages for an export are installed."""
     _check("an export", "onnx", "onnxscript", "onnxruntime")
 
 
 def check_runtime() -> None:
-    """Raise ExportError when ONNX Runtime, which runs model files, is not installed."""
+    """Raise ExportError unless ONNX Runtime, which runs model files, is installed."""
     _check("a model file", "onnxruntime")
 
 

@@ -16,9 +16,9 @@ __all__ = ["OnnxSession"]
 
 
 class OnnxSession:
-    """A model file that can be run. threads: None for all cores.
+    """A model file in ONNX Runtime. threads: None for all cores.
 
-    Raises StoreError when there is no such file or it is no ONNX model, ExportError without ONNX Runtime.
+    Raises StoreError for a file that is missing or no ONNX model, ExportError without ONNX Runtime.
     """
 
     def __init__(self, file: Path, threads: int | None = None) -> None:
@@ -28,7 +28,7 @@ class OnnxSession:
         self.file = file
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
-        # Its threads would keep the cores busy for a while after each batch, whatever else is to run there.
+        # Spinning threads would keep the cores busy for a while after each batch.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         if threads is not None:
             options.intra_op_num_threads = threads
@@ -40,23 +40,23 @@ class OnnxSession:
             self._session: Any = onnxruntime.InferenceSession(
                 data, options, providers=["CPUExecutionProvider"]
             )
-        # ONNX Runtime has a type for each of its many errors.
+        # ONNX Runtime raises errors of many types.
         except Exception as error:
             raise StoreError(f"{file}: is no ONNX model that can be run ({first_line(error)})") from None
 
     @cached_property
     def card(self) -> Card:
-        """What the file says of itself. Raises StoreError where mlbench did not write it."""
+        """The card in the file. Raises StoreError for a file that mlbench did not write."""
         return Card.read(self._session.get_modelmeta().custom_metadata_map, str(self.file))
 
     def embed(self, images: np.ndarray) -> np.ndarray:
         """Embeddings (N, D) float32 of unit length, of images (N, 3, S, S) uint8.
 
-        Raises StoreError when the model fails on them.
+        Raises StoreError for a model that fails on them.
         """
         try:
             embeddings: np.ndarray = self._session.run(["embeddings"], {"images": images})[0]
-        # ONNX Runtime has a type for each of its many errors.
+        # ONNX Runtime raises errors of many types.
         except Exception as error:
             raise StoreError(
                 f"{self.file}: cannot embed images {images.shape} ({first_line(error)})"

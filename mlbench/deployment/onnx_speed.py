@@ -1,4 +1,4 @@
-"""Speed of model files in ONNX Runtime, in a process of its own."""
+"""Speed of model files in ONNX Runtime, measured in a separate process."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def onnx_rounds(
     seconds: float = 0.2,
     threads: int | None = None,
 ) -> list[list[float]]:
-    """Images per second of each file, on the CPU, for each round. In a round the files take turns, so that
-    what slows the machine down slows them all.
+    """Images per second of each file, on the CPU, for each round. The files alternate, so that other load on
+    the machine slows all of them.
 
     seconds: least time of a file in a round. threads: None for all cores. Raises ExportError when the process
-    fails, as it does when memory runs out.
+    fails, for example for lack of memory.
     """
     task = {
         "files": [str(file) for file in files],
@@ -39,7 +39,7 @@ def onnx_rounds(
     }
     try:
         process = subprocess.run(
-            # -P: a user's own queue.py in the working folder is not Python's.
+            # -P: modules in the user's working folder must not replace Python's.
             [sys.executable, "-P", "-m", "mlbench.deployment.onnx_speed"],
             input=json.dumps(task),
             capture_output=True,

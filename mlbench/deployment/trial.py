@@ -1,4 +1,4 @@
-"""A trial: what a model file does on the images of a case, beside PyTorch."""
+"""A trial: metrics of a model file on the images of a case, compared with those of the PyTorch model."""
 
 from __future__ import annotations
 
@@ -10,31 +10,28 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch.nn.functional import normalize
 
-from mlbench.contracts import GALLERY, QUERY, SplitName, ThresholdPolicy
+from mlbench.contracts import SplitName
 from mlbench.deployment.onnx_session import OnnxSession
 from mlbench.deployment.onnx_speed import onnx_rounds
 from mlbench.errors import ExportError, StoreError
-from mlbench.evaluation.calibration import fit_threshold
 from mlbench.evaluation.disagreement import disagreement_share
 from mlbench.evaluation.embeddings import Embeddings, collapse_note
-from mlbench.evaluation.engine import verification_curve
 from mlbench.evaluation.threshold import Threshold
-from mlbench.planning.plan import Case
 from mlbench.records.record import Estimate
 from mlbench.records.report import remarks_of
 from mlbench.seeding import deterministic
+from mlbench.training.assembly import Assembly
+from mlbench.training.case_evaluation import build_engine, fitted_threshold, score
 from mlbench.training.comparisons import compared
-from mlbench.training.experiment import build_engine, score
-from mlbench.training.features import ENCODE_BATCH, Inputs, InputSource, Look
-from mlbench.training.model import EmbeddingModel
-from mlbench.training.reading import batched
+from mlbench.training.embed import with_labels
+from mlbench.training.image_reader import batched
+from mlbench.training.inputs import ENCODE_BATCH, InputSpec, SplitInputs
 
 __all__ = ["Progress", "Score", "Trial"]
 
-#: Images that every file embeds one at a time, too: an exporter may take a batch size for a constant.
+#: Images that every file also embeds one at a time, as exporters may make the batch size a constant.
 ALONE = 4
 
 Progress = Callable[[str, int, int], None]
@@ -42,14 +39,14 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Score:
-    """A model and what it does on the test images.
+    """Metrics of a model on the test images.
 
-    metrics: at the threshold of the case. threshold: of this model; refitted: metrics there, where it is not
-    the case's. file, bytes, images_per_second, rounds: not known of PyTorch's own. difference: the largest
-    of a component of an embedding from PyTorch's. answers_differ: share of the test pairs that this model
-    takes for the same and PyTorch's for different, or the other way round, at the threshold of the case; None
-    without one. refitted_answers_differ: likewise at this model's own. notes: what a user must know, such as
-    why there is no speed.
+    metrics: at the threshold of the case. threshold: of this model; refitted: metrics at it, where it is not
+    the case's. file, bytes, images_per_second, rounds: None or empty for the PyTorch model. difference:
+    largest absolute difference of a component of an embedding from PyTorch's. answers_differ: share of the
+    test pairs that are a match to one of this model and PyTorch's but not to the other, at the threshold of
+    the case; None without one. refitted_answers_differ: likewise at this model's own threshold. notes: for
+    the user, such as why there is no speed.
     """
 
     name: str
@@ -67,31 +64,34 @@ class Score:
 
 
 class Trial:
-    """Embeds the test images with one model after the other, and scores them as a run does."""
+    """Embeds the test images with one model after the other, and takes the metrics of a run.
 
-    def __init__(
-        self, case: Case, model: EmbeddingModel, threshold: Threshold, folder: Path, progress: Progress
-    ) -> None:
-        self._case = case
-        self._model = model
+    assembly: of the case, with the model that is exported, in evaluation mode on the CPU. folder: for model
+    files that are tried. progress: called with (what, done, total).
+    """
+
+    def __init__(self, assembly: Assembly, threshold: Threshold, folder: Path, progress: Progress) -> None:
+        self._case = assembly.case
+        self._model = assembly.model
+        self._inputs = cache(assembly.inputs.get)
         self._threshold = threshold
         self._folder = folder
         self._progress = progress
-        self._source = InputSource(case, model, Fabric(accelerator="cpu", devices=1), progress)
-        self._policy: ThresholdPolicy = case.spec.parts["threshold"].component.build()
-        self._engine = replace(build_engine(case), resamples=0)
+        self._spec = InputSpec(self._case.spec.image, raw=True)
+        self._engine = replace(build_engine(self._case), resamples=0)
 
     def torch(self) -> Score:
-        """The model itself."""
+        """Metrics of the PyTorch model."""
         metrics, notes = self._scored(self._expected, self._threshold)
         return Score("PyTorch", metrics, self._threshold, notes=notes)
 
     def onnx(self, name: str, graph: bytes, *, refit: bool) -> Score:
-        """A model file's bytes. refit: whether it needs a threshold of its own, as one with 8-bit weights
-        does.
+        """Metrics of a model file. graph: its bytes. refit: whether to fit a new threshold, as for 8-bit
+        weights.
 
-        Such a file quantises the images of a batch together, so that an embedding depends on its neighbours;
-        it is tried as it will be used, one image at a time. Raises ExportError when the file fails on images.
+        A file with 8-bit weights quantises the images of a batch together, so that an embedding depends on
+        the batch. It embeds one image at a time here, as it should in use. Raises ExportError for a file that
+        fails on images.
         """
         file = self._file(name)
         file.write_bytes(graph)
@@ -120,7 +120,7 @@ class Trial:
         )
         if calibration is None:
             return score
-        fitted = fit_threshold(self._policy, verification_curve(calibration, self._engine))
+        fitted = fitted_threshold(self._case, calibration, self._engine)
         metrics, notes = self._scored(found, fitted)
         return replace(
             score,
@@ -131,7 +131,7 @@ class Trial:
         )
 
     def timed(self, scores: Sequence[Score]) -> list[Score]:
-        """The scores of `onnx` with the speed of each, or a note that says why it is not known."""
+        """The scores of `onnx` with the speed of each, or a note with the reason why it is not known."""
         self._progress("measuring speed", 0, 1)
         files = [self._file(score.name) for score in scores]
         spec = self._case.spec
@@ -169,31 +169,19 @@ class Trial:
     def _embeddings(
         self, split: SplitName, name: str, function: Callable[[np.ndarray], np.ndarray], count: int
     ) -> Embeddings:
-        """Of a split, `count` images at a time."""
-        inputs = self._inputs(split)
-        what = f"{name} over {split} images"
-        vectors = list(self._vectors(inputs, what, function, count))
-        roles = inputs.roles
-        return Embeddings(
-            np.concatenate(vectors),
-            inputs.labels,
-            (roles & QUERY) > 0,
-            (roles & GALLERY) > 0,
-            split,
-            groups=inputs.groups,
-        )
+        """Embeddings of a split, `count` images at a time."""
+        inputs = self._inputs(split, self._spec)
+        vectors = self._vectors(inputs, f"{name} over {split} images", function, count)
+        return with_labels(np.concatenate(list(vectors)), inputs, split)
 
     def _alone(self, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """Embeddings of the first test images, one at a time."""
-        inputs = self._inputs("test")
+        inputs = self._inputs("test", self._spec)
         few = min(ALONE, len(inputs.split))
         return np.concatenate([function(image.numpy()) for image in inputs.batches(batched(few, 1))])
 
-    def _inputs(self, split: SplitName) -> Inputs:
-        return self._source.get(split, Look(self._case.spec.image, raw=True))
-
     def _vectors(
-        self, inputs: Inputs, what: str, function: Callable[[np.ndarray], np.ndarray], count: int
+        self, inputs: SplitInputs, what: str, function: Callable[[np.ndarray], np.ndarray], count: int
     ) -> Iterator[np.ndarray]:
         total, done = len(inputs.split), 0
         for images in inputs.batches(batched(total, count)):
@@ -204,7 +192,7 @@ class Trial:
     def _scored(
         self, embeddings: Embeddings, threshold: Threshold
     ) -> tuple[dict[str, Estimate], tuple[str, ...]]:
-        """Metrics, and what is wrong with the embeddings or the threshold."""
+        """Metrics, and remarks on the embeddings or the threshold."""
         found = score(self._case, embeddings, threshold, self._engine)
         collapsed = collapse_note(found.facts["mean_similarity"], "the test images")
         metrics = {name: each for name, each in found.metrics.items() if each.value is not None}

@@ -8,6 +8,7 @@ case's speed does not depend on which case ran first.
 
 from __future__ import annotations
 
+import copy
 import gc
 import itertools
 import json
@@ -29,6 +30,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
+from mlbench.contracts import SplitName
 from mlbench.environment import environment, find_device, threads
 from mlbench.errors import MlbenchError, first_line
 from mlbench.measurement.measure import MARK, STAGES
@@ -37,12 +39,11 @@ from mlbench.measurement.quiet import DISTURBED, Quiet
 from mlbench.measurement.reference import VERSION, Reference, synchronize
 from mlbench.measurement.size import checkpoint_bytes, flops
 from mlbench.planning.plan import Case
-from mlbench.planning.spec import PRECISIONS
 from mlbench.seeding import deterministic, matmul_precision
-from mlbench.training.features import Encoder, encode
-from mlbench.training.feed import Feed, training_look
-from mlbench.training.model import build_model, build_teacher
-from mlbench.training.objective import build_objective
+from mlbench.training.assembly import assemble
+from mlbench.training.feed import build_feed
+from mlbench.training.inputs import InputSpec, encode
+from mlbench.training.model import Encoder
 from mlbench.training.train import Step
 
 __all__ = ["Stopwatch", "serve"]
@@ -73,11 +74,12 @@ class Stopwatch:
         self.memory: dict[str, int] = {}
         self._announce = announce
         self._device = torch.device(device)
-        index = [self._device.index] if self._device.index is not None else 1
-        self._fabric = Fabric(
-            accelerator=self._device.type, devices=index, precision=PRECISIONS[spec.precision]
-        )
-        self._case = case
+        # At so small a rate the weights stay as they are; the work of a step is the same.
+        changes = {"lr": 1e-12, "min_lr": 0.0, "schedule": "constant", "milestones": (), "warmup": 0.0}
+        recipe = case.recipe.model_copy(update=changes)
+        self._case = replace(case, recipe=recipe)
+        self._assembly = assemble(self._case, device)
+        self._fabric = self._assembly.fabric
         self._reference = Reference(self._device)
         self._quiet = Quiet(_reference_facts(device))
         self._patience = dict.fromkeys(STAGES, spec.measure.patience)
@@ -86,9 +88,10 @@ class Stopwatch:
         self.size: dict[str, int] = {}
         announce("model")
         self._peak = Peak(self._device)
-        self._model = build_model(spec, case.seed).eval().to(self._device)
-        # Autocast keeps the cast weights of parameters that could be trained; the frozen ones count alike.
-        self._model.requires_grad_(True)
+        self._model = self._assembly.model
+        self._assembly.compile()
+        self._frozen = [each for each in self._model.parameters() if not each.requires_grad]
+        self._prepare_inference()
         for stage, start in (
             ("inference", self._start_inference),
             ("latency", self._start_latency),
@@ -119,6 +122,10 @@ class Stopwatch:
         found = {}
         for stage, measure in self._rounds.items():
             self._announce(stage)
+            if stage == "training":
+                self._prepare_training()
+            else:
+                self._prepare_inference()
             # ONNX Runtime works on the CPU, wherever the reference does.
             alone = stage == "onnx" and self._device.type != "cpu"
             found[stage] = _found(measure()) if alone else self._undisturbed(stage, measure)
@@ -187,9 +194,35 @@ class Stopwatch:
 
         self._rounds["latency"] = measure
 
+    def _prepare_inference(self) -> None:
+        self._model.eval()
+        # Autocast caches the cast weights of parameters that require gradients, so all of them do.
+        self._model.requires_grad_(True)
+
+    def _prepare_training(self) -> None:
+        self._assembly.objective.train()
+        for each in self._frozen:
+            each.requires_grad_(False)
+
     def _start_training(self) -> None:
-        peak = Peak(self._device)
-        step, stream = _training_batches(self._case, self._fabric, self._images)
+        try:
+            self._warm_up_training()
+        finally:
+            self._prepare_inference()
+
+    def _warm_up_training(self) -> None:
+        peak, model = Peak(self._device), self._assembly.bytes()
+        case, objective, teacher = self._case, self._assembly.objective, self._assembly.teacher
+        self._prepare_training()
+        source = _RandomSource(case, self._model, self._fabric, self._images)
+        taught = None if teacher is None else _RandomSource(case, teacher, self._fabric, self._images)
+        feed = build_feed(case, objective, source, taught, self._fabric)
+        count = case.recipe.batch_size
+        # The most different labels that a batch of this case has, each equally often.
+        labels = torch.arange(count, device=self._fabric.device) % case.forecast.batch_labels
+        order: Any = itertools.repeat(range(count))
+        stream = feed.batches(order, labels, 0)
+        step = Step(case, objective, self._fabric, 1)
         peak.restart()
 
         def run(steps: int) -> float:
@@ -202,7 +235,11 @@ class Stopwatch:
                 return time.perf_counter() - start
 
         steps = _repeats(run)
-        self.memory |= {f"training_{name}": value for name, value in peak.bytes().items()}
+        # The model was in memory before, and belongs to the memory that training takes.
+        home = f"peak_{'cuda' if self._device.type == 'cuda' else 'host'}"
+        self.memory |= {
+            f"training_{name}": value + (model if name == home else 0) for name, value in peak.bytes().items()
+        }
         self._rounds["training"] = lambda: {"training_images_per_second": run(steps) / steps}
 
     def _start_onnx(self) -> None:
@@ -210,8 +247,8 @@ class Stopwatch:
         from mlbench.deployment.onnx_session import OnnxSession
 
         spec = self._case.spec
-        plain = replace(spec, compute=spec.compute.model_copy(update={"compile": False}))
-        file = to_onnx(build_model(plain, self._case.seed), spec.image.size)
+        # A copy: the exporter needs the model on the CPU, and copying leaves out what torch.compile made.
+        file = to_onnx(copy.deepcopy(self._model).cpu(), spec.image.size)
         self.size["onnx"] = len(file)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.onnx"
@@ -268,58 +305,48 @@ def _repeats(run: Callable[[int], float]) -> int:
     return math.ceil(ROUND_SECONDS / run(1))
 
 
-class _Images:
-    """In the place of the inputs of a training split: the same images again and again, through the frozen
-    prefix where they are not kept."""
+class _RandomInputs:
+    """Inputs of a training split, in the place of cached ones: the same random images in every batch.
+
+    They go through the frozen prefix once, or in every step where training would not cache them.
+    """
 
     waited = 0.0
 
-    def __init__(self, images: torch.Tensor, encoder: Encoder | None, kept: bool, fabric: Fabric) -> None:
-        self._images = encode(encoder, images, fabric) if encoder is not None and kept else images
-        self._encoder = None if kept else encoder
+    def __init__(self, images: torch.Tensor, network: Encoder, fabric: Fabric, spec: InputSpec) -> None:
+        encoded = not spec.raw
+        cached = encoded and bool(spec.views)
+        self._images = encode(network, images, fabric) if cached else images
+        self._network = network if encoded and not cached else None
         self._fabric = fabric
+        self._labels = np.zeros(len(images), np.int64)
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self._labels
 
     def batches(self, order: Iterable[Sequence[int]], epoch: int = 0) -> Iterator[torch.Tensor]:
         for _ in order:
-            if self._encoder is None:
+            if self._network is None:
                 yield self._images
             else:
-                yield encode(self._encoder, self._images, self._fabric)
+                yield encode(self._network, self._images, self._fabric)
 
 
-def _training_batches(
-    case: Case, fabric: Fabric, random_images: Callable[[int, int | None], torch.Tensor]
-) -> tuple[Step, Iterator[Any]]:
-    """A step of training and endless batches of random images for it. Inputs that training would keep are
-    kept, so that a frozen prefix is not in the step."""
-    # So small a rate that the weights stay; the work is the same.
-    recipe = replace(case.recipe, lr=1e-12, min_lr=0.0, schedule="constant", milestones=(), warmup=0.0)
-    case = replace(case, recipe=recipe)
-    model = build_model(case.spec, case.seed)
-    teacher = build_teacher(case.spec, case.seed)
-    objective = build_objective(case, model, teacher)
-    fabric.to_device(objective)
-    look = training_look(case)
-    mixing = case.spec.parts["mixing"].component.build() if "mixing" in case.spec.parts else None
-    count, kept = recipe.batch_size, bool(look.views)
-    images = random_images(count, look.image.size)
-    inputs: Any = _Images(images, None if mixing is not None else model, kept, fabric)
-    clean: Any = None
-    targets: Any = None
-    if teacher is not None and objective.distiller is not None:
-        fabric.to_device(teacher)
-        if objective.distiller.images == "clean":
-            clean = _Images(images, model, True, fabric)
-            large = random_images(count, case.spec.image.teacher_size or look.image.size)
-            targets = _Images(large, teacher, True, fabric)
-        else:
-            targets = _Images(images, teacher, kept, fabric)
-    feed = Feed(inputs, model, fabric, case.seed, mixing, clean, targets)
-    # As many different labels as a batch of this case has at most, each as often as the others.
-    labels = torch.arange(count, device=fabric.device) % case.forecast.batch_labels
-    objective.train()
-    order: Any = itertools.repeat(range(count))
-    return Step(case, objective, fabric, 1), feed.batches(order, labels, 0)
+class _RandomSource:
+    """Random inputs of a network. images: makes images, given their number and side."""
+
+    def __init__(
+        self, case: Case, network: Encoder, fabric: Fabric, images: Callable[[int, int], torch.Tensor]
+    ) -> None:
+        self._batch_size = case.recipe.batch_size
+        self._network = network
+        self._fabric = fabric
+        self._make = images
+
+    def get(self, split: SplitName, spec: InputSpec) -> _RandomInputs:
+        images = self._make(self._batch_size, spec.image.size)
+        return _RandomInputs(images, self._network, self._fabric, spec)
 
 
 def serve(task: Mapping[str, Any], lines: Iterable[str], answer: Callable[[Mapping[str, Any]], None]) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from array import array
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -30,7 +29,7 @@ from mlbench.contracts.options import (
     SamplerContext,
 )
 from mlbench.environment import Device, data_root, library_versions, threads
-from mlbench.errors import ComponentError, DataError, DeviceError, MlbenchError, OptionError, SuiteError, hint
+from mlbench.errors import ComponentError, DataError, DeviceError, SuiteError, hint
 from mlbench.planning.batch_needs import Batches, check_batches
 from mlbench.planning.gallery import check_protocol
 from mlbench.planning.spec import Part, Spec
@@ -146,7 +145,7 @@ def make_plan(
     for spec in chosen:
         dataset, labels = _dataset(spec, root, known)
         if (protocol := (id(dataset), spec.evaluation.gallery)) not in checked:
-            with _located(spec.parts["dataset"]):
+            with spec.parts["dataset"].located():
                 check_protocol(dataset, spec.evaluation.gallery)
             checked.add(protocol)
         recipe = predict.recipe(spec.parts["recipe"])
@@ -163,7 +162,7 @@ def make_plan(
 def settled(case: Case, device: Device) -> Case:
     """The case with the fingerprint that it has now: weights that were not here when it was planned may have
     come since."""
-    with _located(case.spec.parts["backbone"]):
+    with case.spec.parts["backbone"].located():
         backbone = case.spec.parts["backbone"].component.predict(case.spec.image.size)
     forecast = replace(case.forecast, weights=_weights(case.spec, backbone, _Predictions()))
     if forecast == case.forecast:
@@ -187,7 +186,7 @@ def _dataset(
     part = spec.parts["dataset"]
     key = json.dumps([part.entry.component.name, part.options, spec.image.size], sort_keys=True)
     if key not in known:
-        with _located(part):
+        with part.located():
             dataset: Dataset = part.component.build(DatasetContext(root, spec.image.size))
             train = dataset.split("train")
             # Not a NumPy array: importing NumPy would take a third of the time of a plan.
@@ -221,7 +220,7 @@ class _Predictions:
     def recipe(self, part: Part) -> Recipe:
         """The recipe that a part makes."""
         if id(part) not in self._known:
-            with _located(part):
+            with part.located():
                 self._known[id(part)] = part.component.build()
         recipe: Recipe = self._known[id(part)]
         return recipe
@@ -229,7 +228,7 @@ class _Predictions:
     def notes(self, part: Part) -> tuple[str, ...]:
         """What a threshold policy has to say on its options."""
         if id(part) not in self._known:
-            with _located(part):
+            with part.located():
                 self._known[id(part)] = tuple(getattr(part.component.build(), "notes", ()))
         notes: tuple[str, ...] = self._known[id(part)]
         return notes
@@ -239,7 +238,7 @@ def _forecast(
     spec: Spec, train: Split, labels: array[int], recipe: Recipe, predict: _Predictions
 ) -> Forecast:
     parts = spec.parts
-    with _located(parts["batch_sampler"]):
+    with parts["batch_sampler"].located():
         batches: BatchesShape | None = predict(
             parts["batch_sampler"], BatchContext(labels, recipe.batch_size), (id(labels), recipe.batch_size)
         )
@@ -251,16 +250,16 @@ def _forecast(
             f"{parts['recipe'].where('batch_size')}: {len(train)} training images make no batch of "
             f"{recipe.batch_size}; lower recipe.batch_size"
         )
-    with _located(parts["backbone"]):
+    with parts["backbone"].located():
         backbone: BackboneShape | None = predict(parts["backbone"], spec.image.size)
     neck: NeckShape | None = None
     if backbone is not None and backbone.feature_shape is not None:
-        with _located(parts["neck"]):
+        with parts["neck"].located():
             neck = predict(parts["neck"], backbone.feature_shape)
     _check_sizes(spec, neck, predict)
     losses = []
     for each in spec.losses.values():
-        with _located(each.part):
+        with each.part.located():
             loss: LossShape | None = predict(
                 each.part, LossContext(train.num_classes, neck.dim if neck else 1)
             )
@@ -278,7 +277,7 @@ def _forecast(
     for loss in losses if "sampler" in parts else []:
         if loss is not None and not loss.centres_per_class:
             continue
-        with _located(parts["sampler"]):
+        with parts["sampler"].located():
             shape: CentresShape | None = predict(
                 parts["sampler"],
                 SamplerContext(
@@ -328,7 +327,7 @@ def _weights(spec: Spec, backbone: BackboneShape | None, predict: _Predictions) 
     """Versions of the first weights of the backbone and of the teacher."""
     shapes = [backbone]
     if "teacher" in spec.parts:
-        with _located(spec.parts["teacher"]):
+        with spec.parts["teacher"].located():
             size = spec.image.teacher_size or spec.image.size
             shapes.append(predict(spec.parts["teacher"], size))
     return " | ".join(shape.version for shape in shapes if shape and shape.version)
@@ -354,16 +353,6 @@ def check_sampler(parts: Mapping[str, Part], loss: Part) -> None:
     """Raise ComponentError when a loss with class centres has no sampler to own them."""
     if "sampler" not in parts:
         raise ComponentError(f"{loss.entry} has class centres and needs a sampler; set sampler: all")
-
-
-@contextmanager
-def _located(part: Part) -> Iterator[None]:
-    """Turn what a component raises in the block into a SuiteError at its place in the suite file."""
-    try:
-        yield
-    except MlbenchError as error:
-        option = error.option if isinstance(error, OptionError) else ""
-        raise SuiteError(f"{part.where(option)}: {error}") from None
 
 
 def _conditions(spec: Spec, dataset: Dataset, forecast: Forecast, device: Device) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mlbench.contracts import Quantity
 from mlbench.contracts.options import MetricOptions
-from mlbench.errors import SuiteError
+from mlbench.errors import MlbenchError, OptionError, SuiteError, WeightsError
 from mlbench.images.preprocess import Resize
 from mlbench.planning.gallery import GalleryName
 from mlbench.records.record import EVALUATED
@@ -26,6 +27,7 @@ __all__ = [
     "Part",
     "Spec",
     "WeightedLoss",
+    "located",
 ]
 
 #: Precisions by name, with Lightning Fabric's name for each.
@@ -106,6 +108,23 @@ class MeasureSettings(_Settings):
     """Whether to time the model as an ONNX file in ONNX Runtime on the CPU, and measure the file's bytes."""
 
 
+@contextmanager
+def located(where: Callable[[str], str]) -> Iterator[None]:
+    """Put the place in the suite file before the message of an MlbenchError that is raised in the block.
+
+    where: place of an option, or of the whole component for "". The error becomes a SuiteError; a
+    WeightsError stays one, and an error that has a place already passes unchanged.
+    """
+    try:
+        yield
+    except SuiteError:
+        raise
+    except MlbenchError as error:
+        place = where(error.option if isinstance(error, OptionError) else "")
+        kind = WeightsError if isinstance(error, WeightsError) else SuiteError
+        raise kind(f"{place}: {error}" if place else str(error)) from None
+
+
 @dataclass(frozen=True)
 class Part:
     """One component of a case: its registration, all its options, and their places in the suite file."""
@@ -122,6 +141,10 @@ class Part:
     def where(self, option: str = "") -> str:
         """Place of an option in the suite file, else of the component."""
         return self.places(option)
+
+    def located(self) -> AbstractContextManager[None]:
+        """Errors that the component raises in the block name its place in the suite file (see `located`)."""
+        return located(self.places)
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,7 @@ from mlbench.planning.spec import (
     Part,
     Spec,
     WeightedLoss,
+    located,
 )
 from mlbench.planning.variants import MAX_SUITE_NAME, Variant, expand
 from mlbench.records.record import MEASURED, PAIR_LIST
@@ -226,20 +226,11 @@ def _presets(settings: Settings, registry: Registry) -> Settings:
     for section, kind in COMPONENTS.items():
         name = (settings.section(section) or {}).get("name")
         if name in registry.names(kind):
-            with _located(settings.where(section)):
+            with located(_always(settings.where(section))):
                 brought = registry.get(kind, name).options_class.settings()
             where = f"{settings.where(section)}: settings of {kind} {name}"
             presets = presets.updated(Changes.read(brought, _always(where)))
     return presets
-
-
-@contextmanager
-def _located(where: str) -> Iterator[None]:
-    """Turn what a component raises in the block into a SuiteError that starts with its place."""
-    try:
-        yield
-    except ComponentError as error:
-        raise SuiteError(f"{where}: {error}") from None
 
 
 def _losses(
@@ -336,11 +327,9 @@ def _metrics(variant: Variant, settings: Settings, registry: Registry) -> dict[s
 def _member(kind: str, section: dict[str, Any], where: str, registry: Registry) -> Part:
     """One of several components of a section; its options share one place in the file."""
     options = dict(section)
-    try:
+    with located(_always(where)):
         entry = registry.get(kind, str(options.pop("name")))
         return Part(entry, entry.check(options), _always(where))
-    except (OptionError, ComponentError) as error:
-        raise SuiteError(f"{where}: {error}") from None
 
 
 def _part(

@@ -1,4 +1,4 @@
-"""What a case compares: embeddings of its splits, with the gallery that their queries search."""
+"""Queries and gallery of a case: embeddings of a split, with those of the split that its queries search."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ __all__ = ["class_names", "compared", "splits_of"]
 
 
 def splits_of(case: Case) -> set[SplitName]:
-    """The splits that are embedded to evaluate a case."""
+    """Splits whose embeddings the evaluation of a case needs."""
     names: tuple[SplitName, ...] = ("calibration", "test")
     return {*names, *(_searched(case, name) for name in names)}
 
 
 def compared(case: Case, name: SplitName, embed: Callable[[SplitName], Embeddings]) -> Embeddings:
-    """Embeddings of a split, calibration or test, with the gallery that it searches by the case's protocol.
+    """Embeddings of a split, calibration or test, with the gallery of the case's protocol.
 
-    embed: embeddings of a split with its own labels and roles. Where another split is searched, the labels
-    are places in `class_names`, and an image that is alone in its class asks, too: it has others to find
-    there.
+    embed: embeddings of a split with its own labels and roles. Where the gallery is another split, labels are
+    positions in `class_names`, and an image that is alone in its class is a query, too: its class has images
+    in the gallery.
     """
     searched = _searched(case, name)
-    asking = embed(name)
+    queries = embed(name)
     if searched == name:
-        return asking
-    found = embed(searched)
-    # Of the training images all are the gallery, of others those that the data set says.
-    gallery = np.ones(len(found), bool) if searched == "train" else found.gallery
+        return queries
+    gallery = embed(searched)
+    # All training images are in the gallery; of another split, those with that role.
+    in_gallery = np.ones(len(gallery), bool) if searched == "train" else gallery.gallery
     codes = {each: code for code, each in enumerate(class_names(case, name))}
-    # An image that is alone in its class asks nothing of its own split, whatever the data set states.
-    alone = np.bincount(asking.labels)[asking.labels] == 1
-    queries = asking.queries | (asking.gallery & alone)
+    # Data sets may give an image that is alone in its class no query role, as its split has no match.
+    alone = np.bincount(queries.labels)[queries.labels] == 1
+    are_queries = queries.queries | (queries.gallery & alone)
     return with_gallery(
-        replace(asking, queries=queries, labels=_recoded(case, name, asking, codes)),
-        replace(found, gallery=gallery, labels=_recoded(case, searched, found, codes)),
+        replace(queries, queries=are_queries, labels=_recoded(case, name, queries, codes)),
+        replace(gallery, gallery=in_gallery, labels=_recoded(case, searched, gallery, codes)),
     )
 
 
 def class_names(case: Case, name: SplitName) -> list[str]:
-    """Names of the labels of `compared`: those of the split, then what only the gallery has."""
+    """Names of the labels of `compared`: classes of the split, then those that only the gallery has."""
     splits = [case.dataset.split(each) for each in dict.fromkeys((name, _searched(case, name)))]
     return list(dict.fromkeys(each for split in splits for each in _names(split)))
 

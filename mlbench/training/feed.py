@@ -1,30 +1,33 @@
-"""The feed of training: batches with all that the objective sees of each image."""
+"""Training batches: the inputs of each image, its label, and the teacher's embedding."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from mlbench.contracts import Mixing
+from mlbench.contracts import BatchSampler, Mixing
+from mlbench.contracts.options import BatchContext
 from mlbench.planning.plan import Case
 from mlbench.seeding import numpy_generator
-from mlbench.training.features import Encoder, Inputs, InputSource, Look, encode
+from mlbench.training.inputs import Inputs, InputSource, InputSpec, SplitInputs, encode
+from mlbench.training.model import EmbeddingModel
 from mlbench.training.objective import Batch, Objective
 
-__all__ = ["Feed", "build_feed", "training_look"]
+__all__ = ["Feed", "build_batches", "build_feed", "training_inputs"]
 
 
 @dataclass(frozen=True)
 class Feed:
-    """inputs: of the training images, raw where there is a `mixing`; clean: of the same without augmentation;
-    targets: the teacher's embeddings of them; each None where the objective does not ask."""
+    """inputs: of the training images, raw where there is a `mixing`; clean: of the same images without
+    augmentation; targets: the teacher's embeddings. The last two are None where the objective does not need
+    them."""
 
     inputs: Inputs
-    model: Encoder
+    model: EmbeddingModel
     fabric: Fabric
     seed: int
     mixing: Mixing | None = None
@@ -35,6 +38,11 @@ class Feed:
     def labels(self) -> np.ndarray:
         """Labels of the training images: (N,) int64."""
         return self.inputs.labels
+
+    @property
+    def cached(self) -> bool:
+        """Whether the inputs are in the cache."""
+        return isinstance(self.inputs, SplitInputs) and self.inputs.cached
 
     @property
     def waited(self) -> float:
@@ -65,26 +73,36 @@ class Feed:
 def build_feed(
     case: Case, objective: Objective, source: InputSource, teacher: InputSource | None, fabric: Fabric
 ) -> Feed:
-    """The feed of a case. source, teacher: of inputs of the model, and of its teacher if it has one."""
+    """The feed of a case. source, teacher: inputs of its model, and of its teacher if it has one."""
     parts, image = case.spec.parts, case.spec.image
-    look = training_look(case)
+    wanted = training_inputs(case)
     mixing = parts["mixing"].component.build() if "mixing" in parts else None
-    inputs = source.get("train", replace(look, raw=mixing is not None))
+    inputs = source.get("train", replace(wanted, raw=mixing is not None))
     clean = targets = None
     if teacher is not None and objective.distiller is not None:
         if objective.distiller.images == "clean":
-            clean = source.get("train", Look(look.image))
+            clean = source.get("train", InputSpec(wanted.image))
             large = image.model_copy(update={"size": image.teacher_size or image.size})
-            targets = teacher.get("train", Look(large))
+            targets = teacher.get("train", InputSpec(large))
         else:
-            targets = teacher.get("train", look)
+            targets = teacher.get("train", wanted)
     return Feed(inputs, objective.model, fabric, case.seed, mixing, clean, targets)
 
 
-def training_look(case: Case) -> Look:
-    """How a case looks at its training images."""
+def training_inputs(case: Case) -> InputSpec:
+    """Size, augmentation and views of a case's training images."""
     image = case.spec.image
     image = image.model_copy(update={"size": image.train_size or image.size})
     if "augmentation" not in case.spec.parts:
-        return Look(image)
-    return Look(image, case.spec.parts["augmentation"], case.recipe.views)
+        return InputSpec(image)
+    return InputSpec(image, case.spec.parts["augmentation"], case.recipe.views)
+
+
+def build_batches(
+    case: Case, labels: np.ndarray, embed: Callable[[], np.ndarray] | None = None
+) -> BatchSampler:
+    """The batch sampler of a case. labels, embed: see `BatchContext`. Raises SuiteError with its place."""
+    part = case.spec.parts["batch_sampler"]
+    with part.located():
+        batches: BatchSampler = part.component.build(BatchContext(labels, case.recipe.batch_size, embed))
+    return batches

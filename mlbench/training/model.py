@@ -1,4 +1,4 @@
-"""The model of a case: backbone and neck, from pixels to embeddings, cut where training begins."""
+"""The networks of a case: backbone and neck, cut into a frozen prefix and a trained part; the teacher."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import nn
@@ -19,6 +19,8 @@ from mlbench.seeding import torch_seed
 
 __all__ = [
     "EmbeddingModel",
+    "Encoder",
+    "Section",
     "Teacher",
     "build_model",
     "build_teacher",
@@ -29,11 +31,29 @@ __all__ = [
 ]
 
 
+#: Sections of a suite that hold a network.
+Section = Literal["backbone", "teacher"]
+
+
+class Encoder(Protocol):
+    """A network that may start with a frozen prefix: an `EmbeddingModel` or a `Teacher`."""
+
+    has_prefix: bool
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        """The frozen prefix's output, of images (N, 3, S, S) uint8."""
+        ...
+
+    def prefix_tensors(self) -> Iterable[tuple[str, torch.Tensor]]:
+        """Every tensor that `encode` depends on, by name."""
+        ...
+
+
 class EmbeddingModel(nn.Module):
     """images -> `encode` -> inputs -> `embed` -> embeddings.
 
-    `encode` is the frozen prefix of the backbone, so what it gives can be kept and used again; without
-    a prefix it passes the images on. images: (N, 3, S, S) uint8.
+    `encode` is the frozen prefix of the backbone, whose output can be cached; without a prefix it returns the
+    images. images: (N, 3, S, S) uint8. Nothing is compiled before `compile_parts`.
     """
 
     def __init__(self, backbone: Backbone, neck: Neck, compute: ComputeSettings) -> None:
@@ -45,23 +65,25 @@ class EmbeddingModel(nn.Module):
         self._normalise = _Normalise(backbone, compute)
         self.to(memory_format=self._normalise.memory_format)
         backbone.frozen.requires_grad_(False)
-        if compute.compile:
-            # What is called, each: a layer that is checkpointed is called by itself.
-            trained = self._layers if compute.checkpointing else [backbone.trained]
-            modules: list[Any] = [backbone.frozen, *trained, neck]
-            for module in modules:
-                module.compile()
         self.train()
 
+    def compile_parts(self) -> None:
+        """Have torch.compile compile the parts at their next call."""
+        # Checkpointing calls each layer by itself.
+        trained = self._layers if self._checkpointing else [self.backbone.trained]
+        modules: list[Any] = [self.backbone.frozen, *trained, self.neck]
+        for module in modules:
+            module.compile()
+
     def train(self, mode: bool = True) -> EmbeddingModel:
-        """As `torch.nn.Module.train`, but the frozen prefix stays in evaluation mode: the statistics of its
-        norms would otherwise drift, and its output could not be kept."""
+        """As `torch.nn.Module.train`, but the frozen prefix stays in evaluation mode: the running statistics
+        of its norms would change, and its output could not be cached."""
         super().train(mode)
         self.backbone.frozen.eval()
         return self
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
-        """What the trained part takes: the frozen prefix's output, or the images as they are."""
+        """Inputs of the trained part: the frozen prefix's output, or the images without a prefix."""
         if not self.has_prefix:
             return images
         with torch.no_grad():
@@ -69,7 +91,7 @@ class EmbeddingModel(nn.Module):
             return features
 
     def embed(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Embeddings (N, D), of any length, of what `encode` gave."""
+        """Embeddings (N, D), of any length, of the output of `encode`."""
         features = inputs if self.has_prefix else self._normalise(inputs)
         if not (self._checkpointing and self.training and torch.is_grad_enabled()):
             return self.neck(self.backbone.trained(features))
@@ -79,7 +101,7 @@ class EmbeddingModel(nn.Module):
 
     @property
     def _layers(self) -> list[nn.Module]:
-        """Of the trained part, one after the other."""
+        """Layers of the trained part, in order."""
         trained = self.backbone.trained
         return list(trained) if isinstance(trained, nn.Sequential) else [trained]
 
@@ -88,7 +110,7 @@ class EmbeddingModel(nn.Module):
         return self.embed(self.encode(images))
 
     def trained_state(self) -> dict[str, torch.Tensor]:
-        """A copy, on the CPU, of what training changes: all but the frozen prefix."""
+        """A copy, on the CPU, of the state without the frozen prefix."""
         return {
             name: value.detach().cpu().clone()
             for name, value in self.state_dict().items()
@@ -96,7 +118,7 @@ class EmbeddingModel(nn.Module):
         }
 
     def load_trained_state(self, state: dict[str, torch.Tensor]) -> None:
-        """Put back what `trained_state` gave."""
+        """Load the output of `trained_state`."""
         self.load_state_dict(state, strict=False)
 
     def prefix_tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
@@ -105,15 +127,15 @@ class EmbeddingModel(nn.Module):
 
 
 def _is_empty(prefix: nn.Module) -> bool:
-    """Whether a module only passes on what it is given. A single layer has no children, yet does more."""
+    """Whether a module returns its input. A single layer has no children either, but is not empty."""
     return isinstance(prefix, nn.Identity) or (isinstance(prefix, nn.Sequential) and len(prefix) == 0)
 
 
 class Teacher(nn.Module):
-    """A backbone that stays as it is, and the mean over its map or its class token.
+    """A frozen backbone, with the mean over its map or its class token as output.
 
-    In the place of an `EmbeddingModel`, it is a frozen prefix and nothing else: what `encode` gives can be
-    kept. Images of another size are brought to its own.
+    All of it is the frozen prefix, so that the output of `encode` can be cached. Images of another size are
+    resized.
     """
 
     has_prefix = True
@@ -129,7 +151,7 @@ class Teacher(nn.Module):
         self.train()
 
     def train(self, mode: bool = True) -> Teacher:
-        """It stays in evaluation mode."""
+        """A teacher stays in evaluation mode."""
         return super().train(False)
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
@@ -150,8 +172,8 @@ class Teacher(nn.Module):
 
 @contextmanager
 def statistics_kept(module: nn.Module) -> Iterator[None]:
-    """Batch and instance norms in `module` normalise by their batch inside the block but leave their running
-    statistics, as they must when the same images go through a second time."""
+    """Inside the block, batch and instance norms in `module` normalise by their batch without changing their
+    running statistics, for a second pass over the same images."""
     norms: list[Any] = [
         each
         for each in module.modules()
@@ -169,28 +191,28 @@ def statistics_kept(module: nn.Module) -> Iterator[None]:
 
 
 class _Normalise(nn.Module):
-    """Images (N, 3, S, S) in [0, 255] to what a backbone takes."""
+    """Normalises images (N, 3, S, S) in [0, 255] for a backbone."""
 
     mean: torch.Tensor
     std: torch.Tensor
 
     def __init__(self, backbone: Backbone, compute: ComputeSettings) -> None:
         super().__init__()
-        # What convolutions are fastest with, CPU and CUDA alike, is channels last.
+        # Convolutions are fastest with channels last, on the CPU and on CUDA.
         self.memory_format = torch.channels_last if compute.channels_last else torch.contiguous_format
         shape = (1, 3, 1, 1)
         self.register_buffer("mean", torch.tensor(backbone.mean).view(shape) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(backbone.std).view(shape) * 255, persistent=False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        # One new tensor, changed in place: touching memory for the first time costs more than the sums.
+        # One new tensor, changed in place: touching new memory takes longer than the arithmetic.
         pixels = images.to(self.mean.dtype, copy=True, memory_format=self.memory_format)
         return pixels.sub_(self.mean).div_(self.std)
 
 
 def _checkpointed(layer: nn.Module, features: torch.Tensor) -> torch.Tensor:
     def forward(features: torch.Tensor) -> torch.Tensor:
-        # A layer may write into its input (nn.ReLU(inplace=True)), which the second time needs as it was.
+        # The second pass needs the input unchanged, and a layer may write into it (nn.ReLU(inplace=True)).
         result: torch.Tensor = layer(features.clone())
         return result
 
@@ -205,14 +227,14 @@ def _again(layer: nn.Module) -> tuple[AbstractContextManager[None], AbstractCont
 
 
 def _tensors(*modules: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """Parameters and buffers, also those that no checkpoint holds."""
+    """Parameters and buffers, also those that are in no checkpoint."""
     for index, module in enumerate(modules):
         for name, tensor in (*module.named_parameters(), *module.named_buffers()):
             yield f"{index}.{name}", tensor
 
 
-def built_size(spec: Spec, section: str) -> int:
-    """Image size that the network of a section is built for: "backbone" or "teacher"."""
+def built_size(spec: Spec, section: Section) -> int:
+    """Image size that the network of a section is built for."""
     image = spec.image
     return image.teacher_size or image.size if section == "teacher" else image.size
 
@@ -220,26 +242,28 @@ def built_size(spec: Spec, section: str) -> int:
 def build_model(spec: Spec, seed: int) -> EmbeddingModel:
     """The model of a case on the CPU; weights that are not loaded are drawn from `seed`.
 
-    Backbone and neck draw apart, so that cases which differ in one share the other's start.
+    Backbone and neck have generators of their own, so that cases with the same backbone start with the same
+    weights of it. An MlbenchError names the place of the component in the suite file.
     """
-    with torch_seed(seed, "backbone"):
-        backbone = spec.parts["backbone"].component.build(built_size(spec, "backbone"))
-    with torch_seed(seed, "neck"):
-        neck = spec.parts["neck"].component.build(backbone.feature_shape)
+    backbone_part, neck_part = spec.parts["backbone"], spec.parts["neck"]
+    with backbone_part.located(), torch_seed(seed, "backbone"):
+        backbone = backbone_part.component.build(built_size(spec, "backbone"))
+    with neck_part.located(), torch_seed(seed, "neck"):
+        neck = neck_part.component.build(backbone.feature_shape)
     return EmbeddingModel(backbone, neck, spec.compute)
 
 
 def build_teacher(spec: Spec, seed: int) -> Teacher | None:
-    """The teacher of a case on the CPU, None where it has none."""
+    """The teacher of a case on the CPU, None for a case without one. Errors as of `build_model`."""
     if "distiller" not in spec.parts:
         return None
-    size = built_size(spec, "teacher")
-    with torch_seed(seed, "teacher"):
-        return Teacher(spec.parts["teacher"].component.build(size), size, spec.compute)
+    part, size = spec.parts["teacher"], built_size(spec, "teacher")
+    with part.located(), torch_seed(seed, "teacher"):
+        return Teacher(part.component.build(size), size, spec.compute)
 
 
 def size_of(model: nn.Module) -> dict[str, int]:
-    """Parameters, shared ones once, and the bytes that they take."""
+    """Number of parameters, shared ones counted once, and their bytes."""
     parameters = list(model.parameters())
     return {
         "parameters": sum(parameter.numel() for parameter in parameters),
@@ -248,7 +272,7 @@ def size_of(model: nn.Module) -> dict[str, int]:
 
 
 def state_hash(tensors: Iterable[torch.Tensor]) -> str:
-    """Hex SHA-256 of the values of some tensors."""
+    """Hex SHA-256 of the values of the tensors, in their order."""
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())

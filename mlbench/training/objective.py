@@ -1,4 +1,4 @@
-"""The objective of training: from the inputs of a batch to the one number that is made small."""
+"""The objective of training: a weighted sum of losses, and the distance to a teacher if there is one."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from mlbench.contracts import CentreLoss, CentreSampler, Distiller, MixedLoss, P
 from mlbench.contracts.options import DistillerContext, LossContext, SamplerContext
 from mlbench.errors import ComponentError
 from mlbench.planning.plan import Case, check_sampler
+from mlbench.planning.spec import WeightedLoss
 from mlbench.seeding import derive, torch_seed
 from mlbench.training.model import EmbeddingModel, Teacher
 
-__all__ = ["Batch", "Objective", "Term", "build_losses", "build_objective"]
+__all__ = ["Batch", "Objective", "Term", "build_distiller", "build_objective", "build_terms"]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What the objective sees of N images.
+    """A training batch of N images.
 
-    inputs: what `EmbeddingModel.encode` gives; labels: (N,) int64. others, share: labels of the images that
-    were mixed in and the share of the images' own, None where nothing was mixed. clean: inputs of the same
-    images without augmentation, where a distiller compares those. targets: (N, T) float, the teacher's.
+    inputs: as `EmbeddingModel.encode` returns them; labels: (N,) int64. others: labels of the images that
+    were mixed in, None without mixing; share: of each image itself. clean: inputs of the same images without
+    augmentation, where a distiller compares those. targets: (N, T) float, the teacher's embeddings.
     """
 
     inputs: torch.Tensor
@@ -38,12 +39,12 @@ class Batch:
 
     @property
     def images(self) -> torch.Tensor:
-        """All that goes through the model: the inputs, then those without augmentation."""
+        """Everything that the model embeds: the inputs, then those without augmentation."""
         return self.inputs if self.clean is None else torch.cat([self.inputs, self.clean])
 
 
 class Term(nn.Module):
-    """One loss, with its class centres if it has any, and its weight."""
+    """One loss, with its class centres if it has any, and its weight in the sum."""
 
     def __init__(
         self, name: str, loss: CentreLoss | PairLoss, centres: CentreSampler | None, weight: float
@@ -60,8 +61,8 @@ class Term(nn.Module):
             return self._of(embeddings, batch.labels)
         if isinstance(self.loss, MixedLoss):
             return self.loss.mixed(embeddings, batch.labels, batch.others, batch.share)
-        # Cross entropy is linear in the labels. A loss's running statistics move once a step: by the labels
-        # with the larger share.
+        # Cross entropy is linear in the labels. A loss's running statistics are updated once in a step, by
+        # the labels with the larger share.
         shares = [(batch.share, batch.labels), (1 - batch.share, batch.others)]
         (more, labels), (less, others) = sorted(shares, key=lambda each: each[0], reverse=True)
         main = self._of(embeddings, labels)
@@ -75,7 +76,7 @@ class Term(nn.Module):
 
 
 class Objective(nn.Module):
-    """The model, the weighted sum of losses, and the distance to a teacher if there is one."""
+    """The model, its losses, and the distiller of a case with a teacher."""
 
     def __init__(self, model: EmbeddingModel, terms: list[Term], distiller: Distiller | None = None) -> None:
         super().__init__()
@@ -84,11 +85,11 @@ class Objective(nn.Module):
         self.distiller = distiller
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        """The scalar that training makes small."""
+        """The scalar that training minimises."""
         return self.loss(self.model.embed(batch.images), batch)
 
     def loss(self, embeddings: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """The same from the embeddings of `batch.images`."""
+        """The scalar from the embeddings of `batch.images`."""
         count = len(batch.labels)
         terms: Any = self.terms
         total = sum(
@@ -101,7 +102,7 @@ class Objective(nn.Module):
         return total
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps besides the model."""
+        """State for a checkpoint, without the model's."""
         terms: Any = self.terms
         return {
             "losses": {
@@ -111,65 +112,72 @@ class Objective(nn.Module):
         }
 
 
-def build_losses(case: Case, dim: int) -> dict[str, CentreLoss | PairLoss]:
-    """The losses of a case by name, for embeddings of `dim` numbers.
+def build_objective(case: Case, model: EmbeddingModel, teacher: Teacher | None = None) -> Objective:
+    """The objective of a case around its model. Raises SuiteError as `build_terms` and `build_distiller`."""
+    dim = model.neck.dim
+    distiller = None if teacher is None else build_distiller(case, dim, teacher.dim)
+    return Objective(model, build_terms(case, dim), distiller)
 
-    Raises ComponentError when one has class centres and the case no sampler, or cannot take mixed images and
-    the case mixes them.
+
+def build_terms(case: Case, dim: int) -> list[Term]:
+    """The losses of a case, with their class centres, for embeddings of `dim` numbers.
+
+    Raises SuiteError, with the place of the component, for a loss with class centres without a sampler, and
+    where a loss or a sampler cannot take the case's mixed images.
     """
-    losses = {}
-    for name, chosen in case.spec.losses.items():
+    return [_build_term(case, dim, name, chosen) for name, chosen in case.spec.losses.items()]
+
+
+def build_distiller(case: Case, dim: int, teacher_dim: int) -> Distiller:
+    """The distiller of a case, for embeddings of `dim` numbers. Raises SuiteError with its place."""
+    part = case.spec.parts["distiller"]
+    with part.located(), torch_seed(case.seed, "distiller"):
+        distiller: Distiller = part.component.build(DistillerContext(dim, teacher_dim))
+    return distiller
+
+
+def _build_term(case: Case, dim: int, name: str, chosen: WeightedLoss) -> Term:
+    parts = case.spec.parts
+    with chosen.part.located():
         with torch_seed(case.seed, "loss", name):
             loss = chosen.part.component.build(LossContext(case.forecast.classes, dim))
-        if isinstance(loss, CentreLoss):
-            check_sampler(case.spec.parts, chosen.part)
-        elif "mixing" in case.spec.parts and not isinstance(loss, MixedLoss):
-            raise ComponentError(
-                f"{chosen.part.entry} compares images by their labels and cannot take mixed ones; "
-                "set mixing: null, or choose a loss with class centres"
-            )
-        losses[name] = loss
-    return losses
+        if not isinstance(loss, CentreLoss):
+            if "mixing" in parts and not isinstance(loss, MixedLoss):
+                raise ComponentError(
+                    f"{chosen.part.entry} compares images by their labels and cannot take mixed ones; "
+                    "set mixing: null, or choose a loss with class centres"
+                )
+            return Term(name, loss, None, chosen.weight)
+        check_sampler(parts, chosen.part)
+    return Term(name, loss, _build_centres(case, dim, loss, name), chosen.weight)
 
 
-def build_objective(case: Case, model: EmbeddingModel, teacher: Teacher | None = None) -> Objective:
-    """The objective of a case around its model. Raises ComponentError as `build_losses` does."""
-    terms = []
-    for name, loss in build_losses(case, model.neck.dim).items():
-        centres = _build_centres(case, model, loss, name) if isinstance(loss, CentreLoss) else None
+def _build_centres(case: Case, dim: int, loss: CentreLoss, name: str) -> CentreSampler:
+    part = case.spec.parts["sampler"]
+    # A single loss draws the same as before cases could have several.
+    path = () if len(case.spec.losses) == 1 else (name,)
+    context = SamplerContext(
+        num_classes=case.forecast.classes,
+        dim=dim,
+        centres_per_class=loss.centres_per_class,
+        batch_size=case.recipe.batch_size,
+        batch_labels=case.forecast.batch_labels,
+        seed=derive(case.seed, "sampler", *path),
+    )
+    with part.located():
+        with torch_seed(case.seed, "centres", *path):
+            centres: CentreSampler = part.component.build(context)
         if isinstance(centres, RowSampler) and "mixing" in case.spec.parts:
             raise ComponentError(
-                f"{case.spec.parts['sampler'].entry} moves its centres by one label an image and cannot take "
-                "mixed images; set sampler: all, or mixing: null"
+                f"{part.entry} moves its centres by one label an image and cannot take mixed images; "
+                "set sampler: all, or mixing: null"
             )
-        terms.append(Term(name, loss, centres, case.spec.losses[name].weight))
-    distiller = None
-    if teacher is not None:
-        with torch_seed(case.seed, "distiller"):
-            context = DistillerContext(model.neck.dim, teacher.dim)
-            distiller = case.spec.parts["distiller"].component.build(context)
-    return Objective(model, terms, distiller)
-
-
-def _build_centres(case: Case, model: EmbeddingModel, loss: CentreLoss, name: str) -> CentreSampler:
-    # The only loss draws as it did before there could be several.
-    path = () if len(case.spec.losses) == 1 else (name,)
-    with torch_seed(case.seed, "centres", *path):
-        context = SamplerContext(
-            num_classes=case.forecast.classes,
-            dim=model.neck.dim,
-            centres_per_class=loss.centres_per_class,
-            batch_size=case.recipe.batch_size,
-            batch_labels=case.forecast.batch_labels,
-            seed=derive(case.seed, "sampler", *path),
-        )
-        centres: CentreSampler = case.spec.parts["sampler"].component.build(context)
     return centres
 
 
 @contextmanager
 def _evaluating(loss: Any) -> Iterator[None]:
-    """A loss that is a module is in evaluation mode inside the block."""
+    """Inside the block, a loss that is a module is in evaluation mode."""
     if not isinstance(loss, nn.Module):
         yield
         return

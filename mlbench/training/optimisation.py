@@ -1,4 +1,4 @@
-"""What moves the weights: the optimiser, the schedule of its rate, and the running mean of the weights."""
+"""The optimiser, the schedule of its learning rate, and the running mean of the weights."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from mlbench.training.objective import Objective
 
 __all__ = ["WeightMean", "build_optimizer", "build_schedule", "check_recipe"]
 
-# It warns of a schedule over one step as if that could only be a mistake.
+# timm warns of a schedule over one step, which is no mistake here.
 logging.getLogger("timm.scheduler").setLevel(logging.ERROR)
 
 
 def check_recipe(recipe: Recipe) -> None:
-    """Raise OptionError for an optimiser that timm does not know, and for options that it does not take, of
-    which timm drops some without a word."""
+    """Raise OptionError for an optimiser that timm does not know, and for options that the optimiser does not
+    take. timm ignores some of these silently."""
     known = timm.optim.list_optimizers()
     if recipe.optimizer not in known:
         raise OptionError(
@@ -56,10 +56,10 @@ def check_recipe(recipe: Recipe) -> None:
 
 
 def build_optimizer(objective: Objective, recipe: Recipe) -> torch.optim.Optimizer:
-    """The optimiser of everything that is trained. Raises TrainingError when nothing is.
+    """The optimiser of all trained parameters. Raises TrainingError where there are none.
 
-    Class centres, and whatever parameters a loss has itself, take the recipe's centre_lr: as timm's lr_scale,
-    so that the schedule's lowest rate is that multiple too."""
+    Class centres and a loss's own parameters have the recipe's centre_lr, as timm's lr_scale: it multiplies
+    the schedule's lowest rate too."""
     decay = recipe.weight_decay
     terms: Any = objective.terms
     own = {"lr_scale": recipe.centre_lr}
@@ -84,7 +84,7 @@ def build_optimizer(objective: Objective, recipe: Recipe) -> torch.optim.Optimiz
 
 
 def _groups(module: Any, decay: float, **common: Any) -> list[dict[str, Any]]:
-    """Groups of what a module trains, biases and norms without decay; none of what is no module."""
+    """Parameter groups of a module, biases and norms without decay; none where it is no module."""
     if not isinstance(module, nn.Module):
         return []
     return [{**group, **common} for group in timm.optim.param_groups_weight_decay(module, decay)]
@@ -103,15 +103,15 @@ def _create(groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Optimiz
 
 
 def _named(recipe: Recipe) -> dict[str, Any]:
-    """Options of the optimiser that the recipe has under their own names, where it sets them."""
+    """Options of the optimiser that are options of the recipe, where it sets them."""
     named = {"betas": recipe.betas, "momentum": recipe.momentum}
     return {name: value for name, value in named.items() if value is not None}
 
 
 def _update_along(optimizer: torch.optim.Optimizer, sampler: RowSampler, name: str) -> None:
-    """Have `sampler` update its centres with every step that `optimizer` takes, at the rates of that step.
+    """Have `sampler` update its centres after every step of `optimizer`, at the rates of that step.
 
-    A hook, because only the optimiser knows whether loss scaling lets it take the step.
+    A hook of the optimiser, because loss scaling may skip its step.
     """
 
     def update(*_: object) -> None:
@@ -124,7 +124,7 @@ def _update_along(optimizer: torch.optim.Optimizer, sampler: RowSampler, name: s
 def build_schedule(
     optimizer: torch.optim.Optimizer, recipe: Recipe, total: int
 ) -> timm.scheduler.scheduler.Scheduler:
-    """The schedule of the rate over `total` steps, as the recipe says."""
+    """The recipe's schedule of the learning rate over `total` steps."""
     warmup = round(recipe.warmup * total)
     common = {"warmup_t": warmup, "warmup_prefix": True, "t_in_epochs": False}
     rest = max(total - warmup, 1)
@@ -132,7 +132,7 @@ def build_schedule(
         return timm.scheduler.CosineLRScheduler(optimizer, rest, lr_min=recipe.min_lr, **common)
     if recipe.schedule == "linear":
         return timm.scheduler.PolyLRScheduler(optimizer, rest, power=1.0, lr_min=recipe.min_lr, **common)
-    # timm's milestone m is passed at step m - 1, counted after the warm-up.
+    # timm applies milestone m at step m - 1, counted after the warm-up.
     steps = [round(share * total) - warmup + 1 for share in recipe.milestones]
     rate = recipe.decay_rate if recipe.schedule == "step" else 1.0
     return timm.scheduler.MultiStepLRScheduler(optimizer, steps, decay_rate=rate, **common)

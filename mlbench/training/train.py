@@ -1,4 +1,4 @@
-"""Training: one short loop over the batches of a case, and the checkpoint that is kept."""
+"""The training loop over the batches of a case, and the selection of its checkpoint."""
 
 from __future__ import annotations
 
@@ -15,30 +15,28 @@ import torch
 from lightning_fabric import Fabric
 
 from mlbench.atomic_write import write_atomically
-from mlbench.contracts import BatchSampler
-from mlbench.contracts.options import BatchContext
 from mlbench.errors import TrainingError
 from mlbench.planning.plan import Case
 from mlbench.records.record import Estimate
 from mlbench.seeding import generator_state, numpy_generator, set_generator_state, torch_seed
 from mlbench.training.checkpoint_score import curve_name
-from mlbench.training.feed import Feed
+from mlbench.training.feed import Feed, build_batches
 from mlbench.training.model import statistics_kept
 from mlbench.training.objective import Batch, Objective
 from mlbench.training.optimisation import WeightMean, build_optimizer, build_schedule
 
 __all__ = ["Step", "Training", "train"]
 
-#: Above this share of training time spent waiting for images, and this many seconds, the run says so.
+#: Share and seconds of training time spent waiting for images, above which there is a note.
 WAIT_SHARE, WAIT_SECONDS = 0.25, 2.0
 
-#: What torch's batch norm says of a single vector, whose variance is not known.
+#: Start of the error of torch's batch norm for a single vector, which has no variance.
 _ONE_VALUE = "Expected more than 1 value per channel"
 
 
 @dataclass
 class Training:
-    """What training a case left: curves, the epoch that was kept, and where time went.
+    """Results of training: curves, the epoch that was kept, and times.
 
     curves: loss and learning rate of every epoch, and the score on the calibration split of every evaluation,
     None where it had no value. waited: seconds spent waiting for images to be read.
@@ -53,8 +51,8 @@ class Training:
 
 
 class Step:
-    """What moves the weights by one batch. total: steps that the schedule is laid over. count: steps done.
-    mean: the running mean of the weights, None where the recipe has none."""
+    """A training step. total: steps of the schedule. count: steps done. mean: running mean of the weights,
+    None where the recipe has none."""
 
     def __init__(self, case: Case, objective: Objective, fabric: Fabric, total: int) -> None:
         self.count = 0
@@ -69,9 +67,12 @@ class Step:
         self.mean = WeightMean(objective.model, case.recipe.ema) if case.recipe.ema else None
 
     def __call__(self, batch: Batch) -> torch.Tensor:
-        """Returns the loss of the batch. Raises TrainingError, before anything has changed, when that is not
-        finite; on the CPU only, as a GPU would have to be waited for. The same for a batch, or a part of one,
-        that batch norm cannot normalise."""
+        """Update the weights by one batch and return its loss.
+
+        Raises TrainingError, before any update, for a batch (or part of one) that batch norm cannot
+        normalise and, on the CPU, for a loss that is not finite. On a GPU that check would wait for every
+        step.
+        """
         # The middle of the step, so that neither the first nor the last has a rate of zero.
         self._schedule.step_update(self.count + 0.5)
         self.optimizer.zero_grad(set_to_none=True)
@@ -110,18 +111,16 @@ def train(
 
     feed: of the train split, None where the recipe has no epochs. embed: embeddings of the train split by the
     current model, for batch samplers that need them. score: of the current model on the calibration split.
-    folder: last.pt is written there, and best.pt where the recipe selects the best. Raises TrainingError when
-    the loss is no longer finite; on the CPU, and where the sampler says so, last.pt then holds the state
-    of the step before. Raises it, too, when the best checkpoint is to be kept and no score had a value.
+    folder: for last.pt, and for best.pt where the recipe selects the best. Raises TrainingError for a loss
+    that is not finite; on the CPU, and where the sampler raised it, last.pt then holds the state before the
+    step. Raises it too where the recipe selects the best checkpoint and no score had a value.
     """
     recipe = case.recipe
     model = objective.model
     if feed is None:
         _save(folder / "last.pt", objective, 0)
         return Training(notes=["not trained: recipe.epochs is 0"])
-    batches: BatchSampler = case.spec.parts["batch_sampler"].component.build(
-        BatchContext(feed.labels, recipe.batch_size, embed)
-    )
+    batches = build_batches(case, feed.labels, embed)
     total = len(batches) * recipe.epochs
     step = Step(case, objective, fabric, total)
     labels = torch.from_numpy(feed.labels).to(fabric.device)
@@ -138,17 +137,17 @@ def train(
         losses = []
         before = "".join(f", loss {loss:.3g}" for loss in result.curves["loss"][-1:])
         what = f"training, epoch {epoch + 1} of {recipe.epochs}{before}"
-        # Dropout and the like draw from torch's global generator.
+        # Dropout and similar layers draw from torch's global generator.
         with torch_seed(case.seed, "epoch", epoch, device=fabric.device):
             for batch in feed.batches(order, labels, epoch):
                 try:
                     losses.append(step(batch))
                 except TrainingError:
-                    # Nothing has changed since the step before: that state is worth keeping.
+                    # The state before the step is unchanged and useful.
                     _save(folder / "last.pt", objective, epoch)
                     raise
                 progress(what, step.count, total)
-        # Here for a GPU, which would have to wait for the answer after every step.
+        # Checked once an epoch, as a GPU would have to wait for the check after every step.
         epoch_losses = torch.stack(losses).float().cpu()
         _check_finite(epoch_losses, step.count - len(losses))
         if not epoch_losses.any():
@@ -205,7 +204,7 @@ def _rank(score: Estimate) -> float:
 
 
 def _idle_note(idle: list[int], epochs: int, steps: int) -> str:
-    """What to say of epochs, counted from 1, in which the loss was 0 in every step."""
+    """The note on epochs, counted from 1, in which the loss was 0 in every step."""
     if len(idle) == epochs:
         return (
             f"the loss was 0 in all {steps} steps: it trained nothing; the batches may lack the pairs of "
@@ -218,7 +217,7 @@ def _idle_note(idle: list[int], epochs: int, steps: int) -> str:
 
 
 def _whole(objective: Objective, batch: Batch, fabric: Fabric, step: int) -> torch.Tensor:
-    """Gradients of a batch; returns its loss."""
+    """Compute the gradients of a batch. Returns its loss."""
     with fabric.autocast():
         loss: torch.Tensor = objective(batch)
     if fabric.device.type == "cpu":
@@ -228,11 +227,11 @@ def _whole(objective: Objective, batch: Batch, fabric: Fabric, step: int) -> tor
 
 
 def _in_parts(objective: Objective, batch: Batch, fabric: Fabric, step: int, *, parts: int) -> torch.Tensor:
-    """The same with a model that sees one part of the batch at a time (arXiv:2101.06983).
+    """As `_whole`, with one part of the batch in the model at a time (arXiv:2101.06983).
 
-    All parts are embedded without gradients, the loss of all embeddings gives the gradient of each, and each
-    part goes through the model again to take it further. The second time draws what the first drew, and
-    leaves the running statistics of norms alone.
+    All parts are embedded without gradients; the loss of all embeddings gives the gradient of each; a second
+    pass of each part propagates its gradient to the weights. The second pass has the same random draws, and
+    does not update the running statistics of norms.
     """
     model = objective.model
     images = batch.images.chunk(parts)
@@ -273,5 +272,5 @@ def _check_finite(losses: torch.Tensor, first_step: int) -> None:
 def _save(path: Path, objective: Objective, epoch: int) -> None:
     """Write a checkpoint: the trained part of the model, the losses with their class centres, the epoch."""
     data = {"model": objective.model.trained_state(), **objective.state(), "epoch": epoch}
-    # Centres may be larger than all else in memory: straight into the file.
+    # Saved without a copy in memory, as class centres may be large.
     write_atomically(path, partial(torch.save, data))

@@ -58,7 +58,7 @@ def test_card_of_a_file_from_elsewhere_is_refused(change: dict[str, str | None])
 )
 def test_card_that_asks_for_what_is_not_done_is_refused(change: dict[str, str]) -> None:
     (name,) = change
-    with pytest.raises(StoreError, match=rf"asks for what this mlbench .* does not do \({name}: "):
+    with pytest.raises(StoreError, match=rf"cannot be used with mlbench .* \({name}: "):
         Card.read(CARD.metadata() | change, "a.onnx")
 
 

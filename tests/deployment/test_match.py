@@ -15,6 +15,7 @@ from test_card import CARD
 from torch import nn
 
 from mlbench.cli import main
+from mlbench.contracts.options import DatasetContext
 from mlbench.deployment.match import find_model, load_image, match
 from mlbench.deployment.onnx_model import to_onnx, with_metadata
 from mlbench.deployment.onnx_session import OnnxSession
@@ -22,7 +23,7 @@ from mlbench.errors import DataError, ExportError, StoreError
 from mlbench.evaluation.similarity_grid import STEP
 from mlbench.planning.spec import ImageSettings
 from mlbench.registry import Registry
-from mlbench.training.reading import Draw, Reader
+from mlbench.training.image_reader import ImageReader, ImageView
 
 
 class Means(nn.Module):
@@ -129,12 +130,11 @@ def test_images_are_prepared_as_those_of_a_folder_are_in_training(
         noise(7, 7).save(folder / "grey.png")
         Image.fromarray(generator.integers(0, 2000, (40, 50), np.uint16)).save(folder / "deep.png")
         noise(40, 30, 3).save(folder / "colours.jpg", icc_profile=profile)
-    entry = registry.get("dataset", "image_folder")
-    options = entry.check({"path": "photos", "white": 4095})
-    dataset = entry.build(options, data_root=tmp_path, image_size=32)
+    options = registry.get("dataset", "image_folder").make({"path": "photos", "white": 4095})
+    dataset = options.build(DatasetContext(tmp_path, 32))
     settings = ImageSettings(size=32, resize=resize, crop_ratio=crop_ratio)
     split = dataset.split("test")
-    (batch,) = Reader(split, settings, workers=0).batches([[Draw(at) for at in range(len(split))]])
+    (batch,) = ImageReader(split, settings, workers=0).batches([[ImageView(at) for at in range(len(split))]])
     assert dataset.notes == ()
     card = replace(CARD, size=32, resize=resize, crop_ratio=crop_ratio, white=dataset.white)
     files = (tmp_path / "photos").rglob("*.*")

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 import torch
+import toys
 
 from mlbench.measurement import stopwatch
 from mlbench.measurement.stopwatch import Stopwatch
@@ -107,3 +108,24 @@ def test_a_case_is_measured_in_its_own_precision(watch, planned, precision: str,
     stopwatch.serve(task, lines(), lambda answer: None)
     assert seen == [(precision, lower)]
     assert torch.backends.cudnn.allow_tf32 == before
+
+
+@pytest.mark.parametrize("frozen", ["true", "false"])
+def test_a_model_is_built_once_for_all_stages(planned, monkeypatch, frozen: str) -> None:
+    built = []
+    build = toys.ToyBackboneOptions.build
+    monkeypatch.setattr(
+        toys.ToyBackboneOptions, "build", lambda self, size: built.append(size) or build(self, size)
+    )
+    monkeypatch.setattr(stopwatch, "ROUND_SECONDS", 0.001)
+    monkeypatch.setattr(stopwatch, "SHARE", 0.0)
+    case = planned(overrides=(f"backbone.frozen={frozen}", "measure.patience=0")).cases[0]
+    watch = Stopwatch(case, "cpu", (), lambda stage: None)
+    assert watch.failed == {}
+    assert set(watch.round()) == {"inference", "latency", "training", "onnx"}
+    assert built == [16]
+    # The frozen prefix is not trained, though inference takes its weights as trainable ones.
+    watch._prepare_training()
+    model = watch._model
+    assert not any(each.requires_grad for each in model.backbone.frozen.parameters())
+    assert model.neck.training

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import fields
 
 import pytest
 import torch
@@ -11,10 +10,10 @@ from test_train import silent, trained
 from torch import nn
 
 from mlbench.contracts.options import Recipe
-from mlbench.environment import Device
 from mlbench.planning.spec import ComputeSettings
+from mlbench.training import image_reader
 from mlbench.training import model as model_module
-from mlbench.training import reading
+from mlbench.training.assembly import assemble
 from mlbench.training.experiment import experiment
 from mlbench.training.model import EmbeddingModel, state_hash
 
@@ -52,7 +51,7 @@ COMPUTE = {
 
 
 def test_no_option_is_left_out() -> None:
-    assert set(RECIPE) | {"workers"} == {field.name for field in fields(Recipe)}
+    assert set(RECIPE) | {"workers"} == set(Recipe.model_fields)
     assert set(COMPUTE) == set(ComputeSettings.model_fields)
 
 
@@ -69,13 +68,13 @@ def test_an_option_of_the_recipe_changes_the_training(planned, tmp_path, option:
 
 
 def test_workers_read_images_and_change_nothing(planned, tmp_path, monkeypatch) -> None:
-    asked, loader = [], reading.Reader._loader
+    asked, loader = [], image_reader.ImageReader._loader
 
     def counting(self, workers):
         asked.append(workers)
         return loader(self, 0)
 
-    monkeypatch.setattr(reading.Reader, "_loader", counting)
+    monkeypatch.setattr(image_reader.ImageReader, "_loader", counting)
     hashes = set()
     for workers in (0, 2):
         # Few images would be read without a process.
@@ -126,7 +125,7 @@ def observed(case, monkeypatch, folder) -> dict[str, Counter]:
         patch.setattr(model_module._Normalise, "forward", normalising)
         patch.setattr(model_module, "checkpoint", checkpointing)
         patch.setattr(torch, "compile", compiled)
-        experiment(case, Device("cpu", "test"), folder, silent)
+        experiment(assemble(case, "cpu"), folder, silent)
     return seen
 
 
@@ -165,7 +164,9 @@ def test_compiled_and_checkpointed_gives_the_plain_gradients_and_statistics(plan
     ends = []
     for value in ("false", "true"):
         overrides = (f"compute.compile={value}", f"compute.checkpointing={value}")
-        model = model_module.build_model(planned(overrides=overrides).cases[0].spec, 0)
+        assembly = assemble(planned(overrides=overrides).cases[0], "cpu")
+        assembly.compile()
+        model = assembly.model
         images = torch.randint(0, 256, (4, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator())
         model(images).square().sum().backward()
         norms = [each for each in model.modules() if isinstance(each, nn.BatchNorm2d)]

@@ -70,7 +70,7 @@ class Halved(torch.nn.Module):
 @pytest.mark.parametrize("prefix", [torch.nn.Conv2d(3, 3, 1), torch.nn.ReLU(), Halved()])
 def test_a_prefix_of_a_single_layer_is_not_passed_over(planned, prefix) -> None:
     spec = planned().cases[0].spec
-    backbone = spec.parts["backbone"].build(image_size=16)
+    backbone = spec.parts["backbone"].component.build(16)
     backbone.frozen = prefix
     model = EmbeddingModel(backbone, torch.nn.Flatten(), ComputeSettings()).eval()
     images = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)
@@ -80,7 +80,7 @@ def test_a_prefix_of_a_single_layer_is_not_passed_over(planned, prefix) -> None:
 
 @pytest.mark.parametrize("prefix", [torch.nn.Sequential(), torch.nn.Identity()])
 def test_a_prefix_that_does_nothing_is_none(planned, prefix) -> None:
-    backbone = planned().cases[0].spec.parts["backbone"].build(image_size=16)
+    backbone = planned().cases[0].spec.parts["backbone"].component.build(16)
     backbone.frozen = prefix
     assert not EmbeddingModel(backbone, torch.nn.Flatten(), ComputeSettings()).has_prefix
 

@@ -8,8 +8,8 @@ from lightning_fabric import Fabric
 from mlbench.errors import OptionError, SuiteError, TrainingError
 from mlbench.planning.plan import labels_of
 from mlbench.records.record import Estimate
-from mlbench.training.features import InputSource
-from mlbench.training.feed import build_feed
+from mlbench.training.feed import build_batches, build_feed
+from mlbench.training.input_cache import InputCache
 from mlbench.training.model import build_model, build_teacher, state_hash
 from mlbench.training.objective import Batch, Term, build_objective
 from mlbench.training.optimisation import build_optimizer, check_recipe
@@ -28,8 +28,8 @@ def trained_model(case, model, tmp_path, score=lambda: 0.0, **announced):
     fabric = Fabric(accelerator="cpu", devices=1)
     teacher = build_teacher(case.spec, case.seed)
     objective = build_objective(case, model, teacher)
-    source = InputSource(case, model, fabric, silent)
-    taught = InputSource(case, teacher, fabric, silent, "teacher") if teacher is not None else None
+    source = InputCache(case, "backbone", model, fabric, silent)
+    taught = InputCache(case, "teacher", teacher, fabric, silent) if teacher is not None else None
     feed = build_feed(case, objective, source, taught, fabric) if case.recipe.epochs else None
     estimate = lambda: Estimate(score(), **announced)  # noqa: E731
     embed = lambda: torch.rand((24, 4), generator=torch.Generator().manual_seed(0)).numpy()  # noqa: E731
@@ -76,7 +76,7 @@ def test_training_equals_a_bare_loop(planned, tmp_path) -> None:
         ],
         lr=1e-3,
     )
-    batches = case.spec.parts["batch_sampler"].build(labels=labels.numpy(), batch_size=8)
+    batches = build_batches(case, labels.numpy())
     bare.train()
     for epoch in range(3):
         for indices in batches.batches(numpy_generator(case.seed, "batches", epoch)):
@@ -268,7 +268,7 @@ def test_check_recipe_refuses_an_unknown_optimizer(planned) -> None:
 
 
 #: Plain gradient steps: what differs is the gradient.
-SGD = ("recipe={name: full, optimizer: momentum, schedule: constant}",)
+SGD = ("recipe={name: full, optimizer: momentum, schedule: constant, milestones: []}",)
 
 
 @pytest.mark.parametrize(

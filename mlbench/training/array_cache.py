@@ -1,4 +1,4 @@
-"""The array cache: arrays that can be made again, in files that appear whole or not at all."""
+"""The array cache: reproducible arrays in files that are written atomically."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ArrayCache:
         self.root = root
 
     def path(self, folder: str, key: Any) -> Path:
-        """Where the array of `key` (plain JSON data) is, or would be."""
+        """File of the array with `key`, plain JSON data. It need not exist."""
         name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
         return self.root / folder / f"{name}.npy"
 
@@ -39,10 +39,10 @@ class ArrayCache:
         make: Callable[[], Iterator[np.ndarray]],
         advance: Callable[[int], None],
     ) -> np.ndarray:
-        """The array at `path`, memory-mapped; made from the chunks of `make` when it is not there.
+        """The array at `path`, memory-mapped; written from the chunks of `make` where there is no such file.
 
-        count: rows of the whole array. advance: called with the rows that are done. A damaged file is made
-        again. Raises StoreError when the file cannot be written.
+        count: rows of the whole array. advance: called with the number of rows written. A damaged file is
+        replaced. Raises StoreError for a file that cannot be written.
         """
         array = _load(path)
         if array is None:
@@ -53,8 +53,8 @@ class ArrayCache:
         return array
 
     def limit(self) -> int:
-        """Bytes that one split may add: MLBENCH_CACHE_LIMIT (such as "20G"), else half of what is free on
-        the cache's disk and at most 50 GB."""
+        """Bytes that one split may add: MLBENCH_CACHE_LIMIT (such as "20G"), else half of the free space on
+        the cache's disk, at most 50 GB."""
         text = os.environ.get("MLBENCH_CACHE_LIMIT", "")
         if text:
             units = {"K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -81,8 +81,8 @@ def _load(path: Path) -> np.ndarray | None:
 def _write(path: Path, count: int, chunks: Iterator[np.ndarray], advance: Callable[[int], None]) -> None:
     """Write an array chunk by chunk, then give it its name.
 
-    Plain writes rather than a writable memory map: on a full disk a map ends the process with a signal,
-    a write ends with an error that can be told.
+    Plain writes, not a writable memory map: on a full disk a memory map ends the process with a signal, a
+    write raises an error.
     """
 
     def write(file: BinaryIO) -> None:

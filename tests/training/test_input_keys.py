@@ -14,22 +14,19 @@ import numpy as np
 import pytest
 import torch
 from conftest import TOY_SUITE
-from lightning_fabric import Fabric
 from PIL import Image
 
 from mlbench.contracts import SPLITS, Component, FeatureShape
 from mlbench.contracts.options import BackboneOptions
 from mlbench.environment import Device, cache_dir
 from mlbench.planning.plan import Case, make_plan
-from mlbench.planning.spec import PRECISIONS, ComputeSettings, ImageSettings
+from mlbench.planning.spec import ComputeSettings, ImageSettings
 from mlbench.planning.suite import load_suite
 from mlbench.plugins import Plugin
 from mlbench.registry import Registry
 from mlbench.seeding import deterministic, matmul_precision
-from mlbench.training.features import Inputs, InputSource, Look
-from mlbench.training.feed import build_feed
-from mlbench.training.model import build_model, build_teacher
-from mlbench.training.objective import build_objective
+from mlbench.training.assembly import Assembly, assemble
+from mlbench.training.inputs import SplitInputs
 from mlbench_datasets import document_pool
 
 #: What a case may set, and to what. The first value of each is that of the plain case.
@@ -122,7 +119,7 @@ def cases(
     photographs: Path, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[Mapping[str, str]], Case]:
     monkeypatch.setenv("MLBENCH_DATA", str(photographs))
-    component = Component("backbone", "sized", "test_keys:SizedOptions", "")
+    component = Component("backbone", "sized", "test_input_keys:SizedOptions", "")
     plugin = Plugin("acme", "acme", "acme", "1.0", (component,))
     registry = Registry((*registry.plugins, plugin))
     path = tmp_path / "suite.yaml"
@@ -142,28 +139,26 @@ def cases(
 
 
 class Bench:
-    """Everything of a case that is read by training and evaluation, as one hash."""
+    """All inputs of training and evaluation of a case, as one hash of each."""
 
     def __init__(self, case: Case) -> None:
         self.case = case
-        self.model = build_model(case.spec, case.seed)
-        self.teacher = build_teacher(case.spec, case.seed)
-        self.objective = build_objective(case, self.model, self.teacher)
-        self.fabric = Fabric(accelerator="cpu", devices=1, precision=PRECISIONS[case.spec.precision])
+        self.assembly = assemble(case, "cpu")
+        assert self.assembly.objective  # built once, as most of these cases share their cache
 
     def inputs(self) -> dict[str, str]:
+        assembly = Assembly(self.case, self.assembly.fabric, lambda *_: None)
+        vars(assembly).update({name: vars(self.assembly)[name] for name in ("model", "teacher", "objective")})
         with deterministic(), matmul_precision(self.case.spec.compute.matmul_precision):
-            source = InputSource(self.case, self.model, self.fabric, lambda *_: None)
-            taught = InputSource(self.case, self.teacher, self.fabric, lambda *_: None, "teacher")
-            feed = build_feed(self.case, self.objective, source, taught, self.fabric)
+            feed = assembly.feed
+            assert feed is not None
             found = {"train": feed.inputs, "clean": feed.clean, "targets": feed.targets}
-            look = Look(self.case.spec.image)
-            found |= {name: source.get(name, look) for name in ("calibration", "test")}
-            assert all(each is None or each.stored for each in found.values())
+            found |= {name: assembly.embedder.inputs(name) for name in ("calibration", "test")}
+            assert all(each is None or each.cached for each in found.values())
             return {name: digest(each) for name, each in found.items() if each is not None}
 
 
-def digest(inputs: Inputs) -> str:
+def digest(inputs: SplitInputs) -> str:
     total = hashlib.sha256()
     for epoch in range(2):
         for batch in inputs.batches([range(len(inputs.split))], epoch):

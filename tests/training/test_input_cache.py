@@ -9,21 +9,22 @@ import torch
 from lightning_fabric import Fabric
 
 from mlbench.errors import StoreError
-from mlbench.training.features import Inputs, InputSource, Look
-from mlbench.training.feed import training_look
+from mlbench.training.feed import training_inputs
+from mlbench.training.input_cache import InputCache
+from mlbench.training.inputs import InputSpec, SplitInputs
 from mlbench.training.model import build_model
 
 
-def source_of(case, heard=None) -> InputSource:
+def source_of(case, heard=None) -> InputCache:
     fabric = Fabric(accelerator="cpu", devices=1)
     progress = (
         (lambda *_: None) if heard is None else lambda what, done, total: heard.append((what, done, total))
     )
-    return InputSource(case, build_model(case.spec, case.seed).eval(), fabric, progress)
+    return InputCache(case, "backbone", build_model(case.spec, case.seed).eval(), fabric, progress)
 
 
-def inputs_of(case, split, heard=None) -> Inputs:
-    look = training_look(case) if split == "train" else Look(case.spec.image)
+def inputs_of(case, split, heard=None) -> SplitInputs:
+    look = training_inputs(case) if split == "train" else InputSpec(case.spec.image)
     return source_of(case, heard).get(split, look)
 
 
@@ -42,9 +43,9 @@ def test_cached_inputs_equal_streamed_ones(planned, monkeypatch, tmp_path, froze
     monkeypatch.setenv("MLBENCH_CACHE", str(tmp_path / "empty"))
     monkeypatch.setenv("MLBENCH_CACHE_LIMIT", "1K")
     source = source_of(case)
-    streamed = source.get("train", training_look(case))
-    assert stored.stored
-    assert not streamed.stored
+    streamed = source.get("train", training_inputs(case))
+    assert stored.cached
+    assert not streamed.cached
     assert "inputs are not cached" in source.notes[0]
     assert torch.equal(whole(stored), whole(streamed))
 
@@ -73,12 +74,12 @@ def test_another_prefix_does_not_share_features_but_shares_pixels(planned) -> No
 def test_augmented_views_are_a_pool_that_epochs_walk_through(planned) -> None:
     case = planned(overrides=("augmentation=jitter", "recipe.views=2")).cases[0]
     inputs = inputs_of(case, "train")
-    assert inputs.stored
+    assert inputs.cached
     views = [whole(inputs, epoch) for epoch in range(4)]
     assert torch.equal(views[0], views[2])
     assert torch.equal(views[1], views[3])
     assert not torch.equal(views[0], views[1])
-    assert inputs_of(case, "test").stored  # evaluation images are never augmented
+    assert inputs_of(case, "test").cached  # evaluation images are never augmented
     assert len(files("pixels")) == 3
 
 
@@ -86,7 +87,7 @@ def test_without_views_every_epoch_and_seed_sees_new_augmentations(planned) -> N
     cases = planned("seeds: [0, 1]\n", overrides=("augmentation=jitter",)).cases
     inputs = [inputs_of(case, "train") for case in cases]
     seen = [whole(inputs[0], 0), whole(inputs[0], 1), whole(inputs[1], 0)]
-    assert not inputs[0].stored
+    assert not inputs[0].cached
     assert not torch.equal(seen[0], seen[1])
     assert not torch.equal(seen[0], seen[2])
 
@@ -96,7 +97,7 @@ def test_a_file_in_the_cache_is_used_however_full_the_disk_is_now(planned, monke
     first = whole(inputs_of(case, "train"))
     monkeypatch.setenv("MLBENCH_CACHE_LIMIT", "1")
     again = inputs_of(case, "train")
-    assert again.stored
+    assert again.cached
     assert torch.equal(whole(again), first)
 
 
@@ -149,7 +150,7 @@ def test_an_image_that_comes_again_is_augmented_anew(planned) -> None:
 
 def test_raw_inputs_are_images_though_there_is_a_prefix(planned) -> None:
     case = planned(overrides=("backbone.frozen=true",)).cases[0]
-    raw = source_of(case).get("train", Look(case.spec.image, raw=True))
+    raw = source_of(case).get("train", InputSpec(case.spec.image, raw=True))
     assert whole(raw).shape == (24, 3, 16, 16)
     assert whole(raw).dtype == torch.uint8
     assert files("features") == []
@@ -163,9 +164,9 @@ def test_a_cache_that_cannot_be_written_costs_a_note(planned, monkeypatch, tmp_p
     monkeypatch.setenv("MLBENCH_CACHE", str(tmp_path / "file" / "cache"))
     source = source_of(case)
     for split in ("train", "test"):
-        inputs = source.get(split, Look(case.spec.image))
-        assert not inputs.stored
-    assert torch.equal(whole(source.get("train", Look(case.spec.image))), expected)
+        inputs = source.get(split, InputSpec(case.spec.image))
+        assert not inputs.cached
+    assert torch.equal(whole(source.get("train", InputSpec(case.spec.image))), expected)
     (note,) = source.notes
     assert re.fullmatch(
         r"train: inputs are not cached: .*\.npy: cannot be written \(Not a directory\); "
@@ -181,10 +182,10 @@ def test_what_a_read_only_cache_holds_is_used(planned, monkeypatch) -> None:
     def read_only(path: Path, *_: object, **__: object) -> None:
         raise StoreError(f"{path}: cannot be written (Read-only file system)")
 
-    monkeypatch.setattr("mlbench.training.cache.write_atomically", read_only)
+    monkeypatch.setattr("mlbench.training.array_cache.write_atomically", read_only)
     source = source_of(case)
-    assert not source.get("test", Look(case.spec.image)).stored
-    train = source.get("train", Look(case.spec.image))
-    assert train.stored
+    assert not source.get("test", InputSpec(case.spec.image)).cached
+    train = source.get("train", InputSpec(case.spec.image))
+    assert train.cached
     assert torch.equal(whole(train), expected)
     assert len(source.notes) == 1

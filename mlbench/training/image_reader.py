@@ -1,4 +1,4 @@
-"""Reading: from a split to square uint8 tensors, by worker processes, in a given order."""
+"""Reading images of a split as square uint8 tensors, by worker processes, in a given order."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from mlbench.images.preprocess import centre_crop, to_square
 from mlbench.planning.spec import ImageSettings
 from mlbench.seeding import numpy_generator
 
-__all__ = ["Draw", "Reader", "batched"]
+__all__ = ["ImageReader", "ImageView", "batched"]
 
 
-class Draw(NamedTuple):
-    """An image to read, by its index, and which of its augmented views; copy counts how often the image came
-    before in the epoch, where each time draws anew."""
+class ImageView(NamedTuple):
+    """One view of an image. image: its index; view: number of the augmented view; copy: how often the image
+    came before in the epoch, where every time is augmented anew."""
 
     image: int
     view: int = 0
     copy: int = 0
 
 
-class Reader:
+class ImageReader:
     """Reads images of one split.
 
-    augmentation: changes each image by draws that depend on its seed and `Draw` alone, so that neither
-    workers nor order change a bit. workers: processes; None for one a core. pin_memory: for a GPU.
+    augmentation: its draws depend on the seed and the `ImageView` alone, so that neither workers nor order
+    change a bit. workers: processes; None for one per core. pin_memory: for a GPU.
     """
 
     def __init__(
@@ -45,20 +45,20 @@ class Reader:
         pin_memory: bool = False,
     ) -> None:
         self.split = split
-        self._source = _Source(split, settings, augmentation, seed)
+        self._images = _Images(split, settings, augmentation, seed)
         self._workers = usable_cores() if workers is None else workers
         self._pin_memory = pin_memory
-        self._plan: list[list[Draw]] = []
+        self._plan: list[list[ImageView]] = []
         self._parallel: DataLoader[torch.Tensor] | None = None
 
-    def batches(self, plan: Sequence[Sequence[Draw]]) -> Iterator[torch.Tensor]:
+    def batches(self, plan: Sequence[Sequence[ImageView]]) -> Iterator[torch.Tensor]:
         """Batches of images (N, 3, S, S) uint8, one for each list in `plan`.
 
-        Raises DataError when an image cannot be read.
+        Raises DataError for an image that cannot be read.
         """
-        # A worker costs a process; a handful of images is read sooner without.
+        # Starting a worker process takes longer than reading a few images.
         workers = self._workers if sum(map(len, plan)) >= 64 * self._workers else 0
-        # Workers stay from one call to the next, and then take up what the plan is now.
+        # Workers stay alive between calls and read the current plan.
         self._plan[:] = map(list, plan)
         if not workers:
             loader = self._loader(0)
@@ -73,7 +73,7 @@ class Reader:
             except MlbenchError as error:
                 if not workers:
                     raise
-                # From a worker, the message arrives behind the worker's traceback, "module.Type: message".
+                # A worker's message comes after its traceback, as "module.Type: message".
                 raise type(error)(str(error).strip().splitlines()[-1].partition(": ")[2]) from None
             if batch is None:
                 return
@@ -81,18 +81,18 @@ class Reader:
 
     def _loader(self, workers: int) -> DataLoader[torch.Tensor]:
         return DataLoader(
-            self._source,
+            self._images,
             batch_sampler=self._plan,
             num_workers=workers,
             persistent_workers=workers > 0,
             collate_fn=torch.stack,
             pin_memory=self._pin_memory,
-            generator=torch.Generator(),  # else it would draw from the global one, which dropout uses
+            generator=torch.Generator(),  # without it, draws from the global one would change dropout
         )
 
 
-class _Source(Dataset[torch.Tensor]):
-    """A `Draw` to a uint8 tensor (3, S, S)."""
+class _Images(Dataset[torch.Tensor]):
+    """Maps an `ImageView` to a uint8 tensor (3, S, S)."""
 
     def __init__(
         self, split: Split, settings: ImageSettings, augmentation: Augmentation | None, seed: int
@@ -102,8 +102,8 @@ class _Source(Dataset[torch.Tensor]):
         self._augmentation = augmentation
         self._seed = seed
 
-    def __getitem__(self, draw: Draw) -> torch.Tensor:
-        index, view, copy = draw
+    def __getitem__(self, view_of: ImageView) -> torch.Tensor:
+        index, view, copy = view_of
         try:
             image = self._split.image(index)
             if self._augmentation is not None:
@@ -116,7 +116,7 @@ class _Source(Dataset[torch.Tensor]):
             return pixels
         except MlbenchError:
             raise
-        # A data set or augmentation is other people's code; the image it failed on must be named.
+        # A data set or augmentation may raise anything; the message names the image.
         except Exception as error:
             name = self._split.class_name(self._split.label(index))
             reason = " ".join(f"{type(error).__name__}: {error}".split())
@@ -124,5 +124,5 @@ class _Source(Dataset[torch.Tensor]):
 
 
 def batched(count: int, size: int) -> list[range]:
-    """0 .. count - 1 in runs of `size`."""
+    """0 .. count - 1 in ranges of `size`, the last one shorter."""
     return [range(start, min(start + size, count)) for start in range(0, count, size)]

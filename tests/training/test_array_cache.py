@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mlbench.errors import MlbenchError
-from mlbench.training.cache import ArrayCache
+from mlbench.training.array_cache import ArrayCache
 
 
 def silent(done: int) -> None:
@@ -53,7 +53,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_file(tmp_path: Path) -> None:
     """A real write that the operating system ends: a limit on file size stands for the full disk."""
     code = (
         "import resource, signal, sys; from pathlib import Path; import numpy as np\n"
-        "from mlbench.training.cache import ArrayCache; from mlbench.errors import StoreError\n"
+        "from mlbench.training.array_cache import ArrayCache; from mlbench.errors import StoreError\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, {resource.RLIM_INFINITY}))\n"
         "store = ArrayCache(Path(sys.argv[1]))\n"

@@ -1,0 +1,66 @@
+"""Evaluation of a case: a threshold fitted on calibration images, metrics on test images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+
+from mlbench.contracts import PairedDataset, SplitName
+from mlbench.evaluation.calibration import calibrate
+from mlbench.evaluation.embeddings import Embeddings
+from mlbench.evaluation.engine import Engine
+from mlbench.evaluation.estimates import BuiltMetric
+from mlbench.evaluation.protocol import describe_protocol
+from mlbench.evaluation.split_evaluation import SplitEvaluation, evaluate_split
+from mlbench.evaluation.threshold import Threshold
+from mlbench.planning.plan import Case
+from mlbench.seeding import numpy_generator
+from mlbench.training.comparisons import compared
+
+__all__ = ["build_engine", "evaluate_case", "fitted_threshold", "score"]
+
+Embed = Callable[[SplitName], Embeddings]
+
+
+def evaluate_case(case: Case, embed: Embed, progress: Callable[[int, int], None]) -> SplitEvaluation:
+    """Every metric of a case. embed: embeddings of a split by the trained model. progress: of the test
+    images."""
+    engine = build_engine(case, progress)
+    embed = cache(embed)  # calibration and test may have the same gallery
+    calibration, test = (compared(case, name, embed) for name in ("calibration", "test"))
+    found = score(case, test, fitted_threshold(case, calibration, engine), engine)
+    protocol = {
+        **found.facts.get("protocol", {}),
+        "gallery": case.spec.evaluation.gallery,
+        "calibration": describe_protocol(calibration),
+    }
+    return replace(found, facts={**found.facts, "protocol": protocol})
+
+
+def build_engine(case: Case, progress: Callable[[int, int], None] = lambda done, total: None) -> Engine:
+    """The evaluation engine with the settings of the case's suite."""
+    chosen = case.spec.evaluation
+    return Engine(
+        memory=chosen.memory_mib << 20,
+        products=chosen.products,
+        resamples=chosen.resamples,
+        level=chosen.level,
+        progress=progress,
+    )
+
+
+def fitted_threshold(case: Case, calibration: Embeddings, engine: Engine) -> Threshold:
+    """The threshold of the case's policy on calibration embeddings (see `compared`)."""
+    policy = case.spec.parts["threshold"].component.build()
+    return calibrate(policy, calibration, engine, numpy_generator(case.seed, "threshold"))
+
+
+def score(case: Case, embeddings: Embeddings, threshold: Threshold, engine: Engine) -> SplitEvaluation:
+    """Every metric of the case at a threshold. embeddings: of its test images (see `compared`)."""
+    policy = case.spec.parts["threshold"].component.build()
+    components = [part.component for part in case.spec.metrics.values()]
+    metrics = [BuiltMetric(each.build(), each.quantities()) for each in components]
+    pairs = case.dataset.pairs() if isinstance(case.dataset, PairedDataset) else None
+    generator = numpy_generator(case.seed, "bootstrap")
+    return evaluate_split(embeddings, pairs, policy, threshold, metrics, generator, engine)
