@@ -97,7 +97,7 @@ def _check(component: Component) -> None:
             f"component {component.name!r} has the unknown kind {component.kind!r} "
             f"({hint(component.kind, KINDS)})"
         )
-    target = component.options or component.factory
+    target = component.options
     if not re.fullmatch(r"[\w.]+:\w+", target):
         raise ValueError(
             f"the {component.kind} {component.name!r} points at {target!r}; expected 'module:Class'"

@@ -14,7 +14,7 @@ from mlbench.plugins import Plugin
 from mlbench.provenance import code_hash
 
 if TYPE_CHECKING:
-    from mlbench.options import Option
+    from mlbench.options import Option, Schema
 
 __all__ = ["Entry", "Registry"]
 
@@ -50,23 +50,18 @@ class Entry:
     @cached_property
     def provenance(self) -> dict[str, str]:
         """Package, version and a hash of the code."""
-        target = self.component.options or self.component.factory
         return {
             "package": self.plugin.package,
             "version": self.plugin.version,
-            "code": code_hash(target.partition(":")[0], self.plugin.package),
+            "code": code_hash(self.component.options.partition(":")[0], self.plugin.package),
         }
 
     @cached_property
-    def _schema(self) -> Any:
+    def _schema(self) -> Schema:
         # Late: listing components needs no pydantic.
         from mlbench.contracts.options import BASES
         from mlbench.options import Schema
 
-        if self.component.factory:  # TRANSITION
-            from mlbench.old_components import OldSchema
-
-            return OldSchema(self)
         target = self.component.options
         module_name, _, attribute = target.partition(":")
         plugin = f"plugin {self.plugin.name!r} ({self.plugin.package} {self.plugin.version})"

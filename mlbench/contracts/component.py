@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
 __all__ = ["CONTRACT", "KINDS", "Component"]
 
@@ -41,12 +40,6 @@ class Component:
 
     kind: str
     name: str
-    options: str = ""
-    summary: str = ""
+    options: str
+    summary: str
     source: str = ""
-    # TRANSITION: the old contract, until every component is converted.
-    factory: str = ""
-    predict: str = ""
-    advise: str = ""
-    preset: Mapping[str, Any] = field(default_factory=dict)
-    data: str = ""

@@ -20,14 +20,21 @@ class Backbone(Protocol):
     A torch.nn.Module in two parts, `forward(x) == trained(frozen(x))`. `frozen` is the prefix that training
     does not change (an empty nn.Sequential when everything is trained); mlbench runs it without gradient in
     evaluation mode. `trained` is the rest (empty when everything is frozen). mean, std: per channel, for
-    images in [0, 1]. weights: origin of the initial weights, in words, for the record."""
+    images in [0, 1]. weights: origin of the initial weights, in words, for the record.
+    """
 
-    frozen: nn.Module
-    trained: nn.Module
-    feature_shape: Features
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    weights: str
+    @property
+    def frozen(self) -> nn.Module: ...
+    @property
+    def trained(self) -> nn.Module: ...
+    @property
+    def feature_shape(self) -> Features: ...
+    @property
+    def mean(self) -> tuple[float, float, float]: ...
+    @property
+    def std(self) -> tuple[float, float, float]: ...
+    @property
+    def weights(self) -> str: ...
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor: ...
 
@@ -38,6 +45,7 @@ class Neck(Protocol):
     A torch.nn.Module. The embeddings may have any length: mlbench normalises them before comparing.
     """
 
-    dim: int
+    @property
+    def dim(self) -> int: ...
 
     def __call__(self, features: torch.Tensor) -> torch.Tensor: ...

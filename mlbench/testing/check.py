@@ -54,9 +54,7 @@ class Subject:
     def __init__(self, component: Component, given: Mapping[str, Any]) -> None:
         provides = _PROVIDES[component.kind]
         self.component = component
-        self.entry = Entry(
-            component, Plugin("under test", component.options or component.factory, "unregistered", "0")
-        )
+        self.entry = Entry(component, Plugin("under test", component.options, "unregistered", "0"))
         self.options = {name: value for name, value in given.items() if name not in provides}
         self.provided = {name: value for name, value in given.items() if name in provides}
 

@@ -22,7 +22,7 @@ _HEAVY = ("torch", "torchvision", "timm", "open_clip", "pytorch_metric_learning"
 def imports_nothing_heavy(*components: Component) -> None:
     """Raise AssertionError unless the modules of the options classes can be imported without torch, so
     that `mlbench validate` answers at once. Takes one new process, for all the components together."""
-    modules = sorted({(each.options or each.factory).partition(":")[0] for each in components})
+    modules = sorted({each.options.partition(":")[0] for each in components})
     program = (
         "import sys, importlib\n"
         "for module in sys.argv[1:]:\n"
@@ -49,8 +49,6 @@ def source_is_a_paper_or_an_address(subject: Subject) -> None:
 
 
 def every_option_is_documented(subject: Subject) -> None:
-    if subject.component.factory:  # TRANSITION
-        return
     bare = [option.name for option in subject.entry.options if not option.description.strip()]
     expect(not bare, f"every option has a docstring below its field; not so: {', '.join(bare)}")
     documentation = inspect.getdoc(subject.entry.options_class)

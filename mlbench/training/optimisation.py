@@ -160,7 +160,8 @@ class WeightMean:
         """Average the weights in, after a step."""
         self._step += 1
         decay = min(self._decay, (1 + self._step) / (10 + self._step))
-        get_ema_multi_avg_fn(decay)(self._mean, self._now, self._step)
+        average: Any = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        average(self._mean, self._now, self._step)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

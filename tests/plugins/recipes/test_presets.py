@@ -1,31 +1,26 @@
 """The presets against the tables of what they were published in."""
 
-import inspect
 import json
-from importlib import import_module
 
 import pytest
 import timm.optim
 import torch
-from mlbench_recipes.preset import preset
 
-from mlbench.contracts import KINDS, Recipe
 from mlbench.errors import OptionError
-from mlbench.options import Schema
-from mlbench_recipes import mlbench_components
-from mlbench_recipes.standard import standard
+from mlbench.plugins import load_plugins
+from mlbench.registry import Registry
+from mlbench_recipes.standard import Standard
 
-COMPONENTS = {component.name: component for component in mlbench_components()}
-PRESETS = sorted(COMPONENTS.keys() - {"standard"})
-
-
-def factory(name):
-    module, _, attribute = COMPONENTS[name].factory.partition(":")
-    return getattr(import_module(module), attribute)
+REGISTRY = Registry(load_plugins())
+PRESETS = [name for name in REGISTRY.names("recipe") if name != "standard"]
 
 
-def schema(name):
-    return Schema(factory(name), owner=f"recipe {name!r}", provides=())
+def made(name, **options):
+    return REGISTRY.get("recipe", name).make(options)
+
+
+def settings(name):
+    return REGISTRY.get("recipe", name).options_class.settings()
 
 
 #: Table 2 of arXiv:2110.00476, row by row: A1, A2, A3.
@@ -86,24 +81,25 @@ def row(recipe, sections):
 @pytest.mark.parametrize(("column", "name"), [(0, "a1"), (1, "a2"), (2, "a3")])
 def test_procedure_is_as_published(column, name):
     published = {key: values[column] for key, values in TABLE.items()}
-    assert row(factory(name)(), COMPONENTS[name].preset) == published
+    assert row(made(name), settings(name)) == published
 
 
 def test_docclassifier_is_as_published():
-    recipe = factory("docclassifier")()
-    published = Recipe(
-        epochs=20,
-        batch_size=512,
-        optimizer="adamw",
-        lr=1e-3,
-        weight_decay=1e-3,
-        schedule="linear",
-        min_lr=0.0,
-        warmup=0.1,
-        clip_norm=5.0,
-    )
-    assert recipe == published
-    assert COMPONENTS["docclassifier"].preset == {
+    recipe = made("docclassifier")
+    published = {
+        "epochs": 20,
+        "batch_size": 512,
+        "optimizer": "adamw",
+        "lr": 1e-3,
+        "weight_decay": 1e-3,
+        "schedule": "linear",
+        "min_lr": 0.0,
+        "warmup": 0.1,
+        "clip_norm": 5.0,
+    }
+    assert {name: getattr(recipe, name) for name in published} == published
+    assert recipe.model_dump() == Standard(**published).model_dump()
+    assert settings("docclassifier") == {
         "augmentation": {"name": "document"},
         "batch_sampler": {"name": "uniform", "steps": 5000},
         "compute": {"matmul_precision": "medium"},
@@ -115,20 +111,20 @@ def test_docclassifier_is_as_published():
 
 
 def test_triplet_is_as_published():
-    recipe = factory("triplet")()
+    recipe = made("triplet")
     assert (recipe.patience, recipe.evaluate_every, recipe.select) == (20, 1, "best")
     assert (recipe.optimizer, recipe.schedule, recipe.lr, recipe.batch_size) == ("adam", "constant", 1e-4, 96)
     sampler = {"name": "hard_triplets", "triplets": 4000, "per_anchor": 5}
-    assert COMPONENTS["triplet"].preset == {"batch_sampler": sampler}
+    assert settings("triplet") == {"batch_sampler": sampler}
 
 
 def test_cifar_is_as_published():
-    recipe = factory("cifar")()
+    recipe = made("cifar")
     assert (recipe.epochs, recipe.lr, recipe.weight_decay, recipe.select) == (160, 0.1, 1e-4, "last")
     assert (recipe.schedule, recipe.decay_rate) == ("step", 0.1)
     assert [share * recipe.epochs for share in recipe.milestones] == [80, 120]
     assert (recipe.batch_size, recipe.momentum, recipe.warmup, recipe.clip_norm) == (128, 0.9, 0, 0)
-    assert COMPONENTS["cifar"].preset["augmentation"] == {"name": "flip_crop", "pad": 4, "flip": 0.5}
+    assert settings("cifar")["augmentation"] == {"name": "flip_crop", "pad": 4, "flip": 0.5}
     weight = [torch.nn.Parameter(torch.zeros(1))]
     optimizer = timm.optim.create_optimizer_v2(
         weight, recipe.optimizer, lr=recipe.lr, momentum=recipe.momentum
@@ -138,22 +134,21 @@ def test_cifar_is_as_published():
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_preset_has_the_options_of_the_standard_recipe(name):
-    assert [option.name for option in schema(name).options] == list(inspect.signature(standard).parameters)
-    assert (
-        inspect.getdoc(factory(name)).partition("Options\n")[2]
-        == (inspect.getdoc(standard).partition("Options\n")[2])
-    )
+    standard, preset = (REGISTRY.get("recipe", each).options for each in ("standard", name))
+    assert [(option.name, option.type, option.description) for option in preset] == [
+        (option.name, option.type, option.description) for option in standard
+    ]
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_preset_shows_what_it_builds(name):
-    shown = {option.name: json.loads(option.default) for option in schema(name).options}
-    assert schema(name).build(shown, {}) == factory(name)()
+    shown = {option.name: json.loads(option.default) for option in REGISTRY.get("recipe", name).options}
+    assert made(name, **shown) == made(name)
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_preset_is_overridden_key_by_key(name):
-    default, changed = factory(name)(), schema(name).build({"epochs": 7, "lr": 0.25}, {})
+    default, changed = made(name), made(name, epochs=7, lr=0.25)
     assert (changed.epochs, changed.lr) == (7, 0.25)
     assert (changed.warmup, changed.milestones) == (default.warmup, default.milestones)
     assert changed.optimizer == default.optimizer
@@ -162,7 +157,7 @@ def test_preset_is_overridden_key_by_key(name):
 @pytest.mark.parametrize("name", PRESETS)
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd", "lamb"])
 def test_preset_trains_with_another_optimizer(name, optimizer):
-    recipe = schema(name).build({"optimizer": optimizer}, {})
+    recipe = made(name, optimizer=optimizer)
     given = {"betas": recipe.betas, "momentum": recipe.momentum, **recipe.optimizer_options}
     options = {key: value for key, value in given.items() if value is not None}
     weight = [torch.nn.Parameter(torch.zeros(1))]
@@ -171,27 +166,15 @@ def test_preset_trains_with_another_optimizer(name, optimizer):
 
 def test_preset_refuses_what_is_out_of_range_and_unknown():
     with pytest.raises(OptionError, match=r"'epochs'.*expected int >= 0"):
-        schema("a1").check({"epochs": -1})
+        made("a1", epochs=-1)
     with pytest.raises(OptionError, match=r"unknown key 'epoch' .*epochs"):
-        schema("a1").check({"epoch": 3})
-    with pytest.raises(AssertionError, match="'warm_up'"):
-        preset("mine", "Mine.", warm_up=3)
-
-
-def test_presets_of_other_sections_are_plain_data():
-    for component in COMPONENTS.values():
-        assert json.loads(json.dumps(component.preset)) == component.preset
+        made("a1", epoch=3)
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_preset_names_components_and_options_that_exist(name):
-    packages = ("augmentations", "losses", "samplers")
-    modules = [import_module(f"mlbench_{package}") for package in packages]
-    known = {(each.kind, each.name): each for module in modules for each in module.mlbench_components()}
-    for kind, settings in COMPONENTS[name].preset.items():
-        if kind not in ("image", "compute", "backbone"):  # no components, or of the suite's choice
-            options = {key: value for key, value in settings.items() if key != "name"}
-            component = known[kind, settings["name"]]
-            module, _, attribute = component.factory.partition(":")
-            target = getattr(import_module(module), attribute)
-            Schema(target, owner=component.name, provides=KINDS[kind].provides).check(options)
+def test_settings_of_other_sections_are_plain_data_of_components_and_options_that_exist(name):
+    assert json.loads(json.dumps(settings(name))) == settings(name)
+    for kind, section in settings(name).items():
+        if kind not in ("image", "compute", "backbone"):  # no component, or one of the suite's choice
+            options = {key: value for key, value in section.items() if key != "name"}
+            REGISTRY.get(kind, section["name"]).check(options)

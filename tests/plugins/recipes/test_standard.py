@@ -1,28 +1,21 @@
-"""The standard recipe says the same as the contract."""
-
-import dataclasses
-import inspect
+"""The standard recipe, and the checks that every recipe has."""
 
 import pytest
 
 from mlbench.contracts.options import Recipe
 from mlbench.errors import OptionError
 from mlbench.options import Schema
-from mlbench_recipes.standard import standard
+from mlbench_recipes.standard import Standard
 
-SCHEMA = Schema(standard, owner="recipe 'standard'", provides=())
-
-
-def test_standard_options_are_the_fields_of_a_recipe():
-    options = {name: p.default for name, p in inspect.signature(standard).parameters.items()}
-    fields = {field.name: field.default for field in dataclasses.fields(Recipe)}
-    assert list(options) == list(fields)
-    for name, default in fields.items():
-        if default is not dataclasses.MISSING:
-            assert options[name] == default, name
+SCHEMA = Schema(Standard, Recipe, owner="recipe 'standard'")
 
 
-def test_standard_hands_every_option_to_its_own_field():
+def test_standard_has_the_options_of_a_recipe_and_is_one():
+    assert list(Standard.model_fields) == list(Recipe.model_fields)
+    assert Standard().build() == Standard()
+
+
+def test_every_option_may_be_set():
     values = {
         "epochs": 3,
         "batch_size": 17,
@@ -47,15 +40,16 @@ def test_standard_hands_every_option_to_its_own_field():
         "ema": 0.875,
         "workers": 8,
     }
-    assert dataclasses.asdict(standard(**values)) == values
+    assert set(values) == set(Standard.model_fields)
+    assert Standard(**values).model_dump() == values
     values |= {"schedule": "cosine", "milestones": (), "min_lr": 0.125}
-    assert dataclasses.asdict(standard(**values)) == values
+    assert Standard(**values).model_dump() == values
 
 
 @pytest.mark.parametrize("options", [{"schedule": "constant"}, {"schedule": "step", "milestones": (0.5,)}])
 def test_standard_refuses_a_lowest_rate_that_the_schedule_does_not_fall_to(options):
     with pytest.raises(OptionError, match=r"does not fall to min_lr 0\.0001; set min_lr: 0") as caught:
-        standard(lr=0.01, min_lr=1e-4, **options)
+        Standard(lr=0.01, min_lr=1e-4, **options)
     assert caught.value.option == "min_lr"
 
 
@@ -94,13 +88,13 @@ def test_standard_refuses_what_is_out_of_range(option, value):
 
 
 def test_standard_takes_plain_data():
-    recipe = SCHEMA.build({"betas": [0.9, 0.99], "lr": 1, "min_lr": 0, "workers": None}, {})
+    recipe = SCHEMA.make({"betas": [0.9, 0.99], "lr": 1, "min_lr": 0, "workers": None})
     assert (recipe.betas, recipe.lr, recipe.workers) == ((0.9, 0.99), 1.0, None)
 
 
 def test_standard_refuses_a_schedule_that_rises():
     with pytest.raises(OptionError, match=r"min_lr 0\.1 is above lr 0\.01") as caught:
-        standard(lr=0.01, min_lr=0.1)
+        Standard(lr=0.01, min_lr=0.1)
     assert caught.value.option == "min_lr"
 
 
@@ -116,12 +110,12 @@ def test_standard_refuses_a_schedule_that_rises():
 )
 def test_standard_refuses_milestones_that_mean_nothing(options, problem):
     with pytest.raises(OptionError, match=problem) as caught:
-        standard(**options)
+        Standard(**options)
     assert caught.value.option == "milestones"
 
 
 @pytest.mark.parametrize("name", ["lr", "weight_decay", "betas", "momentum"])
 def test_standard_refuses_optimizer_options_that_are_options_already(name):
-    with pytest.raises(OptionError, match=f"holds {name!r}; say recipe.{name} instead") as caught:
-        standard(optimizer_options={name: 0.5})
+    with pytest.raises(OptionError, match=f"has {name!r}; set recipe.{name} instead") as caught:
+        Standard(optimizer_options={name: 0.5})
     assert caught.value.option == "optimizer_options"
