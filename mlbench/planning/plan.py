@@ -32,7 +32,7 @@ from mlbench.environment import Device, data_root, library_versions, threads
 from mlbench.errors import ComponentError, DataError, DeviceError, SuiteError, hint
 from mlbench.planning.batch_needs import Batches, check_batches
 from mlbench.planning.gallery import check_protocol
-from mlbench.planning.spec import Part, Spec
+from mlbench.planning.spec import Part, Spec, check_features
 from mlbench.planning.suite import Suite
 from mlbench.provenance import core_hash
 from mlbench.records.store import results_settings
@@ -255,6 +255,7 @@ def _forecast(
     neck: NeckShape | None = None
     if backbone is not None and backbone.feature_shape is not None:
         with parts["neck"].located():
+            check_features(parts["neck"], backbone.feature_shape)
             neck = predict(parts["neck"], backbone.feature_shape)
     _check_sizes(spec, neck, predict)
     losses = []

@@ -336,3 +336,17 @@ def test_how_speed_is_measured_is_no_part_of_the_fingerprint(planned) -> None:
     first, second = (planned(overrides=each).cases[0] for each in ((), ("measure.rounds=99",)))
     assert first.fingerprint == second.fingerprint
     assert second.spec.plain()["measure"]["rounds"] == 99
+
+
+@pytest.mark.parametrize(("neck", "fits"), [("noisy", False), ("gap", True)])
+def test_tokens_for_a_neck_of_maps_are_refused_at_its_place(planned: Planned, neck: str, fits: bool) -> None:
+    backbone = "backbone={name: timm, model: test_vit, weights: none, output: tokens}"
+    overrides = (backbone, "image.size=160", f"neck={neck}")
+    if fits:
+        assert planned(overrides=overrides).cases
+        return
+    message = (
+        r"^--set neck=noisy: neck 'noisy' takes feature maps, and the backbone gives a sequence of tokens; "
+    )
+    with pytest.raises(SuiteError, match=message):
+        planned(overrides=overrides)
