@@ -149,7 +149,7 @@ class Part:
 
 
 def check_features(neck: Part, features: Features) -> None:
-    """Raise OptionError where the backbone gives a sequence of tokens and the neck takes only feature maps."""
+    """Raise OptionError where the backbone gives a sequence of tokens and the neck takes only maps."""
     if isinstance(features, TokensShape) and not neck.entry.options_class.takes_tokens:
         raise OptionError(
             f"{neck.entry} takes feature maps, and the backbone gives a sequence of tokens; set "
