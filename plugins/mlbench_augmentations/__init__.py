@@ -6,67 +6,30 @@ from collections.abc import Iterable
 
 from mlbench.plugin import Component, hookimpl
 
-_AUGMENTATION = "mlbench_augmentations.augmentation"
-_MIXING = "mlbench_augmentations.mixing"
+# fmt: off
+#: Kind, name, options class within this package, source; summary.
+_COMPONENTS = (
+    ("augmentation", "flip_crop", "augmentation:FlipCrop", "arXiv:1409.5185",
+     "padding, a random crop of the old size, a flip: usual on CIFAR"),
+    ("augmentation", "resized_crop", "augmentation:ResizedCrop", "arXiv:1409.4842",
+     "a part of random area and aspect ratio, resized, flipped: usual on ImageNet"),
+    ("augmentation", "randaugment", "augmentation:RandAugment", "arXiv:1909.13719",
+     "timm's RandAugment: a few of 15 changes, all of one magnitude"),
+    ("augmentation", "crop_randaugment", "augmentation:CropRandAugment", "arXiv:2110.00476",
+     "random resized crop, flip, then RandAugment"),
+    ("augmentation", "document", "augmentation:Document", "https://github.com/DocsaidLab/DocClassifier",
+     "DocClassifier's four groups of changes: position, blur, noise, colour"),
+    ("mixing", "mixup", "mixing:Mixup", "arXiv:1710.09412",
+     "the weighted mean of two images"),
+    ("mixing", "cutmix", "mixing:CutMix", "arXiv:1905.04899",
+     "a box of one image pasted into another"),
+    ("mixing", "mixup_cutmix", "mixing:MixupCutMix", "arXiv:2110.00476",
+     "mixup or CutMix, drawn for every batch"),
+)
+# fmt: on
 
 
 @hookimpl
 def mlbench_components() -> Iterable[Component]:
-    return [
-        Component(
-            kind="augmentation",
-            name="flip_crop",
-            options=f"{_AUGMENTATION}:FlipCrop",
-            summary="padding, a random crop of the old size, a flip: usual on CIFAR",
-            source="arXiv:1409.5185",
-        ),
-        Component(
-            kind="augmentation",
-            name="resized_crop",
-            options=f"{_AUGMENTATION}:ResizedCrop",
-            summary="a part of random area and aspect ratio, resized, flipped: usual on ImageNet",
-            source="arXiv:1409.4842",
-        ),
-        Component(
-            kind="augmentation",
-            name="randaugment",
-            options=f"{_AUGMENTATION}:RandAugment",
-            summary="timm's RandAugment: a few of 15 changes, all of one magnitude",
-            source="arXiv:1909.13719",
-        ),
-        Component(
-            kind="augmentation",
-            name="crop_randaugment",
-            options=f"{_AUGMENTATION}:CropRandAugment",
-            summary="random resized crop, flip, then RandAugment",
-            source="arXiv:2110.00476",
-        ),
-        Component(
-            kind="augmentation",
-            name="document",
-            options=f"{_AUGMENTATION}:Document",
-            summary="DocClassifier's four groups of changes: position, blur, noise, colour",
-            source="https://github.com/DocsaidLab/DocClassifier",
-        ),
-        Component(
-            kind="mixing",
-            name="mixup",
-            options=f"{_MIXING}:Mixup",
-            summary="the weighted mean of two images",
-            source="arXiv:1710.09412",
-        ),
-        Component(
-            kind="mixing",
-            name="cutmix",
-            options=f"{_MIXING}:CutMix",
-            summary="a box of one image pasted into another",
-            source="arXiv:1905.04899",
-        ),
-        Component(
-            kind="mixing",
-            name="mixup_cutmix",
-            options=f"{_MIXING}:MixupCutMix",
-            summary="mixup or CutMix, drawn for every batch",
-            source="arXiv:2110.00476",
-        ),
-    ]
+    for kind, name, options, source, summary in _COMPONENTS:
+        yield Component(kind, name, f"{__name__}.{options}", summary, source)
