@@ -17,7 +17,7 @@ _COMPONENTS = (
      "timm's RandAugment: a few of 15 changes, all of one magnitude"),
     ("augmentation", "crop_randaugment", "augmentation:CropRandAugment", "arXiv:2110.00476",
      "random resized crop, flip, then RandAugment"),
-    ("augmentation", "document", "augmentation:Document", "https://github.com/DocsaidLab/DocClassifier",
+    ("augmentation", "document", "augmentation:DocumentAugmentation", "https://github.com/DocsaidLab/DocClassifier",
      "DocClassifier's four groups of changes: position, blur, noise, colour"),
     ("mixing", "mixup", "mixing:Mixup", "arXiv:1710.09412",
      "the weighted mean of two images"),

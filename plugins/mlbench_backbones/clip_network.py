@@ -12,7 +12,7 @@ from torch import nn
 from mlbench.plugin import FeatureShape, OptionError, TokensShape
 from mlbench_backbones.checkpoint import reason_of
 from mlbench_backbones.network import AsMap, AsTokens, AsVector
-from mlbench_backbones.sequence import Step, sequence_of, sequential, without
+from mlbench_backbones.sequence import MethodLayer, sequence_of, sequential, without
 from mlbench_backbones.timm_network import TimmLayers, layers_for
 
 __all__ = ["layers_of_tower"]
@@ -20,7 +20,7 @@ __all__ = ["layers_of_tower"]
 _OWNER = "backbone open_clip"
 
 
-class Projection(nn.Module):
+class TowerHead(nn.Module):
     """The end of a transformer tower: tokens (N, 1 + h * w, C) to embeddings (N, D)."""
 
     def __init__(self, tower: Any) -> None:
@@ -62,10 +62,10 @@ def _of_transformer(tower: Any, output: str) -> TimmLayers:
     channels = tower.conv1.out_channels
     embed = without(tower, {"transformer", "attn_pool", "attn_pool_contrastive", "ln_post"})
     embed._parameters = {name: p for name, p in tower._parameters.items() if name != "proj"}
-    layers: list[tuple[str, nn.Module]] = [("conv1", Step(embed, "_embeds"))]
+    layers: list[tuple[str, nn.Module]] = [("conv1", MethodLayer(embed, "_embeds"))]
     layers += [(f"transformer.resblocks.{i}", block) for i, block in enumerate(tower.transformer.resblocks)]
     if output == "pooled":
-        layers.append(("ln_post", Projection(tower)))
+        layers.append(("ln_post", TowerHead(tower)))
         return TimmLayers([*layers, ("as_vector", AsVector())], len(layers), _vector(tower.output_dim))
     if tower.attn_pool is None:  # else the norm is of the pooled vectors
         layers.append(("ln_post", tower.ln_post))

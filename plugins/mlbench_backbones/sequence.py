@@ -16,14 +16,14 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["Layers", "Step", "called", "layers_of", "sequence_of", "sequential"]
+__all__ = ["Layers", "MethodLayer", "called", "layers_of", "sequence_of", "sequential"]
 
 Layers = Sequence[tuple[str, nn.Module]]
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList)
 
 
-class Step(nn.Module):
+class MethodLayer(nn.Module):
     """One method of a model as a layer: maps x to `model.method(x)`."""
 
     def __init__(self, model: nn.Module, method: str) -> None:
@@ -101,7 +101,7 @@ def sequence_of(model: nn.Module, method: str, images: torch.Tensor) -> list[tup
     """Layers that, one after another, compute `model.method(images)`; None where the model is not like that.
 
     The layers are the model's own modules. What the model does before the first of them is the first layer, a
-    `Step`. The model must be in evaluation mode. images: (1, 3, H, W).
+    `MethodLayer`. The model must be in evaluation mode. images: (1, 3, H, W).
     """
     run = getattr(model, method)
     with torch.no_grad():
@@ -119,7 +119,7 @@ def sequence_of(model: nn.Module, method: str, images: torch.Tensor) -> list[tup
     layers = [(call.name, call.bound()) for call in row]
     if row[0].arguments[0] is not images:
         stem = without(model, {call.name for call in row})
-        layers.insert(0, (calls[0].name, Step(stem, method)))
+        layers.insert(0, (calls[0].name, MethodLayer(stem, method)))
     try:
         with torch.no_grad():
             same = _same(sequential(layers)(images), output)

@@ -11,7 +11,15 @@ from torch import nn
 
 from mlbench.plugin import FeatureShape, OptionError, TokensShape
 from mlbench_backbones.network import AsMap, AsTokens, AsVector
-from mlbench_backbones.sequence import Layers, Step, called, layers_of, sequence_of, sequential, without
+from mlbench_backbones.sequence import (
+    Layers,
+    MethodLayer,
+    called,
+    layers_of,
+    sequence_of,
+    sequential,
+    without,
+)
 
 __all__ = ["Parts", "TimmLayers", "has_feature_map", "layers_for", "parts_of", "places"]
 
@@ -146,7 +154,7 @@ def _of_model(model: str, network: Any, output: str, images: torch.Tensor) -> Ti
             f"backbone timm: {model} has no {output} in the order of the image; set output to pooled",
             "output",
         )
-    layers = layers or [("model", Step(parts.body, "forward_features"))]
+    layers = layers or [("model", MethodLayer(parts.body, "forward_features"))]
     named = len(layers)
     channels_last = _channels_last(network, parts.features)
     if output == "tokens":
@@ -170,7 +178,7 @@ def _pooled(
             f"backbone timm: {model} has no pooled features; set output to map or tokens", "output"
         )
     if layers is not None:
-        layers.append((parts.first, Step(parts.head, "forward_head")))
+        layers.append((parts.first, MethodLayer(parts.head, "forward_head")))
         if not _computes(layers, images, parts.vectors):
             layers = None
     layers = layers or [("model", network)]

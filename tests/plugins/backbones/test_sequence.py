@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mlbench_backbones.sequence import Step, called, sequence_of, sequential, without
+from mlbench_backbones.sequence import MethodLayer, called, sequence_of, sequential, without
 
 
 class Model(nn.Module):
@@ -123,4 +123,4 @@ def test_without_shares_what_it_keeps_and_changes_nothing():
     assert isinstance(twin.norm, nn.Identity)
     assert twin.positions is model.positions
     assert (len(model.blocks), type(model.norm)) == (3, nn.GroupNorm)
-    assert Step(twin, "forward_features")(images()).shape == (1, 4, 2, 2)
+    assert MethodLayer(twin, "forward_features")(images()).shape == (1, 4, 2, 2)
