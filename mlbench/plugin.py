@@ -3,7 +3,8 @@
     from mlbench.plugin import Component, NeckOptions, hookimpl
 
 A name is imported when it is first used, so a plugin that only registers components imports nothing large.
- A plugin may state which version of this contract it was written for, as `MLBENCH_CONTRACT = 1` beside its
+
+A plugin may state which version of this contract it was written for, as `MLBENCH_CONTRACT = 1` beside its
 hook. A plugin for another version is set aside, and its components are reported as missing with that reason.
 """
 
