@@ -59,7 +59,7 @@ class Forecast:
     """What training a case will take, as far as it is known without building it (None: not known).
 
     parameters: of the deployed model. centres: parameters of the class centres. steps: of training.
-    batch_labels: most different labels in a batch. weights: version of the first weights, where the options
+    batch_labels: most different labels in a batch. weights: version of the initial weights, where the options
     do not say all (see `BackboneShape`). notes: what is to be known about the choice of components, one line
     each. drawn: share of the images that an epoch is expected to show.
     """
@@ -325,7 +325,7 @@ def _check_select_by(spec: Spec, recipe: Recipe) -> None:
 
 
 def _weights(spec: Spec, backbone: BackboneShape | None, predict: _Predictions) -> str:
-    """Versions of the first weights of the backbone and of the teacher."""
+    """Versions of the initial weights of the backbone and of the teacher."""
     shapes = [backbone]
     if "teacher" in spec.parts:
         with spec.parts["teacher"].located():

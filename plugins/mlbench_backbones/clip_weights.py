@@ -1,4 +1,4 @@
-"""Where an open_clip tower's first weights come from: a tag of open_clip, a file, or chance."""
+"""Where an open_clip tower's initial weights come from: a tag of open_clip, a file, or chance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a timm model's first weights come from: the hub, a pip package, a file, or chance."""
+"""Where a timm model's initial weights come from: the hub, a pip package, a file, or chance."""
 
 from __future__ import annotations
 
