@@ -65,7 +65,7 @@ def as_timm_loads(network: nn.Module, state: Mapping[str, torch.Tensor]) -> Mapp
         return state
     try:
         converted: Mapping[str, torch.Tensor] = convert(dict(state), network)
-    # What it cannot convert it was not meant for; the keys then say best what is wrong.
+    # The state is not in a format that `convert` reads; the check of its keys gives the clearer error.
     except Exception:
         return state
     return converted

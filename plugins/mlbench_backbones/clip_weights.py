@@ -115,7 +115,7 @@ def load_tower(model: str, weights: str, image_size: int, quick_gelu: bool | Non
         tag = _tag(name, weights)
         file = _file(f"{name} {weights}", tag)
         origin = f"{name} {weights} of open_clip, {sha256(file)}"
-    # A tag and a file say which GELU their weights were trained with; a configuration only what is usual.
+    # A tag or file states the GELU of its weights' training; the configuration states only the usual one.
     quick = bool(tag.get("quick_gelu", configuration.get("quick_gelu", False)))
     if weights.endswith(_SUFFIXES):
         quick = _file_has_quick_gelu(name, weights, quick_gelu)

@@ -108,7 +108,7 @@ def sequence_of(model: nn.Module, method: str, images: torch.Tensor) -> list[tup
         calls, output = _observe(model, run, images)
     row = _row(calls, output)
     if any(call.extras() for call in row):
-        # Another image, and more of them, show what is constant; gradients, what is learnt.
+        # A second run on other, more images tells constants from activations; gradients identify parameters.
         with torch.enable_grad():
             others, _ = _observe(model, run, images.flip(2).repeat(2, 1, 1, 1))
         again = {call.name: call for call in others}
