@@ -55,8 +55,12 @@ class Subject:
         provides = _PROVIDES[component.kind]
         self.component = component
         self.entry = Entry(component, Plugin("under test", component.options, "unregistered", "0"))
-        self.options = {name: value for name, value in given.items() if name not in provides}
-        self.provided = {name: value for name, value in given.items() if name in provides}
+        self.options = dict(given)
+        self.provided: dict[str, Any] = {}
+        if given.keys() & set(provides):  # an option of the component comes before an argument of that name
+            options = {option.name for option in self.entry.options}
+            self.provided = {name: given[name] for name in provides if name in given and name not in options}
+            self.options = {name: each for name, each in given.items() if name not in self.provided}
 
     def __str__(self) -> str:
         return f"{self.component.kind}-{self.component.name}"
