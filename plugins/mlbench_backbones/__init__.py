@@ -13,7 +13,7 @@ _COMPONENTS = (
      "the image tower of an open_clip model: its embedding, its tokens or their map"),
     ("backbone", "preact_resnet", "preact_backbone:PreactResNet", "arXiv:1603.05027",
      "pre-activation bottleneck ResNet for small images, depth 9n + 2, with or without SE"),
-    ("backbone", "timm", "backbone:Timm", "https://github.com/huggingface/pytorch-image-models",
+    ("backbone", "timm", "timm_backbone:Timm", "https://github.com/huggingface/pytorch-image-models",
      "any timm model: its last map, tokens or pooled features, trained from a given layer"),
 )
 # fmt: on

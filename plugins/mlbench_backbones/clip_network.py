@@ -11,8 +11,8 @@ from torch import nn
 
 from mlbench.plugin import FeatureShape, OptionError, TokensShape
 from mlbench_backbones.checkpoint import reason_of
-from mlbench_backbones.network import AsMap, AsTokens, AsVector
-from mlbench_backbones.sequence import MethodLayer, sequence_of, sequential, without
+from mlbench_backbones.cut_backbone import AsMap, AsTokens, AsVector
+from mlbench_backbones.sequence import MethodLayer, sequence_of, sequential, without_layers
 from mlbench_backbones.timm_network import TimmLayers, layers_for
 
 __all__ = ["layers_of_tower"]
@@ -21,11 +21,11 @@ _OWNER = "backbone open_clip"
 
 
 class TowerHead(nn.Module):
-    """The end of a transformer tower: tokens (N, 1 + h * w, C) to embeddings (N, D)."""
+    """The last layers of a transformer tower: tokens (N, 1 + h * w, C) to embeddings (N, D)."""
 
     def __init__(self, tower: Any) -> None:
         super().__init__()
-        self.tower = without(tower, {"conv1", "patch_dropout", "ln_pre", "transformer"})
+        self.tower = without_layers(tower, {"conv1", "patch_dropout", "ln_pre", "transformer"})
         self.tower._parameters = {"proj": tower.proj}
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -35,9 +35,9 @@ class TowerHead(nn.Module):
 
 
 def layers_of_tower(model: str, tower: nn.Module, output: str, image_size: int) -> TimmLayers:
-    """The tower's layers for an output: pooled, tokens or map.
+    """The tower's layers up to an output: pooled, tokens or map.
 
-    Raises OptionError if it cannot take images of that size or has no such output.
+    Raises OptionError if the tower does not accept images of that size or has no such output.
     """
     images = torch.linspace(-1, 1, 3 * image_size**2).view(1, 3, image_size, image_size)
     training = tower.training
@@ -60,14 +60,14 @@ def layers_of_tower(model: str, tower: nn.Module, output: str, image_size: int) 
 def _of_transformer(tower: Any, output: str) -> TimmLayers:
     height, width = tower.grid_size
     channels = tower.conv1.out_channels
-    embed = without(tower, {"transformer", "attn_pool", "attn_pool_contrastive", "ln_post"})
+    embed = without_layers(tower, {"transformer", "attn_pool", "attn_pool_contrastive", "ln_post"})
     embed._parameters = {name: p for name, p in tower._parameters.items() if name != "proj"}
     layers: list[tuple[str, nn.Module]] = [("conv1", MethodLayer(embed, "_embeds"))]
     layers += [(f"transformer.resblocks.{i}", block) for i, block in enumerate(tower.transformer.resblocks)]
     if output == "pooled":
         layers.append(("ln_post", TowerHead(tower)))
         return TimmLayers([*layers, ("as_vector", AsVector())], len(layers), _vector(tower.output_dim))
-    if tower.attn_pool is None:  # else the norm is of the pooled vectors
+    if tower.attn_pool is None:  # otherwise the norm applies to pooled vectors
         layers.append(("ln_post", tower.ln_post))
     place = TokensShape(channels, height, width, 1)
     if output == "tokens":
@@ -78,10 +78,10 @@ def _of_transformer(tower: Any, output: str) -> TimmLayers:
 def _of_resnet(tower: Any, output: str, images: torch.Tensor) -> TimmLayers:
     layers = sequence_of(tower, "forward", images)
     if layers is None:
-        raise AssertionError("its layers do not compute what it does")
+        raise AssertionError("its layers in sequence give another output")
     if output == "pooled":
         return TimmLayers([*layers, ("as_vector", AsVector())], len(layers), _vector(tower.output_dim))
-    layers = layers[:-1]  # the last pools
+    layers = layers[:-1]  # the last layer pools
     shape = FeatureShape(*sequential(layers)(images).shape[1:])
     if output == "map":
         return TimmLayers(layers, len(layers), shape)
@@ -98,7 +98,7 @@ def _of_timm(model: str, tower: Any, output: str, images: torch.Tensor) -> TimmL
         trunk = layers_for(model, tower.trunk, "pooled", images.shape[-1])
         layers = _prefixed(trunk)[: trunk.named]
         layers += [(f"head.{name}", layer) for name, layer in tower.head.named_children()]
-    # A trunk that leaves the pooling to the head.
+    # The trunk leaves pooling to the head.
     except OptionError:
         layers = sequence_of(tower, "forward", images) or [("model", tower)]
     if not torch.allclose(sequential(layers)(images), vectors, equal_nan=True):
@@ -107,7 +107,7 @@ def _of_timm(model: str, tower: Any, output: str, images: torch.Tensor) -> TimmL
 
 
 def _prefixed(trunk: TimmLayers) -> list[tuple[str, nn.Module]]:
-    """Its layers under the names that they have in the tower."""
+    """The trunk's layers under their names in the tower."""
     return [(f"trunk.{name}", layer) for name, layer in trunk.layers]
 
 

@@ -1,4 +1,4 @@
-"""A timm model as layers that end in a map, a sequence of tokens or a pooled vector."""
+"""A timm model as layers whose output is a map, a sequence of tokens or a pooled vector."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from timm.models import FeatureHookNet
 from torch import nn
 
 from mlbench.plugin import FeatureShape, OptionError, TokensShape
-from mlbench_backbones.network import AsMap, AsTokens, AsVector
+from mlbench_backbones.cut_backbone import AsMap, AsTokens, AsVector
 from mlbench_backbones.sequence import (
     Layers,
     MethodLayer,
-    called,
+    called_layers,
     layers_of,
     sequence_of,
     sequential,
-    without,
+    without_layers,
 )
 
-__all__ = ["Parts", "TimmLayers", "has_feature_map", "layers_for", "parts_of", "places"]
+__all__ = ["ModelParts", "TimmLayers", "has_feature_map", "layers_for", "split_model", "token_layout"]
 
 
 class TimmLayers(NamedTuple):
-    """A network's layers in order, how many of them a cut may name, and the shape of what they give."""
+    """A network's layers in order, how many of them `trainable_from` may name, and the output's shape."""
 
     layers: Layers
     named: int
     shape: FeatureShape | TokensShape
 
 
-class Parts(NamedTuple):
-    """A whole model in two: `body`, without what only its head calls, and `head` alone.
+class ModelParts(NamedTuple):
+    """A whole model split into `body`, without the layers that only the head calls, and `head`.
 
-    features: what the body gives. first: name of the first of the head's layers that has parameters, else
-    "head". vectors: the pooled features (N, C), None where the model has none.
+    features: output of the body. first: name of the head's first layer with parameters, else "head".
+    vectors: the pooled features (N, C), None if the model has none.
     """
 
     body: Any
@@ -48,20 +48,20 @@ class Parts(NamedTuple):
 
 @cache
 def has_feature_map(model: str) -> bool:
-    """Whether timm's feature network of `model` is a sequence of layers that ends in its last map.
+    """Whether timm's feature network of `model` is a sequence of layers that ends in its last map; if not,
+    the map comes from the whole model.
 
-    Found without memory for weights, at the model's own image size. Where it is not, the map comes from the
-    whole model.
+    Computed on the meta device, without memory for weights, at the model's default image size.
     """
     import timm
 
     try:
         with torch.device("meta"):
             network = timm.create_model(model, features_only=True).eval()
-    # timm says in many ways that a model has no feature maps.
+    # timm raises various exceptions for a model without feature maps.
     except Exception:
         return False
-    # These run the whole model and keep every map in memory. A getter has the model as its child.
+    # Getters and hook networks run the whole model and keep every map. The getter's child is the model.
     getter = any(hasattr(child, "forward_intermediates") for child in network.children())
     if getter or isinstance(network, FeatureHookNet):
         return False
@@ -72,7 +72,7 @@ def has_feature_map(model: str) -> bool:
     try:
         with torch.no_grad():
             shapes = [sequential(list(layers_of(network)))(images).shape, network(images)[-1].shape]
-    # Modules that are not meant to run one after another fail in any way they like.
+    # Modules that do not form a sequence may raise anything.
     except Exception:
         return False
     return shapes[0] == shapes[1] and len(shapes[0]) == 4 and shapes[0][1] == information.channels()[-1]
@@ -81,11 +81,11 @@ def has_feature_map(model: str) -> bool:
 def layers_for(
     model: str, network: nn.Module, output: str, image_size: int, *, device: str = "cpu"
 ) -> TimmLayers:
-    """The layers of timm's `network` of `model` for an output: map, tokens or pooled.
+    """The layers of timm's `network` of `model` up to an output: map, tokens or pooled.
 
-    network: the feature network where `has_feature_map` and the output is not pooled, else the whole model
+    network: the feature network if `has_feature_map` and the output is not pooled, else the whole model
     without its classifier.
-    Raises OptionError if it cannot take images of that size or has no such output.
+    Raises OptionError if the network does not accept images of that size or has no such output.
     """
     images = torch.linspace(-1, 1, 3 * image_size**2, device=device).view(1, 3, image_size, image_size)
     make = _of_model if hasattr(network, "forward_features") else _of_features
@@ -103,27 +103,27 @@ def layers_for(
         network.train(training)
 
 
-def parts_of(network: Any, images: torch.Tensor) -> Parts:
-    """The body and the head of a whole model, each run once on `images`."""
-    names, features = called(network.forward_features, network, images)
+def split_model(network: Any, images: torch.Tensor) -> ModelParts:
+    """Split a whole model into body and head; runs each once on `images`."""
+    names, features = called_layers(network.forward_features, network, images)
     try:
-        in_head, vectors = called(network.forward_head, network, features)
-    # timm says in many ways that a model has no head.
+        in_head, vectors = called_layers(network.forward_head, network, features)
+    # timm raises various exceptions for a model without a head.
     except Exception:
         in_head, vectors = [], None
-    body = without(network, set(in_head) - set(names))
-    # The head has no parameters but its own layers': the model's lie in the body.
-    head = without(network, {name for name, _ in layers_of(network)} - set(in_head))
+    body = without_layers(network, set(in_head) - set(names))
+    # The head has only the parameters of its layers; the model's direct parameters belong to the body.
+    head = without_layers(network, {name for name, _ in layers_of(network)} - set(in_head))
     head._parameters, head._buffers = {}, {}
     if not isinstance(vectors, torch.Tensor) or vectors.ndim != 2:
         vectors = None
     first = next((n for n in in_head if any(True for _ in network.get_submodule(n).parameters())), "head")
-    return Parts(body, features, head, first, vectors)
+    return ModelParts(body, features, head, first, vectors)
 
 
-def places(network: Any, features: Any) -> TokensShape | None:
-    """Where in the image the whole model's `features` lie; None where they are no map, row by row, behind
-    the tokens that stand for no place."""
+def token_layout(network: Any, features: Any) -> TokensShape | None:
+    """Map size and number of prefix tokens in the whole model's `features`; None if they are neither a map
+    nor prefix tokens followed by a map row by row."""
     if not isinstance(features, torch.Tensor) or hasattr(network, "reroll"):  # hiera's tokens are shuffled
         return None
     if features.ndim == 4:
@@ -144,14 +144,14 @@ def places(network: Any, features: Any) -> TokensShape | None:
 
 
 def _of_model(model: str, network: Any, output: str, images: torch.Tensor) -> TimmLayers:
-    parts = parts_of(network, images)
+    parts = split_model(network, images)
     layers = sequence_of(parts.body, "forward_features", images)
     if output == "pooled":
         return _pooled(model, network, layers, parts, images)
-    place = places(network, parts.features)
+    place = token_layout(network, parts.features)
     if place is None:
         raise OptionError(
-            f"backbone timm: {model} has no {output} in the order of the image; set output to pooled",
+            f"backbone timm: {model} has no {output} in spatial order; set output to pooled",
             "output",
         )
     layers = layers or [("model", MethodLayer(parts.body, "forward_features"))]
@@ -170,7 +170,7 @@ def _pooled(
     model: str,
     network: Any,
     layers: list[tuple[str, nn.Module]] | None,
-    parts: Parts,
+    parts: ModelParts,
     images: torch.Tensor,
 ) -> TimmLayers:
     if parts.vectors is None:
@@ -190,7 +190,7 @@ def _of_features(model: str, network: Any, output: str, images: torch.Tensor) ->
     expected = network(images)[-1]
     layers = list(layers_of(network))
     if not _computes(layers, images, expected):
-        raise AssertionError("its layers do not compute what it does")
+        raise AssertionError("its layers in sequence give another output")
     shape = FeatureShape(*expected.shape[1:])
     if output == "map":
         return TimmLayers(layers, len(layers), shape)
@@ -201,7 +201,7 @@ def _of_features(model: str, network: Any, output: str, images: torch.Tensor) ->
 def _computes(layers: Layers, images: torch.Tensor, expected: torch.Tensor) -> bool:
     try:
         given = sequential(layers)(images)
-    # Layers that are not meant to run one after another fail in any way they like.
+    # Layers that do not form a sequence may raise anything.
     except Exception:
         return False
     return given.shape == expected.shape and (

@@ -1,14 +1,14 @@
-"""Models as sequences of layers, found by watching them run."""
+"""Models as sequences of layers, found with forward hooks."""
 
 import pytest
 import torch
 from torch import nn
 
-from mlbench_backbones.sequence import MethodLayer, called, sequence_of, sequential, without
+from mlbench_backbones.sequence import MethodLayer, called_layers, sequence_of, sequential, without_layers
 
 
 class Model(nn.Module):
-    """Patches, positions, blocks, norm; `how` says what the blocks are given beside their input."""
+    """Patches, positions, blocks, norm. how: the blocks' arguments after their input."""
 
     def __init__(self, how="nothing"):
         super().__init__()
@@ -59,7 +59,7 @@ def images(n=1):
         ("batch", ["patches", "norm"]),
     ],
 )
-def test_sequence_is_cut_only_where_nothing_else_passes(how, names):
+def test_sequence_is_cut_only_where_one_tensor_passes(how, names):
     model = Model(how).eval()
     layers = sequence_of(model, "forward_features", images())
     assert [name for name, _ in layers] == names
@@ -69,7 +69,7 @@ def test_sequence_is_cut_only_where_nothing_else_passes(how, names):
     assert mine == {id(parameter) for parameter in model.parameters()}
 
 
-def test_sequence_trains_what_the_model_would():
+def test_sequence_has_the_gradients_of_the_model():
     model = Model("learnt").eval()
     layers = sequence_of(model, "forward_features", images())
     sequential(layers)(images(2)).pow(3).sum().backward()
@@ -77,7 +77,7 @@ def test_sequence_trains_what_the_model_would():
     assert model.blocks[0].conv.weight.grad is not None
 
 
-def test_constant_moves_with_its_layer_but_is_no_weight():
+def test_constant_argument_moves_with_its_layer_but_is_not_a_parameter():
     layers = dict(sequence_of(Model("constant").eval(), "forward_features", images()))
     bound = layers["blocks.1"].to("meta")
     assert [buffer.is_meta for buffer in bound.buffers()] == [True]
@@ -104,21 +104,21 @@ class Skips(nn.Module):
 
 
 @pytest.mark.parametrize("model", [Twice(), Skips()])
-def test_model_that_is_no_sequence_is_none(model):
+def test_model_that_is_not_a_sequence_gives_none(model):
     assert sequence_of(model.eval(), "forward_features", images()) is None
 
 
-def test_called_names_layers_in_order_and_leaves_no_hook():
+def test_called_layers_are_in_order_and_leave_no_hook():
     model = Model()
-    names, output = called(model.forward_features, model, images())
+    names, output = called_layers(model.forward_features, model, images())
     assert names == ["patches", "blocks.0", "blocks.1", "blocks.2", "norm"]
     assert output.shape == (1, 4, 2, 2)
     assert not any(layer._forward_hooks for layer in model.modules())
 
 
-def test_without_shares_what_it_keeps_and_changes_nothing():
+def test_without_layers_shares_the_rest_and_leaves_the_model_unchanged():
     model = Model()
-    twin = without(model, {"blocks.1", "norm"})
+    twin = without_layers(model, {"blocks.1", "norm"})
     assert list(twin.blocks) == [model.blocks[0], model.blocks[2]]
     assert isinstance(twin.norm, nn.Identity)
     assert twin.positions is model.positions

@@ -1,4 +1,4 @@
-"""Every output of the timm backbone against timm's own model, for families that differ in how they run."""
+"""Every output of the timm backbone against timm's model, for different model families."""
 
 import functools
 
@@ -8,8 +8,8 @@ import torch
 
 from mlbench.contracts import BackboneShape, FeatureShape, TokensShape
 from mlbench.errors import OptionError, WeightsError
-from mlbench_backbones.backbone import Timm
-from mlbench_backbones.network import CutBackbone, cut_index
+from mlbench_backbones.cut_backbone import CutBackbone, cut_index
+from mlbench_backbones.timm_backbone import Timm
 from mlbench_backbones.timm_network import layers_for
 
 
@@ -25,7 +25,7 @@ def slow(*values):
     return pytest.param(*values, marks=pytest.mark.slow)
 
 
-# Model, image size, tokens that stand for no place (None: no map), a layer to cut at.
+# Model, image size, number of prefix tokens (None: no map), a layer to cut at.
 MODELS = [
     ("vit_tiny_patch16_224", 48, 1, "blocks.10"),
     ("deit_tiny_distilled_patch16_224", 48, 2, "blocks.6"),
@@ -51,7 +51,7 @@ SMALL = ["vit_tiny_patch16_224", "levit_128s", "swin_s3_tiny_224", "mobilenetv3_
 
 @functools.cache
 def timm_model(model, image_size):
-    """timm's own model without its classifier; its weights hide no layer behind a zero."""
+    """timm's model without its classifier and without zero weights that would hide a layer."""
     configuration = timm.get_pretrained_cfg(model)
     size = {"img_size": image_size} if configuration.fixed_input_size and image_size != 224 else {}
     torch.manual_seed(0)
@@ -80,7 +80,7 @@ def count(module):
 
 
 @pytest.mark.parametrize(("model", "size", "tokens", "layer"), MODELS)
-def test_pooled_is_what_timm_pools(model, size, tokens, layer, checkpoint):
+def test_pooled_features_match_timm(model, size, tokens, layer, checkpoint):
     images = images_of(size)
     backbone = build_timm(size, model=model, weights=checkpoint(model, size), output="pooled").eval()
     with torch.no_grad():
@@ -92,7 +92,7 @@ def test_pooled_is_what_timm_pools(model, size, tokens, layer, checkpoint):
 
 
 @pytest.mark.parametrize(("model", "size", "tokens", "layer"), WITH_TOKENS)
-def test_tokens_and_map_are_what_timm_has(model, size, tokens, layer, checkpoint):
+def test_tokens_and_map_match_timm(model, size, tokens, layer, checkpoint):
     images, path = images_of(size), checkpoint(model, size)
     with torch.no_grad():
         expected = timm_model(model, size).forward_features(images)
@@ -111,7 +111,7 @@ def test_tokens_and_map_are_what_timm_has(model, size, tokens, layer, checkpoint
 
 
 def assert_cut(model, size, output, layer, images):
-    """Both parts together compute what the uncut backbone does, and both are there."""
+    """Assert that both parts exist and compute the uncut backbone's output."""
     network = timm_model(model, size)
     layers, named, shape = layers_for(model, network, output, size)
     names = [name for name, _ in layers[:named]]
@@ -133,7 +133,7 @@ def assert_cut(model, size, output, layer, images):
 
 
 @pytest.mark.parametrize("model", ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224"])
-def test_map_lies_as_in_timms_own_intermediates(model):
+def test_map_matches_timms_intermediates(model):
     network = timm_model(model, 64)
     layers, _, shape = layers_for(model, network, "map", 64)
     backbone = CutBackbone(layers, 0, feature_shape=shape, mean=(0,) * 3, std=(1,) * 3, weights="").eval()
@@ -167,11 +167,11 @@ def test_tokens_of_a_model_without_any_are_its_map_row_by_row(model):
 
 @pytest.mark.parametrize("output", ["map", "tokens", "pooled"])
 @pytest.mark.parametrize(("model", "size", "tokens", "layer"), MODELS)
-def test_predict_knows_what_is_built(model, size, tokens, layer, output):
+def test_predict_matches_build(model, size, tokens, layer, output):
     options = {"model": model, "weights": "none", "output": output}
     if tokens is None and output != "pooled":
         for function in (build_timm, predict_timm):
-            with pytest.raises(OptionError, match=f"has no {output} in the order of the image") as caught:
+            with pytest.raises(OptionError, match=f"has no {output} in spatial order") as caught:
                 function(size, **options)
             assert caught.value.option == "output"
         return
@@ -191,7 +191,7 @@ def test_head_convolution_is_pooled_too():
 @pytest.mark.parametrize(
     ("model", "drop_path"), [("vit_tiny_patch16_224", 0.5), ("resnet18", 0.5), ("convnext_atto", 0.5)]
 )
-def test_drop_path_leaves_out_branches_while_training(model, drop_path):
+def test_drop_path_drops_branches_in_training(model, drop_path):
     images = images_of(64)
     backbone = build_timm(64, model=model, weights="none", drop_path=drop_path)
     for parameter in backbone.parameters():
@@ -219,7 +219,7 @@ def test_drop_path_is_refused_where_there_is_none(function, model):
         ("resnet18", "conv5_block1_out", r"no layer 'conv5_block1_out' .*in timm that is 'layer4\.1'"),
     ],
 )
-def test_cut_that_cannot_be_is_refused(model, layer, message):
+def test_invalid_cut_is_refused(model, layer, message):
     size = 240 if model == "crossvit_tiny_240" else 64
     with pytest.raises(OptionError, match=message) as caught:
         build_timm(size, model=model, weights="none", output="pooled", trainable_from=layer)
@@ -248,7 +248,7 @@ def test_position_embeddings_of_a_file_are_resized(tmp_path):
 @pytest.mark.parametrize(
     ("drop", "message"), [("blocks.3.mlp.fc1.weight", "is missing"), ("cls_token", "is missing")]
 )
-def test_weights_of_a_transformer_that_lack_something_do_not_fit(tmp_path, drop, message):
+def test_incomplete_weights_of_a_transformer_do_not_fit(tmp_path, drop, message):
     path = tmp_path / "model.pth"
     state = timm.create_model("vit_tiny_patch16_224").state_dict()
     del state[drop]
@@ -257,6 +257,6 @@ def test_weights_of_a_transformer_that_lack_something_do_not_fit(tmp_path, drop,
         build_timm(64, model="vit_tiny_patch16_224", weights=str(path), output="tokens")
 
 
-def test_predict_of_a_shape_that_varies_is_left_to_building():
+def test_predict_of_a_varying_shape_is_none():
     predicted = predict_timm(160, model="beit_base_patch16_224", weights="none")
     assert predicted[:2] == BackboneShape(None, FeatureShape(768, 10, 10))[:2]

@@ -1,8 +1,8 @@
-"""What timm's models would be, without building them: a committed table.
+"""Sizes and tags of timm's models, from committed tables instead of building the models.
 
 `timm_models.csv` has one line per model of the timm version in its first line, `timm_renamed.csv` one per
-name that timm has given up for another, and `timm_repositories.csv` one per model and tag whose weights are
-not in the repository of the hub that has its name. `make_table` makes all.
+name that timm has replaced, and `timm_repositories.csv` one per model and tag whose weights are not in the
+hub repository named after them. `make_table` writes all three.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ __all__ = [
     "RENAMED",
     "REPOSITORIES",
     "TABLE",
-    "Row",
+    "TimmModel",
     "hub_repository",
     "nearest_name",
     "plain_name",
     "predict_shape",
     "quick_gelu_name",
-    "wants_quick_gelu",
+    "trained_with_quick_gelu",
 ]
 
 TABLE = Path(__file__).with_name("timm_models.csv")
@@ -36,16 +36,16 @@ _OWNER = "backbone timm"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One model. The map's numbers are those of its tokens too.
+class TimmModel:
+    """One model. The numbers for its map also hold for its tokens.
 
-    size: image size that it is made for. parameters: of what gives the map; of one with learnt positions,
-    without them. per_position: parameters for each position of the map, -1 where only `size` is known.
-    channels, stride: of the map; stride in pixels. rounding: the map's side is image_size / stride, rounded
-    "ceil" or "floor"; "exact" where neither holds for sizes that the stride does not divide, "" where none of
-    this holds, so that it is known at `size` alone, and "none" where the model has no map (its numbers are
-    0). tokens: in front of the map's. pooled_parameters, pooled: parameters and width of the pooled features,
-    0 where it has none. drop_path: 1 where it has stochastic depth. tags: of its weights, the default first.
+    size: the model's default image size. parameters: of the layers up to the map, without learnt positions.
+    per_position: parameters for each position of the map, -1 if they are known only at `size`. channels,
+    stride: of the map; stride in pixels. rounding: the map's side is image_size / stride, rounded "ceil" or
+    "floor"; "exact" if the side is known only for multiples of the stride, "" if only at `size`, and "none"
+    if the model has no map (the map's numbers are then 0). tokens: before those of the map.
+    pooled_parameters, pooled: parameters and width of the pooled features, 0 without pooled features.
+    drop_path: 1 with stochastic depth, else 0. tags: of the weights, default first.
     """
 
     size: int
@@ -61,7 +61,7 @@ class Row:
     tags: tuple[str, ...] = ()
 
     def side(self, image_size: int) -> int | None:
-        """Height and width of the map, or None where only building the model can tell."""
+        """Height and width of the map; None where they are known only after building the model."""
         if self.rounding == "ceil":
             return -(-image_size // self.stride)
         if self.rounding == "floor" or (self.rounding == "exact" and image_size % self.stride == 0):
@@ -69,7 +69,7 @@ class Row:
         return None
 
     def count(self, parameters: int, image_size: int) -> int | None:
-        """Parameters at an image size, or None where only building the model can tell."""
+        """Parameters at an image size; None where they are known only after building the model."""
         if self.per_position == 0:
             return parameters
         side = self.side(image_size)
@@ -79,17 +79,17 @@ class Row:
 
 
 def plain_name(model: str) -> str:
-    """timm's own name of a model, which may be given as on the hub: "timm/resnet50.a1_in1k", with "hf-hub:"
-    in front or not.
+    """timm's name of a model, given as that or as on the hub: "timm/resnet50.a1_in1k", with or without
+    "hf-hub:" before it.
 
-    Raises OptionError for models of other repositories, and for a name that timm has given up.
+    Raises OptionError for a model of another repository and for a name that timm has replaced.
     """
     source, colon, place = model.partition(":")
     owner, slash, name = (place if colon else model).rpartition("/")
     if (colon and source not in ("hf-hub", "hf_hub")) or (slash and owner != "timm") or (colon and not slash):
         raise OptionError(
-            f"{_OWNER}: {model!r} is no name of a timm model; name the architecture that it is, and as "
-            "weights the path of its checkpoint",
+            f"{_OWNER}: {model!r} is not a timm model; set model to its architecture and weights to the path "
+            "of its checkpoint",
             "model",
         )
     version, rows = _read()
@@ -100,10 +100,10 @@ def plain_name(model: str) -> str:
 
 
 def hub_repository(model: str) -> str:
-    """Repository of the hub that has timm's weights of a model; "" where there is none."""
+    """Hub repository of timm's weights of a model; "" if there is none."""
     version, rows = _read()
     name, _, tag = model.partition(".")
-    if version != metadata.version("timm"):  # another one may have other default tags
+    if version != metadata.version("timm"):  # default tags may differ
         import timm
 
         try:
@@ -119,14 +119,14 @@ def hub_repository(model: str) -> str:
 
 
 def quick_gelu_name(model: str) -> str:
-    """The same model with QuickGELU, for weights that were trained with that; "" where timm has none."""
+    """Name of the same model with QuickGELU; "" if timm has none."""
     name, dot, tag = model.partition(".")
     other = name.replace("_clip_", "_clip_quickgelu_")
     return "" if other == name or other not in _read()[1] else other + dot + tag
 
 
-def wants_quick_gelu(model: str) -> bool:
-    """Whether the weights that timm has of a model were trained with QuickGELU, and the model has another."""
+def trained_with_quick_gelu(model: str) -> bool:
+    """Whether timm's weights of a model need QuickGELU while the model has another activation."""
     name, _, tag = model.partition(".")
     _, rows = _read()
     if name not in rows or not quick_gelu_name(name):
@@ -137,11 +137,10 @@ def wants_quick_gelu(model: str) -> bool:
 def predict_shape(
     model: str, image_size: int, output: str = "map", *, drop_path: bool = False
 ) -> BackboneShape | None:
-    """Parameters and output of a timm model, or None where only building it can tell.
+    """Parameters and output shape of a timm model; None if known only after building.
 
-    model: timm's name of it, with or without a tag. Raises OptionError for an output or stochastic depth that
-    it does not have, and for a model or tag that timm does not have; the latter only under the timm version
-    that the table was made with.
+    model: timm's name, with or without a tag. Raises OptionError for an output or stochastic depth that the
+    model does not have; with the timm version of the table, also for a model or tag that timm does not have.
     """
     version, rows = _read()
     name, _, tag = model.partition(".")
@@ -170,7 +169,7 @@ def predict_shape(
         return BackboneShape(row.count(row.pooled_parameters, image_size), FeatureShape(row.pooled, 1, 1))
     if row.rounding == "none":
         raise OptionError(
-            f"{_OWNER}: {name} has no {output} in the order of the image; set output to pooled", "output"
+            f"{_OWNER}: {name} has no {output} in spatial order; set output to pooled", "output"
         )
     if side is None and image_size != row.size:
         return None
@@ -182,7 +181,7 @@ def predict_shape(
 
 
 def nearest_name(model: str) -> str:
-    """What to name instead of a model that is not there, or has no such tag: with a tag, if it has one."""
+    """Hint with the nearest name for an unknown model or tag; the name has a tag if `model` has one."""
     name, _, tag = model.partition(".")
     _, rows = _read()
     if name in rows:
@@ -199,7 +198,7 @@ def nearest_name(model: str) -> str:
 
 @cache
 def _renamed() -> dict[str, str]:
-    """Names that timm has given up, with what it calls those models now."""
+    """Current names by the names that timm has replaced."""
     with RENAMED.open(newline="", encoding="utf-8") as file:
         file.readline()
         return {line["name"]: line["current"] for line in csv.DictReader(file)}
@@ -207,14 +206,14 @@ def _renamed() -> dict[str, str]:
 
 @cache
 def _repositories() -> dict[str, str]:
-    """Repositories of models and tags that are not called as these are; "" where there are no weights."""
+    """Repositories not named after their model and tag; "" if there are no weights."""
     with REPOSITORIES.open(newline="", encoding="utf-8") as file:
         file.readline()
         return {line["name"]: line["repository"] for line in csv.DictReader(file)}
 
 
 @cache
-def _read() -> tuple[str, dict[str, Row]]:
+def _read() -> tuple[str, dict[str, TimmModel]]:
     with TABLE.open(newline="", encoding="utf-8") as file:
         version = file.readline().split()[-1]
         lines = csv.DictReader(file)
@@ -222,6 +221,6 @@ def _read() -> tuple[str, dict[str, Row]]:
     return version, rows
 
 
-def _row(line: dict[str, str]) -> Row:
+def _row(line: dict[str, str]) -> TimmModel:
     rounding, tags = line.pop("rounding"), tuple(line.pop("tags").split())
-    return Row(**{name: int(value) for name, value in line.items()}, rounding=rounding, tags=tags)
+    return TimmModel(**{name: int(value) for name, value in line.items()}, rounding=rounding, tags=tags)

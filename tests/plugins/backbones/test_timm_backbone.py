@@ -1,4 +1,4 @@
-"""The timm backbone: the same map as timm's own feature network, wherever it is cut."""
+"""The timm backbone: the same map as timm's feature network, at every cut."""
 
 import hashlib
 import re
@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 
 from mlbench.contracts import BackboneShape, FeatureShape
 from mlbench.errors import OptionError, WeightsError
-from mlbench_backbones.backbone import Timm
-from mlbench_backbones.network import CutBackbone
+from mlbench_backbones.cut_backbone import CutBackbone
 from mlbench_backbones.sequence import layers_of
+from mlbench_backbones.timm_backbone import Timm
 
 MODELS = ["tf_efficientnet_lite0", "lcnet_050", "resnet18", "mobilenetv3_small_050", "convnext_atto"]
 
@@ -39,7 +39,7 @@ def count(module):
 
 
 def checkpoint(model, path, *, under=None, drop=(), **arguments):
-    """Save a fresh timm model, with batch statistics that are not the initial ones. Returns its state."""
+    """Save a new timm model with changed batch statistics. Returns its state dict."""
     network = timm.create_model(model, **arguments).train()
     network(torch.randn(2, 3, 64, 64))
     state = {key: value.clone() for key, value in network.state_dict().items() if key not in drop}
@@ -51,13 +51,13 @@ def checkpoint(model, path, *, under=None, drop=(), **arguments):
 
 
 def timm_features(model, path):
-    """timm's own feature network with the weights of a checkpoint of the whole model."""
+    """timm's feature network with the weights of a checkpoint of the whole model."""
     file = {"file": str(path)}
     return timm.create_model(model, features_only=True, pretrained=True, pretrained_cfg_overlay=file).eval()
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_backbone_computes_what_timm_does_at_every_cut(model):
+def test_backbone_matches_timm_at_every_cut(model):
     network = timm.create_model(model, features_only=True).train()
     network(torch.randn(2, 3, 64, 64))  # so that the batch statistics are not the initial ones
     network.eval()
@@ -75,7 +75,7 @@ def test_backbone_computes_what_timm_does_at_every_cut(model):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_backbone_takes_a_file_to_the_same_map_as_timm(model, tmp_path):
+def test_backbone_with_weights_of_a_file_matches_timm(model, tmp_path):
     path = tmp_path / "model.pth"
     checkpoint(model, path)
     images = torch.randn(2, 3, 64, 64)
@@ -108,7 +108,7 @@ def test_backbone_has_the_last_map_before_the_classifier(model, shape):
         ("convnext_atto", "stages_3", "stages_3"),
     ],
 )
-def test_backbone_is_trained_from_the_layer_that_is_named(model, name, first):
+def test_backbone_is_trained_from_the_named_layer(model, name, first):
     backbone = build_timm(64, model=model, weights="none", trainable_from=name)
     assert next(iter(dict(backbone.trained.named_children()))) == first
 
@@ -122,7 +122,7 @@ def test_backbone_is_trained_from_the_layer_that_is_named(model, name, first):
         ("zzz", r"choose from: all, blocks, blocks\.0"),
     ],
 )
-def test_backbone_refuses_a_layer_that_it_does_not_have(name, message):
+def test_backbone_refuses_an_unknown_layer(name, message):
     with pytest.raises(OptionError, match=message) as caught:
         build_timm(64, weights="none", trainable_from=name)
     assert caught.value.option == "trainable_from"
@@ -136,7 +136,7 @@ def test_backbone_gives_the_same_map_in_channels_last():
     torch.testing.assert_close(backbone(images.contiguous(memory_format=torch.channels_last)), expected)
 
 
-def test_backbone_normalises_as_timm_says():
+def test_backbone_has_timms_normalisation():
     assert build_timm(64, weights="none").mean == (0.5, 0.5, 0.5)
     resnet = build_timm(64, model="resnet18", weights="none")
     assert resnet.mean == (0.485, 0.456, 0.406)
@@ -169,7 +169,7 @@ def test_weights_of_another_activation_are_refused(build, tmp_path):
         build(224, model="timm/vit_base_patch32_clip_224.openai", weights="hub")
 
 
-def test_weights_of_the_models_activation_are_taken(tmp_path):
+def test_weights_of_the_models_activation_are_accepted(tmp_path):
     path = tmp_path / "model.pt"
     torch.save({"visual.class_embedding": torch.ones(2)}, path)
     predict_timm(224, model="vit_base_patch32_clip_224", weights=str(path))
@@ -183,7 +183,7 @@ def test_weights_of_the_models_activation_are_taken(tmp_path):
     [
         ("resnet81", r"has no model 'resnet81' \(did you mean 'resnet18'\?\)"),
         ("resnet81.a1_in1k", r"has no model 'resnet81\.a1_in1k' \(did you mean 'resnet18\.a1_in1k'\?\)"),
-        ("hf-hub:someone/resnet18", r"'hf-hub:someone/resnet18' is no name of a timm model; name the arch"),
+        ("hf-hub:someone/resnet18", r"'hf-hub:someone/resnet18' is not a timm model; set model to its arch"),
         (
             "vit_tiny_patch16_224_in21k",
             r"timm has renamed \S+; set model to vit_tiny_patch16_224\.augreg_in21k",
@@ -192,7 +192,7 @@ def test_weights_of_the_models_activation_are_taken(tmp_path):
         ("inception_v3", r"cannot take images of 64 px"),
     ],
 )
-def test_backbone_refuses_a_model_that_it_cannot_be(model, message):
+def test_backbone_refuses_unknown_models_and_sizes(model, message):
     with pytest.raises(OptionError, match=message) as caught:
         build_timm(64, model=model, weights="none")
     assert caught.value.option == "model"
@@ -201,7 +201,7 @@ def test_backbone_refuses_a_model_that_it_cannot_be(model, message):
 # Weights
 
 
-def test_bundled_weights_are_those_of_the_classifier():
+def test_bundled_weights_match_the_classifier():
     from mlbench_backbones.bundled import bundled_classifier
 
     classifier = bundled_classifier()
@@ -227,7 +227,7 @@ def test_bundled_weights_are_those_of_the_classifier():
         ),
     ],
 )
-def test_weights_that_cannot_be_are_refused_before_and_while_building(function, options, message):
+def test_invalid_weights_are_refused_by_predict_and_build(function, options, message):
     with pytest.raises(WeightsError, match=message):
         function(64, **options)
 
@@ -272,11 +272,11 @@ def test_weights_that_do_not_fit_name_the_first_keys(tmp_path, saved, drop, mess
         build_timm(64, model="lcnet_050", weights=str(path))
 
 
-def test_weights_under_other_names_or_not_finite_are_told(tmp_path):
+def test_weights_with_other_names_or_not_finite_are_refused(tmp_path):
     path = tmp_path / "model.pth"
     state = timm.create_model("lcnet_050").state_dict()
     torch.save({f"model.backbone.{key}": value for key, value in state.items()}, path)
-    with pytest.raises(WeightsError, match=r"the keys of the file are such as 'model\.backbone\.conv_stem"):
+    with pytest.raises(WeightsError, match=r"the file has keys such as 'model\.backbone\.conv_stem"):
         build_timm(64, model="lcnet_050", weights=str(path))
     state["bn1.weight"][3] = float("nan")
     torch.save(state, path)
@@ -287,13 +287,13 @@ def test_weights_under_other_names_or_not_finite_are_told(tmp_path):
 def test_weights_of_a_deeper_model_do_not_fit(tmp_path):
     path = tmp_path / "model.pth"
     checkpoint("resnet34", path)
-    with pytest.raises(WeightsError, match=r"layer1\.2\.conv1\.weight has no place"):
+    with pytest.raises(WeightsError, match=r"layer1\.2\.conv1\.weight is not in the model"):
         build_timm(64, model="resnet18", weights=str(path))
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint"])
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_weights_of_a_file_that_is_no_checkpoint(tmp_path, content, suffix):
+def test_weights_of_a_file_that_is_not_a_checkpoint(tmp_path, content, suffix):
     path = tmp_path / f"model{suffix}"
     path.write_bytes(content)
     with pytest.raises(WeightsError, match=r"cannot be read as a checkpoint"):
@@ -321,7 +321,7 @@ class Attack:
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    """An empty cache of the hub, and no network."""
+    """An empty hub cache, without a network."""
     import huggingface_hub
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
@@ -342,7 +342,7 @@ class Reachable:
 
 
 def cache(hub, model, name):
-    """Put weights of a fresh model where the hub's client keeps what it downloads."""
+    """Put weights of a new model into the hub's cache."""
     repository = hub / f"models--timm--{timm.get_pretrained_cfg(model).hf_hub_id.removeprefix('timm/')}"
     (repository / "refs").mkdir(parents=True)
     (repository / "refs" / "main").write_text("c0ffee")
@@ -370,27 +370,27 @@ def test_hub_weights_that_are_cached_need_no_network(hub, name):
         ("tf_efficientnet_lite0", "weights to bundled, none or"),
     ],
 )
-def test_hub_out_of_reach_is_told_with_what_to_do_instead(hub, model, advice):
+def test_unreachable_hub_error_advises_other_weights(hub, model, advice):
     with pytest.raises(
         WeightsError, match=rf"{model} are not in the local cache .* not answer; set {advice}"
     ):
         build_timm(64, model=model, weights="hub")
 
 
-def test_hub_that_answers_but_gives_no_weights(hub, monkeypatch):
+def test_hub_that_answers_without_weights(hub, monkeypatch):
     monkeypatch.setattr("huggingface_hub.get_session", Reachable)
     with pytest.raises(WeightsError, match=r"cannot be loaded from the hub \(no network\); set weights to"):
         build_timm(64, model="resnet18", weights="hub")
 
 
 def test_hub_has_no_weights_of_an_unknown_tag():
-    with pytest.raises(OptionError, match=r"timm knows no resnet18\.nope \(Invalid pretrained tag"):
+    with pytest.raises(OptionError, match=r"timm has no resnet18\.nope \(Invalid pretrained tag"):
         build_timm(64, model="resnet18.nope", weights="hub")
 
 
 @pytest.mark.parametrize("links", [True, False])
 @pytest.mark.parametrize("model", ["lcnet_050", "lcnet_050.ra2_in1k", "timm/lcnet_050.ra2_in1k"])
-def test_predict_knows_the_hub_weights_that_are_built(hub, model, links):
+def test_predict_has_the_version_of_the_built_hub_weights(hub, model, links):
     assert predict_timm(64, model=model, weights="hub").version == ""
     cache(hub, "lcnet_050", "model.safetensors")
     (file,) = hub.rglob("model.safetensors")
@@ -405,7 +405,7 @@ def test_predict_knows_the_hub_weights_that_are_built(hub, model, links):
     assert build_timm(64, model=model, weights="hub").weights.endswith(f", {version}")
 
 
-def test_other_hub_weights_are_another_version(hub):
+def test_other_hub_weights_have_another_version(hub):
     versions = []
     for seed in (0, 1):
         torch.manual_seed(seed)
@@ -415,7 +415,7 @@ def test_other_hub_weights_are_another_version(hub):
     assert len({*versions, ""}) == 3
 
 
-def test_a_hub_file_is_known_by_its_name_in_the_cache_without_being_read(hub, monkeypatch):
+def test_version_of_a_cached_hub_file_is_its_name_in_the_cache(hub, monkeypatch):
     cache(hub, "lcnet_050", "model.safetensors")
     (file,) = hub.rglob("model.safetensors")
     blob = hub / ("0" * 64)
@@ -428,12 +428,12 @@ def test_a_hub_file_is_known_by_its_name_in_the_cache_without_being_read(hub, mo
 # Predictions
 
 
-def test_backbone_predicts_what_it_builds_by_default():
+def test_backbone_with_defaults_matches_its_prediction():
     backbone = build_timm(96, weights="none")
     assert predict_timm(96)[:2] == BackboneShape(count(backbone), backbone.feature_shape)[:2]
 
 
-def test_predict_tells_two_checkpoints_of_one_name_apart(tmp_path):
+def test_predict_distinguishes_two_checkpoints_of_one_name(tmp_path):
     file = tmp_path / "weights.pth"
     versions = []
     for content in (b"one", b"two"):

@@ -1,4 +1,4 @@
-"""The module that every backbone here is: a sequence of layers, cut in two."""
+"""A backbone as a sequence of layers, cut into a frozen and a trained part."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["AsMap", "AsTokens", "AsVector", "CutBackbone", "cut_index"]
 
 
 class CutBackbone(nn.Module):
-    """Images (N, 3, H, W) float to features, through `frozen` and then `trained`.
+    """Maps images (N, 3, H, W) float to features, through `frozen` and then `trained`.
 
-    layers: name and module of each layer, in order. cut: index of the first layer that is trained.
-    feature_shape, mean, std, weights: as `mlbench.contracts.Backbone` says.
+    layers: name and module of each layer, in order. cut: index of the first trained layer.
+    feature_shape, mean, std, weights: see `mlbench.contracts.Backbone`.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class CutBackbone(nn.Module):
 
 
 class AsMap(nn.Module):
-    """Sequences (N, tokens + h * w, C), or maps (N, h, w, C), to maps (N, C, h, w): another view, no copy."""
+    """Sequences (N, tokens + h * w, C), or maps (N, h, w, C), to maps (N, C, h, w), without a copy."""
 
     def __init__(self, shape: TokensShape) -> None:
         super().__init__()
@@ -77,12 +77,12 @@ class AsVector(nn.Module):
 
 def cut_index(owner: str, model: str, names: Sequence[str], trainable_from: str, *, advice: str = "") -> int:
     """Index of the first layer to train: 0 for "all", len(names) for "none", else the first layer that is
-    `trainable_from` or lies in it.
+    `trainable_from` or inside it.
 
-    timm names the children of some feature networks `stages_3`, where the model has `stages.3`: either is
-    understood. owner: what an error starts with, as "backbone timm". advice: the name that the user may have
-    meant, where it is known better than by its spelling.
-    Raises OptionError for a name that is neither a layer nor has layers in it.
+    timm names children of some feature networks `stages_3` where the model has `stages.3`; both are accepted.
+    owner: first words of an error, such as "backbone timm". advice: the name that the user probably meant,
+    instead of one with a similar spelling.
+    Raises OptionError for a name that is neither a layer nor a group of layers.
     """
     if trainable_from == "all":
         return 0
@@ -98,8 +98,7 @@ def cut_index(owner: str, model: str, names: Sequence[str], trainable_from: str,
             return index
     if len(names) < 2:
         raise OptionError(
-            f"{owner}: {model} is not a sequence of layers, so it cannot be trained from "
-            f"{trainable_from!r} on; expected all or none",
+            f"{owner}: {model} cannot be cut into layers, so not at {trainable_from!r}; expected all or none",
             "trainable_from",
         )
     expected = f"in timm that is {advice!r}" if advice else hint(trainable_from, ["all", "none", *first])

@@ -1,4 +1,4 @@
-"""Where a timm model's initial weights come from: the hub, a pip package, a file, or chance."""
+"""Initial weights of a timm model: from the hub, a pip package or a file, or random."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from mlbench.plugin import OptionError, WeightsError, close_match
 from mlbench_backbones import bundled
-from mlbench_backbones.checkpoint import as_timm_loads, fit_state, read_state, reason_of, sha256
+from mlbench_backbones.checkpoint import convert_as_timm, fit_state, read_state, reason_of, sha256
 from mlbench_backbones.hub import cached_file, cached_version, reachable
-from mlbench_backbones.quick_gelu import says_quick_gelu
-from mlbench_backbones.table import hub_repository, nearest_name, quick_gelu_name, wants_quick_gelu
+from mlbench_backbones.quick_gelu import file_needs_quick_gelu
+from mlbench_backbones.timm_table import (
+    hub_repository,
+    nearest_name,
+    quick_gelu_name,
+    trained_with_quick_gelu,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,13 +25,13 @@ __all__ = ["check_model", "check_weights", "load_network", "weights_version"]
 _OWNER = "backbone timm"
 _CHOICES = "expected hub, bundled, none or the path of a checkpoint"
 
-#: The names under which timm looks for a model's weights in its hub repository, in its order.
+#: File names of weights in a hub repository, in the order in which timm tries them.
 _HUB_FILES = ("model.safetensors", "pytorch_model.safetensors", "pytorch_model.bin")
 
 
 def check_weights(model: str, weights: str) -> None:
-    """Raise WeightsError if no weights of that name can fit the model, or if they were trained with another
-    activation than it has. Loads nothing."""
+    """Raise WeightsError if the model has no such weights, or if they were trained with another activation.
+    Loads nothing."""
     name = model.partition(".")[0]
     if weights == "bundled":
         if name not in bundled.MODELS:
@@ -48,16 +53,16 @@ def _check_activation(model: str, weights: str) -> None:
     other = quick_gelu_name(model)
     if weights in ("bundled", "none") or not other:
         return
-    if wants_quick_gelu(model) if weights == "hub" else says_quick_gelu(Path(weights)):
-        what = f"timm's weights of {model}" if weights == "hub" else weights
+    if trained_with_quick_gelu(model) if weights == "hub" else file_needs_quick_gelu(Path(weights)):
+        source = f"timm's weights of {model}" if weights == "hub" else weights
         raise WeightsError(
-            f"backbone timm: {what} were trained with QuickGELU, and {model} has GELU; set model to {other}"
+            f"backbone timm: {source} were trained with QuickGELU, and {model} has GELU; set model to {other}"
         )
 
 
 def weights_version(model: str, weights: str) -> str:
-    """What the weights are beyond their name: a package's version, a file's hash; "" where not known, as of
-    those that the hub has not been asked for yet."""
+    """Version of the weights: of their package, or the hash of their file; "" where it is unknown, such as
+    before a download."""
     if weights == "bundled":
         return f"{bundled.PACKAGE} {bundled.bundled_version()}"
     if weights == "hub":
@@ -67,11 +72,11 @@ def weights_version(model: str, weights: str) -> str:
 
 
 def load_network(model: str, weights: str, **arguments: Any) -> tuple[nn.Module, str]:
-    """timm's `model` with its weights, and where these come from, in words.
+    """timm's `model` with its weights, and a description of their origin.
 
-    arguments: what else timm.create_model is given.
+    arguments: for timm.create_model.
     Raises OptionError for a model that timm does not have or cannot build with these arguments, WeightsError
-    for weights that cannot be had or do not fit.
+    for weights that cannot be loaded or do not fit.
     """
     check_model(model)
     check_weights(model, weights)
@@ -85,7 +90,7 @@ def load_network(model: str, weights: str, **arguments: Any) -> tuple[nn.Module,
         fit_state(network, bundled.bundled_state_dict(), _OWNER, what, ignored=_classifier(network))
         file = bundled.bundled_file()
         return network, f"{bundled.PACKAGE} {bundled.bundled_version()} (ImageNet-1k), {sha256(file)}"
-    state = as_timm_loads(network, read_state(Path(weights), _OWNER))
+    state = convert_as_timm(network, read_state(Path(weights), _OWNER))
     fit_state(network, state, _OWNER, f"{weights} as weights of {model}", ignored=_classifier(network))
     return network, f"{weights}, {sha256(Path(weights))}"
 
@@ -105,13 +110,13 @@ def _create(model: str, arguments: dict[str, Any]) -> nn.Module:
 
     try:
         network: nn.Module = timm.create_model(model, **arguments)
-    # timm checks little itself, so a wrong argument fails anywhere in a model.
+    # timm validates little, so a wrong argument can fail anywhere in a model.
     except Exception as error:
-        raise _refusal(model, arguments, error) from error
+        raise _build_error(model, arguments, error) from error
     return network
 
 
-def _refusal(model: str, arguments: dict[str, Any], error: Exception) -> OptionError:
+def _build_error(model: str, arguments: dict[str, Any], error: Exception) -> OptionError:
     reason = reason_of(error)
     if "drop_path" in reason and "drop_path_rate" in arguments:
         return OptionError(
@@ -130,9 +135,9 @@ def _from_hub(model: str, arguments: dict[str, Any]) -> tuple[nn.Module, str]:
     try:
         configuration = timm.get_pretrained_cfg(model)
     except RuntimeError as error:
-        raise OptionError(f"backbone timm: timm knows no {model} ({reason_of(error)})", "model") from error
+        raise OptionError(f"backbone timm: timm has no {model} ({reason_of(error)})", "model") from error
     if configuration is None or not configuration.hf_hub_id:
-        raise WeightsError(f"backbone timm: timm knows no weights of {model} on the hub; {_CHOICES}")
+        raise WeightsError(f"backbone timm: timm has no weights of {model} on the hub; {_CHOICES}")
     repository = configuration.hf_hub_id
     names = [configuration.hf_hub_filename] if configuration.hf_hub_filename else _HUB_FILES
     bundled_too = "bundled, " if model.partition(".")[0] in bundled.MODELS else ""
@@ -143,13 +148,13 @@ def _from_hub(model: str, arguments: dict[str, Any]) -> tuple[nn.Module, str]:
             f"backbone timm: weights of {model} are not in the local cache and {constants.ENDPOINT} does not "
             f"answer; {advice}"
         )
-    # A cached file is named, because for cached weights too the hub's client would try the hub first.
+    # Pass the path of a cached file: given only a repository, the hub's client would query the hub first.
     overlay = {"file": str(file)} if file else None
     try:
         network = timm.create_model(model, pretrained=True, pretrained_cfg_overlay=overlay, **arguments)
     except TypeError as error:
-        raise _refusal(model, arguments, error) from error
-    # Network, disk and format errors come as whatever the hub's client and timm raise.
+        raise _build_error(model, arguments, error) from error
+    # The hub's client and timm raise many kinds of network, disk and format errors.
     except Exception as error:
         raise WeightsError(
             f"backbone timm: {model}'s weights {repository} cannot be loaded from the hub "
@@ -160,7 +165,7 @@ def _from_hub(model: str, arguments: dict[str, Any]) -> tuple[nn.Module, str]:
 
 
 def _classifier(network: nn.Module) -> tuple[str, ...]:
-    """Beginnings of the classifier's keys, with underscores for dots."""
+    """Prefixes of the classifier's keys, with underscores for dots."""
     names: Any = getattr(network, "pretrained_cfg", {}).get("classifier") or ()
     names = (names,) if isinstance(names, str) else names
     return tuple(f"{name.replace('.', '_')}_" for name in names)
