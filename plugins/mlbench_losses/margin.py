@@ -5,7 +5,7 @@ Losses without state are their own options; the others build a module.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -39,7 +39,7 @@ class _Stateless(_Scaled):
     centres_per_class: ClassVar[int] = 1
     per_example: ClassVar[bool] = True
 
-    def build(self, context: LossContext) -> Self:
+    def build(self, context: LossContext) -> Any:
         return self
 
 
@@ -78,7 +78,7 @@ class _Angular(_Scaled):
     """exact: gradient of the formula, guarded beyond pi; straight_through: gradient that ignores the
     margin."""
 
-    def build(self, context: LossContext) -> Self:
+    def build(self, context: LossContext) -> Any:
         return self
 
     def logits(self, cosines: torch.Tensor, targets: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
