@@ -220,7 +220,7 @@ class Stopwatch:
         taught = None if teacher is None else _RandomSource(case, teacher, self._fabric, self._images)
         feed = build_feed(case, objective, source, taught, self._fabric)
         count = case.recipe.batch_size
-        # The most different labels that a batch of this case has, each equally often.
+        # The largest number of different labels in a batch of this case, each equally often.
         labels = torch.arange(count, device=self._fabric.device) % case.forecast.batch_labels
         order: Any = itertools.repeat(range(count))
         stream = feed.batches(order, labels, 0)
