@@ -85,7 +85,6 @@ class Options(BaseModel):
         frozen=True,
         extra="forbid",
         strict=True,
-        use_attribute_docstrings=True,
         protected_namespaces=(),
     )
 

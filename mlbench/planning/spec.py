@@ -39,7 +39,7 @@ _Side = Annotated[int, Field(ge=16, le=2048)]
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class ImageSettings(_Settings):

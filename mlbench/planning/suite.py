@@ -355,7 +355,7 @@ def _part(
         raise SuiteError(f"{settings.where(section)}: which {section}? {state}; {known}")
     try:
         entry = registry.get(kind, name)
-        foreign = brought - {option.name for option in entry.options}
+        foreign = brought - entry.options_class.model_fields.keys()
         unused = [key for key in foreign if options.get(key, name) is None]
         options = {key: value for key, value in options.items() if key not in unused}
         return Part(entry, entry.check(options), lambda option: settings.where(section, option))
@@ -377,7 +377,7 @@ def _own_options(
     given = settings.section(section) or {}
     name = given.pop("name")
     names = [each for each in shared.names(section) if each in registry.names(kind)]
-    options = {each: {known.name for known in registry.get(kind, each).options} for each in names}
+    options = {each: registry.get(kind, each).options_class.model_fields.keys() for each in names}
     others = [each for each in names if option in options[each]]
     if not others or option in options.get(name, ()):
         return ""

@@ -184,13 +184,13 @@ def _case(entry: Entry, sections: _Sections, common: _Sections, registry: Regist
     preset = entry.options_class.settings()
     case: dict[str, Any] = {**{key: common[key] for key in _DEFAULTS if key not in preset}, **sections}
     recipe = case["recipe"]
-    known = {option.name for option in registry.get("recipe", recipe["name"]).options}
+    known = registry.get("recipe", recipe["name"]).options_class.model_fields
     case["recipe"] = {**recipe, **{key: value for key, value in _SHORT.items() if key in known}}
     for section, brought in preset.items():
         # Remove options that a preset sets for any component and this component does not have.
         if section in COMPONENTS and "name" not in brought and section in common:
             other = registry.get(COMPONENTS[section], common[section]["name"])
-            lacking = set(brought) - {option.name for option in other.options}
+            lacking = brought.keys() - other.options_class.model_fields.keys()
             if lacking:
                 case[section] = {**case.get(section, {}), **dict.fromkeys(sorted(lacking))}
     return case

@@ -58,7 +58,7 @@ class Subject:
         self.options = dict(given)
         self.arguments: dict[str, Any] = {}
         if given.keys() & set(arguments):  # an option of the component comes before an argument of that name
-            options = {option.name for option in self.entry.options}
+            options = self.entry.options_class.model_fields
             self.arguments = {
                 name: given[name] for name in arguments if name in given and name not in options
             }
