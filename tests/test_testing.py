@@ -207,7 +207,8 @@ class FaultyNeck(NeckOptions):
     fault: str
 
     def predict(self, features: Features) -> NeckShape:
-        if len(features) > 3 and self.fault != "predicts tokens":
+        tokens = len(features) > 3 and self.fault != "predicts tokens"
+        if tokens or self.fault == "predict refuses":
             raise OptionError("neck faulty: it needs a map")
         return NeckShape(88, 8 if self.fault != "predict" else 7)
 
@@ -444,17 +445,18 @@ FAULTS = [
     ("backbone", "shape", "feature_shape_is_true", "(2, 8, 1, 1)"),
     ("backbone", "outside", "has_a_frozen_and_a_trained_part", "`frozen` or to `trained`"),
     ("backbone", "forward", "forward_is_trained_after_frozen", "trained(frozen(x))"),
-    ("backbone", "std", "says_its_normalisation_and_its_weights", "above 0"),
-    ("backbone", "drifts", "only_the_trained_part_is_trained", "keeps its state"),
-    ("backbone", "predict", "predict_is_what_is_built", "predict says 7 parameters"),
+    ("backbone", "std", "normalisation_and_weights_are_given", "above 0"),
+    ("backbone", "drifts", "only_the_trained_part_is_trained", "does not change in evaluation mode"),
+    ("backbone", "predict", "predict_is_what_is_built", "predict returns 7 parameters"),
     ("backbone", "own generator", "same_seed_gives_the_same_weights", "global generator"),
-    ("backbone", "teacher", "works_as_a_teacher", "draws nothing"),
+    ("backbone", "teacher", "works_as_a_teacher", "draws no random numbers"),
     ("neck", "dim", "embeddings_have_its_dim", "(6, 9)"),
     ("neck", "nan", "neck_has_finite_gradients", "its input is finite"),
-    ("neck", "crashes", "embeddings_have_its_dim", "refuses it with an OptionError"),
-    ("neck", "refuses", "embeddings_have_its_dim", "takes none: neck faulty: it needs a map"),
-    ("neck", "predict", "neck_predict_is_what_is_built", "predict says dim 7"),
+    ("neck", "crashes", "embeddings_have_its_dim", "or `build` raises OptionError"),
+    ("neck", "refuses", "embeddings_have_its_dim", "takes neither: neck faulty: it needs a map"),
+    ("neck", "predict", "neck_predict_is_what_is_built", "predict returns dim 7"),
     ("neck", "predicts tokens", "neck_predict_is_what_is_built", "refuses TokensShape"),
+    ("neck", "predict refuses", "neck_predict_is_what_is_built", "build does not"),
     ("pair_loss", "vector", "loss_has_a_finite_gradient", "scalar"),
     ("pair_loss", "detached", "loss_has_a_finite_gradient", "gradient"),
     ("pair_loss", "no pairs", "batches_without_pairs_are_finite", "without positive pairs"),

@@ -17,9 +17,11 @@ from mlbench.contracts import (
     BatchesShape,
     CentresShape,
     Dataset,
+    Features,
     LossShape,
     NeckShape,
     Split,
+    TokensShape,
 )
 from mlbench.contracts.options import (
     BatchContext,
@@ -40,7 +42,7 @@ from mlbench.records.store import results_settings
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Case", "Forecast", "Plan", "check_sampler", "labels_of", "make_plan", "settled"]
+__all__ = ["Case", "Forecast", "Plan", "check_features", "check_sampler", "labels_of", "make_plan", "settled"]
 
 #: Parts of the core whose code can change a result.
 _RESULT_PARTS = (
@@ -255,6 +257,7 @@ def _forecast(
     neck: NeckShape | None = None
     if backbone is not None and backbone.feature_shape is not None:
         with parts["neck"].located():
+            check_features(parts["neck"], backbone.feature_shape)
             neck = predict(parts["neck"], backbone.feature_shape)
     _check_sizes(spec, neck, predict)
     losses = []
@@ -346,6 +349,15 @@ def _check_sizes(spec: Spec, neck: NeckShape | None, predict: _Predictions) -> N
         raise SuiteError(
             f"{part.where()}: {part.entry} has other weights for images of {size} px (image.train_size) than "
             f"of {spec.image.size} px; choose one that pools, such as gap"
+        )
+
+
+def check_features(neck: Part, features: Features) -> None:
+    """Raise ComponentError when the backbone gives a sequence of tokens and the neck does not take one."""
+    if isinstance(features, TokensShape) and not neck.component.takes_tokens:
+        raise ComponentError(
+            f"{neck.entry} takes feature maps, but the backbone gives a sequence of tokens; choose an output "
+            "of the backbone that is a map, or another neck, such as gap"
         )
 
 

@@ -38,7 +38,7 @@ def has_a_frozen_and_a_trained_part(subject: Subject) -> None:
     expect(isinstance(backbone, nn.Module), "a backbone is a torch.nn.Module")
     for name in ("frozen", "trained"):
         part = getattr(backbone, name, None)
-        expect(isinstance(part, nn.Module), f"a backbone has the part `{name}`, a torch.nn.Module")
+        expect(isinstance(part, nn.Module), f"`{name}` of a backbone is a torch.nn.Module")
     parts = [*backbone.frozen.parameters(), *backbone.trained.parameters()]
     outside = {id(p) for p in backbone.parameters()} - {id(p) for p in parts}
     expect(not outside, "every parameter belongs to `frozen` or to `trained`")
@@ -62,17 +62,20 @@ def feature_shape_is_true(subject: Subject) -> None:
         wanted: tuple[int, ...] = (2, shape.tokens + shape.height * shape.width, shape.channels)
     else:
         wanted = (2, *shape)
-    expect(given == wanted, f"two images give features of shape {wanted}, as feature_shape says, not {given}")
+    expect(given == wanted, f"features of two images have shape {wanted}, as in `feature_shape`, not {given}")
 
 
-def says_its_normalisation_and_its_weights(subject: Subject) -> None:
+def normalisation_and_weights_are_given(subject: Subject) -> None:
     backbone = _backbone(subject)
     for name in ("mean", "std"):
         values = getattr(backbone, name, None)
         numbers = isinstance(values, tuple | list) and len(values) == 3 and all(map(math.isfinite, values))
-        expect(numbers, f"`{name}` is three numbers, for images in [0, 1]; it is {values!r}")
+        expect(numbers, f"`{name}` is three numbers, for images in [0, 1], not {values!r}")
     expect(min(backbone.std) > 0, "`std` is above 0")
-    expect(isinstance(backbone.weights, str) and backbone.weights, "`weights` says where they come from")
+    expect(
+        isinstance(backbone.weights, str) and backbone.weights,
+        "`weights` is a text with the origin of the weights",
+    )
 
 
 def only_the_trained_part_is_trained(subject: Subject) -> None:
@@ -85,29 +88,32 @@ def only_the_trained_part_is_trained(subject: Subject) -> None:
     if trained:
         features.square().sum().backward()
         gradients = [p.grad for p in trained if p.grad is not None]
-        expect(gradients, "the trained part has a gradient")
+        expect(gradients, "parameters of `trained` have gradients")
         expect(all(torch.isfinite(each).all() for each in gradients), "gradients are finite")
     after = state_hash(backbone.frozen.state_dict().values())
-    expect(before == after, "in evaluation mode the frozen prefix keeps its state")
+    expect(before == after, "the state of `frozen` does not change in evaluation mode")
 
 
 def predict_is_what_is_built(subject: Subject) -> None:
     shape = subject.predict(image_size=_IMAGE_SIZE)
     if shape is None:
         return
-    expect(isinstance(shape, BackboneShape), "predict gives a BackboneShape")
+    expect(isinstance(shape, BackboneShape), "predict returns a BackboneShape or None")
     backbone = _backbone(subject)
     _same_number(shape.parameters, backbone)
     if shape.feature_shape is not None:
         expect(
             shape.feature_shape == backbone.feature_shape,
-            f"predict says {shape.feature_shape}; the backbone has {backbone.feature_shape}",
+            f"predict returns {shape.feature_shape}; the backbone has {backbone.feature_shape}",
         )
 
 
 def same_seed_gives_the_same_weights(subject: Subject) -> None:
     first, second = (state_hash(_backbone(subject).state_dict().values()) for _ in range(2))
-    expect(first == second, "weights that are drawn come from a global generator, torch's at best")
+    expect(
+        first == second,
+        "random weights are drawn from torch's global generator, so equal seeds give equal weights",
+    )
 
 
 def works_as_a_teacher(subject: Subject) -> None:
@@ -117,9 +123,11 @@ def works_as_a_teacher(subject: Subject) -> None:
     images = (_images(subject, 3) * 255).to(torch.uint8)
     vectors = teacher.encode(images)
     wanted = (3, backbone.feature_shape.channels)
-    expect(tuple(vectors.shape) == wanted, f"as a teacher it gives vectors of shape {wanted}")
-    expect(torch.isfinite(vectors).all(), "as a teacher it gives finite vectors")
-    expect(torch.equal(vectors, teacher.encode(images)), "in evaluation mode it draws nothing")
+    expect(tuple(vectors.shape) == wanted, f"vectors of a teacher have shape {wanted}")
+    expect(torch.isfinite(vectors).all(), "vectors of a teacher are finite")
+    expect(
+        torch.equal(vectors, teacher.encode(images)), "in evaluation mode a backbone draws no random numbers"
+    )
 
 
 def backbone_runs_in_bfloat16(subject: Subject) -> None:
@@ -130,7 +138,8 @@ def backbone_runs_in_bfloat16(subject: Subject) -> None:
 
 
 def _neck(subject: Subject, shape: FeatureShape | TokensShape) -> Any:
-    """A neck that has taken features of this shape, or the MlbenchError with which it refuses them."""
+    """The neck after a forward pass on features of this shape, or the MlbenchError of a neck that refuses
+    them."""
     with torch_seed(0, "neck"):
         try:
             neck = subject.attempt(features=shape)
@@ -138,17 +147,17 @@ def _neck(subject: Subject, shape: FeatureShape | TokensShape) -> Any:
                 neck.eval()(_features(shape))
         except SkipTest:
             raise
-        # Whatever comes of features that its author did not think of.
+        # A forward pass on features that its author did not test may raise any error.
         except Exception as error:
             raise AssertionError(
-                f"a neck takes what has a {shape}, or refuses it with an OptionError when it is made: "
-                f"{first_line(error)}; give checks() other features to check that one alone"
+                f"a neck takes features of {shape}, or `build` raises OptionError: {first_line(error)}; pass "
+                "checks() the features that the neck takes, to check these only"
             ) from error
     return neck
 
 
 def _shapes(subject: Subject) -> list[FeatureShape | TokensShape]:
-    """Shapes to try the neck with: a map, and a sequence where it says that it takes them."""
+    """Shapes to check the neck with: a map, and a sequence for a neck with `takes_tokens`."""
     if "features" in subject.provided:
         return [subject.provided["features"]]
     return [_MAP, _TOKENS] if subject.entry.options_class.takes_tokens else [_MAP]
@@ -162,13 +171,13 @@ def _features(shape: FeatureShape | TokensShape) -> torch.Tensor:
 
 
 def _necks(subject: Subject) -> list[tuple[Any, torch.Tensor]]:
-    """The necks for a map and for a sequence, where they are not refused, with features for each."""
+    """The necks for each shape that the neck takes, with features."""
     made = []
     for shape in _shapes(subject):
         neck = _neck(subject, shape)
         if not isinstance(neck, MlbenchError):
             made.append((neck, _features(shape)))
-    expect(made, f"a neck takes maps or sequences; this one takes none: {neck}")
+    expect(made, f"a neck takes maps or sequences; this one takes neither: {neck}")
     return made
 
 
@@ -181,14 +190,14 @@ def embeddings_have_its_dim(subject: Subject) -> None:
         expect(torch.isfinite(embeddings).all(), "embeddings are finite")
         single = neck(features[:1])
         close = torch.allclose(single, embeddings[:1], rtol=1e-4, atol=1e-5)
-        expect(close, "in evaluation mode an embedding depends on its own features alone")
+        expect(close, "in evaluation mode an embedding depends on the features of its image only")
 
 
 def neck_has_finite_gradients(subject: Subject) -> None:
     for neck, features in _necks(subject):
         features.requires_grad_()
         embeddings = neck.train()(features)
-        # Not the sum of squares, which is constant after a norm.
+        # Random weights, because the sum of squares is constant after a norm.
         weights = torch.randn(embeddings.shape, generator=torch_generator(0, "weights"))
         (embeddings * weights).sum().backward()
         tensors = {"its input": features, **dict(neck.named_parameters())}
@@ -206,11 +215,12 @@ def neck_predict_is_what_is_built(subject: Subject) -> None:
         if isinstance(neck, MlbenchError):
             expect(refused or predicted is None, f"predict refuses {shape} as build does")
             continue
-        if predicted is None and not refused:
+        expect(not refused, f"predict refuses {shape}; build does not")
+        if predicted is None:
             continue
-        expect(isinstance(predicted, NeckShape), "predict gives a NeckShape")
+        expect(isinstance(predicted, NeckShape), "predict returns a NeckShape or None")
         _same_number(predicted.parameters, neck)
-        expect(predicted.dim == neck.dim, f"predict says dim {predicted.dim}; the neck has {neck.dim}")
+        expect(predicted.dim == neck.dim, f"predict returns dim {predicted.dim}; the neck has {neck.dim}")
 
 
 def neck_runs_in_bfloat16(subject: Subject) -> None:
@@ -222,7 +232,7 @@ def neck_runs_in_bfloat16(subject: Subject) -> None:
 
 def _same_number(predicted: int | None, module: nn.Module) -> None:
     count = sum(parameter.numel() for parameter in module.parameters())
-    expect(predicted in (None, count), f"predict says {predicted} parameters; there are {count}")
+    expect(predicted in (None, count), f"predict returns {predicted} parameters; there are {count}")
 
 
 CHECKS: dict[str, tuple[Callable[[Subject], None], ...]] = {
@@ -230,7 +240,7 @@ CHECKS: dict[str, tuple[Callable[[Subject], None], ...]] = {
         has_a_frozen_and_a_trained_part,
         forward_is_trained_after_frozen,
         feature_shape_is_true,
-        says_its_normalisation_and_its_weights,
+        normalisation_and_weights_are_given,
         only_the_trained_part_is_trained,
         predict_is_what_is_built,
         same_seed_gives_the_same_weights,

@@ -14,6 +14,7 @@ from torch.nn.functional import interpolate
 from torch.utils.checkpoint import checkpoint
 
 from mlbench.contracts import Backbone, Neck
+from mlbench.planning.plan import check_features
 from mlbench.planning.spec import ComputeSettings, Spec
 from mlbench.seeding import torch_seed
 
@@ -249,6 +250,7 @@ def build_model(spec: Spec, seed: int) -> EmbeddingModel:
     with backbone_part.located(), torch_seed(seed, "backbone"):
         backbone = backbone_part.component.build(built_size(spec, "backbone"))
     with neck_part.located(), torch_seed(seed, "neck"):
+        check_features(neck_part, backbone.feature_shape)
         neck = neck_part.component.build(backbone.feature_shape)
     return EmbeddingModel(backbone, neck, spec.compute)
 
