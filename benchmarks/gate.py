@@ -247,7 +247,7 @@ class SlowerOptions(BackboneOptions):
     def build(self, image_size: int) -> Any:
         import torch
 
-        from mlbench_backbones.backbone import Timm
+        from mlbench_backbones.timm_backbone import Timm
 
         class Slower(torch.nn.Module):
             def __init__(self, network: torch.nn.Module) -> None:

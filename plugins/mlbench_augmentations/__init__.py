@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from mlbench.plugin import Component, hookimpl
 
-_AUGMENTATION = "mlbench_augmentations.augmentation"
-_MIXING = "mlbench_augmentations.mixing"
+_AUGMENTATION = "mlbench_augmentations.augmentations"
+_MIXING = "mlbench_augmentations.mixings"
 
 
 @hookimpl
@@ -44,7 +44,7 @@ def mlbench_components() -> Iterable[Component]:
         Component(
             kind="augmentation",
             name="document",
-            options=f"{_AUGMENTATION}:Document",
+            options=f"{_AUGMENTATION}:DocumentAugmentation",
             summary="DocClassifier's four groups of changes: position, blur, noise, colour",
             source="https://github.com/DocsaidLab/DocClassifier",
         ),

@@ -10,7 +10,7 @@ from timm.data import auto_augment
 from timm.data.transforms import RandomResizedCropAndInterpolation, str_to_pil_interp
 
 from mlbench.plugin import Augmentation
-from mlbench_augmentations.randomness import global_generators
+from mlbench_augmentations.global_generators import global_generators
 
 __all__ = ["Chain", "Flip", "ShiftedCrop", "TimmRandAugment", "TimmResizedCrop"]
 

@@ -27,7 +27,7 @@ def mlbench_components() -> Iterable[Component]:
         Component(
             "backbone",
             "timm",
-            "mlbench_backbones.backbone:Timm",
+            "mlbench_backbones.timm_backbone:Timm",
             "any timm model: its last map, tokens or pooled features, trained from a given layer",
             "https://github.com/huggingface/pytorch-image-models",
         ),

@@ -1,4 +1,4 @@
-"""Checkpoint files: tensors by name, read without running code, and fitted to a network."""
+"""Checkpoint files: reading them without running their code, and loading them into a network."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["as_timm_loads", "fit_state", "read_state", "reason_of", "sha256"]
+__all__ = ["converted_by_timm", "fit_state", "read_state", "reason_of", "sha256"]
 
 
 def read_state(file: Path, owner: str) -> dict[str, torch.Tensor]:
-    """Tensors of a .pth, .safetensors or TorchScript file. owner: what an error starts with, as in "backbone
-    timm".
+    """Tensors of a .pth, .safetensors or TorchScript file, by name.
 
-    Raises WeightsError for a file that is no checkpoint.
+    owner: start of an error message, such as "backbone timm". Raises WeightsError for a file that is not a
+    checkpoint.
     """
     from timm.models import load_state_dict
 
@@ -31,9 +31,9 @@ def read_state(file: Path, owner: str) -> dict[str, torch.Tensor]:
         if is_torchscript(file):
             state = _read_torchscript(file)
         else:
-            # timm knows where training programs put the weights, and loads tensors only, no code.
+            # timm finds the weights in the files of common training programs; weights_only runs no code.
             state = load_state_dict(str(file), weights_only=True)
-    # A file that is no checkpoint fails in as many ways as there are formats.
+    # Each format has errors of its own for a file that is not a checkpoint.
     except Exception as error:
         raise WeightsError(
             f"{owner}: {file} cannot be read as a checkpoint ({reason_of(error)}); "
@@ -45,19 +45,19 @@ def read_state(file: Path, owner: str) -> dict[str, torch.Tensor]:
 
 
 def _read_torchscript(file: Path) -> dict[str, torch.Tensor]:
-    """Tensors of an archive. Its program is compiled, not run; it could not reach Python."""
+    """Tensors of a TorchScript archive. Its code is compiled but not run, and cannot call Python."""
     import torch
 
     with warnings.catch_warnings():
-        # Until OpenAI's files can be had in another format there is no other reader.
+        # torch.jit.load is deprecated, but OpenAI publishes its files in this format only.
         warnings.filterwarnings("ignore", message=".*torch.jit.load")
         load: Any = torch.jit.load
         return dict(load(str(file), map_location="cpu").state_dict())
 
 
-def as_timm_loads(network: nn.Module, state: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
-    """The state as timm's own loader hands it to a whole model: position embeddings resized to it, keys of
-    the authors' checkpoints renamed."""
+def converted_by_timm(network: nn.Module, state: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+    """The state dict after the conversions of timm's own loader: position embeddings resized for the network,
+    keys of the authors' checkpoints renamed."""
     # timm has no public function for this: each module of models may define a `checkpoint_filter_fn`, which
     # only the loader of pretrained weights calls. Tried with timm 1.0.31.
     convert = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
@@ -65,7 +65,7 @@ def as_timm_loads(network: nn.Module, state: Mapping[str, torch.Tensor]) -> Mapp
         return state
     try:
         converted: Mapping[str, torch.Tensor] = convert(dict(state), network)
-    # What it cannot convert it was not meant for; the keys then say best what is wrong.
+    # The state is of another model; `fit_state` reports its keys.
     except Exception:
         return state
     return converted
@@ -79,12 +79,12 @@ def fit_state(
     *,
     ignored: tuple[str, ...] = (),
 ) -> None:
-    """Load the state dict of a whole model into `network`, which may be without the model's last layers.
+    """Load the state dict of a whole model into `network`, which may lack the model's last layers.
 
     timm's feature networks rename the model's `stages.3` to `stages_3`, so keys are compared with
-    underscores for dots. Layers that the network does not have may be there or not, and those whose keys
-    begin with one of `ignored`. owner, what: for an error.
-    Raises WeightsError with the first keys that are missing, too many, of another shape, or not finite.
+    underscores for dots. Keys of layers that the network lacks, and keys that begin with one of `ignored`,
+    are skipped. owner, what: for error messages.
+    Raises WeightsError with the first keys that are missing, unexpected, of another shape or not finite.
     """
     given = {key.replace(".", "_"): (key, value) for key, value in state.items()}
     fitted, problems = {}, []
@@ -98,28 +98,28 @@ def fit_state(
             problems.append(f"{original} has values that are not finite")
         else:
             fitted[key] = value
-    # What is left lies behind the last layer, unless it belongs to a layer that the network has: a deeper
-    # model's weights would load without a sign of it.
+    # The remaining keys must belong to layers that the network lacks. Otherwise the weights of a deeper model
+    # would load without an error.
     own = tuple(f"{name}_" for name, _ in network.named_children())
     problems += [
-        f"{key} has no place"
+        f"{key} is unexpected"
         for flat, (key, _) in given.items()
         if flat.startswith(own) and not flat.startswith(ignored)
     ]
     if problems:
         more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""
-        if 0 < len(state) == len(given):  # none was found
-            more += f"; the keys of the file are such as {next(iter(state))!r}"
+        if 0 < len(state) == len(given):  # no key matches
+            more += f"; the file has keys such as {next(iter(state))!r}"
         raise WeightsError(f"{owner}: cannot use {what}: {'; '.join(problems[:3])}{more}")
     network.load_state_dict(fitted)
 
 
 def sha256(file: Path) -> str:
-    """Hash of a file, named as such."""
+    """Hash of a file, as "sha256 HEX"."""
     with file.open("rb") as stream:
         return f"sha256 {hashlib.file_digest(stream, 'sha256').hexdigest()}"
 
 
 def reason_of(error: BaseException) -> str:
-    """First line of an error's message, else its type."""
+    """First line of an error's message, or the name of its type without one."""
     return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlbench.plugin import BackboneOptions, BackboneShape
-from mlbench_backbones.backbone import Output
 from mlbench_backbones.clip_config import predict_tower, read_config
 from mlbench_backbones.clip_weights import check_clip_weights, clip_weights_version, load_tower
+from mlbench_backbones.timm_backbone import Output
 
 if TYPE_CHECKING:
-    from mlbench_backbones.network import CutBackbone
+    from mlbench_backbones.cut_backbone import CutBackbone
 
 __all__ = ["OpenClip"]
 
@@ -28,8 +28,8 @@ class OpenClip(BackboneOptions):
     torch's global generator); or the path of a .pt, .pth, .bin or .safetensors checkpoint of the open_clip
     model, with or without its text tower, or in OpenAI's format."""
     quick_gelu: bool | None = None
-    """Whether the activation is QuickGELU. null: as the tag, OpenAI's file or else the model's name says; a
-    file that does not say, of a model that exists with both, is refused."""
+    """Whether the activation is QuickGELU. null: as in the tag or OpenAI's file, else as in the model's
+    configuration; other files are refused for a model that exists with both activations."""
     output: Output = "pooled"
     """pooled (the image embedding, projected to the text's space, (D, 1, 1)), tokens (the transformer's
     tokens after its last norm, (1 + h * w, C), the class token first), or map (the patch tokens in the layout
@@ -40,15 +40,15 @@ class OpenClip(BackboneOptions):
     nothing."""
 
     def predict(self, image_size: int) -> BackboneShape:
-        """Sizes without torch, None where only building can tell. Raises as `build` does, except for the
-        layer's name and for whether the weights can be loaded and fit."""
+        """Sizes without torch, None where only building can tell. Raises the errors of `build`, except those
+        about the layer's name and about loading the weights."""
         shape = predict_tower(read_config(self.model), image_size, self.output)
         check_clip_weights(self.model, self.weights, self.quick_gelu)
         return shape._replace(version=clip_weights_version(self.model, self.weights))
 
     def build(self, image_size: int) -> CutBackbone:
         from mlbench_backbones.clip_network import layers_of_tower
-        from mlbench_backbones.network import CutBackbone, cut_index
+        from mlbench_backbones.cut_backbone import CutBackbone, cut_index
 
         predict_tower(read_config(self.model), image_size, self.output)
         check_clip_weights(self.model, self.weights, self.quick_gelu)

@@ -1,4 +1,4 @@
-"""What open_clip's models are, read from the package's own configuration files, without torch."""
+"""Configurations of open_clip's models, read from the files of the package, without torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlbench_backbones.clip_tags import model_on_hub
 
 __all__ = ["has_model", "predict_tower", "read_config"]
 
-#: Settings of a transformer tower that add parameters which are not counted here.
+#: Settings of a transformer tower that add parameters which this module does not count.
 _UNUSUAL = (
     *("attentional_pool", "block_type", "qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner"),
     *("scale_attn", "scale_fc"),
@@ -42,7 +42,7 @@ def has_model(model: str) -> bool:
 
 
 def _absence(model: str) -> str:
-    """Why open_clip has no model of that name, and what to name instead."""
+    """Why open_clip has no model of that name, and what to set instead."""
     _, colon, place = model.partition(":")
     repository = place if colon else model
     if found := model_on_hub(repository):
@@ -51,14 +51,14 @@ def _absence(model: str) -> str:
     name = model.replace("/", "-")
     if "/" in model and not close_match(name, _files()):
         return (
-            f"{model!r} is no name of an open_clip model; name the architecture that it is, and as weights "
+            f"{model!r} is not the name of an open_clip model; set model to its architecture and weights to "
             "the path of its checkpoint"
         )
     return f"open_clip has no model {model!r} ({hint(name, _files())})"
 
 
 def predict_tower(configuration: dict[str, Any], image_size: int, output: str) -> BackboneShape:
-    """Parameters and output of the image tower, None where only building it can tell.
+    """Parameters and output of the image tower, None where only building can tell.
 
     Raises OptionError for images smaller than a patch.
     """

@@ -11,8 +11,8 @@ from torch import nn
 
 from mlbench.plugin import FeatureShape, OptionError, TokensShape
 from mlbench_backbones.checkpoint import reason_of
-from mlbench_backbones.network import AsMap, AsTokens, AsVector
-from mlbench_backbones.sequence import Step, sequence_of, sequential, without
+from mlbench_backbones.cut_backbone import AsMap, AsTokens, AsVector
+from mlbench_backbones.layer_sequence import MethodLayer, sequence_of, sequential, without
 from mlbench_backbones.timm_network import TimmLayers, layers_for
 
 __all__ = ["layers_of_tower"]
@@ -20,8 +20,8 @@ __all__ = ["layers_of_tower"]
 _OWNER = "backbone open_clip"
 
 
-class Projection(nn.Module):
-    """The end of a transformer tower: tokens (N, 1 + h * w, C) to embeddings (N, D)."""
+class ProjectionHead(nn.Module):
+    """The last layers of a transformer tower: tokens (N, 1 + h * w, C) to embeddings (N, D)."""
 
     def __init__(self, tower: Any) -> None:
         super().__init__()
@@ -62,26 +62,26 @@ def _of_transformer(tower: Any, output: str) -> TimmLayers:
     channels = tower.conv1.out_channels
     embed = without(tower, {"transformer", "attn_pool", "attn_pool_contrastive", "ln_post"})
     embed._parameters = {name: p for name, p in tower._parameters.items() if name != "proj"}
-    layers: list[tuple[str, nn.Module]] = [("conv1", Step(embed, "_embeds"))]
+    layers: list[tuple[str, nn.Module]] = [("conv1", MethodLayer(embed, "_embeds"))]
     layers += [(f"transformer.resblocks.{i}", block) for i, block in enumerate(tower.transformer.resblocks)]
     if output == "pooled":
-        layers.append(("ln_post", Projection(tower)))
+        layers.append(("ln_post", ProjectionHead(tower)))
         return TimmLayers([*layers, ("as_vector", AsVector())], len(layers), _vector(tower.output_dim))
-    if tower.attn_pool is None:  # else the norm is of the pooled vectors
+    if tower.attn_pool is None:  # with attention pooling, the norm is for the pooled vectors
         layers.append(("ln_post", tower.ln_post))
-    place = TokensShape(channels, height, width, 1)
+    shape = TokensShape(channels, height, width, 1)
     if output == "tokens":
-        return TimmLayers(layers, len(layers), place)
-    return TimmLayers([*layers, ("as_map", AsMap(place))], len(layers), FeatureShape(channels, height, width))
+        return TimmLayers(layers, len(layers), shape)
+    return TimmLayers([*layers, ("as_map", AsMap(shape))], len(layers), FeatureShape(channels, height, width))
 
 
 def _of_resnet(tower: Any, output: str, images: torch.Tensor) -> TimmLayers:
     layers = sequence_of(tower, "forward", images)
     if layers is None:
-        raise AssertionError("its layers do not compute what it does")
+        raise AssertionError("its layers in sequence do not give its output")
     if output == "pooled":
         return TimmLayers([*layers, ("as_vector", AsVector())], len(layers), _vector(tower.output_dim))
-    layers = layers[:-1]  # the last pools
+    layers = layers[:-1]  # the last layer pools
     shape = FeatureShape(*sequential(layers)(images).shape[1:])
     if output == "map":
         return TimmLayers(layers, len(layers), shape)
@@ -98,7 +98,7 @@ def _of_timm(model: str, tower: Any, output: str, images: torch.Tensor) -> TimmL
         trunk = layers_for(model, tower.trunk, "pooled", images.shape[-1])
         layers = _prefixed(trunk)[: trunk.named]
         layers += [(f"head.{name}", layer) for name, layer in tower.head.named_children()]
-    # A trunk that leaves the pooling to the head.
+    # The head pools, not the trunk.
     except OptionError:
         layers = sequence_of(tower, "forward", images) or [("model", tower)]
     if not torch.allclose(sequential(layers)(images), vectors, equal_nan=True):
@@ -107,7 +107,7 @@ def _of_timm(model: str, tower: Any, output: str, images: torch.Tensor) -> TimmL
 
 
 def _prefixed(trunk: TimmLayers) -> list[tuple[str, nn.Module]]:
-    """Its layers under the names that they have in the tower."""
+    """Layers of the trunk, by their names in the tower."""
     return [(f"trunk.{name}", layer) for name, layer in trunk.layers]
 
 

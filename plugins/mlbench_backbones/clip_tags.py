@@ -1,6 +1,6 @@
-"""The weights that open_clip has of its models, read from the source of the package, without torch.
+"""Tags of open_clip's pretrained weights, read from the package's source code.
 
-Importing open_clip would import torch, which takes seconds; its table is plain calls with constants.
+Importing open_clip would import torch, which takes seconds.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from typing import Any
 
 __all__ = ["clean_tag", "model_on_hub", "tags_of"]
 
-#: Added to the names of models for their variants with QuickGELU.
+#: Suffix of the names of models with QuickGELU.
 _QUICK = "-quickgelu"
 
-#: Tag to what open_clip says of it: url, hf_hub, quick_gelu and more.
+#: Settings of each tag: url, hf_hub, quick_gelu and more.
 _Tags = Mapping[str, Mapping[str, Any]]
 
 
 def clean_tag(tag: str) -> str:
-    """A tag as open_clip compares it: "laion2B-s34B-b79K" is "laion2b_s34b_b79k"."""
+    """A tag in the form that open_clip compares: "laion2b_s34b_b79k" for "laion2B-s34B-b79K"."""
     return tag.lower().replace("-", "_")
 
 
 def tags_of(model: str) -> _Tags | None:
-    """Tags of a model, with what open_clip says of each; None where its table cannot be read."""
+    """Tags of a model with their settings; None where open_clip's table cannot be read."""
     table = _table()
     return table.get(model, {}) if table else None
 
 
 def model_on_hub(repository: str) -> tuple[str, str] | None:
-    """The model and tag whose weights lie in a repository of the hub."""
+    """The model and tag of the weights in a repository of the hub, or None."""
     for model, tags in _table().items():
         for tag, settings in tags.items():
             if "/".join(settings.get("hf_hub", "").split("/")[:2]) == repository:
@@ -72,7 +72,7 @@ def _table() -> Mapping[str, _Tags]:
 
 
 def _tags(node: ast.expr) -> _Tags:
-    """What `dict(tag=_pcfg(hf_hub="...", quick_gelu=True), ...)` says, its constants alone."""
+    """Constant settings by tag in `dict(tag=_pcfg(hf_hub="...", quick_gelu=True), ...)`."""
     return {
         tag.arg: {
             each.arg: each.value.value

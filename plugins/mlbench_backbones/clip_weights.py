@@ -1,4 +1,4 @@
-"""Where an open_clip tower's first weights come from: a tag of open_clip, a file, or chance."""
+"""Initial weights of an open_clip tower: from a tag of open_clip, from a file, or random."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlbench.plugin import OptionError, WeightsError, hint
-from mlbench_backbones.checkpoint import as_timm_loads, fit_state, read_state, reason_of, sha256
+from mlbench_backbones.checkpoint import converted_by_timm, fit_state, read_state, reason_of, sha256
 from mlbench_backbones.clip_config import has_model, read_config
 from mlbench_backbones.clip_tags import clean_tag, tags_of
-from mlbench_backbones.hub import cached_file, cached_version, reachable
-from mlbench_backbones.quick_gelu import says_quick_gelu
+from mlbench_backbones.hub_cache import cached_file, cached_version, reachable
+from mlbench_backbones.quick_gelu import detect_quick_gelu
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,18 +21,18 @@ __all__ = ["Tower", "check_clip_weights", "clip_weights_version", "load_tower"]
 _OWNER = "backbone open_clip"
 _ADVICE = "set weights to none or the path of a checkpoint"
 
-#: The names under which open_clip looks for weights in a hub repository, in its order.
+#: Names of weights files in a hub repository, in the order in which open_clip tries them.
 _HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
-#: Files that weights are in; a name that ends so is a path.
+#: Suffixes of weights files; a value of `weights` with one of them is a path.
 _SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
 
-#: Where the keys of a tower that is a timm model begin.
+#: Prefix of the keys of a tower that is a timm model.
 _TRUNK = "visual.trunk."
 
 
 class Tower(NamedTuple):
-    """An image tower, what its images are normalised with, and where its weights come from, in words."""
+    """An image tower, mean and std of its images, and the origin of its weights, in words."""
 
     network: nn.Module
     mean: tuple[float, ...]
@@ -41,8 +41,8 @@ class Tower(NamedTuple):
 
 
 def check_clip_weights(model: str, weights: str, quick_gelu: bool | None) -> None:
-    """Raise WeightsError for a path that is no file, a tag that the model does not have, and a file of which
-    nobody says which activation it was trained with. Loads nothing."""
+    """Raise WeightsError for a path without a file, a tag that the model does not have, and a file whose
+    activation is not known. Loads nothing."""
     name = model.replace("/", "-")
     if weights.endswith(_SUFFIXES) and not Path(weights).is_file():
         raise WeightsError(
@@ -58,22 +58,22 @@ def check_clip_weights(model: str, weights: str, quick_gelu: bool | None) -> Non
 
 
 def _file_has_quick_gelu(name: str, weights: str, stated: bool | None) -> bool:
-    """Whether the weights in a file need QuickGELU: as the suite says, or the file, or the model's name."""
+    """Whether the weights in a file need QuickGELU: as in the suite, else the file, else the model."""
     if stated is not None:
         return stated
-    said = says_quick_gelu(Path(weights))
-    if said is not None:
-        return said
+    detected = detect_quick_gelu(Path(weights))
+    if detected is not None:
+        return detected
     configuration = read_config(name)
     if configuration.get("quick_gelu", False):
         return True
     vision = configuration["vision_cfg"]
-    # ResNets and the models of timm have an activation of their own.
+    # The activation of ResNets and timm models is fixed.
     has_gelu = "timm_model_name" not in vision and not isinstance(vision.get("layers"), list)
     if has_gelu and has_model(f"{name}-quickgelu"):
         raise WeightsError(
-            f"{_OWNER}: {weights} does not say whether it was trained with QuickGELU, as OpenAI's weights of "
-            f"{name} were, or with GELU; set quick_gelu to true or false"
+            f"{_OWNER}: cannot tell from {weights} whether it was trained with QuickGELU, as OpenAI's "
+            f"weights of {name} were, or with GELU; set quick_gelu to true or false"
         )
     return False
 
@@ -86,8 +86,8 @@ def _no_tag(name: str, weights: str, tags: Iterable[str]) -> WeightsError:
 
 
 def clip_weights_version(model: str, weights: str) -> str:
-    """What the weights are beyond their name: a file's hash; "" where not known, as of those that the hub has
-    not been asked for yet."""
+    """Version of the weights: the hash of their file; "" where it is not known, as for a file of the hub that
+    is not in the cache."""
     if weights.endswith(_SUFFIXES):
         return sha256(Path(weights))
     tag = (tags_of(model.replace("/", "-")) or {}).get(clean_tag(weights), {})
@@ -98,10 +98,10 @@ def clip_weights_version(model: str, weights: str) -> str:
 def load_tower(model: str, weights: str, image_size: int, quick_gelu: bool | None = None) -> Tower:
     """The image tower of open_clip's `model` with its weights, for images of that size.
 
-    quick_gelu: whether its activation is QuickGELU, None for what the weights were trained with.
+    quick_gelu: whether its activation is QuickGELU, None for the activation of the weights' training.
 
     Raises OptionError for a model that open_clip does not have or whose tower cannot take such images,
-    WeightsError for weights that cannot be had or do not fit.
+    WeightsError for weights that cannot be loaded or do not fit.
     """
     configuration = read_config(model)
     name = model.replace("/", "-")
@@ -115,7 +115,7 @@ def load_tower(model: str, weights: str, image_size: int, quick_gelu: bool | Non
         tag = _tag(name, weights)
         file = _file(f"{name} {weights}", tag)
         origin = f"{name} {weights} of open_clip, {sha256(file)}"
-    # A tag and a file say which GELU their weights were trained with; a configuration only what is usual.
+    # A tag or a file determines the GELU of its weights; the configuration has only a default.
     quick = bool(tag.get("quick_gelu", configuration.get("quick_gelu", False)))
     if weights.endswith(_SUFFIXES):
         quick = _file_has_quick_gelu(name, weights, quick_gelu)
@@ -139,7 +139,7 @@ def _build(model: str, configuration: dict[str, Any], image_size: int, quick: bo
         vision["image_size"] = image_size
     try:
         network: nn.Module = _build_vision_tower(configuration["embed_dim"], vision, quick)
-    # open_clip checks little itself, so a wrong size fails anywhere in a model.
+    # open_clip checks little itself: a wrong size may raise any error.
     except Exception as error:
         raise OptionError(
             f"{_OWNER}: open_clip cannot build {model} for images of {image_size} px ({reason_of(error)})",
@@ -149,13 +149,13 @@ def _build(model: str, configuration: dict[str, Any], image_size: int, quick: bo
 
 
 def _resize(model: str, network: Any, image_size: int) -> None:
-    """Tell a tower that is a timm model which size its images have; the others are built for it."""
+    """Set the image size of a tower that is a timm model; other towers are built for it."""
     native = network.image_size if isinstance(network.image_size, int) else network.image_size[0]
     if native == image_size:
         return
     try:
         network.set_input_size(image_size)
-    # timm's models refuse in many ways.
+    # Each timm model has errors of its own.
     except Exception as error:
         raise OptionError(
             f"{_OWNER}: {model} cannot take images of {image_size} px ({reason_of(error)})", "model"
@@ -173,7 +173,7 @@ def _load(network: Any, file: Path, what: str) -> None:
     resize_pos_embed(state, model)
     if hasattr(network, "trunk"):
         trunk = {key.removeprefix(_TRUNK): state.pop(key) for key in list(state) if key.startswith(_TRUNK)}
-        state |= {f"{_TRUNK}{key}": value for key, value in as_timm_loads(network.trunk, trunk).items()}
+        state |= {f"{_TRUNK}{key}": value for key, value in converted_by_timm(network.trunk, trunk).items()}
     fit_state(model, state, _OWNER, what)
 
 
@@ -187,19 +187,19 @@ def _tag(name: str, weights: str) -> dict[str, Any]:
 
 
 def _on_hub(tag: Mapping[str, Any]) -> tuple[str, Sequence[str]]:
-    """Repository of a tag's weights on the hub, "" where there is none, and what their file may be called."""
+    """Repository of a tag's weights on the hub, "" without one, and possible names of their file."""
     repository, _, filename = tag.get("hf_hub", "").rpartition("/")
     return repository, (f"{Path(filename).stem}.safetensors", filename) if filename else _HUB_FILES
 
 
 def _file(what: str, tag: dict[str, Any]) -> Path:
-    """The weights of a tag, from the cache or else the hub."""
+    """The weights file of a tag, from the cache or else the hub."""
     from huggingface_hub import constants
     from open_clip.pretrained import download_pretrained
 
     repository, names = _on_hub(tag)
     if repository:
-        # A cached file is taken as it is, because its client would try the hub first.
+        # The hub's client would contact the hub even for a cached file.
         file = cached_file(repository, names)
         if file is not None:
             return file
@@ -210,7 +210,7 @@ def _file(what: str, tag: dict[str, Any]) -> Path:
             )
     try:
         return Path(download_pretrained(tag))
-    # Network and disk errors come as whatever the clients raise.
+    # The clients raise many types of network and disk errors.
     except Exception as error:
         raise WeightsError(
             f"{_OWNER}: weights {what} cannot be loaded ({reason_of(error)}); {_ADVICE}"

@@ -1,4 +1,4 @@
-"""What layers of Keras' ResNets and EfficientNets are called in timm, for readers who come from there."""
+"""timm names of layers of Keras' ResNets and EfficientNets, for error messages."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ __all__ = ["timm_name"]
 
 
 def timm_name(layer: str) -> str:
-    """timm's name of the layer at which a network is cut in the same place; "" where none is known.
+    """timm name of the first trained layer for a network cut at this Keras layer; "" where none is known.
 
-    "conv5_block1_out", the end of a block, is before "layer4.1"; "block7a_expand_conv" is the beginning of
-    "blocks.6.0", so of EfficientNetV2-L's last stage, which the head's convolution follows.
+    "conv5_block1_out", the end of a block, is followed by "layer4.1"; "block7a_expand_conv" is the beginning
+    of "blocks.6.0", in EfficientNetV2-L the last stage before the head's convolution.
     """
     if found := re.fullmatch(r"conv([2-5])_block(\d+)_out", layer):
         return f"layer{int(found[1]) - 1}.{found[2]}"

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Self
 from pydantic import Field, model_validator
 
 from mlbench.plugin import BackboneOptions, BackboneShape, FeatureShape, OptionError
-from mlbench_backbones.backbone import DropPath
+from mlbench_backbones.timm_backbone import DropPathRate
 
 if TYPE_CHECKING:
-    from mlbench_backbones.network import CutBackbone
+    from mlbench_backbones.cut_backbone import CutBackbone
 
 __all__ = ["PreactResNet"]
 
@@ -42,7 +42,7 @@ class PreactResNet(BackboneOptions):
     trainable_from: str = "all"
     """First trained layer: conv1, layer1 .. layer3, a block such as layer2.1, or norm. "all" trains
     everything, "none" nothing."""
-    drop_path: DropPath = 0.0
+    drop_path: DropPathRate = 0.0
     """Stochastic depth (arXiv:1603.09382): probability of dropping the branch of the last block in training;
     it grows from 0 at the first block."""
 
@@ -71,7 +71,7 @@ class PreactResNet(BackboneOptions):
         return BackboneShape(parameters + 2 * inputs, _shape(image_size))
 
     def build(self, image_size: int) -> CutBackbone:
-        from mlbench_backbones.network import CutBackbone, cut_index
+        from mlbench_backbones.cut_backbone import CutBackbone, cut_index
         from mlbench_backbones.preact_network import layers_of_depth
 
         reduction = REDUCTION if self.se else None

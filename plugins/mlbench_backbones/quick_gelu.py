@@ -1,7 +1,7 @@
-"""Which GELU the weights in a file were trained with, as far as the file says so. Read without torch.
+"""Detection of QuickGELU from the content of a weights file, without torch.
 
-OpenAI's CLIP has QuickGELU, x * sigmoid(1.702 x), and so have some models that were trained after it. With
-the usual GELU the same weights give other embeddings, and nothing fails.
+OpenAI's CLIP and some later models have QuickGELU, x * sigmoid(1.702 x). With the usual GELU their weights
+give wrong embeddings without an error.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-__all__ = ["is_torchscript", "says_quick_gelu"]
+__all__ = ["detect_quick_gelu", "is_torchscript"]
 
-#: What OpenAI's files hold beside the weights, as tensors of one number.
+#: Tensors of one number in OpenAI's files besides the weights.
 _ENTRIES = (b"input_resolution", b"context_length", b"vocab_size")
 
-#: Bytes of a file without parts that are looked at; the names of the tensors come first.
+#: Bytes to read of a file that is not an archive; the names of its tensors come first.
 _HEAD = 1 << 22
 
 
@@ -26,8 +26,8 @@ def is_torchscript(file: Path) -> bool:
         return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
-def says_quick_gelu(file: Path) -> bool | None:
-    """Whether the weights in a checkpoint need QuickGELU; None where it does not say."""
+def detect_quick_gelu(file: Path) -> bool | None:
+    """Whether the weights in a checkpoint need QuickGELU; None where the file does not tell."""
     if not zipfile.is_zipfile(file):  # .safetensors, or the format of torch before 1.6
         with file.open("rb") as stream:
             head = stream.read(_HEAD)

@@ -10,14 +10,23 @@ from timm.models import FeatureHookNet
 from torch import nn
 
 from mlbench.plugin import FeatureShape, OptionError, TokensShape
-from mlbench_backbones.network import AsMap, AsTokens, AsVector
-from mlbench_backbones.sequence import Layers, Step, called, layers_of, sequence_of, sequential, without
+from mlbench_backbones.checkpoint import reason_of
+from mlbench_backbones.cut_backbone import AsMap, AsTokens, AsVector
+from mlbench_backbones.layer_sequence import (
+    Layers,
+    MethodLayer,
+    called_layers,
+    layers_of,
+    sequence_of,
+    sequential,
+    without,
+)
 
-__all__ = ["Parts", "TimmLayers", "has_feature_map", "layers_for", "parts_of", "places"]
+__all__ = ["Parts", "TimmLayers", "has_feature_map", "layers_for", "parts_of", "tokens_shape"]
 
 
 class TimmLayers(NamedTuple):
-    """A network's layers in order, how many of them a cut may name, and the shape of what they give."""
+    """Layers of a network in order, how many of them a cut may name, and the shape of their output."""
 
     layers: Layers
     named: int
@@ -25,10 +34,10 @@ class TimmLayers(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """A whole model in two: `body`, without what only its head calls, and `head` alone.
+    """A whole model in two parts: `head`, and `body` without the layers that only the head calls.
 
-    features: what the body gives. first: name of the first of the head's layers that has parameters, else
-    "head". vectors: the pooled features (N, C), None where the model has none.
+    features: output of the body. first: name of the head's first layer with parameters, or "head" without
+    one. vectors: the pooled features (N, C), None for a model without them.
     """
 
     body: Any
@@ -42,18 +51,18 @@ class Parts(NamedTuple):
 def has_feature_map(model: str) -> bool:
     """Whether timm's feature network of `model` is a sequence of layers that ends in its last map.
 
-    Found without memory for weights, at the model's own image size. Where it is not, the map comes from the
-    whole model.
+    Computed without memory for weights, at the model's own image size. For other models the map comes from
+    the whole model.
     """
     import timm
 
     try:
         with torch.device("meta"):
             network = timm.create_model(model, features_only=True).eval()
-    # timm says in many ways that a model has no feature maps.
+    # Models without feature maps raise many types of errors.
     except Exception:
         return False
-    # These run the whole model and keep every map in memory. A getter has the model as its child.
+    # These networks run the whole model and keep every map in memory. A getter has the model as its child.
     getter = any(hasattr(child, "forward_intermediates") for child in network.children())
     if getter or isinstance(network, FeatureHookNet):
         return False
@@ -64,7 +73,7 @@ def has_feature_map(model: str) -> bool:
     try:
         with torch.no_grad():
             shapes = [sequential(list(layers_of(network)))(images).shape, network(images)[-1].shape]
-    # Modules that are not meant to run one after another fail in any way they like.
+    # Modules that do not run in sequence may raise any error.
     except Exception:
         return False
     return shapes[0] == shapes[1] and len(shapes[0]) == 4 and shapes[0][1] == information.channels()[-1]
@@ -87,24 +96,23 @@ def layers_for(
         with torch.no_grad():
             return make(model, network, output, images)
     except (RuntimeError, AssertionError, ValueError, IndexError, TypeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise OptionError(
-            f"backbone timm: {model} cannot take images of {image_size} px ({reason})", "model"
+            f"backbone timm: {model} cannot take images of {image_size} px ({reason_of(error)})", "model"
         ) from error
     finally:
         network.train(training)
 
 
 def parts_of(network: Any, images: torch.Tensor) -> Parts:
-    """The body and the head of a whole model, each run once on `images`."""
-    names, features = called(network.forward_features, network, images)
+    """The body and the head of a whole model, which runs once on `images`."""
+    names, features = called_layers(network.forward_features, network, images)
     try:
-        in_head, vectors = called(network.forward_head, network, features)
-    # timm says in many ways that a model has no head.
+        in_head, vectors = called_layers(network.forward_head, network, features)
+    # Models without a head raise many types of errors.
     except Exception:
         in_head, vectors = [], None
     body = without(network, set(in_head) - set(names))
-    # The head has no parameters but its own layers': the model's lie in the body.
+    # Parameters and buffers of the model itself belong to the body.
     head = without(network, {name for name, _ in layers_of(network)} - set(in_head))
     head._parameters, head._buffers = {}, {}
     if not isinstance(vectors, torch.Tensor) or vectors.ndim != 2:
@@ -113,9 +121,9 @@ def parts_of(network: Any, images: torch.Tensor) -> Parts:
     return Parts(body, features, head, first, vectors)
 
 
-def places(network: Any, features: Any) -> TokensShape | None:
-    """Where in the image the whole model's `features` lie; None where they are no map, row by row, behind
-    the tokens that stand for no place."""
+def tokens_shape(network: Any, features: Any) -> TokensShape | None:
+    """Shape of the whole model's `features` as tokens; None where they are neither a map nor tokens whose
+    positions follow the image row by row."""
     if not isinstance(features, torch.Tensor) or hasattr(network, "reroll"):  # hiera's tokens are shuffled
         return None
     if features.ndim == 4:
@@ -140,22 +148,22 @@ def _of_model(model: str, network: Any, output: str, images: torch.Tensor) -> Ti
     layers = sequence_of(parts.body, "forward_features", images)
     if output == "pooled":
         return _pooled(model, network, layers, parts, images)
-    place = places(network, parts.features)
-    if place is None:
+    shape = tokens_shape(network, parts.features)
+    if shape is None:
         raise OptionError(
             f"backbone timm: {model} has no {output} in the order of the image; set output to pooled",
             "output",
         )
-    layers = layers or [("model", Step(parts.body, "forward_features"))]
+    layers = layers or [("model", MethodLayer(parts.body, "forward_features"))]
     named = len(layers)
     channels_last = _channels_last(network, parts.features)
     if output == "tokens":
         if parts.features.ndim == 4:
             layers.append(("as_tokens", AsTokens(channels_last=channels_last)))
-        return TimmLayers(layers, named, place)
+        return TimmLayers(layers, named, shape)
     if parts.features.ndim == 3 or channels_last:
-        layers.append(("as_map", AsMap(place)))
-    return TimmLayers(layers, named, FeatureShape(*place[:3]))
+        layers.append(("as_map", AsMap(shape)))
+    return TimmLayers(layers, named, FeatureShape(*shape[:3]))
 
 
 def _pooled(
@@ -170,7 +178,7 @@ def _pooled(
             f"backbone timm: {model} has no pooled features; set output to map or tokens", "output"
         )
     if layers is not None:
-        layers.append((parts.first, Step(parts.head, "forward_head")))
+        layers.append((parts.first, MethodLayer(parts.head, "forward_head")))
         if not _computes(layers, images, parts.vectors):
             layers = None
     layers = layers or [("model", network)]
@@ -182,7 +190,7 @@ def _of_features(model: str, network: Any, output: str, images: torch.Tensor) ->
     expected = network(images)[-1]
     layers = list(layers_of(network))
     if not _computes(layers, images, expected):
-        raise AssertionError("its layers do not compute what it does")
+        raise AssertionError("its layers in sequence do not give its output")
     shape = FeatureShape(*expected.shape[1:])
     if output == "map":
         return TimmLayers(layers, len(layers), shape)
@@ -193,7 +201,7 @@ def _of_features(model: str, network: Any, output: str, images: torch.Tensor) ->
 def _computes(layers: Layers, images: torch.Tensor, expected: torch.Tensor) -> bool:
     try:
         given = sequential(layers)(images)
-    # Layers that are not meant to run one after another fail in any way they like.
+    # Layers that do not run in sequence may raise any error.
     except Exception:
         return False
     return given.shape == expected.shape and (

@@ -14,15 +14,21 @@ from timm.data.transforms import RandomResizedCropAndInterpolation
 from mlbench.contracts.options import AugmentationOptions
 from mlbench.errors import OptionError
 from mlbench.options import Schema
-from mlbench_augmentations.augmentation import CropRandAugment, Document, FlipCrop, RandAugment, ResizedCrop
-from mlbench_augmentations.document import _GROUPS
+from mlbench_augmentations.augmentations import (
+    CropRandAugment,
+    DocumentAugmentation,
+    FlipCrop,
+    RandAugment,
+    ResizedCrop,
+)
+from mlbench_augmentations.document_changes import _GROUPS
 
 AUGMENTATIONS = {
     "flip_crop": FlipCrop().build(32),
     "resized_crop": ResizedCrop().build(24),
     "randaugment": RandAugment().build(24),
     "crop_randaugment": CropRandAugment().build(24),
-    "document": Document().build(24),
+    "document": DocumentAugmentation().build(24),
 }
 each_augmentation = pytest.mark.parametrize("augmentation", AUGMENTATIONS.values(), ids=AUGMENTATIONS.keys())
 
@@ -186,7 +192,7 @@ def test_crop_randaugment_crops_flips_and_then_changes(image):
 
 def test_document_without_groups_is_a_plain_resize(image):
     plain = image.resize((24, 24), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    assert Document(probability=0.0).build(24)(image, generator(0)).tobytes() == plain.tobytes()
+    assert DocumentAugmentation(probability=0.0).build(24)(image, generator(0)).tobytes() == plain.tobytes()
 
 
 def test_document_draws_from_each_group_with_its_probability(image, monkeypatch):
@@ -199,10 +205,10 @@ def test_document_draws_from_each_group_with_its_probability(image, monkeypatch)
         )
         for number, group in enumerate(_GROUPS)
     )
-    monkeypatch.setattr("mlbench_augmentations.document._GROUPS", groups)
+    monkeypatch.setattr("mlbench_augmentations.document_changes._GROUPS", groups)
     state = generator(0)
     for _ in range(2000):
-        Document().build(4)(image, state)
+        DocumentAugmentation().build(4)(image, state)
     assert [len(group) for group in groups] == [2, 4, 2, 7]
     for number, group in enumerate(groups):
         counts = [drawn.count((number, place)) for place in range(len(group))]
@@ -254,7 +260,7 @@ def test_document_moves_by_at_most_what_it_says():
         (RandAugment, "magnitude_std", -1.0),
         (RandAugment, "layers", 0),
         (CropRandAugment, "probability", 1.5),
-        (Document, "probability", -0.1),
+        (DocumentAugmentation, "probability", -0.1),
     ],
 )
 def test_options_out_of_range_are_refused(options_class, option, value):

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from mlbench_backbones.quick_gelu import is_torchscript, says_quick_gelu
+from mlbench_backbones.quick_gelu import detect_quick_gelu, is_torchscript
 
 SIZES = {name: torch.tensor(7) for name in ("input_resolution", "context_length", "vocab_size")}
 WEIGHTS = {"visual.conv1.weight": torch.ones(2, 3)}
@@ -26,28 +26,28 @@ def archive(path, activation):
 def test_the_sizes_beside_the_weights_are_openais(tmp_path, old):
     torch.save(WEIGHTS | SIZES, tmp_path / "openai.pt", _use_new_zipfile_serialization=not old)
     torch.save(WEIGHTS, tmp_path / "any.pt", _use_new_zipfile_serialization=not old)
-    assert says_quick_gelu(tmp_path / "openai.pt") is True
-    assert says_quick_gelu(tmp_path / "any.pt") is None
+    assert detect_quick_gelu(tmp_path / "openai.pt") is True
+    assert detect_quick_gelu(tmp_path / "any.pt") is None
     assert not is_torchscript(tmp_path / "openai.pt")
 
 
 def test_safetensors_say_it_in_their_names(tmp_path):
     save_file(WEIGHTS | SIZES, tmp_path / "openai.safetensors")
     save_file(WEIGHTS, tmp_path / "any.safetensors")
-    assert says_quick_gelu(tmp_path / "openai.safetensors") is True
-    assert says_quick_gelu(tmp_path / "any.safetensors") is None
+    assert detect_quick_gelu(tmp_path / "openai.safetensors") is True
+    assert detect_quick_gelu(tmp_path / "any.safetensors") is None
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit")
 def test_archives_say_it_in_their_program(tmp_path):
     file = archive(tmp_path / "openai.pt", QuickGELU())
     assert is_torchscript(file)
-    assert says_quick_gelu(file) is True
-    assert says_quick_gelu(archive(tmp_path / "usual.pt", nn.GELU())) is False
-    assert says_quick_gelu(archive(tmp_path / "neither.pt", nn.ReLU())) is None
+    assert detect_quick_gelu(file) is True
+    assert detect_quick_gelu(archive(tmp_path / "usual.pt", nn.GELU())) is False
+    assert detect_quick_gelu(archive(tmp_path / "neither.pt", nn.ReLU())) is None
 
 
 def test_a_file_that_is_no_checkpoint_says_nothing(tmp_path):
     (tmp_path / "empty.pt").touch()
-    assert says_quick_gelu(tmp_path / "empty.pt") is None
+    assert detect_quick_gelu(tmp_path / "empty.pt") is None
     assert not is_torchscript(tmp_path / "empty.pt")

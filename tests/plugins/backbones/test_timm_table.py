@@ -8,9 +8,9 @@ from timm.models import get_deprecated_models
 
 from mlbench.contracts import BackboneShape
 from mlbench.errors import OptionError
-from mlbench_backbones import make_table, table
-from mlbench_backbones.backbone import Timm
-from mlbench_backbones.table import hub_repository, plain_name, predict_shape
+from mlbench_backbones import make_timm_table, timm_table
+from mlbench_backbones.timm_backbone import Timm
+from mlbench_backbones.timm_table import hub_repository, plain_name, predict_shape
 
 # One of each way to halve an image.
 MODELS = [
@@ -69,7 +69,7 @@ def test_table_knows_odd_sizes_of_common_models():
 
 
 def test_table_has_every_model_and_tag_of_the_installed_timm():
-    version, rows = table._read()
+    version, rows = timm_table._read()
     assert version == timm.__version__
     assert set(rows) == set(timm.list_models())
     full = {".".join(filter(None, (name, tag))) for name, row in rows.items() for tag in row.tags or ("",)}
@@ -77,9 +77,9 @@ def test_table_has_every_model_and_tag_of_the_installed_timm():
 
 
 def test_tags_begin_with_the_default():
-    _, rows = table._read()
+    _, rows = timm_table._read()
     for name in MODELS:
-        assert rows[name].tags == make_table.tags_of(name)
+        assert rows[name].tags == make_timm_table.tags_of(name)
         assert rows[name].tags[0] == timm.get_pretrained_cfg(name).tag
 
 
@@ -93,19 +93,19 @@ def test_every_repository_on_the_hub_is_timms():
 
 def test_another_timm_is_asked_for_the_repository(other_timm, monkeypatch):
     assert hub_repository("resnet50") == timm.get_pretrained_cfg("resnet50").hf_hub_id
-    monkeypatch.setattr(table, "_repositories", None)
+    monkeypatch.setattr(timm_table, "_repositories", None)
     assert hub_repository("rdnet_tiny") == "naver-ai/rdnet_tiny.nv_in1k"
     assert hub_repository("resnet50.of_next_year") == ""
 
 
 def test_renamed_models_are_timms():
-    assert {name for name, new in get_deprecated_models().items() if new} == set(table._renamed())
-    for name, current in table._renamed().items():
+    assert {name for name, new in get_deprecated_models().items() if new} == set(timm_table._renamed())
+    for name, current in timm_table._renamed().items():
         with pytest.raises(
             OptionError, match=rf"timm has renamed {name}; set model to {re.escape(current)}$"
         ):
             plain_name(name)
-        assert current.partition(".")[0] in table._read()[1]
+        assert current.partition(".")[0] in timm_table._read()[1]
 
 
 @pytest.mark.parametrize("prefix", ["", "timm/", "hf-hub:timm/", "hf_hub:timm/"])
@@ -125,7 +125,9 @@ def test_plain_name_understands_names_of_the_hub(prefix, name):
     ],
 )
 def test_plain_name_explains_models_of_other_places(model):
-    with pytest.raises(OptionError, match=r"is no name of a timm model; name the architecture") as caught:
+    with pytest.raises(
+        OptionError, match=r"is not the name of a timm model; set model to its architecture"
+    ) as caught:
         plain_name(model)
     assert caught.value.option == "model"
 
@@ -150,7 +152,7 @@ def test_table_of_another_timm_refuses_no_tag_and_no_name(other_timm):
 
 
 def test_table_holds_what_its_fields_promise():
-    _, rows = table._read()
+    _, rows = timm_table._read()
     assert {row.rounding for row in rows.values()} == {"ceil", "floor", "exact", "", "none"}
     for name, row in rows.items():
         numbers = (row.parameters, row.channels, row.stride)
@@ -163,7 +165,7 @@ def test_table_holds_what_its_fields_promise():
 
 
 def test_table_has_an_output_for_every_model():
-    _, rows = table._read()
+    _, rows = timm_table._read()
     assert [name for name, row in rows.items() if row.rounding == "none" and not row.pooled] == []
     for name, row in rows.items():
         output = "map" if row.rounding != "none" else "pooled"
@@ -199,8 +201,8 @@ def test_table_refuses_an_output_that_a_model_does_not_have(model, output):
     "model", ["resnet18", "lcnet_050", "vit_tiny_patch16_224", "hiera_tiny_224", "swin_s3_tiny_224"]
 )
 def test_table_is_what_its_program_makes(model):
-    _, rows = table._read()
-    assert make_table.row_of(model) == rows[model]
+    _, rows = timm_table._read()
+    assert make_timm_table.row_of(model) == rows[model]
 
 
 def test_table_refuses_images_below_the_stride():

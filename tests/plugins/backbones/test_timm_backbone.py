@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 
 from mlbench.contracts import BackboneShape, FeatureShape
 from mlbench.errors import OptionError, WeightsError
-from mlbench_backbones.backbone import Timm
-from mlbench_backbones.network import CutBackbone
-from mlbench_backbones.sequence import layers_of
+from mlbench_backbones.cut_backbone import CutBackbone
+from mlbench_backbones.layer_sequence import layers_of
+from mlbench_backbones.timm_backbone import Timm
 
 MODELS = ["tf_efficientnet_lite0", "lcnet_050", "resnet18", "mobilenetv3_small_050", "convnext_atto"]
 
@@ -183,7 +183,10 @@ def test_weights_of_the_models_activation_are_taken(tmp_path):
     [
         ("resnet81", r"has no model 'resnet81' \(did you mean 'resnet18'\?\)"),
         ("resnet81.a1_in1k", r"has no model 'resnet81\.a1_in1k' \(did you mean 'resnet18\.a1_in1k'\?\)"),
-        ("hf-hub:someone/resnet18", r"'hf-hub:someone/resnet18' is no name of a timm model; name the arch"),
+        (
+            "hf-hub:someone/resnet18",
+            r"'hf-hub:someone/resnet18' is not the name of a timm model; set model to its arch",
+        ),
         (
             "vit_tiny_patch16_224_in21k",
             r"timm has renamed \S+; set model to vit_tiny_patch16_224\.augreg_in21k",
@@ -202,7 +205,7 @@ def test_backbone_refuses_a_model_that_it_cannot_be(model, message):
 
 
 def test_bundled_weights_are_those_of_the_classifier():
-    from mlbench_backbones.bundled import bundled_classifier
+    from mlbench_backbones.bundled_weights import bundled_classifier
 
     classifier = bundled_classifier()
     backbone = build_timm(64).eval()
@@ -276,7 +279,7 @@ def test_weights_under_other_names_or_not_finite_are_told(tmp_path):
     path = tmp_path / "model.pth"
     state = timm.create_model("lcnet_050").state_dict()
     torch.save({f"model.backbone.{key}": value for key, value in state.items()}, path)
-    with pytest.raises(WeightsError, match=r"the keys of the file are such as 'model\.backbone\.conv_stem"):
+    with pytest.raises(WeightsError, match=r"the file has keys such as 'model\.backbone\.conv_stem"):
         build_timm(64, model="lcnet_050", weights=str(path))
     state["bn1.weight"][3] = float("nan")
     torch.save(state, path)
@@ -287,7 +290,7 @@ def test_weights_under_other_names_or_not_finite_are_told(tmp_path):
 def test_weights_of_a_deeper_model_do_not_fit(tmp_path):
     path = tmp_path / "model.pth"
     checkpoint("resnet34", path)
-    with pytest.raises(WeightsError, match=r"layer1\.2\.conv1\.weight has no place"):
+    with pytest.raises(WeightsError, match=r"layer1\.2\.conv1\.weight is unexpected"):
         build_timm(64, model="resnet18", weights=str(path))
 
 
@@ -421,7 +424,7 @@ def test_a_hub_file_is_known_by_its_name_in_the_cache_without_being_read(hub, mo
     blob = hub / ("0" * 64)
     file.rename(blob)
     file.symlink_to(blob)
-    monkeypatch.setattr("mlbench_backbones.hub.sha256", None)
+    monkeypatch.setattr("mlbench_backbones.hub_cache.sha256", None)
     assert predict_timm(64, model="lcnet_050", weights="hub").version == f"sha256 {'0' * 64}"
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mlbench_backbones.sequence import Step, called, sequence_of, sequential, without
+from mlbench_backbones.layer_sequence import MethodLayer, called_layers, sequence_of, sequential, without
 
 
 class Model(nn.Module):
@@ -110,7 +110,7 @@ def test_model_that_is_no_sequence_is_none(model):
 
 def test_called_names_layers_in_order_and_leaves_no_hook():
     model = Model()
-    names, output = called(model.forward_features, model, images())
+    names, output = called_layers(model.forward_features, model, images())
     assert names == ["patches", "blocks.0", "blocks.1", "blocks.2", "norm"]
     assert output.shape == (1, 4, 2, 2)
     assert not any(layer._forward_hooks for layer in model.modules())
@@ -123,4 +123,4 @@ def test_without_shares_what_it_keeps_and_changes_nothing():
     assert isinstance(twin.norm, nn.Identity)
     assert twin.positions is model.positions
     assert (len(model.blocks), type(model.norm)) == (3, nn.GroupNorm)
-    assert Step(twin, "forward_features")(images()).shape == (1, 4, 2, 2)
+    assert MethodLayer(twin, "forward_features")(images()).shape == (1, 4, 2, 2)

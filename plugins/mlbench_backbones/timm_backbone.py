@@ -8,20 +8,20 @@ from pydantic import Field
 
 from mlbench.plugin import BackboneOptions, BackboneShape, OptionError
 from mlbench_backbones.keras_names import timm_name
-from mlbench_backbones.table import plain_name, predict_shape
-from mlbench_backbones.weights import check_model, check_weights, load_network, weights_version
+from mlbench_backbones.timm_table import plain_name, predict_shape
+from mlbench_backbones.timm_weights import check_model, check_weights, load_network, weights_version
 
 if TYPE_CHECKING:
-    from mlbench_backbones.network import CutBackbone
-    from mlbench_backbones.sequence import Layers
+    from mlbench_backbones.cut_backbone import CutBackbone
+    from mlbench_backbones.layer_sequence import Layers
 
-__all__ = ["DropPath", "Output", "Timm"]
+__all__ = ["DropPathRate", "Output", "Timm"]
 
 #: Output of a backbone: a map (N, C, h, w), a sequence (N, tokens + h * w, C), or a vector as a map of 1x1.
 Output = Literal["map", "tokens", "pooled"]
 
 #: Probability of dropping a residual branch in training.
-DropPath = Annotated[float, Field(ge=0, lt=1)]
+DropPathRate = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Timm(BackboneOptions):
@@ -47,13 +47,13 @@ class Timm(BackboneOptions):
     """First trained layer, by its timm name ("blocks.5", "layer4.1", "stages.3"); the layers before it keep
     their weights and batch statistics. "all" trains everything, "none" nothing. Keras' conv5_block1_out is
     layer4.1, its block7a_expand_conv is blocks.6."""
-    drop_path: DropPath | None = None
+    drop_path: DropPathRate | None = None
     """Stochastic depth: probability of dropping the last residual branch in training (smaller for the
     branches before it); null for timm's default."""
 
     def predict(self, image_size: int) -> BackboneShape:
-        """Sizes without torch, None where only building can tell. Raises as `build` does, except for the
-        layer's name and for whether the weights of a file or of the hub fit."""
+        """Sizes without torch, None where only building can tell. Raises the errors of `build`, except those
+        about the layer's name and about the content of weights files."""
         model = plain_name(self.model)
         shape = predict_shape(model, image_size, self.output, drop_path=self.drop_path is not None)
         check_weights(model, self.weights)
@@ -61,7 +61,7 @@ class Timm(BackboneOptions):
         return BackboneShape(None, None, version) if shape is None else shape._replace(version=version)
 
     def build(self, image_size: int) -> CutBackbone:
-        from mlbench_backbones.network import CutBackbone, cut_index
+        from mlbench_backbones.cut_backbone import CutBackbone, cut_index
         from mlbench_backbones.timm_network import has_feature_map, layers_for
 
         model = plain_name(self.model)
@@ -97,7 +97,7 @@ def _arguments(model: str, image_size: int) -> dict[str, Any]:
 
     try:
         configuration = timm.get_pretrained_cfg(model)
-    # A tag that timm does not know: building the model raises the error.
+    # Unknown tag: building the model raises the error.
     except RuntimeError:
         return {}
     if configuration is None or not configuration.fixed_input_size:

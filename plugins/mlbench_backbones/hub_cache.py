@@ -1,4 +1,4 @@
-"""The Hugging Face hub's cache on this machine, and whether the hub answers."""
+"""The local cache of the Hugging Face hub, and a check whether the hub answers."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from mlbench_backbones.checkpoint import sha256
 
 __all__ = ["cached_file", "cached_version", "reachable"]
 
-#: Seconds in which the hub must answer once before a download begins. Its client would try for minutes.
+#: Seconds to wait for the hub's answer before a download. The hub's client would retry for minutes.
 _TIMEOUT = 5.0
 
 
 def cached_file(repository: str, names: Iterable[str]) -> Path | None:
-    """The first of a repository's files of these names that is in the cache."""
+    """The first of these files of a repository that is in the cache, or None."""
     from huggingface_hub import try_to_load_from_cache
 
     for name in names:
@@ -26,11 +26,11 @@ def cached_file(repository: str, names: Iterable[str]) -> Path | None:
 
 
 def cached_version(repository: str, names: Iterable[str]) -> str:
-    """Hash of the file that `cached_file` finds; "" where there is none yet."""
+    """Hash of the file that `cached_file` returns; "" without one."""
     file = cached_file(repository, names)
     if file is None:
         return ""
-    # The cache calls a large file by its hash, and a snapshot is a link to it.
+    # The cache names a large file by its hash, and a snapshot links to it.
     name = file.resolve().name
     return f"sha256 {name}" if re.fullmatch(r"[0-9a-f]{64}", name) else sha256(file)
 
@@ -41,7 +41,7 @@ def reachable(endpoint: str) -> bool:
 
     try:
         get_session().head(endpoint, timeout=_TIMEOUT)
-    # Any answer will do, and whatever the HTTP client raises means that there was none.
+    # Any answer counts; any error of the HTTP client means that there was none.
     except Exception:
         return False
     return True

@@ -1,8 +1,8 @@
-"""What timm's models would be, without building them: a committed table.
+"""Sizes of timm's models without building them, from committed tables.
 
-`timm_models.csv` has one line per model of the timm version in its first line, `timm_renamed.csv` one per
-name that timm has given up for another, and `timm_repositories.csv` one per model and tag whose weights are
-not in the repository of the hub that has its name. `make_table` makes all.
+`timm_models.csv` has one line for each model of the timm version in its first line, `timm_renamed.csv` one
+for each name that timm has replaced, and `timm_repositories.csv` one for each model and tag whose weights are
+in a hub repository of another name. `make_timm_table` writes all three.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ __all__ = [
     "TABLE",
     "Row",
     "hub_repository",
+    "hub_weights_need_quick_gelu",
     "nearest_name",
     "plain_name",
     "predict_shape",
     "quick_gelu_name",
-    "wants_quick_gelu",
 ]
 
 TABLE = Path(__file__).with_name("timm_models.csv")
@@ -37,15 +37,16 @@ _OWNER = "backbone timm"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One model. The map's numbers are those of its tokens too.
+    """One model. The fields of the map also describe the tokens of its positions.
 
-    size: image size that it is made for. parameters: of what gives the map; of one with learnt positions,
-    without them. per_position: parameters for each position of the map, -1 where only `size` is known.
-    channels, stride: of the map; stride in pixels. rounding: the map's side is image_size / stride, rounded
-    "ceil" or "floor"; "exact" where neither holds for sizes that the stride does not divide, "" where none of
-    this holds, so that it is known at `size` alone, and "none" where the model has no map (its numbers are
-    0). tokens: in front of the map's. pooled_parameters, pooled: parameters and width of the pooled features,
-    0 where it has none. drop_path: 1 where it has stochastic depth. tags: of its weights, the default first.
+    size: the model's own image size. parameters: of the layers up to the map, without learnt positions.
+    per_position: parameters for each position of the map, -1 where the count is known at `size` only.
+    channels: of the map. stride: of the map, in pixels. rounding: rule for the map's side: image_size /
+    stride rounded up ("ceil") or down ("floor"), or known only for multiples of the stride ("exact"), or only
+    at `size` (""); "none" for a model without a map, whose fields of the map are 0. tokens: number of tokens
+    before those of the positions. pooled_parameters, pooled: parameters of the model up to the pooled
+    features and their width, 0 without them. drop_path: 1 with stochastic depth, else 0. tags: of the
+    weights, the default first.
     """
 
     size: int
@@ -61,7 +62,7 @@ class Row:
     tags: tuple[str, ...] = ()
 
     def side(self, image_size: int) -> int | None:
-        """Height and width of the map, or None where only building the model can tell."""
+        """Height and width of the map, None where only building the model can tell."""
         if self.rounding == "ceil":
             return -(-image_size // self.stride)
         if self.rounding == "floor" or (self.rounding == "exact" and image_size % self.stride == 0):
@@ -69,7 +70,7 @@ class Row:
         return None
 
     def count(self, parameters: int, image_size: int) -> int | None:
-        """Parameters at an image size, or None where only building the model can tell."""
+        """Parameters at an image size, None where only building the model can tell."""
         if self.per_position == 0:
             return parameters
         side = self.side(image_size)
@@ -79,17 +80,17 @@ class Row:
 
 
 def plain_name(model: str) -> str:
-    """timm's own name of a model, which may be given as on the hub: "timm/resnet50.a1_in1k", with "hf-hub:"
-    in front or not.
+    """timm name of a model. `model` may be its name on the hub: "timm/resnet50.a1_in1k", with or without
+    "hf-hub:" before it.
 
-    Raises OptionError for models of other repositories, and for a name that timm has given up.
+    Raises OptionError for models of other repositories and for a name that timm has replaced.
     """
     source, colon, place = model.partition(":")
     owner, slash, name = (place if colon else model).rpartition("/")
     if (colon and source not in ("hf-hub", "hf_hub")) or (slash and owner != "timm") or (colon and not slash):
         raise OptionError(
-            f"{_OWNER}: {model!r} is no name of a timm model; name the architecture that it is, and as "
-            "weights the path of its checkpoint",
+            f"{_OWNER}: {model!r} is not the name of a timm model; set model to its architecture and weights "
+            "to the path of its checkpoint",
             "model",
         )
     version, rows = _read()
@@ -100,10 +101,10 @@ def plain_name(model: str) -> str:
 
 
 def hub_repository(model: str) -> str:
-    """Repository of the hub that has timm's weights of a model; "" where there is none."""
+    """Hub repository of timm's weights of a model; "" without one."""
     version, rows = _read()
     name, _, tag = model.partition(".")
-    if version != metadata.version("timm"):  # another one may have other default tags
+    if version != metadata.version("timm"):  # another version may have other default tags
         import timm
 
         try:
@@ -119,14 +120,14 @@ def hub_repository(model: str) -> str:
 
 
 def quick_gelu_name(model: str) -> str:
-    """The same model with QuickGELU, for weights that were trained with that; "" where timm has none."""
+    """Name of the same model with QuickGELU; "" where timm has none."""
     name, dot, tag = model.partition(".")
     other = name.replace("_clip_", "_clip_quickgelu_")
     return "" if other == name or other not in _read()[1] else other + dot + tag
 
 
-def wants_quick_gelu(model: str) -> bool:
-    """Whether the weights that timm has of a model were trained with QuickGELU, and the model has another."""
+def hub_weights_need_quick_gelu(model: str) -> bool:
+    """Whether timm's weights of a model were trained with QuickGELU, but the model has GELU."""
     name, _, tag = model.partition(".")
     _, rows = _read()
     if name not in rows or not quick_gelu_name(name):
@@ -137,11 +138,10 @@ def wants_quick_gelu(model: str) -> bool:
 def predict_shape(
     model: str, image_size: int, output: str = "map", *, drop_path: bool = False
 ) -> BackboneShape | None:
-    """Parameters and output of a timm model, or None where only building it can tell.
+    """Parameters and output of a timm model, None where only building it can tell.
 
-    model: timm's name of it, with or without a tag. Raises OptionError for an output or stochastic depth that
-    it does not have, and for a model or tag that timm does not have; the latter only under the timm version
-    that the table was made with.
+    model: its timm name, with or without a tag. Raises OptionError for an output or stochastic depth that it
+    does not have, and, with the timm version of the table, for a model or tag that timm does not have.
     """
     version, rows = _read()
     name, _, tag = model.partition(".")
@@ -182,7 +182,7 @@ def predict_shape(
 
 
 def nearest_name(model: str) -> str:
-    """What to name instead of a model that is not there, or has no such tag: with a tag, if it has one."""
+    """Suggestion for an error about an unknown model or tag; with a tag if `model` has one."""
     name, _, tag = model.partition(".")
     _, rows = _read()
     if name in rows:
@@ -199,7 +199,7 @@ def nearest_name(model: str) -> str:
 
 @cache
 def _renamed() -> dict[str, str]:
-    """Names that timm has given up, with what it calls those models now."""
+    """Current name of each model that timm has renamed, by its old name."""
     with RENAMED.open(newline="", encoding="utf-8") as file:
         file.readline()
         return {line["name"]: line["current"] for line in csv.DictReader(file)}
@@ -207,7 +207,7 @@ def _renamed() -> dict[str, str]:
 
 @cache
 def _repositories() -> dict[str, str]:
-    """Repositories of models and tags that are not called as these are; "" where there are no weights."""
+    """Repositories that are not named after their model and tag, by "MODEL.TAG"; "" for no weights."""
     with REPOSITORIES.open(newline="", encoding="utf-8") as file:
         file.readline()
         return {line["name"]: line["repository"] for line in csv.DictReader(file)}

@@ -8,8 +8,8 @@ import torch
 
 from mlbench.contracts import BackboneShape, FeatureShape, TokensShape
 from mlbench.errors import OptionError, WeightsError
-from mlbench_backbones.backbone import Timm
-from mlbench_backbones.network import CutBackbone, cut_index
+from mlbench_backbones.cut_backbone import CutBackbone, cut_index
+from mlbench_backbones.timm_backbone import Timm
 from mlbench_backbones.timm_network import layers_for
 
 

@@ -1,8 +1,8 @@
-"""A model as a sequence of layers, so that it can be cut anywhere between two of them.
+"""Models as sequences of layers, which can be cut between any two of them.
 
-Which layers a model calls, and with what, is observed while it runs. Layers that hand each other their
-output unchanged form the sequence; what a model does before them (patches, positions, the class token) is
-one layer more, the stem.
+Forward hooks record which layers a model calls, and their arguments. Layers that take the unchanged output of
+the layer before form the sequence; the computation before them (patches, positions, the class token) becomes
+one further layer, the stem.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["Layers", "Step", "called", "layers_of", "sequence_of", "sequential"]
+__all__ = ["Layers", "MethodLayer", "called_layers", "layers_of", "sequence_of", "sequential"]
 
 Layers = Sequence[tuple[str, nn.Module]]
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList)
 
 
-class Step(nn.Module):
+class MethodLayer(nn.Module):
     """One method of a model as a layer: maps x to `model.method(x)`."""
 
     def __init__(self, model: nn.Module, method: str) -> None:
@@ -35,8 +35,8 @@ class Step(nn.Module):
         return getattr(self.model, self.method)(x)
 
 
-class Bound(nn.Module):
-    """A layer that is called with more than its input, always the same, such as rotary positions."""
+class BoundLayer(nn.Module):
+    """A layer with fixed arguments besides its input, such as rotary positions."""
 
     def __init__(self, layer: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         super().__init__()
@@ -64,24 +64,24 @@ class _Call:
     output: Any
 
     def extras(self) -> list[Any]:
-        """What the layer is given beside its input."""
+        """Arguments besides the input."""
         return [*self.arguments[1:], *self.keywords.values()]
 
     def constant(self, again: _Call) -> bool:
-        """Whether that was the same, and nothing learnt, when the model ran again."""
+        """Whether these are the same in `again`, the call of another run, and none of them is learnt."""
         if len(self.arguments) != len(again.arguments) or self.keywords.keys() != again.keywords.keys():
             return False
         return all(_constant(one, other) for one, other in zip(self.extras(), again.extras(), strict=True))
 
     def bound(self) -> nn.Module:
-        """The layer, which takes nothing but its input any more."""
+        """The layer as a module of its input only."""
         if not self.extras():
             return self.layer
-        return Bound(self.layer, self.arguments[1:], self.keywords)
+        return BoundLayer(self.layer, self.arguments[1:], self.keywords)
 
 
 def layers_of(network: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Name and module of each layer, in order: the network's children, with nn.Sequentials opened."""
+    """Name and module of each layer, in order: the network's children, and those of containers."""
     for name, child in network.named_children():
         if type(child) in _CONTAINERS:
             yield from layers_of(child, f"{prefix}{name}.")
@@ -90,7 +90,7 @@ def layers_of(network: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Mo
 
 
 def sequential(layers: Layers) -> nn.Sequential:
-    """The layers one after another, with underscores for the dots in their names."""
+    """The layers in sequence, with underscores for the dots in their names."""
     sequence = nn.Sequential()
     for name, layer in layers:
         sequence.add_module(name.replace(".", "_"), layer)
@@ -98,17 +98,17 @@ def sequential(layers: Layers) -> nn.Sequential:
 
 
 def sequence_of(model: nn.Module, method: str, images: torch.Tensor) -> list[tuple[str, nn.Module]] | None:
-    """Layers that, one after another, compute `model.method(images)`; None where the model is not like that.
+    """Layers that compute `model.method(images)` in sequence; None for a model that is no such sequence.
 
-    The layers are the model's own modules. What the model does before the first of them is the first layer, a
-    `Step`. The model must be in evaluation mode. images: (1, 3, H, W).
+    The layers are the model's own modules. The computation before the first of them is one further layer, a
+    `MethodLayer`. The model must be in evaluation mode. images: (1, 3, H, W).
     """
     run = getattr(model, method)
     with torch.no_grad():
         calls, output = _observe(model, run, images)
     row = _row(calls, output)
     if any(call.extras() for call in row):
-        # Another image, and more of them, show what is constant; gradients, what is learnt.
+        # A run on two other images shows which arguments are constant; gradients show which are learnt.
         with torch.enable_grad():
             others, _ = _observe(model, run, images.flip(2).repeat(2, 1, 1, 1))
         again = {call.name: call for call in others}
@@ -119,19 +119,19 @@ def sequence_of(model: nn.Module, method: str, images: torch.Tensor) -> list[tup
     layers = [(call.name, call.bound()) for call in row]
     if row[0].arguments[0] is not images:
         stem = without(model, {call.name for call in row})
-        layers.insert(0, (calls[0].name, Step(stem, method)))
+        layers.insert(0, (calls[0].name, MethodLayer(stem, method)))
     try:
         with torch.no_grad():
             same = _same(sequential(layers)(images), output)
-    # A stem whose model does more than call its layers fails in any way it likes.
+    # The stem of a model that does more than call its layers may raise any error.
     except Exception:
         return None
     return layers if same else None
 
 
 def without(model: nn.Module, names: set[str], prefix: str = "") -> nn.Module:
-    """A copy of the model that shares its parameters but leaves out some layers: containers lose them, and a
-    child becomes nn.Identity."""
+    """A copy of the model without some layers, which shares its parameters. Containers lose the layers; other
+    modules have nn.Identity in their place."""
     twin = copy.copy(model)
     twin._modules = {}
     for name, child in model._modules.items():
@@ -146,8 +146,8 @@ def without(model: nn.Module, names: set[str], prefix: str = "") -> nn.Module:
     return twin
 
 
-def called(run: Callable[..., Any], model: nn.Module, *arguments: Any) -> tuple[list[str], Any]:
-    """Names of the model's layers (`layers_of`) that `run` calls, in order, and what it gives."""
+def called_layers(run: Callable[..., Any], model: nn.Module, *arguments: Any) -> tuple[list[str], Any]:
+    """Names of the model's layers (`layers_of`) that `run` calls, in order, and its output."""
     with torch.no_grad():
         calls, output = _observe(model, run, *arguments)
     return list(dict.fromkeys(call.name for call in calls)), output
@@ -171,8 +171,8 @@ def _observe(model: nn.Module, run: Callable[..., Any], *arguments: Any) -> tupl
 
 
 def _row(calls: list[_Call], output: Any) -> list[_Call]:
-    """The last calls, each on the unchanged output of the one before, that end in `output`; none of them
-    called twice."""
+    """The last calls, each on the unchanged output of the one before, that end in `output`, as far as each
+    layer is called once."""
     times = Counter(call.name for call in calls)
     row: list[_Call] = []
     for call in reversed(calls):
@@ -185,7 +185,7 @@ def _row(calls: list[_Call], output: Any) -> list[_Call]:
 
 def _constant(one: Any, other: Any) -> bool:
     if isinstance(one, (list, tuple)):
-        # Tensors in them could not be moved to another device.
+        # Tensors in a list would not move to another device with the module.
         return type(one) is type(other) and not _tensors(one) and one == other
     return _same(one, other) and not getattr(other, "requires_grad", False)
 

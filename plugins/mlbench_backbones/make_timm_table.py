@@ -1,7 +1,7 @@
-"""Makes the tables of timm's models: ``python -m mlbench_backbones.make_table``, after an upgrade of timm.
+"""Write the tables of timm's models, after an upgrade of timm: `python -m mlbench_backbones.make_timm_table`.
 
-It builds every model without memory for its weights (torch's meta device), and takes a quarter of an hour or
-more on two cores. A model that cannot be built in any output is named on the standard error.
+Builds every model without memory for its weights (on torch's meta device), in about 15 minutes or more on two
+cores. Prints models that cannot be built for any output to standard error.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from timm.models import get_deprecated_models
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from mlbench_backbones.table import RENAMED, REPOSITORIES, TABLE, Row
-from mlbench_backbones.timm_network import has_feature_map, parts_of, places
+from mlbench_backbones.timm_network import has_feature_map, parts_of, tokens_shape
+from mlbench_backbones.timm_table import RENAMED, REPOSITORIES, TABLE, Row
 
 __all__ = ["row_of", "tags_of"]
 
-_HEAD = f"# made by python -m mlbench_backbones.make_table with timm {timm.__version__}\n"
+_HEAD = f"# made by python -m mlbench_backbones.make_timm_table with timm {timm.__version__}\n"
 
-#: Image sizes that a rounding rule must hold for; some leave a remainder at every stride.
+#: Image sizes to test rounding rules with; every stride leaves a remainder for some of them.
 SIZES = (64, 75, 97, 128, 150, 224, 299)
 
-#: The same for models that are built for one size, so once for each of these.
+#: The same for models that are built for one image size, once for each of these.
 FIXED_SIZES = (64, 75, 97, 150, 160)
 
-#: Strides that a model may have beside its own size over its map's side, where that is rounded itself.
+#: Strides to try besides the model's own size divided by its map's side, which may be rounded.
 STRIDES = (16, 32, 64)
 
-#: What changes no shape, and is most of the work on the meta device.
+#: Functions that change no shape and take most of the time on the meta device.
 SHAPELESS = {
     *(F.batch_norm, F.layer_norm, F.group_norm, F.dropout, F.softmax),
     *(F.relu, F.relu6, F.gelu, F.silu, F.hardswish, F.hardsigmoid, F.elu, F.leaky_relu, F.mish),
@@ -54,7 +54,7 @@ SHAPELESS = {
 
 
 class Shapes(TorchFunctionMode):
-    """Leaves out what changes no shape."""
+    """Skips the functions in `SHAPELESS`."""
 
     def __torch_function__(self, function: Any, types: Any, arguments: Any = (), keywords: Any = None) -> Any:
         if function in SHAPELESS and arguments and arguments[0].is_meta:
@@ -63,7 +63,7 @@ class Shapes(TorchFunctionMode):
 
 
 def row_of(name: str) -> Row:
-    """The line of one model."""
+    """The row of one model."""
     with Shapes():
         return replace(_row_of(name), tags=tags_of(name))
 
@@ -100,16 +100,16 @@ def _row_of(name: str) -> Row:
                 measured[size] = (_count(network), features.shape[2])
                 channels = features.shape[1]
     else:
-        place = places(whole, parts.features)
-        if place is None:
+        shape = tokens_shape(whole, parts.features)
+        if shape is None:
             per_position = -1 if fixed else 0
             return Row(native, 0, per_position, 0, 0, "none", 0, pooled_parameters, pooled, drop_path)
-        channels, tokens = place.channels, place.tokens
-        measured[native] = (_count(parts.body), place.height)
+        channels, tokens = shape.channels, shape.tokens
+        measured[native] = (_count(parts.body), shape.height)
         for size in FIXED_SIZES if fixed else SIZES:
             network = _try_build(name, size, native, fixed=fixed, num_classes=0) if fixed else whole
             features = _run(network, size, lambda network, images: network.forward_features(images))
-            found = places(network, features)
+            found = tokens_shape(network, features)
             if found is not None:
                 other = _count(network) - _count(whole) + measured[native][0]
                 measured[size] = (other, found.height)
@@ -141,7 +141,7 @@ def _try_build(name: str, size: int, native: int, *, fixed: bool, **arguments: A
         arguments["img_size"] = size
     try:
         return _build(name, **arguments)
-    # A size that the model cannot take.
+    # A size that the model does not accept raises many types of errors.
     except Exception:
         return None
 
@@ -150,7 +150,7 @@ def _run(network: Any, size: int, run: Any) -> Any:
     try:
         with torch.no_grad():
             return run(network, _images(size))
-    # A size that the model cannot take, or no model.
+    # Also without a network.
     except Exception:
         return None
 
@@ -166,14 +166,14 @@ def _count(network: nn.Module) -> int:
 def _has_drop_path(name: str) -> bool:
     try:
         network = _build(name, num_classes=0, drop_path_rate=0.1)
-    # timm says in many ways that a model has no such argument.
+    # Models without this argument raise many types of errors.
     except Exception:
         return False
     return any(isinstance(module, DropPath) and module.drop_prob for module in network.modules())
 
 
 def _per_position(measured: dict[int, tuple[int, int]], native: int) -> int:
-    """Parameters per position of the map that fit all that was measured; -1 where there is no such number."""
+    """Parameters per position of the map according to all measured sizes; -1 where they disagree."""
     parameters, side = measured[native]
     slopes = {
         (other - parameters) / (there**2 - side**2) if there != side else float(other != parameters)
@@ -187,14 +187,14 @@ def _per_position(measured: dict[int, tuple[int, int]], native: int) -> int:
 
 
 def _with_rounding(row: Row, measured: dict[int, tuple[int, int]], sizes: tuple[int, ...]) -> Row:
-    """The row with the first rule, and stride, that holds wherever it says anything, and says enough."""
+    """The row with the first rule and stride whose predictions are all right, for at least two sizes."""
     for rule in ("ceil", "floor", "exact"):
         for stride in (row.stride, *STRIDES):
             ruled = replace(row, rounding=rule, stride=stride)
             predicted = {size: ruled.side(size) for size in {row.size, *sizes}}
-            said = {size: side for size, side in predicted.items() if side is not None}
-            true = all(size in measured and measured[size][1] == side for size, side in said.items())
-            if true and row.size in said and len(said) > 1:
+            known = {size: side for size, side in predicted.items() if side is not None}
+            right = all(size in measured and measured[size][1] == side for size, side in known.items())
+            if right and row.size in known and len(known) > 1:
                 return ruled
     assert round(row.size / row.stride) == measured[row.size][1]
     return row
@@ -213,7 +213,7 @@ def _cells(row: Row) -> tuple[Any, ...]:
 
 
 def write_renamed() -> None:
-    """Write the table of the names that timm has given up."""
+    """Write the table of the names that timm has replaced."""
     with RENAMED.open("w", newline="", encoding="utf-8") as file:
         file.write(_HEAD)
         table = csv.writer(file, lineterminator="\n")
@@ -222,12 +222,12 @@ def write_renamed() -> None:
 
 
 def write_repositories() -> None:
-    """Write the table of the models and tags whose weights are not in the repository of their name."""
+    """Write the table of the models and tags whose weights are in a repository of another name."""
     found = {full: timm.get_pretrained_cfg(full) for full in _full_names() if "." in full}
     ids = {full: configuration.hf_hub_id or "" for full, configuration in found.items()}
     for full, configuration in found.items():
         if configuration.hf_hub_filename:
-            print(f"{full}: its weights have a file name of their own", file=sys.stderr)
+            print(f"{full}: the weights have another file name than timm's default", file=sys.stderr)
     with REPOSITORIES.open("w", newline="", encoding="utf-8") as file:
         file.write(_HEAD)
         table = csv.writer(file, lineterminator="\n")

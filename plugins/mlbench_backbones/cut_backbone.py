@@ -1,4 +1,4 @@
-"""The module that every backbone here is: a sequence of layers, cut in two."""
+"""The module that all backbones of this package build: a sequence of layers in two parts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from mlbench.plugin import FeatureShape, OptionError, TokensShape, hint
-from mlbench_backbones.sequence import Layers, sequential
+from mlbench_backbones.layer_sequence import Layers, sequential
 
 __all__ = ["AsMap", "AsTokens", "AsVector", "CutBackbone", "cut_index"]
 
@@ -17,7 +17,7 @@ class CutBackbone(nn.Module):
     """Images (N, 3, H, W) float to features, through `frozen` and then `trained`.
 
     layers: name and module of each layer, in order. cut: index of the first layer that is trained.
-    feature_shape, mean, std, weights: as `mlbench.contracts.Backbone` says.
+    feature_shape, mean, std, weights: as in `mlbench.plugin.Backbone`.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class CutBackbone(nn.Module):
 
 
 class AsMap(nn.Module):
-    """Sequences (N, tokens + h * w, C), or maps (N, h, w, C), to maps (N, C, h, w): another view, no copy."""
+    """Sequences (N, tokens + h * w, C), or maps (N, h, w, C), to maps (N, C, h, w): a view, no copy."""
 
     def __init__(self, shape: TokensShape) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class AsMap(nn.Module):
 
 
 class AsTokens(nn.Module):
-    """Maps (N, C, h, w), or (N, h, w, C) where channels come last, to sequences (N, h * w, C)."""
+    """Maps (N, C, h, w), or (N, h, w, C) with channels_last, to sequences (N, h * w, C)."""
 
     def __init__(self, *, channels_last: bool) -> None:
         super().__init__()
@@ -76,13 +76,13 @@ class AsVector(nn.Module):
 
 
 def cut_index(owner: str, model: str, names: Sequence[str], trainable_from: str, *, advice: str = "") -> int:
-    """Index of the first layer to train: 0 for "all", len(names) for "none", else the first layer that is
-    `trainable_from` or lies in it.
+    """Index of the first layer to train: 0 for "all", len(names) for "none", else the index of the first
+    layer that has the name `trainable_from` or is inside the module of that name.
 
-    timm names the children of some feature networks `stages_3`, where the model has `stages.3`: either is
-    understood. owner: what an error starts with, as "backbone timm". advice: the name that the user may have
-    meant, where it is known better than by its spelling.
-    Raises OptionError for a name that is neither a layer nor has layers in it.
+    timm names the children of some feature networks `stages_3` instead of the model's `stages.3`; both forms
+    are accepted. owner: start of an error message, such as "backbone timm". advice: name to suggest in an
+    error instead of one with a similar spelling.
+    Raises OptionError for a name that is neither a layer nor contains layers.
     """
     if trainable_from == "all":
         return 0

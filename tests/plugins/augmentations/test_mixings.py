@@ -13,8 +13,8 @@ from timm.data.mixup import Mixup
 from mlbench.contracts.options import MixingOptions
 from mlbench.errors import OptionError
 from mlbench.options import Schema
-from mlbench_augmentations.mixing import CutMix, MixupCutMix
-from mlbench_augmentations.mixing import Mixup as OurMixup
+from mlbench_augmentations.mixings import CutMix, MixupCutMix
+from mlbench_augmentations.mixings import Mixup as OurMixup
 
 
 def generator(seed):

@@ -10,9 +10,9 @@ from mlbench.plugin import AugmentationOptions, OptionError
 
 if TYPE_CHECKING:
     from mlbench_augmentations.changes import Chain, TimmRandAugment
-    from mlbench_augmentations.document import DocumentChanges
+    from mlbench_augmentations.document_changes import DocumentChanges
 
-__all__ = ["CropRandAugment", "Document", "FlipCrop", "RandAugment", "ResizedCrop"]
+__all__ = ["CropRandAugment", "DocumentAugmentation", "FlipCrop", "RandAugment", "ResizedCrop"]
 
 _Probability = Annotated[float, Field(ge=0, le=1)]
 _Area = Annotated[float, Field(gt=0, le=1)]
@@ -122,7 +122,7 @@ class CropRandAugment(ResizedCrop, _Magnitudes):
         return Chain((*super().build(image_size).changes, self.randaugment()))
 
 
-class Document(AugmentationOptions):
+class DocumentAugmentation(AugmentationOptions):
     """The augmentation of DocClassifier: four groups of changes, at most one change of each group.
 
     The image is first stretched to a square. The groups are: a crop of 0.8 to 1 of the area, or a shift by up
@@ -133,6 +133,6 @@ class Document(AugmentationOptions):
     """Probability that a group changes the image."""
 
     def build(self, image_size: int) -> DocumentChanges:
-        from mlbench_augmentations.document import DocumentChanges
+        from mlbench_augmentations.document_changes import DocumentChanges
 
         return DocumentChanges(image_size, self.probability)

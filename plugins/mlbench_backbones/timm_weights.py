@@ -1,4 +1,4 @@
-"""Where a timm model's first weights come from: the hub, a pip package, a file, or chance."""
+"""Initial weights of a timm model: from the hub, a pip package or a file, or random."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlbench.plugin import OptionError, WeightsError, close_match
-from mlbench_backbones import bundled
-from mlbench_backbones.checkpoint import as_timm_loads, fit_state, read_state, reason_of, sha256
-from mlbench_backbones.hub import cached_file, cached_version, reachable
-from mlbench_backbones.quick_gelu import says_quick_gelu
-from mlbench_backbones.table import hub_repository, nearest_name, quick_gelu_name, wants_quick_gelu
+from mlbench_backbones import bundled_weights
+from mlbench_backbones.checkpoint import converted_by_timm, fit_state, read_state, reason_of, sha256
+from mlbench_backbones.hub_cache import cached_file, cached_version, reachable
+from mlbench_backbones.quick_gelu import detect_quick_gelu
+from mlbench_backbones.timm_table import (
+    hub_repository,
+    hub_weights_need_quick_gelu,
+    nearest_name,
+    quick_gelu_name,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,21 +25,21 @@ __all__ = ["check_model", "check_weights", "load_network", "weights_version"]
 _OWNER = "backbone timm"
 _CHOICES = "expected hub, bundled, none or the path of a checkpoint"
 
-#: The names under which timm looks for a model's weights in its hub repository, in its order.
+#: Names of weights files in a hub repository, in the order in which timm tries them.
 _HUB_FILES = ("model.safetensors", "pytorch_model.safetensors", "pytorch_model.bin")
 
 
 def check_weights(model: str, weights: str) -> None:
-    """Raise WeightsError if no weights of that name can fit the model, or if they were trained with another
-    activation than it has. Loads nothing."""
+    """Raise WeightsError for weights that do not exist for the model or were trained with another activation
+    than it has. Loads nothing."""
     name = model.partition(".")[0]
     if weights == "bundled":
-        if name not in bundled.MODELS:
+        if name not in bundled_weights.MODELS:
             raise WeightsError(
-                f"backbone timm: {name} has no bundled weights (only {', '.join(bundled.MODELS)}); "
+                f"backbone timm: {name} has no bundled weights (only {', '.join(bundled_weights.MODELS)}); "
                 "set weights to hub, none or the path of a checkpoint"
             )
-        bundled.bundled_file()
+        bundled_weights.bundled_file()
     elif weights not in ("hub", "none") and not Path(weights).is_file():
         near = close_match(weights, ["hub", "bundled", "none"])
         raise WeightsError(
@@ -48,7 +53,7 @@ def _check_activation(model: str, weights: str) -> None:
     other = quick_gelu_name(model)
     if weights in ("bundled", "none") or not other:
         return
-    if wants_quick_gelu(model) if weights == "hub" else says_quick_gelu(Path(weights)):
+    if hub_weights_need_quick_gelu(model) if weights == "hub" else detect_quick_gelu(Path(weights)):
         what = f"timm's weights of {model}" if weights == "hub" else weights
         raise WeightsError(
             f"backbone timm: {what} were trained with QuickGELU, and {model} has GELU; set model to {other}"
@@ -56,10 +61,10 @@ def _check_activation(model: str, weights: str) -> None:
 
 
 def weights_version(model: str, weights: str) -> str:
-    """What the weights are beyond their name: a package's version, a file's hash; "" where not known, as of
-    those that the hub has not been asked for yet."""
+    """Version of the weights: that of their package, or the hash of their file; "" where it is not known, as
+    for a file of the hub that is not in the cache."""
     if weights == "bundled":
-        return f"{bundled.PACKAGE} {bundled.bundled_version()}"
+        return f"{bundled_weights.PACKAGE} {bundled_weights.bundled_version()}"
     if weights == "hub":
         repository = hub_repository(model)
         return cached_version(repository, _HUB_FILES) if repository else ""
@@ -67,11 +72,11 @@ def weights_version(model: str, weights: str) -> str:
 
 
 def load_network(model: str, weights: str, **arguments: Any) -> tuple[nn.Module, str]:
-    """timm's `model` with its weights, and where these come from, in words.
+    """timm's `model` with its weights, and the origin of the weights, in words.
 
-    arguments: what else timm.create_model is given.
+    arguments: further arguments of timm.create_model.
     Raises OptionError for a model that timm does not have or cannot build with these arguments, WeightsError
-    for weights that cannot be had or do not fit.
+    for weights that cannot be loaded or do not fit.
     """
     check_model(model)
     check_weights(model, weights)
@@ -82,10 +87,13 @@ def load_network(model: str, weights: str, **arguments: Any) -> tuple[nn.Module,
         return network, "random"
     if weights == "bundled":
         what = f"the bundled weights of {model}"
-        fit_state(network, bundled.bundled_state_dict(), _OWNER, what, ignored=_classifier(network))
-        file = bundled.bundled_file()
-        return network, f"{bundled.PACKAGE} {bundled.bundled_version()} (ImageNet-1k), {sha256(file)}"
-    state = as_timm_loads(network, read_state(Path(weights), _OWNER))
+        fit_state(network, bundled_weights.bundled_state_dict(), _OWNER, what, ignored=_classifier(network))
+        file = bundled_weights.bundled_file()
+        return (
+            network,
+            f"{bundled_weights.PACKAGE} {bundled_weights.bundled_version()} (ImageNet-1k), {sha256(file)}",
+        )
+    state = converted_by_timm(network, read_state(Path(weights), _OWNER))
     fit_state(network, state, _OWNER, f"{weights} as weights of {model}", ignored=_classifier(network))
     return network, f"{weights}, {sha256(Path(weights))}"
 
@@ -105,7 +113,7 @@ def _create(model: str, arguments: dict[str, Any]) -> nn.Module:
 
     try:
         network: nn.Module = timm.create_model(model, **arguments)
-    # timm checks little itself, so a wrong argument fails anywhere in a model.
+    # timm checks little itself: a wrong argument may raise any error.
     except Exception as error:
         raise _refusal(model, arguments, error) from error
     return network
@@ -135,7 +143,7 @@ def _from_hub(model: str, arguments: dict[str, Any]) -> tuple[nn.Module, str]:
         raise WeightsError(f"backbone timm: timm knows no weights of {model} on the hub; {_CHOICES}")
     repository = configuration.hf_hub_id
     names = [configuration.hf_hub_filename] if configuration.hf_hub_filename else _HUB_FILES
-    bundled_too = "bundled, " if model.partition(".")[0] in bundled.MODELS else ""
+    bundled_too = "bundled, " if model.partition(".")[0] in bundled_weights.MODELS else ""
     advice = f"set weights to {bundled_too}none or the path of a checkpoint"
     file = cached_file(repository, names)
     if file is None and not reachable(constants.ENDPOINT):
@@ -143,13 +151,13 @@ def _from_hub(model: str, arguments: dict[str, Any]) -> tuple[nn.Module, str]:
             f"backbone timm: weights of {model} are not in the local cache and {constants.ENDPOINT} does not "
             f"answer; {advice}"
         )
-    # A cached file is named, because for cached weights too the hub's client would try the hub first.
+    # Without the name of the cached file, the hub's client would contact the hub.
     overlay = {"file": str(file)} if file else None
     try:
         network = timm.create_model(model, pretrained=True, pretrained_cfg_overlay=overlay, **arguments)
     except TypeError as error:
         raise _refusal(model, arguments, error) from error
-    # Network, disk and format errors come as whatever the hub's client and timm raise.
+    # The hub's client and timm raise many types of network, disk and format errors.
     except Exception as error:
         raise WeightsError(
             f"backbone timm: {model}'s weights {repository} cannot be loaded from the hub "
@@ -160,7 +168,7 @@ def _from_hub(model: str, arguments: dict[str, Any]) -> tuple[nn.Module, str]:
 
 
 def _classifier(network: nn.Module) -> tuple[str, ...]:
-    """Beginnings of the classifier's keys, with underscores for dots."""
+    """Prefixes of the classifier's keys, with underscores for dots."""
     names: Any = getattr(network, "pretrained_cfg", {}).get("classifier") or ()
     names = (names,) if isinstance(names, str) else names
     return tuple(f"{name.replace('.', '_')}_" for name in names)

