@@ -1,5 +1,6 @@
 """Options classes, one base class a kind: the fields are the options, the methods build and describe.
- A component is a subclass of its kind's class. Its fields, with type hints, defaults and docstrings, are the
+
+A component is a subclass of its kind's class. Its fields, with type hints, defaults and docstrings, are the
 whole schema of what a suite may set. A suite is validated by importing the class, so torch and other large
 packages are imported inside `build`.
  What building depends on besides the options is an argument: a value or, where there are several, a small

@@ -104,7 +104,7 @@ def layers_for(
 
 
 def parts_of(network: Any, images: torch.Tensor) -> Parts:
-    """The body and the head of a whole model, which runs once on `images`."""
+    """The body and the head of a whole model, with their outputs for `images`."""
     names, features = called_layers(network.forward_features, network, images)
     try:
         in_head, vectors = called_layers(network.forward_head, network, features)

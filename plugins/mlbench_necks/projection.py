@@ -1,5 +1,6 @@
 """Necks of one form: gather the features into a vector, then Linear, norm, Linear, norm.
- They differ in how they gather: `Flatten` keeps every position, `Gap` takes the mean, `Gem` a generalised
+
+They differ in how they gather: `Flatten` keeps every position, `Gap` takes the mean, `Gem` a generalised
 mean, `Squeeze` keeps every position of fewer channels, `Token` takes the class token. All but `Token` ignore
 the tokens of a sequence that belong to no position of the image."""
 

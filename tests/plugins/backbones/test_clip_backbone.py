@@ -38,7 +38,7 @@ def _seeded():
 
 @functools.cache
 def tower(model, size):
-    """open_clip's own tower; its weights hide no layer behind a zero."""
+    """open_clip's own tower, with noise on its weights because some are 0 initially."""
     torch.manual_seed(0)
     configuration = open_clip.get_model_config(model)
     vision = dict(configuration["vision_cfg"], image_size=size, timm_model_pretrained=False)
@@ -70,7 +70,7 @@ def count(module):
 @pytest.mark.parametrize(
     "model", [*FAST, *(pytest.param(m, marks=pytest.mark.slow) for m in CUTS if m not in FAST)]
 )
-def test_backbone_computes_what_open_clip_does(model, tmp_path):
+def test_backbone_has_the_output_of_open_clip(model, tmp_path):
     visual, images = tower(model, 64), images_of(64)
     path = save(visual, tmp_path / "model.pt")
     with torch.no_grad():
@@ -85,7 +85,7 @@ def test_backbone_computes_what_open_clip_does(model, tmp_path):
     assert count(backbone) == count(visual)
 
 
-def test_tokens_and_map_are_the_towers_own(tmp_path):
+def test_tokens_and_map_equal_those_of_the_tower(tmp_path):
     visual, images = tower("ViT-S-32", 64), images_of(64)
     path = save(visual, tmp_path / "model.safetensors")
     with torch.no_grad():
@@ -102,7 +102,7 @@ def test_tokens_and_map_are_the_towers_own(tmp_path):
     assert feature_map.feature_shape == FeatureShape(384, 2, 2)
 
 
-def test_map_of_the_resnet_is_before_its_pool(tmp_path):
+def test_map_of_the_resnet_is_the_input_of_its_pool(tmp_path):
     visual, images = tower("RN50", 64), images_of(64)
     path = save(visual, tmp_path / "model.pth")
     with torch.no_grad():
@@ -116,7 +116,7 @@ def test_map_of_the_resnet_is_before_its_pool(tmp_path):
 
 @pytest.mark.parametrize("output", ["pooled", "tokens", "map"])
 @pytest.mark.parametrize(("model", "size"), [("ViT-S-32", 96), ("ViT-S-16", 40), ("RN50", 64)])
-def test_predict_knows_what_is_built(model, size, output):
+def test_predict_equals_what_is_built(model, size, output):
     backbone = build_tower(size, model=model, weights="none", output=output)
     predicted = predict_tower(size, model=model, weights="none", output=output)
     assert predicted.feature_shape in (None, backbone.feature_shape)
@@ -138,7 +138,7 @@ def test_predict_counts_transformers_exactly():
     assert counted > 20
 
 
-def test_backbone_is_normalised_as_its_tag_says():
+def test_backbone_has_the_normalisation_of_its_tag():
     assert build_tower(64, model="ViT-S-32", weights="none").mean == pytest.approx(
         (0.481, 0.458, 0.408), abs=1e-3
     )
@@ -209,7 +209,7 @@ def hub(tmp_path, monkeypatch):
     return tmp_path / "hub"
 
 
-def test_hub_out_of_reach_is_told_with_what_to_do_instead(hub):
+def test_unreachable_hub_is_an_error_with_advice(hub):
     with pytest.raises(
         WeightsError,
         match=r"weights ViT-B-32 openai are not in the local cache .* answer; set weights to none or",
@@ -218,7 +218,7 @@ def test_hub_out_of_reach_is_told_with_what_to_do_instead(hub):
 
 
 def cache_weights(hub, visual, tag):
-    """Put a tower into the cache of the hub as the ViT-B-32 of a tag."""
+    """Store a tower in the hub's cache as the ViT-B-32 of a tag."""
     repository = open_clip.get_pretrained_cfg("ViT-B-32", tag)["hf_hub"].rpartition("/")[0]
     folder = hub / f"models--{repository.replace('/', '--')}"
     (folder / "refs").mkdir(parents=True)
@@ -235,7 +235,7 @@ def cache_weights(hub, visual, tag):
         ("laion2b_s34b_b79k", False),
     ],
 )
-def test_hub_weights_that_are_cached_need_no_network_and_choose_their_gelu(hub, tag, quick):
+def test_cached_hub_weights_need_no_network_and_determine_the_gelu(hub, tag, quick):
     cache_weights(hub, tower("ViT-B-32", 32), tag)
     backbone = build_tower(32, model="ViT-B-32", weights=tag)
     kinds = {type(module).__name__ for module in backbone.modules()}
@@ -245,7 +245,7 @@ def test_hub_weights_that_are_cached_need_no_network_and_choose_their_gelu(hub, 
 
 @pytest.fixture
 def small(tmp_path, monkeypatch):
-    """The tower of a ViT-B-32 that is small; open_clip's configuration of the model is made so."""
+    """The tower of a small ViT-B-32, after a change to open_clip's configuration of the model."""
     vision = {"layers": 2, "width": 64, "head_width": 32, "patch_size": 16}
     file = tmp_path / "ViT-B-32.json"
     file.write_text(json.dumps({"embed_dim": 32, "vision_cfg": vision, "text_cfg": {}}))
@@ -261,7 +261,7 @@ def small(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("tag", ["openai", "laion2b_s34b_b79k", "laion2B-s34B-b79K"])
-def test_predict_knows_the_hub_weights_that_are_built(hub, small, tag):
+def test_predict_has_the_version_of_the_hub_weights(hub, small, tag):
     assert predict_tower(32, weights=tag).version == ""
     cache_weights(hub, small, tag)
     version = predict_tower(32, weights=tag).version
@@ -276,7 +276,7 @@ class QuickNetwork(nn.Module):
 
 
 def as_archive(state, path):
-    """A TorchScript archive of such tensors, whose program has QuickGELU: OpenAI's form."""
+    """A TorchScript archive of these tensors with QuickGELU in its code, as published by OpenAI."""
     network = QuickNetwork()
     for key, value in state.items():
         *folders, leaf = key.split(".")
@@ -314,7 +314,7 @@ def test_openais_file_gives_the_embeddings_of_its_tag(hub, small, tmp_path, form
 
 
 @pytest.mark.parametrize("function", [build_tower, predict_tower])
-def test_file_that_does_not_say_which_gelu_it_needs_is_refused(function, tmp_path):
+def test_file_of_unknown_gelu_is_refused(function, tmp_path):
     path = tmp_path / "model.pt"
     torch.save({"visual.proj": torch.ones(2)}, path)
     with pytest.raises(
@@ -364,12 +364,12 @@ def test_file_that_does_not_say_which_gelu_it_needs_is_refused(function, tmp_pat
         ),
     ],
 )
-def test_options_that_cannot_be_are_refused_before_and_while_building(function, options, error, message):
+def test_wrong_options_are_refused_by_predict_and_build(function, options, error, message):
     with pytest.raises(error, match=message):
         function(64, **options)
 
 
-def test_layer_that_is_not_there_is_refused():
+def test_unknown_layer_is_refused():
     with pytest.raises(
         OptionError, match=r"has no layer 'transformer\.resblocks\.12'.*did you mean"
     ) as caught:

@@ -1,4 +1,4 @@
-"""Keras' layer names and timm's."""
+"""timm names of Keras layers."""
 
 import pytest
 import timm
@@ -26,7 +26,7 @@ def test_timm_name_is_a_layer_of_the_model(model, keras, expected):
     assert network.get_submodule(expected) is not None
 
 
-def test_last_stage_is_the_last():
+def test_block7a_begins_the_last_stage():
     import torch
 
     with torch.device("meta"):
@@ -37,5 +37,5 @@ def test_last_stage_is_the_last():
 @pytest.mark.parametrize(
     "name", ["layer4.1", "conv1_conv", "conv6_block1_out", "top_conv", "block9a_expand_conv"]
 )
-def test_timm_name_of_another_layer_is_not_known(name):
+def test_timm_name_of_another_layer_is_empty(name):
     assert timm_name(name) == ""

@@ -1,4 +1,4 @@
-"""Models as sequences of layers, found by watching them run."""
+"""Models as sequences of layers, from recorded calls."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from mlbench_backbones.layer_sequence import MethodLayer, called_layers, sequenc
 
 
 class Model(nn.Module):
-    """Patches, positions, blocks, norm; `how` says what the blocks are given beside their input."""
+    """Patches, positions, blocks, norm. how: arguments of the blocks besides their input."""
 
     def __init__(self, how="nothing"):
         super().__init__()
@@ -59,7 +59,7 @@ def images(n=1):
         ("batch", ["patches", "norm"]),
     ],
 )
-def test_sequence_is_cut_only_where_nothing_else_passes(how, names):
+def test_sequence_starts_after_the_last_changing_argument(how, names):
     model = Model(how).eval()
     layers = sequence_of(model, "forward_features", images())
     assert [name for name, _ in layers] == names
@@ -69,7 +69,7 @@ def test_sequence_is_cut_only_where_nothing_else_passes(how, names):
     assert mine == {id(parameter) for parameter in model.parameters()}
 
 
-def test_sequence_trains_what_the_model_would():
+def test_sequence_has_the_gradients_of_the_model():
     model = Model("learnt").eval()
     layers = sequence_of(model, "forward_features", images())
     sequential(layers)(images(2)).pow(3).sum().backward()
@@ -77,7 +77,7 @@ def test_sequence_trains_what_the_model_would():
     assert model.blocks[0].conv.weight.grad is not None
 
 
-def test_constant_moves_with_its_layer_but_is_no_weight():
+def test_constant_argument_is_a_buffer_and_not_in_the_state():
     layers = dict(sequence_of(Model("constant").eval(), "forward_features", images()))
     bound = layers["blocks.1"].to("meta")
     assert [buffer.is_meta for buffer in bound.buffers()] == [True]
@@ -104,11 +104,11 @@ class Skips(nn.Module):
 
 
 @pytest.mark.parametrize("model", [Twice(), Skips()])
-def test_model_that_is_no_sequence_is_none(model):
+def test_model_that_is_no_sequence_gives_none(model):
     assert sequence_of(model.eval(), "forward_features", images()) is None
 
 
-def test_called_names_layers_in_order_and_leaves_no_hook():
+def test_called_layers_are_in_order_and_no_hook_remains():
     model = Model()
     names, output = called_layers(model.forward_features, model, images())
     assert names == ["patches", "blocks.0", "blocks.1", "blocks.2", "norm"]
@@ -116,7 +116,7 @@ def test_called_names_layers_in_order_and_leaves_no_hook():
     assert not any(layer._forward_hooks for layer in model.modules())
 
 
-def test_without_shares_what_it_keeps_and_changes_nothing():
+def test_without_shares_the_other_layers_and_leaves_the_model_unchanged():
     model = Model()
     twin = without(model, {"blocks.1", "norm"})
     assert list(twin.blocks) == [model.blocks[0], model.blocks[2]]

@@ -1,4 +1,4 @@
-"""What files say about the activation that their weights were trained with."""
+"""Detection of QuickGELU in weights files."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ def archive(path, activation):
 
 
 @pytest.mark.parametrize("old", [False, True])
-def test_the_sizes_beside_the_weights_are_openais(tmp_path, old):
+def test_openais_files_are_known_by_their_sizes(tmp_path, old):
     torch.save(WEIGHTS | SIZES, tmp_path / "openai.pt", _use_new_zipfile_serialization=not old)
     torch.save(WEIGHTS, tmp_path / "any.pt", _use_new_zipfile_serialization=not old)
     assert detect_quick_gelu(tmp_path / "openai.pt") is True
@@ -31,7 +31,7 @@ def test_the_sizes_beside_the_weights_are_openais(tmp_path, old):
     assert not is_torchscript(tmp_path / "openai.pt")
 
 
-def test_safetensors_say_it_in_their_names(tmp_path):
+def test_safetensors_are_known_by_their_names(tmp_path):
     save_file(WEIGHTS | SIZES, tmp_path / "openai.safetensors")
     save_file(WEIGHTS, tmp_path / "any.safetensors")
     assert detect_quick_gelu(tmp_path / "openai.safetensors") is True
@@ -39,7 +39,7 @@ def test_safetensors_say_it_in_their_names(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit")
-def test_archives_say_it_in_their_program(tmp_path):
+def test_archives_are_known_by_their_code(tmp_path):
     file = archive(tmp_path / "openai.pt", QuickGELU())
     assert is_torchscript(file)
     assert detect_quick_gelu(file) is True
@@ -47,7 +47,7 @@ def test_archives_say_it_in_their_program(tmp_path):
     assert detect_quick_gelu(archive(tmp_path / "neither.pt", nn.ReLU())) is None
 
 
-def test_a_file_that_is_no_checkpoint_says_nothing(tmp_path):
+def test_a_file_that_is_not_a_checkpoint_gives_none(tmp_path):
     (tmp_path / "empty.pt").touch()
     assert detect_quick_gelu(tmp_path / "empty.pt") is None
     assert not is_torchscript(tmp_path / "empty.pt")

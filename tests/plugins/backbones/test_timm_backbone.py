@@ -1,4 +1,4 @@
-"""The timm backbone: the same map as timm's own feature network, wherever it is cut."""
+"""The timm backbone: the map of timm's own feature network at every cut."""
 
 import hashlib
 import re
@@ -57,7 +57,7 @@ def timm_features(model, path):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_backbone_computes_what_timm_does_at_every_cut(model):
+def test_backbone_has_the_output_of_timm_at_every_cut(model):
     network = timm.create_model(model, features_only=True).train()
     network(torch.randn(2, 3, 64, 64))  # so that the batch statistics are not the initial ones
     network.eval()
@@ -75,7 +75,7 @@ def test_backbone_computes_what_timm_does_at_every_cut(model):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_backbone_takes_a_file_to_the_same_map_as_timm(model, tmp_path):
+def test_backbone_with_a_file_has_the_map_of_timm(model, tmp_path):
     path = tmp_path / "model.pth"
     checkpoint(model, path)
     images = torch.randn(2, 3, 64, 64)
@@ -108,7 +108,7 @@ def test_backbone_has_the_last_map_before_the_classifier(model, shape):
         ("convnext_atto", "stages_3", "stages_3"),
     ],
 )
-def test_backbone_is_trained_from_the_layer_that_is_named(model, name, first):
+def test_backbone_is_trained_from_the_named_layer(model, name, first):
     backbone = build_timm(64, model=model, weights="none", trainable_from=name)
     assert next(iter(dict(backbone.trained.named_children()))) == first
 
@@ -136,7 +136,7 @@ def test_backbone_gives_the_same_map_in_channels_last():
     torch.testing.assert_close(backbone(images.contiguous(memory_format=torch.channels_last)), expected)
 
 
-def test_backbone_normalises_as_timm_says():
+def test_backbone_has_the_normalisation_of_timm():
     assert build_timm(64, weights="none").mean == (0.5, 0.5, 0.5)
     resnet = build_timm(64, model="resnet18", weights="none")
     assert resnet.mean == (0.485, 0.456, 0.406)
@@ -169,7 +169,7 @@ def test_weights_of_another_activation_are_refused(build, tmp_path):
         build(224, model="timm/vit_base_patch32_clip_224.openai", weights="hub")
 
 
-def test_weights_of_the_models_activation_are_taken(tmp_path):
+def test_weights_of_the_models_activation_are_accepted(tmp_path):
     path = tmp_path / "model.pt"
     torch.save({"visual.class_embedding": torch.ones(2)}, path)
     predict_timm(224, model="vit_base_patch32_clip_224", weights=str(path))
@@ -195,7 +195,7 @@ def test_weights_of_the_models_activation_are_taken(tmp_path):
         ("inception_v3", r"cannot take images of 64 px"),
     ],
 )
-def test_backbone_refuses_a_model_that_it_cannot_be(model, message):
+def test_backbone_refuses_an_unknown_model_or_size(model, message):
     with pytest.raises(OptionError, match=message) as caught:
         build_timm(64, model=model, weights="none")
     assert caught.value.option == "model"
@@ -230,7 +230,7 @@ def test_bundled_weights_are_those_of_the_classifier():
         ),
     ],
 )
-def test_weights_that_cannot_be_are_refused_before_and_while_building(function, options, message):
+def test_wrong_weights_are_refused_by_predict_and_build(function, options, message):
     with pytest.raises(WeightsError, match=message):
         function(64, **options)
 
@@ -248,7 +248,7 @@ def test_weights_of_a_file_are_loaded(tmp_path, name, under, model):
     assert re.fullmatch(re.escape(str(path)) + ", sha256 [0-9a-f]{64}", backbone.weights)
 
 
-def test_weights_of_a_file_need_no_classifier_of_the_same_size(tmp_path):
+def test_weights_of_a_file_may_have_another_classifier(tmp_path):
     path = tmp_path / "model.pth"
     checkpoint("lcnet_050", path, num_classes=7)
     build_timm(64, model="lcnet_050", weights=str(path))
@@ -268,14 +268,14 @@ def test_weights_of_a_file_need_no_classifier_of_the_same_size(tmp_path):
         ("resnet18", (), r"conv_stem\.weight is missing; .* and \d+ more$"),
     ],
 )
-def test_weights_that_do_not_fit_name_the_first_keys(tmp_path, saved, drop, message):
+def test_error_about_unfitting_weights_names_the_first_keys(tmp_path, saved, drop, message):
     path = tmp_path / "model.pth"
     checkpoint(saved, path, drop=drop)
     with pytest.raises(WeightsError, match=message):
         build_timm(64, model="lcnet_050", weights=str(path))
 
 
-def test_weights_under_other_names_or_not_finite_are_told(tmp_path):
+def test_weights_under_other_names_or_not_finite_are_refused(tmp_path):
     path = tmp_path / "model.pth"
     state = timm.create_model("lcnet_050").state_dict()
     torch.save({f"model.backbone.{key}": value for key, value in state.items()}, path)
@@ -296,7 +296,7 @@ def test_weights_of_a_deeper_model_do_not_fit(tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint"])
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_weights_of_a_file_that_is_no_checkpoint(tmp_path, content, suffix):
+def test_weights_of_a_file_that_is_not_a_checkpoint_are_refused(tmp_path, content, suffix):
     path = tmp_path / f"model{suffix}"
     path.write_bytes(content)
     with pytest.raises(WeightsError, match=r"cannot be read as a checkpoint"):
@@ -345,7 +345,7 @@ class Reachable:
 
 
 def cache(hub, model, name):
-    """Put weights of a fresh model where the hub's client keeps what it downloads."""
+    """Store weights of a new model in the cache of the hub's client."""
     repository = hub / f"models--timm--{timm.get_pretrained_cfg(model).hf_hub_id.removeprefix('timm/')}"
     (repository / "refs").mkdir(parents=True)
     (repository / "refs" / "main").write_text("c0ffee")
@@ -355,7 +355,7 @@ def cache(hub, model, name):
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
-def test_hub_weights_that_are_cached_need_no_network(hub, name):
+def test_cached_hub_weights_need_no_network(hub, name):
     network = cache(hub, "lcnet_050", name)
     backbone = build_timm(64, model="lcnet_050", weights="hub").eval()
     images = torch.randn(1, 3, 64, 64)
@@ -373,14 +373,14 @@ def test_hub_weights_that_are_cached_need_no_network(hub, name):
         ("tf_efficientnet_lite0", "weights to bundled, none or"),
     ],
 )
-def test_hub_out_of_reach_is_told_with_what_to_do_instead(hub, model, advice):
+def test_unreachable_hub_is_an_error_with_advice(hub, model, advice):
     with pytest.raises(
         WeightsError, match=rf"{model} are not in the local cache .* not answer; set {advice}"
     ):
         build_timm(64, model=model, weights="hub")
 
 
-def test_hub_that_answers_but_gives_no_weights(hub, monkeypatch):
+def test_hub_without_the_weights_is_an_error(hub, monkeypatch):
     monkeypatch.setattr("huggingface_hub.get_session", Reachable)
     with pytest.raises(WeightsError, match=r"cannot be loaded from the hub \(no network\); set weights to"):
         build_timm(64, model="resnet18", weights="hub")
@@ -393,7 +393,7 @@ def test_hub_has_no_weights_of_an_unknown_tag():
 
 @pytest.mark.parametrize("links", [True, False])
 @pytest.mark.parametrize("model", ["lcnet_050", "lcnet_050.ra2_in1k", "timm/lcnet_050.ra2_in1k"])
-def test_predict_knows_the_hub_weights_that_are_built(hub, model, links):
+def test_predict_has_the_version_of_the_hub_weights(hub, model, links):
     assert predict_timm(64, model=model, weights="hub").version == ""
     cache(hub, "lcnet_050", "model.safetensors")
     (file,) = hub.rglob("model.safetensors")
@@ -418,7 +418,7 @@ def test_other_hub_weights_are_another_version(hub):
     assert len({*versions, ""}) == 3
 
 
-def test_a_hub_file_is_known_by_its_name_in_the_cache_without_being_read(hub, monkeypatch):
+def test_version_of_a_cached_file_is_its_name_in_the_cache(hub, monkeypatch):
     cache(hub, "lcnet_050", "model.safetensors")
     (file,) = hub.rglob("model.safetensors")
     blob = hub / ("0" * 64)
@@ -431,12 +431,12 @@ def test_a_hub_file_is_known_by_its_name_in_the_cache_without_being_read(hub, mo
 # Predictions
 
 
-def test_backbone_predicts_what_it_builds_by_default():
+def test_predict_equals_what_is_built_by_default():
     backbone = build_timm(96, weights="none")
     assert predict_timm(96)[:2] == BackboneShape(count(backbone), backbone.feature_shape)[:2]
 
 
-def test_predict_tells_two_checkpoints_of_one_name_apart(tmp_path):
+def test_predict_distinguishes_two_checkpoints_of_one_name(tmp_path):
     file = tmp_path / "weights.pth"
     versions = []
     for content in (b"one", b"two"):
