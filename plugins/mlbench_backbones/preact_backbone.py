@@ -71,16 +71,15 @@ class PreactResNet(BackboneOptions):
         return BackboneShape(parameters + 2 * inputs, _shape(image_size))
 
     def build(self, image_size: int) -> CutBackbone:
-        from mlbench_backbones.cut_backbone import CutBackbone, cut_index
+        from mlbench_backbones.cut_backbone import BackboneLayers, CutBackbone, cut_index
         from mlbench_backbones.preact_network import layers_of_depth
 
         reduction = REDUCTION if self.se else None
-        layers = layers_of_depth(self._blocks, WIDTHS, STEM, reduction, self.drop_path)
-        names = [name for name, _ in layers]
+        modules = layers_of_depth(self._blocks, WIDTHS, STEM, reduction, self.drop_path)
+        layers = BackboneLayers(modules, len(modules), _shape(image_size))
         return CutBackbone(
             layers,
-            cut_index("backbone preact_resnet", f"depth {self.depth}", names, self.trainable_from),
-            feature_shape=_shape(image_size),
+            cut_index("backbone preact_resnet", f"depth {self.depth}", layers, self.trainable_from),
             mean=(0.5071, 0.4865, 0.4409),
             std=(0.2673, 0.2564, 0.2762),
             weights="random",

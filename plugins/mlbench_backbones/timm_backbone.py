@@ -74,21 +74,13 @@ class Timm(BackboneOptions):
         if self.drop_path is not None:
             arguments["drop_path_rate"] = self.drop_path
         network, origin = load_network(model, self.weights, **arguments)
-        layers, named, shape = layers_for(model, network, self.output, image_size)
+        layers = layers_for(model, network, self.output, image_size)
         if self.drop_path:
-            _check_drop_path(model, layers)
-        names = [name for name, _ in layers[:named]]
+            _check_drop_path(model, layers.layers)
         advice = timm_name(self.trainable_from)
-        cut = cut_index("backbone timm", model, names, self.trainable_from, advice=advice)
+        cut = cut_index("backbone timm", model, layers, self.trainable_from, advice=advice)
         configuration: Any = network.pretrained_cfg
-        return CutBackbone(
-            layers,
-            len(layers) if self.trainable_from == "none" else cut,
-            feature_shape=shape,
-            mean=configuration["mean"],
-            std=configuration["std"],
-            weights=origin,
-        )
+        return CutBackbone(layers, cut, mean=configuration["mean"], std=configuration["std"], weights=origin)
 
 
 def _arguments(model: str, image_size: int) -> dict[str, Any]:

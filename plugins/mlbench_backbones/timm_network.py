@@ -11,7 +11,7 @@ from torch import nn
 
 from mlbench.plugin import FeatureShape, OptionError, TokensShape
 from mlbench_backbones.checkpoint import reason_of
-from mlbench_backbones.cut_backbone import AsMap, AsTokens, AsVector
+from mlbench_backbones.cut_backbone import AsMap, AsTokens, AsVector, BackboneLayers
 from mlbench_backbones.layer_sequence import (
     Layers,
     MethodLayer,
@@ -22,15 +22,7 @@ from mlbench_backbones.layer_sequence import (
     without,
 )
 
-__all__ = ["Parts", "TimmLayers", "has_feature_map", "layers_for", "parts_of", "tokens_shape"]
-
-
-class TimmLayers(NamedTuple):
-    """Layers of a network in order, how many of them a cut may name, and the shape of their output."""
-
-    layers: Layers
-    named: int
-    shape: FeatureShape | TokensShape
+__all__ = ["Parts", "has_feature_map", "layers_for", "parts_of", "tokens_shape"]
 
 
 class Parts(NamedTuple):
@@ -81,7 +73,7 @@ def has_feature_map(model: str) -> bool:
 
 def layers_for(
     model: str, network: nn.Module, output: str, image_size: int, *, device: str = "cpu"
-) -> TimmLayers:
+) -> BackboneLayers:
     """The layers of timm's `network` of `model` for an output: map, tokens or pooled.
 
     network: the feature network where `has_feature_map` and the output is not pooled, else the whole model
@@ -143,7 +135,7 @@ def tokens_shape(network: Any, features: Any) -> TokensShape | None:
     return TokensShape(features.shape[2], side, side, tokens)
 
 
-def _of_model(model: str, network: Any, output: str, images: torch.Tensor) -> TimmLayers:
+def _of_model(model: str, network: Any, output: str, images: torch.Tensor) -> BackboneLayers:
     parts = parts_of(network, images)
     layers = sequence_of(parts.body, "forward_features", images)
     if output == "pooled":
@@ -160,10 +152,10 @@ def _of_model(model: str, network: Any, output: str, images: torch.Tensor) -> Ti
     if output == "tokens":
         if parts.features.ndim == 4:
             layers.append(("as_tokens", AsTokens(channels_last=channels_last)))
-        return TimmLayers(layers, named, shape)
+        return BackboneLayers(layers, named, shape)
     if parts.features.ndim == 3 or channels_last:
         layers.append(("as_map", AsMap(shape)))
-    return TimmLayers(layers, named, FeatureShape(*shape[:3]))
+    return BackboneLayers(layers, named, FeatureShape(*shape[:3]))
 
 
 def _pooled(
@@ -172,7 +164,7 @@ def _pooled(
     layers: list[tuple[str, nn.Module]] | None,
     parts: Parts,
     images: torch.Tensor,
-) -> TimmLayers:
+) -> BackboneLayers:
     if parts.vectors is None:
         raise OptionError(
             f"backbone timm: {model} has no pooled features; set output to map or tokens", "output"
@@ -183,19 +175,19 @@ def _pooled(
             layers = None
     layers = layers or [("model", network)]
     shape = FeatureShape(parts.vectors.shape[1], 1, 1)
-    return TimmLayers([*layers, ("as_vector", AsVector())], len(layers), shape)
+    return BackboneLayers([*layers, ("as_vector", AsVector())], len(layers), shape)
 
 
-def _of_features(model: str, network: Any, output: str, images: torch.Tensor) -> TimmLayers:
+def _of_features(model: str, network: Any, output: str, images: torch.Tensor) -> BackboneLayers:
     expected = network(images)[-1]
     layers = list(layers_of(network))
     if not _computes(layers, images, expected):
         raise AssertionError("its layers in sequence do not give its output")
     shape = FeatureShape(*expected.shape[1:])
     if output == "map":
-        return TimmLayers(layers, len(layers), shape)
+        return BackboneLayers(layers, len(layers), shape)
     adapted = [*layers, ("as_tokens", AsTokens(channels_last=False))]
-    return TimmLayers(adapted, len(layers), TokensShape(*shape, 0))
+    return BackboneLayers(adapted, len(layers), TokensShape(*shape, 0))
 
 
 def _computes(layers: Layers, images: torch.Tensor, expected: torch.Tensor) -> bool:
