@@ -163,9 +163,9 @@ def speed_trials(trials: int, rounds: int) -> dict[str, list[dict[str, Any]]]:
 def measured(case: Any) -> Record:
     """A record of a case with nothing but its speed, as `mlbench run` measures it."""
     from mlbench.environment import environment, find_device
-    from mlbench.measurement.measure import Measuring
+    from mlbench.measurement.measure import MeasuringProcess
 
-    with Measuring(case, "cpu") as measuring:
+    with MeasuringProcess(case, "cpu") as measuring:
         for _ in range(measuring.rounds):
             measuring.round()
         found = measuring.result()

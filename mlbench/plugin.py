@@ -3,7 +3,8 @@
     from mlbench.plugin import Component, NeckOptions, hookimpl
 
 A name is imported when it is first used, so a plugin that only registers components imports nothing large.
- A plugin may state which version of this contract it was written for, as `MLBENCH_CONTRACT = 1` beside its
+
+A plugin may state which version of this contract it was written for, as `MLBENCH_CONTRACT = 1` beside its
 hook. A plugin for another version is set aside, and its components are reported as missing with that reason.
 """
 
@@ -13,355 +14,155 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mlbench.atomic_write import write_atomically
-    from mlbench.compiled import compiled
-    from mlbench.contracts.component import (
-        CONTRACT,
-        Component,
-    )
-    from mlbench.contracts.data import (
-        GALLERY,
-        QUERY,
-        SPLITS,
-        Augmentation,
-        DataCheck,
-        DataProgress,
-        Dataset,
-        DataSource,
-        DataState,
-        GroupedSplit,
-        Mixed,
-        Mixing,
-        PairedDataset,
-        PairList,
-        PartCount,
-        Split,
-        SplitName,
-    )
-    from mlbench.contracts.evaluation import (
-        CurveMetric,
-        EmbeddingMetric,
-        Quantity,
-        RankMetric,
-        Target,
-        ThresholdPolicy,
-    )
-    from mlbench.contracts.learning import (
-        BatchSampler,
-        CentreLoss,
-        CentreSampler,
-        Distiller,
-        MixedLoss,
-        PairLoss,
-        RowSampler,
-    )
-    from mlbench.contracts.network import (
-        Backbone,
-        Neck,
-    )
-    from mlbench.contracts.options import (
-        AugmentationOptions,
-        BackboneOptions,
-        BatchContext,
-        BatchSamplerOptions,
-        DatasetContext,
-        DatasetOptions,
-        DistillerContext,
-        DistillerOptions,
-        HeadContext,
-        LossContext,
-        LossOptions,
-        MetricOptions,
-        MixingOptions,
-        NeckOptions,
-        Recipe,
-        SamplerContext,
-        SamplerOptions,
-        ThresholdOptions,
-    )
-    from mlbench.contracts.shapes import (
-        Advice,
-        BackboneShape,
-        BatchesShape,
-        CentresShape,
-        Choice,
-        Features,
-        FeatureShape,
-        LossShape,
-        NeckShape,
-        Need,
-        TokensShape,
-    )
-    from mlbench.environment import cache_dir
-    from mlbench.errors import (
-        DataError,
-        MlbenchError,
-        OptionError,
-        StoreError,
-        ThresholdError,
-        TrainingError,
-        WeightsError,
-        close_match,
-        first_line,
-        hint,
-    )
-    from mlbench.evaluation.curve import Curve
-    from mlbench.evaluation.embeddings import Embeddings
-    from mlbench.evaluation.engine import (
-        Engine,
-        verification_curve,
-    )
-    from mlbench.evaluation.ranks import Ranks
-    from mlbench.evaluation.similarity_grid import STEP
-    from mlbench.hookspecs import hookimpl
-    from mlbench.images.class_folders import (
-        ClassFolders,
-        read_class_folders,
-    )
-    from mlbench.images.decode import (
-        Box,
-        UnreadableImageError,
-        decode,
-        read_image,
-    )
-    from mlbench.images.image_files import (
-        IMAGE_SUFFIXES,
-        SPLIT_NAMES,
-        find_images,
-        kind_of,
-        split_of,
-    )
-    from mlbench.names import (
-        find_path,
-        find_paths,
-        one_form,
-    )
-    from mlbench.provenance import (
-        code_hash,
-        core_hash,
-    )
-    from mlbench.seeding import (
-        derive,
-        matmul_precision,
-        numpy_generator,
-        torch_generator,
-        torch_seed,
-    )
+    from mlbench.atomic_write import write_atomically as write_atomically
+    from mlbench.compiled import compiled as compiled
+    from mlbench.contracts.component import CONTRACT as CONTRACT
+    from mlbench.contracts.component import Component as Component
+    from mlbench.contracts.data import GALLERY as GALLERY
+    from mlbench.contracts.data import QUERY as QUERY
+    from mlbench.contracts.data import SPLITS as SPLITS
+    from mlbench.contracts.data import Augmentation as Augmentation
+    from mlbench.contracts.data import DataCheck as DataCheck
+    from mlbench.contracts.data import DataProgress as DataProgress
+    from mlbench.contracts.data import Dataset as Dataset
+    from mlbench.contracts.data import DataSource as DataSource
+    from mlbench.contracts.data import DataState as DataState
+    from mlbench.contracts.data import GroupedSplit as GroupedSplit
+    from mlbench.contracts.data import Mixed as Mixed
+    from mlbench.contracts.data import Mixing as Mixing
+    from mlbench.contracts.data import PairedDataset as PairedDataset
+    from mlbench.contracts.data import PairList as PairList
+    from mlbench.contracts.data import PartCount as PartCount
+    from mlbench.contracts.data import Split as Split
+    from mlbench.contracts.data import SplitName as SplitName
+    from mlbench.contracts.evaluation import CurveMetric as CurveMetric
+    from mlbench.contracts.evaluation import EmbeddingMetric as EmbeddingMetric
+    from mlbench.contracts.evaluation import Quantity as Quantity
+    from mlbench.contracts.evaluation import RankMetric as RankMetric
+    from mlbench.contracts.evaluation import Target as Target
+    from mlbench.contracts.evaluation import ThresholdPolicy as ThresholdPolicy
+    from mlbench.contracts.learning import BatchSampler as BatchSampler
+    from mlbench.contracts.learning import CentreLoss as CentreLoss
+    from mlbench.contracts.learning import CentreSampler as CentreSampler
+    from mlbench.contracts.learning import Distiller as Distiller
+    from mlbench.contracts.learning import MixedLoss as MixedLoss
+    from mlbench.contracts.learning import PairLoss as PairLoss
+    from mlbench.contracts.learning import RowSampler as RowSampler
+    from mlbench.contracts.network import Backbone as Backbone
+    from mlbench.contracts.network import Neck as Neck
+    from mlbench.contracts.options import AugmentationOptions as AugmentationOptions
+    from mlbench.contracts.options import BackboneOptions as BackboneOptions
+    from mlbench.contracts.options import BatchContext as BatchContext
+    from mlbench.contracts.options import BatchSamplerOptions as BatchSamplerOptions
+    from mlbench.contracts.options import DatasetContext as DatasetContext
+    from mlbench.contracts.options import DatasetOptions as DatasetOptions
+    from mlbench.contracts.options import DistillerContext as DistillerContext
+    from mlbench.contracts.options import DistillerOptions as DistillerOptions
+    from mlbench.contracts.options import HeadContext as HeadContext
+    from mlbench.contracts.options import LossContext as LossContext
+    from mlbench.contracts.options import LossOptions as LossOptions
+    from mlbench.contracts.options import MetricOptions as MetricOptions
+    from mlbench.contracts.options import MixingOptions as MixingOptions
+    from mlbench.contracts.options import NeckOptions as NeckOptions
+    from mlbench.contracts.options import Recipe as Recipe
+    from mlbench.contracts.options import SamplerContext as SamplerContext
+    from mlbench.contracts.options import SamplerOptions as SamplerOptions
+    from mlbench.contracts.options import ThresholdOptions as ThresholdOptions
+    from mlbench.contracts.shapes import Advice as Advice
+    from mlbench.contracts.shapes import BackboneShape as BackboneShape
+    from mlbench.contracts.shapes import BatchesShape as BatchesShape
+    from mlbench.contracts.shapes import CentresShape as CentresShape
+    from mlbench.contracts.shapes import Choice as Choice
+    from mlbench.contracts.shapes import Features as Features
+    from mlbench.contracts.shapes import FeatureShape as FeatureShape
+    from mlbench.contracts.shapes import LossShape as LossShape
+    from mlbench.contracts.shapes import NeckShape as NeckShape
+    from mlbench.contracts.shapes import Need as Need
+    from mlbench.contracts.shapes import TokensShape as TokensShape
+    from mlbench.environment import cache_dir as cache_dir
+    from mlbench.errors import DataError as DataError
+    from mlbench.errors import MlbenchError as MlbenchError
+    from mlbench.errors import OptionError as OptionError
+    from mlbench.errors import StoreError as StoreError
+    from mlbench.errors import ThresholdError as ThresholdError
+    from mlbench.errors import TrainingError as TrainingError
+    from mlbench.errors import WeightsError as WeightsError
+    from mlbench.errors import close_match as close_match
+    from mlbench.errors import first_line as first_line
+    from mlbench.errors import hint as hint
+    from mlbench.evaluation.curve import Curve as Curve
+    from mlbench.evaluation.embeddings import Embeddings as Embeddings
+    from mlbench.evaluation.engine import Engine as Engine
+    from mlbench.evaluation.engine import verification_curve as verification_curve
+    from mlbench.evaluation.ranks import Ranks as Ranks
+    from mlbench.evaluation.similarity_grid import STEP as STEP
+    from mlbench.hookspecs import hookimpl as hookimpl
+    from mlbench.images.class_folders import ClassFolders as ClassFolders
+    from mlbench.images.class_folders import read_class_folders as read_class_folders
+    from mlbench.images.decode import Box as Box
+    from mlbench.images.decode import UnreadableImageError as UnreadableImageError
+    from mlbench.images.decode import decode as decode
+    from mlbench.images.decode import read_image as read_image
+    from mlbench.images.image_files import IMAGE_SUFFIXES as IMAGE_SUFFIXES
+    from mlbench.images.image_files import SPLIT_NAMES as SPLIT_NAMES
+    from mlbench.images.image_files import find_images as find_images
+    from mlbench.images.image_files import kind_of as kind_of
+    from mlbench.images.image_files import split_of as split_of
+    from mlbench.names import find_path as find_path
+    from mlbench.names import find_paths as find_paths
+    from mlbench.names import one_form as one_form
+    from mlbench.provenance import code_hash as code_hash
+    from mlbench.provenance import core_hash as core_hash
+    from mlbench.seeding import derive as derive
+    from mlbench.seeding import matmul_precision as matmul_precision
+    from mlbench.seeding import numpy_generator as numpy_generator
+    from mlbench.seeding import torch_generator as torch_generator
+    from mlbench.seeding import torch_seed as torch_seed
 
-__all__ = [
-    "CONTRACT",
-    "GALLERY",
-    "IMAGE_SUFFIXES",
-    "QUERY",
-    "SPLITS",
-    "SPLIT_NAMES",
-    "STEP",
-    "Advice",
-    "Augmentation",
-    "AugmentationOptions",
-    "Backbone",
-    "BackboneOptions",
-    "BackboneShape",
-    "BatchContext",
-    "BatchSampler",
-    "BatchSamplerOptions",
-    "BatchesShape",
-    "Box",
-    "CentreLoss",
-    "CentreSampler",
-    "CentresShape",
-    "Choice",
-    "ClassFolders",
-    "Component",
-    "Curve",
-    "CurveMetric",
-    "DataCheck",
-    "DataError",
-    "DataProgress",
-    "DataSource",
-    "DataState",
-    "Dataset",
-    "DatasetContext",
-    "DatasetOptions",
-    "Distiller",
-    "DistillerContext",
-    "DistillerOptions",
-    "EmbeddingMetric",
-    "Embeddings",
-    "Engine",
-    "FeatureShape",
-    "Features",
-    "GroupedSplit",
-    "HeadContext",
-    "LossContext",
-    "LossOptions",
-    "LossShape",
-    "MetricOptions",
-    "Mixed",
-    "MixedLoss",
-    "Mixing",
-    "MixingOptions",
-    "MlbenchError",
-    "Neck",
-    "NeckOptions",
-    "NeckShape",
-    "Need",
-    "OptionError",
-    "PairList",
-    "PairLoss",
-    "PairedDataset",
-    "PartCount",
-    "Quantity",
-    "RankMetric",
-    "Ranks",
-    "Recipe",
-    "RowSampler",
-    "SamplerContext",
-    "SamplerOptions",
-    "Split",
-    "SplitName",
-    "StoreError",
-    "Target",
-    "ThresholdError",
-    "ThresholdOptions",
-    "ThresholdPolicy",
-    "TokensShape",
-    "TrainingError",
-    "UnreadableImageError",
-    "WeightsError",
-    "cache_dir",
-    "close_match",
-    "code_hash",
-    "compiled",
-    "core_hash",
-    "decode",
-    "derive",
-    "find_images",
-    "find_path",
-    "find_paths",
-    "first_line",
-    "hint",
-    "hookimpl",
-    "kind_of",
-    "matmul_precision",
-    "numpy_generator",
-    "one_form",
-    "read_class_folders",
-    "read_image",
-    "split_of",
-    "torch_generator",
-    "torch_seed",
-    "verification_curve",
-    "write_atomically",
-]
-
-#: Module of each name.
-_HOMES = {
-    "compiled": "mlbench.compiled",
-    "CONTRACT": "mlbench.contracts.component",
-    "Component": "mlbench.contracts.component",
-    "GALLERY": "mlbench.contracts.data",
-    "QUERY": "mlbench.contracts.data",
-    "SPLITS": "mlbench.contracts.data",
-    "Augmentation": "mlbench.contracts.data",
-    "DataCheck": "mlbench.contracts.data",
-    "DataProgress": "mlbench.contracts.data",
-    "DataSource": "mlbench.contracts.data",
-    "DataState": "mlbench.contracts.data",
-    "Dataset": "mlbench.contracts.data",
-    "GroupedSplit": "mlbench.contracts.data",
-    "Mixed": "mlbench.contracts.data",
-    "Mixing": "mlbench.contracts.data",
-    "PairList": "mlbench.contracts.data",
-    "PairedDataset": "mlbench.contracts.data",
-    "PartCount": "mlbench.contracts.data",
-    "Split": "mlbench.contracts.data",
-    "SplitName": "mlbench.contracts.data",
-    "CurveMetric": "mlbench.contracts.evaluation",
-    "EmbeddingMetric": "mlbench.contracts.evaluation",
-    "Quantity": "mlbench.contracts.evaluation",
-    "RankMetric": "mlbench.contracts.evaluation",
-    "Target": "mlbench.contracts.evaluation",
-    "ThresholdPolicy": "mlbench.contracts.evaluation",
-    "BatchSampler": "mlbench.contracts.learning",
-    "CentreLoss": "mlbench.contracts.learning",
-    "CentreSampler": "mlbench.contracts.learning",
-    "Distiller": "mlbench.contracts.learning",
-    "MixedLoss": "mlbench.contracts.learning",
-    "PairLoss": "mlbench.contracts.learning",
-    "RowSampler": "mlbench.contracts.learning",
-    "Backbone": "mlbench.contracts.network",
-    "Neck": "mlbench.contracts.network",
-    "AugmentationOptions": "mlbench.contracts.options",
-    "BackboneOptions": "mlbench.contracts.options",
-    "BatchContext": "mlbench.contracts.options",
-    "BatchSamplerOptions": "mlbench.contracts.options",
-    "DatasetContext": "mlbench.contracts.options",
-    "DatasetOptions": "mlbench.contracts.options",
-    "DistillerContext": "mlbench.contracts.options",
-    "DistillerOptions": "mlbench.contracts.options",
-    "HeadContext": "mlbench.contracts.options",
-    "LossContext": "mlbench.contracts.options",
-    "LossOptions": "mlbench.contracts.options",
-    "MetricOptions": "mlbench.contracts.options",
-    "MixingOptions": "mlbench.contracts.options",
-    "NeckOptions": "mlbench.contracts.options",
-    "Recipe": "mlbench.contracts.options",
-    "SamplerContext": "mlbench.contracts.options",
-    "SamplerOptions": "mlbench.contracts.options",
-    "ThresholdOptions": "mlbench.contracts.options",
-    "Advice": "mlbench.contracts.shapes",
-    "BackboneShape": "mlbench.contracts.shapes",
-    "BatchesShape": "mlbench.contracts.shapes",
-    "CentresShape": "mlbench.contracts.shapes",
-    "Choice": "mlbench.contracts.shapes",
-    "FeatureShape": "mlbench.contracts.shapes",
-    "Features": "mlbench.contracts.shapes",
-    "LossShape": "mlbench.contracts.shapes",
-    "NeckShape": "mlbench.contracts.shapes",
-    "Need": "mlbench.contracts.shapes",
-    "TokensShape": "mlbench.contracts.shapes",
-    "cache_dir": "mlbench.environment",
-    "DataError": "mlbench.errors",
-    "MlbenchError": "mlbench.errors",
-    "OptionError": "mlbench.errors",
-    "StoreError": "mlbench.errors",
-    "ThresholdError": "mlbench.errors",
-    "TrainingError": "mlbench.errors",
-    "WeightsError": "mlbench.errors",
-    "close_match": "mlbench.errors",
-    "first_line": "mlbench.errors",
-    "hint": "mlbench.errors",
-    "Curve": "mlbench.evaluation.curve",
-    "Embeddings": "mlbench.evaluation.embeddings",
-    "Engine": "mlbench.evaluation.engine",
-    "verification_curve": "mlbench.evaluation.engine",
-    "Ranks": "mlbench.evaluation.ranks",
-    "STEP": "mlbench.evaluation.similarity_grid",
-    "hookimpl": "mlbench.hookspecs",
-    "ClassFolders": "mlbench.images.class_folders",
-    "read_class_folders": "mlbench.images.class_folders",
-    "Box": "mlbench.images.decode",
-    "UnreadableImageError": "mlbench.images.decode",
-    "decode": "mlbench.images.decode",
-    "read_image": "mlbench.images.decode",
-    "IMAGE_SUFFIXES": "mlbench.images.image_files",
-    "SPLIT_NAMES": "mlbench.images.image_files",
-    "find_images": "mlbench.images.image_files",
-    "kind_of": "mlbench.images.image_files",
-    "split_of": "mlbench.images.image_files",
-    "find_path": "mlbench.names",
-    "find_paths": "mlbench.names",
-    "one_form": "mlbench.names",
-    "code_hash": "mlbench.provenance",
-    "core_hash": "mlbench.provenance",
-    "write_atomically": "mlbench.atomic_write",
-    "derive": "mlbench.seeding",
-    "matmul_precision": "mlbench.seeding",
-    "numpy_generator": "mlbench.seeding",
-    "torch_generator": "mlbench.seeding",
-    "torch_seed": "mlbench.seeding",
+#: Names by the module that defines them.
+_NAMES = {
+    "mlbench.atomic_write": "write_atomically",
+    "mlbench.compiled": "compiled",
+    "mlbench.contracts.component": "CONTRACT Component",
+    "mlbench.contracts.data": (
+        "GALLERY QUERY SPLITS Augmentation DataCheck DataProgress DataSource DataState Dataset "
+        "GroupedSplit Mixed Mixing PairList PairedDataset PartCount Split SplitName"
+    ),
+    "mlbench.contracts.evaluation": "CurveMetric EmbeddingMetric Quantity RankMetric Target ThresholdPolicy",
+    "mlbench.contracts.learning": (
+        "BatchSampler CentreLoss CentreSampler Distiller MixedLoss PairLoss RowSampler"
+    ),
+    "mlbench.contracts.network": "Backbone Neck",
+    "mlbench.contracts.options": (
+        "AugmentationOptions BackboneOptions BatchContext BatchSamplerOptions DatasetContext "
+        "DatasetOptions DistillerContext DistillerOptions HeadContext LossContext LossOptions "
+        "MetricOptions MixingOptions NeckOptions Recipe SamplerContext SamplerOptions ThresholdOptions"
+    ),
+    "mlbench.contracts.shapes": (
+        "Advice BackboneShape BatchesShape CentresShape Choice FeatureShape Features LossShape "
+        "NeckShape Need TokensShape"
+    ),
+    "mlbench.environment": "cache_dir",
+    "mlbench.errors": (
+        "DataError MlbenchError OptionError StoreError ThresholdError TrainingError WeightsError "
+        "close_match first_line hint"
+    ),
+    "mlbench.evaluation.curve": "Curve",
+    "mlbench.evaluation.embeddings": "Embeddings",
+    "mlbench.evaluation.engine": "Engine verification_curve",
+    "mlbench.evaluation.ranks": "Ranks",
+    "mlbench.evaluation.similarity_grid": "STEP",
+    "mlbench.hookspecs": "hookimpl",
+    "mlbench.images.class_folders": "ClassFolders read_class_folders",
+    "mlbench.images.decode": "Box UnreadableImageError decode read_image",
+    "mlbench.images.image_files": "IMAGE_SUFFIXES SPLIT_NAMES find_images kind_of split_of",
+    "mlbench.names": "find_path find_paths one_form",
+    "mlbench.provenance": "code_hash core_hash",
+    "mlbench.seeding": "derive matmul_precision numpy_generator torch_generator torch_seed",
 }
+_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from mlbench.atomic_write import full_disk, write_atomically
 from mlbench.environment import Device, check_torch, environment, threads
 from mlbench.errors import MlbenchError, StoreError, first_line
-from mlbench.measurement.measure import Measurement, measure, subject
+from mlbench.measurement.measure import Measurement, measure, measurement_key
 from mlbench.planning.plan import Case, Plan, settled
 from mlbench.records.harness import save_benchmarks
 from mlbench.records.record import Record
@@ -158,7 +158,7 @@ class _Stopwatch:
         self._known: dict[str, Measurement] = {}
 
     def measure(self, case: Case) -> Measurement:
-        key = subject(case)
+        key = measurement_key(case)
         if key not in self._known:
             self._known[key] = measure(case, self.device.name)
         return self._known[key]

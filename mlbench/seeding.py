@@ -1,6 +1,8 @@
 """Seeds of all random draws: one integer seed for a case, and a path of names for each draw.
- `derive(seed, "train", "augment", epoch, index)` depends only on its arguments, so the order of draws, the
-number of worker processes and a restart change nothing."""
+
+`derive(seed, "train", "augment", epoch, index)` depends only on its arguments, so the order of draws, the
+number of worker processes and a restart change nothing.
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from mlbench.errors import StoreError
 
 
 def test_write_atomically_keeps_the_old_file_when_the_disk_is_full(tmp_path: Path) -> None:
-    """A real write that the operating system ends: a limit on file size stands for the full disk."""
+    """A real failing write: a limit on the file size stands in for the full disk."""
     path = tmp_path / "x"
     path.write_bytes(b"old")
     code = (
@@ -43,7 +43,7 @@ def test_write_atomically_names_a_folder_that_cannot_be_made(tmp_path: Path) -> 
         write_atomically(tmp_path / "file" / "x", b"")
 
 
-def test_write_atomically_tells_of_the_full_disk_whatever_the_writer_makes_of_it(tmp_path: Path) -> None:
+def test_write_atomically_names_the_full_disk_if_the_writer_raises_another_error(tmp_path: Path) -> None:
     def write(file) -> None:
         try:
             file.write(b"n" * 50_000)
@@ -58,7 +58,7 @@ def test_write_atomically_tells_of_the_full_disk_whatever_the_writer_makes_of_it
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_error_of_the_writer_stays_what_it_is(tmp_path: Path) -> None:
+def test_an_error_of_the_writer_is_raised_unchanged(tmp_path: Path) -> None:
     def write(file) -> None:
         file.write(b"half")
         raise OSError(12, "Cannot allocate memory")
@@ -69,7 +69,7 @@ def test_an_error_of_the_writer_stays_what_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o002, 0o664), (0o077, 0o600)])
-def test_permissions_are_those_of_the_umask(tmp_path: Path, umask: int, mode: int) -> None:
+def test_permissions_follow_the_umask(tmp_path: Path, umask: int, mode: int) -> None:
     before = os.umask(umask)
     try:
         write_atomically(tmp_path / "x", b"")

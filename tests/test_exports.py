@@ -139,6 +139,13 @@ def test_the_plugin_module_offers_authors_these_names() -> None:
     assert mlbench.__version__ == version("mlbench")
 
 
+def test_type_checkers_see_the_same_names_from_the_same_modules() -> None:
+    tree = ast.parse((ROOT / "plugin.py").read_text(encoding="utf-8"))
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    imported = {each.name: node.module for node in block.body for each in node.names}
+    assert imported == plugin._HOMES
+
+
 def test_built_in_components_import_nothing_else_of_mlbench() -> None:
     """Type-checking imports too, which import-linter does not look at."""
     other = []
@@ -170,7 +177,7 @@ def test_importing_the_package_imports_neither_torch_nor_numpy() -> None:
 def test_every_module_says_what_it_is_and_what_it_offers(name: str) -> None:
     source = ROOT.joinpath(*name.split(".")).with_suffix(".py").read_text(encoding="utf-8")
     assert source.startswith('"""')
-    assert "\n__all__ = [" in source
+    assert "\n__all__ = " in source
     if "import torch\n" not in source.partition("\n\n\n")[0]:
         module = import_module(f"mlbench.{name}")
         assert [each for each in module.__all__ if not hasattr(module, each)] == []

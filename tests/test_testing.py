@@ -456,7 +456,7 @@ FAULTS = [
     ("neck", "refuses", "embeddings_have_its_dim", "takes neither: neck faulty: it needs a map"),
     ("neck", "predict", "neck_predict_is_what_is_built", "predict returns dim 7"),
     ("neck", "predicts tokens", "neck_predict_is_what_is_built", "refuses TokensShape"),
-    ("neck", "predict refuses", "neck_predict_is_what_is_built", "build does not"),
+    ("neck", "predict refuses", "neck_predict_is_what_is_built", "only where build does"),
     ("pair_loss", "vector", "loss_has_a_finite_gradient", "scalar"),
     ("pair_loss", "detached", "loss_has_a_finite_gradient", "gradient"),
     ("pair_loss", "no pairs", "batches_without_pairs_are_finite", "without positive pairs"),

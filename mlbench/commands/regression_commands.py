@@ -13,7 +13,7 @@ from mlbench.commands.installed import installed_registry
 from mlbench.parameters import FiniteRange, case_options, json_option, results_option
 
 if TYPE_CHECKING:
-    from mlbench.regression.sides import Side
+    from mlbench.regression.record_set import RecordSet
 
 __all__ = ["baseline", "check", "compare"]
 
@@ -22,7 +22,7 @@ _level = click.option(
     type=FiniteRange(0.5, 0.9999),
     default=0.95,
     show_default=True,
-    help="Of the intervals.",
+    help="Level of the intervals.",
 )
 _suite_file = click.option(
     "--suite", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="File with the tolerances."
@@ -42,21 +42,21 @@ _BASELINES = Path("results") / "baselines"
 def compare(
     before: str, after: str, suite: Path | None, results: Path, level: float, markdown: bool, as_json: bool
 ) -> None:
-    """Compare records: of a folder, a suite, a baseline, or REVISION:PATH of a folder or baseline in git.
+    """Compare records of a folder, a suite, a baseline, or REVISION:PATH of a folder or baseline in git.
 
-    Every case and quantity with its difference, interval and verdict. Tolerances are those of --suite, else
-    of a suite file or a baseline that is compared.
+    Shows every case and quantity with its difference, interval and verdict. Tolerances are those of --suite,
+    else of a compared suite file or baseline.
     """
     from mlbench.regression import comparison
-    from mlbench.regression.sides import load_side
-    from mlbench.regression.verdicts import (
+    from mlbench.regression.comparison_formats import (
         comparison_json,
         comparison_markdown,
         comparison_notes,
         comparison_table,
     )
+    from mlbench.regression.record_set import load_record_set
 
-    old, new = (load_side(text, results, installed_registry) for text in (before, after))
+    old, new = (load_record_set(text, results, installed_registry) for text in (before, after))
     for side in (old, new):
         _remark(side)
     tolerances = _tolerances(suite, new, old)
@@ -87,16 +87,18 @@ def baseline() -> None:
 @results_option
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path), default=_BASELINES, show_default=True,
-    help="Folder, or a file that ends in .json.",
+    help="Folder, or file that ends in .json.",
 )  # fmt: skip
 def save(suite: str, results: Path, output: Path, **request: Any) -> None:
-    """Save the records of a SUITE as a baseline for each hardware: of its file as it stands, or the newest by
-    its name."""
+    """Save the records of a SUITE as one baseline per hardware.
+
+    SUITE is a file (the records of its current cases) or a name (the newest records).
+    """
     from mlbench.regression.baseline import save_baselines
 
     side = _records(suite, results, request)
     for each in side.lacking:
-        click.echo(f"note: {each}; it is left out", err=True)
+        click.echo(f"note: {each}; left out", err=True)
     for record in side.records:
         if record.status != "done":
             click.echo(
@@ -104,7 +106,7 @@ def save(suite: str, results: Path, output: Path, **request: Any) -> None:
             )
     slow = sum(record.status == "done" and "images_per_second" not in record.speed for record in side.records)
     if slow:
-        click.echo(f"note: {slow} records were not measured: no speed of theirs will be watched", err=True)
+        click.echo(f"note: {slow} records have no measured speed, so their speed is not watched", err=True)
     for path in save_baselines(side.records, _tolerances(None, side), output):
         click.echo(f"{path} written; commit it, and check with: mlbench check {suite} --baseline {path}")
 
@@ -129,7 +131,7 @@ def show(file: Path, as_json: bool) -> None:
 @click.argument("suite")
 @click.option(
     "--baseline", "against", type=click.Path(path_type=Path), default=_BASELINES,
-    show_default=True, help="File, or a folder with one for this hardware.",
+    show_default=True, help="File, or folder with a baseline of this hardware.",
 )  # fmt: skip
 @case_options
 @results_option
@@ -141,13 +143,13 @@ def show(file: Path, as_json: bool) -> None:
 def check(suite: str, against: Path, results: Path, level: float, form: str, **request: Any) -> None:
     """Compare the records of a SUITE with a baseline. Exit code 3 on a regression.
 
-    By its file, the records are those of the file as it stands, and a case or seed without one is a
-    regression; give the options of the run again (--set, --seeds, --device). By its name, they are the
-    newest. Watched are all quantities for which the suite states a tolerance or that a metric announces with
-    one, and images per second and parameters.
+    If SUITE is a file, the records are those of its current cases, and a case or seed without a record is a
+    regression; repeat the options of the run (--set, --seeds, --device). If SUITE is a name, the records are
+    the newest. The check watches images per second, parameters, and every quantity with a tolerance that the
+    suite states or a metric announces.
     """
     from mlbench.records.record import MEASURED, default_tolerances
-    from mlbench.regression import comparison, verdicts
+    from mlbench.regression import comparison, comparison_formats
     from mlbench.regression.baseline import choose_baseline
 
     side = _records(suite, results, request)
@@ -157,47 +159,47 @@ def check(suite: str, against: Path, results: Path, level: float, form: str, **r
     title = f"{old.suite} against {path} ({100 * level:g}% intervals)"
     if not {**default_tolerances(side.records), **tolerances}.keys() - MEASURED.keys():
         click.echo(
-            "note: no metric is watched, as no tolerance is stated; give the suite's file, or state "
+            "note: no metric is watched, as there is no tolerance; name the suite's file, or state "
             "tolerances in it",
             err=True,
         )
     if form == "text":
         from mlbench.table import print_table
 
-        print_table(verdicts.comparison_table(found, title, gated=True))
-        for note in verdicts.comparison_notes(found, gated=True):
+        print_table(comparison_formats.comparison_table(found, title, gated=True))
+        for note in comparison_formats.comparison_notes(found, gated=True):
             click.echo(f"note: {note}", err=True)
-        for line in (*verdicts.missing_sentences(found), verdicts.summary(found)):
+        for line in (*comparison_formats.missing_sentences(found), comparison_formats.summary(found)):
             click.echo(line)
     elif form == "markdown":
-        click.echo(verdicts.comparison_markdown(found, title, gated=True), nl=False)
+        click.echo(comparison_formats.comparison_markdown(found, title, gated=True), nl=False)
     elif form == "github":
-        click.echo(verdicts.comparison_github(found, f"mlbench {old.suite}"))
+        click.echo(comparison_formats.comparison_github(found, f"mlbench {old.suite}"))
     elif form == "junit":
-        click.echo(verdicts.comparison_junit(found, old.suite))
+        click.echo(comparison_formats.comparison_junit(found, old.suite))
     else:
-        click.echo(verdicts.comparison_json(found))
+        click.echo(comparison_formats.comparison_json(found))
     if found.regressions:
         sys.exit(3)
 
 
-def _records(suite: str, results: Path, request: Mapping[str, Any]) -> Side:
+def _records(suite: str, results: Path, request: Mapping[str, Any]) -> RecordSet:
     """Records of a suite by its name or file."""
     from mlbench.planning.request import PlanRequest
-    from mlbench.regression.sides import suite_side
+    from mlbench.regression.record_set import suite_record_set
 
-    side = suite_side(suite, results, PlanRequest(**request), installed_registry)
+    side = suite_record_set(suite, results, PlanRequest(**request), installed_registry)
     _remark(side)
     return side
 
 
-def _remark(side: Side) -> None:
+def _remark(side: RecordSet) -> None:
     for remark in side.remarks:
         click.echo(f"note: {remark}", err=True)
 
 
-def _tolerances(suite: Path | None, *sides: Side) -> Mapping[str, float]:
-    """Those of the suite file, else of the first side that has some."""
+def _tolerances(suite: Path | None, *sides: RecordSet) -> Mapping[str, float]:
+    """Tolerances of the suite file, else of the first set of records that has some."""
     from mlbench.planning.heading import read_heading
 
     if suite is not None:

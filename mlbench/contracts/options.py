@@ -3,7 +3,8 @@
 A component is a subclass of its kind's class. Its fields, with type hints, defaults and docstrings, are the
 whole schema of what a suite may set. A suite is validated by importing the class, so torch and other large
 packages are imported inside `build`.
- What building depends on besides the options is an argument: a value or, where there are several, a small
+
+What building depends on besides the options is an argument: a value or, where there are several, a small
 frozen context. `predict` gets the same as `build` and answers without torch: `mlbench plan` shows sizes and
 refuses wrong choices early. It returns None where only building can tell.
 

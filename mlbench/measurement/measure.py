@@ -1,4 +1,4 @@
-"""Measurement: speed, memory and sizes of a case, taken in rounds from a process of its own."""
+"""Measurement of a case: speed, memory and sizes, measured in rounds by a separate process."""
 
 from __future__ import annotations
 
@@ -18,16 +18,25 @@ from typing import Any, cast
 from mlbench.contracts import Dataset
 from mlbench.environment import library_versions
 from mlbench.errors import MlbenchError, first_line
-from mlbench.measurement.quiet import DISTURBED
+from mlbench.measurement.reference_minimum import DISTURBED
 from mlbench.planning.plan import Case
 from mlbench.planning.spec import Part
 from mlbench.plugins import Plugin
 from mlbench.records.record import MEASURED, Record, Timing
 from mlbench.registry import Entry
 
-__all__ = ["KEEP_MEMORY", "MARK", "SIZES", "STAGES", "Measurement", "Measuring", "measure", "subject"]
+__all__ = [
+    "KEEP_MEMORY",
+    "MARK",
+    "SIZES",
+    "STAGES",
+    "Measurement",
+    "MeasuringProcess",
+    "measure",
+    "measurement_key",
+]
 
-#: Speeds that each stage gives.
+#: Speeds that each stage measures.
 STAGES: Mapping[str, tuple[str, ...]] = {
     "inference": ("images_per_second",),
     "latency": ("latency_p50", "latency_p95"),
@@ -35,28 +44,30 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "onnx": ("onnx_images_per_second",),
 }
 
-
-#: Sizes that are measured; the others are known from training.
+#: Sizes that the process measures; training records the others.
 SIZES = ("flops", "checkpoint_float32", "checkpoint_float16", "onnx")
 
-#: The process that is timed keeps what memory it was given. Else glibc hands it back and asks for it again,
-#: every batch or not at all, as its heap happens to lie: speeds of two such processes differ by a third.
+#: The timed process keeps freed memory. By default glibc returns it and requests it again, in every batch or
+#: never, depending on the layout of the heap: the speeds of two such processes differ by a third.
 KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(1 << 40), "MALLOC_MMAP_MAX_": "0"}
 
-#: The process whose peaks are taken returns every large block as soon as it is free, so that they are of use.
+#: The process whose peak memory is measured returns every large block when it is freed, so that the peak is
+#: the memory in use.
 _RETURN_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(128 << 10)}
 
-#: How notes of a measurement are told from others; `_OLDER` is how records of schema 2 begin theirs.
+#: Parts by which a measurement's notes are recognised; `_OLDER` starts those in records of schema 2.
 _UNKNOWN, _DISTURBED, _OLDER = " not known: ", "measured on a disturbed machine: ", "speed is not known: "
 
-#: What an answer of the process begins with.
+#: Start of an answer of the process.
 MARK = "\x1e"
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured of one architecture; see the fields of `mlbench.records.record.Record`. remarks: why
-    a size is not known, one line each."""
+    """Speed, memory and sizes of one architecture; see the fields of `mlbench.records.record.Record`.
+
+    remarks: why sizes are unknown, one line each.
+    """
 
     speed: Mapping[str, Timing] = field(default_factory=dict)
     memory: Mapping[str, Timing] = field(default_factory=dict)
@@ -66,7 +77,7 @@ class Measurement:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Why something is not known, or not to be relied on; one line each."""
+        """Why values are unknown or unreliable, one line each."""
         missing: dict[str, list[str]] = {}
         disturbed = []
         quiet = self.measured.get("quiet")
@@ -75,13 +86,13 @@ class Measurement:
                 missing.setdefault(timing.note, []).append(name)
             elif quiet and timing.reference and statistics.median(timing.reference) > DISTURBED * quiet:
                 disturbed.append(name)
-        told = [f"{', '.join(names)}{_UNKNOWN}{note}" for note, names in missing.items()]
+        notes = [f"{', '.join(names)}{_UNKNOWN}{note}" for note, names in missing.items()]
         if disturbed:
-            told.append(f"{_DISTURBED}{', '.join(disturbed)}; see run --measure-again")
-        return (*told, *self.remarks)
+            notes.append(f"{_DISTURBED}{', '.join(disturbed)}; see run --measure-again")
+        return (*notes, *self.remarks)
 
     def facts(self, record: Record) -> dict[str, Any]:
-        """Fields of a record, in the place of what an earlier measurement left there."""
+        """Fields of a record, which replace those of an earlier measurement."""
         known = {name: value for name, value in record.size.items() if name not in SIZES}
         others = (note for note in record.notes if not _is_of_measurement(note))
         return {
@@ -93,12 +104,12 @@ class Measurement:
         }
 
 
-class Measuring:
-    """A process that measures a case, from entering the context to leaving it.
+class MeasuringProcess:
+    """Context manager: a process that measures a case.
 
-    case: its data set is not needed. device: torch name. variables: of its environment, where the user has
-    not set them. Entering it takes as long as building the model and warming up. Raises MlbenchError when not
-    even the model can be built.
+    case: without its data set. device: torch name. variables: environment variables of the process, unless
+    the user has set them. Entering the context takes as long as building the model and warming up. Raises
+    MlbenchError if the model cannot be built.
     """
 
     def __init__(self, case: Case, device: str, variables: Mapping[str, str] = KEEP_MEMORY) -> None:
@@ -111,12 +122,12 @@ class Measuring:
 
     @property
     def rounds(self) -> int:
-        """How many rounds are wanted."""
+        """Number of rounds that the case states."""
         return self._case.spec.measure.rounds
 
     @property
     def stages(self) -> list[str]:
-        """What is to be measured."""
+        """Stages to measure."""
         wanted = self._case.spec.measure
         chosen = {
             "inference": True,
@@ -126,7 +137,7 @@ class Measuring:
         }
         return [stage for stage in STAGES if chosen[stage]]
 
-    def __enter__(self) -> Measuring:
+    def __enter__(self) -> MeasuringProcess:
         self._launch()
         try:
             self._facts = self._ready()
@@ -142,32 +153,33 @@ class Measuring:
         self._end()
 
     def round(self) -> None:
-        """Measure everything once more. A stage that ends the process is left out from then on.
+        """Measure every stage once. A stage that ends the process is left out of later rounds.
 
-        Raises MlbenchError when the process ends without one.
+        Raises MlbenchError if the process ends between stages.
         """
-        while (found := self._ask()) is None:
+        while (found := self._request()) is None:
             self._launch()
             self._ready()
         self._rounds.append(found)
 
     def _ready(self) -> dict[str, Any]:
-        """What the process knows before its first round; another one's, without what ended that before it."""
+        """Facts known before the first round. Starts another process, without the stage that ended this one,
+        until there are some."""
         while (ready := self._answer()) is None:
             self._launch()
         self._failed |= {name: self._sized(name, reason) for name, reason in ready["failed"].items()}
         return ready
 
-    def _ask(self) -> dict[str, Any] | None:
+    def _request(self) -> dict[str, Any] | None:
         assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it is gone already, which its answer tells
+        with contextlib.suppress(BrokenPipeError):  # the process has ended; `_answer` handles that
             self._process.stdin.write(b"round\n")
             self._process.stdin.flush()
         return self._answer()
 
     def _answer(self) -> dict[str, Any] | None:
-        """The next answer that is no announcement; None when what was announced last ended the process, and
-        is counted as failed. Raises MlbenchError when nothing was."""
+        """The next answer after announcements of stages; None if the announced stage ended the process, which
+        is stored as its failure. Raises MlbenchError if no stage was announced."""
         name = ""
         while (answer := self._line()) is not None and "stage" in answer:
             name = answer["stage"]
@@ -179,7 +191,7 @@ class Measuring:
         return answer
 
     def _line(self) -> dict[str, Any] | None:
-        """The next answer; None when the process has ended."""
+        """The next answer; None if the process has ended."""
         assert self._process.stdout is not None
         for line in self._process.stdout:
             text = line.decode(errors="replace")
@@ -189,7 +201,7 @@ class Measuring:
         return None
 
     def result(self) -> Measurement:
-        """What has been measured so far."""
+        """The measurement so far."""
         return Measurement(
             speed=self._speed(),
             memory={
@@ -215,7 +227,7 @@ class Measuring:
         )
 
     def _quiet(self) -> float | None:
-        """What the reference workload takes on this machine in quiet, as far as is known by now."""
+        """Seconds of the reference workload on this machine when undisturbed, None if unknown."""
         known = [each["quiet"] for found in self._rounds for each in found.values() if each["quiet"]]
         return min(known, default=None)
 
@@ -253,11 +265,11 @@ class Measuring:
         return reason
 
     def _launch(self) -> None:
-        """Start a process, without what ended the one before. Raises OSError where none can be started."""
+        """Start a process, without the stages that failed. Raises OSError if none can be started."""
         errors = tempfile.TemporaryFile()  # noqa: SIM115 -- closed in _end
         try:
             self._process = subprocess.Popen(
-                # -P: a user's own queue.py in the working folder is not Python's.
+                # -P: a queue.py in the working folder must not replace Python's.
                 [sys.executable, "-P", "-m", "mlbench.measurement.stopwatch"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -271,7 +283,7 @@ class Measuring:
         unwanted = [*(stage for stage in STAGES if stage not in self.stages), *self._failed]
         task = {"case": _portable(self._case), "device": self._device, "unwanted": unwanted}
         assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it is gone already, which the first answer tells
+        with contextlib.suppress(BrokenPipeError):  # the process has ended; `_ready` handles that
             pickle.dump(task, self._process.stdin)
             self._process.stdin.flush()
 
@@ -293,29 +305,29 @@ class Measuring:
 
 
 def measure(case: Case, device: str) -> Measurement:
-    """Speed, memory and sizes of a case. What cannot be measured is None in it, with the reason."""
+    """Measure speed, memory and sizes of a case. Values that cannot be measured are None, with the reason."""
     try:
         memory = _peaks(case, device)
-        with Measuring(case, device) as measuring:
+        with MeasuringProcess(case, device) as measuring:
             for _ in range(measuring.rounds):
                 measuring.round()
             return replace(measuring.result(), memory=memory)
-    # Whatever it is, it must not cost the training that came before.
+    # No error may lose the training that came before.
     except Exception as error:
         reason = str(error) if isinstance(error, MlbenchError) else f"measuring failed: {first_line(error)}"
         return Measurement({"images_per_second": _timing("images_per_second", note=reason)})
 
 
 def _peaks(case: Case, device: str) -> Mapping[str, Timing]:
-    """Peaks of memory, from a process of their own."""
+    """Peak memory, measured by a separate process."""
     wanted = case.spec.measure.model_copy(update={"latency": False, "onnx": False})
     case = replace(case, spec=replace(case.spec, measure=wanted))
-    with Measuring(case, device, _RETURN_MEMORY) as measuring:
+    with MeasuringProcess(case, device, _RETURN_MEMORY) as measuring:
         return measuring.result().memory
 
 
-def subject(case: Case) -> str:
-    """What a measurement depends on, as text: the same for all seeds of a case."""
+def measurement_key(case: Case) -> str:
+    """The settings that a measurement depends on, as text: the same for all seeds of a case."""
     plain = case.spec.plain()
     sections = ["backbone", "neck", "image", "compute", "precision", "measure"]
     facts: list[Any] = []
@@ -326,10 +338,10 @@ def subject(case: Case) -> str:
 
 
 def _is_of_measurement(note: str) -> bool:
-    """Whether a record's note says why something measured is not known, or not to be relied on."""
+    """Whether a record's note comes from a measurement."""
     names, unknown, _ = note.partition(_UNKNOWN)
-    told = bool(unknown) and MEASURED.keys() >= set(names.split(", "))
-    return told or note.startswith((_DISTURBED, _OLDER))
+    is_unknown = bool(unknown) and MEASURED.keys() >= set(names.split(", "))
+    return is_unknown or note.startswith((_DISTURBED, _OLDER))
 
 
 def _timing(
@@ -342,7 +354,7 @@ def _timing(
 
 
 def _portable(case: Case) -> Case:
-    """The case without what cannot go to another process, or is not needed there."""
+    """The case without the parts that cannot be pickled or that the process does not need."""
 
     def plain(part: Part) -> Part:
         return Part(Entry(part.entry.component, Plugin("", "", "", "")), dict(part.options), str)

@@ -1,4 +1,4 @@
-"""Peak memory of this process and of a GPU, above what was in use before."""
+"""Peak memory of this process and of a GPU, above the use at the start."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["OUT_OF_MEMORY", "Peak", "is_out_of_memory"]
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
-#: How libraries that have no type of error for it say that memory ran out.
+#: Messages of out-of-memory errors in libraries that have no error type for them.
 OUT_OF_MEMORY = (
     "out of memory",
     "can't allocate memory",
@@ -25,7 +25,7 @@ OUT_OF_MEMORY = (
 
 
 class Peak:
-    """The highest use of memory since this was made, or since `restart`, above the use when it was made."""
+    """Peak memory since `restart`, or since the object was made, above the use at the time it was made."""
 
     def __init__(self, device: torch.device) -> None:
         self._cuda = device if device.type == "cuda" else None
@@ -34,11 +34,11 @@ class Peak:
         self.restart()
 
     def restart(self) -> None:
-        """Forget higher use so far."""
+        """Reset the peak."""
         if self._cuda is not None:
             torch.cuda.reset_peak_memory_stats(self._cuda)
-        # Sets the kernel's high-water mark back. Where it is not Linux, or is not allowed, what came before
-        # counts too.
+        # Resets the kernel's high-water mark. On other systems, or without permission, the peak includes
+        # earlier use.
         with contextlib.suppress(OSError):
             _CLEAR.write_text("5")
 
@@ -54,14 +54,14 @@ class Peak:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out. Of those without a type for it, ONNX Runtime has its own."""
+    """Whether an error is an out-of-memory error of Python, torch or ONNX Runtime."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return any(text in str(error).lower() for text in OUT_OF_MEMORY)
 
 
 def _resident(field: str) -> int | None:
-    """Bytes of this process in memory, now ("VmRSS") or at most ("VmHWM"); None where it is not known."""
+    """Resident bytes of this process, now ("VmRSS") or at their peak ("VmHWM"); None if unknown."""
     try:
         found = re.search(rf"^{field}:\s*(\d+) kB", _STATUS.read_text(), re.MULTILINE)
     except OSError:

@@ -1,8 +1,7 @@
-"""The reference workload: a fixed amount of work, to tell a slow machine from a slow model.
+"""The reference workload: a fixed amount of work that tells a slow machine from a slow model.
 
 It depends on no model, no data and no library but torch. Its seconds are compared across runs, machines and
-versions of mlbench: whoever changes anything here must count `VERSION` up, and breaks every comparison with
-older runs.
+versions of mlbench: any change here needs a new `VERSION`, and makes older runs incomparable.
 """
 
 from __future__ import annotations
@@ -16,16 +15,16 @@ from mlbench.seeding import matmul_precision
 
 __all__ = ["VERSION", "Reference", "synchronize"]
 
-#: Version of the work that is done. Seconds of different versions have nothing to say to each other.
+#: Version of the workload. Seconds of different versions cannot be compared.
 VERSION = 4
 
-#: Images, by the type of the device: as many as keep it busy for longer than it takes to ask it.
+#: Images of a batch, by device type: enough that computing takes longer than launching the kernels.
 _IMAGES = {"cpu": 8}
 _IMAGES_ELSEWHERE = 256
 
 _IMAGE_SIZE = 96
 
-#: Convolutions: channels, kernel size, stride; and whether they are depthwise. An activation follows each.
+#: Convolutions: channels, kernel size, stride, depthwise. An activation follows each.
 _LAYERS = (
     (32, 3, 2, False),
     (32, 3, 1, True),
@@ -42,19 +41,18 @@ _LAYERS = (
     (256, 1, 1, False),
 )
 
-#: How often the work is done for one reading of the clock, and readings before the first that counts.
+#: Repeats per timing, and timings that warm up.
 _REPEATS, _WARMUP = 3, 3
 
 
 class Reference:
-    """A small convolutional network in float32, with random weights on random images, whatever precision the
-    case beside it has.
+    """A small convolutional network with random weights on random images, in float32 for every case.
 
-    Half of its time goes to dense convolutions, which wait for a core, and half to others and to activations,
-    which wait for memory. On the CPU its largest maps (2.4 MB) have no room in a core's own cache and fit
-    into the one that cores share, as those of most models do: that is what a machine's other users take away.
-    Work that never leaves a core's cache notices too little of them, and work that always goes to memory too
-    much.
+    Half of its time goes to dense convolutions, which are bound by compute, and half to depthwise and 1x1
+    convolutions and activations, which are bound by memory. On the CPU its largest maps (2.4 MB) exceed a
+    core's own cache and fit into the cache that the cores share, like those of most models; other processes
+    on the machine take part of that cache. A workload within a core's cache would show too little of their
+    load, and one in main memory too much.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -71,7 +69,7 @@ class Reference:
         before = 3
         for channels, kernel, stride, depthwise in _LAYERS:
             inputs = 1 if depthwise else before
-            # Weights that keep the numbers of a common size: tiny ones would be computed more slowly.
+            # This scale keeps activations near 1: subnormal numbers would be slower.
             weight = normal(channels, inputs, kernel, kernel) * (2 / (inputs * kernel**2)) ** 0.5
             self._layers.append((weight, stride, channels if depthwise else 1))
             before = channels
@@ -79,7 +77,7 @@ class Reference:
             self.seconds()
 
     def seconds(self) -> float:
-        """Seconds that the work takes now."""
+        """Seconds of the workload now."""
         with torch.inference_mode(), matmul_precision("highest"):
             synchronize(self._device)
             start = time.perf_counter()
@@ -89,7 +87,7 @@ class Reference:
             return time.perf_counter() - start
 
     def work(self) -> torch.Tensor:
-        """The work, once. Returns the last maps."""
+        """Run the workload once and return the last maps."""
         maps = self._images
         for weight, stride, groups in self._layers:
             padding = weight.shape[-1] // 2
@@ -98,6 +96,6 @@ class Reference:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done all it was told."""
+    """Wait until the device has finished all queued work."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)

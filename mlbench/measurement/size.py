@@ -13,14 +13,14 @@ __all__ = ["checkpoint_bytes", "flops"]
 def flops(model: EmbeddingModel, side: int) -> int:
     """Floating point operations of embedding one image of `side` pixels, a multiply-add counting as two.
 
-    What is counted are convolutions, matrix products and attention; norms, activations and pooling are left
-    out, as is usual. Half of it is what others call MACs.
+    Counts convolutions, matrix products and attention, but by convention no norms, activations and pooling.
+    Half of it is the number of multiply-accumulates (MACs).
     """
     device = next(model.parameters()).device
     image = torch.zeros((1, 3, side, side), dtype=torch.uint8, device=device)
     counter = FlopCounterMode(display=False)
     fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # one operation of it, which nobody counts, does several
+    torch.backends.mha.set_fastpath_enabled(False)  # its fused operation has no FLOP formula
     try:
         with torch.no_grad(), torch.compiler.set_stance("force_eager"), counter:
             model(image)
@@ -30,7 +30,7 @@ def flops(model: EmbeddingModel, side: int) -> int:
 
 
 def checkpoint_bytes(model: EmbeddingModel, dtype: torch.dtype) -> int:
-    """Bytes of the model as a safetensors file with its floating point numbers in `dtype`."""
+    """Bytes of the model as a safetensors file, with floating point tensors in `dtype`."""
     from safetensors.torch import save
 
     kept: dict[str, torch.Tensor] = {}

@@ -1,9 +1,9 @@
-"""The process that measures: speed, memory and sizes of one case, one round at a time.
+"""The measuring process: measures speed, memory and sizes of one case, one round at a time.
 
-`mlbench.measurement.measure` starts it, writes the case to its stdin, and then a line for each round; the
-answers are JSON, a line each, after a record separator (RFC 7464): what libraries print has none. A fresh
-process has no cached kernels, no fragmented memory and no worker processes of a training before it, so one
-case's speed does not depend on which case ran first.
+`mlbench.measurement.measure` starts it, writes the case to its stdin, and then one line per round. Each
+answer is one line of JSON after a record separator (RFC 7464), which tells it from output of libraries. A
+fresh process has no cached kernels, no fragmented memory and no worker processes of an earlier training, so
+the speed of a case does not depend on which case ran first.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from mlbench.environment import environment, find_device, threads
 from mlbench.errors import MlbenchError, first_line
 from mlbench.measurement.measure import MARK, STAGES
 from mlbench.measurement.memory import Peak, is_out_of_memory
-from mlbench.measurement.quiet import DISTURBED, Quiet
 from mlbench.measurement.reference import VERSION, Reference, synchronize
+from mlbench.measurement.reference_minimum import DISTURBED, ReferenceMinimum
 from mlbench.measurement.size import checkpoint_bytes, flops
 from mlbench.planning.plan import Case
 from mlbench.seeding import deterministic, matmul_precision
@@ -48,10 +48,10 @@ from mlbench.training.train import Step
 
 __all__ = ["Stopwatch", "serve"]
 
-#: Runs before the clock starts, and least seconds of a round.
+#: Warm-up runs, and the shortest duration of a round in seconds.
 WARMUP, ROUND_SECONDS = 3, 0.2
 
-#: Time for the reference workload on each side of a time that is taken, as a share of it.
+#: Duration of the reference workload before and after each measurement, as a share of the measurement.
 SHARE = 0.1
 
 #: Single images in a round: enough for a 95th percentile.
@@ -61,8 +61,8 @@ SINGLE_IMAGES = 20
 class Stopwatch:
     """Measures a case on one device.
 
-    unwanted: what to leave out of the stages "inference", "latency", "training" and "onnx", and of the sizes.
-    failed: what of these could not be measured, and why. size, memory: what is known before the first round.
+    unwanted: stages ("inference", "latency", "training", "onnx") and sizes to leave out. failed: reasons of
+    the stages and sizes that could not be measured. size, memory: measured before the first round.
     announce: called with each stage before it starts.
     """
 
@@ -74,14 +74,14 @@ class Stopwatch:
         self.memory: dict[str, int] = {}
         self._announce = announce
         self._device = torch.device(device)
-        # At so small a rate the weights stay as they are; the work of a step is the same.
+        # The rate is too small to change the weights; a step does the same work.
         changes = {"lr": 1e-12, "min_lr": 0.0, "schedule": "constant", "milestones": (), "warmup": 0.0}
         recipe = case.recipe.model_copy(update=changes)
         self._case = replace(case, recipe=recipe)
         self._assembly = assemble(self._case, device)
         self._fabric = self._assembly.fabric
         self._reference = Reference(self._device)
-        self._quiet = Quiet(_reference_facts(device))
+        self._minimum = ReferenceMinimum(_reference_facts(device))
         self._patience = dict.fromkeys(STAGES, spec.measure.patience)
         self._took: dict[str, float] = {}
         self._rounds: dict[str, Callable[[], dict[str, float]]] = {}
@@ -112,12 +112,14 @@ class Stopwatch:
                 self._try(name, partial(self._count, name, count))
 
     def round(self) -> dict[str, Any]:
-        """One round of every stage: seconds of a batch by the name of the speed, those of the reference
-        workload and what it takes in quiet (None where it says nothing about the stage), and how often the
-        stage was measured again.
+        """Measure one round of every stage.
 
-        A stage in which the machine was disturbed, by the reference workload on both sides of it, is measured
-        again while there is patience left; the least disturbed time counts.
+        For each stage: seconds of a batch by the name of the speed, seconds of the reference workload,
+        undisturbed seconds of it (None if it does not run on the stage's device), and the number of repeated
+        measurements.
+
+        A stage is measured again while the reference workload before and after it shows a disturbed machine,
+        for at most `measure.patience` seconds; the least disturbed measurement counts.
         """
         found = {}
         for stage, measure in self._rounds.items():
@@ -126,9 +128,9 @@ class Stopwatch:
                 self._prepare_training()
             else:
                 self._prepare_inference()
-            # ONNX Runtime works on the CPU, wherever the reference does.
-            alone = stage == "onnx" and self._device.type != "cpu"
-            found[stage] = _found(measure()) if alone else self._undisturbed(stage, measure)
+            # ONNX Runtime always works on the CPU.
+            without_reference = stage == "onnx" and self._device.type != "cpu"
+            found[stage] = _found(measure()) if without_reference else self._undisturbed(stage, measure)
         return found
 
     def _undisturbed(self, stage: str, measure: Callable[[], dict[str, float]]) -> dict[str, Any]:
@@ -142,20 +144,20 @@ class Stopwatch:
             tries.append(((before + self._beside(stage)) / 2, seconds))
             took = time.perf_counter() - start
             reference, seconds = min(tries, key=itemgetter(0))
-            self._quiet.hear(reference)
-            if reference <= DISTURBED * self._quiet.seconds:
+            self._minimum.observe(reference)
+            if reference <= DISTURBED * self._minimum.seconds:
                 break
             if took > self._patience[stage]:
-                if self._patience[stage] < self._case.spec.measure.patience:  # it has waited, in vain
+                if self._patience[stage] < self._case.spec.measure.patience:  # repeating did not help
                     self._patience[stage] = 0.0
-                    self._quiet.doubt()
+                    self._minimum.raise_slightly()
                 break
             self._patience[stage] -= took
-        return _found(seconds, reference, len(tries) - 1, self._quiet.seconds)
+        return _found(seconds, reference, len(tries) - 1, self._minimum.seconds)
 
     def _beside(self, stage: str) -> float:
-        """Seconds of the reference workload, over a tenth of the time that the stage took when it was last
-        measured: for a few of its own milliseconds nothing may happen."""
+        """Mean seconds of the reference workload, repeated for a tenth of the stage's last duration: a single
+        run of a few milliseconds could miss the disturbance."""
         end = time.perf_counter() + SHARE * self._took.get(stage, 0.0)
         times = [self._reference.seconds()]
         while time.perf_counter() < end:
@@ -165,11 +167,11 @@ class Stopwatch:
     def _try(self, stage: str, start: Callable[[], None]) -> None:
         try:
             start()
-        # A plugin's bug or too large a batch fails its own stage; the others can still be measured.
+        # A plugin's bug or a batch that is too large fails one stage; the others are still measured.
         except Exception as error:
-            told = str(error) if isinstance(error, MlbenchError) else first_line(error)
-            self.failed[stage] = "out of memory" if is_out_of_memory(error) else told
-        # Outside the except clause, where the error no longer holds what was allocated.
+            reason = str(error) if isinstance(error, MlbenchError) else first_line(error)
+            self.failed[stage] = "out of memory" if is_out_of_memory(error) else reason
+        # Outside the except clause, because the error keeps the allocated tensors alive.
         gc.collect()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
@@ -226,7 +228,7 @@ class Stopwatch:
         peak.restart()
 
         def run(steps: int) -> float:
-            with deterministic():  # as training is
+            with deterministic():  # like training
                 synchronize(self._device)
                 start = time.perf_counter()
                 for _ in range(steps):
@@ -235,7 +237,7 @@ class Stopwatch:
                 return time.perf_counter() - start
 
         steps = _repeats(run)
-        # The model was in memory before, and belongs to the memory that training takes.
+        # The model was allocated earlier, but counts as memory of training.
         home = f"peak_{'cuda' if self._device.type == 'cuda' else 'host'}"
         self.memory |= {
             f"training_{name}": value + (model if name == home else 0) for name, value in peak.bytes().items()
@@ -247,7 +249,7 @@ class Stopwatch:
         from mlbench.deployment.onnx_session import OnnxSession
 
         spec = self._case.spec
-        # A copy: the exporter needs the model on the CPU, and copying leaves out what torch.compile made.
+        # A copy, because the exporter needs the model on the CPU; a copy has no compiled code.
         file = to_onnx(copy.deepcopy(self._model).cpu(), spec.image.size)
         self.size["onnx"] = len(file)
         with tempfile.TemporaryDirectory() as folder:
@@ -273,7 +275,7 @@ class Stopwatch:
         return images.to(self._device)
 
     def _embed(self, images: torch.Tensor, batches: int) -> float:
-        """Seconds that so many batches take."""
+        """Seconds of so many batches."""
         with torch.inference_mode(), self._fabric.autocast():
             synchronize(self._device)
             start = time.perf_counter()
@@ -293,22 +295,23 @@ def _found(
 
 
 def _reference_facts(device: str) -> dict[str, Any]:
-    """What the seconds of the reference workload depend on."""
+    """Facts that the seconds of the reference workload depend on."""
     here = environment(find_device(device), torch.get_num_threads())
     named = ("device", "device_product", "cpu", "cores", "threads", "platform")
     return {**{name: here[name] for name in named}, "torch": torch.__version__, "version": VERSION}
 
 
 def _repeats(run: Callable[[int], float]) -> int:
-    """How many repeats fill a round, found after a warm-up. run: seconds that so many take."""
+    """Number of repeats that fill a round, measured after a warm-up. run: returns the seconds of so many
+    repeats."""
     run(WARMUP - 1)
     return math.ceil(ROUND_SECONDS / run(1))
 
 
 class _RandomInputs:
-    """Inputs of a training split, in the place of cached ones: the same random images in every batch.
+    """Inputs of a training split: the same random images in every batch.
 
-    They go through the frozen prefix once, or in every step where training would not cache them.
+    The frozen prefix encodes them once, or in every step if training would not cache its output.
     """
 
     waited = 0.0
@@ -334,7 +337,7 @@ class _RandomInputs:
 
 
 class _RandomSource:
-    """Random inputs of a network. images: makes images, given their number and side."""
+    """Random inputs of a network. images: makes so many images of a side in pixels."""
 
     def __init__(
         self, case: Case, network: Encoder, fabric: Fabric, images: Callable[[int, int], torch.Tensor]
@@ -350,7 +353,8 @@ class _RandomSource:
 
 
 def serve(task: Mapping[str, Any], lines: Iterable[str], answer: Callable[[Mapping[str, Any]], None]) -> None:
-    """Measure one task: answers each stage as it starts, then what is known, then a round for each line."""
+    """Measure one task. Answers with each stage as it starts, then with the facts that are known before the
+    first round, then with one round per line."""
     case: Case = task["case"]
     with matmul_precision(case.spec.compute.matmul_precision):
         watch = Stopwatch(case, task["device"], task["unwanted"], lambda stage: answer({"stage": stage}))
@@ -369,7 +373,7 @@ def serve(task: Mapping[str, Any], lines: Iterable[str], answer: Callable[[Mappi
 
 def _main() -> None:
     task = pickle.load(sys.stdin.buffer)  # noqa: S301 -- from the process that started this one
-    # What libraries print is not to come between the answers.
+    # Output of libraries goes to stderr, away from the answers.
     stdout: TextIO = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 

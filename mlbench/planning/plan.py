@@ -17,11 +17,9 @@ from mlbench.contracts import (
     BatchesShape,
     CentresShape,
     Dataset,
-    Features,
     LossShape,
     NeckShape,
     Split,
-    TokensShape,
 )
 from mlbench.contracts.options import (
     BatchContext,
@@ -34,7 +32,7 @@ from mlbench.environment import Device, data_root, library_versions, threads
 from mlbench.errors import ComponentError, DataError, DeviceError, SuiteError, hint
 from mlbench.planning.batch_needs import Batches, check_batches
 from mlbench.planning.gallery import check_protocol
-from mlbench.planning.spec import Part, Spec
+from mlbench.planning.spec import Part, Spec, check_features
 from mlbench.planning.suite import Suite
 from mlbench.provenance import core_hash
 from mlbench.records.store import results_settings
@@ -42,7 +40,7 @@ from mlbench.records.store import results_settings
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Case", "Forecast", "Plan", "check_features", "check_sampler", "labels_of", "make_plan", "settled"]
+__all__ = ["Case", "Forecast", "Plan", "check_sampler", "labels_of", "make_plan", "settled"]
 
 #: Parts of the core whose code can change a result.
 _RESULT_PARTS = (
@@ -61,7 +59,7 @@ class Forecast:
     """What training a case will take, as far as it is known without building it (None: not known).
 
     parameters: of the deployed model. centres: parameters of the class centres. steps: of training.
-    batch_labels: most different labels in a batch. weights: version of the first weights, where the options
+    batch_labels: most different labels in a batch. weights: version of the initial weights, where the options
     do not say all (see `BackboneShape`). notes: what is to be known about the choice of components, one line
     each. drawn: share of the images that an epoch is expected to show.
     """
@@ -327,7 +325,7 @@ def _check_select_by(spec: Spec, recipe: Recipe) -> None:
 
 
 def _weights(spec: Spec, backbone: BackboneShape | None, predict: _Predictions) -> str:
-    """Versions of the first weights of the backbone and of the teacher."""
+    """Versions of the initial weights of the backbone and of the teacher."""
     shapes = [backbone]
     if "teacher" in spec.parts:
         with spec.parts["teacher"].located():
@@ -349,15 +347,6 @@ def _check_sizes(spec: Spec, neck: NeckShape | None, predict: _Predictions) -> N
         raise SuiteError(
             f"{part.where()}: {part.entry} has other weights for images of {size} px (image.train_size) than "
             f"of {spec.image.size} px; choose one that pools, such as gap"
-        )
-
-
-def check_features(neck: Part, features: Features) -> None:
-    """Raise ComponentError when the backbone gives a sequence of tokens and the neck does not take one."""
-    if isinstance(features, TokensShape) and not neck.component.takes_tokens:
-        raise ComponentError(
-            f"{neck.entry} takes feature maps, but the backbone gives a sequence of tokens; choose an output "
-            "of the backbone that is a map, or another neck, such as gap"
         )
 
 

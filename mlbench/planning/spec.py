@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mlbench.contracts import Quantity
+from mlbench.contracts import Features, Quantity, TokensShape
 from mlbench.contracts.options import MetricOptions
 from mlbench.errors import MlbenchError, OptionError, SuiteError, WeightsError
 from mlbench.images.preprocess import Resize
@@ -27,6 +27,7 @@ __all__ = [
     "Part",
     "Spec",
     "WeightedLoss",
+    "check_features",
     "located",
 ]
 
@@ -145,6 +146,15 @@ class Part:
     def located(self) -> AbstractContextManager[None]:
         """Errors that the component raises in the block name its place in the suite file (see `located`)."""
         return located(self.places)
+
+
+def check_features(neck: Part, features: Features) -> None:
+    """Raise OptionError where the backbone gives a sequence of tokens and the neck takes only maps."""
+    if isinstance(features, TokensShape) and not neck.entry.options_class.takes_tokens:
+        raise OptionError(
+            f"{neck.entry} takes feature maps, and the backbone gives a sequence of tokens; set "
+            "the backbone's output to a map (output: map), or choose a neck that takes tokens"
+        )
 
 
 @dataclass(frozen=True)

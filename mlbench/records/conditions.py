@@ -8,7 +8,7 @@ from typing import Any
 __all__ = ["condition_changes"]
 
 #: Names of conditions whose values are hashes and not shown.
-_HASHES = {"weights": "first weights", "core": "code of mlbench", "code": "code of components"}
+_HASHES = {"weights": "initial weights", "core": "code of mlbench", "code": "code of components"}
 
 
 def condition_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
@@ -28,7 +28,7 @@ def condition_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterat
         elif name == "code" and then.get("core") != now.get("core"):
             continue  # the hash of the components' code covers the core's
         elif name == "weights" and not value:
-            yield "first weights (the current ones are not on this machine)"
+            yield "initial weights (the current ones are not on this machine)"
         elif name in _HASHES:
             yield _HASHES[name]
         else:

@@ -1,1 +1,1 @@
-"""Regression: what changed between two sets of records, and whether it is more than noise."""
+"""Regression: comparison of two sets of records, with verdicts that take noise into account."""

@@ -1,7 +1,7 @@
-"""Baselines: small files to commit, with what a comparison needs of the records of a suite on one hardware.
+"""Baselines: small files to commit, with the parts of a suite's records that a comparison needs.
 
-One file a suite and hardware, results/baselines/SUITE.CPU.CORES.json, in stable order and with a line for
-each metric, so that a difference between two commits can be read.
+One file per suite and hardware, results/baselines/SUITE.CPU.CORES.json, in a stable order and with one line
+per metric, so that a diff between two commits is readable.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ __all__ = [
     "save_baselines",
 ]
 
-#: Version of the stored form.
+#: Version of the file format.
 SCHEMA = 1
 
-#: Significant digits that are kept of what has noise. Metrics are kept as they are.
+#: Significant digits of values with noise. Metrics are stored exactly.
 _DIGITS = 5
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """What a suite once reached on one hardware. hardware: see `mlbench.regression.change.hardware`.
-    tolerances: of the suite when it was saved."""
+    """Records of a suite on one hardware. hardware: see `mlbench.regression.change.hardware`. tolerances: of
+    the suite when the baseline was saved."""
 
     suite: str
     hardware: Mapping[str, str]
@@ -48,23 +48,23 @@ class Baseline:
 
     @property
     def file_name(self) -> str:
-        """Its name in a folder of baselines."""
+        """Name of its file in a folder of baselines."""
         parts = [self.hardware["cpu"], f"{self.hardware['cores']} cores", self.hardware.get("device", "")]
         slugs = [re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-") for part in parts]
         return ".".join([self.suite, *filter(None, slugs), "json"])
 
 
 def save_baselines(records: Sequence[Record], tolerances: Mapping[str, float], target: Path) -> list[Path]:
-    """Write the baselines of finished records of one suite: one for each hardware that they come from.
+    """Write the finished records of one suite as baselines, one per hardware.
 
-    target: a folder, or a file name that ends in .json, for records of one hardware. Raises StoreError.
+    target: a folder, or a file name that ends in .json for records of one hardware. Raises StoreError.
     """
     groups: dict[tuple[str, ...], list[Record]] = {}
     for record in records:
         if record.status == "done":
             groups.setdefault(tuple(hardware(record).values()), []).append(record)
     if not groups:
-        raise StoreError("no finished record to make a baseline of; run the suite first")
+        raise StoreError("there is no finished record for a baseline; run the suite first")
     if target.suffix == ".json" and len(groups) > 1:
         raise StoreError(f"{target}: the records come from {len(groups)} machines; give a folder instead")
     found: dict[Path, Baseline] = {}
@@ -74,7 +74,7 @@ def save_baselines(records: Sequence[Record], tolerances: Mapping[str, float], t
         path = target if target.suffix == ".json" else target / each.file_name
         if path in found:
             names = " and ".join(other.hardware["cpu"] for other in (found[path], each))
-            raise StoreError(f"{path}: would be the baseline of both {names}; save them one by one")
+            raise StoreError(f"{path}: {names} have the same file name; save them to separate files")
 
         found[path] = each
     for path, each in found.items():
@@ -83,7 +83,7 @@ def save_baselines(records: Sequence[Record], tolerances: Mapping[str, float], t
 
 
 def read_baseline(text: str | bytes, where: str) -> Baseline:
-    """A baseline from the content of its file. Raises StoreError, naming `where`, for what is none."""
+    """Read a baseline from the content of its file. Raises StoreError, naming `where`, if it is none."""
     try:
         data = parse_json(text)
     except ValueError as error:
@@ -98,7 +98,7 @@ def read_baseline(text: str | bytes, where: str) -> Baseline:
         tolerances = checked_tolerances(data["tolerances"])
         records = tuple(Record.from_plain(each, where) for each in data["records"])
         if not records:
-            raise StoreError(f"{where}: a baseline with no record")
+            raise StoreError(f"{where}: the baseline has no record")
         return Baseline(str(data["suite"]), machine, tolerances, records)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = str(error) if isinstance(error, ValueError) else repr(error)
@@ -115,9 +115,10 @@ def is_baseline(path: Path) -> bool:
 
 
 def choose_baseline(path: Path, suite: str, records: Sequence[Record]) -> tuple[Path, Baseline]:
-    """The baseline of a suite in a file or folder: of these records' hardware, else of their kind of device.
+    """The baseline of a suite in a file or folder: of the records' hardware, else of their kind of device,
+    else any.
 
-    Raises StoreError where there is none of the suite.
+    Raises StoreError if there is no baseline of the suite.
     """
     if not path.is_dir():
         found = _read(path)
@@ -135,11 +136,11 @@ def choose_baseline(path: Path, suite: str, records: Sequence[Record]) -> tuple[
         known = pair[1].hardware
         return 0 if known in here else 1 if _device(known) in kinds else 2
 
-    return min(files.items(), key=distance)  # of several that are as near, the first by name
+    return min(files.items(), key=distance)  # the first by name among equals
 
 
 def baseline_text(baseline: Baseline) -> str:
-    """The content of a file: JSON with a line for each quantity."""
+    """The content of a file: JSON with one line per quantity."""
     head = {
         "baseline": SCHEMA,
         "suite": baseline.suite,
@@ -165,7 +166,7 @@ def _members(data: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _reduced(record: Record) -> dict[str, Any]:
-    """A record without what no comparison reads; what is left reads as a record."""
+    """The fields of a record that a comparison reads; they load as a record."""
     metrics = {name: _lean(_rounded(each), Estimate(None)) for name, each in record.metrics.items()}
     gallery = record.evaluation.get("protocol", {}).get("gallery")
     plain: dict[str, Any] = {
@@ -201,7 +202,7 @@ def _reduced(record: Record) -> dict[str, Any]:
 
 
 def _lean(each: Estimate | Timing, default: Estimate | Timing) -> dict[str, Any]:
-    """What differs from the defaults, and always the value."""
+    """The value, and the fields that differ from the defaults."""
     fields = {name: getattr(each, name) for name in each.__dataclass_fields__}
     return {k: v for k, v in fields.items() if k == "value" or v != getattr(default, k)}
 
@@ -220,7 +221,7 @@ def _short(value: float) -> float:
 
 
 def _device(machine: Mapping[str, str]) -> str:
-    """Kind of device, "" for the processor."""
+    """Kind of device, "" for the CPU."""
     return machine.get("device", "").partition(" ")[0]
 
 

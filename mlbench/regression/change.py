@@ -1,6 +1,6 @@
-"""Changes: one quantity of one case, before and after, and what the difference means.
+"""Changes: one quantity of one case before and after, with the verdict on their difference.
 
-The rule is stated in `mlbench.regression.comparison`.
+`mlbench.regression.comparison` states the rule.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ __all__ = [
     "speed_change",
 ]
 
-#: On other hardware speeds are compared by the reference workload alone, which does not resemble every model:
-#: tolerances are so many times as large.
+#: Factor of the tolerances of speeds on other hardware, where the comparison relies on the reference workload
+#: alone, which does not resemble every model.
 OTHER_HARDWARE = 3
 
-#: What must not differ between two measurements of speed, and what it is called. On other hardware the number
-#: of threads may: the reference workload had the same.
+#: Conditions that two measurements of speed must share, with their names in messages. On other hardware the
+#: number of threads may differ, since the reference workload used the same number.
 CONDITIONS = {
     "batch_size": "batch sizes",
     "training_batch_size": "batch sizes of training",
@@ -45,15 +45,15 @@ CONDITIONS = {
     "reference_version": "versions of the reference workload",
 }
 
-#: More than so many samples are no advice.
+#: The largest number of samples that a note advises.
 _MOST = 1000
 
-#: What rounding may add to a difference that is just the tolerance.
+#: Largest rounding error of a difference equal to the tolerance.
 _ROUNDING = 1e-9
 
 
 class Verdict(StrEnum):
-    """What a change means."""
+    """Verdict on a change."""
 
     BETTER = "better"
     WORSE = "worse"
@@ -64,14 +64,13 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One quantity of one case, before and after.
+    """One quantity of one case before and after.
 
-    group: metrics, speed, memory or size. before, after: means over the seeds that both sides have; of a
-    speed its median as it was measured. difference, low, high: in the metric's unit; of the others shares of
-    before (0.1 is 10 % more), of speeds by the reference workload where there is one. tolerance: in the same
-    unit. samples: seeds, or the rounds of the side that has fewer. verdict: None where neither direction is
-    better. gated: whether it can fail a check. note: what there is to know about the comparison, and what
-    would resolve it.
+    group: metrics, speed, memory or size. before, after: means over the seeds of both sides; medians as
+    measured for a speed. difference, low, high: in the metric's unit; for other groups shares of before (0.1
+    is 10 % more), for speeds relative to the reference workload if it was timed. tolerance: in the same unit.
+    samples: number of seeds, or of rounds on the side with fewer. verdict: None if neither direction is
+    better. gated: whether it can fail a check. note: remarks on the comparison, and what would decide it.
     """
 
     case: str
@@ -97,7 +96,7 @@ class Change:
 def metric_change(
     before: Sequence[Record], after: Sequence[Record], facts: dict[str, Any], level: float
 ) -> Change:
-    """The change of a metric, by seed. facts: fields of the `Change` that are known: case, group, name,
+    """The change of a metric, paired by seed. facts: the known fields of the `Change`: case, group, name,
     before, after, tolerance, gated."""
     name = facts["name"]
     old, new = (
@@ -118,14 +117,15 @@ def metric_change(
     }
     interval = paired_interval(differences, level)
     if interval is None:
-        note = f"1 seed says nothing of the spread; run 3 or more{_classes(old, new)}"
+        note = f"the spread over seeds is unknown with 1 seed; run 3 or more{_classes(old, new)}"
         verdict = None if direction is None else Verdict.INCONCLUSIVE
         return Change(**facts, difference=differences[0], verdict=verdict, note=note)
     spread = stdev(differences)
     same_step = spread < 1e-9 < abs(interval.value)
     verdict = None if direction is None else _judge(interval, facts["tolerance"], direction)
     if same_step and len(seeds) == 2 and verdict is not None:
-        verdict = Verdict.INCONCLUSIVE  # a metric of few queries moves in steps: twice the same is chance
+        # A metric over few queries has few different values, so two equal differences may be chance.
+        verdict = Verdict.INCONCLUSIVE
     note = ""
     if verdict is Verdict.INCONCLUSIVE:
         note = _more_seeds(len(seeds), 0.0 if same_step else spread, facts["tolerance"], level)
@@ -142,7 +142,7 @@ def metric_change(
 def speed_change(
     before: Sequence[Record], after: Sequence[Record], facts: dict[str, Any], level: float
 ) -> Change:
-    """The change of a speed, by rounds. facts: as of `metric_change`."""
+    """The change of a speed over its rounds. facts: see `metric_change`."""
     name = facts["name"]
     before, after = ([each for each in side if _known(each.speed.get(name))] for side in (before, after))
     sides = [_rounds(side, name) for side in (before, after)]
@@ -152,13 +152,13 @@ def speed_change(
     normalised = all(side.normalised for side in sides)
     other = _other_conditions(before, after, name, elsewhere)
     if elsewhere and not normalised:
-        other = other or "other hardware, and no reference workload was timed beside it"
+        other = other or "other hardware, and the reference workload was not timed"
     if other:
         return Change(**facts, verdict=Verdict.INCOMPARABLE, note=other)
     notes = []
     if elsewhere:
         facts["tolerance"] *= OTHER_HARDWARE
-        notes.append(f"other hardware: by the reference workload alone, with {OTHER_HARDWARE} x tolerance")
+        notes.append(f"other hardware: compared by the reference workload, with {OTHER_HARDWARE} x tolerance")
     old, new = (side.normalised if normalised else side.costs for side in sides)
     interval = rank_interval([*map(math.log, old)], [*map(math.log, new)], level)
     if interval is None:
@@ -180,7 +180,7 @@ def speed_change(
 
 
 def exact_change(facts: dict[str, Any]) -> Change:
-    """A change of what has no samples and is better when small. facts: as of `metric_change`."""
+    """The change of a quantity without samples, of which less is better. facts: see `metric_change`."""
     before, after, tolerance = facts["before"], facts["after"], facts["tolerance"]
     if before == after:
         return Change(**facts, difference=0.0, verdict=Verdict.SAME)
@@ -194,7 +194,7 @@ def exact_change(facts: dict[str, Any]) -> Change:
 
 
 def hardware(record: Record) -> dict[str, str]:
-    """What a speed belongs to: processor, cores, and the device where that is another one."""
+    """The hardware of a speed: CPU, cores, and the device if it is not the CPU."""
     found = {name: str(record.environment.get(name, "?")) for name in ("cpu", "cores")}
     if (kind := _device_kind(record)) != "cpu":
         found["device"] = f"{kind} {record.environment.get('device_product', '?')}"
@@ -207,7 +207,7 @@ def _device_kind(record: Record) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Rounds:
-    """Time of each round on one side, and the same by the reference workload (() where it was not timed)."""
+    """Times of the rounds on one side, and the same divided by the reference workload (() if not timed)."""
 
     costs: tuple[float, ...]
     normalised: tuple[float, ...]
@@ -215,7 +215,7 @@ class _Rounds:
 
 
 def _rounds(records: Sequence[Record], name: str) -> _Rounds:
-    """Every measurement counts once: the records of a run share those of their architecture."""
+    """The rounds of all different measurements: records of one architecture in a run share a measurement."""
     higher = records[0].speed[name].higher_is_better
     measured = {(record.speed[name].rounds, record.speed[name].reference) for record in records}
     costs: list[float] = []
@@ -229,7 +229,7 @@ def _rounds(records: Sequence[Record], name: str) -> _Rounds:
 
 
 def _judge(interval: Interval, tolerance: float, higher_is_better: bool) -> Verdict:
-    """The rule that the module's docstring states."""
+    """The rule in the docstring of `mlbench.regression.comparison`."""
     value, low, high = interval.value, interval.low, interval.high
     tolerance += _ROUNDING
     if -tolerance <= low and high <= tolerance:
@@ -245,7 +245,7 @@ def _judge(interval: Interval, tolerance: float, higher_is_better: bool) -> Verd
 
 
 def _allowed(tolerance: float, *, higher_is_better: bool) -> float:
-    """The logarithm of the factor that may be lost: a rate keeps 1 - tolerance, a cost grows to 1 + it."""
+    """The tolerance as a logarithm: a rate may fall to 1 - tolerance, a cost grow to 1 + tolerance."""
     if not higher_is_better:
         return math.log1p(tolerance)
     return -math.log1p(-tolerance) if tolerance < 1 else math.inf
@@ -253,28 +253,28 @@ def _allowed(tolerance: float, *, higher_is_better: bool) -> float:
 
 def _more_seeds(seeds: int, spread: float, tolerance: float, level: float) -> str:
     if not tolerance:
-        return f"{seeds} seeds; with a tolerance of 0, no change that varies is ever the same"
+        return f"{seeds} seeds; with a tolerance of 0, a change that varies over seeds is never the same"
     needed = samples_needed(spread, tolerance, level=level) if spread else 3
     if needed is None:
         return f"{seeds} seeds; more than {_MOST:,} would be needed to see a change of {tolerance:g}"
     if needed > seeds:
         return f"{seeds} seeds; {needed} would show a change of {tolerance:g} (at 80 % power)"
-    return f"{seeds} seeds; the change lies near the tolerance: more seeds tell on which side"
+    return f"{seeds} seeds; the change lies near the tolerance: more seeds would show on which side"
 
 
 def _more_rounds(rounds: int, interval: Interval, allowed: float) -> str:
-    """The interval shrinks with the root of the rounds; it must fit between the estimate and the border."""
+    """The interval shrinks with the square root of the rounds, until it lies on one side of the border."""
     distance = abs(interval.value) if abs(interval.value) > allowed else allowed - abs(interval.value)
     needed = math.inf
     if distance > 0:
         needed = rounds * ((interval.high - interval.low) / 2 / distance) ** 2
     if needed > _MOST:
-        return f"{rounds} rounds; more than {_MOST:,} would be needed to tell"
-    return f"{rounds} rounds; about {math.ceil(max(needed, rounds + 1))} would tell"
+        return f"{rounds} rounds; more than {_MOST:,} would be needed to decide"
+    return f"{rounds} rounds; about {math.ceil(max(needed, rounds + 1))} would decide"
 
 
 def _classes(old: Mapping[int, Estimate], new: Mapping[int, Estimate]) -> str:
-    """Intervals over classes, which tell what other classes would do and nothing of other seeds."""
+    """Intervals over classes as text; they show the noise of other classes, but not of other seeds."""
     texts = []
     for side, estimates in (("before", old), ("after", new)):
         lows = [each.low for each in estimates.values() if each.low is not None]
@@ -302,7 +302,7 @@ def _other_data(before: Sequence[Record], after: Sequence[Record]) -> str:
 
 
 def _other_protocol(before: Sequence[Record], after: Sequence[Record]) -> str:
-    # Records from before there was a choice are of the protocol that is the default now.
+    # Records older than the choice used the protocol that is now the default.
     old, new = (
         {str(record.evaluation.get("protocol", {}).get("gallery", "test")) for record in side}
         for side in (before, after)

@@ -1,21 +1,21 @@
-"""Regression: what changed between two sets of records of a suite, and whether it is more than noise.
+"""Comparison of two sets of records of a suite.
 
-One rule for everything that is measured with noise. A change has an interval, and the suite a tolerance:
+One rule for every quantity with noise. A change has an interval, and its quantity a tolerance:
 
     same          the whole interval lies within the tolerance
     worse         the whole interval lies on the worse side of zero, and the loss exceeds the tolerance
     better        the same on the better side
     inconclusive  anything else: too few samples
 
-What was measured on other data, by another protocol (`evaluation.gallery`), with another batch size or on
-another kind of device is not comparable.
+Results of different data, protocols (`evaluation.gallery`), batch sizes or kinds of device are not
+comparable.
 
-Metrics are compared by seed: Student's t interval of the paired differences, in the metric's own unit. Speeds
-are compared by the Mann-Whitney test of the rounds, each divided by what the reference workload took on both
-sides of it, so that a machine that is slow today is no regression; their tolerances, and those of
-memory and size, are shares: 0.1 allows a tenth less throughput, or a tenth more time, bytes or parameters.
-Sizes have no noise, and peaks of memory no rounds: they are compared as they are, without an interval. A peak
-of the host's memory varies by several percent from process to process.
+Metrics are paired by seed: Student's t interval of the differences, in the metric's own unit. Speeds are
+compared by the Mann-Whitney test over rounds. Each round is divided by the seconds of the reference workload
+before and after it, so that a machine that is slow today is not a regression. Tolerances of speed, memory and
+size are shares: 0.1 allows a tenth less throughput, or a tenth more time, bytes or parameters. Sizes have no
+noise and memory peaks no rounds: their values are compared directly, without an interval. The host's memory
+peak varies by several percent between processes.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ GATED = ("images_per_second", "parameters")
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """What only one side has, in every seed or in some. name: "" for a whole case. side: the one that lacks
-    it, "before" or "after"."""
+    """A quantity that one side lacks, in some or all seeds. name: "" for a whole case. side: the one that
+    lacks it, "before" or "after"."""
 
     case: str
     name: str
@@ -60,7 +60,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Everything that was compared. notes: one line each."""
+    """Changes and missing quantities of two sets of records. notes: one line each."""
 
     changes: tuple[Change, ...]
     missing: tuple[Missing, ...] = ()
@@ -140,7 +140,7 @@ class _Pair:
 
     @staticmethod
     def _values(records: Sequence[Record], group: str) -> dict[str, float]:
-        """What there is of a group: the mean over records."""
+        """Means of a group's quantities over the records that have them."""
         found: dict[str, list[float]] = {}
         for record in records:
             for name, each in getattr(record, group).items():
@@ -150,8 +150,8 @@ class _Pair:
         return {name: fmean(values) for name, values in found.items()}
 
     def _lost_in_seeds(self, name: str) -> Iterator[Missing]:
-        """A metric that one side lacks in some of the seeds in which the other side has it: the mean over the
-        rest would hide that."""
+        """The metric, for each side that lacks it in some seeds in which the other side has it: the mean over
+        the other seeds would hide that."""
         before, after = ({record.seed: record for record in side} for side in (self.before, self.after))
         for side, here, there in (("before", before, after), ("after", after, before)):
             common = sorted(here.keys() & there.keys())
@@ -197,7 +197,7 @@ def _done(records: Sequence[Record]) -> list[Record]:
 
 
 def _lacking(records: Sequence[Record], absent: Sequence[Lacking]) -> str:
-    """Why a case has no record, or not one of every seed that was or should be run; "" where it has."""
+    """Why a case lacks finished records of some or all of its seeds; "" if it has all."""
     failed = [record for record in records if record.status != "done"]
     if not records:
         return absent[0].reason if absent else "no record"
@@ -210,16 +210,16 @@ def _lacking(records: Sequence[Record], absent: Sequence[Lacking]) -> str:
 
 
 def _seed_notes(before: Mapping[str, list[Record]], after: Mapping[str, list[Record]]) -> Iterator[str]:
-    """Seeds that only one side has, which no paired difference takes in."""
+    """Notes on cases whose sides have different seeds; only common seeds are compared."""
     for case in before.keys() & after.keys():
         old, new = ({record.seed for record in _done(side[case])} for side in (before, after))
         if old and new and old != new:
             counts = f"{len(old)} seeds before, {len(new)} after"
-            yield f"{case}: {counts}; metrics are compared over the {len(old & new)} of both"
+            yield f"{case}: {counts}; metrics are compared over the {len(old & new)} that both have"
 
 
 def _condition_notes(before: Mapping[str, list[Record]], after: Mapping[str, list[Record]]) -> Iterator[str]:
-    """What made the records besides settings, where it is not the same on both sides."""
+    """Notes on conditions that differ between the sides."""
     cases: dict[str, list[str]] = {}
     for case in before:
         pairs = [(old, new) for old in before[case] for new in after.get(case, ()) if old.seed == new.seed]
@@ -235,7 +235,7 @@ def _condition_notes(before: Mapping[str, list[Record]], after: Mapping[str, lis
 def _idle_tolerances(
     tolerances: Mapping[str, float], changes: Sequence[Change], missing: Sequence[Missing]
 ) -> Iterator[str]:
-    """Tolerances that watch nothing."""
+    """Notes on tolerances without effect."""
     if not changes:
         return
     verdicts: dict[str, list[Verdict | None]] = {each.name: [] for each in missing}
@@ -245,11 +245,11 @@ def _idle_tolerances(
         if name not in verdicts:
             yield f"tolerance {name}: neither side has such a quantity ({hint(name, verdicts)})"
         elif verdicts[name] and set(verdicts[name]) == {None}:
-            yield f"tolerance {name}: neither direction is better; nothing is watched"
+            yield f"tolerance {name}: neither direction is better, so it cannot fail a check"
 
 
 def _machine_notes(before: Sequence[Record], after: Sequence[Record]) -> Iterator[str]:
-    """How fast the machine was, by the reference workload."""
+    """A note if the machine's speed differs between the sides, by the reference workload."""
     works = [
         {
             (record.measured.get("reference_version"), hardware(record).get("device"))
@@ -259,7 +259,7 @@ def _machine_notes(before: Sequence[Record], after: Sequence[Record]) -> Iterato
         for side in (before, after)
     ]
     if works[0] != works[1]:
-        return  # other work
+        return  # different workloads
     times = []
     for side in (before, after):
         found = {timing.reference for record in side for timing in record.speed.values()}
@@ -267,4 +267,4 @@ def _machine_notes(before: Sequence[Record], after: Sequence[Record]) -> Iterato
     if all(times):
         ratio = median(times[1]) / median(times[0])
         if not 1 / 1.05 < ratio < 1.05:
-            yield f"the reference workload took {ratio:.2f} x the time: speeds are compared relative to it"
+            yield f"the reference workload took {ratio:.2f} x the time; speeds are compared relative to it"

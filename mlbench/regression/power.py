@@ -1,4 +1,4 @@
-"""Power: how many seeds it takes to see each tolerance of a suite, from the spread over seeds so far."""
+"""Power analysis: seeds needed to detect a change of each tolerance, from the spread over existing seeds."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["Power", "plan_power", "power_json", "power_table"]
 
 @dataclass(frozen=True, slots=True)
 class Power:
-    """What a case needs to show a change of the tolerance in one metric.
+    """Seeds that a case needs to show a change of the tolerance in one metric.
 
-    known: seeds that the spread is taken from. spread: standard deviation of a metric over seeds, None for
-    fewer than two. seeds: on either side, None where it is not known or more than 1,000. caught: the loss
-    that a gate of this tolerance then fails with the same probability; the tolerance itself is still allowed.
+    known: number of existing seeds. spread: standard deviation of the metric over them, None for fewer than
+    two. seeds: number needed on either side, None if unknown or more than 1,000. caught: loss that a gate
+    with this tolerance fails with the same probability; a loss of the tolerance itself is allowed.
     """
 
     case: str
@@ -42,18 +42,18 @@ def plan_power(
     power: float = 0.8,
     level: float = 0.95,
 ) -> list[Power]:
-    """The seeds of each case with which a true change of just the tolerance is told from no change with this
-    probability (power): the paired t interval that comparisons use leaves out zero.
+    """The number of seeds per case that detects a true change of the tolerance with this probability (power),
+    that is, with which the paired t interval of comparisons excludes zero.
 
-    Before the change is there, nobody knows how its seeds go with today's: the paired differences are taken
-    to spread as if they did not at all, by the square root of 2 times the spread over seeds. Where they do,
-    fewer suffice.
+    The correlation between the seeds of two versions is unknown in advance. Without correlation the paired
+    differences spread by the square root of 2 times the spread over seeds; a positive correlation needs fewer
+    seeds.
     """
     found = []
     for case in cases:
         for metric, tolerance in tolerances.items():
             if metric in MEASURED:
-                continue  # told by rounds, not by seeds
+                continue  # compared over rounds, not seeds
             values = [
                 value
                 for record in records
@@ -72,7 +72,7 @@ def _power(
         return Power(case, metric, tolerance, len(values), note=f"spread not known: {count}")
     spread = stdev(values)
     if tolerance == 0:
-        return Power(case, metric, tolerance, len(values), spread, note="no tolerance, no number of seeds")
+        return Power(case, metric, tolerance, len(values), spread, note="none suffices for a tolerance of 0")
     if spread == 0:
         return Power(case, metric, tolerance, len(values), spread, 3, note="no spread so far")
     paired = math.sqrt(2) * spread
@@ -84,7 +84,7 @@ def _power(
 
 
 def power_table(found: Sequence[Power]) -> Table:
-    """A row a case and metric."""
+    """A table with one row per case and metric."""
     headings = (
         "case",
         "metric",
@@ -112,10 +112,10 @@ def power_table(found: Sequence[Power]) -> Table:
         headings,
         rows,
         numbers=headings[2:7],
-        title="Seeds that tell a change of the tolerance from none (80 % power)",
+        title="Seeds needed to detect a change of the tolerance (80 % power)",
     )
 
 
 def power_json(found: Sequence[Power]) -> str:
-    """The same as JSON."""
+    """Power analysis as JSON."""
     return json.dumps([asdict(each) for each in found], indent=1, ensure_ascii=False)

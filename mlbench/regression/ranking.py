@@ -1,5 +1,5 @@
-"""A ranking: the cases of one run that are the best in a metric within noise, with the smallest and the
-fastest of them."""
+"""Ranking: the cases of one run that are the best in a metric within noise, with the smallest and the fastest
+of them."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def ranking_sentences(
 
 
 def _task(record: Record) -> str:
-    """What was evaluated, and how."""
+    """The data set and the protocol of a record, as text."""
     protocol = record.evaluation.get("protocol", {})
     return json.dumps([record.settings.get("dataset"), protocol], sort_keys=True)
 
@@ -99,8 +99,8 @@ def _sentence(
     seeds = min(len(group) for group in groups.values())
     noise = f"the noise of {seeds} seeds" if seeds > 1 else "their intervals over classes (1 seed)"
     text = f"{heading}: {which} are equal within {noise}: {names}"
-    told = [*_smallest(groups), *_fastest(groups)]
-    return f"{text}; of these, {' and '.join(told)}" if told else text
+    extremes = [*_smallest(groups), *_fastest(groups)]
+    return f"{text}; of these, {' and '.join(extremes)}" if extremes else text
 
 
 def _smallest(groups: Mapping[str, list[Record]]) -> Iterator[str]:
@@ -143,7 +143,7 @@ def _mean(records: Sequence[Record], name: str) -> float | None:
 
 
 def _by_seed(records: Sequence[Record], name: str) -> dict[int, float]:
-    """Values of a metric or speed."""
+    """Values of a metric or speed by seed."""
     found = {}
     for record in records:
         each: Estimate | Timing | None = record.metrics.get(name) or record.speed.get(name)
@@ -159,7 +159,7 @@ def _higher_is_better(records: Sequence[Record], name: str) -> bool | None:
 def _is_worse(
     records: Sequence[Record], best: Sequence[Record], name: str, higher: bool, tolerance: float
 ) -> bool:
-    """Whether a case falls behind the best by more than noise and tolerance."""
+    """Whether a case is worse than the best by more than noise and tolerance."""
     here, there = _by_seed(records, name), _by_seed(best, name)
     lacks = [(there[seed] - here[seed]) * (1 if higher else -1) for seed in here.keys() & there.keys()]
     interval = paired_interval(lacks, _LEVEL)
@@ -170,6 +170,6 @@ def _is_worse(
 
 
 def _bounds(records: Sequence[Record], name: str) -> tuple[float, float] | None:
-    """The interval over classes of a metric of one seed; None where there is none."""
+    """The interval of a metric over classes, of the first record with the metric; None if there is none."""
     each = next((record.metrics[name] for record in records if name in record.metrics), Estimate(None))
     return None if each.low is None or each.high is None else (each.low, each.high)

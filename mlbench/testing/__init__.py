@@ -4,8 +4,8 @@
     def test_component(check):
         check()
 
-Checks are plain callables. One that fails raises AssertionError and says what the contract asks; one that
-cannot be done here raises unittest.SkipTest, which pytest and unittest understand. `python -m
+Checks are plain callables. A failed check raises AssertionError with the requirement that is not met; a check
+that cannot run raises unittest.SkipTest, which pytest and unittest understand. `python -m
 mlbench.testing` prints a small suite with a case for every installed component.
 """
 
@@ -23,7 +23,7 @@ from mlbench.testing.component import CHECKS, imports_nothing_heavy
 
 __all__ = ["Check", "catalogue_suite", "checks", "example_options", "imports_nothing_heavy"]
 
-#: Where the checks of each kind are. These modules import torch.
+#: Module with the checks of each kind. These modules import torch.
 _MODULES = {
     "dataset": "images",
     "augmentation": "images",
@@ -41,10 +41,11 @@ _MODULES = {
 
 
 def checks(component: Component, **given: Any) -> Iterator[Check]:
-    """The checks of a component, the general ones first.
+    """Yield the checks of a component: those of every kind first, then those of its kind.
 
-    given: options that it shall have instead of its defaults; and, by the names in `KINDS`, values that it
-    shall be provided instead of the small ones that checks use (image_size=96 for a backbone that needs it).
+    given: options that replace the defaults, and arguments of `build` that replace the small values of the
+    checks: image_size for an augmentation or a backbone (image_size=96 for a backbone that needs it),
+    features for a neck, and the fields of the context where `build` takes one (LossContext for a loss).
     Raises ComponentError for an unknown kind.
     """
     if component.kind not in KINDS:

@@ -102,10 +102,10 @@ EXAMPLES: Mapping[tuple[str, str], Mapping[str, _Sections]] = MappingProxyType(
 
 
 def catalogue_suite(registry: Registry, base: _Sections | None = None) -> str:
-    """A suite in YAML with a case for every component that runs without files of the user's own: one epoch
-    over a few small images each. Comments name what is left out, with the reason.
+    """A suite in YAML with a case for every component that needs no files of the user: one epoch
+    over a few small images each. Comments name the components left out, with the reason.
 
-    base: sections of a suite that stand in for this one's, such as {"dataset": {"name": "mine"}}.
+    base: sections that replace those of the suite, such as {"dataset": {"name": "mine"}}.
     """
     common = {**_BASE, **_REST, **(base or {})}
     cases: dict[str, dict[str, Any]] = {}
@@ -133,7 +133,7 @@ def catalogue_suite(registry: Registry, base: _Sections | None = None) -> str:
 
 
 def _lines(sections: _Sections, indent: str) -> list[str]:
-    """Sections in YAML, a line each."""
+    """Sections in YAML, one line each."""
     texts = {
         name: yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000)
         for name, value in sections.items()
@@ -142,12 +142,12 @@ def _lines(sections: _Sections, indent: str) -> list[str]:
 
 
 def example_options(component: Component) -> list[dict[str, Any]]:
-    """Options with which a component is tried: those of its examples, else its defaults."""
+    """Options of each example of a component; one empty set, the defaults, if it has no examples."""
     return [_options(component.kind, sections) for _, sections in _examples(component)]
 
 
 def _examples(component: Component) -> Iterator[tuple[str, _Sections]]:
-    """Names of cases and their sections; that of the component has its name too."""
+    """Names and sections of cases; the section of the component includes its name."""
     kind = component.kind
     if kind == "metric":
         yield f"metric-{component.name}", {"metrics": [component.name]}
@@ -164,30 +164,30 @@ def _options(kind: str, sections: _Sections) -> dict[str, Any]:
 
 
 def _check(entry: Entry, sections: _Sections) -> None:
-    """Raise MlbenchError where the component cannot be made of these options, or needs files."""
+    """Raise MlbenchError if the options are invalid or the component needs files."""
     kind = entry.component.kind
     options = _options(kind, sections)
     entry.check(options)
     if kind != "dataset":
         return
     try:
-        # A folder that is not there: a data set that the user happens to have would be too large.
+        # A folder that does not exist: a data set that the user has would be too large.
         entry.make(options).build(DatasetContext(Path("no files"), _BASE["image"]["size"]))
-    # Other people's code; the other components are shown all the same.
+    # Plugins may raise anything; the other components are still listed.
     except Exception as error:
         reason = "it needs files" if isinstance(error, DataError) else first_line(error)
         raise DataError(reason) from None
 
 
 def _case(entry: Entry, sections: _Sections, common: _Sections, registry: Registry) -> dict[str, Any]:
-    """A case with what `common` has of the sections that neither it nor its preset sets."""
+    """A case completed with the sections of `common` that neither the case nor its preset sets."""
     preset = entry.options_class.settings()
     case: dict[str, Any] = {**{key: common[key] for key in _REST if key not in preset}, **sections}
     recipe = case["recipe"]
     known = {option.name for option in registry.get("recipe", recipe["name"]).options}
     case["recipe"] = {**recipe, **{key: value for key, value in _SHORT.items() if key in known}}
     for section, brought in preset.items():
-        # Options that a preset has for whatever component there is, where this one has no such option.
+        # Remove options of the preset that the component of this section lacks.
         if section in COMPONENTS and "name" not in brought and section in common:
             other = registry.get(COMPONENTS[section], common[section]["name"])
             lacking = set(brought) - {option.name for option in other.options}

@@ -1,4 +1,4 @@
-"""A check: one promise of the contract, put to the test on one component."""
+"""A check tests one requirement of the contract on one component."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mlbench.registry import Entry
 
 __all__ = ["Check", "Subject", "expect"]
 
-#: Kinds whose `build` takes a context, and the context.
+#: Context that `build` takes, by kind.
 _CONTEXTS: Mapping[str, Any] = {
     "batch_sampler": BatchContext,
     "dataset": DatasetContext,
@@ -29,7 +29,7 @@ _CONTEXTS: Mapping[str, Any] = {
     "loss": LossContext,
     "sampler": SamplerContext,
 }
-#: What `build` takes, by kind.
+#: Names of the arguments of `build`, or of the fields of its context, by kind.
 _PROVIDES: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(KINDS, ()),
     **{kind: tuple(field.name for field in fields(context)) for kind, context in _CONTEXTS.items()},
@@ -40,15 +40,15 @@ _PROVIDES: Mapping[str, tuple[str, ...]] = {
 
 
 def expect(condition: object, message: str) -> None:
-    """Raise AssertionError with what the contract asks unless it is so, under `python -O` too."""
+    """Raise AssertionError with the message unless the condition holds, under `python -O` too."""
     if not condition:
         raise AssertionError(message)
 
 
 class Subject:
-    """The component that is checked, with the options to make it of.
+    """The component under test and its options.
 
-    given: options, and what stands in for the small values that a check provides otherwise.
+    given: options, and arguments of `build` that replace those of the checks.
     """
 
     def __init__(self, component: Component, given: Mapping[str, Any]) -> None:
@@ -68,8 +68,8 @@ class Subject:
         ]
 
     def build(self, **provided: Any) -> Any:
-        """The component. Raises SkipTest where it needs options that are not given, or files that are not
-        there, AssertionError where it refuses."""
+        """Build the component. Raises SkipTest if required options or files are missing, AssertionError if
+        the component raises another MlbenchError."""
         made = self.attempt(**provided)
         expect(
             not isinstance(made, MlbenchError),
@@ -79,7 +79,7 @@ class Subject:
         return made
 
     def attempt(self, **provided: Any) -> Any:
-        """The component, or the MlbenchError with which it refuses what is provided."""
+        """Build the component, or return the MlbenchError that it raises. Raises SkipTest as `build` does."""
         if missing := self.missing():
             raise SkipTest(f"{self} needs the options {', '.join(missing)}; give them to checks()")
         try:
@@ -90,25 +90,25 @@ class Subject:
             return error
 
     def predict(self, **provided: Any) -> Any:
-        """What the component says that it would be, None where it does not say."""
+        """Return the prediction of the component, None if it makes none."""
         return self._options().predict(*self._arguments(provided))
 
     def quantities(self) -> Any:
-        """What a metric announces."""
+        """Return the quantities of a metric."""
         return self._options().quantities()
 
     def _options(self) -> Any:
         return self.entry.make(self.options)
 
     def _arguments(self, provided: Mapping[str, Any]) -> list[Any]:
-        """What `build` and `predict` take."""
+        """Return the arguments of `build` and `predict`."""
         values = {**provided, **self.provided}
         if (context := _CONTEXTS.get(self.component.kind)) is not None:
             return [context(**values)]
         return [values[name] for name in _PROVIDES[self.component.kind]]
 
     def refuses(self, **provided: Any) -> bool:
-        """Whether what it would be is refused, with an OptionError."""
+        """Whether `predict` raises OptionError."""
         try:
             self.predict(**provided)
         except OptionError:
@@ -118,7 +118,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Check:
-    """Call it: it passes, raises AssertionError with what the contract asks, or unittest.SkipTest."""
+    """Call it to check: raises AssertionError if the requirement is not met, SkipTest if it cannot run."""
 
     subject: Subject
     function: Callable[[Subject], None]

@@ -1,4 +1,4 @@
-"""Checks of what every component promises, whatever its kind."""
+"""Checks of components of every kind."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HEAVY = ("torch", "torchvision", "timm", "open_clip", "pytorch_metric_learning"
 
 def imports_nothing_heavy(*components: Component) -> None:
     """Raise AssertionError unless the modules of the options classes can be imported without torch, so
-    that `mlbench validate` answers at once. Takes one new process, for all the components together."""
+    that `mlbench validate` starts fast. Starts one process for all components."""
     modules = sorted({each.options.partition(":")[0] for each in components})
     program = (
         "import sys, importlib\n"
@@ -32,7 +32,7 @@ def imports_nothing_heavy(*components: Component) -> None:
         "        sys.exit(f'{module} imports {sorted(heavy)} at its top; import them inside functions')"
     )
     command = [sys.executable, "-P", "-c", program, *modules]
-    # What this process finds, the new one shall find.
+    # The new process imports from the same folders as this one.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     expect(done.returncode == 0, done.stderr.strip())

@@ -14,8 +14,7 @@ from torch.nn.functional import interpolate
 from torch.utils.checkpoint import checkpoint
 
 from mlbench.contracts import Backbone, Neck
-from mlbench.planning.plan import check_features
-from mlbench.planning.spec import ComputeSettings, Spec
+from mlbench.planning.spec import ComputeSettings, Spec, check_features
 from mlbench.seeding import torch_seed
 
 __all__ = [

@@ -6,63 +6,30 @@ from collections.abc import Iterable
 
 from mlbench.plugin import Component, hookimpl
 
-_AUGMENTATION = "mlbench_augmentations.augmentations"
-_MIXING = "mlbench_augmentations.mixings"
+# fmt: off
+#: Kind, name, options class within this package, source; summary.
+_COMPONENTS = (
+    ("augmentation", "flip_crop", "augmentations:FlipCrop", "arXiv:1409.5185",
+     "padding, a random crop of the old size, a flip: usual on CIFAR"),
+    ("augmentation", "resized_crop", "augmentations:ResizedCrop", "arXiv:1409.4842",
+     "a part of random area and aspect ratio, resized, flipped: usual on ImageNet"),
+    ("augmentation", "randaugment", "augmentations:RandAugment", "arXiv:1909.13719",
+     "timm's RandAugment: a few of 15 changes, all of one magnitude"),
+    ("augmentation", "crop_randaugment", "augmentations:CropRandAugment", "arXiv:2110.00476",
+     "random resized crop, flip, then RandAugment"),
+    ("augmentation", "document", "augmentations:DocumentAugmentation", "https://github.com/DocsaidLab/DocClassifier",
+     "DocClassifier's four groups of changes: position, blur, noise, colour"),
+    ("mixing", "mixup", "mixings:Mixup", "arXiv:1710.09412",
+     "the weighted mean of two images"),
+    ("mixing", "cutmix", "mixings:CutMix", "arXiv:1905.04899",
+     "a box of one image pasted into another"),
+    ("mixing", "mixup_cutmix", "mixings:MixupCutMix", "arXiv:2110.00476",
+     "mixup or CutMix, drawn for every batch"),
+)
+# fmt: on
 
 
 @hookimpl
 def mlbench_components() -> Iterable[Component]:
-    return [
-        Component(
-            "augmentation",
-            "flip_crop",
-            f"{_AUGMENTATION}:FlipCrop",
-            "padding, a random crop of the old size, a flip: usual on CIFAR",
-            "arXiv:1409.5185",
-        ),
-        Component(
-            "augmentation",
-            "resized_crop",
-            f"{_AUGMENTATION}:ResizedCrop",
-            "a part of random area and aspect ratio, resized, flipped: usual on ImageNet",
-            "arXiv:1409.4842",
-        ),
-        Component(
-            "augmentation",
-            "randaugment",
-            f"{_AUGMENTATION}:RandAugment",
-            "timm's RandAugment: a few of 15 changes, all of one magnitude",
-            "arXiv:1909.13719",
-        ),
-        Component(
-            "augmentation",
-            "crop_randaugment",
-            f"{_AUGMENTATION}:CropRandAugment",
-            "random resized crop, flip, then RandAugment",
-            "arXiv:2110.00476",
-        ),
-        Component(
-            "augmentation",
-            "document",
-            f"{_AUGMENTATION}:DocumentAugmentation",
-            "DocClassifier's four groups of changes: position, blur, noise, colour",
-            "https://github.com/DocsaidLab/DocClassifier",
-        ),
-        Component(
-            "mixing", "mixup", f"{_MIXING}:Mixup", "the weighted mean of two images", "arXiv:1710.09412"
-        ),
-        Component(
-            "mixing",
-            "cutmix",
-            f"{_MIXING}:CutMix",
-            "a box of one image pasted into another",
-            "arXiv:1905.04899",
-        ),
-        Component(
-            "mixing",
-            "mixup_cutmix",
-            f"{_MIXING}:MixupCutMix",
-            "mixup or CutMix, drawn for every batch",
-            "arXiv:2110.00476",
-        ),
-    ]
+    for kind, name, options, source, summary in _COMPONENTS:
+        yield Component(kind, name, f"{__name__}.{options}", summary, source)

@@ -1,7 +1,8 @@
 """Mixing of the images of a batch: mixup and CutMix.
 
 Every image is mixed with the image at the same position of the reversed batch, as in timm; in a batch of odd
-size the middle image is its own partner. One draw holds for the whole batch."""
+size the middle image is its own partner. One draw holds for the whole batch.
+"""
 
 from __future__ import annotations
 

@@ -6,29 +6,20 @@ from collections.abc import Iterable
 
 from mlbench.plugin import Component, hookimpl
 
+# fmt: off
+#: Kind, name, options class within this package, source; summary.
+_COMPONENTS = (
+    ("backbone", "open_clip", "clip_backbone:OpenClip", "arXiv:2212.07143",
+     "the image tower of an open_clip model: its embedding, its tokens or their map"),
+    ("backbone", "preact_resnet", "preact_backbone:PreactResNet", "arXiv:1603.05027",
+     "pre-activation bottleneck ResNet for small images, depth 9n + 2, with or without SE"),
+    ("backbone", "timm", "timm_backbone:Timm", "https://github.com/huggingface/pytorch-image-models",
+     "any timm model: its last map, tokens or pooled features, trained from a given layer"),
+)
+# fmt: on
+
 
 @hookimpl
 def mlbench_components() -> Iterable[Component]:
-    return [
-        Component(
-            "backbone",
-            "open_clip",
-            "mlbench_backbones.clip_backbone:OpenClip",
-            "the image tower of an open_clip model: its embedding, its tokens or their map",
-            "arXiv:2212.07143",
-        ),
-        Component(
-            "backbone",
-            "preact_resnet",
-            "mlbench_backbones.preact_backbone:PreactResNet",
-            "pre-activation bottleneck ResNet for small images, depth 9n + 2, with or without SE",
-            "arXiv:1603.05027",
-        ),
-        Component(
-            "backbone",
-            "timm",
-            "mlbench_backbones.timm_backbone:Timm",
-            "any timm model: its last map, tokens or pooled features, trained from a given layer",
-            "https://github.com/huggingface/pytorch-image-models",
-        ),
-    ]
+    for kind, name, options, source, summary in _COMPONENTS:
+        yield Component(kind, name, f"{__name__}.{options}", summary, source)

@@ -20,7 +20,7 @@ __all__ = ["layers_of_tower"]
 _OWNER = "backbone open_clip"
 
 
-class ProjectionHead(nn.Module):
+class TowerHead(nn.Module):
     """The last layers of a transformer tower: tokens (N, 1 + h * w, C) to embeddings (N, D)."""
 
     def __init__(self, tower: Any) -> None:
@@ -65,7 +65,7 @@ def _of_transformer(tower: Any, output: str) -> BackboneLayers:
     layers: list[tuple[str, nn.Module]] = [("conv1", MethodLayer(embed, "_embeds"))]
     layers += [(f"transformer.resblocks.{i}", block) for i, block in enumerate(tower.transformer.resblocks)]
     if output == "pooled":
-        layers.append(("ln_post", ProjectionHead(tower)))
+        layers.append(("ln_post", TowerHead(tower)))
         return BackboneLayers([*layers, ("as_vector", AsVector())], len(layers), _vector(tower.output_dim))
     if tower.attn_pool is None:  # with attention pooling, the norm is for the pooled vectors
         layers.append(("ln_post", tower.ln_post))

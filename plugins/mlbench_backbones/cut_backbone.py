@@ -32,11 +32,11 @@ class CutBackbone(nn.Module):
         self, layers: BackboneLayers, cut: int, *, mean: Sequence[float], std: Sequence[float], weights: str
     ) -> None:
         super().__init__()
-        self.frozen = sequential(layers.layers[:cut])
-        self.trained = sequential(layers.layers[cut:])
+        self.frozen: nn.Module = sequential(layers.layers[:cut])
+        self.trained: nn.Module = sequential(layers.layers[cut:])
         self.feature_shape = layers.shape
-        self.mean = (mean[0], mean[1], mean[2])
-        self.std = (std[0], std[1], std[2])
+        self.mean: tuple[float, float, float] = (mean[0], mean[1], mean[2])
+        self.std: tuple[float, float, float] = (std[0], std[1], std[2])
         self.weights = weights
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

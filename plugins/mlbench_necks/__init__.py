@@ -6,47 +6,26 @@ from collections.abc import Iterable
 
 from mlbench.plugin import Component, hookimpl
 
-_PROJECTION = "mlbench_necks.projection"
-_LINEAR = "then two linear layers with norms"
+# fmt: off
+#: Kind, name, options class within this package, source; summary.
+_COMPONENTS = (
+    ("neck", "flatten", "projection:Flatten", "arXiv:1801.07698",
+     "every position of the map, then two linear layers with norms"),
+    ("neck", "gap", "projection:Gap", "arXiv:1312.4400",
+     "mean over the map, then two linear layers with norms"),
+    ("neck", "gem", "projection:Gem", "arXiv:1711.02512",
+     "generalised mean over the map with a learnt power, then two linear layers with norms"),
+    ("neck", "pooled", "pooled:Pooled", "arXiv:1207.0580",
+     "mean over the map, dropout, unit length; no parameters"),
+    ("neck", "squeeze", "projection:Squeeze", "arXiv:1312.4400",
+     "1x1 convolution to fewer channels, every position, then two linear layers with norms"),
+    ("neck", "token", "projection:Token", "arXiv:2010.11929",
+     "class token of a transformer, then two linear layers with norms"),
+)
+# fmt: on
 
 
 @hookimpl
 def mlbench_components() -> Iterable[Component]:
-    return [
-        Component(
-            "neck",
-            "flatten",
-            f"{_PROJECTION}:Flatten",
-            f"every position of the map, {_LINEAR}",
-            "arXiv:1801.07698",
-        ),
-        Component("neck", "gap", f"{_PROJECTION}:Gap", f"mean over the map, {_LINEAR}", "arXiv:1312.4400"),
-        Component(
-            "neck",
-            "gem",
-            f"{_PROJECTION}:Gem",
-            f"generalised mean over the map with a learnt power, {_LINEAR}",
-            "arXiv:1711.02512",
-        ),
-        Component(
-            "neck",
-            "pooled",
-            "mlbench_necks.pooled:Pooled",
-            "mean over the map, dropout, unit length; no parameters",
-            "arXiv:1207.0580",
-        ),
-        Component(
-            "neck",
-            "squeeze",
-            f"{_PROJECTION}:Squeeze",
-            f"1x1 convolution to fewer channels, every position, {_LINEAR}",
-            "arXiv:1312.4400",
-        ),
-        Component(
-            "neck",
-            "token",
-            f"{_PROJECTION}:Token",
-            f"class token of a transformer, {_LINEAR}",
-            "arXiv:2010.11929",
-        ),
-    ]
+    for kind, name, options, source, summary in _COMPONENTS:
+        yield Component(kind, name, f"{__name__}.{options}", summary, source)

@@ -2,7 +2,8 @@
 
 They differ in how they gather: `Flatten` keeps every position, `Gap` takes the mean, `Gem` a generalised
 mean, `Squeeze` keeps every position of fewer channels, `Token` takes the class token. All but `Token` ignore
-the tokens of a sequence that belong to no position of the image."""
+the tokens of a sequence that belong to no position of the image.
+"""
 
 from __future__ import annotations
 

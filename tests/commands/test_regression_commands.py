@@ -24,7 +24,7 @@ from mlbench.registry import Registry
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Run a command in a folder with a suite "s" and records that are worse than those in "before"."""
+    """Run a command in a folder with a suite "s" whose records are worse than those in "before"."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "s.yaml").write_text("suite: s\ntolerances: {recall_at_1: 0.02}\n")
     after = [value - 0.04 + noise for value, noise in zip(BEFORE, NOISE, strict=True)]
@@ -48,7 +48,7 @@ def test_compare_shows_a_table(run: Callable[..., Result]) -> None:
     assert row.endswith("0.02  worse")
 
 
-def test_compare_in_other_forms(run: Callable[..., Result]) -> None:
+def test_compare_in_other_formats(run: Callable[..., Result]) -> None:
     sides = ("compare", "before/s", "s", "--suite", "s.yaml")
     (change,) = json.loads(run(*sides, "--json").stdout)["changes"]
     assert (change["verdict"], change["samples"], change["tolerance"]) == ("worse", 4, 0.02)
@@ -88,13 +88,15 @@ def test_check_takes_tolerances_of_the_suite_before_those_of_the_baseline(run: C
     run("check", "s.yaml")
 
 
-def test_check_says_what_would_resolve_what_is_not_decided(run: Callable[..., Result]) -> None:
+def test_check_notes_what_would_decide_inconclusive_changes(run: Callable[..., Result]) -> None:
     run("baseline", "save", "s.yaml", "--results", "before")
     for path in Path("results/s").glob("*-s[123]-*.json"):
         path.unlink()
     shown = run("check", "s.yaml")
     assert shown.stdout.endswith("no regression (1 too few samples)\n")
-    assert "note: gap recall_at_1: 1 seed says nothing of the spread; run 3 or more" in shown.stderr
+    assert (
+        "note: gap recall_at_1: the spread over seeds is unknown with 1 seed; run 3 or more" in shown.stderr
+    )
 
 
 def test_check_in_other_formats(run: Callable[..., Result]) -> None:
@@ -111,7 +113,7 @@ def test_check_in_other_formats(run: Callable[..., Result]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("compare", "before/s", "nowhere"), "nowhere: not here"),
+        (("compare", "before/s", "nowhere"), "nowhere: not found"),
         (("check", "s", "--baseline", "s.yaml"), "s.yaml: cannot be read"),
         (("baseline", "save", "t"), "no records of the suite 't' in results (choose from: s); make"),
         (("baseline", "save", "t.yaml"), "t.yaml"),
@@ -164,7 +166,7 @@ def test_compare_and_check_import_neither_torch_nor_scipy_stats(run: Callable[..
 
 @pytest.fixture
 def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registry: Registry) -> Callable[..., Path]:
-    """Write a suite of the case "gap" that can be planned, and keep records of it that score `values`."""
+    """Write a suite of the case "gap" that can be planned, and store records of it with these `values`."""
     monkeypatch.chdir(tmp_path)
     text = TOY_SUITE.replace("dataset: toy", "dataset: {name: textimage, classes: 4, views: 2}")
     text = text.replace("backbone: toy", "backbone: {name: timm, weights: none}")
@@ -181,8 +183,8 @@ def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registry: Registry) -
     return suite
 
 
-def test_check_judges_the_file_as_it_stands_whatever_was_run_last(suite, run: Callable[..., Result]) -> None:
-    """A file that says size 64 is not excused by a later run at 112, nor blamed for one."""
+def test_check_uses_the_records_of_the_current_file(suite, run: Callable[..., Result]) -> None:
+    """A later run at size 112 does not count for a file with size 64."""
     worse, good = [value - 0.1 for value in BEFORE], BEFORE
     for name, at_64, at_112, code in (("passes", worse, good, 3), ("blames", good, worse, 0)):
         suite(112, good)
@@ -201,8 +203,8 @@ def test_check_fails_on_cases_and_seeds_without_a_record(suite, run: Callable[..
     suite(64, BEFORE[:3])
     saved = run("baseline", "save", "toy.yaml", "-o", "b.json", "--device", "cpu")
     assert saved.stderr.splitlines() == [
-        "note: gap seed 3: no record; it is left out",
-        "note: 3 records were not measured: no speed of theirs will be watched",
+        "note: gap seed 3: no record; left out",
+        "note: 3 records have no measured speed, so their speed is not watched",
     ]
     check = ("check", "toy.yaml", "--baseline", "b.json", "--device", "cpu")
     shown = run(*check, code=3)
@@ -217,7 +219,7 @@ def test_check_fails_on_cases_and_seeds_without_a_record(suite, run: Callable[..
     )
 
 
-def test_compare_says_what_made_the_sides_differ(run: Callable[..., Result]) -> None:
+def test_compare_notes_different_conditions(run: Callable[..., Result]) -> None:
     for folder, threads in (("before", 1), ("results", 2)):
         for record in scored(BEFORE):
             conditions = {"core": folder, "threads": threads, "libraries": {"torch": "2.15"}}
@@ -230,7 +232,7 @@ def test_compare_says_what_made_the_sides_differ(run: Callable[..., Result]) -> 
     assert "threads (1 then, 2 now; see OMP_NUM_THREADS)" in run("check", "s", "--baseline", "b.json").stderr
 
 
-def test_a_case_that_is_gone_stands_in_the_answer(run: Callable[..., Result]) -> None:
+def test_a_missing_case_is_shown(run: Callable[..., Result]) -> None:
     renamed = [replace(record, case="new", finished="2026") for record in scored(BEFORE)]
     for record in renamed:
         Store(Path("later"), "s").put(record)

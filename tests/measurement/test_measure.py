@@ -9,21 +9,21 @@ import pytest
 from conftest import TESTS
 
 from mlbench.errors import MlbenchError
-from mlbench.measurement.measure import SIZES, Measurement, Measuring, measure, subject
+from mlbench.measurement.measure import SIZES, Measurement, MeasuringProcess, measure, measurement_key
 from mlbench.measurement.stopwatch import Stopwatch
 from mlbench.records.record import MEASURED, Timing
 
 
 @pytest.fixture(autouse=True)
 def _toys_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process that measures imports the toys too."""
+    """The measuring process imports the toys too."""
     known = os.environ.get("PYTHONPATH")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(TESTS), known))))
 
 
 @pytest.fixture
 def planned(planned):
-    """As everywhere, without patience: other tests disturb these, and need not be waited for."""
+    """The shared fixture without patience, since other tests disturb these."""
 
     def impatient(more: str = "", *, overrides: tuple[str, ...] = ()):
         return planned(more, overrides=("measure.patience=0", *overrides))
@@ -31,15 +31,15 @@ def planned(planned):
     return impatient
 
 
-def lasting(found: Measurement) -> list[str]:
-    """Notes but for what other processes did to this machine meanwhile."""
+def undisturbed_notes(found: Measurement) -> list[str]:
+    """Notes except those on disturbances by other processes."""
     return [note for note in found.notes if "disturbed" not in note]
 
 
 def test_measure_gives_every_speed_with_its_rounds_and_every_size(planned) -> None:
     case = planned(overrides=("measure.rounds=3", "measure.batch_size=5", "measure.onnx=true")).cases[0]
     found = measure(case, "cpu")
-    assert lasting(found) == []
+    assert undisturbed_notes(found) == []
     assert list(found.speed) == [
         "images_per_second",
         "latency_p50",
@@ -71,17 +71,17 @@ def test_measure_gives_every_speed_with_its_rounds_and_every_size(planned) -> No
 
 @pytest.fixture
 def little_memory():
-    """A limit on the address space of processes started from here: what is above it cannot be had."""
+    """A limit on the address space of new processes."""
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (32 << 30, before[1]))
     yield
     resource.setrlimit(resource.RLIMIT_AS, before)
 
 
-def test_what_runs_out_of_memory_is_told_with_its_size_and_the_rest_is_measured(
+def test_a_stage_out_of_memory_is_noted_with_its_batch_size_and_the_rest_is_measured(
     planned, little_memory
 ) -> None:
-    """A real lack of memory in inference, and a training that ends as the kernel would end it."""
+    """Inference really runs out of memory; training is killed as the kernel would kill it."""
     case = planned(
         overrides=("image.size=512", "measure.batch_size=65536", "measure.rounds=1", "loss=killing")
     ).cases[0]
@@ -91,14 +91,14 @@ def test_what_runs_out_of_memory_is_told_with_its_size_and_the_rest_is_measured(
     assert found.speed["images_per_second"] == Timing(None, (), "images/s", True, inference)
     assert found.speed["training_images_per_second"].note == training
     assert found.speed["latency_p50"].value > 0
-    assert lasting(found) == [
+    assert undisturbed_notes(found) == [
         f"images_per_second not known: {inference}",
         f"training_images_per_second not known: {training}",
     ]
     assert found.measured["batch_size"] == 65536
 
 
-def test_a_model_that_cannot_be_built_is_told_in_one_line(planned, monkeypatch) -> None:
+def test_a_model_that_cannot_be_built_is_noted_in_one_line(planned, monkeypatch) -> None:
     monkeypatch.delenv("PYTHONPATH")
     monkeypatch.setenv("PYTHONPATH", str(TESTS.parent))
     found = measure(planned().cases[0], "cpu")
@@ -109,9 +109,9 @@ def test_a_model_that_cannot_be_built_is_told_in_one_line(planned, monkeypatch) 
     assert "\n" not in note
 
 
-def test_a_process_that_dies_between_rounds_is_told(planned) -> None:
+def test_a_process_that_dies_between_rounds_is_an_error(planned) -> None:
     case = planned(overrides=("measure.latency=false", "measure.training=false")).cases[0]
-    with Measuring(case, "cpu") as measuring:
+    with MeasuringProcess(case, "cpu") as measuring:
         measuring.round()
         measuring._process.kill()
         measuring._process.wait()
@@ -119,9 +119,9 @@ def test_a_process_that_dies_between_rounds_is_told(planned) -> None:
             measuring.round()
 
 
-def test_stages_are_what_the_suite_asks_for(planned) -> None:
+def test_stages_are_those_of_the_suite(planned) -> None:
     def stages(*overrides: str) -> list[str]:
-        return Measuring(planned(overrides=overrides).cases[0], "cpu").stages
+        return MeasuringProcess(planned(overrides=overrides).cases[0], "cpu").stages
 
     assert stages() == ["inference", "latency", "training"]
     assert stages("measure.latency=false") == ["inference", "training"]
@@ -129,36 +129,36 @@ def test_stages_are_what_the_suite_asks_for(planned) -> None:
     assert stages("measure.onnx=true", "measure.training=false") == ["inference", "latency", "onnx"]
 
 
-def test_subject_is_the_same_for_seeds_and_another_for_what_changes_speed(planned) -> None:
+def test_the_key_is_equal_for_seeds_and_differs_for_settings_that_change_speed(planned) -> None:
     first, second = planned("seeds: [0, 1]\n").cases
-    assert subject(first) == subject(second)
+    assert measurement_key(first) == measurement_key(second)
     for override in ("neck.dim=16", "precision=bf16", "measure.batch_size=8", "loss.margin=0.2"):
-        assert subject(planned(overrides=(override,)).cases[0]) != subject(first)
+        assert measurement_key(planned(overrides=(override,)).cases[0]) != measurement_key(first)
     untrained = ("measure.training=false",)
     quick, other = (planned(overrides=(*untrained, *more)).cases[0] for more in ((), ("loss.margin=0.2",)))
-    assert subject(quick) == subject(other)
+    assert measurement_key(quick) == measurement_key(other)
 
 
-def test_what_is_not_known_for_one_reason_is_said_once() -> None:
+def test_values_unknown_for_one_reason_share_a_note() -> None:
     unknown = Timing(None, note="out of memory at batch size 1")
     found = Measurement({"latency_p50": unknown, "latency_p95": unknown, "images_per_second": Timing(0.1)})
     assert found.notes == ("latency_p50, latency_p95 not known: out of memory at batch size 1",)
 
 
-def test_what_was_measured_on_a_disturbed_machine_is_said() -> None:
+def test_a_measurement_on_a_disturbed_machine_is_noted() -> None:
     speed = {
         "images_per_second": Timing(9.0, (9.0, 9.0, 9.0), reference=(1.1, 1.2, 1.3)),
         "latency_p50": Timing(9.0, (9.0, 9.0, 9.0), reference=(1.0, 1.1, 2.0)),
         "onnx_images_per_second": Timing(9.0, (9.0, 9.0, 9.0)),
     }
-    told = "measured on a disturbed machine: images_per_second; see run --measure-again"
-    assert Measurement(speed, measured={"quiet": 1.0}).notes == (told,)
+    note = "measured on a disturbed machine: images_per_second; see run --measure-again"
+    assert Measurement(speed, measured={"quiet": 1.0}).notes == (note,)
     assert Measurement(speed, measured={"quiet": None}).notes == ()
     assert Measurement(speed).notes == ()
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
-def test_the_peak_of_training_does_not_depend_on_what_inference_used(planned) -> None:
+def test_the_peak_of_training_does_not_depend_on_inference(planned) -> None:
     quick = ("measure.latency=false", "measure.rounds=1", "image.size=64")
     small, large = (
         measure(planned(overrides=(*quick, f"measure.batch_size={count}")).cases[0], "cpu").memory
@@ -169,11 +169,11 @@ def test_the_peak_of_training_does_not_depend_on_what_inference_used(planned) ->
     assert abs(peaks[0] - peaks[1]) < 16 << 20
 
 
-def test_a_stage_that_ends_the_process_in_a_round_costs_no_other(planned, tmp_path) -> None:
-    """A training that meets the end of memory, as the kernel has it, in the second round."""
+def test_a_stage_that_ends_the_process_in_a_round_does_not_affect_others(planned, tmp_path) -> None:
+    """Training is killed in the second round, as the kernel kills a process out of memory."""
     flag = tmp_path / "now"
     case = planned(overrides=(f"loss={{name: killing, flag: {flag}}}",)).cases[0]
-    with Measuring(case, "cpu") as measuring:
+    with MeasuringProcess(case, "cpu") as measuring:
         measuring.round()
         flag.touch()
         for _ in range(2):
@@ -183,32 +183,32 @@ def test_a_stage_that_ends_the_process_in_a_round_costs_no_other(planned, tmp_pa
     assert found.speed["training_images_per_second"].note == note
     for name in ("images_per_second", "latency_p50"):
         assert len(found.speed[name].rounds) == len(found.speed[name].reference) == 3
-    assert lasting(found) == [f"training_images_per_second not known: {note}"]
+    assert undisturbed_notes(found) == [f"training_images_per_second not known: {note}"]
 
 
-def test_what_libraries_print_is_no_answer(planned, tmp_path, monkeypatch) -> None:
+def test_output_of_libraries_is_not_an_answer(planned, tmp_path, monkeypatch) -> None:
     (tmp_path / "sitecustomize.py").write_text("print('hello')\n")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(tmp_path), os.environ["PYTHONPATH"])))
     case = planned(overrides=("measure.latency=false", "measure.training=false", "measure.rounds=1")).cases[0]
-    assert lasting(measure(case, "cpu")) == []
+    assert undisturbed_notes(measure(case, "cpu")) == []
 
 
 def test_measuring_ends_its_process_when_interrupted(planned) -> None:
     case = planned(overrides=("measure.latency=false", "measure.training=false")).cases[0]
-    with pytest.raises(MlbenchError, match="stop"), Measuring(case, "cpu") as measuring:  # noqa: PT012
+    with pytest.raises(MlbenchError, match="stop"), MeasuringProcess(case, "cpu") as measuring:  # noqa: PT012
         process = measuring._process
         assert process.poll() is None
         raise MlbenchError("stop")
     assert process.poll() is not None
 
 
-def test_every_size_that_is_measured_is_named_as_such(planned) -> None:
+def test_sizes_lists_every_measured_size(planned) -> None:
     case = planned(overrides=("measure.onnx=false", "recipe.epochs=0")).cases[0]
     watch = Stopwatch(case, "cpu", ("inference", "latency", "training", "onnx"), lambda stage: None)
     assert {*watch.size, *watch.failed, "onnx"} == set(SIZES)
 
 
-def test_a_process_that_cannot_be_started_is_told(planned, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_cannot_be_started_is_noted(planned, monkeypatch: pytest.MonkeyPatch) -> None:
     def none(*arguments: object, **options: object) -> None:
         raise OSError(12, "Cannot allocate memory")
 

@@ -9,14 +9,14 @@ from mlbench.measurement.memory import Peak, is_out_of_memory
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_peak_is_what_was_used_above_the_start() -> None:
+def test_peak_is_the_memory_above_the_start() -> None:
     peak = Peak(torch.device("cpu"))
     used = torch.ones(64 << 18)  # 64 MiB
     del used
     assert 60 << 20 < peak.bytes()["peak_host"] < 200 << 20
 
 
-def test_a_real_lack_of_memory_is_known() -> None:
+def test_a_real_out_of_memory_error_is_recognised() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(1 << 55)
     assert is_out_of_memory(caught.value)
@@ -32,5 +32,5 @@ def test_a_real_lack_of_memory_is_known() -> None:
         (ValueError("out of range"), False),
     ],
 )
-def test_other_errors_are_told_apart(error: Exception, lacks: bool) -> None:
+def test_out_of_memory_errors_are_recognised(error: Exception, lacks: bool) -> None:
     assert is_out_of_memory(error) is lacks

@@ -11,7 +11,7 @@ def test_reference_does_the_work_of_its_version() -> None:
     reference = Reference(torch.device("cpu"))
     with FlopCounterMode(display=False) as counter:
         assert reference.seconds() > 0
-    # Multiplications for a pixel that comes out, by the side of the map: three runs over eight images.
+    # Multiplications per output pixel, by the side of the map; three runs over eight images.
     a_pixel = {
         48: 32 * 27 + 32 * 9 + 32 * 32,
         24: 32 * 9 + 64 * 32 + 2 * 64 * 64 * 9,
@@ -22,15 +22,15 @@ def test_reference_does_the_work_of_its_version() -> None:
     assert counter.get_total_flops() == work[VERSION]
 
 
-def test_the_numbers_of_the_reference_are_of_a_common_size() -> None:
-    """Subnormal numbers would take a processor many times as long."""
+def test_activations_of_the_reference_are_near_1() -> None:
+    """Subnormal numbers would be many times slower."""
     reference = Reference(torch.device("cpu"))
     maps = reference.work()
     assert maps.isfinite().all()
     assert 0.01 < maps.std() < 10
 
 
-def test_the_reference_is_float32_whatever_the_case_beside_it_is(monkeypatch) -> None:
+def test_the_reference_is_float32_for_every_case(monkeypatch) -> None:
     reference = Reference(torch.device("cpu"))
     seen = []
     monkeypatch.setattr(

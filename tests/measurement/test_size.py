@@ -11,14 +11,14 @@ from mlbench.training.model import build_model
 
 
 @pytest.mark.parametrize("compile", [False, True])
-def test_flops_are_those_of_one_image_however_it_is_computed(planned, compile) -> None:
+def test_flops_of_one_image_are_equal_with_and_without_compile(planned, compile) -> None:
     spec = planned(overrides=(f"compute.compile={str(compile).lower()}",)).cases[0].spec
     expected = 2 * (8 * 8 * 8 * 3 * 4 + 4 * 4 * 8 * 8 * 4 + 2 * 8 * 8)
     assert flops(build_model(spec, 0).eval(), 16) == expected
 
 
-def test_flops_count_attention_of_torch_too() -> None:
-    """Its fast path is one operation that no counter knows."""
+def test_flops_include_attention_of_torch() -> None:
+    """Its fast path is one operation without a FLOP formula."""
 
     class Encoder(torch.nn.Module):
         def __init__(self) -> None:
@@ -36,7 +36,7 @@ def test_flops_count_attention_of_torch_too() -> None:
     assert torch.backends.mha.get_fastpath_enabled() is before
 
 
-def test_checkpoint_bytes_are_those_of_a_safetensors_file(planned, tmp_path, monkeypatch) -> None:
+def test_checkpoint_bytes_are_the_size_of_a_safetensors_file(planned, tmp_path, monkeypatch) -> None:
     model = build_model(planned().cases[0].spec, 0)
     model.neck.again = next(model.neck.parameters())  # a shared weight
     import safetensors.torch

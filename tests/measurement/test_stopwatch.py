@@ -13,21 +13,21 @@ from mlbench.measurement.stopwatch import Stopwatch
 
 @pytest.fixture
 def watch(planned, monkeypatch):
-    """A stopwatch of inference beside a reference workload that takes what it is told to."""
+    """A stopwatch of inference whose reference workload takes the given seconds."""
 
     def make(
         readings: Iterable[float], patience: float = 10, unwanted: str = "latency training"
     ) -> Stopwatch:
         times: Iterator[float] = iter(readings)
 
-        class Told:
+        class GivenSeconds:
             def __init__(self, device: torch.device) -> None:
                 pass
 
             def seconds(self) -> float:
                 return next(times)
 
-        monkeypatch.setattr(stopwatch, "Reference", Told)
+        monkeypatch.setattr(stopwatch, "Reference", GivenSeconds)
         monkeypatch.setattr(stopwatch, "ROUND_SECONDS", 0.001)
         monkeypatch.setattr(stopwatch, "SHARE", 0.0)
         sizes = ("flops", "checkpoint_float32", "checkpoint_float16", "onnx")
@@ -43,21 +43,22 @@ def found(each: dict) -> tuple[float, int]:
     return inference["reference"], inference["repeated"]
 
 
-def test_a_disturbed_time_is_taken_again_and_the_least_disturbed_counts(watch) -> None:
-    # On both sides of each time: quiet; a little more; disturbed, disturbed before, quiet; disturbed again.
+def test_a_disturbed_measurement_is_repeated_and_the_least_disturbed_counts(watch) -> None:
+    # Before and after each measurement: undisturbed; slightly slower; disturbed, disturbed before,
+    # undisturbed; disturbed, slightly slower.
     readings = [1.0, 1.0, 1.0, 1.2, 2.0, 2.0, 2.0, 1.0, 1.0, 1.0, 3.0, 1.0, 1.0, 1.1]
     rounds = watch(readings)
     assert [found(rounds.round()) for _ in range(4)] == [(1.0, 0), (1.1, 0), (1.0, 2), (1.05, 1)]
 
 
-def test_without_patience_what_is_disturbed_counts(watch) -> None:
+def test_without_patience_disturbed_measurements_count(watch) -> None:
     rounds = watch([1.0, 1.0, 2.0, 3.0, 4.0, 5.0], patience=0)
     assert [found(rounds.round()) for _ in range(3)] == [(1.0, 0), (2.5, 0), (4.5, 0)]
-    # It has not waited: nothing is left to doubt.
+    # Nothing was repeated, so the minimum is not raised.
     assert found(watch([1.16, 1.16, 1.0, 1.0]).round()) == (1.0, 1)
 
 
-def test_patience_ends_for_each_stage_and_leaves_doubt_once(watch) -> None:
+def test_patience_ends_for_each_stage_and_the_minimum_is_raised_once(watch) -> None:
     rounds = watch(itertools.chain([1.0] * 4, itertools.repeat(2.0)), patience=0.5, unwanted="training")
     first, second, third = (rounds.round() for _ in range(3))
     for stage in ("inference", "latency"):
@@ -66,20 +67,20 @@ def test_patience_ends_for_each_stage_and_leaves_doubt_once(watch) -> None:
         assert second[stage]["repeated"] > 0
         assert third[stage]["repeated"] == 0
         assert third[stage]["quiet"] == 1.0
-    # What another process takes for disturbed has moved by 2 %.
+    # The limit for other processes is 2 % higher.
     assert found(watch([1.16, 1.16]).round()) == (1.16, 0)
     assert found(watch([1.18, 1.18, 1.0, 1.0]).round()) == (1.0, 1)
 
 
-def test_the_reference_takes_a_share_of_the_time_that_it_stands_beside(watch, monkeypatch) -> None:
+def test_the_reference_runs_for_a_share_of_the_measured_time(watch, monkeypatch) -> None:
     readings = itertools.count(1)
     rounds = watch(1.0 + 0 * each for each in readings)
     monkeypatch.setattr(stopwatch, "SHARE", 0.5)
     rounds.round()
-    assert next(readings) > 4  # one before, and after it as many as that takes
+    assert next(readings) > 4  # one before, and several after
 
 
-def test_onnx_has_no_reference_where_that_runs_on_another_device(watch) -> None:
+def test_onnx_has_no_reference_on_another_device(watch) -> None:
     rounds = watch([])
     rounds._device = torch.device("meta")
     rounds._rounds = {"onnx": lambda: {"onnx_images_per_second": 0.1}}
@@ -87,7 +88,7 @@ def test_onnx_has_no_reference_where_that_runs_on_another_device(watch) -> None:
     assert rounds.round() == {"onnx": expected}
 
 
-def test_another_process_knows_what_is_quiet(watch) -> None:
+def test_another_process_knows_the_minimum(watch) -> None:
     watch([1.0, 1.0]).round()
     assert found(watch([2.0, 2.0, 1.0, 1.0]).round()) == (1.0, 1)
 

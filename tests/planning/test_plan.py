@@ -17,14 +17,7 @@ from mlbench.errors import DeviceError, SuiteError
 from mlbench.planning import plan as plan_module
 from mlbench.planning.plan import Plan, make_plan
 from mlbench.planning.suite import load_suite
-from mlbench.plugin import (
-    BackboneShape,
-    BatchContext,
-    BatchSamplerOptions,
-    Component,
-    FeatureShape,
-    TokensShape,
-)
+from mlbench.plugin import BackboneShape, BatchContext, BatchSamplerOptions, Component, FeatureShape
 from mlbench.plugins import Plugin
 from mlbench.provenance import package_hash
 from mlbench.registry import Entry, Registry
@@ -80,19 +73,6 @@ def test_a_forecast_adds_backbone_and_neck(write: Callable[..., Path], predictin
     neck = 8 * 8 + 2 * 8 + 8 * 8 + 2 * 8  # two linear layers without bias, each with a layer norm
     assert forecast.parameters == 100 + neck
     assert forecast.centres == 6 * 8
-
-
-def test_a_backbone_with_tokens_is_refused_for_a_neck_without(
-    write: Callable[..., Path], predicting: Registry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tokens = BackboneShape(100, TokensShape(8, 4, 4, 1))
-    monkeypatch.setattr(Predicting, "predict", lambda self, image_size: tokens)
-    assert make_plan(load_suite(write(), predicting), CPU).cases[0].forecast.parameters is not None
-    suite = load_suite(write(), predicting, overrides=("neck=noisy",))
-    with pytest.raises(
-        SuiteError, match=r"^--set neck=noisy: neck 'noisy' takes feature maps, but .* tokens"
-    ):
-        make_plan(suite, CPU)
 
 
 @pytest.mark.parametrize("predicts", [True, False])
@@ -356,3 +336,17 @@ def test_how_speed_is_measured_is_no_part_of_the_fingerprint(planned) -> None:
     first, second = (planned(overrides=each).cases[0] for each in ((), ("measure.rounds=99",)))
     assert first.fingerprint == second.fingerprint
     assert second.spec.plain()["measure"]["rounds"] == 99
+
+
+@pytest.mark.parametrize(("neck", "fits"), [("noisy", False), ("gap", True)])
+def test_tokens_for_a_neck_of_maps_are_refused_at_its_place(planned: Planned, neck: str, fits: bool) -> None:
+    backbone = "backbone={name: timm, model: test_vit, weights: none, output: tokens}"
+    overrides = (backbone, "image.size=160", f"neck={neck}")
+    if fits:
+        assert planned(overrides=overrides).cases
+        return
+    message = (
+        r"^--set neck=noisy: neck 'noisy' takes feature maps, and the backbone gives a sequence of tokens; "
+    )
+    with pytest.raises(SuiteError, match=message):
+        planned(overrides=overrides)

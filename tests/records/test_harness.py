@@ -27,7 +27,7 @@ FAILED = replace(RECORD, seed=2, status="failed", speed={})
 UNKNOWN = replace(RECORD, seed=3, speed={"images_per_second": Timing(None, note="out of memory")})
 
 
-def test_extra_info_holds_quality_size_and_memory() -> None:
+def test_extra_info_has_metrics_sizes_and_memory() -> None:
     info = extra_info(RECORD)
     expected = {"accuracy": 0.9, "f1": 0.8, "threshold": 0.3, "parameters": 3, "peak_host": 1000, "seed": 1}
     assert expected.items() <= info.items()
@@ -48,6 +48,6 @@ def test_save_benchmarks_numbers_runs_and_times_batches(tmp_path: Path) -> None:
     assert (benchmark["param"], benchmark["params"]) == ("1", {"seed": 1, "neck": "gap"})
 
 
-def test_nothing_is_written_where_nothing_was_timed(tmp_path: Path) -> None:
+def test_nothing_is_written_without_times(tmp_path: Path) -> None:
     assert save_benchmarks([FAILED, UNKNOWN], tmp_path) is None
     assert list(tmp_path.iterdir()) == []

@@ -21,7 +21,7 @@ RECORD = Record(
 )
 
 
-def test_put_then_get_gives_the_record_back(tmp_path: Path) -> None:
+def test_get_returns_the_record_that_was_put(tmp_path: Path) -> None:
     store = Store(tmp_path, "s")
     record = replace(
         RECORD, metrics={"f1": Estimate(0.1 + 0.2)}, notes=("prüfen",), settings={"a": [1, None, "x"]}
@@ -47,7 +47,7 @@ def test_latest_gives_the_newest_of_each_case_and_seed(tmp_path: Path) -> None:
     assert store.latest() == ([other, newer], [])
 
 
-def test_latest_does_not_mix_experiments_of_one_name(tmp_path: Path) -> None:
+def test_latest_does_not_mix_settings_of_one_case(tmp_path: Path) -> None:
     store = Store(tmp_path, "s")
     old = replace(RECORD, settings={"neck": {"dim": 8}}, fingerprint="e" * 16, finished="2025-01-01")
     seeds = [replace(RECORD, seed=seed, settings={"neck": {"dim": 32}}) for seed in (2, 0)]
@@ -71,10 +71,10 @@ def test_latest_does_not_mix_experiments_of_one_name(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("case", ["gap", "squeeze"])
-def test_latest_does_not_mix_what_other_code_libraries_threads_or_data_made(
+def test_latest_does_not_mix_code_libraries_threads_or_data(
     tmp_path: Path, change: dict[str, Any], case: str
 ) -> None:
-    """Neither among the seeds of a case nor among cases."""
+    """Within a case and across cases."""
     store = Store(tmp_path, "s")
     facts = {"conditions": MADE, "components": {"neck": {"package": "mlbench", "version": "1", "code": "c"}}}
     newer = [replace(RECORD, seed=seed, finished=f"2026-02-0{seed}", **facts) for seed in (1, 2)]
@@ -87,7 +87,7 @@ def test_latest_does_not_mix_what_other_code_libraries_threads_or_data_made(
     assert remarks == [f"{case}: left out an older record, made with other {what}"]
 
 
-def test_latest_takes_data_sets_of_several_versions_where_settings_differ(tmp_path: Path) -> None:
+def test_latest_allows_data_versions_that_differ_with_settings(tmp_path: Path) -> None:
     store = Store(tmp_path, "s")
     records = [
         replace(
@@ -134,7 +134,7 @@ def test_records_of_every_past_schema_load() -> None:
         assert record.metrics["f1"].value > 0
 
 
-def test_a_record_with_a_value_that_json_lacks_is_not_half_written(tmp_path: Path) -> None:
+def test_a_value_that_json_lacks_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         Store(tmp_path, "s").put(replace(RECORD, metrics={"f1": Estimate(float("nan"))}))
     assert not (tmp_path / "s").exists()
@@ -173,7 +173,7 @@ def test_a_folder_that_cannot_be_locked_is_named(tmp_path: Path) -> None:
         pass
 
 
-def test_latest_takes_seeds_together_however_their_speed_was_measured(tmp_path: Path) -> None:
+def test_latest_ignores_settings_of_the_measurement(tmp_path: Path) -> None:
     store = Store(tmp_path, "s")
     quick, long = (
         replace(RECORD, seed=seed, settings={"measure": {"rounds": 7 * (seed + 1)}}) for seed in (0, 1)

@@ -45,7 +45,7 @@ def test_save_names_the_file_by_suite_and_hardware(tmp_path: Path) -> None:
     assert saved(tmp_path).name == "s.x.2-cores.json"
 
 
-def test_what_is_saved_compares_as_the_records_do(tmp_path: Path) -> None:
+def test_a_saved_baseline_compares_like_its_records(tmp_path: Path) -> None:
     path = saved(tmp_path)
     found = read_baseline(path.read_bytes(), str(path))
     assert (found.suite, found.tolerances) == ("s", {"f1": 0.02})
@@ -59,7 +59,7 @@ def test_what_is_saved_compares_as_the_records_do(tmp_path: Path) -> None:
     assert sorted(key) == sorted((each.case, each.name, each.verdict) for each in after)
 
 
-def test_what_is_saved_is_in_stable_order_and_small(tmp_path: Path) -> None:
+def test_a_saved_baseline_is_small_and_in_stable_order(tmp_path: Path) -> None:
     first = saved(tmp_path / "a").read_bytes()
     second = saved(tmp_path / "b", list(reversed(RECORDS))).read_bytes()
     assert first == second
@@ -113,7 +113,7 @@ def test_choose_prefers_the_same_kind_of_device(tmp_path: Path) -> None:
 def test_two_machines_never_share_a_file(tmp_path: Path) -> None:
     names = ("EPYC (9)", "EPYC 9")
     records = [replace(each, environment={**HERE, "cpu": cpu}) for each in RECORDS for cpu in names]
-    with pytest.raises(StoreError, match=r"baseline of both EPYC \(9\) and EPYC 9"):
+    with pytest.raises(StoreError, match=r"EPYC \(9\) and EPYC 9 have the same file name"):
         save_baselines(records, {}, tmp_path)
     assert list(tmp_path.iterdir()) == []
     nameless = [replace(each, environment={**HERE, "cpu": "龍芯"}) for each in RECORDS]
@@ -143,7 +143,7 @@ def test_choose_refuses_baselines_of_other_suites(tmp_path: Path) -> None:
         ('{"baseline": 1, "hardware": {}, "tolerances": {"f1": NaN}}', "NaN is not a number"),
     ],
 )
-def test_read_refuses_what_is_no_baseline(text: str, reason: str) -> None:
+def test_read_refuses_other_files(text: str, reason: str) -> None:
     with pytest.raises(StoreError, match=f"^file: .*{reason}"):
         read_baseline(text, "file")
 
@@ -154,6 +154,6 @@ def test_read_refuses_hardware_without_a_name() -> None:
         read_baseline(text, "file")
 
 
-def test_a_deeply_nested_baseline_is_one_line() -> None:
+def test_a_deeply_nested_baseline_is_refused_in_one_line() -> None:
     with pytest.raises(StoreError, match=r"^x: cannot be read \(nested more than 100 levels deep\)$"):
         read_baseline("[" * 100_000 + "]" * 100_000, "x")

@@ -37,7 +37,7 @@ def test_compare_judges_metrics_by_the_tolerance(shift: float, verdict: str) -> 
 
 
 def test_compare_pairs_metrics_by_seed() -> None:
-    # Seeds differ by far more than the change does; only pairs show it.
+    # Seeds differ by far more than the change, so only pairs show it.
     before = [0.5, 0.9, 0.1, 0.7]
     after = [value - 0.05 + noise for value, noise in zip(before, NOISE, strict=True)]
     change = the_change(scored(before), list(reversed(scored(after))), recall_at_1=0.02)
@@ -49,32 +49,32 @@ def test_compare_takes_only_seeds_of_both_sides() -> None:
     assert (change.before, change.after, change.samples) == (pytest.approx(0.85), pytest.approx(0.85), 2)
 
 
-def test_compare_with_one_seed_is_never_decided() -> None:
+def test_compare_with_one_seed_is_inconclusive() -> None:
     before = scored([0.9], low=0.85, high=0.95)
     change = the_change(before, scored([0.2], low=0.1, high=0.3), recall_at_1=0.02)
     assert change.verdict is Verdict.INCONCLUSIVE
     assert (change.low, change.high) == (None, None)
     assert change.note == (
-        "1 seed says nothing of the spread; run 3 or more "
+        "the spread over seeds is unknown with 1 seed; run 3 or more "
         "(interval over classes: before [0.850, 0.950], after [0.100, 0.300])"
     )
 
 
-def test_compare_says_how_many_seeds_would_tell() -> None:
-    # Differences -0.02 and 0.02 have a spread of 0.0283: 18 pairs see 0.02 in 80 of 100 trials.
+def test_compare_notes_how_many_seeds_are_needed() -> None:
+    # Differences -0.02 and 0.02 have a spread of 0.0283: 18 pairs detect 0.02 in 80 of 100 trials.
     change = the_change(scored([0.9, 0.9]), scored([0.88, 0.92]), recall_at_1=0.02)
     assert change.verdict is Verdict.INCONCLUSIVE
     assert change.note == "2 seeds; 18 would show a change of 0.02 (at 80 % power)"
 
 
-def test_compare_does_not_take_two_equal_steps_for_certainty() -> None:
+def test_compare_of_two_equal_differences_is_inconclusive() -> None:
     change = the_change(scored([0.90, 0.92]), scored([0.80, 0.82]), recall_at_1=0.02)
     assert change.verdict is Verdict.INCONCLUSIVE
     change = the_change(scored([0.90, 0.92, 0.94]), scored([0.80, 0.82, 0.84]), recall_at_1=0.02)
     assert change.verdict is Verdict.WORSE
 
 
-def test_compare_knows_the_direction_of_a_metric() -> None:
+def test_compare_uses_the_direction_of_a_metric() -> None:
     before, after = ([value + n for n in NOISE] for value in (0.1, 0.2))
     error = the_change(
         scored(before, "eer", higher_is_better=False), scored(after, "eer", higher_is_better=False), eer=0.02
@@ -101,33 +101,33 @@ def test_compare_does_not_judge_metrics_of_another_protocol() -> None:
     change = the_change(judged(0.9, "test"), judged(0.5, "train"), recall_at_1=0.02)
     assert change.verdict is Verdict.INCOMPARABLE
     assert change.note == "other protocol (gallery test before, train after)"
-    # Records from before there was a choice are of the default protocol.
+    # Records older than the choice used the default protocol.
     assert the_change(scored([0.9] * 3), judged(0.9, "test"), recall_at_1=0.02).verdict is Verdict.SAME
     before = the_change(scored([0.9] * 3), judged(0.9, "train"), recall_at_1=0.02)
     assert before.verdict is Verdict.INCOMPARABLE
 
 
 @pytest.mark.parametrize("before", [0.9, 0.94, 0.5])
-def test_a_loss_of_just_the_tolerance_is_allowed(before: float) -> None:
-    """However the difference is rounded: 0.90 - 0.88 is above 0.02, 0.94 - 0.92 below."""
+def test_a_loss_equal_to_the_tolerance_is_allowed(before: float) -> None:
+    """In floating point 0.90 - 0.88 is above 0.02, and 0.94 - 0.92 below."""
     change = the_change(scored([before] * 3), scored([before - 0.02] * 3), recall_at_1=0.02)
     assert change.verdict is Verdict.SAME
     sides = [[record(size={"parameters": size})] for size in (1000, 1050)]
     assert the_change(*sides, parameters=0.05).verdict is Verdict.SAME
 
 
-def test_seeds_that_failed_or_are_gone_are_told() -> None:
+def test_failed_and_missing_seeds_are_noted() -> None:
     before = scored([0.9, 0.8, 0.7])
     failed = replace(before[2], status="failed", error="loss is nan", metrics={})
     found = compare(before, [*before[:2], failed], {"recall_at_1": 0.02})
     assert found.missing == (Missing("gap", "", "after", "1 of 3 seeds failed: loss is nan", gated=True),)
     assert found.regressions == found.missing
-    assert found.notes == ("gap: 3 seeds before, 2 after; metrics are compared over the 2 of both",)
+    assert found.notes == ("gap: 3 seeds before, 2 after; metrics are compared over the 2 that both have",)
     assert compare([*before[:2], failed], before, {}).regressions == ()
 
 
-def test_a_metric_that_is_lost_in_some_seeds_fails_the_gate() -> None:
-    """The mean over the other seeds would hide it, and may even be better."""
+def test_a_metric_missing_in_some_seeds_fails_the_gate() -> None:
+    """The mean over the other seeds may be better."""
     before = scored([0.9, 0.8, 0.7], "f1")
     none = replace(before[2], metrics={"f1": Estimate(None, note="no threshold was found")})
     after = [*before[:2], none]
@@ -143,22 +143,22 @@ def test_a_metric_that_is_lost_in_some_seeds_fails_the_gate() -> None:
     (gained,) = compare(after, before, {"f1": 0.02}).missing
     assert gained.side == "before"
     assert compare(after, before, {"f1": 0.02}).regressions == ()
-    assert compare(after, after, {"f1": 0.02}).missing == ()  # as it was
+    assert compare(after, after, {"f1": 0.02}).missing == ()  # missing on both sides
     assert compare(before, after, {}).regressions == ()  # not watched
 
 
-def test_tolerances_that_watch_nothing_are_told() -> None:
+def test_tolerances_without_effect_are_noted() -> None:
     before = scored([0.9, 0.8], "f1")
     assert compare(before, before, {"f1": 0.1}).notes == ()
     (note,) = compare(before, before, {"f2": 0.1, "f1": 0.1}).notes
     assert note == "tolerance f2: neither side has such a quantity (choose from: f1)"
     threshold = scored([0.3, 0.3], "threshold", higher_is_better=None)
     (note,) = compare(threshold, threshold, {"threshold": 0.1}).notes
-    assert note == "tolerance threshold: neither direction is better; nothing is watched"
+    assert note == "tolerance threshold: neither direction is better, so it cannot fail a check"
 
 
 def noisy(generator: random.Random, rate: float, count: int = 12) -> tuple[list[float], list[float]]:
-    """Rounds in images per second, and of the reference, on a machine whose speed wanders."""
+    """Rounds in images per second, and of the reference, on a machine whose speed drifts."""
     machine = [generator.uniform(1, 3) for _ in range(count)]
     return (
         [rate / each * generator.gauss(1, 0.02) for each in machine],
@@ -178,7 +178,7 @@ def test_compare_judges_speed_by_the_reference(rate: float, verdict: str) -> Non
     assert change.gated
 
 
-def test_compare_takes_a_slow_machine_for_no_regression() -> None:
+def test_a_slow_machine_is_not_a_regression() -> None:
     generator = random.Random(0)
     before = timed(*noisy(generator, 100))
     rounds, reference = noisy(generator, 100)
@@ -189,28 +189,28 @@ def test_compare_takes_a_slow_machine_for_no_regression() -> None:
     assert "x the time" in found.notes[0]
 
 
-def test_compare_without_a_reference_takes_rounds_as_they_are() -> None:
+def test_compare_without_a_reference_uses_the_rounds_directly() -> None:
     before, after = ([rate + step for step in range(7)] for rate in (100, 70))
     assert the_change(timed(before), timed(after)).verdict == "worse"
     assert the_change(timed(before, name="latency_p50"), timed(after, name="latency_p50")).verdict == "better"
 
 
-def test_compare_of_few_rounds_is_not_decided() -> None:
+def test_compare_of_few_rounds_is_inconclusive() -> None:
     change = the_change(timed([100.0, 101.0, 102.0]), timed([50.0, 51.0, 52.0]))
     assert change.verdict is Verdict.INCONCLUSIVE
     assert change.note == "3 rounds; at least 4 are needed"
 
 
-def test_compare_says_how_many_rounds_would_tell() -> None:
+def test_compare_notes_how_many_rounds_are_needed() -> None:
     before, after = [96.0, 97.0, 100.0, 103.0, 104.0], [90.0, 94.0, 99.0, 103.0, 113.0]
     change = the_change(timed(before), timed(after))
     assert change.verdict is Verdict.INCONCLUSIVE
-    assert re.fullmatch(r"5 rounds; about \d+ would tell", change.note)
+    assert re.fullmatch(r"5 rounds; about \d+ would decide", change.note)
     far = the_change(timed([1.0, 50.0, 100.0, 300.0]), timed([1.0, 50.0, 91.0, 300.0]))
-    assert far.note == "4 rounds; more than 1,000 would be needed to tell"
+    assert far.note == "4 rounds; more than 1,000 would be needed to decide"
 
 
-def test_compare_on_other_hardware_needs_a_reference_and_allows_more() -> None:
+def test_compare_on_other_hardware_needs_a_reference_and_raises_the_tolerance() -> None:
     generator = random.Random(0)
     there = {**HERE, "cpu": "y", "device_product": "y"}
     rounds, reference = noisy(generator, 100)
@@ -224,10 +224,10 @@ def test_compare_on_other_hardware_needs_a_reference_and_allows_more() -> None:
         replace(each, measured={**each.measured, "threads": 4})
         for each in timed(slower, reference, environment=there)
     ]
-    assert the_change(before, other_threads).verdict == "worse"  # the reference had as many
+    assert the_change(before, other_threads).verdict == "worse"  # the reference used the same number
     change = the_change(timed(rounds), timed(slower, environment=there))
     assert change.verdict is Verdict.INCOMPARABLE
-    assert change.note == "other hardware, and no reference workload was timed beside it"
+    assert change.note == "other hardware, and the reference workload was not timed"
 
 
 @pytest.mark.parametrize("kind", ["cuda:0", "mps"])
@@ -252,14 +252,14 @@ def test_compare_divides_each_speed_by_its_own_reference() -> None:
     assert (speed.difference, latency.difference) == (0, pytest.approx(-0.5))
 
 
-def test_a_speed_that_one_seed_lacks_is_compared_by_the_others() -> None:
+def test_a_speed_missing_in_one_seed_is_compared_over_the_others() -> None:
     before = timed([100.0, 101.0, 102.0, 103.0])
     lost = record(1, speed={"images_per_second": Timing(None, note="killed")})
     assert the_change(before, [*before, lost]).verdict is not Verdict.INCOMPARABLE
 
 
 @pytest.mark.parametrize(
-    ("measured", "told"),
+    ("measured", "what"),
     [
         ({"batch_size": 8, "threads": 1}, "batch sizes (32 before, 8 after)"),
         ({"batch_size": 32, "threads": 2}, "numbers of threads (1 before, 2 after)"),
@@ -269,11 +269,11 @@ def test_a_speed_that_one_seed_lacks_is_compared_by_the_others() -> None:
         ),
     ],
 )
-def test_compare_does_not_judge_speed_under_other_conditions(measured: dict[str, int], told: str) -> None:
+def test_compare_does_not_judge_speed_under_other_conditions(measured: dict[str, int], what: str) -> None:
     before, after = timed([100.0] * 7), timed([50.0] * 7)
     change = the_change(before, [replace(each, measured=measured) for each in after])
     assert change.verdict is Verdict.INCOMPARABLE
-    assert change.note == f"measured with other {told}"
+    assert change.note == f"measured with other {what}"
 
 
 def test_compare_counts_the_rounds_of_a_shared_measurement_once() -> None:
@@ -286,19 +286,19 @@ def test_compare_counts_the_rounds_of_a_shared_measurement_once() -> None:
     ("before", "after", "tolerance", "verdict"),
     [(100, 100, 0, "same"), (100, 101, 0, "worse"), (100, 99, 0, "better"), (100, 104, 0.05, "same")],
 )
-def test_compare_takes_sizes_as_they_are(before: int, after: int, tolerance: float, verdict: str) -> None:
+def test_compare_of_sizes_uses_their_values(before: int, after: int, tolerance: float, verdict: str) -> None:
     sides = [[record(size={"parameters": size})] for size in (before, after)]
     change = the_change(*sides, parameters=tolerance)
     assert (change.verdict, change.difference) == (verdict, pytest.approx(after / before - 1))
 
 
-def test_compare_with_no_bytes_at_all() -> None:
+def test_compare_of_zero_bytes() -> None:
     sides = [[record(size={"parameters": size})] for size in (0, 5)]
     assert the_change(*sides).verdict == "worse"
     assert the_change(*reversed(sides)).verdict == "better"
 
 
-def test_compare_names_what_one_side_lacks() -> None:
+def test_compare_lists_quantities_that_one_side_lacks() -> None:
     before = [*scored([0.9, 0.8]), replace(record(), case="old"), replace(record(), case="broken")]
     failed = replace(record(), case="broken", status="failed", error="boom")
     after = [*scored([0.9, 0.8], "f1"), replace(record(), case="new"), failed]
@@ -314,7 +314,7 @@ def test_compare_names_what_one_side_lacks() -> None:
     assert [each.case for each in found.regressions] == ["gap", "old", "broken"]
 
 
-def test_compare_says_why_a_speed_is_missing() -> None:
+def test_compare_gives_the_reason_of_a_missing_speed() -> None:
     lost = record(speed={"images_per_second": Timing(None, note="out of memory at batch size 32")})
     (missing,) = compare(timed([100.0] * 7), [lost], {}).regressions
     assert isinstance(missing, Missing)

@@ -15,7 +15,7 @@ from mlbench.regression.statistics import samples_needed
 def test_plan_power_takes_the_spread_over_seeds() -> None:
     (found,) = plan_power(["gap"], scored([0.90, 0.91, 0.92]), {"recall_at_1": 0.02})
     assert (found.known, found.spread) == (3, pytest.approx(0.01))
-    # Paired differences are taken to spread by the square root of 2 times that: 7 pairs see 0.02.
+    # Paired differences spread by the square root of 2 times that: 7 pairs detect 0.02.
     assert found.seeds == samples_needed(0.01 * 2**0.5, 0.02) == 7
 
 
@@ -25,21 +25,21 @@ def test_plan_power_takes_the_spread_over_seeds() -> None:
         ([0.9], 0.02, "spread not known: 1 seed has been run"),
         ([], 0.02, "spread not known: no seed has been run"),
         ([0.1, 0.9], 0.001, "more than 1,000"),
-        ([0.1, 0.9], 0.0, "no tolerance, no number of seeds"),
+        ([0.1, 0.9], 0.0, "none suffices for a tolerance of 0"),
     ],
 )
-def test_plan_power_says_what_it_does_not_know(values: list[float], tolerance: float, note: str) -> None:
+def test_plan_power_notes_unknown_numbers(values: list[float], tolerance: float, note: str) -> None:
     (found,) = plan_power(["gap"], scored(values), {"recall_at_1": tolerance})
     assert (found.seeds, found.note) == (None, note)
 
 
 def test_plan_power_of_no_spread_is_three() -> None:
     (found,) = plan_power(["gap"], scored([0.9, 0.9]), {"recall_at_1": 0.02})
-    assert (found.seeds, found.note) == (3, "no spread so far")  # two equal steps could be chance
+    assert (found.seeds, found.note) == (3, "no spread so far")  # two equal values may be chance
 
 
-def test_what_the_gate_fails_is_more_than_its_tolerance() -> None:
-    """By trial: with the seeds that are advised, half of the losses of just the tolerance are failed."""
+def test_the_gate_fails_losses_above_its_tolerance() -> None:
+    """In simulation, with the advised seeds: half of the losses equal to the tolerance fail."""
     (found,) = plan_power(["gap"], scored([0.90, 0.91, 0.92]), {"recall_at_1": 0.02})
     assert found.caught is not None
     generator = random.Random(0)
@@ -58,7 +58,7 @@ def test_what_the_gate_fails_is_more_than_its_tolerance() -> None:
     assert failed(0.02) == pytest.approx(0.5, abs=0.06)
 
 
-def test_plan_power_leaves_out_what_rounds_tell() -> None:
+def test_plan_power_leaves_out_speeds_and_sizes() -> None:
     speed = record(speed={"images_per_second": Timing(1.0)}, size={"parameters": 3})
     tolerances = {"images_per_second": 0.1, "parameters": 0.0, "f1": 0.1}
     assert [each.metric for each in plan_power(["gap"], [speed], tolerances)] == ["f1"]

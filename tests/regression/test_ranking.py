@@ -39,7 +39,7 @@ def sentences(*cases: list[Record], tolerance: float = 0.0) -> list[str]:
     )
 
 
-def test_equal_cases_are_told_with_the_smallest_and_the_fastest() -> None:
+def test_equal_cases_are_listed_with_the_smallest_and_the_fastest() -> None:
     assert sentences(C, A, B) == [
         "Recall@1: the best are equal within the noise of 3 seeds: a (0.910), b (0.908); "
         "of these, b is the smallest (2.00 MB) and a is the fastest (100 images/s)"
@@ -54,12 +54,12 @@ def test_speeds_within_noise_are_both_the_fastest() -> None:
     assert sentences(A, B, third)[0].endswith("and a and d are the fastest (100 images/s)")
 
 
-def test_one_that_is_better_by_more_than_noise_is_the_best() -> None:
+def test_a_case_better_by_more_than_noise_is_the_best() -> None:
     assert sentences(A, C) == ["Recall@1: a is the best (0.910), by more than noise"]
     assert "are equal" in sentences(A, C, tolerance=0.11)[0]
 
 
-def test_what_is_better_when_it_is_small_is_ranked_so() -> None:
+def test_a_metric_of_which_less_is_better_is_ranked_so() -> None:
     turned = [
         replace(each, metrics={"recall_at_1": replace(each.metrics["recall_at_1"], higher_is_better=False)})
         for each in (*A, *C)
@@ -77,7 +77,7 @@ def test_with_one_seed_intervals_over_classes_decide(high: float, told: str) -> 
     without = [replace(each[0], metrics={"recall_at_1": Estimate(v)}) for each, v in ((A, 0.9), (C, 0.1))]
     assert (
         "all cases are equal within their intervals over classes (1 seed)" in sentences(without)[0]
-    )  # nothing is known of the noise
+    )  # the noise is unknown
 
 
 def test_several_data_sets_or_protocols_are_not_ranked() -> None:
@@ -98,7 +98,7 @@ def test_many_equal_cases_are_counted() -> None:
 
 
 def test_a_case_without_a_value_in_some_seed_is_not_ranked() -> None:
-    """The seeds in which it found nothing would make it the best."""
+    """Without the seeds that have no value it would be the best."""
     lucky = [*case("e", [0.99, 0.98]), replace(A[2], case="e", metrics={"recall_at_1": Estimate(None)})]
     assert sentences(A, C, lucky) == [
         "Recall@1: a is the best (0.910), by more than noise; "

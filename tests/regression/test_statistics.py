@@ -43,7 +43,7 @@ def test_paired_interval_of_one_difference_is_none() -> None:
 
 
 @pytest.mark.parametrize("level", [0.8, 0.95])
-def test_paired_interval_covers_as_often_as_it_says(level: float) -> None:
+def test_paired_interval_has_its_coverage(level: float) -> None:
     generator = random.Random(1)
     hits = 0
     for _ in range(2000):
@@ -54,7 +54,7 @@ def test_paired_interval_covers_as_often_as_it_says(level: float) -> None:
 
 
 def test_rank_interval_by_hand() -> None:
-    # Four against four: only the extreme orders, 2 of 70, are less likely than 5 %: all sixteen shifts.
+    # Of the 70 orders of four and four samples only the 2 extreme ones are below 5 %: all sixteen shifts.
     found = rank_interval([1.0, 2.0, 4.0, 8.0], [10.0, 20.0, 40.0, 80.0], 0.95)
     assert found is not None
     assert (found.low, found.high) == (2.0, 79.0)
@@ -69,9 +69,7 @@ def test_rank_interval_of_three_against_three_is_none() -> None:
 
 @pytest.mark.parametrize("size", [(4, 4), (5, 7), (7, 7), (15, 12)])
 @pytest.mark.parametrize("level", [0.9, 0.95, 0.99])
-def test_rank_interval_leaves_out_zero_when_the_exact_test_rejects(
-    size: tuple[int, int], level: float
-) -> None:
+def test_rank_interval_excludes_zero_when_the_exact_test_rejects(size: tuple[int, int], level: float) -> None:
     generator = np.random.default_rng(0)
     decided = set()
     for shift in np.linspace(-2, 2, 41):
@@ -94,7 +92,7 @@ def test_rank_interval_counts_all_orders() -> None:
     assert (found.low, found.high) == (shifts[critical - 1], shifts[-critical])
 
 
-def test_rank_interval_of_many_samples_is_near_the_counted_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rank_interval_of_many_samples_is_near_the_exact_one(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(0)
     before, after = generator.normal(0, 1, 60).tolist(), generator.normal(0.3, 1, 50).tolist()
     counted = rank_interval(before, after, 0.95)
@@ -106,7 +104,7 @@ def test_rank_interval_of_many_samples_is_near_the_counted_one(monkeypatch: pyte
     assert (normal.low, normal.high) == pytest.approx((counted.low, counted.high), abs=0.02)
 
 
-def test_rank_interval_covers_at_least_as_often_as_it_says() -> None:
+def test_rank_interval_has_at_least_its_coverage() -> None:
     generator = random.Random(2)
     hits = 0
     for _ in range(1000):
@@ -131,7 +129,7 @@ def test_rank_interval_of_swapped_sides_is_mirrored(before: list[float], after: 
 
 @pytest.mark.parametrize("pairs", [2, 3, 5, 17, 100, 500])
 @pytest.mark.parametrize("effect", [0.1, 0.5, 1.3, 4.0])
-def test_t_power_is_that_of_the_noncentral_t_distribution(pairs: int, effect: float) -> None:
+def test_t_power_equals_the_noncentral_t_distribution(pairs: int, effect: float) -> None:
     critical = stats.t.ppf(0.975, pairs - 1)
     expected = stats.nct.sf(critical, pairs - 1, effect * pairs**0.5)
     assert t_power(pairs, effect, 0.95) == pytest.approx(expected, abs=1e-12)
@@ -143,13 +141,13 @@ def test_t_power_is_one_where_scipy_gives_nan() -> None:
 
 
 @pytest.mark.parametrize(("spread", "expected"), [(0.37, 7), (0.73, 19), (0.01, 2)])
-def test_samples_needed_to_see_half_a_point(spread: float, expected: int) -> None:
+def test_samples_needed_to_detect_half_a_point(spread: float, expected: int) -> None:
     assert samples_needed(spread, 0.5) == expected
     if expected > 2:
         assert t_power(expected, 0.5 / spread, 0.95) >= 0.8 > t_power(expected - 1, 0.5 / spread, 0.95)
 
 
-def test_samples_needed_for_what_is_too_small_is_none() -> None:
+def test_samples_needed_for_a_tiny_difference_is_none() -> None:
     assert samples_needed(50, 0.5) is None
     assert samples_needed(1, 0) is None
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from mlbench.evaluation.evaluate import Engine, verification_curve
 
 from mlbench.evaluation.embeddings import Embeddings
+from mlbench.evaluation.engine import Engine, verification_curve
 from mlbench.training.checkpoint_score import build_score, curve_name
 
 ENGINE = Engine(resamples=50, threads=1)

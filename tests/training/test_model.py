@@ -48,7 +48,7 @@ def test_build_model_refuses_tokens_for_a_neck_without(planned, monkeypatch) -> 
     spec = planned(overrides=("neck=noisy",)).cases[0].spec
     monkeypatch.setattr(toys.ToyBackboneOptions, "build", with_tokens)
     with pytest.raises(
-        SuiteError, match=r"^--set neck=noisy: neck 'noisy' takes feature maps, but .* tokens"
+        SuiteError, match=r"^--set neck=noisy: neck 'noisy' takes feature maps, and .* tokens"
     ):
         build_model(spec, 0)
 

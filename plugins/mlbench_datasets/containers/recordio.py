@@ -5,8 +5,10 @@ middle, last) in the upper 3, the content, and zeros up to a multiple of 4. Wher
 number at a multiple of 4, the number is left out and the record continues in another part. The content is
 flag (uint32), label (float32), two ids (uint64), then `flag` labels (float32) that replace the label, then
 the image file.
- Record 0 of an InsightFace pack has two labels, a and b: the records 1 to a - 1 are images; each of the
-records a to b - 1 stands for an identity, and its two labels are the range of its images."""
+
+Record 0 of an InsightFace pack has two labels, a and b: the records 1 to a - 1 are images; each of the
+records a to b - 1 stands for an identity, and its two labels are the range of its images.
+"""
 
 from __future__ import annotations
 

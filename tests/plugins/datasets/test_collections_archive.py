@@ -60,7 +60,7 @@ def test_unpack_a_tar(tmp_path: Path, mode: str) -> None:
     assert {total for _, total in seen} == {archive.stat().st_size}
 
 
-def test_unpack_a_zip_beside_what_is_there(tmp_path: Path) -> None:
+def test_unpack_a_zip_beside_existing_files(tmp_path: Path) -> None:
     archive = make_zip(tmp_path / "a.zip", [("birds/", b""), *FILES.items()])
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "other").write_text("mine")
@@ -142,7 +142,7 @@ def test_unpack_stops_at_too_many_members(tmp_path: Path, monkeypatch: pytest.Mo
         unpack(archive, tmp_path / "data")
 
 
-def test_unpack_does_not_touch_what_is_there(tmp_path: Path) -> None:
+def test_unpack_does_not_touch_existing_files(tmp_path: Path) -> None:
     archive = make_zip(tmp_path / "a.zip", list(FILES.items()))
     mine = tmp_path / "data" / "birds"
     mine.mkdir(parents=True)
@@ -177,7 +177,7 @@ def test_unpack_names_a_damaged_archive(tmp_path: Path, kind: str, spoil: Callab
     assert os.listdir(tmp_path / "data") == []
 
 
-def test_unpack_asks_for_a_person_where_a_password_is_needed(tmp_path: Path) -> None:
+def test_unpack_refuses_encrypted_archives(tmp_path: Path) -> None:
     archive = make_zip(tmp_path / "a.zip", [("a", b"1")])
     data = bytearray(archive.read_bytes())
     for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):

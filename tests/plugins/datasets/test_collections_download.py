@@ -20,7 +20,7 @@ MD5 = hashlib.md5(CONTENT).hexdigest()
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves CONTENT: whole, in part, cut short or not at all, as the path asks."""
+    """Serves CONTENT whole, in part, cut short or not at all, depending on the path."""
 
     ranges: ClassVar[list[str | None]] = []
 
@@ -73,7 +73,7 @@ def test_download_from_a_file_address(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == CONTENT
 
 
-def test_download_goes_on_where_it_stopped(tmp_path: Path, server: str) -> None:
+def test_download_resumes_where_it_stopped(tmp_path: Path, server: str) -> None:
     with pytest.raises(DataError, match=r"downloaded \(the connection ended after 2,560 of 5,120 bytes\)"):
         download(f"{server}/short", tmp_path / "a", md5=MD5)
     assert not (tmp_path / "a").exists()
@@ -83,14 +83,14 @@ def test_download_goes_on_where_it_stopped(tmp_path: Path, server: str) -> None:
     assert os.listdir(tmp_path) == ["a"]
 
 
-def test_download_starts_again_where_the_server_cannot_go_on(tmp_path: Path, server: str) -> None:
+def test_download_starts_again_if_the_server_cannot_resume(tmp_path: Path, server: str) -> None:
     (tmp_path / ".a.part").write_bytes(CONTENT[:100])
     download(f"{server}/whole", tmp_path / "a", md5=MD5)
     assert Handler.ranges == ["bytes=100-"]
     assert (tmp_path / "a").read_bytes() == CONTENT
 
 
-def test_download_takes_a_part_that_was_complete(tmp_path: Path, server: str) -> None:
+def test_download_accepts_a_complete_partial_file(tmp_path: Path, server: str) -> None:
     (tmp_path / ".a.part").write_bytes(CONTENT)
     download(f"{server}/file", tmp_path / "a", md5=MD5)
     assert (tmp_path / "a").read_bytes() == CONTENT
@@ -104,7 +104,7 @@ def test_download_without_a_digest_starts_again(tmp_path: Path, server: str) -> 
     assert Handler.ranges == [None, None]
 
 
-def test_download_throws_away_what_has_another_digest(tmp_path: Path, server: str) -> None:
+def test_download_discards_a_file_with_another_digest(tmp_path: Path, server: str) -> None:
     (tmp_path / ".a.part").write_bytes(b"x" * 100)  # of another file
     with pytest.raises(DataError, match=f"has the MD5 digest .* expected {MD5}: damaged, or another version"):
         download(f"{server}/file", tmp_path / "a", md5=MD5)
@@ -114,7 +114,7 @@ def test_download_throws_away_what_has_another_digest(tmp_path: Path, server: st
 
 
 @pytest.mark.parametrize("place", ["/gone", "refused", "file"])
-def test_download_says_in_one_line_why_not(tmp_path: Path, server: str, place: str) -> None:
+def test_download_gives_the_reason_in_one_line(tmp_path: Path, server: str, place: str) -> None:
     address = {
         "/gone": f"{server}/gone",
         "refused": "http://127.0.0.1:9/file",
@@ -130,7 +130,7 @@ def test_download_says_in_one_line_why_not(tmp_path: Path, server: str, place: s
     assert os.listdir(tmp_path) == []
 
 
-def test_download_blames_a_full_disk_on_the_disk(
+def test_download_does_not_report_a_full_disk_as_a_failed_download(
     tmp_path: Path, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*arguments: object) -> int:

@@ -65,7 +65,7 @@ def with_archive(found: Source, file: Path, *, md5: str) -> Source:
         ("cars196", "zip", make_cars_folders),
     ],
 )
-def test_fetch_downloads_unpacks_and_tidies_up(
+def test_fetch_downloads_unpacks_and_removes_the_archive(
     tmp_path: Path, name: str, kind: str, make: Callable[[Path], None]
 ) -> None:
     make(tmp_path / name)
@@ -117,14 +117,14 @@ def test_fetch_verifies_an_archive_that_a_person_has_put_there(tmp_path: Path) -
     assert (tmp_path / "cars196/car_ims.tgz").exists()
 
 
-def test_fetch_asks_to_move_half_a_data_set_away(tmp_path: Path) -> None:
+def test_fetch_says_to_move_an_incomplete_data_set_away(tmp_path: Path) -> None:
     make_cub(tmp_path / "cub200")
     (tmp_path / "cub200/CUB_200_2011/images.txt").unlink()
     with pytest.raises(DataError, match=r"move the incomplete .*CUB_200_2011 away and run: mlbench"):
         source("cub200", tmp_path).fetch(quiet)
 
 
-def test_fetch_needs_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fetch_needs_free_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10, 9, 1_000_000_000))
     message = r"Stanford_Online_Products.zip and its content need about 6\.2 GB, 1\.0 GB are free"
     with pytest.raises(DataError, match=message):
@@ -150,7 +150,7 @@ def test_fetch_has_npm_install_the_emoji(tmp_path: Path, monkeypatch: pytest.Mon
     assert re.findall(r"emoji-datasource-(\w+)@16\.0\.0", asked) == ["apple", "google", "twitter", "facebook"]
 
 
-def test_fetch_says_what_npm_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fetch_shows_the_message_of_npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake_npm(tmp_path / "bin", "sys.exit('npm error code ENOTFOUND\\nnpm error network no')")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     with pytest.raises(DataError) as caught:

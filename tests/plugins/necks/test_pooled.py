@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mlbench.contracts import FeatureShape, NeckShape, TokensShape
-from mlbench_necks.pooled import pooled, predict_pooled
+from mlbench_necks.pooled import Pooled
 
 SHAPES = [FeatureShape(8, 3, 2), FeatureShape(8, 1, 1), TokensShape(8, 3, 2, 2)]
 
@@ -17,29 +17,29 @@ def features_of(shape):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_pooled_gives_means_of_unit_length(shape):
-    neck = pooled(shape, dropout=0.5).eval()
+    neck = Pooled(dropout=0.5).build(shape).eval()
     features = features_of(shape)
     embeddings = neck(features)
     places = features.flatten(2) if isinstance(shape, FeatureShape) else features[:, 2:].mT
     means = torch.stack([place.sum(1) / place.shape[1] for place in places])
     torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(4))
     torch.testing.assert_close(embeddings * means.norm(dim=1, keepdim=True), means)
-    assert predict_pooled(shape) == NeckShape(0, neck.dim) == NeckShape(0, 8)
+    assert Pooled().predict(shape) == NeckShape(0, neck.dim) == NeckShape(0, 8)
     assert not list(neck.parameters())
 
 
 def test_pooled_drops_out_while_training_and_still_has_unit_length():
     torch.manual_seed(0)
-    neck = pooled(FeatureShape(2000, 1, 1), dropout=0.25)
+    neck = Pooled(dropout=0.25).build(FeatureShape(2000, 1, 1))
     embeddings = neck(torch.ones(2, 2000, 1, 1))
     assert (embeddings == 0).float().mean().item() == pytest.approx(0.25, abs=0.03)
     torch.testing.assert_close(embeddings.norm(dim=1), torch.ones(2))
     assert not torch.equal(embeddings, neck(torch.ones(2, 2000, 1, 1)))
-    whole = pooled(FeatureShape(2000, 1, 1), dropout=0.0)(torch.ones(2, 2000, 1, 1))
+    whole = Pooled(dropout=0.0).build(FeatureShape(2000, 1, 1))(torch.ones(2, 2000, 1, 1))
     assert (whole > 0).all()
 
 
 def test_pooled_is_float32_under_autocast():
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        embeddings = pooled(FeatureShape(8, 3, 2))(torch.rand(4, 8, 3, 2, dtype=torch.bfloat16))
+        embeddings = Pooled().build(FeatureShape(8, 3, 2))(torch.rand(4, 8, 3, 2, dtype=torch.bfloat16))
     assert embeddings.dtype == torch.float32

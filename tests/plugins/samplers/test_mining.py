@@ -22,7 +22,7 @@ def plane(angles):
 
 
 def clouds(seed, images=60, dim=4, classes=7):
-    """Random unit vectors with labels in no order, two of them equal across classes, two within one."""
+    """Random unit vectors with unordered labels, two of them equal across classes, two within one."""
     generator = np.random.default_rng(seed)
     labels = generator.integers(classes, size=images)
     labels[:4] = [0, 1, 2, 2]
@@ -78,7 +78,7 @@ def test_hard_triplets_by_hand():
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_hard_triplets_are_those_of_a_loop_over_all_pairs(seed):
+def test_hard_triplets_equal_those_of_a_loop_over_all_pairs(seed):
     vectors, labels = clouds(seed)
     expected, threshold = naive(vectors, labels)
     triplets, summary = mined(vectors, labels)
@@ -98,7 +98,7 @@ def test_the_pair_at_the_threshold_is_hard(dim):
     assert set(mined(vectors, labels)[0]) == expected
 
 
-def test_hard_triplets_do_not_depend_on_how_images_are_blocked(monkeypatch):
+def test_hard_triplets_do_not_depend_on_the_block_size(monkeypatch):
     vectors, labels = clouds(2)
     whole = mined(vectors, labels, per_anchor=4)
     monkeypatch.setattr(mining, "_MASK_BYTES", 2 * len(labels) * 7)
@@ -107,7 +107,7 @@ def test_hard_triplets_do_not_depend_on_how_images_are_blocked(monkeypatch):
 
 
 @pytest.mark.parametrize("per_anchor", [1, 3, 1000])
-def test_hard_triplets_of_an_anchor_are_at_most_so_many_and_different(per_anchor):
+def test_hard_triplets_of_an_anchor_are_limited_and_different(per_anchor):
     vectors, labels = clouds(3)
     everything, _ = naive(vectors, labels)
     available = Counter(anchor for anchor, _, _ in everything)
@@ -126,12 +126,12 @@ def test_hard_triplets_of_an_anchor_are_chosen_evenly():
     assert min(drawn.values()) > 70  # 100 of each expected
 
 
-def test_hard_mining_is_the_same_from_the_same_seed():
+def test_hard_mining_repeats_with_the_seed():
     vectors, labels = clouds(4)
     assert mined(vectors, labels, 2, 1) == mined(vectors, labels, 2, 1) != mined(vectors, labels, 2, 2)
 
 
-def test_hard_mining_of_classes_that_are_told_apart_finds_nothing():
+def test_hard_mining_of_separated_classes_finds_nothing():
     triplets, summary = mined(plane([0, 5, 90, 95]), np.array([0, 0, 1, 1]))
     assert triplets == []
     assert summary.startswith("0 hard triplets; 0 of 4 images are anchors; ")
@@ -145,7 +145,7 @@ def test_hard_mining_refuses_embeddings_that_diverged():
         mined(vectors, labels)
 
 
-def test_random_triplets_are_as_many_of_each_anchor():
+def test_random_triplets_are_equally_many_per_anchor():
     labels = np.array([4, 1, 4, 4, 1, 7])
     triplets = [tuple(each) for each in mine_random(labels, 3, numpy_generator(0, "test")).triplets.tolist()]
     assert len(set(triplets)) == len(triplets)
@@ -155,7 +155,7 @@ def test_random_triplets_are_as_many_of_each_anchor():
         assert labels[anchor] == labels[positive] != labels[negative]
 
 
-def test_all_random_triplets_are_every_triplet():
+def test_random_mining_without_a_limit_gives_every_triplet():
     labels = np.array([4, 1, 4, 4, 1, 7])
     found = mine_random(labels, None, numpy_generator(0, "test"))
     expected = {
@@ -170,7 +170,7 @@ def test_all_random_triplets_are_every_triplet():
     )
 
 
-def test_random_triplets_where_no_image_is_alone():
+def test_random_triplets_without_single_images():
     found = mine_random(np.array([0, 0, 1, 1]), 5, numpy_generator(0, "test"))
     assert found.summary == "8 random triplets; 4 of 4 images are anchors"
 

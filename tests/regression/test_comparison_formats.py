@@ -8,7 +8,7 @@ import pytest
 
 from mlbench.regression.change import Change, Verdict
 from mlbench.regression.comparison import Comparison, Missing
-from mlbench.regression.verdicts import (
+from mlbench.regression.comparison_formats import (
     comparison_github,
     comparison_json,
     comparison_junit,
@@ -37,7 +37,7 @@ NEW = Missing("new", "f1", "before", "no record", gated=True)
 FOUND = Comparison((WORSE, UNDECIDED, FASTER, MOVED), (LOST, NEW), ("a note",))
 
 
-def test_table_has_a_row_a_quantity() -> None:
+def test_table_has_one_row_per_quantity() -> None:
     rows = comparison_table(FOUND, "title").rows
     assert rows == [
         ["a|b", "recall_at_1", "0.9000", "0.8500", "-0.0500", "-0.0600 – -0.0400", "0.02", "worse"],
@@ -48,7 +48,7 @@ def test_table_has_a_row_a_quantity() -> None:
     assert len(comparison_table(FOUND, "title", gated=True).rows) == 3
 
 
-def test_notes_name_what_is_missing_and_what_would_resolve_the_rest() -> None:
+def test_notes_name_missing_quantities_and_what_would_decide_the_rest() -> None:
     assert comparison_notes(FOUND) == [
         "old: missing after: no record",
         "new f1: missing before: no record",
@@ -57,7 +57,7 @@ def test_notes_name_what_is_missing_and_what_would_resolve_the_rest() -> None:
     ]
 
 
-def test_markdown_escapes_and_sums_up() -> None:
+def test_markdown_escapes_cells_and_has_a_summary() -> None:
     text = comparison_markdown(FOUND, "title")
     assert text.startswith("### title\n\n2 regressions (1 better, 1 worse, 1 too few samples; 1 missing)\n\n")
     assert "| a\\|b | recall_at_1 | 0.9000 |" in text
@@ -65,7 +65,7 @@ def test_markdown_escapes_and_sums_up() -> None:
     assert text.endswith("- gap f1: 2 seeds; 50 would show it\n- a note\n")
 
 
-def test_json_holds_everything() -> None:
+def test_json_has_all_changes() -> None:
     data = json.loads(comparison_json(FOUND))
     assert data["regressions"] == 2
     assert [each["verdict"] for each in data["changes"]] == ["worse", "inconclusive", "better", None]
@@ -75,7 +75,7 @@ def test_json_holds_everything() -> None:
     }  # fmt: skip
 
 
-def test_github_annotates_regressions_and_what_is_not_decided() -> None:
+def test_github_annotates_regressions_and_undecided_changes() -> None:
     slower = Change("a\nb", "speed", "x", 2.0, 1.0, -0.5, tolerance=0.1, gated=True, verdict=Verdict.WORSE)
     lines = comparison_github(Comparison((slower, UNDECIDED), (LOST,)), "suite: s, 1").splitlines()
     assert lines == [
@@ -99,14 +99,14 @@ def test_junit_has_a_test_for_each_gated_quantity() -> None:
     }
 
 
-def test_what_is_not_comparable_is_not_called_too_few() -> None:
+def test_not_comparable_is_not_shown_as_too_few_samples() -> None:
     other = replace(UNDECIDED, verdict=Verdict.INCOMPARABLE, note="other data")
     found = Comparison((other,))
     assert summary(found) == "no regression (1 not comparable)"
     assert comparison_github(found, "s").startswith("::warning title=s::gap f1: not comparable")
 
 
-def test_control_characters_break_no_form() -> None:
+def test_control_characters_break_no_format() -> None:
     bad = Comparison((replace(WORSE, note="\x1b[31mred\x00\nline"),), (replace(LOST, reason="a\x08\nb"),))
     root = ElementTree.fromstring(comparison_junit(bad, "s"))
     assert [each.get("message")[-13:] for each in root.iter("failure")][1] == "missing (a b)"

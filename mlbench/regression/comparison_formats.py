@@ -1,4 +1,4 @@
-"""Comparisons as text: a table for the terminal, Markdown, JSON, annotations of GitHub, JUnit XML."""
+"""Output formats of comparisons: table, Markdown, JSON, GitHub annotations, JUnit XML."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _NUMBERS = _HEADINGS[2:7]
 
 
 def comparison_table(comparison: Comparison, title: str, *, gated: bool = False) -> Table:
-    """A row a case and quantity. gated: only those that can fail a check."""
+    """A table with one row per case and quantity. gated: only quantities that can fail a check."""
     return Table(_HEADINGS, [_row(each) for each in _shown(comparison, gated)], numbers=_NUMBERS, title=title)
 
 
 def comparison_markdown(comparison: Comparison, title: str, *, gated: bool = False) -> str:
-    """The same in Markdown, with the summary above and the notes below."""
+    """The table in Markdown, with the summary above it and the notes below."""
     rule = ["---:" if heading in _NUMBERS else "---" for heading in _HEADINGS]
     rows = [_row(each) for each in _shown(comparison, gated)]
     lines = [f"### {title}", "", summary(comparison), ""]
@@ -46,7 +46,7 @@ def comparison_markdown(comparison: Comparison, title: str, *, gated: bool = Fal
 
 
 def comparison_json(comparison: Comparison) -> str:
-    """Everything as JSON."""
+    """All changes and missing quantities as JSON."""
     data = {
         "regressions": len(comparison.regressions),
         "changes": [{**asdict(each), "relative": each.relative} for each in comparison.changes],
@@ -57,16 +57,16 @@ def comparison_json(comparison: Comparison) -> str:
 
 
 def comparison_github(comparison: Comparison, title: str) -> str:
-    """Workflow commands that GitHub Actions shows as annotations: errors for regressions, warnings for what
-    the gate watches and cannot decide."""
+    """Workflow commands that GitHub Actions shows as annotations: errors for regressions, warnings for gated
+    quantities without a decision."""
     lines = [_annotation("error", title, _sentence(each)) for each in comparison.regressions]
     lines += [_annotation("warning", title, _sentence(each)) for each in _undecided(comparison)]
     return "\n".join([*lines, _annotation("notice", title, summary(comparison))])
 
 
 def comparison_junit(comparison: Comparison, suite: str) -> str:
-    """JUnit XML with a test for each quantity that the gate watches: failed where it is worse or missing,
-    skipped where there are too few samples, or nothing can be compared."""
+    """JUnit XML with one test per gated quantity: failed if it is worse or missing, skipped if there are too
+    few samples or it is not comparable."""
     watched: list[Change | Missing] = [each for each in comparison.changes if each.gated]
     watched += [each for each in comparison.missing if each.gated and each.side == "after"]
     failed, undecided = comparison.regressions, _undecided(comparison)
@@ -90,12 +90,12 @@ def comparison_junit(comparison: Comparison, suite: str) -> str:
 
 
 def comparison_notes(comparison: Comparison, *, gated: bool = False) -> list[str]:
-    """What is missing, what would resolve what is not decided, and what else there is to say, each once."""
-    said: dict[str, list[str]] = {}
+    """Notes on missing quantities, on undecided changes and on the comparison, each once."""
+    by_note: dict[str, list[str]] = {}
     for change in _shown(comparison, gated):
         if change.note:
-            said.setdefault(change.note, []).append(f"{change.case} {change.name}")
-    notes = [f"{first_few(where, 3)}: {note}" for note, where in said.items()]
+            by_note.setdefault(change.note, []).append(f"{change.case} {change.name}")
+    notes = [f"{first_few(where, 3)}: {note}" for note, where in by_note.items()]
     lost: dict[str, list[str]] = {}
     for each in comparison.missing:
         if each.gated or not gated:
@@ -107,17 +107,17 @@ def comparison_notes(comparison: Comparison, *, gated: bool = False) -> list[str
 
 
 def missing_sentences(comparison: Comparison) -> list[str]:
-    """What the gate misses, a line each, which a table has no row for."""
+    """Gated quantities that are missing, one line each; the table has no row for them."""
     return [_sentence(each) for each in comparison.regressions if isinstance(each, Missing)]
 
 
 def summary(comparison: Comparison) -> str:
-    """One line: how many regressions, and the verdicts on what is gated."""
+    """One line with the numbers of regressions and of verdicts on gated quantities."""
     gated = [each for each in comparison.changes if each.gated]
     counts = Counter(each.verdict for each in gated if each.verdict is not None)
-    told = ", ".join(f"{counts[verdict]} {_named(verdict)}" for verdict in Verdict if counts[verdict])
+    verdicts = ", ".join(f"{counts[verdict]} {_named(verdict)}" for verdict in Verdict if counts[verdict])
     lost = sum(isinstance(each, Missing) for each in comparison.regressions)
-    parts = [*([told] if told else []), *([f"{lost} missing"] if lost else [])]
+    parts = [*([verdicts] if verdicts else []), *([f"{lost} missing"] if lost else [])]
     count = len(comparison.regressions)
     head = "no regression" if not count else "1 regression" if count == 1 else f"{count} regressions"
     return f"{head} ({'; '.join(parts) or 'nothing is gated'})"
@@ -177,12 +177,12 @@ def _sentence(each: Change | Missing) -> str:
 
 
 def _line(text: str) -> str:
-    """One line without control characters, which XML cannot hold and terminals obey."""
+    """The text in one line without control characters, which XML forbids and terminals execute."""
     return re.sub(r"[\x00-\x1f\x7f]+", " ", text)
 
 
 def _annotation(level: str, title: str, message: str) -> str:
-    """Percent signs, and in titles also colons and commas, are escaped as GitHub asks."""
+    """A workflow command; GitHub requires escaped percent signs, and in titles colons and commas too."""
     message, title = (_line(text).replace("%", "%25") for text in (message, title))
     for character in ":,":
         title = title.replace(character, f"%{ord(character):02X}")

@@ -1,4 +1,4 @@
-"""Sides of a comparison: records from a folder, a suite, a baseline, or a git revision."""
+"""Sets of records to compare: from a folder, a suite, a baseline, or a git revision."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ from mlbench.records.store import Store
 from mlbench.registry import Registry
 from mlbench.regression.baseline import is_baseline, read_baseline
 
-__all__ = ["Side", "load_side", "suite_side"]
+__all__ = ["RecordSet", "load_record_set", "suite_record_set"]
 
 
 @dataclass(frozen=True)
-class Side:
-    """Records of one side: one of each case and seed. tolerances: where they are known with them, else None.
-    lacking: cases and seeds of a suite file that have no record. remarks: on what was left out, one line
-    each."""
+class RecordSet:
+    """Records to compare, one per case and seed.
+
+    tolerances: stated with them, else None. lacking: cases and seeds of a suite file without a record.
+    remarks: on records left out, one line each.
+    """
 
     name: str
     records: tuple[Record, ...]
@@ -36,61 +38,63 @@ class Side:
     remarks: tuple[str, ...] = ()
 
 
-def load_side(text: str, results: Path, registry: Callable[[], Registry]) -> Side:
-    """What `text` names: a folder of records, a suite by file or name (its records in `results`), a baseline,
-    or REVISION:PATH of a folder or a baseline as committed in git. Raises StoreError.
+def load_record_set(text: str, results: Path, registry: Callable[[], Registry]) -> RecordSet:
+    """Load the records that `text` names: a folder of records, a suite by file or name (its records in
+    `results`), a baseline, or REVISION:PATH of a folder or baseline committed in git.
 
-    registry: see `suite_records`.
+    registry: see `suite_records`. Raises StoreError.
     """
     path = Path(text)
     if text and path.is_dir():
         return _folder(text, path)
     if path.suffix in (".yaml", ".yml") and (":" not in text or path.is_file()):
-        return suite_side(text, results, PlanRequest(), registry)
+        return suite_record_set(text, results, PlanRequest(), registry)
     if path.is_file():
         return _baseline(text, path.read_bytes())
     if text and (results / text).is_dir():
-        return suite_side(text, results, PlanRequest(), registry)
+        return suite_record_set(text, results, PlanRequest(), registry)
     # Like git: a colon in braces, as in HEAD@{12:00}, belongs to the revision.
     if found := re.fullmatch(r"((?:[^:{]|\{[^}]*\})+):(.+)", text):
         return _revision(text, found[1], found[2])
     raise StoreError(
-        f"{text or repr(text)}: not here; expected a folder of records, a suite, a baseline, "
+        f"{text or repr(text)}: not found; expected a folder of records, a suite, a baseline, "
         "or REVISION:PATH of a folder or a baseline in git"
     )
 
 
-def suite_side(suite: str, results: Path, request: PlanRequest, registry: Callable[[], Registry]) -> Side:
-    """Records of a suite by its file or name (see `suite_records`)."""
+def suite_record_set(
+    suite: str, results: Path, request: PlanRequest, registry: Callable[[], Registry]
+) -> RecordSet:
+    """Load the records of a suite by its file or name (see `suite_records`)."""
     found = suite_records(suite, results, request, registry)
-    return Side(suite, found.records, found.heading.tolerances, found.lacking, found.remarks)
+    return RecordSet(suite, found.records, found.heading.tolerances, found.lacking, found.remarks)
 
 
-def _folder(text: str, folder: Path) -> Side:
+def _folder(text: str, folder: Path) -> RecordSet:
     records, remarks = Store(folder.parent, folder.name).latest()
     if not records:
         inner = sorted(each.name for each in folder.glob("*/") if any(each.glob("*.json")))
         files = sorted(each.name for each in folder.glob("*.json") if is_baseline(each))
-        advice = "; make some with: mlbench run SUITE.yaml"
+        advice = "; make them with: mlbench run SUITE.yaml"
         if inner or files:
             what = "one of its folders" if inner else "one of its files"
             advice = f"; name {what}: {', '.join((inner or files)[:6])}"
         elif remarks:
             advice = f" that can be read ({remarks[0]})"
-        raise StoreError(f"{text}: no records there{advice}")
-    return Side(text, tuple(records), remarks=tuple(remarks))
+        raise StoreError(f"{text}: no records in it{advice}")
+    return RecordSet(text, tuple(records), remarks=tuple(remarks))
 
 
-def _baseline(text: str, content: bytes) -> Side:
+def _baseline(text: str, content: bytes) -> RecordSet:
     found = read_baseline(content, text)
-    return Side(text, found.records, found.tolerances)
+    return RecordSet(text, found.records, found.tolerances)
 
 
-def _revision(text: str, revision: str, inside: str) -> Side:
-    """Read out of git's own store: nothing is checked out. Paths start at the top of the repository, those
-    that begin with ./ or ../ here."""
+def _revision(text: str, revision: str, inside: str) -> RecordSet:
+    """Read from git's object store without a checkout. Paths are relative to the top of the repository, or to
+    the working folder if they start with ./ or ../."""
     if revision.startswith("-"):
-        raise StoreError(f"{text}: {revision!r} is no revision")
+        raise StoreError(f"{text}: {revision!r} is not a revision")
     top = _git(text, "rev-parse", "--show-toplevel").decode().strip()
     if inside.startswith(("./", "../")):
         inside = os.path.relpath(inside, top)
@@ -109,7 +113,7 @@ def _revision(text: str, revision: str, inside: str) -> Side:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
         side = _folder(text, Path(folder))
-    return Side(text, side.records, remarks=tuple(each.replace(folder, text) for each in side.remarks))
+    return RecordSet(text, side.records, remarks=tuple(each.replace(folder, text) for each in side.remarks))
 
 
 def _git(text: str, *arguments: str) -> bytes:
@@ -120,5 +124,5 @@ def _git(text: str, *arguments: str) -> bytes:
         raise StoreError(f"{text}: git cannot be started ({error.strerror})") from None
     if process.returncode:
         reason = (process.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[0]
-        raise StoreError(f"{text}: git has no such thing here ({reason.removeprefix('fatal: ')})")
+        raise StoreError(f"{text}: git cannot read it ({reason.removeprefix('fatal: ')})")
     return process.stdout
