@@ -103,6 +103,8 @@ def first_problem(
     types: type hint of each key that may be given. of: what has these keys, as in " of neck 'gap'".
     """
     first = error.errors(include_url=False)[0]
+    if not first["loc"]:  # a validator of several options
+        return "", f"{of.removeprefix(' of ')}: {first['msg'].partition(', ')[2] or first['msg']}"
     key = str(first["loc"][0])
     if first["type"] == "extra_forbidden":
         return key, f"unknown key {key!r} ({hint(key, types)}){of}"

@@ -98,7 +98,7 @@ def test_readme_plugin_is_short_and_works(tmp_path: Path, write: Callable[..., P
 
 def test_readme_plugin_passes_the_checks_as_the_page_runs_them(tmp_path: Path) -> None:
     (tmp_path / "meanmax.py").write_text(blocks(README, "python")[0])
-    (tmp_path / "test_meanmax.py").write_text(blocks(PAGES["plugins"], "python")[1])
+    (tmp_path / "test_meanmax.py").write_text(blocks(PAGES["plugins"], "python")[2])
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_meanmax.py"]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout
@@ -110,12 +110,14 @@ def test_readme_names_every_command(name: str) -> None:
     assert f"`mlbench {name}" in README
 
 
-def test_metric_of_the_page_keeps_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "first_rank.py").write_text(blocks(PAGES["plugins"], "python")[0])
+@pytest.mark.parametrize(("number", "name"), [(0, "gap_hinge"), (1, "first_rank")])
+def test_components_of_the_page_keep_the_contract(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, name: str
+) -> None:
+    (tmp_path / f"{name}.py").write_text(blocks(PAGES["plugins"], "python")[number])
     monkeypatch.syspath_prepend(tmp_path)
-    (metric,) = import_module("first_rank").mlbench_components()
-    undocumented = [check.name for check in checks(metric) if not passes(check)]
-    assert undocumented == []
+    (component,) = import_module(name).mlbench_components()
+    assert [check.name for check in checks(component) if not passes(check)] == []
 
 
 def passes(check: Check) -> bool:

@@ -151,6 +151,22 @@ def test_a_validator_of_the_class_raises_its_own_error() -> None:
     assert caught.value.option == "dim"
 
 
+class Plain(Toy):
+    needed: str = "given"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.dim % 8:
+            raise ValueError("dim is no multiple of 8")
+        return self
+
+
+def test_a_value_error_of_a_validator_of_several_options_is_one_line() -> None:
+    with pytest.raises(OptionError, match=r"^neck 'x': dim is no multiple of 8$") as caught:
+        Schema(Plain, NeckOptions, owner="neck 'x'").check({"dim": 3})
+    assert caught.value.option == ""
+
+
 class NoBuild(NeckOptions):
     dim: int = 3
 

@@ -218,6 +218,10 @@ class FaultyNeck(NeckOptions):
         made = toys.NoisyNeck().build(features)
         if self.fault == "dim":
             made.dim = 9
+        if self.fault == "no dim":
+            del made.dim
+        if self.fault == "none":
+            return None
         if self.fault == "nan":
             made.register_full_backward_hook(lambda module, inputs, outputs: (inputs[0] * float("nan"),))
         return made
@@ -228,6 +232,7 @@ class FaultyPairLoss(LossOptions):
 
     def predict(self, context: LossContext) -> LossShape:
         return LossShape(
+            needs=("pairs",) if self.fault == "need" else (),  # type: ignore[arg-type]
             parameters=context.num_classes * context.dim + (self.fault == "predict"),
             centres_per_class=int(self.fault == "centres"),
         )
@@ -451,12 +456,15 @@ FAULTS = [
     ("backbone", "own generator", "same_seed_gives_the_same_weights", "global generator"),
     ("backbone", "teacher", "works_as_a_teacher", "draws no random numbers"),
     ("neck", "dim", "embeddings_have_its_dim", "(6, 9)"),
+    ("neck", "no dim", "embeddings_have_its_dim", "has the attribute `dim`"),
+    ("neck", "none", "embeddings_have_its_dim", "torch.nn.Module, not None"),
     ("neck", "nan", "neck_has_finite_gradients", "its input is finite"),
     ("neck", "crashes", "embeddings_have_its_dim", "or `build` raises OptionError"),
     ("neck", "refuses", "embeddings_have_its_dim", "takes neither: neck faulty: it needs a map"),
     ("neck", "predict", "neck_predict_is_what_is_built", "predict returns dim 7"),
     ("neck", "predicts tokens", "neck_predict_is_what_is_built", "refuses TokensShape"),
     ("neck", "predict refuses", "neck_predict_is_what_is_built", "only where build does"),
+    ("pair_loss", "need", "loss_states_its_needs", "not so: pairs"),
     ("pair_loss", "vector", "loss_has_a_finite_gradient", "scalar"),
     ("pair_loss", "detached", "loss_has_a_finite_gradient", "gradient"),
     ("pair_loss", "no pairs", "batches_without_pairs_are_finite", "without positive pairs"),

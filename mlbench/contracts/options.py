@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BASES",
+    "PREDICTIONS",
     "AugmentationOptions",
     "BackboneOptions",
     "BatchContext",
@@ -400,6 +401,15 @@ class Recipe(Options):
             return f"the first lies in the warm-up, which ends at {self.warmup:g}; raise it, or lower warmup"
         return ""
 
+
+#: The result of `predict`, for the kinds that have it.
+PREDICTIONS: Mapping[str, type] = {
+    "backbone": BackboneShape,
+    "neck": NeckShape,
+    "loss": LossShape,
+    "sampler": CentresShape,
+    "batch_sampler": BatchesShape,
+}
 
 #: The options class that a component of each kind is a subclass of.
 BASES: Mapping[str, type[Options]] = {

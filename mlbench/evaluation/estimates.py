@@ -62,8 +62,14 @@ def estimate_metrics(
             estimates |= {name: to_estimate(name, value) for name, value in values.items()}
     announced = _merged(each.quantities for each in metrics)
     if announced.keys() != estimates.keys():
-        names = ", ".join(sorted(announced.keys() ^ estimates.keys()))
-        raise ComponentError(f"metrics must measure what they announce, and only that; not so for: {names}")
+        missing, extra = (
+            ", ".join(sorted(one.keys() - other.keys())) or "none"
+            for one, other in ((announced, estimates), (estimates, announced))
+        )
+        raise ComponentError(
+            f"metrics must return the quantities that they announce; announced and not returned: {missing}; "
+            f"returned and not announced: {extra}"
+        )
     return {name: estimates[name].announced(quantity) for name, quantity in announced.items()}
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import get_args
 
 from mlbench.contracts import BatchesShape, LossShape, Need
-from mlbench.errors import SuiteError
+from mlbench.errors import SuiteError, hint
 from mlbench.planning.spec import Part
 
 __all__ = ["Batches", "check_batches"]
@@ -41,6 +42,11 @@ def check_batches(batches: Batches, losses: Iterable[tuple[Part, LossShape | Non
     notes = []
     for part, shape in losses:
         for need in shape.needs if shape is not None else ():
+            if need not in get_args(Need):
+                raise SuiteError(
+                    f"{part.where()}: {part.entry} needs {need!r} in a batch ({hint(need, get_args(Need))}); "
+                    f"this is a mistake in plugin {part.entry.plugin.name!r}"
+                )
             if (found := _expected(batches.shape, need)) is None:
                 continue
             if need not in _PAIRS:

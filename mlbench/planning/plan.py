@@ -163,7 +163,7 @@ def settled(case: Case, device: Device) -> Case:
     """The case with the fingerprint that it has now: weights that were not here when it was planned may have
     come since."""
     with case.spec.parts["backbone"].located():
-        backbone = case.spec.parts["backbone"].component.predict(case.spec.image.size)
+        backbone = case.spec.parts["backbone"].predict(case.spec.image.size)
     forecast = replace(case.forecast, weights=_weights(case.spec, backbone, _Predictions()))
     if forecast == case.forecast:
         return case
@@ -214,14 +214,14 @@ class _Predictions:
         hashable."""
         known = (id(part), given if key is None else key)
         if known not in self._known:
-            self._known[known] = part.component.predict(given)
+            self._known[known] = part.predict(given)
         return self._known[known]
 
     def recipe(self, part: Part) -> Recipe:
         """The recipe that a part makes."""
         if id(part) not in self._known:
             with part.located():
-                self._known[id(part)] = part.component.build()
+                self._known[id(part)] = part.ask("build")
         recipe: Recipe = self._known[id(part)]
         return recipe
 
@@ -229,7 +229,7 @@ class _Predictions:
         """What a threshold policy has to say on its options."""
         if id(part) not in self._known:
             with part.located():
-                self._known[id(part)] = tuple(getattr(part.component.build(), "notes", ()))
+                self._known[id(part)] = tuple(getattr(part.ask("build"), "notes", ()))
         notes: tuple[str, ...] = self._known[id(part)]
         return notes
 

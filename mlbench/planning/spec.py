@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from mlbench.contracts import Features, Quantity, TokensShape
-from mlbench.contracts.options import MetricOptions
-from mlbench.errors import MlbenchError, OptionError, SuiteError, WeightsError
+from mlbench.contracts.options import PREDICTIONS, MetricOptions
+from mlbench.errors import ComponentError, MlbenchError, OptionError, SuiteError, WeightsError, first_line
 from mlbench.images.preprocess import Resize
 from mlbench.planning.gallery import GalleryName
 from mlbench.records.record import EVALUATED
@@ -139,6 +139,38 @@ class Part:
         """The instance of its options class: it builds and describes the component."""
         return self.entry.make(self.options)
 
+    def ask(self, question: str, *given: Any) -> Any:
+        """Result of a method of the component. Raises ComponentError for an error in the plugin's code."""
+        try:
+            return getattr(self.component, question)(*given)
+        except MlbenchError:
+            raise
+        # Foreign code may raise anything.
+        except Exception as error:
+            raise self._mistake(f"{question} failed: {first_line(error)}") from error
+
+    def predict(self, given: Any) -> Any:
+        """The result of `predict`, of the type that the kind asks for, or None. Raises as `ask`."""
+        predicted = self.ask("predict", given)
+        expected = PREDICTIONS[self.entry.component.kind]
+        if predicted is not None and not isinstance(predicted, expected):
+            raise self._mistake(f"predict returned {predicted!r}; expected a {expected.__name__} or None")
+        return predicted
+
+    def quantities(self) -> Mapping[str, Quantity]:
+        """The quantities of a metric. Raises as `ask`."""
+        found = self.ask("quantities")
+        if not isinstance(found, Mapping) or not all(isinstance(each, Quantity) for each in found.values()):
+            raise self._mistake(f"quantities returned {found!r}; expected a mapping of names to Quantity")
+        return found
+
+    def _mistake(self, problem: str) -> ComponentError:
+        plugin = self.entry.plugin
+        return ComponentError(
+            f"{self.entry}: {problem}; this is a mistake in plugin {plugin.name!r} ({plugin.package} "
+            f"{plugin.version})"
+        )
+
     def where(self, option: str = "") -> str:
         """Place of an option in the suite file, else of the component."""
         return self.places(option)
@@ -196,7 +228,8 @@ class Spec:
         same name."""
         found = dict(EVALUATED)
         for part in self.metrics.values():
-            announced: Mapping[str, Quantity] = part.component.quantities()
+            with part.located():
+                announced = part.quantities()
             for name in announced.keys() & found.keys():
                 other = "mlbench itself" if name in EVALUATED else "another metric"
                 raise SuiteError(f"{part.where()}: {name!r} is measured by {other} too")

@@ -308,7 +308,11 @@ def _collection(section: str, settings: Settings) -> dict[str, dict[str, Any]]:
     for name, options in given.items():
         if options is not None and not isinstance(options, dict):
             kind, where = COLLECTIONS[section], settings.where(section, name)
-            raise SuiteError(f"{where}: expected a mapping of options of {kind} {name!r}, not {options!r}")
+            component, dot, option = name.partition(".")
+            advice = f"; write {section}.{component}={{{option}: {flow_text(options)}}}" if dot else ""
+            raise SuiteError(
+                f"{where}: expected a mapping of options of {kind} {name!r}, not {options!r}{advice}"
+            )
     return {name: options for name, options in given.items() if options is not None}
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, normalize
 
-from mlbench.contracts import CentreLoss, LossShape, MixedLoss
+from mlbench.contracts import CentreLoss, LossShape, MixedLoss, Need
 from mlbench.contracts.options import LossContext
 from mlbench.seeding import torch_generator, torch_seed
 from mlbench.testing.check import Subject, expect
@@ -141,7 +141,11 @@ def loss_states_its_needs(subject: Subject) -> None:
     """A loss whose gradient is 0 on batches without one kind of pair needs such pairs."""
     shape = subject.predict(**_PROVIDED)
     trial = _Trial(subject)
-    if shape is None or isinstance(trial.loss, CentreLoss):
+    if shape is None:
+        return
+    odd = sorted(set(shape.needs) - set(get_args(Need)))
+    expect(not odd, f"`needs` is a tuple of {', '.join(get_args(Need))}; not so: {', '.join(odd)}")
+    if isinstance(trial.loss, CentreLoss):
         return
     for need, labels in (
         ("positives", torch.arange(trial.classes)),

@@ -143,11 +143,14 @@ def _neck(subject: Subject, shape: FeatureShape | TokensShape) -> Any:
     with torch_seed(0, "neck"):
         try:
             neck = subject.attempt(features=shape)
-            if not isinstance(neck, MlbenchError):
-                neck.eval()(_features(shape))
-        except SkipTest:
+            if isinstance(neck, MlbenchError):
+                return neck
+            expect(isinstance(neck, nn.Module), f"build returns a torch.nn.Module, not {neck!r}")
+            expect(isinstance(getattr(neck, "dim", None), int), "a neck has the attribute `dim`, an int")
+            neck.eval()(_features(shape))
+        except (SkipTest, AssertionError):
             raise
-        # A forward pass on features that its author did not test may raise any error.
+        # Features of an unexpected shape may raise anything.
         except Exception as error:
             raise AssertionError(
                 f"a neck takes features of {shape}, or `build` raises OptionError: {first_line(error)}; pass "

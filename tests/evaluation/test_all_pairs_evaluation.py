@@ -430,7 +430,7 @@ def test_a_metric_must_measure_what_it_announces(metric, announced) -> None:
         evaluate_all_pairs(
             clustered(), Threshold(None), [built], np.random.default_rng(0), Engine(resamples=5)
         )
-    assert "measure what they announce" in str(raised.value)
+    assert "return the quantities that they announce" in str(raised.value)
     assert "found" in str(raised.value) or "more" in str(raised.value)
     assert "\n" not in str(raised.value)
 

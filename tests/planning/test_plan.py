@@ -17,7 +17,15 @@ from mlbench.errors import DeviceError, SuiteError
 from mlbench.planning import plan as plan_module
 from mlbench.planning.plan import Plan, make_plan
 from mlbench.planning.suite import load_suite
-from mlbench.plugin import BackboneShape, BatchContext, BatchSamplerOptions, Component, FeatureShape
+from mlbench.plugin import (
+    BackboneShape,
+    BatchContext,
+    BatchSamplerOptions,
+    Component,
+    FeatureShape,
+    LossContext,
+    LossShape,
+)
 from mlbench.plugins import Plugin
 from mlbench.provenance import package_hash
 from mlbench.registry import Entry, Registry
@@ -350,3 +358,45 @@ def test_tokens_for_a_neck_of_maps_are_refused_at_its_place(planned: Planned, ne
     )
     with pytest.raises(SuiteError, match=message):
         planned(overrides=overrides)
+
+
+class Mistaken(toys.ToyLoss):
+    """A loss whose predict has a mistake."""
+
+    mistake: str
+
+    def predict(self, context: LossContext) -> Any:
+        if self.mistake == "raises":
+            raise ZeroDivisionError("division by zero")
+        return {"type": 7, "need": LossShape(needs=("pairs",)), "text": LossShape(needs="pairs")}[
+            self.mistake
+        ]
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        (
+            "raises",
+            "loss 'mine': predict failed: ZeroDivisionError: division by zero; this is a mistake",
+        ),
+        (
+            "type",
+            "loss 'mine': predict returned 7; expected a LossShape or None",
+        ),
+        (
+            "need",
+            r"loss 'mine' needs 'pairs' in a batch \(choose from: negatives, positives",
+        ),
+        ("text", "loss 'mine' needs 'p' in a batch"),
+    ],
+)
+def test_a_mistake_in_a_predict_is_one_line_with_the_plugin(
+    write: Callable[..., Path], registry: Registry, mistake: str, message: str
+) -> None:
+    acme = Plugin("acme", "acme", "acme", "1.0", (Component("loss", "mine", "test_plan:Mistaken", ""),))
+    registry = Registry((*registry.plugins, acme))
+    override = f"loss={{name: mine, mistake: {mistake}}}"
+    suite = load_suite(write(), registry, overrides=(override, "sampler=null"))
+    with pytest.raises(SuiteError, match=f"^--set {override}: {message}"):
+        make_plan(suite, CPU)
