@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mlbench.plugin import DatasetContext, Split
-from mlbench_backbones.bundled_weights import bundled_classifier
+from mlbench_backbones.bundled import bundled_classifier
 from mlbench_datasets.textimage import TextImage
 
 IMAGE_SIZE = 128

@@ -19,7 +19,7 @@ class OpenClip(BackboneOptions):
     """The image tower of an open_clip model (arXiv:2103.00020, arXiv:2212.07143).
 
     Raises OptionError for a model that open_clip does not have, an image size or output that its tower does
-    not have, and an unknown layer; WeightsError for weights that cannot be loaded or do not fit."""
+    not support, and an unknown layer; WeightsError for weights that cannot be loaded or do not fit."""
 
     model: str = "ViT-B-32"
     """Name of the model in open_clip ("ViT-B-32", "RN50", "ViT-B-16-SigLIP")."""
@@ -28,20 +28,20 @@ class OpenClip(BackboneOptions):
     torch's global generator); or the path of a .pt, .pth, .bin or .safetensors checkpoint of the open_clip
     model, with or without its text tower, or in OpenAI's format."""
     quick_gelu: bool | None = None
-    """Whether the activation is QuickGELU. null: as in the tag or OpenAI's file, else as in the model's
-    configuration; other files are refused for a model that exists with both activations."""
+    """Whether the activation is QuickGELU. null: read from the tag, an OpenAI file or else the model's name;
+    an error for a file without that information if the model exists with both activations."""
     output: Output = "pooled"
-    """pooled (the image embedding, projected to the text's space, (D, 1, 1)), tokens (the transformer's
-    tokens after its last norm, (1 + h * w, C), the class token first), or map (the patch tokens in the layout
-    of the image, or the ResNet's last map, (C, h, w))."""
+    """pooled (the image embedding in the space shared with text, (D, 1, 1)), tokens (the transformer's tokens
+    after its last norm, (1 + h * w, C), class token first), or map (the patch tokens arranged as a map, or
+    the ResNet's last map, (C, h, w))."""
     trainable_from: str = "all"
-    """First trained layer, by its name in the tower ("transformer.resblocks.10", "layer4.1", and
-    "trunk.blocks.10" or "trunk.stages.3" where the tower is a timm model). "all" trains everything, "none"
+    """First trained layer, by its name in the tower ("transformer.resblocks.10", "layer4.1";
+    "trunk.blocks.10" or "trunk.stages.3" if the tower is a timm model). "all" trains everything, "none"
     nothing."""
 
     def predict(self, image_size: int) -> BackboneShape:
-        """Sizes without torch, None where only building can tell. Raises the errors of `build`, except those
-        about the layer's name and about loading the weights."""
+        """Sizes, computed without torch; None where they are known only after building. Raises what `build`
+        raises, except for an unknown layer and for weights that cannot be loaded or do not fit."""
         shape = predict_tower(read_config(self.model), image_size, self.output)
         check_clip_weights(self.model, self.weights, self.quick_gelu)
         return shape._replace(version=clip_weights_version(self.model, self.weights))

@@ -1,4 +1,4 @@
-"""Configurations of open_clip's models, read from the files of the package, without torch."""
+"""Configurations of open_clip's models, read from the package's files without torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlbench_backbones.clip_tags import model_on_hub
 
 __all__ = ["has_model", "predict_tower", "read_config"]
 
-#: Settings of a transformer tower that add parameters which this module does not count.
+#: Settings of a transformer tower whose parameters `predict_tower` does not count.
 _UNUSUAL = (
     *("attentional_pool", "block_type", "qk_norm", "scaled_cosine_attn", "scale_heads", "scale_attn_inner"),
     *("scale_attn", "scale_fc"),
@@ -21,15 +21,17 @@ _UNUSUAL = (
 
 
 def read_config(model: str) -> dict[str, Any]:
-    """open_clip's configuration of a model: embed_dim, vision_cfg and more.
+    """open_clip's configuration of a model, with keys such as embed_dim and vision_cfg.
 
-    Raises OptionError for a model that open_clip does not have or if open_clip is not installed.
+    Raises OptionError if open_clip does not have the model or is not installed.
     """
     files = _files()
     name = model.replace("/", "-")
     if name not in files:
         problem = (
-            _absence(model) if files else "the package is not installed; run: pip install open_clip_torch"
+            _unknown_model(model)
+            if files
+            else "the package is not installed; run: pip install open_clip_torch"
         )
         raise OptionError(f"backbone open_clip: {problem}", "model")
     configuration: dict[str, Any] = json.loads(files[name].read_text(encoding="utf-8"))
@@ -41,8 +43,8 @@ def has_model(model: str) -> bool:
     return model in _files()
 
 
-def _absence(model: str) -> str:
-    """Why open_clip has no model of that name, and what to set instead."""
+def _unknown_model(model: str) -> str:
+    """Why open_clip has no model of that name, and which name to use instead."""
     _, colon, place = model.partition(":")
     repository = place if colon else model
     if found := model_on_hub(repository):
@@ -51,14 +53,14 @@ def _absence(model: str) -> str:
     name = model.replace("/", "-")
     if "/" in model and not close_match(name, _files()):
         return (
-            f"{model!r} is not the name of an open_clip model; set model to its architecture and weights to "
-            "the path of its checkpoint"
+            f"{model!r} is not an open_clip model; set model to its architecture and weights to the path of "
+            "its checkpoint"
         )
     return f"open_clip has no model {model!r} ({hint(name, _files())})"
 
 
 def predict_tower(configuration: dict[str, Any], image_size: int, output: str) -> BackboneShape:
-    """Parameters and output of the image tower, None where only building can tell.
+    """Parameters and output shape of the image tower; None where they are known only after building.
 
     Raises OptionError for images smaller than a patch.
     """
@@ -92,7 +94,7 @@ def predict_tower(configuration: dict[str, Any], image_size: int, output: str) -
 
 @cache
 def _files() -> dict[str, Path]:
-    """The configuration file of each model, found without importing open_clip, which imports torch."""
+    """The configuration file of each model, located without importing open_clip, which imports torch."""
     package = find_spec("open_clip")
     if package is None or not package.submodule_search_locations:
         return {}

@@ -12,7 +12,7 @@ from torch import nn
 from mlbench.plugin import FeatureShape, OptionError, TokensShape
 from mlbench_backbones.checkpoint import reason_of
 from mlbench_backbones.cut_backbone import AsMap, AsTokens, AsVector, BackboneLayers
-from mlbench_backbones.layer_sequence import MethodLayer, sequence_of, sequential, without
+from mlbench_backbones.sequence import MethodLayer, sequence_of, sequential, without_layers
 from mlbench_backbones.timm_network import layers_for
 
 __all__ = ["layers_of_tower"]
@@ -25,7 +25,7 @@ class TowerHead(nn.Module):
 
     def __init__(self, tower: Any) -> None:
         super().__init__()
-        self.tower = without(tower, {"conv1", "patch_dropout", "ln_pre", "transformer"})
+        self.tower = without_layers(tower, {"conv1", "patch_dropout", "ln_pre", "transformer"})
         self.tower._parameters = {"proj": tower.proj}
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -35,9 +35,9 @@ class TowerHead(nn.Module):
 
 
 def layers_of_tower(model: str, tower: nn.Module, output: str, image_size: int) -> BackboneLayers:
-    """The tower's layers for an output: pooled, tokens or map.
+    """The tower's layers up to an output: pooled, tokens or map.
 
-    Raises OptionError if it cannot take images of that size or has no such output.
+    Raises OptionError if the tower does not accept images of that size or has no such output.
     """
     images = torch.linspace(-1, 1, 3 * image_size**2).view(1, 3, image_size, image_size)
     training = tower.training
@@ -60,27 +60,27 @@ def layers_of_tower(model: str, tower: nn.Module, output: str, image_size: int) 
 def _of_transformer(tower: Any, output: str) -> BackboneLayers:
     height, width = tower.grid_size
     channels = tower.conv1.out_channels
-    embed = without(tower, {"transformer", "attn_pool", "attn_pool_contrastive", "ln_post"})
+    embed = without_layers(tower, {"transformer", "attn_pool", "attn_pool_contrastive", "ln_post"})
     embed._parameters = {name: p for name, p in tower._parameters.items() if name != "proj"}
     layers: list[tuple[str, nn.Module]] = [("conv1", MethodLayer(embed, "_embeds"))]
     layers += [(f"transformer.resblocks.{i}", block) for i, block in enumerate(tower.transformer.resblocks)]
     if output == "pooled":
         layers.append(("ln_post", TowerHead(tower)))
         return BackboneLayers([*layers, ("as_vector", AsVector())], len(layers), _vector(tower.output_dim))
-    if tower.attn_pool is None:  # with attention pooling, the norm is for the pooled vectors
+    if tower.attn_pool is None:  # otherwise the norm applies to pooled vectors
         layers.append(("ln_post", tower.ln_post))
-    shape = TokensShape(channels, height, width, 1)
+    place = TokensShape(channels, height, width, 1)
     if output == "tokens":
-        return BackboneLayers(layers, len(layers), shape)
+        return BackboneLayers(layers, len(layers), place)
     return BackboneLayers(
-        [*layers, ("as_map", AsMap(shape))], len(layers), FeatureShape(channels, height, width)
+        [*layers, ("as_map", AsMap(place))], len(layers), FeatureShape(channels, height, width)
     )
 
 
 def _of_resnet(tower: Any, output: str, images: torch.Tensor) -> BackboneLayers:
     layers = sequence_of(tower, "forward", images)
     if layers is None:
-        raise AssertionError("its layers in sequence do not give its output")
+        raise AssertionError("its layers in sequence give another output")
     if output == "pooled":
         return BackboneLayers([*layers, ("as_vector", AsVector())], len(layers), _vector(tower.output_dim))
     layers = layers[:-1]  # the last layer pools
@@ -100,7 +100,7 @@ def _of_timm(model: str, tower: Any, output: str, images: torch.Tensor) -> Backb
         trunk = layers_for(model, tower.trunk, "pooled", images.shape[-1])
         layers = _prefixed(trunk)[: trunk.named]
         layers += [(f"head.{name}", layer) for name, layer in tower.head.named_children()]
-    # The head pools, not the trunk.
+    # The trunk leaves pooling to the head.
     except OptionError:
         layers = sequence_of(tower, "forward", images) or [("model", tower)]
     if not torch.allclose(sequential(layers)(images), vectors, equal_nan=True):
@@ -109,7 +109,7 @@ def _of_timm(model: str, tower: Any, output: str, images: torch.Tensor) -> Backb
 
 
 def _prefixed(trunk: BackboneLayers) -> list[tuple[str, nn.Module]]:
-    """Layers of the trunk, by their names in the tower."""
+    """The trunk's layers under their names in the tower."""
     return [(f"trunk.{name}", layer) for name, layer in trunk.layers]
 
 

@@ -1,6 +1,6 @@
-"""Tags of open_clip's pretrained weights, read from the package's source code.
+"""Tags of open_clip's pretrained weights, read from the package's source without torch.
 
-Importing open_clip would import torch, which takes seconds.
+Importing open_clip imports torch, which takes seconds; the table consists of plain calls with constants.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from typing import Any
 
 __all__ = ["clean_tag", "model_on_hub", "tags_of"]
 
-#: Suffix of the names of models with QuickGELU.
+#: Suffix of a model's name for its variant with QuickGELU.
 _QUICK = "-quickgelu"
 
-#: Settings of each tag: url, hf_hub, quick_gelu and more.
+#: open_clip's settings by tag: url, hf_hub, quick_gelu and more.
 _Tags = Mapping[str, Mapping[str, Any]]
 
 
 def clean_tag(tag: str) -> str:
-    """A tag in the form that open_clip compares: "laion2b_s34b_b79k" for "laion2B-s34B-b79K"."""
+    """The form in which open_clip compares tags: "laion2b_s34b_b79k" for "laion2B-s34B-b79K"."""
     return tag.lower().replace("-", "_")
 
 
 def tags_of(model: str) -> _Tags | None:
-    """Tags of a model with their settings; None where open_clip's table cannot be read."""
+    """Tags of a model with their settings; None if open_clip's table cannot be read."""
     table = _table()
     return table.get(model, {}) if table else None
 
 
 def model_on_hub(repository: str) -> tuple[str, str] | None:
-    """The model and tag of the weights in a repository of the hub, or None."""
+    """The model and tag whose weights are in a hub repository."""
     for model, tags in _table().items():
         for tag, settings in tags.items():
             if "/".join(settings.get("hf_hub", "").split("/")[:2]) == repository:
@@ -72,7 +72,7 @@ def _table() -> Mapping[str, _Tags]:
 
 
 def _tags(node: ast.expr) -> _Tags:
-    """Constant settings by tag in `dict(tag=_pcfg(hf_hub="...", quick_gelu=True), ...)`."""
+    """The constants in `dict(tag=_pcfg(hf_hub="...", quick_gelu=True), ...)`, by tag."""
     return {
         tag.arg: {
             each.arg: each.value.value

@@ -1,4 +1,4 @@
-"""Initial weights of an open_clip tower: from a tag of open_clip, from a file, or random."""
+"""Initial weights of an open_clip tower: from an open_clip tag, from a file, or random."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlbench.plugin import OptionError, WeightsError, hint
-from mlbench_backbones.checkpoint import converted_by_timm, fit_state, read_state, reason_of, sha256
+from mlbench_backbones.checkpoint import convert_as_timm, fit_state, read_state, reason_of, sha256
 from mlbench_backbones.clip_config import has_model, read_config
 from mlbench_backbones.clip_tags import clean_tag, tags_of
-from mlbench_backbones.hub_cache import cached_file, cached_version, reachable
-from mlbench_backbones.quick_gelu import detect_quick_gelu
+from mlbench_backbones.hub import cached_file, cached_version, reachable
+from mlbench_backbones.quick_gelu import file_needs_quick_gelu
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,18 +21,18 @@ __all__ = ["Tower", "check_clip_weights", "clip_weights_version", "load_tower"]
 _OWNER = "backbone open_clip"
 _ADVICE = "set weights to none or the path of a checkpoint"
 
-#: Names of weights files in a hub repository, in the order in which open_clip tries them.
+#: File names of weights in a hub repository, in the order in which open_clip tries them.
 _HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 #: Suffixes of weights files; a value of `weights` with one of them is a path.
 _SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
 
-#: Prefix of the keys of a tower that is a timm model.
+#: Prefix of a state dict's keys if the tower is a timm model.
 _TRUNK = "visual.trunk."
 
 
 class Tower(NamedTuple):
-    """An image tower, mean and std of its images, and the origin of its weights, in words."""
+    """An image tower, the mean and std of its images, and a description of its weights' origin."""
 
     network: nn.Module
     mean: tuple[float, ...]
@@ -41,8 +41,8 @@ class Tower(NamedTuple):
 
 
 def check_clip_weights(model: str, weights: str, quick_gelu: bool | None) -> None:
-    """Raise WeightsError for a path without a file, a tag that the model does not have, and a file whose
-    activation is not known. Loads nothing."""
+    """Raise WeightsError for a missing file, a tag that the model does not have, and a file whose activation
+    is unknown. Loads nothing."""
     name = model.replace("/", "-")
     if weights.endswith(_SUFFIXES) and not Path(weights).is_file():
         raise WeightsError(
@@ -58,22 +58,22 @@ def check_clip_weights(model: str, weights: str, quick_gelu: bool | None) -> Non
 
 
 def _file_has_quick_gelu(name: str, weights: str, stated: bool | None) -> bool:
-    """Whether the weights in a file need QuickGELU: as in the suite, else the file, else the model."""
+    """Whether the weights in a file need QuickGELU: stated in the suite, the file or the model's name."""
     if stated is not None:
         return stated
-    detected = detect_quick_gelu(Path(weights))
-    if detected is not None:
-        return detected
+    found = file_needs_quick_gelu(Path(weights))
+    if found is not None:
+        return found
     configuration = read_config(name)
     if configuration.get("quick_gelu", False):
         return True
     vision = configuration["vision_cfg"]
-    # The activation of ResNets and timm models is fixed.
+    # The setting quick_gelu does not apply to ResNets and timm models.
     has_gelu = "timm_model_name" not in vision and not isinstance(vision.get("layers"), list)
     if has_gelu and has_model(f"{name}-quickgelu"):
         raise WeightsError(
-            f"{_OWNER}: cannot tell from {weights} whether it was trained with QuickGELU, as OpenAI's "
-            f"weights of {name} were, or with GELU; set quick_gelu to true or false"
+            f"{_OWNER}: {weights} does not record whether it was trained with GELU or QuickGELU (as OpenAI's "
+            f"weights of {name}); set quick_gelu to true or false"
         )
     return False
 
@@ -86,8 +86,7 @@ def _no_tag(name: str, weights: str, tags: Iterable[str]) -> WeightsError:
 
 
 def clip_weights_version(model: str, weights: str) -> str:
-    """Version of the weights: the hash of their file; "" where it is not known, as for a file of the hub that
-    is not in the cache."""
+    """Hash of the weights file; "" where it is unknown, such as before a download."""
     if weights.endswith(_SUFFIXES):
         return sha256(Path(weights))
     tag = (tags_of(model.replace("/", "-")) or {}).get(clean_tag(weights), {})
@@ -98,9 +97,9 @@ def clip_weights_version(model: str, weights: str) -> str:
 def load_tower(model: str, weights: str, image_size: int, quick_gelu: bool | None = None) -> Tower:
     """The image tower of open_clip's `model` with its weights, for images of that size.
 
-    quick_gelu: whether its activation is QuickGELU, None for the activation of the weights' training.
+    quick_gelu: whether the activation is QuickGELU; None for the activation of the weights' training.
 
-    Raises OptionError for a model that open_clip does not have or whose tower cannot take such images,
+    Raises OptionError for a model that open_clip does not have or whose tower does not accept such images,
     WeightsError for weights that cannot be loaded or do not fit.
     """
     configuration = read_config(model)
@@ -115,7 +114,7 @@ def load_tower(model: str, weights: str, image_size: int, quick_gelu: bool | Non
         tag = _tag(name, weights)
         file = _file(f"{name} {weights}", tag)
         origin = f"{name} {weights} of open_clip, {sha256(file)}"
-    # A tag or a file determines the GELU of its weights; the configuration has only a default.
+    # Tags and files state the GELU of their own weights; a configuration only the model's default.
     quick = bool(tag.get("quick_gelu", configuration.get("quick_gelu", False)))
     if weights.endswith(_SUFFIXES):
         quick = _file_has_quick_gelu(name, weights, quick_gelu)
@@ -139,7 +138,7 @@ def _build(model: str, configuration: dict[str, Any], image_size: int, quick: bo
         vision["image_size"] = image_size
     try:
         network: nn.Module = _build_vision_tower(configuration["embed_dim"], vision, quick)
-    # open_clip checks little itself: a wrong size may raise any error.
+    # open_clip validates little, so a wrong size can fail anywhere in a model.
     except Exception as error:
         raise OptionError(
             f"{_OWNER}: open_clip cannot build {model} for images of {image_size} px ({reason_of(error)})",
@@ -149,13 +148,13 @@ def _build(model: str, configuration: dict[str, Any], image_size: int, quick: bo
 
 
 def _resize(model: str, network: Any, image_size: int) -> None:
-    """Set the image size of a tower that is a timm model; other towers are built for it."""
+    """Set the image size of a tower that is a timm model; other towers are built for their size."""
     native = network.image_size if isinstance(network.image_size, int) else network.image_size[0]
     if native == image_size:
         return
     try:
         network.set_input_size(image_size)
-    # Each timm model has errors of its own.
+    # timm's models raise various exceptions.
     except Exception as error:
         raise OptionError(
             f"{_OWNER}: {model} cannot take images of {image_size} px ({reason_of(error)})", "model"
@@ -173,7 +172,7 @@ def _load(network: Any, file: Path, what: str) -> None:
     resize_pos_embed(state, model)
     if hasattr(network, "trunk"):
         trunk = {key.removeprefix(_TRUNK): state.pop(key) for key in list(state) if key.startswith(_TRUNK)}
-        state |= {f"{_TRUNK}{key}": value for key, value in converted_by_timm(network.trunk, trunk).items()}
+        state |= {f"{_TRUNK}{key}": value for key, value in convert_as_timm(network.trunk, trunk).items()}
     fit_state(model, state, _OWNER, what)
 
 
@@ -187,19 +186,19 @@ def _tag(name: str, weights: str) -> dict[str, Any]:
 
 
 def _on_hub(tag: Mapping[str, Any]) -> tuple[str, Sequence[str]]:
-    """Repository of a tag's weights on the hub, "" without one, and possible names of their file."""
+    """Hub repository of a tag's weights ("" where there is none), and possible names of their file."""
     repository, _, filename = tag.get("hf_hub", "").rpartition("/")
     return repository, (f"{Path(filename).stem}.safetensors", filename) if filename else _HUB_FILES
 
 
 def _file(what: str, tag: dict[str, Any]) -> Path:
-    """The weights file of a tag, from the cache or else the hub."""
+    """Weights file of a tag, from the cache or else downloaded."""
     from huggingface_hub import constants
     from open_clip.pretrained import download_pretrained
 
     repository, names = _on_hub(tag)
     if repository:
-        # The hub's client would contact the hub even for a cached file.
+        # Return a cached file directly: the hub's client would query the hub first.
         file = cached_file(repository, names)
         if file is not None:
             return file
@@ -210,7 +209,7 @@ def _file(what: str, tag: dict[str, Any]) -> Path:
             )
     try:
         return Path(download_pretrained(tag))
-    # The clients raise many types of network and disk errors.
+    # The clients raise many kinds of network and disk errors.
     except Exception as error:
         raise WeightsError(
             f"{_OWNER}: weights {what} cannot be loaded ({reason_of(error)}); {_ADVICE}"
@@ -218,7 +217,7 @@ def _file(what: str, tag: dict[str, Any]) -> Path:
 
 
 def _normalisation(name: str, tag: dict[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and std of the tag's images; without a tag, those of the model's tags where they agree, else
+    """Mean and std of the tag's images; without a tag, those of the model's tags if they agree, else
     OpenAI's."""
     from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
     from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model

@@ -1,4 +1,4 @@
-"""The module that all backbones of this package build: a sequence of layers in two parts."""
+"""A backbone as a sequence of layers, cut into a frozen and a trained part."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from mlbench.plugin import Features, OptionError, TokensShape, hint
-from mlbench_backbones.layer_sequence import Layers, sequential
+from mlbench_backbones.sequence import Layers, sequential
 
 __all__ = ["AsMap", "AsTokens", "AsVector", "BackboneLayers", "CutBackbone", "cut_index"]
 
 
 class BackboneLayers(NamedTuple):
-    """Layers of a network in order, how many of them a cut may name, and the shape of their output."""
+    """A network's layers in order, how many of them `trainable_from` may name, and the output's shape."""
 
     layers: Layers
     named: int
@@ -23,9 +23,9 @@ class BackboneLayers(NamedTuple):
 
 
 class CutBackbone(nn.Module):
-    """Images (N, 3, H, W) float to features, through `frozen` and then `trained`.
+    """Maps images (N, 3, H, W) float to features, through `frozen` and then `trained`.
 
-    cut: index of the first layer that is trained. mean, std, weights: as in `mlbench.plugin.Backbone`.
+    cut: index of the first trained layer. mean, std, weights: see `mlbench.plugin.Backbone`.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class CutBackbone(nn.Module):
 
 
 class AsMap(nn.Module):
-    """Sequences (N, tokens + h * w, C), or maps (N, h, w, C), to maps (N, C, h, w): a view, no copy."""
+    """Sequences (N, tokens + h * w, C), or maps (N, h, w, C), to maps (N, C, h, w), without a copy."""
 
     def __init__(self, shape: TokensShape) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class AsMap(nn.Module):
 
 
 class AsTokens(nn.Module):
-    """Maps (N, C, h, w), or (N, h, w, C) with channels_last, to sequences (N, h * w, C)."""
+    """Maps (N, C, h, w), or (N, h, w, C) where channels come last, to sequences (N, h * w, C)."""
 
     def __init__(self, *, channels_last: bool) -> None:
         super().__init__()
@@ -79,13 +79,13 @@ class AsVector(nn.Module):
 def cut_index(
     owner: str, model: str, layers: BackboneLayers, trainable_from: str, *, advice: str = ""
 ) -> int:
-    """Index of the first layer to train: 0 for "all", the number of layers for "none", else the index of the
-    first layer that has the name `trainable_from` or is inside the module of that name.
+    """Index of the first layer to train: 0 for "all", the number of layers for "none", else the first layer
+    that is `trainable_from` or inside it.
 
-    timm names the children of some feature networks `stages_3` instead of the model's `stages.3`; both forms
-    are accepted. owner: start of an error message, such as "backbone timm". advice: name to suggest in an
-    error instead of one with a similar spelling.
-    Raises OptionError for a name that is neither a layer nor contains layers.
+    timm names children of some feature networks `stages_3` where the model has `stages.3`; both are accepted.
+    owner: first words of an error, such as "backbone timm". advice: the name that the user probably meant,
+    instead of one with a similar spelling.
+    Raises OptionError for a name that is neither a layer nor a group of layers.
     """
     if trainable_from == "all":
         return 0
@@ -102,8 +102,7 @@ def cut_index(
             return index
     if len(names) < 2:
         raise OptionError(
-            f"{owner}: {model} is not a sequence of layers, so it cannot be trained from "
-            f"{trainable_from!r} on; expected all or none",
+            f"{owner}: {model} cannot be cut into layers, so not at {trainable_from!r}; expected all or none",
             "trainable_from",
         )
     expected = f"in timm that is {advice!r}" if advice else hint(trainable_from, ["all", "none", *first])

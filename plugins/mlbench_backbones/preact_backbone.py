@@ -1,4 +1,4 @@
-"""The pre-activation bottleneck ResNet for small images, at any depth 9n + 2."""
+"""The pre-activation bottleneck ResNet for small images, with depth 9n + 2."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REDUCTION = 16
 
 
 class PreactResNet(BackboneOptions):
-    """Pre-activation ResNet of CIFAR size (arXiv:1603.05027), from random weights, up to its last activation.
+    """Pre-activation ResNet for CIFAR (arXiv:1603.05027), with random weights, up to its last activation.
 
     A 3x3 convolution with 16 channels, then three stages of bottlenecks with 64, 128 and 256 channels at
     strides 1, 2 and 2, then batch norm and ReLU: maps (256, S / 4, S / 4). With mean pooling and a linear
@@ -37,14 +37,14 @@ class PreactResNet(BackboneOptions):
     depth: Annotated[int, Field(ge=11)] = 29
     """Number of layers, 9n + 2: 29 (.31M parameters), 164 (1.70M), and so on."""
     se: bool = False
-    """Squeeze-and-excitation (arXiv:1709.01507, reduction 16) on the branch of each block before the
+    """Squeeze-and-excitation (arXiv:1709.01507, reduction 16) on each block's branch, before the
     addition."""
     trainable_from: str = "all"
     """First trained layer: conv1, layer1 .. layer3, a block such as layer2.1, or norm. "all" trains
     everything, "none" nothing."""
     drop_path: DropPathRate = 0.0
     """Stochastic depth (arXiv:1603.09382): probability of dropping the branch of the last block in training;
-    it grows from 0 at the first block."""
+    the probability grows linearly from 0 at the first block."""
 
     @model_validator(mode="after")
     def _depth_is_9n_plus_2(self) -> Self:

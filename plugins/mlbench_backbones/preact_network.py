@@ -15,7 +15,7 @@ class Block(nn.Module):
     """Bottleneck with norm and ReLU before each convolution: maps (N, inputs, H, W) to (N, 4 * width, h, w).
 
     Where the shape changes, the shortcut is a 1x1 convolution of the activated input. reduction: of
-    squeeze-and-excitation, None for none. drop: probability of dropping the branch.
+    squeeze-and-excitation, None without it. drop: probability of dropping the branch in training.
     """
 
     def __init__(self, inputs: int, width: int, stride: int, reduction: int | None, drop: float) -> None:
@@ -58,7 +58,7 @@ class Excitation(nn.Module):
 def layers_of_depth(
     blocks: int, widths: Sequence[int], stem: int, reduction: int | None, drop_path: float
 ) -> list[tuple[str, nn.Module]]:
-    """Name and module of each layer; `blocks` in each stage. drop_path: probability for the last block."""
+    """Name and module of each layer. blocks: per stage. drop_path: probability for the last block."""
     layers: list[tuple[str, nn.Module]] = [("conv1", nn.Conv2d(3, stem, 3, 1, 1, bias=False))]
     inputs, last = stem, blocks * len(widths) - 1
     for stage, width in enumerate(widths):

@@ -1,7 +1,7 @@
-"""Detection of QuickGELU from the content of a weights file, without torch.
+"""Which GELU the weights in a file were trained with, where the file contains that. Needs no torch.
 
-OpenAI's CLIP and some later models have QuickGELU, x * sigmoid(1.702 x). With the usual GELU their weights
-give wrong embeddings without an error.
+OpenAI's CLIP and some later models use QuickGELU, x * sigmoid(1.702 x). With the usual GELU their weights
+give wrong embeddings without any error.
 """
 
 from __future__ import annotations
@@ -9,25 +9,25 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-__all__ = ["detect_quick_gelu", "is_torchscript"]
+__all__ = ["file_needs_quick_gelu", "is_torchscript"]
 
-#: Tensors of one number in OpenAI's files besides the weights.
+#: Entries of OpenAI's files beside the weights, tensors of one number each.
 _ENTRIES = (b"input_resolution", b"context_length", b"vocab_size")
 
-#: Bytes to read of a file that is not an archive; the names of its tensors come first.
+#: Bytes read from a file that is not an archive; the tensors' names come first.
 _HEAD = 1 << 22
 
 
 def is_torchscript(file: Path) -> bool:
-    """Whether a file is a TorchScript archive, as OpenAI publishes its CLIP."""
+    """Whether a file is a TorchScript archive, the format of OpenAI's CLIP files."""
     if not zipfile.is_zipfile(file):
         return False
     with zipfile.ZipFile(file) as archive:
         return any(name.endswith("/constants.pkl") for name in archive.namelist())
 
 
-def detect_quick_gelu(file: Path) -> bool | None:
-    """Whether the weights in a checkpoint need QuickGELU; None where the file does not tell."""
+def file_needs_quick_gelu(file: Path) -> bool | None:
+    """Whether a checkpoint's weights need QuickGELU; None where the file does not contain that."""
     if not zipfile.is_zipfile(file):  # .safetensors, or the format of torch before 1.6
         with file.open("rb") as stream:
             head = stream.read(_HEAD)

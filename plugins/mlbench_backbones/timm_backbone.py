@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from mlbench.plugin import BackboneOptions, BackboneShape, OptionError
-from mlbench_backbones.keras_names import timm_name
+from mlbench_backbones.keras_layers import timm_name
 from mlbench_backbones.timm_table import plain_name, predict_shape
 from mlbench_backbones.timm_weights import check_model, check_weights, load_network, weights_version
 
 if TYPE_CHECKING:
     from mlbench_backbones.cut_backbone import CutBackbone
-    from mlbench_backbones.layer_sequence import Layers
+    from mlbench_backbones.sequence import Layers
 
 __all__ = ["DropPathRate", "Output", "Timm"]
 
@@ -25,11 +25,11 @@ DropPathRate = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Timm(BackboneOptions):
-    """A timm model without its classifier, at any image size that it accepts.
+    """A timm model without its classifier, at any image size that the model accepts.
 
-    Raises OptionError for a model or tag that timm does not have, for an image size that it does not accept,
-    for an output or stochastic depth that it does not have, and for an unknown layer; WeightsError for
-    weights that cannot be loaded, do not fit or were trained with another activation."""
+    Raises OptionError for a model or tag that timm does not have, an image size, output or stochastic depth
+    that the model does not support, and an unknown layer; WeightsError for weights that cannot be loaded, do
+    not fit or were trained with another activation."""
 
     model: str = "tf_efficientnet_lite0"
     """timm name, with or without the tag of its weights ("resnet50", "resnet50.a1_in1k"), or the hub's name
@@ -39,21 +39,21 @@ class Timm(BackboneOptions):
     package, for tf_efficientnet_lite0), none (random, from torch's global generator), or the path of a .pth
     or .safetensors checkpoint of the timm model."""
     output: Output = "map"
-    """map (the last map (C, h, w) of the convolutional stages, without the classifier and its convolution; of
-    a transformer the patch tokens after the last norm, in the layout of the image, without the class token),
-    tokens (the same as a sequence (tokens + h * w, C), row by row, after the class token and registers), or
-    pooled (the model's own pooled features, the input of the classifier, as (C, 1, 1))."""
+    """map (a convolutional model's last feature map (C, h, w), before the head's convolution; a transformer's
+    patch tokens after the last norm, arranged as a map, without the class token), tokens (the class token and
+    registers, then the same features row by row: (tokens + h * w, C)), or pooled (the model's own pooled
+    features, the input of its classifier, as (C, 1, 1))."""
     trainable_from: str = "all"
     """First trained layer, by its timm name ("blocks.5", "layer4.1", "stages.3"); the layers before it keep
-    their weights and batch statistics. "all" trains everything, "none" nothing. Keras' conv5_block1_out is
-    layer4.1, its block7a_expand_conv is blocks.6."""
+    their weights and batch statistics. "all" trains everything, "none" nothing. Keras'
+    conv5_block1_out is layer4.1; its block7a_expand_conv is blocks.6."""
     drop_path: DropPathRate | None = None
-    """Stochastic depth: probability of dropping the last residual branch in training (smaller for the
-    branches before it); null for timm's default."""
+    """Stochastic depth: probability of dropping the last residual branch in training (lower for earlier
+    branches); null for timm's default."""
 
     def predict(self, image_size: int) -> BackboneShape:
-        """Sizes without torch, None where only building can tell. Raises the errors of `build`, except those
-        about the layer's name and about the content of weights files."""
+        """Sizes, computed without torch; None where they are known only after building. Raises what `build`
+        raises, except for an unknown layer and for file or hub weights that do not fit."""
         model = plain_name(self.model)
         shape = predict_shape(model, image_size, self.output, drop_path=self.drop_path is not None)
         check_weights(model, self.weights)
@@ -84,12 +84,12 @@ class Timm(BackboneOptions):
 
 
 def _arguments(model: str, image_size: int) -> dict[str, Any]:
-    """Arguments of timm for the image size: models with learnt position embeddings are built for one size."""
+    """Arguments of timm.create_model for the image size: `img_size` for a model with learnt positions."""
     import timm
 
     try:
         configuration = timm.get_pretrained_cfg(model)
-    # Unknown tag: building the model raises the error.
+    # The tag is unknown to timm: building the model raises the error.
     except RuntimeError:
         return {}
     if configuration is None or not configuration.fixed_input_size:

@@ -1,4 +1,4 @@
-"""A timm model as layers that end in a map, a sequence of tokens or a pooled vector."""
+"""A timm model as layers whose output is a map, a sequence of tokens or a pooled vector."""
 
 from __future__ import annotations
 
@@ -10,26 +10,25 @@ from timm.models import FeatureHookNet
 from torch import nn
 
 from mlbench.plugin import FeatureShape, OptionError, TokensShape
-from mlbench_backbones.checkpoint import reason_of
 from mlbench_backbones.cut_backbone import AsMap, AsTokens, AsVector, BackboneLayers
-from mlbench_backbones.layer_sequence import (
+from mlbench_backbones.sequence import (
     Layers,
     MethodLayer,
     called_layers,
     layers_of,
     sequence_of,
     sequential,
-    without,
+    without_layers,
 )
 
-__all__ = ["Parts", "has_feature_map", "layers_for", "parts_of", "tokens_shape"]
+__all__ = ["ModelParts", "has_feature_map", "layers_for", "split_model", "token_layout"]
 
 
-class Parts(NamedTuple):
-    """A whole model in two parts: `head`, and `body` without the layers that only the head calls.
+class ModelParts(NamedTuple):
+    """A whole model split into `body`, without the layers that only the head calls, and `head`.
 
-    features: output of the body. first: name of the head's first layer with parameters, or "head" without
-    one. vectors: the pooled features (N, C), None for a model without them.
+    features: output of the body. first: name of the head's first layer with parameters, else "head".
+    vectors: the pooled features (N, C), None if the model has none.
     """
 
     body: Any
@@ -41,20 +40,20 @@ class Parts(NamedTuple):
 
 @cache
 def has_feature_map(model: str) -> bool:
-    """Whether timm's feature network of `model` is a sequence of layers that ends in its last map.
+    """Whether timm's feature network of `model` is a sequence of layers that ends in its last map; if not,
+    the map comes from the whole model.
 
-    Computed without memory for weights, at the model's own image size. For other models the map comes from
-    the whole model.
+    Computed on the meta device, without memory for weights, at the model's default image size.
     """
     import timm
 
     try:
         with torch.device("meta"):
             network = timm.create_model(model, features_only=True).eval()
-    # Models without feature maps raise many types of errors.
+    # timm raises various exceptions for a model without feature maps.
     except Exception:
         return False
-    # These networks run the whole model and keep every map in memory. A getter has the model as its child.
+    # Getters and hook networks run the whole model and keep every map. The getter's child is the model.
     getter = any(hasattr(child, "forward_intermediates") for child in network.children())
     if getter or isinstance(network, FeatureHookNet):
         return False
@@ -65,7 +64,7 @@ def has_feature_map(model: str) -> bool:
     try:
         with torch.no_grad():
             shapes = [sequential(list(layers_of(network)))(images).shape, network(images)[-1].shape]
-    # Modules that do not run in sequence may raise any error.
+    # Modules that do not form a sequence may raise anything.
     except Exception:
         return False
     return shapes[0] == shapes[1] and len(shapes[0]) == 4 and shapes[0][1] == information.channels()[-1]
@@ -74,11 +73,11 @@ def has_feature_map(model: str) -> bool:
 def layers_for(
     model: str, network: nn.Module, output: str, image_size: int, *, device: str = "cpu"
 ) -> BackboneLayers:
-    """The layers of timm's `network` of `model` for an output: map, tokens or pooled.
+    """The layers of timm's `network` of `model` up to an output: map, tokens or pooled.
 
-    network: the feature network where `has_feature_map` and the output is not pooled, else the whole model
+    network: the feature network if `has_feature_map` and the output is not pooled, else the whole model
     without its classifier.
-    Raises OptionError if it cannot take images of that size or has no such output.
+    Raises OptionError if the network does not accept images of that size or has no such output.
     """
     images = torch.linspace(-1, 1, 3 * image_size**2, device=device).view(1, 3, image_size, image_size)
     make = _of_model if hasattr(network, "forward_features") else _of_features
@@ -88,34 +87,35 @@ def layers_for(
         with torch.no_grad():
             return make(model, network, output, images)
     except (RuntimeError, AssertionError, ValueError, IndexError, TypeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise OptionError(
-            f"backbone timm: {model} cannot take images of {image_size} px ({reason_of(error)})", "model"
+            f"backbone timm: {model} cannot take images of {image_size} px ({reason})", "model"
         ) from error
     finally:
         network.train(training)
 
 
-def parts_of(network: Any, images: torch.Tensor) -> Parts:
-    """The body and the head of a whole model, with their outputs for `images`."""
+def split_model(network: Any, images: torch.Tensor) -> ModelParts:
+    """Split a whole model into body and head; runs each once on `images`."""
     names, features = called_layers(network.forward_features, network, images)
     try:
         in_head, vectors = called_layers(network.forward_head, network, features)
-    # Models without a head raise many types of errors.
+    # timm raises various exceptions for a model without a head.
     except Exception:
         in_head, vectors = [], None
-    body = without(network, set(in_head) - set(names))
-    # Parameters and buffers of the model itself belong to the body.
-    head = without(network, {name for name, _ in layers_of(network)} - set(in_head))
+    body = without_layers(network, set(in_head) - set(names))
+    # The head has only the parameters of its layers; the model's direct parameters belong to the body.
+    head = without_layers(network, {name for name, _ in layers_of(network)} - set(in_head))
     head._parameters, head._buffers = {}, {}
     if not isinstance(vectors, torch.Tensor) or vectors.ndim != 2:
         vectors = None
     first = next((n for n in in_head if any(True for _ in network.get_submodule(n).parameters())), "head")
-    return Parts(body, features, head, first, vectors)
+    return ModelParts(body, features, head, first, vectors)
 
 
-def tokens_shape(network: Any, features: Any) -> TokensShape | None:
-    """Shape of the whole model's `features` as tokens; None where they are neither a map nor tokens whose
-    positions follow the image row by row."""
+def token_layout(network: Any, features: Any) -> TokensShape | None:
+    """Map size and number of prefix tokens in the whole model's `features`; None if they are neither a map
+    nor prefix tokens followed by a map row by row."""
     if not isinstance(features, torch.Tensor) or hasattr(network, "reroll"):  # hiera's tokens are shuffled
         return None
     if features.ndim == 4:
@@ -136,14 +136,14 @@ def tokens_shape(network: Any, features: Any) -> TokensShape | None:
 
 
 def _of_model(model: str, network: Any, output: str, images: torch.Tensor) -> BackboneLayers:
-    parts = parts_of(network, images)
+    parts = split_model(network, images)
     layers = sequence_of(parts.body, "forward_features", images)
     if output == "pooled":
         return _pooled(model, network, layers, parts, images)
-    shape = tokens_shape(network, parts.features)
-    if shape is None:
+    place = token_layout(network, parts.features)
+    if place is None:
         raise OptionError(
-            f"backbone timm: {model} has no {output} in the order of the image; set output to pooled",
+            f"backbone timm: {model} has no {output} in spatial order; set output to pooled",
             "output",
         )
     layers = layers or [("model", MethodLayer(parts.body, "forward_features"))]
@@ -152,17 +152,17 @@ def _of_model(model: str, network: Any, output: str, images: torch.Tensor) -> Ba
     if output == "tokens":
         if parts.features.ndim == 4:
             layers.append(("as_tokens", AsTokens(channels_last=channels_last)))
-        return BackboneLayers(layers, named, shape)
+        return BackboneLayers(layers, named, place)
     if parts.features.ndim == 3 or channels_last:
-        layers.append(("as_map", AsMap(shape)))
-    return BackboneLayers(layers, named, FeatureShape(*shape[:3]))
+        layers.append(("as_map", AsMap(place)))
+    return BackboneLayers(layers, named, FeatureShape(*place[:3]))
 
 
 def _pooled(
     model: str,
     network: Any,
     layers: list[tuple[str, nn.Module]] | None,
-    parts: Parts,
+    parts: ModelParts,
     images: torch.Tensor,
 ) -> BackboneLayers:
     if parts.vectors is None:
@@ -182,7 +182,7 @@ def _of_features(model: str, network: Any, output: str, images: torch.Tensor) ->
     expected = network(images)[-1]
     layers = list(layers_of(network))
     if not _computes(layers, images, expected):
-        raise AssertionError("its layers in sequence do not give its output")
+        raise AssertionError("its layers in sequence give another output")
     shape = FeatureShape(*expected.shape[1:])
     if output == "map":
         return BackboneLayers(layers, len(layers), shape)
@@ -193,7 +193,7 @@ def _of_features(model: str, network: Any, output: str, images: torch.Tensor) ->
 def _computes(layers: Layers, images: torch.Tensor, expected: torch.Tensor) -> bool:
     try:
         given = sequential(layers)(images)
-    # Layers that do not run in sequence may raise any error.
+    # Layers that do not form a sequence may raise anything.
     except Exception:
         return False
     return given.shape == expected.shape and (

@@ -1,8 +1,8 @@
-"""Sizes of timm's models without building them, from committed tables.
+"""Sizes and tags of timm's models, from committed tables instead of building the models.
 
-`timm_models.csv` has one line for each model of the timm version in its first line, `timm_renamed.csv` one
-for each name that timm has replaced, and `timm_repositories.csv` one for each model and tag whose weights are
-in a hub repository of another name. `make_timm_table` writes all three.
+`timm_models.csv` has one line per model of the timm version in its first line, `timm_renamed.csv` one per
+name that timm has replaced, and `timm_repositories.csv` one per model and tag whose weights are not in the
+hub repository named after them. `make_table` writes all three.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ __all__ = [
     "RENAMED",
     "REPOSITORIES",
     "TABLE",
-    "Row",
+    "TimmModel",
     "hub_repository",
-    "hub_weights_need_quick_gelu",
     "nearest_name",
     "plain_name",
     "predict_shape",
     "quick_gelu_name",
+    "trained_with_quick_gelu",
 ]
 
 TABLE = Path(__file__).with_name("timm_models.csv")
@@ -36,17 +36,16 @@ _OWNER = "backbone timm"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One model. The fields of the map also describe the tokens of its positions.
+class TimmModel:
+    """One model. The numbers for its map also hold for its tokens.
 
-    size: the model's own image size. parameters: of the layers up to the map, without learnt positions.
-    per_position: parameters for each position of the map, -1 where the count is known at `size` only.
-    channels: of the map. stride: of the map, in pixels. rounding: rule for the map's side: image_size /
-    stride rounded up ("ceil") or down ("floor"), or known only for multiples of the stride ("exact"), or only
-    at `size` (""); "none" for a model without a map, whose fields of the map are 0. tokens: number of tokens
-    before those of the positions. pooled_parameters, pooled: parameters of the model up to the pooled
-    features and their width, 0 without them. drop_path: 1 with stochastic depth, else 0. tags: of the
-    weights, the default first.
+    size: the model's default image size. parameters: of the layers up to the map, without learnt positions.
+    per_position: parameters for each position of the map, -1 if they are known only at `size`. channels,
+    stride: of the map; stride in pixels. rounding: the map's side is image_size / stride, rounded "ceil" or
+    "floor"; "exact" if the side is known only for multiples of the stride, "" if only at `size`, and "none"
+    if the model has no map (the map's numbers are then 0). tokens: before those of the map.
+    pooled_parameters, pooled: parameters and width of the pooled features, 0 without pooled features.
+    drop_path: 1 with stochastic depth, else 0. tags: of the weights, default first.
     """
 
     size: int
@@ -62,7 +61,7 @@ class Row:
     tags: tuple[str, ...] = ()
 
     def side(self, image_size: int) -> int | None:
-        """Height and width of the map, None where only building the model can tell."""
+        """Height and width of the map; None where they are known only after building the model."""
         if self.rounding == "ceil":
             return -(-image_size // self.stride)
         if self.rounding == "floor" or (self.rounding == "exact" and image_size % self.stride == 0):
@@ -70,7 +69,7 @@ class Row:
         return None
 
     def count(self, parameters: int, image_size: int) -> int | None:
-        """Parameters at an image size, None where only building the model can tell."""
+        """Parameters at an image size; None where they are known only after building the model."""
         if self.per_position == 0:
             return parameters
         side = self.side(image_size)
@@ -80,17 +79,17 @@ class Row:
 
 
 def plain_name(model: str) -> str:
-    """timm name of a model. `model` may be its name on the hub: "timm/resnet50.a1_in1k", with or without
+    """timm's name of a model, given as that or as on the hub: "timm/resnet50.a1_in1k", with or without
     "hf-hub:" before it.
 
-    Raises OptionError for models of other repositories and for a name that timm has replaced.
+    Raises OptionError for a model of another repository and for a name that timm has replaced.
     """
     source, colon, place = model.partition(":")
     owner, slash, name = (place if colon else model).rpartition("/")
     if (colon and source not in ("hf-hub", "hf_hub")) or (slash and owner != "timm") or (colon and not slash):
         raise OptionError(
-            f"{_OWNER}: {model!r} is not the name of a timm model; set model to its architecture and weights "
-            "to the path of its checkpoint",
+            f"{_OWNER}: {model!r} is not a timm model; set model to its architecture and weights to the path "
+            "of its checkpoint",
             "model",
         )
     version, rows = _read()
@@ -101,10 +100,10 @@ def plain_name(model: str) -> str:
 
 
 def hub_repository(model: str) -> str:
-    """Hub repository of timm's weights of a model; "" without one."""
+    """Hub repository of timm's weights of a model; "" if there is none."""
     version, rows = _read()
     name, _, tag = model.partition(".")
-    if version != metadata.version("timm"):  # another version may have other default tags
+    if version != metadata.version("timm"):  # default tags may differ
         import timm
 
         try:
@@ -120,14 +119,14 @@ def hub_repository(model: str) -> str:
 
 
 def quick_gelu_name(model: str) -> str:
-    """Name of the same model with QuickGELU; "" where timm has none."""
+    """Name of the same model with QuickGELU; "" if timm has none."""
     name, dot, tag = model.partition(".")
     other = name.replace("_clip_", "_clip_quickgelu_")
     return "" if other == name or other not in _read()[1] else other + dot + tag
 
 
-def hub_weights_need_quick_gelu(model: str) -> bool:
-    """Whether timm's weights of a model were trained with QuickGELU, but the model has GELU."""
+def trained_with_quick_gelu(model: str) -> bool:
+    """Whether timm's weights of a model need QuickGELU while the model has another activation."""
     name, _, tag = model.partition(".")
     _, rows = _read()
     if name not in rows or not quick_gelu_name(name):
@@ -138,10 +137,10 @@ def hub_weights_need_quick_gelu(model: str) -> bool:
 def predict_shape(
     model: str, image_size: int, output: str = "map", *, drop_path: bool = False
 ) -> BackboneShape | None:
-    """Parameters and output of a timm model, None where only building it can tell.
+    """Parameters and output shape of a timm model; None if known only after building.
 
-    model: its timm name, with or without a tag. Raises OptionError for an output or stochastic depth that it
-    does not have, and, with the timm version of the table, for a model or tag that timm does not have.
+    model: timm's name, with or without a tag. Raises OptionError for an output or stochastic depth that the
+    model does not have; with the timm version of the table, also for a model or tag that timm does not have.
     """
     version, rows = _read()
     name, _, tag = model.partition(".")
@@ -170,7 +169,7 @@ def predict_shape(
         return BackboneShape(row.count(row.pooled_parameters, image_size), FeatureShape(row.pooled, 1, 1))
     if row.rounding == "none":
         raise OptionError(
-            f"{_OWNER}: {name} has no {output} in the order of the image; set output to pooled", "output"
+            f"{_OWNER}: {name} has no {output} in spatial order; set output to pooled", "output"
         )
     if side is None and image_size != row.size:
         return None
@@ -182,7 +181,7 @@ def predict_shape(
 
 
 def nearest_name(model: str) -> str:
-    """Suggestion for an error about an unknown model or tag; with a tag if `model` has one."""
+    """Hint with the nearest name for an unknown model or tag; the name has a tag if `model` has one."""
     name, _, tag = model.partition(".")
     _, rows = _read()
     if name in rows:
@@ -199,7 +198,7 @@ def nearest_name(model: str) -> str:
 
 @cache
 def _renamed() -> dict[str, str]:
-    """Current name of each model that timm has renamed, by its old name."""
+    """Current names by the names that timm has replaced."""
     with RENAMED.open(newline="", encoding="utf-8") as file:
         file.readline()
         return {line["name"]: line["current"] for line in csv.DictReader(file)}
@@ -207,14 +206,14 @@ def _renamed() -> dict[str, str]:
 
 @cache
 def _repositories() -> dict[str, str]:
-    """Repositories that are not named after their model and tag, by "MODEL.TAG"; "" for no weights."""
+    """Repositories not named after their model and tag; "" if there are no weights."""
     with REPOSITORIES.open(newline="", encoding="utf-8") as file:
         file.readline()
         return {line["name"]: line["repository"] for line in csv.DictReader(file)}
 
 
 @cache
-def _read() -> tuple[str, dict[str, Row]]:
+def _read() -> tuple[str, dict[str, TimmModel]]:
     with TABLE.open(newline="", encoding="utf-8") as file:
         version = file.readline().split()[-1]
         lines = csv.DictReader(file)
@@ -222,6 +221,6 @@ def _read() -> tuple[str, dict[str, Row]]:
     return version, rows
 
 
-def _row(line: dict[str, str]) -> Row:
+def _row(line: dict[str, str]) -> TimmModel:
     rounding, tags = line.pop("rounding"), tuple(line.pop("tags").split())
-    return Row(**{name: int(value) for name, value in line.items()}, rounding=rounding, tags=tags)
+    return TimmModel(**{name: int(value) for name, value in line.items()}, rounding=rounding, tags=tags)

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlbench.plugin import OptionError, WeightsError, close_match
-from mlbench_backbones import bundled_weights
-from mlbench_backbones.checkpoint import converted_by_timm, fit_state, read_state, reason_of, sha256
-from mlbench_backbones.hub_cache import cached_file, cached_version, reachable
-from mlbench_backbones.quick_gelu import detect_quick_gelu
+from mlbench_backbones import bundled
+from mlbench_backbones.checkpoint import convert_as_timm, fit_state, read_state, reason_of, sha256
+from mlbench_backbones.hub import cached_file, cached_version, reachable
+from mlbench_backbones.quick_gelu import file_needs_quick_gelu
 from mlbench_backbones.timm_table import (
     hub_repository,
-    hub_weights_need_quick_gelu,
     nearest_name,
     quick_gelu_name,
+    trained_with_quick_gelu,
 )
 
 if TYPE_CHECKING:
@@ -25,21 +25,21 @@ __all__ = ["check_model", "check_weights", "load_network", "weights_version"]
 _OWNER = "backbone timm"
 _CHOICES = "expected hub, bundled, none or the path of a checkpoint"
 
-#: Names of weights files in a hub repository, in the order in which timm tries them.
+#: File names of weights in a hub repository, in the order in which timm tries them.
 _HUB_FILES = ("model.safetensors", "pytorch_model.safetensors", "pytorch_model.bin")
 
 
 def check_weights(model: str, weights: str) -> None:
-    """Raise WeightsError for weights that do not exist for the model or were trained with another activation
-    than it has. Loads nothing."""
+    """Raise WeightsError if the model has no such weights, or if they were trained with another activation.
+    Loads nothing."""
     name = model.partition(".")[0]
     if weights == "bundled":
-        if name not in bundled_weights.MODELS:
+        if name not in bundled.MODELS:
             raise WeightsError(
-                f"backbone timm: {name} has no bundled weights (only {', '.join(bundled_weights.MODELS)}); "
+                f"backbone timm: {name} has no bundled weights (only {', '.join(bundled.MODELS)}); "
                 "set weights to hub, none or the path of a checkpoint"
             )
-        bundled_weights.bundled_file()
+        bundled.bundled_file()
     elif weights not in ("hub", "none") and not Path(weights).is_file():
         near = close_match(weights, ["hub", "bundled", "none"])
         raise WeightsError(
@@ -53,18 +53,18 @@ def _check_activation(model: str, weights: str) -> None:
     other = quick_gelu_name(model)
     if weights in ("bundled", "none") or not other:
         return
-    if hub_weights_need_quick_gelu(model) if weights == "hub" else detect_quick_gelu(Path(weights)):
-        what = f"timm's weights of {model}" if weights == "hub" else weights
+    if trained_with_quick_gelu(model) if weights == "hub" else file_needs_quick_gelu(Path(weights)):
+        source = f"timm's weights of {model}" if weights == "hub" else weights
         raise WeightsError(
-            f"backbone timm: {what} were trained with QuickGELU, and {model} has GELU; set model to {other}"
+            f"backbone timm: {source} were trained with QuickGELU, and {model} has GELU; set model to {other}"
         )
 
 
 def weights_version(model: str, weights: str) -> str:
-    """Version of the weights: that of their package, or the hash of their file; "" where it is not known, as
-    for a file of the hub that is not in the cache."""
+    """Version of the weights: of their package, or the hash of their file; "" where it is unknown, such as
+    before a download."""
     if weights == "bundled":
-        return f"{bundled_weights.PACKAGE} {bundled_weights.bundled_version()}"
+        return f"{bundled.PACKAGE} {bundled.bundled_version()}"
     if weights == "hub":
         repository = hub_repository(model)
         return cached_version(repository, _HUB_FILES) if repository else ""
@@ -72,9 +72,9 @@ def weights_version(model: str, weights: str) -> str:
 
 
 def load_network(model: str, weights: str, **arguments: Any) -> tuple[nn.Module, str]:
-    """timm's `model` with its weights, and the origin of the weights, in words.
+    """timm's `model` with its weights, and a description of their origin.
 
-    arguments: further arguments of timm.create_model.
+    arguments: for timm.create_model.
     Raises OptionError for a model that timm does not have or cannot build with these arguments, WeightsError
     for weights that cannot be loaded or do not fit.
     """
@@ -87,13 +87,10 @@ def load_network(model: str, weights: str, **arguments: Any) -> tuple[nn.Module,
         return network, "random"
     if weights == "bundled":
         what = f"the bundled weights of {model}"
-        fit_state(network, bundled_weights.bundled_state_dict(), _OWNER, what, ignored=_classifier(network))
-        file = bundled_weights.bundled_file()
-        return (
-            network,
-            f"{bundled_weights.PACKAGE} {bundled_weights.bundled_version()} (ImageNet-1k), {sha256(file)}",
-        )
-    state = converted_by_timm(network, read_state(Path(weights), _OWNER))
+        fit_state(network, bundled.bundled_state_dict(), _OWNER, what, ignored=_classifier(network))
+        file = bundled.bundled_file()
+        return network, f"{bundled.PACKAGE} {bundled.bundled_version()} (ImageNet-1k), {sha256(file)}"
+    state = convert_as_timm(network, read_state(Path(weights), _OWNER))
     fit_state(network, state, _OWNER, f"{weights} as weights of {model}", ignored=_classifier(network))
     return network, f"{weights}, {sha256(Path(weights))}"
 
@@ -113,13 +110,13 @@ def _create(model: str, arguments: dict[str, Any]) -> nn.Module:
 
     try:
         network: nn.Module = timm.create_model(model, **arguments)
-    # timm checks little itself: a wrong argument may raise any error.
+    # timm validates little, so a wrong argument can fail anywhere in a model.
     except Exception as error:
-        raise _refusal(model, arguments, error) from error
+        raise _build_error(model, arguments, error) from error
     return network
 
 
-def _refusal(model: str, arguments: dict[str, Any], error: Exception) -> OptionError:
+def _build_error(model: str, arguments: dict[str, Any], error: Exception) -> OptionError:
     reason = reason_of(error)
     if "drop_path" in reason and "drop_path_rate" in arguments:
         return OptionError(
@@ -138,12 +135,12 @@ def _from_hub(model: str, arguments: dict[str, Any]) -> tuple[nn.Module, str]:
     try:
         configuration = timm.get_pretrained_cfg(model)
     except RuntimeError as error:
-        raise OptionError(f"backbone timm: timm knows no {model} ({reason_of(error)})", "model") from error
+        raise OptionError(f"backbone timm: timm has no {model} ({reason_of(error)})", "model") from error
     if configuration is None or not configuration.hf_hub_id:
-        raise WeightsError(f"backbone timm: timm knows no weights of {model} on the hub; {_CHOICES}")
+        raise WeightsError(f"backbone timm: timm has no weights of {model} on the hub; {_CHOICES}")
     repository = configuration.hf_hub_id
     names = [configuration.hf_hub_filename] if configuration.hf_hub_filename else _HUB_FILES
-    bundled_too = "bundled, " if model.partition(".")[0] in bundled_weights.MODELS else ""
+    bundled_too = "bundled, " if model.partition(".")[0] in bundled.MODELS else ""
     advice = f"set weights to {bundled_too}none or the path of a checkpoint"
     file = cached_file(repository, names)
     if file is None and not reachable(constants.ENDPOINT):
@@ -151,13 +148,13 @@ def _from_hub(model: str, arguments: dict[str, Any]) -> tuple[nn.Module, str]:
             f"backbone timm: weights of {model} are not in the local cache and {constants.ENDPOINT} does not "
             f"answer; {advice}"
         )
-    # Without the name of the cached file, the hub's client would contact the hub.
+    # Pass the path of a cached file: given only a repository, the hub's client would query the hub first.
     overlay = {"file": str(file)} if file else None
     try:
         network = timm.create_model(model, pretrained=True, pretrained_cfg_overlay=overlay, **arguments)
     except TypeError as error:
-        raise _refusal(model, arguments, error) from error
-    # The hub's client and timm raise many types of network, disk and format errors.
+        raise _build_error(model, arguments, error) from error
+    # The hub's client and timm raise many kinds of network, disk and format errors.
     except Exception as error:
         raise WeightsError(
             f"backbone timm: {model}'s weights {repository} cannot be loaded from the hub "

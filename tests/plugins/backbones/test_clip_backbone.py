@@ -1,4 +1,4 @@
-"""The open_clip backbone against open_clip's own towers, with weights from files made here."""
+"""The open_clip backbone against open_clip's towers, with weights from generated files."""
 
 import functools
 import json
@@ -38,7 +38,7 @@ def _seeded():
 
 @functools.cache
 def tower(model, size):
-    """open_clip's own tower, with noise on its weights because some are 0 initially."""
+    """open_clip's tower, without zero weights that would hide a layer."""
     torch.manual_seed(0)
     configuration = open_clip.get_model_config(model)
     vision = dict(configuration["vision_cfg"], image_size=size, timm_model_pretrained=False)
@@ -70,7 +70,7 @@ def count(module):
 @pytest.mark.parametrize(
     "model", [*FAST, *(pytest.param(m, marks=pytest.mark.slow) for m in CUTS if m not in FAST)]
 )
-def test_backbone_has_the_output_of_open_clip(model, tmp_path):
+def test_backbone_matches_open_clip(model, tmp_path):
     visual, images = tower(model, 64), images_of(64)
     path = save(visual, tmp_path / "model.pt")
     with torch.no_grad():
@@ -85,7 +85,7 @@ def test_backbone_has_the_output_of_open_clip(model, tmp_path):
     assert count(backbone) == count(visual)
 
 
-def test_tokens_and_map_equal_those_of_the_tower(tmp_path):
+def test_tokens_and_map_match_the_tower(tmp_path):
     visual, images = tower("ViT-S-32", 64), images_of(64)
     path = save(visual, tmp_path / "model.safetensors")
     with torch.no_grad():
@@ -102,7 +102,7 @@ def test_tokens_and_map_equal_those_of_the_tower(tmp_path):
     assert feature_map.feature_shape == FeatureShape(384, 2, 2)
 
 
-def test_map_of_the_resnet_is_the_input_of_its_pool(tmp_path):
+def test_map_of_the_resnet_is_before_its_pool(tmp_path):
     visual, images = tower("RN50", 64), images_of(64)
     path = save(visual, tmp_path / "model.pth")
     with torch.no_grad():
@@ -116,7 +116,7 @@ def test_map_of_the_resnet_is_the_input_of_its_pool(tmp_path):
 
 @pytest.mark.parametrize("output", ["pooled", "tokens", "map"])
 @pytest.mark.parametrize(("model", "size"), [("ViT-S-32", 96), ("ViT-S-16", 40), ("RN50", 64)])
-def test_predict_equals_what_is_built(model, size, output):
+def test_predict_matches_build(model, size, output):
     backbone = build_tower(size, model=model, weights="none", output=output)
     predicted = predict_tower(size, model=model, weights="none", output=output)
     assert predicted.feature_shape in (None, backbone.feature_shape)
@@ -161,7 +161,7 @@ def test_positions_of_a_file_are_resized(tmp_path):
     assert positions.shape == (10, 384)
 
 
-def test_text_tower_of_a_file_is_left_out(tmp_path):
+def test_text_tower_of_a_file_is_ignored(tmp_path):
     more = {"logit_scale": torch.ones(()), "token_embedding.weight": torch.ones(3, 2)}
     path = save(tower("ViT-S-32", 64), tmp_path / "model.pt", **more)
     backbone = build_tower(64, model="ViT-S-32", weights=path)
@@ -201,7 +201,7 @@ class Unreachable:
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    """An empty cache of the hub, and no network."""
+    """An empty hub cache, without a network."""
     import huggingface_hub
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
@@ -209,7 +209,7 @@ def hub(tmp_path, monkeypatch):
     return tmp_path / "hub"
 
 
-def test_unreachable_hub_is_an_error_with_advice(hub):
+def test_unreachable_hub_error_advises_other_weights(hub):
     with pytest.raises(
         WeightsError,
         match=r"weights ViT-B-32 openai are not in the local cache .* answer; set weights to none or",
@@ -218,7 +218,7 @@ def test_unreachable_hub_is_an_error_with_advice(hub):
 
 
 def cache_weights(hub, visual, tag):
-    """Store a tower in the hub's cache as the ViT-B-32 of a tag."""
+    """Put a tower into the hub's cache as the ViT-B-32 of a tag."""
     repository = open_clip.get_pretrained_cfg("ViT-B-32", tag)["hf_hub"].rpartition("/")[0]
     folder = hub / f"models--{repository.replace('/', '--')}"
     (folder / "refs").mkdir(parents=True)
@@ -235,7 +235,7 @@ def cache_weights(hub, visual, tag):
         ("laion2b_s34b_b79k", False),
     ],
 )
-def test_cached_hub_weights_need_no_network_and_determine_the_gelu(hub, tag, quick):
+def test_cached_hub_weights_need_no_network_and_set_the_gelu(hub, tag, quick):
     cache_weights(hub, tower("ViT-B-32", 32), tag)
     backbone = build_tower(32, model="ViT-B-32", weights=tag)
     kinds = {type(module).__name__ for module in backbone.modules()}
@@ -245,7 +245,7 @@ def test_cached_hub_weights_need_no_network_and_determine_the_gelu(hub, tag, qui
 
 @pytest.fixture
 def small(tmp_path, monkeypatch):
-    """The tower of a small ViT-B-32, after a change to open_clip's configuration of the model."""
+    """A small tower, in open_clip's configuration of ViT-B-32."""
     vision = {"layers": 2, "width": 64, "head_width": 32, "patch_size": 16}
     file = tmp_path / "ViT-B-32.json"
     file.write_text(json.dumps({"embed_dim": 32, "vision_cfg": vision, "text_cfg": {}}))
@@ -261,7 +261,7 @@ def small(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("tag", ["openai", "laion2b_s34b_b79k", "laion2B-s34B-b79K"])
-def test_predict_has_the_version_of_the_hub_weights(hub, small, tag):
+def test_predict_has_the_version_of_the_built_hub_weights(hub, small, tag):
     assert predict_tower(32, weights=tag).version == ""
     cache_weights(hub, small, tag)
     version = predict_tower(32, weights=tag).version
@@ -276,7 +276,7 @@ class QuickNetwork(nn.Module):
 
 
 def as_archive(state, path):
-    """A TorchScript archive of these tensors with QuickGELU in its code, as published by OpenAI."""
+    """A TorchScript archive in OpenAI's format: these tensors, and code with QuickGELU."""
     network = QuickNetwork()
     for key, value in state.items():
         *folders, leaf = key.split(".")
@@ -314,11 +314,11 @@ def test_openais_file_gives_the_embeddings_of_its_tag(hub, small, tmp_path, form
 
 
 @pytest.mark.parametrize("function", [build_tower, predict_tower])
-def test_file_of_unknown_gelu_is_refused(function, tmp_path):
+def test_file_with_an_unknown_gelu_is_refused(function, tmp_path):
     path = tmp_path / "model.pt"
     torch.save({"visual.proj": torch.ones(2)}, path)
     with pytest.raises(
-        WeightsError, match=r"cannot tell from .* whether it was trained with QuickGELU.*set quick_gelu"
+        WeightsError, match=r"does not record whether it was trained with GELU or QuickGELU.*set quick_gelu"
     ):
         function(32, model="ViT-B-32", weights=str(path))
     for options in ({"quick_gelu": True}, {"quick_gelu": False}, {"model": "ViT-B-32-quickgelu"}):
@@ -355,7 +355,7 @@ def test_file_of_unknown_gelu_is_refused(function, tmp_path):
         (
             {"model": "hf-hub:someone/model"},
             OptionError,
-            r"'hf-hub:someone/model' is not the name of an open_clip model; set model to its architecture",
+            r"'hf-hub:someone/model' is not an open_clip model; set model to its architecture",
         ),
         (
             {"weights": "no/model.pt"},
@@ -364,7 +364,7 @@ def test_file_of_unknown_gelu_is_refused(function, tmp_path):
         ),
     ],
 )
-def test_wrong_options_are_refused_by_predict_and_build(function, options, error, message):
+def test_invalid_options_are_refused_by_predict_and_build(function, options, error, message):
     with pytest.raises(error, match=message):
         function(64, **options)
 

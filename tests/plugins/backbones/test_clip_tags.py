@@ -1,4 +1,4 @@
-"""open_clip's table of tags, read without torch, against the imported one."""
+"""open_clip's table of tags, read without torch, against open_clip's functions."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ from open_clip import pretrained
 from mlbench_backbones.clip_tags import clean_tag, model_on_hub, tags_of
 
 
-def test_tags_equal_those_of_open_clip():
+def test_tags_match_open_clip():
     for model in open_clip.list_models():
         tags = tags_of(model)
         assert list(tags) == pretrained.list_pretrained_tags_by_model(model)

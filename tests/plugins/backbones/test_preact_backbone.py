@@ -35,7 +35,7 @@ def test_network_with_its_classifier_has_the_published_size(depth, se, published
 @pytest.mark.parametrize("depth", [11, 20, 29])
 @pytest.mark.parametrize("se", [False, True])
 @pytest.mark.parametrize("image_size", [32, 33, 3])
-def test_predict_equals_what_is_built(depth, se, image_size):
+def test_predict_matches_build(depth, se, image_size):
     backbone = build_resnet(image_size, depth=depth, se=se)
     predicted = predict_resnet(image_size, depth=depth, se=se)
     assert predicted == BackboneShape(count(backbone), backbone.feature_shape)
@@ -43,7 +43,7 @@ def test_predict_equals_what_is_built(depth, se, image_size):
     assert predict_resnet(32).feature_shape == FeatureShape(256, 8, 8)
 
 
-def test_depth_counts_convolutions_and_the_classifier():
+def test_network_has_its_depth():
     backbone = build_resnet(32, depth=29)
     convolutions = [m for m in backbone.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)]
     bottlenecks = [m for m in backbone.modules() if isinstance(m, Block)]
@@ -74,7 +74,7 @@ def naive_block(block, x):
 
 @pytest.mark.parametrize(("inputs", "stride"), [(32, 1), (32, 2), (64, 1)])
 @pytest.mark.parametrize("reduction", [None, 16])
-def test_block_has_pre_activation_and_gates_before_the_addition(inputs, stride, reduction):
+def test_block_activates_before_it_convolves_and_gates_before_it_adds(inputs, stride, reduction):
     torch.manual_seed(0)
     block = Block(inputs, 16, stride, reduction, 0.0).double().eval()
     for norm in (block.norm1, block.norm2, block.norm3):
@@ -109,7 +109,7 @@ def test_drop_path_grows_to_the_last_block():
 
 
 @pytest.mark.parametrize("function", [build_resnet, predict_resnet])
-def test_depth_that_is_not_9n_plus_2_is_refused(function):
+def test_invalid_depth_is_refused(function):
     with pytest.raises(OptionError, match=r"depth 30 is not 9n \+ 2; the nearest such depth is 29") as caught:
         function(32, depth=30)
     assert caught.value.option == "depth"

@@ -1,4 +1,4 @@
-"""The timm backbone: the map of timm's own feature network at every cut."""
+"""The timm backbone: the same map as timm's feature network, at every cut."""
 
 import hashlib
 import re
@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from mlbench.contracts import BackboneShape, FeatureShape
 from mlbench.errors import OptionError, WeightsError
 from mlbench_backbones.cut_backbone import BackboneLayers, CutBackbone
-from mlbench_backbones.layer_sequence import layers_of
+from mlbench_backbones.sequence import layers_of
 from mlbench_backbones.timm_backbone import Timm
 
 MODELS = ["tf_efficientnet_lite0", "lcnet_050", "resnet18", "mobilenetv3_small_050", "convnext_atto"]
@@ -39,7 +39,7 @@ def count(module):
 
 
 def checkpoint(model, path, *, under=None, drop=(), **arguments):
-    """Save a fresh timm model, with batch statistics that are not the initial ones. Returns its state."""
+    """Save a new timm model with changed batch statistics. Returns its state dict."""
     network = timm.create_model(model, **arguments).train()
     network(torch.randn(2, 3, 64, 64))
     state = {key: value.clone() for key, value in network.state_dict().items() if key not in drop}
@@ -51,13 +51,13 @@ def checkpoint(model, path, *, under=None, drop=(), **arguments):
 
 
 def timm_features(model, path):
-    """timm's own feature network with the weights of a checkpoint of the whole model."""
+    """timm's feature network with the weights of a checkpoint of the whole model."""
     file = {"file": str(path)}
     return timm.create_model(model, features_only=True, pretrained=True, pretrained_cfg_overlay=file).eval()
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_backbone_has_the_output_of_timm_at_every_cut(model):
+def test_backbone_matches_timm_at_every_cut(model):
     network = timm.create_model(model, features_only=True).train()
     network(torch.randn(2, 3, 64, 64))  # so that the batch statistics are not the initial ones
     network.eval()
@@ -76,7 +76,7 @@ def test_backbone_has_the_output_of_timm_at_every_cut(model):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_backbone_with_a_file_has_the_map_of_timm(model, tmp_path):
+def test_backbone_with_weights_of_a_file_matches_timm(model, tmp_path):
     path = tmp_path / "model.pth"
     checkpoint(model, path)
     images = torch.randn(2, 3, 64, 64)
@@ -123,7 +123,7 @@ def test_backbone_is_trained_from_the_named_layer(model, name, first):
         ("zzz", r"choose from: all, blocks, blocks\.0"),
     ],
 )
-def test_backbone_refuses_a_layer_that_it_does_not_have(name, message):
+def test_backbone_refuses_an_unknown_layer(name, message):
     with pytest.raises(OptionError, match=message) as caught:
         build_timm(64, weights="none", trainable_from=name)
     assert caught.value.option == "trainable_from"
@@ -137,7 +137,7 @@ def test_backbone_gives_the_same_map_in_channels_last():
     torch.testing.assert_close(backbone(images.contiguous(memory_format=torch.channels_last)), expected)
 
 
-def test_backbone_has_the_normalisation_of_timm():
+def test_backbone_has_timms_normalisation():
     assert build_timm(64, weights="none").mean == (0.5, 0.5, 0.5)
     resnet = build_timm(64, model="resnet18", weights="none")
     assert resnet.mean == (0.485, 0.456, 0.406)
@@ -184,10 +184,7 @@ def test_weights_of_the_models_activation_are_accepted(tmp_path):
     [
         ("resnet81", r"has no model 'resnet81' \(did you mean 'resnet18'\?\)"),
         ("resnet81.a1_in1k", r"has no model 'resnet81\.a1_in1k' \(did you mean 'resnet18\.a1_in1k'\?\)"),
-        (
-            "hf-hub:someone/resnet18",
-            r"'hf-hub:someone/resnet18' is not the name of a timm model; set model to its arch",
-        ),
+        ("hf-hub:someone/resnet18", r"'hf-hub:someone/resnet18' is not a timm model; set model to its arch"),
         (
             "vit_tiny_patch16_224_in21k",
             r"timm has renamed \S+; set model to vit_tiny_patch16_224\.augreg_in21k",
@@ -196,7 +193,7 @@ def test_weights_of_the_models_activation_are_accepted(tmp_path):
         ("inception_v3", r"cannot take images of 64 px"),
     ],
 )
-def test_backbone_refuses_an_unknown_model_or_size(model, message):
+def test_backbone_refuses_unknown_models_and_sizes(model, message):
     with pytest.raises(OptionError, match=message) as caught:
         build_timm(64, model=model, weights="none")
     assert caught.value.option == "model"
@@ -205,8 +202,8 @@ def test_backbone_refuses_an_unknown_model_or_size(model, message):
 # Weights
 
 
-def test_bundled_weights_are_those_of_the_classifier():
-    from mlbench_backbones.bundled_weights import bundled_classifier
+def test_bundled_weights_match_the_classifier():
+    from mlbench_backbones.bundled import bundled_classifier
 
     classifier = bundled_classifier()
     backbone = build_timm(64).eval()
@@ -231,7 +228,7 @@ def test_bundled_weights_are_those_of_the_classifier():
         ),
     ],
 )
-def test_wrong_weights_are_refused_by_predict_and_build(function, options, message):
+def test_invalid_weights_are_refused_by_predict_and_build(function, options, message):
     with pytest.raises(WeightsError, match=message):
         function(64, **options)
 
@@ -249,7 +246,7 @@ def test_weights_of_a_file_are_loaded(tmp_path, name, under, model):
     assert re.fullmatch(re.escape(str(path)) + ", sha256 [0-9a-f]{64}", backbone.weights)
 
 
-def test_weights_of_a_file_may_have_another_classifier(tmp_path):
+def test_weights_of_a_file_need_no_classifier_of_the_same_size(tmp_path):
     path = tmp_path / "model.pth"
     checkpoint("lcnet_050", path, num_classes=7)
     build_timm(64, model="lcnet_050", weights=str(path))
@@ -269,14 +266,14 @@ def test_weights_of_a_file_may_have_another_classifier(tmp_path):
         ("resnet18", (), r"conv_stem\.weight is missing; .* and \d+ more$"),
     ],
 )
-def test_error_about_unfitting_weights_names_the_first_keys(tmp_path, saved, drop, message):
+def test_weights_that_do_not_fit_name_the_first_keys(tmp_path, saved, drop, message):
     path = tmp_path / "model.pth"
     checkpoint(saved, path, drop=drop)
     with pytest.raises(WeightsError, match=message):
         build_timm(64, model="lcnet_050", weights=str(path))
 
 
-def test_weights_under_other_names_or_not_finite_are_refused(tmp_path):
+def test_weights_with_other_names_or_not_finite_are_refused(tmp_path):
     path = tmp_path / "model.pth"
     state = timm.create_model("lcnet_050").state_dict()
     torch.save({f"model.backbone.{key}": value for key, value in state.items()}, path)
@@ -291,13 +288,13 @@ def test_weights_under_other_names_or_not_finite_are_refused(tmp_path):
 def test_weights_of_a_deeper_model_do_not_fit(tmp_path):
     path = tmp_path / "model.pth"
     checkpoint("resnet34", path)
-    with pytest.raises(WeightsError, match=r"layer1\.2\.conv1\.weight is unexpected"):
+    with pytest.raises(WeightsError, match=r"layer1\.2\.conv1\.weight is not in the model"):
         build_timm(64, model="resnet18", weights=str(path))
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint"])
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_weights_of_a_file_that_is_not_a_checkpoint_are_refused(tmp_path, content, suffix):
+def test_weights_of_a_file_that_is_not_a_checkpoint(tmp_path, content, suffix):
     path = tmp_path / f"model{suffix}"
     path.write_bytes(content)
     with pytest.raises(WeightsError, match=r"cannot be read as a checkpoint"):
@@ -325,7 +322,7 @@ class Attack:
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    """An empty cache of the hub, and no network."""
+    """An empty hub cache, without a network."""
     import huggingface_hub
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
@@ -346,7 +343,7 @@ class Reachable:
 
 
 def cache(hub, model, name):
-    """Store weights of a new model in the cache of the hub's client."""
+    """Put weights of a new model into the hub's cache."""
     repository = hub / f"models--timm--{timm.get_pretrained_cfg(model).hf_hub_id.removeprefix('timm/')}"
     (repository / "refs").mkdir(parents=True)
     (repository / "refs" / "main").write_text("c0ffee")
@@ -356,7 +353,7 @@ def cache(hub, model, name):
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
-def test_cached_hub_weights_need_no_network(hub, name):
+def test_hub_weights_that_are_cached_need_no_network(hub, name):
     network = cache(hub, "lcnet_050", name)
     backbone = build_timm(64, model="lcnet_050", weights="hub").eval()
     images = torch.randn(1, 3, 64, 64)
@@ -374,27 +371,27 @@ def test_cached_hub_weights_need_no_network(hub, name):
         ("tf_efficientnet_lite0", "weights to bundled, none or"),
     ],
 )
-def test_unreachable_hub_is_an_error_with_advice(hub, model, advice):
+def test_unreachable_hub_error_advises_other_weights(hub, model, advice):
     with pytest.raises(
         WeightsError, match=rf"{model} are not in the local cache .* not answer; set {advice}"
     ):
         build_timm(64, model=model, weights="hub")
 
 
-def test_hub_without_the_weights_is_an_error(hub, monkeypatch):
+def test_hub_that_answers_without_weights(hub, monkeypatch):
     monkeypatch.setattr("huggingface_hub.get_session", Reachable)
     with pytest.raises(WeightsError, match=r"cannot be loaded from the hub \(no network\); set weights to"):
         build_timm(64, model="resnet18", weights="hub")
 
 
 def test_hub_has_no_weights_of_an_unknown_tag():
-    with pytest.raises(OptionError, match=r"timm knows no resnet18\.nope \(Invalid pretrained tag"):
+    with pytest.raises(OptionError, match=r"timm has no resnet18\.nope \(Invalid pretrained tag"):
         build_timm(64, model="resnet18.nope", weights="hub")
 
 
 @pytest.mark.parametrize("links", [True, False])
 @pytest.mark.parametrize("model", ["lcnet_050", "lcnet_050.ra2_in1k", "timm/lcnet_050.ra2_in1k"])
-def test_predict_has_the_version_of_the_hub_weights(hub, model, links):
+def test_predict_has_the_version_of_the_built_hub_weights(hub, model, links):
     assert predict_timm(64, model=model, weights="hub").version == ""
     cache(hub, "lcnet_050", "model.safetensors")
     (file,) = hub.rglob("model.safetensors")
@@ -409,7 +406,7 @@ def test_predict_has_the_version_of_the_hub_weights(hub, model, links):
     assert build_timm(64, model=model, weights="hub").weights.endswith(f", {version}")
 
 
-def test_other_hub_weights_are_another_version(hub):
+def test_other_hub_weights_have_another_version(hub):
     versions = []
     for seed in (0, 1):
         torch.manual_seed(seed)
@@ -419,20 +416,20 @@ def test_other_hub_weights_are_another_version(hub):
     assert len({*versions, ""}) == 3
 
 
-def test_version_of_a_cached_file_is_its_name_in_the_cache(hub, monkeypatch):
+def test_version_of_a_cached_hub_file_is_its_name_in_the_cache(hub, monkeypatch):
     cache(hub, "lcnet_050", "model.safetensors")
     (file,) = hub.rglob("model.safetensors")
     blob = hub / ("0" * 64)
     file.rename(blob)
     file.symlink_to(blob)
-    monkeypatch.setattr("mlbench_backbones.hub_cache.sha256", None)
+    monkeypatch.setattr("mlbench_backbones.hub.sha256", None)
     assert predict_timm(64, model="lcnet_050", weights="hub").version == f"sha256 {'0' * 64}"
 
 
 # Predictions
 
 
-def test_predict_equals_what_is_built_by_default():
+def test_backbone_with_defaults_matches_its_prediction():
     backbone = build_timm(96, weights="none")
     assert predict_timm(96)[:2] == BackboneShape(count(backbone), backbone.feature_shape)[:2]
 

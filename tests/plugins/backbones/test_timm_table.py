@@ -1,4 +1,4 @@
-"""The tables of timm's models against the models."""
+"""The table of timm's models against the models."""
 
 import re
 
@@ -8,11 +8,11 @@ from timm.models import get_deprecated_models
 
 from mlbench.contracts import BackboneShape
 from mlbench.errors import OptionError
-from mlbench_backbones import make_timm_table, timm_table
+from mlbench_backbones import make_table, timm_table
 from mlbench_backbones.timm_backbone import Timm
 from mlbench_backbones.timm_table import hub_repository, plain_name, predict_shape
 
-# One model for each way to halve an image.
+# One model for each way of halving an image.
 MODELS = [
     "convnext_atto",
     "densenet121",
@@ -48,13 +48,13 @@ def built(model, image_size):
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("image_size", [96, 128, 160])
-def test_table_predicts_what_is_built(model, image_size):
+def test_table_matches_build(model, image_size):
     assert predict_shape(model, image_size) == built(model, image_size)
 
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("image_size", [67, 90])
-def test_table_predicts_odd_sizes_exactly_or_gives_none(model, image_size):
+def test_table_predicts_odd_sizes_exactly_or_not_at_all(model, image_size):
     assert predict_shape(model, image_size) in (None, built(model, image_size))
 
 
@@ -79,11 +79,11 @@ def test_table_has_every_model_and_tag_of_the_installed_timm():
 def test_tags_begin_with_the_default():
     _, rows = timm_table._read()
     for name in MODELS:
-        assert rows[name].tags == make_timm_table.tags_of(name)
+        assert rows[name].tags == make_table.tags_of(name)
         assert rows[name].tags[0] == timm.get_pretrained_cfg(name).tag
 
 
-def test_every_repository_equals_timms():
+def test_every_repository_matches_timm():
     full = timm.list_models(include_tags=True)
     names = {*full, *(name.partition(".")[0] for name in full)}
     expected = {name: getattr(timm.get_pretrained_cfg(name), "hf_hub_id", None) or "" for name in names}
@@ -91,14 +91,14 @@ def test_every_repository_equals_timms():
     assert "" in expected.values()
 
 
-def test_repository_comes_from_timm_of_another_version(other_timm, monkeypatch):
+def test_repository_comes_from_another_timm_version(other_timm, monkeypatch):
     assert hub_repository("resnet50") == timm.get_pretrained_cfg("resnet50").hf_hub_id
     monkeypatch.setattr(timm_table, "_repositories", None)
     assert hub_repository("rdnet_tiny") == "naver-ai/rdnet_tiny.nv_in1k"
     assert hub_repository("resnet50.of_next_year") == ""
 
 
-def test_renamed_models_equal_timms():
+def test_renamed_models_match_timm():
     assert {name for name, new in get_deprecated_models().items() if new} == set(timm_table._renamed())
     for name, current in timm_table._renamed().items():
         with pytest.raises(
@@ -124,10 +124,8 @@ def test_plain_name_accepts_names_of_the_hub(prefix, name):
         "C:\\models\\x",
     ],
 )
-def test_plain_name_refuses_models_of_other_repositories(model):
-    with pytest.raises(
-        OptionError, match=r"is not the name of a timm model; set model to its architecture"
-    ) as caught:
+def test_plain_name_refuses_models_of_other_sources(model):
+    with pytest.raises(OptionError, match=r"is not a timm model; set model to its architecture") as caught:
         plain_name(model)
     assert caught.value.option == "model"
 
@@ -151,7 +149,7 @@ def test_table_of_another_timm_refuses_no_tag_and_no_name(other_timm):
     assert plain_name("adv_inception_v3") == "adv_inception_v3"
 
 
-def test_table_is_consistent():
+def test_rows_are_consistent():
     _, rows = timm_table._read()
     assert {row.rounding for row in rows.values()} == {"ceil", "floor", "exact", "", "none"}
     for name, row in rows.items():
@@ -183,7 +181,7 @@ def test_table_refuses_a_model_that_timm_does_not_have():
 
 
 @pytest.mark.usefixtures("other_timm")
-def test_table_of_another_timm_refuses_no_model():
+def test_table_refuses_no_model_of_another_timm():
     assert predict_shape("resnet81", 128) is None
     assert predict_shape("resnet18", 128) is not None
 
@@ -200,9 +198,9 @@ def test_table_refuses_an_output_that_a_model_does_not_have(model, output):
 @pytest.mark.parametrize(
     "model", ["resnet18", "lcnet_050", "vit_tiny_patch16_224", "hiera_tiny_224", "swin_s3_tiny_224"]
 )
-def test_table_equals_the_output_of_make_timm_table(model):
+def test_make_table_reproduces_the_table(model):
     _, rows = timm_table._read()
-    assert make_timm_table.row_of(model) == rows[model]
+    assert make_table.row_of(model) == rows[model]
 
 
 def test_table_refuses_images_below_the_stride():

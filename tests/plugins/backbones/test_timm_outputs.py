@@ -1,4 +1,4 @@
-"""Every output of the timm backbone against timm's own model, for different families of models."""
+"""Every output of the timm backbone against timm's model, for different model families."""
 
 import functools
 
@@ -25,7 +25,7 @@ def slow(*values):
     return pytest.param(*values, marks=pytest.mark.slow)
 
 
-# Model, image size, tokens that belong to no position (None: no map), a layer to cut at.
+# Model, image size, number of prefix tokens (None: no map), a layer to cut at.
 MODELS = [
     ("vit_tiny_patch16_224", 48, 1, "blocks.10"),
     ("deit_tiny_distilled_patch16_224", 48, 2, "blocks.6"),
@@ -51,7 +51,7 @@ SMALL = ["vit_tiny_patch16_224", "levit_128s", "swin_s3_tiny_224", "mobilenetv3_
 
 @functools.cache
 def timm_model(model, image_size):
-    """timm's own model without its classifier, with noise on its weights because some are 0 initially."""
+    """timm's model without its classifier and without zero weights that would hide a layer."""
     configuration = timm.get_pretrained_cfg(model)
     size = {"img_size": image_size} if configuration.fixed_input_size and image_size != 224 else {}
     torch.manual_seed(0)
@@ -80,7 +80,7 @@ def count(module):
 
 
 @pytest.mark.parametrize(("model", "size", "tokens", "layer"), MODELS)
-def test_pooled_equals_timms_pooled_features(model, size, tokens, layer, checkpoint):
+def test_pooled_features_match_timm(model, size, tokens, layer, checkpoint):
     images = images_of(size)
     backbone = build_timm(size, model=model, weights=checkpoint(model, size), output="pooled").eval()
     with torch.no_grad():
@@ -92,7 +92,7 @@ def test_pooled_equals_timms_pooled_features(model, size, tokens, layer, checkpo
 
 
 @pytest.mark.parametrize(("model", "size", "tokens", "layer"), WITH_TOKENS)
-def test_tokens_and_map_equal_timms_features(model, size, tokens, layer, checkpoint):
+def test_tokens_and_map_match_timm(model, size, tokens, layer, checkpoint):
     images, path = images_of(size), checkpoint(model, size)
     with torch.no_grad():
         expected = timm_model(model, size).forward_features(images)
@@ -111,7 +111,7 @@ def test_tokens_and_map_equal_timms_features(model, size, tokens, layer, checkpo
 
 
 def assert_cut(model, size, output, layer, images):
-    """Both parts together compute the output of the uncut backbone, and neither is empty."""
+    """Assert that both parts exist and compute the uncut backbone's output."""
     network = timm_model(model, size)
     layers = layers_for(model, network, output, size)
     cut = cut_index("", model, layers, layer)
@@ -131,7 +131,7 @@ def assert_cut(model, size, output, layer, images):
 
 
 @pytest.mark.parametrize("model", ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224"])
-def test_map_has_the_layout_of_timms_intermediates(model):
+def test_map_matches_timms_intermediates(model):
     network = timm_model(model, 64)
     layers = layers_for(model, network, "map", 64)
     backbone = CutBackbone(layers, 0, mean=(0,) * 3, std=(1,) * 3, weights="").eval()
@@ -165,11 +165,11 @@ def test_tokens_of_a_model_without_any_are_its_map_row_by_row(model):
 
 @pytest.mark.parametrize("output", ["map", "tokens", "pooled"])
 @pytest.mark.parametrize(("model", "size", "tokens", "layer"), MODELS)
-def test_predict_equals_what_is_built(model, size, tokens, layer, output):
+def test_predict_matches_build(model, size, tokens, layer, output):
     options = {"model": model, "weights": "none", "output": output}
     if tokens is None and output != "pooled":
         for function in (build_timm, predict_timm):
-            with pytest.raises(OptionError, match=f"has no {output} in the order of the image") as caught:
+            with pytest.raises(OptionError, match=f"has no {output} in spatial order") as caught:
                 function(size, **options)
             assert caught.value.option == "output"
         return
@@ -181,7 +181,7 @@ def test_predict_equals_what_is_built(model, size, tokens, layer, output):
     assert None not in predict_timm(native, **options)[:2]
 
 
-def test_pooled_includes_the_convolution_of_the_head():
+def test_head_convolution_is_pooled_too():
     assert predict_timm(64, output="pooled").feature_shape == (1280, 1, 1)
     assert predict_timm(64).feature_shape == (320, 2, 2)
 
@@ -203,7 +203,7 @@ def test_drop_path_drops_branches_in_training(model, drop_path):
 
 @pytest.mark.parametrize("function", [build_timm, predict_timm])
 @pytest.mark.parametrize("model", ["densenet121", "vgg11_bn"])
-def test_drop_path_is_refused_for_a_model_without_it(function, model):
+def test_drop_path_is_refused_where_there_is_none(function, model):
     with pytest.raises(OptionError, match=f"{model} has no stochastic depth") as caught:
         function(64, model=model, weights="none", drop_path=0.1)
     assert caught.value.option == "drop_path"
@@ -217,7 +217,7 @@ def test_drop_path_is_refused_for_a_model_without_it(function, model):
         ("resnet18", "conv5_block1_out", r"no layer 'conv5_block1_out' .*in timm that is 'layer4\.1'"),
     ],
 )
-def test_wrong_cut_is_refused(model, layer, message):
+def test_invalid_cut_is_refused(model, layer, message):
     size = 240 if model == "crossvit_tiny_240" else 64
     with pytest.raises(OptionError, match=message) as caught:
         build_timm(size, model=model, weights="none", output="pooled", trainable_from=layer)
@@ -246,7 +246,7 @@ def test_position_embeddings_of_a_file_are_resized(tmp_path):
 @pytest.mark.parametrize(
     ("drop", "message"), [("blocks.3.mlp.fc1.weight", "is missing"), ("cls_token", "is missing")]
 )
-def test_incomplete_weights_of_a_transformer_are_refused(tmp_path, drop, message):
+def test_incomplete_weights_of_a_transformer_do_not_fit(tmp_path, drop, message):
     path = tmp_path / "model.pth"
     state = timm.create_model("vit_tiny_patch16_224").state_dict()
     del state[drop]
@@ -255,6 +255,6 @@ def test_incomplete_weights_of_a_transformer_are_refused(tmp_path, drop, message
         build_timm(64, model="vit_tiny_patch16_224", weights=str(path), output="tokens")
 
 
-def test_predict_has_no_parameters_where_only_building_can_tell():
+def test_predict_of_a_varying_shape_is_none():
     predicted = predict_timm(160, model="beit_base_patch16_224", weights="none")
     assert predicted[:2] == BackboneShape(None, FeatureShape(768, 10, 10))[:2]

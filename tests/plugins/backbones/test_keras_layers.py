@@ -1,9 +1,9 @@
-"""timm names of Keras layers."""
+"""Layer names of Keras in timm."""
 
 import pytest
 import timm
 
-from mlbench_backbones.keras_names import timm_name
+from mlbench_backbones.keras_layers import timm_name
 
 
 @pytest.mark.parametrize(
@@ -37,5 +37,5 @@ def test_block7a_begins_the_last_stage():
 @pytest.mark.parametrize(
     "name", ["layer4.1", "conv1_conv", "conv6_block1_out", "top_conv", "block9a_expand_conv"]
 )
-def test_timm_name_of_another_layer_is_empty(name):
+def test_timm_name_of_an_unknown_layer_is_empty(name):
     assert timm_name(name) == ""

@@ -1,14 +1,14 @@
-"""Models as sequences of layers, from recorded calls."""
+"""Models as sequences of layers, found with forward hooks."""
 
 import pytest
 import torch
 from torch import nn
 
-from mlbench_backbones.layer_sequence import MethodLayer, called_layers, sequence_of, sequential, without
+from mlbench_backbones.sequence import MethodLayer, called_layers, sequence_of, sequential, without_layers
 
 
 class Model(nn.Module):
-    """Patches, positions, blocks, norm. how: arguments of the blocks besides their input."""
+    """Patches, positions, blocks, norm. how: the blocks' arguments after their input."""
 
     def __init__(self, how="nothing"):
         super().__init__()
@@ -59,7 +59,7 @@ def images(n=1):
         ("batch", ["patches", "norm"]),
     ],
 )
-def test_sequence_starts_after_the_last_changing_argument(how, names):
+def test_sequence_is_cut_only_where_one_tensor_passes(how, names):
     model = Model(how).eval()
     layers = sequence_of(model, "forward_features", images())
     assert [name for name, _ in layers] == names
@@ -77,7 +77,7 @@ def test_sequence_has_the_gradients_of_the_model():
     assert model.blocks[0].conv.weight.grad is not None
 
 
-def test_constant_argument_is_a_buffer_and_not_in_the_state():
+def test_constant_argument_moves_with_its_layer_but_is_not_a_parameter():
     layers = dict(sequence_of(Model("constant").eval(), "forward_features", images()))
     bound = layers["blocks.1"].to("meta")
     assert [buffer.is_meta for buffer in bound.buffers()] == [True]
@@ -104,11 +104,11 @@ class Skips(nn.Module):
 
 
 @pytest.mark.parametrize("model", [Twice(), Skips()])
-def test_model_that_is_no_sequence_gives_none(model):
+def test_model_that_is_not_a_sequence_gives_none(model):
     assert sequence_of(model.eval(), "forward_features", images()) is None
 
 
-def test_called_layers_are_in_order_and_no_hook_remains():
+def test_called_layers_are_in_order_and_leave_no_hook():
     model = Model()
     names, output = called_layers(model.forward_features, model, images())
     assert names == ["patches", "blocks.0", "blocks.1", "blocks.2", "norm"]
@@ -116,9 +116,9 @@ def test_called_layers_are_in_order_and_no_hook_remains():
     assert not any(layer._forward_hooks for layer in model.modules())
 
 
-def test_without_shares_the_other_layers_and_leaves_the_model_unchanged():
+def test_without_layers_shares_the_rest_and_leaves_the_model_unchanged():
     model = Model()
-    twin = without(model, {"blocks.1", "norm"})
+    twin = without_layers(model, {"blocks.1", "norm"})
     assert list(twin.blocks) == [model.blocks[0], model.blocks[2]]
     assert isinstance(twin.norm, nn.Identity)
     assert twin.positions is model.positions

@@ -1,4 +1,4 @@
-"""timm names of layers of Keras' ResNets and EfficientNets, for error messages."""
+"""timm's names for layers of Keras' ResNets and EfficientNets."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ __all__ = ["timm_name"]
 
 
 def timm_name(layer: str) -> str:
-    """timm name of the first trained layer for a network cut at this Keras layer; "" where none is known.
+    """Name of the timm layer that cuts a network where the Keras layer does; "" for an unknown layer.
 
-    "conv5_block1_out", the end of a block, is followed by "layer4.1"; "block7a_expand_conv" is the beginning
-    of "blocks.6.0", in EfficientNetV2-L the last stage before the head's convolution.
+    "conv5_block1_out" ends the block before "layer4.1"; "block7a_expand_conv" begins "blocks.6.0", the last
+    stage of EfficientNetV2-L before the head's convolution.
     """
     if found := re.fullmatch(r"conv([2-5])_block(\d+)_out", layer):
         return f"layer{int(found[1]) - 1}.{found[2]}"

