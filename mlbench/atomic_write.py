@@ -61,7 +61,7 @@ def write_atomically(
 
 
 def remove_leftovers(folder: Path, older_than: float = _DAY) -> None:
-    """Remove temporary files of killed writers that are older than so many seconds from a folder."""
+    """Remove temporary files of killed writers from a folder that are older than `older_than` seconds."""
     for leftover in folder.glob(f".*{_SUFFIX}"):
         with contextlib.suppress(OSError):
             if time.time() - leftover.stat().st_mtime >= older_than:

@@ -64,8 +64,15 @@ def _load(point: EntryPoint) -> Plugin:
 
 def _components(point: EntryPoint) -> tuple[Component, ...]:
     manager = plugin_manager()
-    plugin = point.load()
+    try:
+        plugin = point.load()
+    except ImportError as error:
+        if error.name == "mlbench.plugin":
+            raise ImportError(f"{error.msg}; this mlbench has contract {CONTRACT}") from None
+        raise
     built_for = getattr(plugin, "MLBENCH_CONTRACT", CONTRACT)
+    if not isinstance(built_for, int):
+        raise TypeError(f"MLBENCH_CONTRACT is {built_for!r}; expected a whole number, such as {CONTRACT}")
     if built_for != CONTRACT:
         advice = "upgrade mlbench" if built_for > CONTRACT else "install a newer version of the plugin"
         raise TypeError(

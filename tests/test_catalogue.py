@@ -1,4 +1,4 @@
-"""Every built-in component runs: the generated suite, in part with toys and, slowly, as it is printed."""
+"""Every built-in component runs: the generated suite, in part with toys and, in slow tests, unchanged."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ CASES = {
 
 
 class Deaf:
-    """A listener that hears nothing."""
+    """A listener that ignores all events."""
 
     def case(self, case, position, total) -> None: ...
 
@@ -90,19 +90,19 @@ def test_every_component_runs(precision, tmp_path) -> None:
 
 
 def test_only_data_sets_that_need_files_are_left_out() -> None:
-    """What is left out stands in comments, which a run does not read."""
+    """Left out components are listed in comments."""
     lines = [line for line in catalogue_suite(Registry(PLUGINS)).splitlines() if line.startswith("#")]
     assert [line for line in lines if not line.startswith("# Left out: dataset-")] == []
     assert any(line.startswith("# Left out: dataset-image_folder: missing key 'path'") for line in lines)
 
 
-def test_base_stands_in_for_sections() -> None:
+def test_base_replaces_sections() -> None:
     data = yaml.safe_load(TEXT)
     assert data["base"]["dataset"] == BASE["dataset"]
     assert data["cases"]["loss-arcface"]["loss"] == {"name": "arcface"}
 
 
-def test_a_preset_comes_with_its_recipe_but_for_what_nobody_takes() -> None:
+def test_preset_sets_options_except_unknown_ones() -> None:
     case = yaml.safe_load(TEXT)["cases"]["recipe-a2"]
     assert case["recipe"] == {"name": "a2", "epochs": 1, "batch_size": 12, "workers": 0}
     assert {"loss", "batch_sampler", "mixing", "augmentation"}.isdisjoint(case)

@@ -195,7 +195,7 @@ def test_two_plugins_with_one_name_name_both_and_the_way_out(
     assert run("--block", "acme_double", "list").exit_code == 0
 
 
-def test_a_factory_that_cannot_be_imported_fails_show_and_its_suite(
+def test_an_options_class_that_cannot_be_imported_fails_show_and_its_suite(
     run: Callable[..., Result], third_party: Callable[..., object], write: Write
 ) -> None:
     third_party(

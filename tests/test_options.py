@@ -125,6 +125,21 @@ def test_a_subclass_that_changes_a_default_keeps_type_bounds_and_docstring() -> 
         schema.check({"dim": 0})
 
 
+class Narrowed(Toy):
+    dim: Annotated[int, Field(ge=10)] = 16
+    norm: Literal["layer"] = "layer"
+    needed: str = "given"
+
+
+def test_a_subclass_may_narrow_an_option() -> None:
+    schema = Schema(Narrowed, NeckOptions, owner="neck 'toy'")
+    assert schema.options[0] == Option("dim", "int >= 10", "16", "Width of the\nembeddings.")
+    with pytest.raises(OptionError, match=r"^'dim' of neck 'toy' is 9; expected int >= 10$"):
+        schema.check({"dim": 9})
+    with pytest.raises(OptionError, match=r"^'norm' of neck 'toy' is \"batch\"; expected 'layer'$"):
+        schema.check({"norm": "batch"})
+
+
 class TooSmall(Toy):
     dim: int = 0
     needed: str = "given"

@@ -80,6 +80,14 @@ def mlbench_components():
             "TypeError: it is built for contract 2 of mlbench and this mlbench has contract 1; upgrade",
         ),
         (
+            "MLBENCH_CONTRACT = '1'\n" + GOOD,
+            "TypeError: MLBENCH_CONTRACT is '1'; expected a whole number, such as 1",
+        ),
+        (
+            "from mlbench.plugin import TripletOptions\n" + GOOD,
+            "ImportError: cannot import name 'TripletOptions' from 'mlbench.plugin'",
+        ),
+        (
             "MLBENCH_CONTRACT = 0\n" + GOOD,
             "TypeError: it is built for contract 0 of mlbench and this mlbench has contract 1; install a "
             "newer version of the plugin",

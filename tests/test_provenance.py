@@ -196,7 +196,7 @@ def test_a_component_of_no_distribution_counts_what_lies_beside_it(tmp_path) -> 
     assert [first != second for first, second in itertools.pairwise(hashes)] == [True, True, False]
 
 
-def test_a_factory_in_another_distribution_counts_too(install) -> None:
+def test_an_options_class_in_another_distribution_counts_too(install) -> None:
     other = install({"P/__init__.py": "", "P/loss.py": ""})
     found = install({"P_main.py": ""})
     name = other.renamed("P.loss")

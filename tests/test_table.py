@@ -19,7 +19,7 @@ TABLE = Table(
 def sent(
     monkeypatch: pytest.MonkeyPatch, table: Table, columns: int | None, wide: bool = False, **variables: str
 ) -> str:
-    """What a terminal of so many columns shows, or a file (None)."""
+    """The text on a terminal of this many columns, or in a file (None)."""
     stream = io.StringIO()
     stream.isatty = lambda: columns is not None  # type: ignore[method-assign]
     monkeypatch.setattr("sys.stdout", stream)

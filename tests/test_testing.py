@@ -1,4 +1,4 @@
-"""The conformance kit: components that keep their promises pass, and each broken promise is found."""
+"""The conformance kit: correct components pass, and each fault is found."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ GENERAL = {"summary_is_one_line", "every_option_is_documented"}
 
 
 def failures(component: Component, **given: Any) -> dict[str, str]:
-    """Names of the checks that fail, and what each says; of what else a fault breaks, what was raised."""
+    """Message by name of each failing check; for errors other than AssertionError, their type."""
     found = {}
     for check in checks(component, **given):
         try:
@@ -68,12 +68,12 @@ def failures(component: Component, **given: Any) -> dict[str, str]:
     [each for each in toys.mlbench_components() if each.name in ("toy", "jitter", "preset")],
     ids=lambda component: f"{component.kind}-{component.name}",
 )
-def test_checks_pass_what_keeps_its_promises(component) -> None:
-    """The toys are tiny, but whole; only their documentation is short."""
+def test_correct_components_pass(component) -> None:
+    """The toys are complete except for their documentation."""
     assert failures(component).keys() <= GENERAL
 
 
-# A component of each kind whose option `fault` says what is wrong with what it builds.
+# A component of each kind with an option `fault`, which selects the fault of the built object.
 
 
 class FaultyDataset(toys.ToyDataset):
@@ -207,8 +207,7 @@ class FaultyNeck(NeckOptions):
     fault: str
 
     def predict(self, features: Features) -> NeckShape:
-        tokens = len(features) > 3 and self.fault != "predicts tokens"
-        if tokens or self.fault == "predict refuses":
+        if len(features) > 3 and self.fault != "predicts tokens":
             raise OptionError("neck faulty: it needs a map")
         return NeckShape(88, 8 if self.fault != "predict" else 7)
 
@@ -447,23 +446,22 @@ FAULTS = [
     ("mixing", "global", "mixing_draws_from_its_generator_alone", "global generators"),
     ("mixing", "uint8", "mixes_have_their_shapes", "float32"),
     ("mixing", "share", "share_is_true", "`share` of itself"),
-    ("backbone", "shape", "feature_shape_is_true", "(2, 8, 1, 1)"),
-    ("backbone", "outside", "has_a_frozen_and_a_trained_part", "`frozen` or to `trained`"),
+    ("backbone", "shape", "feature_shape_matches_features", "(2, 8, 1, 1)"),
+    ("backbone", "outside", "has_a_frozen_and_a_trained_part", "`frozen` or `trained`"),
     ("backbone", "forward", "forward_is_trained_after_frozen", "trained(frozen(x))"),
-    ("backbone", "std", "normalisation_and_weights_are_given", "above 0"),
-    ("backbone", "drifts", "only_the_trained_part_is_trained", "does not change in evaluation mode"),
+    ("backbone", "std", "has_normalisation_and_weights_origin", "above 0"),
+    ("backbone", "drifts", "only_the_trained_part_is_trained", "must keep its state"),
     ("backbone", "predict", "predict_is_what_is_built", "predict returns 7 parameters"),
     ("backbone", "own generator", "same_seed_gives_the_same_weights", "global generator"),
-    ("backbone", "teacher", "works_as_a_teacher", "draws no random numbers"),
+    ("backbone", "teacher", "works_as_a_teacher", "deterministic"),
     ("neck", "dim", "embeddings_have_its_dim", "(6, 9)"),
     ("neck", "no dim", "embeddings_have_its_dim", "has the attribute `dim`"),
     ("neck", "none", "embeddings_have_its_dim", "torch.nn.Module, not None"),
-    ("neck", "nan", "neck_has_finite_gradients", "its input is finite"),
-    ("neck", "crashes", "embeddings_have_its_dim", "or `build` raises OptionError"),
-    ("neck", "refuses", "embeddings_have_its_dim", "takes neither: neck faulty: it needs a map"),
+    ("neck", "nan", "neck_has_finite_gradients", "its input must be finite"),
+    ("neck", "crashes", "embeddings_have_its_dim", "or raise an OptionError"),
+    ("neck", "refuses", "embeddings_have_its_dim", "accepts neither: neck faulty: it needs a map"),
     ("neck", "predict", "neck_predict_is_what_is_built", "predict returns dim 7"),
-    ("neck", "predicts tokens", "neck_predict_is_what_is_built", "refuses TokensShape"),
-    ("neck", "predict refuses", "neck_predict_is_what_is_built", "only where build does"),
+    ("neck", "predicts tokens", "neck_predict_is_what_is_built", "must refuse TokensShape"),
     ("pair_loss", "need", "loss_states_its_needs", "not so: pairs"),
     ("pair_loss", "vector", "loss_has_a_finite_gradient", "scalar"),
     ("pair_loss", "detached", "loss_has_a_finite_gradient", "gradient"),
@@ -529,7 +527,7 @@ def faulty(name: str) -> Component:
 
 
 @pytest.mark.parametrize("name", list(dict.fromkeys(fault[0] for fault in FAULTS)))
-def test_checks_find_no_fault_where_there_is_none(name) -> None:
+def test_checks_pass_without_a_fault(name) -> None:
     assert failures(faulty(name), fault="").keys() <= GENERAL
 
 
@@ -551,7 +549,7 @@ class Documented(LossOptions):
 
 
 class Preset(Documented):
-    """The loss with another default, which needs no docstring again."""
+    """The loss with another default, without a second docstring for the option."""
 
     margin: float = 0.4
 
@@ -576,7 +574,7 @@ class NoDocumentation(LossOptions):
         ({"summary": "it ends with a full stop."}, "summary_is_one_line", "full stop"),
         ({"source": "Deng et al."}, "source_is_a_paper_or_an_address", "arXiv:1801.09414"),
         ({"options": "test_testing:Undocumented"}, "every_option_is_documented", "not so: power"),
-        ({"options": "test_testing:NoDocumentation"}, "every_option_is_documented", "class has a docstring"),
+        ({"options": "test_testing:NoDocumentation"}, "every_option_is_documented", "must have a docstring"),
     ],
 )
 def test_general_checks(changes, check, message) -> None:
@@ -593,7 +591,7 @@ def test_general_checks(changes, check, message) -> None:
 
 
 class Needy(DatasetOptions):
-    """A data set of a file that is missing."""
+    """A data set with a missing file."""
 
     path: str
     """The file."""
@@ -613,16 +611,16 @@ def test_checks_that_need_options_or_files_are_skipped() -> None:
     assert str(given) == "dataset-needy-dataset_has_three_splits"
 
 
-def test_checks_know_the_kinds() -> None:
+def test_checks_refuse_an_unknown_kind() -> None:
     with pytest.raises(ComponentError, match=r"unknown kind 'los'.*did you mean 'loss'"):
         next(checks(Component("los", "mine", "test_testing:Documented", "")))
 
 
-def test_checks_take_what_is_provided_by_name() -> None:
+def test_checks_accept_arguments_of_build_by_name() -> None:
     toy = next(each for each in toys.mlbench_components() if each.kind == "backbone")
     assert failures(toy, image_size=16).keys() <= GENERAL
-    assert "cannot be made" not in str(failures(faulty("picky"), num_classes=8))
-    assert "cannot be made for its checks: loss faulty: at least 8 classes" in str(failures(faulty("picky")))
+    assert "cannot be built" not in str(failures(faulty("picky"), num_classes=8))
+    assert "cannot be built for its checks: loss faulty: at least 8 classes" in str(failures(faulty("picky")))
 
 
 def test_imports_nothing_heavy_names_the_module() -> None:

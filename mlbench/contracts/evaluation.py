@@ -89,7 +89,7 @@ class EmbeddingMetric(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Target of a threshold policy: a property of `Curve` shall be at least `value`, or at most where
+    """Target of a threshold policy: a property of `Curve` must be at least `value`, or at most where
     `at_most`."""
 
     quantity: Literal["precision", "tpr", "fpr", "accuracy"]

@@ -86,7 +86,7 @@ class CentreSampler(Protocol):
 
 @runtime_checkable
 class RowSampler(CentreSampler, Protocol):
-    """A `CentreSampler` with its own optimiser, for so many centres that a step cannot update them all.
+    """A `CentreSampler` with its own optimiser, for too many centres to update all in a step.
 
     stand_in: a scalar parameter that joins the optimiser in place of the centres. The backward pass sets its
     gradient to the norm of the centres' gradient, so clipping and loss scaling include the centres; `update`

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -77,8 +77,9 @@ class Options(BaseModel):
     """Options of a component: frozen, strict (no string becomes a number), unknown ones refused, defaults
     checked.
 
-    A field that a subclass declares again keeps its type, its bounds and its docstring; only its default
-    changes. A validator of a subclass raises OptionError, naming the option that is wrong."""
+    A field that a subclass declares again with the same type keeps its bounds and its docstring, so that only
+    the default changes; with bounds or another type, it has those. A validator of a subclass raises
+    OptionError, naming the option that is wrong."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -93,16 +94,24 @@ class Options(BaseModel):
         own = cls.__annotations__
         for base in cls.__mro__[1:]:
             for name, field in getattr(base, "__pydantic_fields__", {}).items():
-                if name in own:
-                    own[name] = (
-                        Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
-                    )
+                if name in own and _type_of(own[name], cls, bounds=True) == _type_of(field.annotation, base):
+                    bounds = field.metadata
+                    own[name] = Annotated[field.annotation, *bounds] if bounds else field.annotation
 
     @classmethod
     def settings(cls) -> Mapping[str, Any]:
         """Settings for other sections where the suite does not say otherwise: a mapping as under `base`, such
         as {"mixing": {"name": "mixup"}, "backbone": {"drop_path": 0.05}}."""
         return {}
+
+
+def _type_of(annotation: Any, owner: type, *, bounds: bool = False) -> Any:
+    """The type of an annotation in the module of `owner`, without bounds; with `bounds` they are kept."""
+    holder = type("Holder", (), {"__annotations__": {"it": annotation}, "__module__": owner.__module__})
+    try:
+        return get_type_hints(holder, include_extras=bounds)["it"]
+    except NameError:  # pydantic reports it
+        return annotation
 
 
 @dataclass(frozen=True, slots=True)

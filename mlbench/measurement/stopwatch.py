@@ -220,7 +220,7 @@ class Stopwatch:
         taught = None if teacher is None else _RandomSource(case, teacher, self._fabric, self._images)
         feed = build_feed(case, objective, source, taught, self._fabric)
         count = case.recipe.batch_size
-        # The most different labels that a batch of this case has, each equally often.
+        # The largest number of different labels in a batch of this case, each equally often.
         labels = torch.arange(count, device=self._fabric.device) % case.forecast.batch_labels
         order: Any = itertools.repeat(range(count))
         stream = feed.batches(order, labels, 0)
@@ -275,7 +275,7 @@ class Stopwatch:
         return images.to(self._device)
 
     def _embed(self, images: torch.Tensor, batches: int) -> float:
-        """Seconds of so many batches."""
+        """Seconds of `count` batches."""
         with torch.inference_mode(), self._fabric.autocast():
             synchronize(self._device)
             start = time.perf_counter()
@@ -302,7 +302,7 @@ def _reference_facts(device: str) -> dict[str, Any]:
 
 
 def _repeats(run: Callable[[int], float]) -> int:
-    """Number of repeats that fill a round, measured after a warm-up. run: returns the seconds of so many
+    """Number of repeats that fill a round, measured after a warm-up. run: returns the seconds of that many
     repeats."""
     run(WARMUP - 1)
     return math.ceil(ROUND_SECONDS / run(1))
@@ -337,7 +337,7 @@ class _RandomInputs:
 
 
 class _RandomSource:
-    """Random inputs of a network. images: makes so many images of a side in pixels."""
+    """Random inputs of a network. images: makes a number of images with a side in pixels."""
 
     def __init__(
         self, case: Case, network: Encoder, fabric: Fabric, images: Callable[[int, int], torch.Tensor]

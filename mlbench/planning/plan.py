@@ -56,12 +56,12 @@ _RESULT_PARTS = (
 
 @dataclass(frozen=True)
 class Forecast:
-    """What training a case will take, as far as it is known without building it (None: not known).
+    """Predicted sizes of a case; None where only building can tell.
 
     parameters: of the deployed model. centres: parameters of the class centres. steps: of training.
-    batch_labels: most different labels in a batch. weights: version of the initial weights, where the options
-    do not say all (see `BackboneShape`). notes: what is to be known about the choice of components, one line
-    each. drawn: share of the images that an epoch is expected to show.
+    batch_labels: largest number of different labels in a batch. weights: version of the initial weights,
+    where the options do not determine them (see `BackboneShape`). notes: what is to be known about the choice
+    of components, one line each. drawn: share of the images that an epoch is expected to show.
     """
 
     parameters: int | None
@@ -99,11 +99,11 @@ class Case:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader of its results should know of its data and its choices, one line each."""
+        """Notes on its data and components, one line each."""
         shared = "test may share classes with training: expect optimistic numbers"
-        # A protocol that asks for shared classes says so itself.
-        told = self.dataset.disjoint or self.spec.evaluation.gallery == "train"
-        return (*(() if told else (shared,)), *self.dataset.notes, *self.forecast.notes)
+        # A closed set states itself that classes are shared.
+        expected = self.dataset.disjoint or self.spec.evaluation.gallery == "train"
+        return (*(() if expected else (shared,)), *self.dataset.notes, *self.forecast.notes)
 
 
 @dataclass(frozen=True)
@@ -160,8 +160,7 @@ def make_plan(
 
 
 def settled(case: Case, device: Device) -> Case:
-    """The case with the fingerprint that it has now: weights that were not here when it was planned may have
-    come since."""
+    """The case with its current fingerprint: weights may have been downloaded since it was planned."""
     with case.spec.parts["backbone"].located():
         backbone = case.spec.parts["backbone"].predict(case.spec.image.size)
     forecast = replace(case.forecast, weights=_weights(case.spec, backbone, _Predictions()))
@@ -191,7 +190,7 @@ def _dataset(
             train = dataset.split("train")
             # Not a NumPy array: importing NumPy would take a third of the time of a plan.
             labels = array("q", (train.label(index) for index in range(len(train))))
-            # Here, because a GPU that meets a label out of range is lost to the whole process.
+            # Checked here: a label out of range makes a GPU unusable for the rest of the process.
             if not labels or min(labels) < 0 or max(labels) >= train.num_classes:
                 raise DataError(f"{part.entry}: labels must run from 0 to {train.num_classes - 1}")
             for name in SPLITS:
@@ -204,21 +203,20 @@ def _dataset(
 
 
 class _Predictions:
-    """What parts predict, asked once for all cases that share the part and what it is told."""
+    """Cache of predictions, by part and argument."""
 
     def __init__(self) -> None:
         self._known: dict[Any, Any] = {}
 
     def __call__(self, part: Part, given: Any, key: Hashable = None) -> Any:
-        """What the part predicts for what it is given; `key` stands for `given` where that is not
-        hashable."""
+        """The prediction of the part for `given`; `key` replaces `given` where that is not hashable."""
         known = (id(part), given if key is None else key)
         if known not in self._known:
             self._known[known] = part.predict(given)
         return self._known[known]
 
     def recipe(self, part: Part) -> Recipe:
-        """The recipe that a part makes."""
+        """The recipe of a part."""
         if id(part) not in self._known:
             with part.located():
                 self._known[id(part)] = part.ask("build")
@@ -226,7 +224,7 @@ class _Predictions:
         return recipe
 
     def notes(self, part: Part) -> tuple[str, ...]:
-        """What a threshold policy has to say on its options."""
+        """Warnings of a threshold policy about its options."""
         if id(part) not in self._known:
             with part.located():
                 self._known[id(part)] = tuple(getattr(part.ask("build"), "notes", ()))
@@ -335,7 +333,7 @@ def _weights(spec: Spec, backbone: BackboneShape | None, predict: _Predictions) 
 
 
 def _check_sizes(spec: Spec, neck: NeckShape | None, predict: _Predictions) -> None:
-    """Raise SuiteError when the neck would be another one at the size of the training images."""
+    """Raise SuiteError when the neck has another size for the training images."""
     size = spec.image.train_size
     if size in (None, spec.image.size) or neck is None:
         return
@@ -372,7 +370,7 @@ def _conditions(spec: Spec, dataset: Dataset, forecast: Forecast, device: Device
 
 
 def _fingerprint(spec: Spec, seed: int, conditions: Mapping[str, Any]) -> str:
-    """Of everything that can change the result."""
+    """Hash of everything that can change the result."""
     return _sha256({"settings": results_settings(spec.plain()), "seed": seed, "conditions": conditions})
 
 

@@ -76,7 +76,7 @@ def samples_needed(
 
 
 def t_power(pairs: int, effect: float, level: float) -> float:
-    """Probability that the t interval of so many pairs lies beyond zero, on the side of the true difference.
+    """Probability that the t interval of `pairs` pairs lies beyond zero, on the side of the true difference.
 
     effect: true difference divided by the standard deviation of the differences.
     """

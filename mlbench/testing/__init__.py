@@ -1,4 +1,4 @@
-"""For authors of plugins: does a component keep what its kind promises?
+"""Conformance checks for authors of plugins: does a component meet the contract of its kind?
 
     @pytest.mark.parametrize("check", list(checks(COMPONENT, margin=0.3)), ids=str)
     def test_component(check):

@@ -1,4 +1,4 @@
-"""A small suite with a case for every component: does all that is installed run, here, on this device?"""
+"""A small suite with a case for every installed component, to check that all of them run on this machine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["EXAMPLES", "catalogue_suite", "example_options"]
 
 _Sections = Mapping[str, Any]
 
-#: What every case has unless it says otherwise.
+#: Base of every case.
 _BASE: _Sections = {
     "image": {"size": 32, "train_size": 32},
     "dataset": {
@@ -40,24 +40,24 @@ _BASE: _Sections = {
     "evaluation": {"resamples": 50},
 }
 
-#: What every case has as well, unless a preset brings it.
-_REST: _Sections = {
+#: Sections of every case whose preset does not set them.
+_DEFAULTS: _Sections = {
     "loss": {"name": "cosface", "scale": 16, "margin": 0.1},
     "batch_sampler": {"name": "m_per_class"},
     "recipe": {"name": "standard"},
 }
 
-#: Options of every recipe that has them: short, and read without further processes.
+#: Options of every recipe that has them: a short training without loader processes.
 _SHORT = {"epochs": 1, "batch_size": 12, "workers": 0}
 
-#: What the cases of a kind have besides the component.
+#: Sections that the cases of a kind have besides the component.
 _BESIDES: Mapping[str, _Sections] = {
     "mixing": {"loss": {"name": "bce"}},
     "distiller": {"teacher": _BASE["backbone"]},
 }
 
-#: Components that are tried with more than their defaults: by kind and name, then by label, sections of a
-#: case.
+#: Cases for components with other options than the defaults: by kind and name, then by label, the case's
+#: sections.
 EXAMPLES: Mapping[tuple[str, str], Mapping[str, _Sections]] = MappingProxyType(
     {
         ("backbone", "timm"): {
@@ -102,12 +102,12 @@ EXAMPLES: Mapping[tuple[str, str], Mapping[str, _Sections]] = MappingProxyType(
 
 
 def catalogue_suite(registry: Registry, base: _Sections | None = None) -> str:
-    """A suite in YAML with a case for every component that needs no files of the user: one epoch
-    over a few small images each. Comments name the components left out, with the reason.
+    """A suite in YAML with a case for every component that needs no files of the user: one epoch over a few
+    small images each. Comments list the components left out, with the reason.
 
     base: sections that replace those of the suite, such as {"dataset": {"name": "mine"}}.
     """
-    common = {**_BASE, **_REST, **(base or {})}
+    common = {**_BASE, **_DEFAULTS, **(base or {})}
     cases: dict[str, dict[str, Any]] = {}
     left_out = [f"plugin {plugin.name}: {plugin.error}" for plugin in registry.broken]
     seen = set()
@@ -125,7 +125,7 @@ def catalogue_suite(registry: Registry, base: _Sections | None = None) -> str:
                 cases[name] = case
     lines = [f"# Left out: {shorten(line, 150)}" for line in left_out]
     lines += ["suite: catalogue", "title: Does every component run?", "base:"]
-    lines += _lines({key: value for key, value in common.items() if key not in _REST}, "  ")
+    lines += _lines({key: value for key, value in common.items() if key not in _DEFAULTS}, "  ")
     lines.append("cases:")
     for name, case in cases.items():
         lines += [f"  {name}:", *_lines(case, "    ")]
@@ -142,12 +142,12 @@ def _lines(sections: _Sections, indent: str) -> list[str]:
 
 
 def example_options(component: Component) -> list[dict[str, Any]]:
-    """Options of each example of a component; one empty set, the defaults, if it has no examples."""
+    """Options of each case of a component: those of its examples, else its defaults."""
     return [_options(component.kind, sections) for _, sections in _examples(component)]
 
 
 def _examples(component: Component) -> Iterator[tuple[str, _Sections]]:
-    """Names and sections of cases; the section of the component includes its name."""
+    """Name and sections of each case; the component's section includes its name."""
     kind = component.kind
     if kind == "metric":
         yield f"metric-{component.name}", {"metrics": [component.name]}
@@ -164,30 +164,30 @@ def _options(kind: str, sections: _Sections) -> dict[str, Any]:
 
 
 def _check(entry: Entry, sections: _Sections) -> None:
-    """Raise MlbenchError if the options are invalid or the component needs files."""
+    """Raise MlbenchError if these options are invalid or the component needs files."""
     kind = entry.component.kind
     options = _options(kind, sections)
     entry.check(options)
     if kind != "dataset":
         return
     try:
-        # A folder that does not exist: a data set that the user has would be too large.
+        # A folder that does not exist, because a real data set would be too large.
         entry.make(options).build(DatasetContext(Path("no files"), _BASE["image"]["size"]))
-    # Plugins may raise anything; the other components are still listed.
+    # A plugin may raise anything; the other components are still listed.
     except Exception as error:
         reason = "it needs files" if isinstance(error, DataError) else first_line(error)
         raise DataError(reason) from None
 
 
 def _case(entry: Entry, sections: _Sections, common: _Sections, registry: Registry) -> dict[str, Any]:
-    """A case completed with the sections of `common` that neither the case nor its preset sets."""
+    """The case with sections of `common` that neither its own sections nor its preset set."""
     preset = entry.options_class.settings()
-    case: dict[str, Any] = {**{key: common[key] for key in _REST if key not in preset}, **sections}
+    case: dict[str, Any] = {**{key: common[key] for key in _DEFAULTS if key not in preset}, **sections}
     recipe = case["recipe"]
     known = {option.name for option in registry.get("recipe", recipe["name"]).options}
     case["recipe"] = {**recipe, **{key: value for key, value in _SHORT.items() if key in known}}
     for section, brought in preset.items():
-        # Remove options of the preset that the component of this section lacks.
+        # Remove options that a preset sets for any component and this component does not have.
         if section in COMPONENTS and "name" not in brought and section in common:
             other = registry.get(COMPONENTS[section], common[section]["name"])
             lacking = set(brought) - {option.name for option in other.options}

@@ -1,4 +1,4 @@
-"""A check tests one requirement of the contract on one component."""
+"""A check of one requirement of the contract on one component."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mlbench.registry import Entry
 
 __all__ = ["Check", "Subject", "expect"]
 
-#: Context that `build` takes, by kind.
+#: Context class by kind, for kinds whose `build` takes a context.
 _CONTEXTS: Mapping[str, Any] = {
     "batch_sampler": BatchContext,
     "dataset": DatasetContext,
@@ -29,8 +29,8 @@ _CONTEXTS: Mapping[str, Any] = {
     "loss": LossContext,
     "sampler": SamplerContext,
 }
-#: Names of the arguments of `build`, or of the fields of its context, by kind.
-_PROVIDES: Mapping[str, tuple[str, ...]] = {
+#: Arguments of `build` by kind; for a context, its fields.
+_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(KINDS, ()),
     **{kind: tuple(field.name for field in fields(context)) for kind, context in _CONTEXTS.items()},
     "augmentation": ("image_size",),
@@ -46,71 +46,77 @@ def expect(condition: object, message: str) -> None:
 
 
 class Subject:
-    """The component under test and its options.
+    """The component under test, with its options and arguments of `build`.
 
-    given: options, and arguments of `build` that replace those of the checks.
+    given: options, and arguments of `build` that replace the small values of the checks.
     """
 
     def __init__(self, component: Component, given: Mapping[str, Any]) -> None:
-        provides = _PROVIDES[component.kind]
+        arguments = _ARGUMENTS[component.kind]
         self.component = component
         self.entry = Entry(component, Plugin("under test", component.options, "unregistered", "0"))
-        self.options = {name: value for name, value in given.items() if name not in provides}
-        self.provided = {name: value for name, value in given.items() if name in provides}
+        self.options = dict(given)
+        self.arguments: dict[str, Any] = {}
+        if given.keys() & set(arguments):  # an option of the component comes before an argument of that name
+            options = {option.name for option in self.entry.options}
+            self.arguments = {
+                name: given[name] for name in arguments if name in given and name not in options
+            }
+            self.options = {name: each for name, each in given.items() if name not in self.arguments}
 
     def __str__(self) -> str:
         return f"{self.component.kind}-{self.component.name}"
 
     def missing(self) -> list[str]:
-        """Required options that are not given."""
+        """Required options without a value."""
         return [
             each.name for each in self.entry.options if each.default is None and each.name not in self.options
         ]
 
-    def build(self, **provided: Any) -> Any:
-        """Build the component. Raises SkipTest if required options or files are missing, AssertionError if
-        the component raises another MlbenchError."""
-        made = self.attempt(**provided)
+    def build(self, **arguments: Any) -> Any:
+        """The built component. Raises SkipTest if a required option or a file is missing, AssertionError if
+        the component raises an MlbenchError."""
+        built = self.attempt(**arguments)
         expect(
-            not isinstance(made, MlbenchError),
-            f"{self} cannot be made for its checks: {made}; give checks() other options, or another value of "
-            f"what it is built for ({', '.join(_PROVIDES[self.component.kind])})",
+            not isinstance(built, MlbenchError),
+            f"{self} cannot be built for its checks: {built}; pass checks() other options or other "
+            f"arguments of build ({', '.join(_ARGUMENTS[self.component.kind])})",
         )
-        return made
+        return built
 
-    def attempt(self, **provided: Any) -> Any:
-        """Build the component, or return the MlbenchError that it raises. Raises SkipTest as `build` does."""
+    def attempt(self, **arguments: Any) -> Any:
+        """The built component, or the MlbenchError that it raises."""
         if missing := self.missing():
-            raise SkipTest(f"{self} needs the options {', '.join(missing)}; give them to checks()")
+            raise SkipTest(f"{self} needs the options {', '.join(missing)}; pass them to checks()")
         try:
-            return self._options().build(*self._arguments(provided))
+            return self._options().build(*self._complete(arguments))
         except (DataError, WeightsError) as error:
             raise SkipTest(f"{self} needs files: {error}") from None
         except MlbenchError as error:
             return error
 
-    def predict(self, **provided: Any) -> Any:
-        """Return the prediction of the component, None if it makes none."""
-        return self._options().predict(*self._arguments(provided))
+    def predict(self, **arguments: Any) -> Any:
+        """The component's prediction; None if it makes none."""
+        return self._options().predict(*self._complete(arguments))
 
     def quantities(self) -> Any:
-        """Return the quantities of a metric."""
+        """Quantities that a metric announces."""
         return self._options().quantities()
 
     def _options(self) -> Any:
         return self.entry.make(self.options)
 
-    def _arguments(self, provided: Mapping[str, Any]) -> list[Any]:
-        """Return the arguments of `build` and `predict`."""
-        values = {**provided, **self.provided}
+    def _complete(self, arguments: Mapping[str, Any]) -> list[Any]:
+        """Positional arguments of `build` and `predict`: these, or the author's own."""
+        values = {**arguments, **self.arguments}
         if (context := _CONTEXTS.get(self.component.kind)) is not None:
             return [context(**values)]
-        return [values[name] for name in _PROVIDES[self.component.kind]]
+        return [values[name] for name in _ARGUMENTS[self.component.kind]]
 
-    def refuses(self, **provided: Any) -> bool:
-        """Whether `predict` raises OptionError."""
+    def refuses(self, **arguments: Any) -> bool:
+        """Whether `predict` raises an OptionError."""
         try:
-            self.predict(**provided)
+            self.predict(**arguments)
         except OptionError:
             return True
         return False
@@ -118,7 +124,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Check:
-    """Call it to check: raises AssertionError if the requirement is not met, SkipTest if it cannot run."""
+    """A callable that returns if the component passes, else raises AssertionError or unittest.SkipTest."""
 
     subject: Subject
     function: Callable[[Subject], None]

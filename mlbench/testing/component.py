@@ -40,36 +40,37 @@ def imports_nothing_heavy(*components: Component) -> None:
 
 def summary_is_one_line(subject: Subject) -> None:
     fits = re.fullmatch(r"[^\n]{10,100}[^.\n]", subject.component.summary)
-    expect(fits, "the summary is one line of 11 to 101 characters without a full stop at its end")
+    expect(fits, "the summary must be one line of 11 to 101 characters without a final full stop")
 
 
 def source_is_a_paper_or_an_address(subject: Subject) -> None:
     fits = re.fullmatch(r"(arXiv:\d{4}\.\d{4,5}|https://\S+)?", subject.component.source)
-    expect(fits, 'the source is "arXiv:1801.09414", an https address, or empty')
+    expect(fits, 'the source must be of the form "arXiv:1801.09414", an https address or empty')
 
 
 def every_option_is_documented(subject: Subject) -> None:
-    bare = [option.name for option in subject.entry.options if not option.description.strip()]
-    expect(not bare, f"every option has a docstring below its field; not so: {', '.join(bare)}")
+    missing = [option.name for option in subject.entry.options if not option.description.strip()]
+    expect(not missing, f"every option must have a docstring below its field; not so: {', '.join(missing)}")
     documentation = inspect.getdoc(subject.entry.options_class)
     expect(
-        documentation != inspect.getdoc(BASES[subject.component.kind]), "the options class has a docstring"
+        documentation != inspect.getdoc(BASES[subject.component.kind]),
+        "the options class must have a docstring",
     )
 
 
 def defaults_are_valid(subject: Subject) -> None:
     if missing := subject.missing():
-        raise SkipTest(f"{subject} needs the options {', '.join(missing)}; give them to checks()")
+        raise SkipTest(f"{subject} needs the options {', '.join(missing)}; pass them to checks()")
     options = subject.entry.check(subject.options)
     expect(
         subject.entry.check(options) == options,
-        "options spelt out, as a record has them, mean the same as the defaults they came from",
+        "options written out in full, as in a record, must equal the defaults",
     )
 
 
 def settings_are_a_mapping_of_sections(subject: Subject) -> None:
-    brought = subject.entry.options_class.settings()
-    Changes.read(brought, lambda key: f"settings of {subject}: {'.'.join(map(str, key))}")
+    settings = subject.entry.options_class.settings()
+    Changes.read(settings, lambda key: f"settings of {subject}: {'.'.join(map(str, key))}")
 
 
 CHECKS = (

@@ -43,14 +43,14 @@ class _Cosines:
         return 16 * cosines.amax(2)
 
 
-def _sampler(subject: Subject, drawn: int = 0, **provided: int) -> Any:
+def _sampler(subject: Subject, drawn: int = 0, **arguments: int) -> Any:
     with torch_seed(drawn, "centres"):
-        return subject.build(**{**_CENTRES, **provided})
+        return subject.build(**{**_CENTRES, **arguments})
 
 
 def _step(subject: Subject, sampler: Any, centres_per_class: int = 1) -> tuple[float, torch.Tensor]:
     """One training step: the loss of a batch and the gradient of its embeddings."""
-    values = {**_CENTRES, **subject.provided}
+    values = {**_CENTRES, **subject.arguments}
     size = (values["batch_size"], values["dim"])
     embeddings = torch.randn(size, generator=torch_generator(0, "embeddings")).requires_grad_()
     labels = torch.arange(values["batch_size"]) % values["batch_labels"]

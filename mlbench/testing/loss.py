@@ -25,7 +25,7 @@ class _Trial:
     def __init__(self, subject: Subject, seed: int = 0) -> None:
         with torch_seed(seed, "loss"):
             self.loss: Any = subject.build(**_PROVIDED)
-        context = LossContext(**{**_PROVIDED, **subject.provided})
+        context = LossContext(**{**_PROVIDED, **subject.arguments})
         self.classes, self.dim = context.num_classes, context.dim
         self.labels = torch.arange(self.classes).repeat(2)
         self.embeddings = self.normal("embeddings", len(self.labels), self.dim).requires_grad_()

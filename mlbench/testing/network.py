@@ -29,53 +29,54 @@ def _backbone(subject: Subject, seed: int = 0) -> Any:
 
 
 def _images(subject: Subject, count: int = 2) -> torch.Tensor:
-    side = subject.provided.get("image_size", _IMAGE_SIZE)
+    side = subject.arguments.get("image_size", _IMAGE_SIZE)
     return torch.rand((count, 3, side, side), generator=torch_generator(0, "images"))
 
 
 def has_a_frozen_and_a_trained_part(subject: Subject) -> None:
     backbone = _backbone(subject)
-    expect(isinstance(backbone, nn.Module), "a backbone is a torch.nn.Module")
+    expect(isinstance(backbone, nn.Module), "a backbone must be a torch.nn.Module")
     for name in ("frozen", "trained"):
         part = getattr(backbone, name, None)
-        expect(isinstance(part, nn.Module), f"`{name}` of a backbone is a torch.nn.Module")
+        expect(isinstance(part, nn.Module), f"a backbone must have the part `{name}`, a torch.nn.Module")
     parts = [*backbone.frozen.parameters(), *backbone.trained.parameters()]
     outside = {id(p) for p in backbone.parameters()} - {id(p) for p in parts}
-    expect(not outside, "every parameter belongs to `frozen` or to `trained`")
+    expect(not outside, "every parameter must belong to `frozen` or `trained`")
 
 
 def forward_is_trained_after_frozen(subject: Subject) -> None:
     backbone, images = _backbone(subject).eval(), _images(subject)
     with torch.no_grad():
         whole, parts = backbone(images), backbone.trained(backbone.frozen(images))
-    expect(torch.allclose(whole, parts, rtol=1e-4, atol=1e-5), "forward(x) == trained(frozen(x))")
-    expect(torch.isfinite(whole).all(), "features are finite")
+    expect(torch.allclose(whole, parts, rtol=1e-4, atol=1e-5), "forward(x) must equal trained(frozen(x))")
+    expect(torch.isfinite(whole).all(), "features must be finite")
 
 
-def feature_shape_is_true(subject: Subject) -> None:
+def feature_shape_matches_features(subject: Subject) -> None:
     backbone = _backbone(subject).eval()
     shape = backbone.feature_shape
-    expect(isinstance(shape, FeatureShape | TokensShape), "feature_shape is a FeatureShape or a TokensShape")
+    expect(
+        isinstance(shape, FeatureShape | TokensShape), "feature_shape must be a FeatureShape or a TokensShape"
+    )
     with torch.no_grad():
         given = tuple(backbone(_images(subject)).shape)
     if isinstance(shape, TokensShape):
         wanted: tuple[int, ...] = (2, shape.tokens + shape.height * shape.width, shape.channels)
     else:
         wanted = (2, *shape)
-    expect(given == wanted, f"features of two images have shape {wanted}, as in `feature_shape`, not {given}")
+    expect(
+        given == wanted, f"features of two images must have the shape of feature_shape, {wanted}, not {given}"
+    )
 
 
-def normalisation_and_weights_are_given(subject: Subject) -> None:
+def has_normalisation_and_weights_origin(subject: Subject) -> None:
     backbone = _backbone(subject)
     for name in ("mean", "std"):
         values = getattr(backbone, name, None)
         numbers = isinstance(values, tuple | list) and len(values) == 3 and all(map(math.isfinite, values))
-        expect(numbers, f"`{name}` is three numbers, for images in [0, 1], not {values!r}")
-    expect(min(backbone.std) > 0, "`std` is above 0")
-    expect(
-        isinstance(backbone.weights, str) and backbone.weights,
-        "`weights` is a text with the origin of the weights",
-    )
+        expect(numbers, f"`{name}` must be three numbers, for images in [0, 1], not {values!r}")
+    expect(min(backbone.std) > 0, "`std` must be above 0")
+    expect(isinstance(backbone.weights, str) and backbone.weights, "`weights` must describe their origin")
 
 
 def only_the_trained_part_is_trained(subject: Subject) -> None:
@@ -88,58 +89,52 @@ def only_the_trained_part_is_trained(subject: Subject) -> None:
     if trained:
         features.square().sum().backward()
         gradients = [p.grad for p in trained if p.grad is not None]
-        expect(gradients, "parameters of `trained` have gradients")
-        expect(all(torch.isfinite(each).all() for each in gradients), "gradients are finite")
+        expect(gradients, "the trained part must have a gradient")
+        expect(all(torch.isfinite(each).all() for each in gradients), "gradients must be finite")
     after = state_hash(backbone.frozen.state_dict().values())
-    expect(before == after, "the state of `frozen` does not change in evaluation mode")
+    expect(before == after, "the frozen part must keep its state in evaluation mode")
 
 
 def predict_is_what_is_built(subject: Subject) -> None:
     shape = subject.predict(image_size=_IMAGE_SIZE)
     if shape is None:
         return
-    expect(isinstance(shape, BackboneShape), "predict returns a BackboneShape or None")
+    expect(isinstance(shape, BackboneShape), "predict must return a BackboneShape")
     backbone = _backbone(subject)
     _same_number(shape.parameters, backbone)
     if shape.feature_shape is not None:
         expect(
             shape.feature_shape == backbone.feature_shape,
-            f"predict returns {shape.feature_shape}; the backbone has {backbone.feature_shape}",
+            f"predict returns {shape.feature_shape}, but the backbone has {backbone.feature_shape}",
         )
 
 
 def same_seed_gives_the_same_weights(subject: Subject) -> None:
     first, second = (state_hash(_backbone(subject).state_dict().values()) for _ in range(2))
-    expect(
-        first == second,
-        "random weights are drawn from torch's global generator, so equal seeds give equal weights",
-    )
+    expect(first == second, "random weights must come from a global generator, preferably torch's")
 
 
 def works_as_a_teacher(subject: Subject) -> None:
     backbone = _backbone(subject)
-    side = subject.provided.get("image_size", _IMAGE_SIZE)
+    side = subject.arguments.get("image_size", _IMAGE_SIZE)
     teacher = Teacher(backbone, side, ComputeSettings())
     images = (_images(subject, 3) * 255).to(torch.uint8)
     vectors = teacher.encode(images)
     wanted = (3, backbone.feature_shape.channels)
-    expect(tuple(vectors.shape) == wanted, f"vectors of a teacher have shape {wanted}")
-    expect(torch.isfinite(vectors).all(), "vectors of a teacher are finite")
-    expect(
-        torch.equal(vectors, teacher.encode(images)), "in evaluation mode a backbone draws no random numbers"
-    )
+    expect(tuple(vectors.shape) == wanted, f"a teacher's vectors must have shape {wanted}")
+    expect(torch.isfinite(vectors).all(), "a teacher's vectors must be finite")
+    expect(torch.equal(vectors, teacher.encode(images)), "a teacher must be deterministic in evaluation mode")
 
 
 def backbone_runs_in_bfloat16(subject: Subject) -> None:
     backbone = _backbone(subject).eval()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         features = backbone(_images(subject))
-    expect(torch.isfinite(features).all(), "features are finite under bfloat16 autocast")
+    expect(torch.isfinite(features).all(), "features must be finite under bfloat16 autocast")
 
 
 def _neck(subject: Subject, shape: FeatureShape | TokensShape) -> Any:
-    """The neck after a forward pass on features of this shape, or the MlbenchError of a neck that refuses
-    them."""
+    """A neck that accepts features of this shape, or the MlbenchError that it raises for them."""
     with torch_seed(0, "neck"):
         try:
             neck = subject.attempt(features=shape)
@@ -150,19 +145,19 @@ def _neck(subject: Subject, shape: FeatureShape | TokensShape) -> Any:
             neck.eval()(_features(shape))
         except (SkipTest, AssertionError):
             raise
-        # Features of an unexpected shape may raise anything.
+        # A neck may raise anything for a shape that its author did not consider.
         except Exception as error:
             raise AssertionError(
-                f"a neck takes features of {shape}, or `build` raises OptionError: {first_line(error)}; pass "
-                "checks() the features that the neck takes, to check these only"
+                f"a neck must accept features of {shape}, or raise an OptionError for them when it is built: "
+                f"{first_line(error)}; pass features to checks() to check one shape alone"
             ) from error
     return neck
 
 
 def _shapes(subject: Subject) -> list[FeatureShape | TokensShape]:
-    """Shapes to check the neck with: a map, and a sequence for a neck with `takes_tokens`."""
-    if "features" in subject.provided:
-        return [subject.provided["features"]]
+    """Shapes to check the neck with: a map, and a sequence if `takes_tokens`."""
+    if "features" in subject.arguments:
+        return [subject.arguments["features"]]
     return [_MAP, _TOKENS] if subject.entry.options_class.takes_tokens else [_MAP]
 
 
@@ -174,26 +169,28 @@ def _features(shape: FeatureShape | TokensShape) -> torch.Tensor:
 
 
 def _necks(subject: Subject) -> list[tuple[Any, torch.Tensor]]:
-    """The necks for each shape that the neck takes, with features."""
+    """A neck for each shape that it accepts, with features of that shape."""
     made = []
     for shape in _shapes(subject):
         neck = _neck(subject, shape)
         if not isinstance(neck, MlbenchError):
             made.append((neck, _features(shape)))
-    expect(made, f"a neck takes maps or sequences; this one takes neither: {neck}")
+    expect(made, f"a neck must accept maps or sequences; this one accepts neither: {neck}")
     return made
 
 
 def embeddings_have_its_dim(subject: Subject) -> None:
     for neck, features in _necks(subject):
-        expect(isinstance(neck, nn.Module), "a neck is a torch.nn.Module")
+        expect(isinstance(neck, nn.Module), "a neck must be a torch.nn.Module")
         embeddings = neck.eval()(features)
         wanted = (len(features), neck.dim)
-        expect(tuple(embeddings.shape) == wanted, f"embeddings have shape {wanted}, as `dim` says")
-        expect(torch.isfinite(embeddings).all(), "embeddings are finite")
+        expect(
+            tuple(embeddings.shape) == wanted, f"embeddings must have shape {wanted}, with the width `dim`"
+        )
+        expect(torch.isfinite(embeddings).all(), "embeddings must be finite")
         single = neck(features[:1])
         close = torch.allclose(single, embeddings[:1], rtol=1e-4, atol=1e-5)
-        expect(close, "in evaluation mode an embedding depends on the features of its image only")
+        expect(close, "an embedding must depend only on its own features in evaluation mode")
 
 
 def neck_has_finite_gradients(subject: Subject) -> None:
@@ -206,44 +203,44 @@ def neck_has_finite_gradients(subject: Subject) -> None:
         tensors = {"its input": features, **dict(neck.named_parameters())}
         for name, tensor in tensors.items():
             if tensor.requires_grad:
-                expect(tensor.grad is not None, f"{name} has a gradient")
-                expect(torch.isfinite(tensor.grad).all(), f"the gradient of {name} is finite")
+                expect(tensor.grad is not None, f"{name} must have a gradient")
+                expect(torch.isfinite(tensor.grad).all(), f"the gradient of {name} must be finite")
 
 
 def neck_predict_is_what_is_built(subject: Subject) -> None:
     for shape in _shapes(subject):
         neck = _neck(subject, shape)
         if subject.refuses(features=shape):
-            expect(isinstance(neck, MlbenchError), f"predict refuses {shape} only where build does")
+            expect(isinstance(neck, MlbenchError), f"predict must refuse {shape} only if build does")
             continue
         predicted = subject.predict(features=shape)
         if predicted is None:
             continue
-        expect(not isinstance(neck, MlbenchError), f"predict refuses {shape} as build does")
+        expect(not isinstance(neck, MlbenchError), f"predict must refuse {shape}, as build does")
         assert not isinstance(neck, MlbenchError)
-        expect(isinstance(predicted, NeckShape), "predict returns a NeckShape or None")
+        expect(isinstance(predicted, NeckShape), "predict must return a NeckShape")
         _same_number(predicted.parameters, neck)
-        expect(predicted.dim == neck.dim, f"predict returns dim {predicted.dim}; the neck has {neck.dim}")
+        expect(predicted.dim == neck.dim, f"predict returns dim {predicted.dim}, but the neck has {neck.dim}")
 
 
 def neck_runs_in_bfloat16(subject: Subject) -> None:
     for neck, features in _necks(subject):
         with torch.autocast("cpu", torch.bfloat16):
             embeddings = neck.train()(features.to(torch.bfloat16))
-        expect(torch.isfinite(embeddings).all(), "embeddings are finite under bfloat16 autocast")
+        expect(torch.isfinite(embeddings).all(), "embeddings must be finite under bfloat16 autocast")
 
 
 def _same_number(predicted: int | None, module: nn.Module) -> None:
     count = sum(parameter.numel() for parameter in module.parameters())
-    expect(predicted in (None, count), f"predict returns {predicted} parameters; there are {count}")
+    expect(predicted in (None, count), f"predict returns {predicted} parameters, but there are {count}")
 
 
 CHECKS: dict[str, tuple[Callable[[Subject], None], ...]] = {
     "backbone": (
         has_a_frozen_and_a_trained_part,
         forward_is_trained_after_frozen,
-        feature_shape_is_true,
-        normalisation_and_weights_are_given,
+        feature_shape_matches_features,
+        has_normalisation_and_weights_origin,
         only_the_trained_part_is_trained,
         predict_is_what_is_built,
         same_seed_gives_the_same_weights,

@@ -71,6 +71,7 @@ def preflight(cases: Sequence[Case], device: str, progress: Progress) -> Preflig
                 kept += size
                 assembly.to(torch.device("cpu"))
                 found.assemblies[case.key] = assembly
+            del assembly  # else it would share the device with the next model
     return found
 
 

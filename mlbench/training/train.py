@@ -176,7 +176,7 @@ def train(
     if recipe.select == "best":
         if kept is None:
             raise TrainingError(
-                f"recipe.select_by: {recipe.select_by} had no value on the calibration split after any epoch "
+                f"recipe.select_by: {recipe.select_by or 'best F1'} had no value on the calibration split "
                 f"({found.note}); choose another, or set recipe.select: last"
             )
         model.load_trained_state(kept)

@@ -102,7 +102,8 @@ def cut_index(
             return index
     if len(names) < 2:
         raise OptionError(
-            f"{owner}: {model} cannot be cut into layers, so not at {trainable_from!r}; expected all or none",
+            f"{owner}: {model} is not a sequence of layers and cannot be cut at {trainable_from!r}; "
+            "expected all or none",
             "trainable_from",
         )
     expected = f"in timm that is {advice!r}" if advice else hint(trainable_from, ["all", "none", *first])

@@ -5,7 +5,7 @@ Losses without state are their own options; the others build a module.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -33,32 +33,30 @@ class _Scaled(LossOptions):
         return LossShape(centres_per_class=1)
 
 
-class Softmax(_Scaled):
-    """The normalised softmax loss (Wang et al., arXiv:1704.06369): CosFace without its margin."""
+class _Stateless(_Scaled):
+    """A loss that is its own options."""
 
     centres_per_class: ClassVar[int] = 1
     per_example: ClassVar[bool] = True
 
-    def build(self, context: LossContext) -> Softmax:
+    def build(self, context: LossContext) -> Any:
         return self
+
+
+class Softmax(_Stateless):
+    """The normalised softmax loss (Wang et al., arXiv:1704.06369): CosFace without its margin."""
 
     def logits(self, cosines: torch.Tensor, targets: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
         """cosines: (N, K, 1) float in [-1, 1]; targets and norms: not used. Returns logits (N, K)."""
         return cosines.squeeze(2) * self.scale
 
 
-class CosFace(_Scaled):
+class CosFace(_Stateless):
     """The additive cosine margin loss (Wang et al., arXiv:1801.09414): scale * (cosine - margin) for the
     target."""
 
-    centres_per_class: ClassVar[int] = 1
-    per_example: ClassVar[bool] = True
-
     margin: Annotated[float, Field(ge=0, lt=2)] = 0.4
     """Margin subtracted from the target's cosine."""
-
-    def build(self, context: LossContext) -> CosFace:
-        return self
 
     def logits(self, cosines: torch.Tensor, targets: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
         """cosines: (N, K, 1) float in [-1, 1]; targets: (N,) int64 in [0, K), or -1 where the target is
@@ -79,6 +77,9 @@ class _Angular(_Scaled):
     gradient: Literal["exact", "straight_through"] = "exact"
     """exact: gradient of the formula, guarded beyond pi; straight_through: gradient that ignores the
     margin."""
+
+    def build(self, context: LossContext) -> Any:
+        return self
 
     def logits(self, cosines: torch.Tensor, targets: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
         """cosines: (N, K, centres_per_class) float in [-1, 1]; targets: (N,) int64 in [0, K), or -1 where
@@ -102,9 +103,6 @@ class ArcFace(_Angular):
 
     centres_per_class: ClassVar[int] = 1
 
-    def build(self, context: LossContext) -> ArcFace:
-        return self
-
 
 class SubcenterArcFace(_Angular):
     """ArcFace with several centres for each class, of which the nearest counts, so that atypical images do
@@ -115,9 +113,6 @@ class SubcenterArcFace(_Angular):
 
     def predict(self, context: LossContext) -> LossShape:
         return LossShape(centres_per_class=self.centres_per_class)
-
-    def build(self, context: LossContext) -> SubcenterArcFace:
-        return self
 
 
 class AdaFace(_Scaled):
@@ -134,7 +129,7 @@ class AdaFace(_Scaled):
     def build(self, context: LossContext) -> AdaFaceLoss:
         from mlbench_losses.adaface import AdaFaceLoss
 
-        return AdaFaceLoss(scale=self.scale, margin=self.margin, h=self.h, momentum=self.momentum)
+        return AdaFaceLoss(**self.model_dump())
 
 
 class CurricularFace(_Scaled):
@@ -148,4 +143,4 @@ class CurricularFace(_Scaled):
     def build(self, context: LossContext) -> CurricularFaceLoss:
         from mlbench_losses.curricularface import CurricularFaceLoss
 
-        return CurricularFaceLoss(scale=self.scale, margin=self.margin, momentum=self.momentum)
+        return CurricularFaceLoss(**self.model_dump())

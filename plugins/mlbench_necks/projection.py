@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Flatten", "Gap", "Gem", "Norm", "Projection", "Squeeze", "Token"]
 
-#: What follows each linear layer: nothing, batch norm, layer norm, or two of them in the order written.
+#: Norms after each linear layer: none, batch norm, layer norm, or both in the order written.
 Norm = Literal["none", "bn", "ln", "ln_bn", "bn_ln"]
 
 

@@ -1,4 +1,4 @@
-"""Which records count: those of the suite file as it stands, or the newest by its name."""
+"""Which records count: those of the current suite file, or the newest by its name."""
 
 from __future__ import annotations
 

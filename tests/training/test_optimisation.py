@@ -118,7 +118,7 @@ def test_check_recipe_refuses_an_optimizer_that_cannot_be_made_here(monkeypatch)
     ],
 )
 def test_centre_lr_is_for_all_that_a_loss_has_for_its_classes(planned, loss, decayed, plain) -> None:
-    """Of a loss's parameters, so many are decayed and so many are not."""
+    """Numbers of parameters of a loss with and without weight decay."""
     case = planned(overrides=(f"loss={loss}", "recipe.centre_lr=100", "recipe.min_lr=0.0001")).cases[0]
     objective = build_objective(case, build_model(case.spec, case.seed))
     optimizer = build_optimizer(objective, case.recipe)
