@@ -169,7 +169,10 @@ class BackboneOptions(Options):
 
 
 class NeckOptions(Options):
-    """Options of a neck. takes_tokens: whether it takes sequences of tokens as well as feature maps."""
+    """Options of a neck.
+
+    takes_tokens: whether it takes sequences of tokens as well as feature maps; without, mlbench refuses a
+    backbone that gives sequences."""
 
     takes_tokens: ClassVar[bool] = False
 

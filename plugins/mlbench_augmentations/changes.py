@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -10,7 +11,10 @@ from timm.data import auto_augment
 from timm.data.transforms import RandomResizedCropAndInterpolation, str_to_pil_interp
 
 from mlbench.plugin import Augmentation
-from mlbench_augmentations.randomness import global_generators
+from mlbench_augmentations.global_generators import global_generators
+
+if TYPE_CHECKING:
+    from mlbench_augmentations.augmentations import RandAugment
 
 __all__ = ["Chain", "Flip", "ShiftedCrop", "TimmRandAugment", "TimmResizedCrop"]
 
@@ -77,27 +81,17 @@ class TimmResizedCrop:
 
 
 class TimmRandAugment:
-    """timm's RandAugment (Cubuk et al., arXiv:1909.13719).
+    """timm's RandAugment (Cubuk et al., arXiv:1909.13719)."""
 
-    magnitude: 0 to 10. magnitude_std: standard deviation of the magnitude. layers: changes to an image.
-    increasing: whether every change grows with the magnitude. probability: of each change. interpolation:
-    bilinear, bicubic, or random for either. fill: colour of pixels outside the moved image."""
-
-    def __init__(
-        self,
-        magnitude: int,
-        magnitude_std: float,
-        layers: int,
-        increasing: bool,
-        probability: float,
-        interpolation: str,
-        fill: tuple[int, int, int],
-    ) -> None:
-        # timm splits this at hyphens: no exponents.
-        text = f"rand-m{magnitude}-mstd{magnitude_std:f}-n{layers}-p{probability:f}-inc{increasing:d}"
-        settings: dict[str, object] = {"img_mean": fill}
-        if interpolation != "random":
-            settings["interpolation"] = str_to_pil_interp(interpolation)
+    def __init__(self, options: RandAugment) -> None:
+        # timm splits the text at hyphens, so numbers have no exponents.
+        text = (
+            f"rand-m{options.magnitude}-mstd{options.magnitude_std:f}-n{options.layers}"
+            f"-p{options.probability:f}-inc{options.increasing:d}"
+        )
+        settings: dict[str, object] = {"img_mean": options.fill}
+        if options.interpolation != "random":
+            settings["interpolation"] = str_to_pil_interp(options.interpolation)
         self._transform = auto_augment.rand_augment_transform(text, settings)
         for change in self._transform.ops:
             if change.aug_fn is auto_augment.posterize:
@@ -110,6 +104,6 @@ class TimmRandAugment:
 
 
 def _posterize(image: Image.Image, bits: int, **_: object) -> Image.Image:
-    """The highest `bits` of each value. At the largest magnitudes timm passes 0 bits, which Pillow 13
-    refuses; older versions made the image black."""
+    """The highest `bits` of each value; black for 0 bits, which timm passes at the largest magnitudes and
+    Pillow 13 refuses."""
     return ImageOps.posterize(image, bits) if bits else Image.new(image.mode, image.size)

@@ -53,14 +53,6 @@ class OpenClip(BackboneOptions):
         predict_tower(read_config(self.model), image_size, self.output)
         check_clip_weights(self.model, self.weights, self.quick_gelu)
         tower, mean, std, origin = load_tower(self.model, self.weights, image_size, self.quick_gelu)
-        layers, named, shape = layers_of_tower(self.model, tower, self.output, image_size)
-        names = [name for name, _ in layers[:named]]
-        cut = cut_index("backbone open_clip", self.model, names, self.trainable_from)
-        return CutBackbone(
-            layers,
-            len(layers) if self.trainable_from == "none" else cut,
-            feature_shape=shape,
-            mean=mean,
-            std=std,
-            weights=origin,
-        )
+        layers = layers_of_tower(self.model, tower, self.output, image_size)
+        cut = cut_index("backbone open_clip", self.model, layers, self.trainable_from)
+        return CutBackbone(layers, cut, mean=mean, std=std, weights=origin)

@@ -11,9 +11,9 @@ from torch import nn
 
 from mlbench.plugin import FeatureShape, OptionError, TokensShape
 from mlbench_backbones.checkpoint import reason_of
-from mlbench_backbones.cut_backbone import AsMap, AsTokens, AsVector
+from mlbench_backbones.cut_backbone import AsMap, AsTokens, AsVector, BackboneLayers
 from mlbench_backbones.sequence import MethodLayer, sequence_of, sequential, without_layers
-from mlbench_backbones.timm_network import TimmLayers, layers_for
+from mlbench_backbones.timm_network import layers_for
 
 __all__ = ["layers_of_tower"]
 
@@ -34,7 +34,7 @@ class TowerHead(nn.Module):
         return pooled if tower.proj is None else pooled @ tower.proj
 
 
-def layers_of_tower(model: str, tower: nn.Module, output: str, image_size: int) -> TimmLayers:
+def layers_of_tower(model: str, tower: nn.Module, output: str, image_size: int) -> BackboneLayers:
     """The tower's layers up to an output: pooled, tokens or map.
 
     Raises OptionError if the tower does not accept images of that size or has no such output.
@@ -57,7 +57,7 @@ def layers_of_tower(model: str, tower: nn.Module, output: str, image_size: int) 
         tower.train(training)
 
 
-def _of_transformer(tower: Any, output: str) -> TimmLayers:
+def _of_transformer(tower: Any, output: str) -> BackboneLayers:
     height, width = tower.grid_size
     channels = tower.conv1.out_channels
     embed = without_layers(tower, {"transformer", "attn_pool", "attn_pool_contrastive", "ln_post"})
@@ -66,30 +66,32 @@ def _of_transformer(tower: Any, output: str) -> TimmLayers:
     layers += [(f"transformer.resblocks.{i}", block) for i, block in enumerate(tower.transformer.resblocks)]
     if output == "pooled":
         layers.append(("ln_post", TowerHead(tower)))
-        return TimmLayers([*layers, ("as_vector", AsVector())], len(layers), _vector(tower.output_dim))
+        return BackboneLayers([*layers, ("as_vector", AsVector())], len(layers), _vector(tower.output_dim))
     if tower.attn_pool is None:  # otherwise the norm applies to pooled vectors
         layers.append(("ln_post", tower.ln_post))
     place = TokensShape(channels, height, width, 1)
     if output == "tokens":
-        return TimmLayers(layers, len(layers), place)
-    return TimmLayers([*layers, ("as_map", AsMap(place))], len(layers), FeatureShape(channels, height, width))
+        return BackboneLayers(layers, len(layers), place)
+    return BackboneLayers(
+        [*layers, ("as_map", AsMap(place))], len(layers), FeatureShape(channels, height, width)
+    )
 
 
-def _of_resnet(tower: Any, output: str, images: torch.Tensor) -> TimmLayers:
+def _of_resnet(tower: Any, output: str, images: torch.Tensor) -> BackboneLayers:
     layers = sequence_of(tower, "forward", images)
     if layers is None:
         raise AssertionError("its layers in sequence give another output")
     if output == "pooled":
-        return TimmLayers([*layers, ("as_vector", AsVector())], len(layers), _vector(tower.output_dim))
+        return BackboneLayers([*layers, ("as_vector", AsVector())], len(layers), _vector(tower.output_dim))
     layers = layers[:-1]  # the last layer pools
     shape = FeatureShape(*sequential(layers)(images).shape[1:])
     if output == "map":
-        return TimmLayers(layers, len(layers), shape)
+        return BackboneLayers(layers, len(layers), shape)
     adapted = [*layers, ("as_tokens", AsTokens(channels_last=False))]
-    return TimmLayers(adapted, len(layers), TokensShape(*shape, 0))
+    return BackboneLayers(adapted, len(layers), TokensShape(*shape, 0))
 
 
-def _of_timm(model: str, tower: Any, output: str, images: torch.Tensor) -> TimmLayers:
+def _of_timm(model: str, tower: Any, output: str, images: torch.Tensor) -> BackboneLayers:
     if output != "pooled":
         trunk = layers_for(model, tower.trunk, output, images.shape[-1])
         return trunk._replace(layers=_prefixed(trunk))
@@ -103,10 +105,10 @@ def _of_timm(model: str, tower: Any, output: str, images: torch.Tensor) -> TimmL
         layers = sequence_of(tower, "forward", images) or [("model", tower)]
     if not torch.allclose(sequential(layers)(images), vectors, equal_nan=True):
         layers = [("model", tower)]
-    return TimmLayers([*layers, ("as_vector", AsVector())], len(layers), _vector(vectors.shape[1]))
+    return BackboneLayers([*layers, ("as_vector", AsVector())], len(layers), _vector(vectors.shape[1]))
 
 
-def _prefixed(trunk: TimmLayers) -> list[tuple[str, nn.Module]]:
+def _prefixed(trunk: BackboneLayers) -> list[tuple[str, nn.Module]]:
     """The trunk's layers under their names in the tower."""
     return [(f"trunk.{name}", layer) for name, layer in trunk.layers]
 

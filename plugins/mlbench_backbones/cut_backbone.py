@@ -3,37 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from mlbench.plugin import FeatureShape, OptionError, TokensShape, hint
+from mlbench.plugin import Features, OptionError, TokensShape, hint
 from mlbench_backbones.sequence import Layers, sequential
 
-__all__ = ["AsMap", "AsTokens", "AsVector", "CutBackbone", "cut_index"]
+__all__ = ["AsMap", "AsTokens", "AsVector", "BackboneLayers", "CutBackbone", "cut_index"]
+
+
+class BackboneLayers(NamedTuple):
+    """A network's layers in order, how many of them `trainable_from` may name, and the output's shape."""
+
+    layers: Layers
+    named: int
+    shape: Features
 
 
 class CutBackbone(nn.Module):
     """Maps images (N, 3, H, W) float to features, through `frozen` and then `trained`.
 
-    layers: name and module of each layer, in order. cut: index of the first trained layer.
-    feature_shape, mean, std, weights: see `mlbench.contracts.Backbone`.
+    cut: index of the first trained layer. mean, std, weights: see `mlbench.plugin.Backbone`.
     """
 
     def __init__(
-        self,
-        layers: Layers,
-        cut: int,
-        *,
-        feature_shape: FeatureShape | TokensShape,
-        mean: Sequence[float],
-        std: Sequence[float],
-        weights: str,
+        self, layers: BackboneLayers, cut: int, *, mean: Sequence[float], std: Sequence[float], weights: str
     ) -> None:
         super().__init__()
-        self.frozen: nn.Module = sequential(layers[:cut])
-        self.trained: nn.Module = sequential(layers[cut:])
-        self.feature_shape = feature_shape
+        self.frozen: nn.Module = sequential(layers.layers[:cut])
+        self.trained: nn.Module = sequential(layers.layers[cut:])
+        self.feature_shape = layers.shape
         self.mean: tuple[float, float, float] = (mean[0], mean[1], mean[2])
         self.std: tuple[float, float, float] = (std[0], std[1], std[2])
         self.weights = weights
@@ -75,9 +76,11 @@ class AsVector(nn.Module):
         return features[:, :, None, None]
 
 
-def cut_index(owner: str, model: str, names: Sequence[str], trainable_from: str, *, advice: str = "") -> int:
-    """Index of the first layer to train: 0 for "all", len(names) for "none", else the first layer that is
-    `trainable_from` or inside it.
+def cut_index(
+    owner: str, model: str, layers: BackboneLayers, trainable_from: str, *, advice: str = ""
+) -> int:
+    """Index of the first layer to train: 0 for "all", the number of layers for "none", else the first layer
+    that is `trainable_from` or inside it.
 
     timm names children of some feature networks `stages_3` where the model has `stages.3`; both are accepted.
     owner: first words of an error, such as "backbone timm". advice: the name that the user probably meant,
@@ -87,7 +90,8 @@ def cut_index(owner: str, model: str, names: Sequence[str], trainable_from: str,
     if trainable_from == "all":
         return 0
     if trainable_from == "none":
-        return len(names)
+        return len(layers.layers)
+    names = [name for name, _ in layers.layers[: layers.named]]
     first: dict[str, int] = {}
     for index, name in enumerate(names):
         parts = name.split(".")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 from pydantic import Field, model_validator
 
 from mlbench.plugin import BackboneOptions, BackboneShape, FeatureShape, OptionError
-from mlbench_backbones.timm_backbone import DropPath
+from mlbench_backbones.timm_backbone import DropPathRate
 
 if TYPE_CHECKING:
     from mlbench_backbones.cut_backbone import CutBackbone
@@ -42,7 +42,7 @@ class PreactResNet(BackboneOptions):
     trainable_from: str = "all"
     """First trained layer: conv1, layer1 .. layer3, a block such as layer2.1, or norm. "all" trains
     everything, "none" nothing."""
-    drop_path: DropPath = 0.0
+    drop_path: DropPathRate = 0.0
     """Stochastic depth (arXiv:1603.09382): probability of dropping the branch of the last block in training;
     the probability grows linearly from 0 at the first block."""
 
@@ -71,16 +71,15 @@ class PreactResNet(BackboneOptions):
         return BackboneShape(parameters + 2 * inputs, _shape(image_size))
 
     def build(self, image_size: int) -> CutBackbone:
-        from mlbench_backbones.cut_backbone import CutBackbone, cut_index
+        from mlbench_backbones.cut_backbone import BackboneLayers, CutBackbone, cut_index
         from mlbench_backbones.preact_network import layers_of_depth
 
         reduction = REDUCTION if self.se else None
-        layers = layers_of_depth(self._blocks, WIDTHS, STEM, reduction, self.drop_path)
-        names = [name for name, _ in layers]
+        modules = layers_of_depth(self._blocks, WIDTHS, STEM, reduction, self.drop_path)
+        layers = BackboneLayers(modules, len(modules), _shape(image_size))
         return CutBackbone(
             layers,
-            cut_index("backbone preact_resnet", f"depth {self.depth}", names, self.trainable_from),
-            feature_shape=_shape(image_size),
+            cut_index("backbone preact_resnet", f"depth {self.depth}", layers, self.trainable_from),
             mean=(0.5071, 0.4865, 0.4409),
             std=(0.2673, 0.2564, 0.2762),
             weights="random",

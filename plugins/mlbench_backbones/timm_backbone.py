@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from mlbench_backbones.cut_backbone import CutBackbone
     from mlbench_backbones.sequence import Layers
 
-__all__ = ["DropPath", "Output", "Timm"]
+__all__ = ["DropPathRate", "Output", "Timm"]
 
 #: Output of a backbone: a map (N, C, h, w), a sequence (N, tokens + h * w, C), or a vector as a map of 1x1.
 Output = Literal["map", "tokens", "pooled"]
 
 #: Probability of dropping a residual branch in training.
-DropPath = Annotated[float, Field(ge=0, lt=1)]
+DropPathRate = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Timm(BackboneOptions):
@@ -47,7 +47,7 @@ class Timm(BackboneOptions):
     """First trained layer, by its timm name ("blocks.5", "layer4.1", "stages.3"); the layers before it keep
     their weights and batch statistics. "all" trains everything, "none" nothing. Keras'
     conv5_block1_out is layer4.1; its block7a_expand_conv is blocks.6."""
-    drop_path: DropPath | None = None
+    drop_path: DropPathRate | None = None
     """Stochastic depth: probability of dropping the last residual branch in training (lower for earlier
     branches); null for timm's default."""
 
@@ -74,21 +74,13 @@ class Timm(BackboneOptions):
         if self.drop_path is not None:
             arguments["drop_path_rate"] = self.drop_path
         network, origin = load_network(model, self.weights, **arguments)
-        layers, named, shape = layers_for(model, network, self.output, image_size)
+        layers = layers_for(model, network, self.output, image_size)
         if self.drop_path:
-            _check_drop_path(model, layers)
-        names = [name for name, _ in layers[:named]]
+            _check_drop_path(model, layers.layers)
         advice = timm_name(self.trainable_from)
-        cut = cut_index("backbone timm", model, names, self.trainable_from, advice=advice)
+        cut = cut_index("backbone timm", model, layers, self.trainable_from, advice=advice)
         configuration: Any = network.pretrained_cfg
-        return CutBackbone(
-            layers,
-            len(layers) if self.trainable_from == "none" else cut,
-            feature_shape=shape,
-            mean=configuration["mean"],
-            std=configuration["std"],
-            weights=origin,
-        )
+        return CutBackbone(layers, cut, mean=configuration["mean"], std=configuration["std"], weights=origin)
 
 
 def _arguments(model: str, image_size: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from timm.models import FeatureHookNet
 from torch import nn
 
 from mlbench.plugin import FeatureShape, OptionError, TokensShape
-from mlbench_backbones.cut_backbone import AsMap, AsTokens, AsVector
+from mlbench_backbones.cut_backbone import AsMap, AsTokens, AsVector, BackboneLayers
 from mlbench_backbones.sequence import (
     Layers,
     MethodLayer,
@@ -21,15 +21,7 @@ from mlbench_backbones.sequence import (
     without_layers,
 )
 
-__all__ = ["ModelParts", "TimmLayers", "has_feature_map", "layers_for", "split_model", "token_layout"]
-
-
-class TimmLayers(NamedTuple):
-    """A network's layers in order, how many of them `trainable_from` may name, and the output's shape."""
-
-    layers: Layers
-    named: int
-    shape: FeatureShape | TokensShape
+__all__ = ["ModelParts", "has_feature_map", "layers_for", "split_model", "token_layout"]
 
 
 class ModelParts(NamedTuple):
@@ -80,7 +72,7 @@ def has_feature_map(model: str) -> bool:
 
 def layers_for(
     model: str, network: nn.Module, output: str, image_size: int, *, device: str = "cpu"
-) -> TimmLayers:
+) -> BackboneLayers:
     """The layers of timm's `network` of `model` up to an output: map, tokens or pooled.
 
     network: the feature network if `has_feature_map` and the output is not pooled, else the whole model
@@ -143,7 +135,7 @@ def token_layout(network: Any, features: Any) -> TokensShape | None:
     return TokensShape(features.shape[2], side, side, tokens)
 
 
-def _of_model(model: str, network: Any, output: str, images: torch.Tensor) -> TimmLayers:
+def _of_model(model: str, network: Any, output: str, images: torch.Tensor) -> BackboneLayers:
     parts = split_model(network, images)
     layers = sequence_of(parts.body, "forward_features", images)
     if output == "pooled":
@@ -160,10 +152,10 @@ def _of_model(model: str, network: Any, output: str, images: torch.Tensor) -> Ti
     if output == "tokens":
         if parts.features.ndim == 4:
             layers.append(("as_tokens", AsTokens(channels_last=channels_last)))
-        return TimmLayers(layers, named, place)
+        return BackboneLayers(layers, named, place)
     if parts.features.ndim == 3 or channels_last:
         layers.append(("as_map", AsMap(place)))
-    return TimmLayers(layers, named, FeatureShape(*place[:3]))
+    return BackboneLayers(layers, named, FeatureShape(*place[:3]))
 
 
 def _pooled(
@@ -172,7 +164,7 @@ def _pooled(
     layers: list[tuple[str, nn.Module]] | None,
     parts: ModelParts,
     images: torch.Tensor,
-) -> TimmLayers:
+) -> BackboneLayers:
     if parts.vectors is None:
         raise OptionError(
             f"backbone timm: {model} has no pooled features; set output to map or tokens", "output"
@@ -183,19 +175,19 @@ def _pooled(
             layers = None
     layers = layers or [("model", network)]
     shape = FeatureShape(parts.vectors.shape[1], 1, 1)
-    return TimmLayers([*layers, ("as_vector", AsVector())], len(layers), shape)
+    return BackboneLayers([*layers, ("as_vector", AsVector())], len(layers), shape)
 
 
-def _of_features(model: str, network: Any, output: str, images: torch.Tensor) -> TimmLayers:
+def _of_features(model: str, network: Any, output: str, images: torch.Tensor) -> BackboneLayers:
     expected = network(images)[-1]
     layers = list(layers_of(network))
     if not _computes(layers, images, expected):
         raise AssertionError("its layers in sequence give another output")
     shape = FeatureShape(*expected.shape[1:])
     if output == "map":
-        return TimmLayers(layers, len(layers), shape)
+        return BackboneLayers(layers, len(layers), shape)
     adapted = [*layers, ("as_tokens", AsTokens(channels_last=False))]
-    return TimmLayers(adapted, len(layers), TokensShape(*shape, 0))
+    return BackboneLayers(adapted, len(layers), TokensShape(*shape, 0))
 
 
 def _computes(layers: Layers, images: torch.Tensor, expected: torch.Tensor) -> bool:

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+import toys
 
+from mlbench.contracts import TokensShape
+from mlbench.errors import SuiteError
 from mlbench.planning.spec import ComputeSettings
 from mlbench.training.model import EmbeddingModel, build_model, size_of, state_hash, statistics_kept
 
@@ -32,6 +35,22 @@ def test_build_model_draws_from_the_seed_alone(planned) -> None:
         torch.manual_seed(noise)
         hashes.append(state_hash(build_model(spec, seed).state_dict().values()))
     assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_build_model_refuses_tokens_for_a_neck_without(planned, monkeypatch) -> None:
+    build = toys.ToyBackboneOptions.build
+
+    def with_tokens(self, image_size):
+        backbone = build(self, image_size)
+        backbone.feature_shape = TokensShape(8, 4, 4, 1)
+        return backbone
+
+    spec = planned(overrides=("neck=noisy",)).cases[0].spec
+    monkeypatch.setattr(toys.ToyBackboneOptions, "build", with_tokens)
+    with pytest.raises(
+        SuiteError, match=r"^--set neck=noisy: neck 'noisy' takes feature maps, and .* tokens"
+    ):
+        build_model(spec, 0)
 
 
 def test_build_model_leaves_the_global_generator_alone(planned) -> None:

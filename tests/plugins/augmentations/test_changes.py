@@ -1,4 +1,4 @@
-"""Augmentations: what they give, and that nothing but the generator decides it."""
+"""Augmentations: their output, and that it depends on the passed generator only."""
 
 # ruff: noqa: NPY002 (timm draws from the global generators)
 
@@ -14,14 +14,14 @@ from timm.data.transforms import RandomResizedCropAndInterpolation
 from mlbench.contracts.options import AugmentationOptions
 from mlbench.errors import OptionError
 from mlbench.options import Schema
-from mlbench_augmentations.augmentation import (
+from mlbench_augmentations.augmentations import (
     CropRandAugment,
     DocumentAugmentation,
     FlipCrop,
     RandAugment,
     ResizedCrop,
 )
-from mlbench_augmentations.document import _GROUPS
+from mlbench_augmentations.document_changes import _GROUPS
 
 AUGMENTATIONS = {
     "flip_crop": FlipCrop().build(32),
@@ -38,7 +38,7 @@ def generator(seed):
 
 
 def seeded(seed):
-    """Seeds the global generators as the passed generator does in its first use."""
+    """Seeds the global generators as the first use of the passed generator does."""
     first, second = generator(seed).integers(2**32, size=2).tolist()
     random.seed(first)
     np.random.seed(second)
@@ -46,14 +46,14 @@ def seeded(seed):
 
 @pytest.fixture
 def image():
-    """Every pixel has a colour of its own."""
+    """An image whose pixels all have different colours."""
     rows, columns = np.mgrid[0:32, 0:32].astype(np.uint8)
     return Image.fromarray(np.stack([8 * rows, 8 * columns, 4 * (rows + columns)], axis=2))
 
 
 @pytest.fixture
 def global_states():
-    """Fails the test if it left a global generator in another state."""
+    """Fails the test if the state of a global generator has changed."""
     random.seed(1)
     np.random.seed(2)
     before = random.getstate(), np.random.get_state()
@@ -71,7 +71,7 @@ def test_augmentation_repeats_from_the_same_state_and_is_picklable(augmentation,
 
 
 @each_augmentation
-def test_augmentation_differs_between_states_and_leaves_the_image_alone(augmentation, image):
+def test_augmentation_differs_between_states_and_does_not_change_its_input(augmentation, image):
     before = image.tobytes()
     assert len({augmentation(image, generator(seed)).tobytes() for seed in range(30)}) > 10
     assert image.tobytes() == before
@@ -85,7 +85,7 @@ def test_augmentation_takes_any_size(augmentation, size):
 
 
 @each_augmentation
-def test_augmentation_gives_the_global_generators_back_after_an_error(augmentation, global_states):
+def test_augmentation_restores_the_global_generators_after_an_error(augmentation, global_states):
     with pytest.raises((AttributeError, TypeError)):
         augmentation(None, generator(0))
 
@@ -96,7 +96,7 @@ def test_crops_have_the_training_size(name):
 
 
 def test_flip_crop_shifts_and_flips(image):
-    """Every shift by up to 4 pixels and both orientations, found by trying them all."""
+    """Tries every shift by up to 4 pixels and both orientations."""
     padded = np.pad(np.asarray(image), ((4, 4), (4, 4), (0, 0)), constant_values=9)
     crops = {}
     for top in range(9):
@@ -128,7 +128,7 @@ def test_flip_crop_without_padding_only_flips(image, flip):
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "random"])
-def test_resized_crop_is_that_of_timm(image, interpolation):
+def test_resized_crop_equals_timms(image, interpolation):
     theirs = RandomResizedCropAndInterpolation(24, (0.3, 0.9), (0.5, 1.5), interpolation)
     ours = ResizedCrop(scale=(0.3, 0.9), ratio=(0.5, 1.5), flip=0.0, interpolation=interpolation).build(24)
     for seed in range(10):
@@ -154,7 +154,7 @@ def test_resized_crop_refuses_bounds_the_wrong_way_round(option):
     ],
 )
 @pytest.mark.parametrize("interpolation", ["bicubic", "random"])
-def test_randaugment_is_that_of_timm(image, text, options, interpolation):
+def test_randaugment_equals_timms(image, text, options, interpolation):
     settings = {"img_mean": (1, 2, 3)}
     if interpolation == "bicubic":
         settings["interpolation"] = Image.Resampling.BICUBIC
@@ -196,7 +196,7 @@ def test_document_without_groups_is_a_plain_resize(image):
 
 
 def test_document_draws_from_each_group_with_its_probability(image, monkeypatch):
-    """Each change leaves its name instead; 2,000 images, 4 groups."""
+    """Each change records its name instead; 2,000 images, 4 groups."""
     drawn = []
     groups = tuple(
         tuple(
@@ -205,7 +205,7 @@ def test_document_draws_from_each_group_with_its_probability(image, monkeypatch)
         )
         for number, group in enumerate(_GROUPS)
     )
-    monkeypatch.setattr("mlbench_augmentations.document._GROUPS", groups)
+    monkeypatch.setattr("mlbench_augmentations.document_changes._GROUPS", groups)
     state = generator(0)
     for _ in range(2000):
         DocumentAugmentation().build(4)(image, state)
@@ -226,8 +226,8 @@ def test_document_changes_are_of_the_same_size(image, change):
     assert any(new.tobytes() != image.tobytes() for new in changed)
 
 
-def test_document_moves_by_at_most_what_it_says():
-    """A dot in the middle stays within 0.1 of the size, and a dot at the side turns by 15 degrees at most."""
+def test_document_moves_within_its_bounds():
+    """A dot in the middle moves by at most 0.1 of the size; a dot at the side turns by at most 15 degrees."""
     move = next(change for change in _GROUPS[0] if change.__name__ == "_move")
     dots = Image.new("RGB", (200, 200))
     dots.paste((255, 0, 0), (96, 96, 105, 105))

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from mlbench.contracts import BackboneShape, FeatureShape
 from mlbench.errors import OptionError, WeightsError
-from mlbench_backbones.cut_backbone import CutBackbone
+from mlbench_backbones.cut_backbone import BackboneLayers, CutBackbone
 from mlbench_backbones.sequence import layers_of
 from mlbench_backbones.timm_backbone import Timm
 
@@ -67,7 +67,8 @@ def test_backbone_matches_timm_at_every_cut(model):
         expected = network(images)[-1]
         shape = FeatureShape(*expected.shape[1:])
         for cut in range(len(layers) + 1):
-            backbone = CutBackbone(layers, cut, feature_shape=shape, mean=(0,) * 3, std=(1,) * 3, weights="")
+            given = BackboneLayers(layers, len(layers), shape)
+            backbone = CutBackbone(given, cut, mean=(0,) * 3, std=(1,) * 3, weights="")
             assert (len(backbone.frozen), len(backbone.trained)) == (cut, len(layers) - cut)
             backbone.eval()
             assert torch.equal(backbone(images), expected)

@@ -113,14 +113,12 @@ def test_tokens_and_map_match_timm(model, size, tokens, layer, checkpoint):
 def assert_cut(model, size, output, layer, images):
     """Assert that both parts exist and compute the uncut backbone's output."""
     network = timm_model(model, size)
-    layers, named, shape = layers_for(model, network, output, size)
-    names = [name for name, _ in layers[:named]]
-    cut = cut_index("", model, names, layer)
-    assert 0 < cut < named
+    layers = layers_for(model, network, output, size)
+    cut = cut_index("", model, layers, layer)
+    assert 0 < cut < layers.named
     with torch.no_grad():
         whole, parts = (
-            CutBackbone(layers, c, feature_shape=shape, mean=(0,) * 3, std=(1,) * 3, weights="").eval()
-            for c in (0, cut)
+            CutBackbone(layers, c, mean=(0,) * 3, std=(1,) * 3, weights="").eval() for c in (0, cut)
         )
         expected = whole(images)
         torch.testing.assert_close(parts.trained(parts.frozen(images)), expected, rtol=0, atol=0)
@@ -135,8 +133,8 @@ def assert_cut(model, size, output, layer, images):
 @pytest.mark.parametrize("model", ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224"])
 def test_map_matches_timms_intermediates(model):
     network = timm_model(model, 64)
-    layers, _, shape = layers_for(model, network, "map", 64)
-    backbone = CutBackbone(layers, 0, feature_shape=shape, mean=(0,) * 3, std=(1,) * 3, weights="").eval()
+    layers = layers_for(model, network, "map", 64)
+    backbone = CutBackbone(layers, 0, mean=(0,) * 3, std=(1,) * 3, weights="").eval()
     images = images_of(64)
     with torch.no_grad():
         expected = network.forward_intermediates(images, indices=1, norm=True, intermediates_only=True)[-1]

@@ -9,8 +9,9 @@ from pydantic import Field, model_validator
 from mlbench.plugin import AugmentationOptions, OptionError
 
 if TYPE_CHECKING:
-    from mlbench_augmentations.changes import Chain, TimmRandAugment
-    from mlbench_augmentations.document import DocumentChanges
+    from mlbench.plugin import Augmentation
+    from mlbench_augmentations.changes import Chain
+    from mlbench_augmentations.document_changes import DocumentChanges
 
 __all__ = ["CropRandAugment", "DocumentAugmentation", "FlipCrop", "RandAugment", "ResizedCrop"]
 
@@ -73,8 +74,8 @@ class ResizedCrop(AugmentationOptions):
         return Chain((crop, Flip(self.flip)))
 
 
-class _Magnitudes(AugmentationOptions):
-    """Options of RandAugment."""
+class RandAugment(AugmentationOptions):
+    """RandAugment (arXiv:1909.13719) of timm: a few changes drawn from 15, all of the same magnitude."""
 
     magnitude: Annotated[int, Field(ge=0, le=10)] = 9
     """Strength of RandAugment's changes, 0 to 10."""
@@ -91,35 +92,19 @@ class _Magnitudes(AugmentationOptions):
     fill: _Colour = _IMAGENET_MEAN
     """Colour of pixels outside the moved image, as [red, green, blue], 0 to 255."""
 
-    def randaugment(self) -> TimmRandAugment:
-        """The changes."""
+    def build(self, image_size: int) -> Augmentation:
         from mlbench_augmentations.changes import TimmRandAugment
 
-        return TimmRandAugment(
-            self.magnitude,
-            self.magnitude_std,
-            self.layers,
-            self.increasing,
-            self.probability,
-            self.interpolation,
-            self.fill,
-        )
+        return TimmRandAugment(self)
 
 
-class RandAugment(_Magnitudes):
-    """RandAugment (arXiv:1909.13719) of timm: a few changes drawn from 15, all of the same magnitude."""
-
-    def build(self, image_size: int) -> TimmRandAugment:
-        return self.randaugment()
-
-
-class CropRandAugment(ResizedCrop, _Magnitudes):
+class CropRandAugment(ResizedCrop, RandAugment):
     """A random resized crop, a flip, then RandAugment, in timm's order (arXiv:2110.00476)."""
 
     def build(self, image_size: int) -> Chain:
         from mlbench_augmentations.changes import Chain
 
-        return Chain((*super().build(image_size).changes, self.randaugment()))
+        return Chain((ResizedCrop.build(self, image_size), RandAugment.build(self, image_size)))
 
 
 class DocumentAugmentation(AugmentationOptions):
@@ -133,6 +118,6 @@ class DocumentAugmentation(AugmentationOptions):
     """Probability that a group changes the image."""
 
     def build(self, image_size: int) -> DocumentChanges:
-        from mlbench_augmentations.document import DocumentChanges
+        from mlbench_augmentations.document_changes import DocumentChanges
 
         return DocumentChanges(image_size, self.probability)

@@ -104,7 +104,7 @@ def _box(shape: torch.Size, share: float, generator: np.random.Generator) -> tup
     and has whole pixels."""
     from timm.data.mixup import cutmix_bbox_and_lam
 
-    from mlbench_augmentations.randomness import global_generators
+    from mlbench_augmentations.global_generators import global_generators
 
     with global_generators(generator):
         (top, bottom, left, right), left_over = cutmix_bbox_and_lam(shape, share)

@@ -13,8 +13,8 @@ from timm.data.mixup import Mixup
 from mlbench.contracts.options import MixingOptions
 from mlbench.errors import OptionError
 from mlbench.options import Schema
-from mlbench_augmentations.mixing import CutMix, MixupCutMix
-from mlbench_augmentations.mixing import Mixup as OurMixup
+from mlbench_augmentations.mixings import CutMix, MixupCutMix
+from mlbench_augmentations.mixings import Mixup as OurMixup
 
 
 def generator(seed):
@@ -22,13 +22,13 @@ def generator(seed):
 
 
 def images(count, size=8):
-    """Every pixel of the batch has a value of its own, as far as bytes go."""
+    """A batch whose pixels have as many different values as bytes allow."""
     values = torch.randint(0, 256, (count, 3, size, size), generator=torch.Generator().manual_seed(0))
     return values.to(torch.uint8)
 
 
 class Drawn(Mixup):
-    """timm's, with the draws made for it."""
+    """timm's mixing with these draws."""
 
     def __init__(self, share, cut):
         super().__init__(num_classes=2)
@@ -37,7 +37,7 @@ class Drawn(Mixup):
 
 @pytest.mark.parametrize("options_class", [OurMixup, CutMix, MixupCutMix])
 @pytest.mark.parametrize("count", [1, 2, 5, 6])
-def test_mixing_repeats_and_leaves_the_batch_and_global_states_alone(options_class, count):
+def test_mixing_repeats_without_changing_the_batch_or_global_states(options_class, count):
     mixing, batch = options_class(), images(count)
     before = batch.clone()
     random.seed(1)
@@ -60,8 +60,8 @@ def test_mixing_repeats_and_leaves_the_batch_and_global_states_alone(options_cla
 
 
 @pytest.mark.parametrize("options_class", [OurMixup, CutMix, MixupCutMix])
-def test_mixing_never_waits_for_the_device(options_class):
-    """A meta tensor has no values: whoever asks for one, as a wait for a GPU would, gets an error."""
+def test_mixing_reads_no_value_of_the_images(options_class):
+    """A meta tensor has no values: reading one, which would wait for a GPU, raises an error."""
     batch = torch.empty(4, 3, 8, 8, dtype=torch.uint8, device="meta")
     for seed in range(5):
         mixed = options_class()(batch, generator(seed))
@@ -95,7 +95,7 @@ def test_cutmix_pastes_one_box_and_counts_its_area(count):
     assert len(shares) > 20
 
 
-def test_mixup_is_that_of_timm_at_the_same_share():
+def test_mixup_equals_timms_at_the_same_share():
     batch, target = images(6), torch.zeros(6, dtype=torch.long)
     for seed in range(20):
         mixed = OurMixup(alpha=0.3)(batch, generator(seed))
@@ -103,7 +103,7 @@ def test_mixup_is_that_of_timm_at_the_same_share():
         assert torch.equal(mixed.images, expected)
 
 
-def test_cutmix_is_that_of_timm_at_the_same_draws():
+def test_cutmix_equals_timms_at_the_same_draws():
     batch = images(6, size=16)
     target = torch.tensor([0, 0, 0, 1, 1, 1])
     for seed in range(20):
@@ -127,7 +127,7 @@ def test_share_has_the_beta_distribution():
         assert abs(shares.var() - 1 / (4 * (2 * alpha + 1))) < 0.01
 
 
-def test_probability_leaves_batches_as_they_are():
+def test_batches_are_mixed_with_the_probability():
     batch, state = images(2, size=2), generator(0)
     assert OurMixup(probability=0.0)(batch, state) is None
     mixed = sum(OurMixup(probability=0.25)(batch, state) is not None for _ in range(2000))
