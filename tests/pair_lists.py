@@ -18,8 +18,7 @@ def built(kind: str, name: str, **options: object) -> object:
 
 
 def verification() -> list[BuiltMetric]:
-    component = REGISTRY.get("metric", "verification").make({"fpr": [0.1, 1e-4]})
-    return [BuiltMetric(component.build(), component.quantities())]
+    return [BuiltMetric.of(REGISTRY.get("metric", "verification").make({"fpr": [0.1, 1e-4]}))]
 
 
 def random_pairs(seed: int, count: int, folds: int) -> tuple[Embeddings, PairList]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mlbench.contracts import CurveMetric, EmbeddingMetric, Quantity, RankMetric
+from mlbench.contracts.options import MetricOptions
 from mlbench.errors import ComponentError
 from mlbench.evaluation.bootstrap import Bootstrap
 from mlbench.evaluation.curve import Curve
@@ -33,6 +34,11 @@ class BuiltMetric:
 
     metric: RankMetric | CurveMetric | EmbeddingMetric
     quantities: Mapping[str, Quantity]
+
+    @classmethod
+    def of(cls, options: MetricOptions) -> BuiltMetric:
+        """The metric with these options."""
+        return cls(options.build(), options.quantities())
 
 
 def per_query_values(metrics: Sequence[BuiltMetric], ranks: Ranks) -> dict[str, np.ndarray]:

@@ -82,7 +82,7 @@ def evaluate_file(request: EvaluationRequest, registry: Registry, progress: Prog
             "the arrays queries and gallery"
         )
     policy = policy_part.component.build()
-    built = [BuiltMetric(part.component.build(), part.component.quantities()) for part in metrics.values()]
+    built = [BuiltMetric.of(part.component) for part in metrics.values()]
     embeddings = read_embeddings(request.file, request.labels, needs_labels=request.pairs is None)
     if request.pairs is not None:
         return _evaluate_listed(embeddings, request.pairs, request.folds, policy, built, settings.level)

@@ -275,7 +275,7 @@ class Stopwatch:
         return images.to(self._device)
 
     def _embed(self, images: torch.Tensor, batches: int) -> float:
-        """Seconds of `count` batches."""
+        """Seconds of that many batches of the same images."""
         with torch.inference_mode(), self._fabric.autocast():
             synchronize(self._device)
             start = time.perf_counter()

@@ -148,11 +148,12 @@ def make_plan(
             with spec.parts["dataset"].located():
                 check_protocol(dataset, spec.evaluation.gallery)
             checked.add(protocol)
-        recipe = predict.recipe(spec.parts["recipe"])
+        recipe: Recipe = predict.built(spec.parts["recipe"])
         _check_select_by(spec, recipe)
         forecast = _forecast(spec, dataset.split("train"), labels, recipe, predict)
         conditions = _conditions(spec, dataset, forecast, device)
-        forecast = replace(forecast, notes=(*forecast.notes, *predict.notes(spec.parts["threshold"])))
+        advice = getattr(predict.built(spec.parts["threshold"]), "notes", ())
+        forecast = replace(forecast, notes=(*forecast.notes, *advice))
         for seed in seeds or suite.seeds:
             fingerprint = _fingerprint(spec, seed, conditions)
             planned.append(Case(suite.name, spec, seed, fingerprint, conditions, dataset, recipe, forecast))
@@ -203,7 +204,7 @@ def _dataset(
 
 
 class _Predictions:
-    """Cache of predictions, by part and argument."""
+    """Cache of predictions by part and argument, and of built parts."""
 
     def __init__(self) -> None:
         self._known: dict[Any, Any] = {}
@@ -215,21 +216,12 @@ class _Predictions:
             self._known[known] = part.predict(given)
         return self._known[known]
 
-    def recipe(self, part: Part) -> Recipe:
-        """The recipe of a part."""
+    def built(self, part: Part) -> Any:
+        """What a component without a context builds: a recipe, a threshold policy."""
         if id(part) not in self._known:
             with part.located():
                 self._known[id(part)] = part.ask("build")
-        recipe: Recipe = self._known[id(part)]
-        return recipe
-
-    def notes(self, part: Part) -> tuple[str, ...]:
-        """Warnings of a threshold policy about its options."""
-        if id(part) not in self._known:
-            with part.located():
-                self._known[id(part)] = tuple(getattr(part.ask("build"), "notes", ()))
-        notes: tuple[str, ...] = self._known[id(part)]
-        return notes
+        return self._known[id(part)]
 
 
 def _forecast(

@@ -59,8 +59,7 @@ def fitted_threshold(case: Case, calibration: Embeddings, engine: Engine) -> Thr
 def score(case: Case, embeddings: Embeddings, threshold: Threshold, engine: Engine) -> SplitEvaluation:
     """Every metric of the case at a threshold. embeddings: of its test images (see `compared`)."""
     policy = case.spec.parts["threshold"].component.build()
-    components = [part.component for part in case.spec.metrics.values()]
-    metrics = [BuiltMetric(each.build(), each.quantities()) for each in components]
+    metrics = [BuiltMetric.of(part.component) for part in case.spec.metrics.values()]
     pairs = case.dataset.pairs() if isinstance(case.dataset, PairedDataset) else None
     generator = numpy_generator(case.seed, "bootstrap")
     return evaluate_split(embeddings, pairs, policy, threshold, metrics, generator, engine)

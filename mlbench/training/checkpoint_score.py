@@ -33,8 +33,7 @@ def build_score(case: Case, engine: Engine) -> Callable[[Embeddings], Estimate]:
     engine = replace(engine, resamples=0)
     if not name:
         return lambda embeddings: Estimate(float(verification_curve(embeddings, engine).fbeta().max()))
-    metric = case.spec.metric_of(name)
-    built = BuiltMetric(metric.build(), metric.quantities())
+    built = BuiltMetric.of(case.spec.metric_of(name))
     policy = case.spec.parts["threshold"].component.build()
     generator = numpy_generator(case.seed, "bootstrap")  # draws nothing
 

@@ -32,10 +32,7 @@ from mlbench_metrics.retrieval import Retrieval
 from mlbench_metrics.thresholds import BestF1, FprAtMost
 from mlbench_metrics.verification import Verification
 
-METRICS = [
-    BuiltMetric(Retrieval(), Retrieval().quantities()),
-    BuiltMetric(Verification(), Verification().quantities()),
-]
+METRICS = [BuiltMetric.of(Retrieval()), BuiltMetric.of(Verification())]
 PLAIN = Engine(resamples=0, threads=1)
 
 
