@@ -52,7 +52,7 @@ base:
   recipe: {{name: standard, epochs: 1, batch_size: 16}}
   metrics: [retrieval]
   threshold: best_f1
-  measure: {{rounds: {rounds}, patience: 30, latency: false, training: false}}
+  measure: {{rounds: {rounds}, latency: false, training: false}}
 matrix:
   backbone.name: {{unchanged: timm, slower: gate_slower}}
 """
@@ -163,12 +163,11 @@ def speed_trials(trials: int, rounds: int) -> dict[str, list[dict[str, Any]]]:
 def measured(case: Any) -> Record:
     """A record of a case with nothing but its speed, as `mlbench run` measures it."""
     from mlbench.environment import environment, find_device
-    from mlbench.measurement.measure import MeasuringProcess
+    from mlbench.measurement.measure import measure
+    from mlbench.measurement.process import MeasuringProcess
 
-    with MeasuringProcess(case, "cpu") as measuring:
-        for _ in range(measuring.rounds):
-            measuring.round()
-        found = measuring.result()
+    with MeasuringProcess("cpu") as process:
+        ((_, found),) = measure([case], process, lambda *_: None)
     if (speed := found.speed["images_per_second"]).value is None:
         sys.exit(f"a trial could not be measured: {speed.note}")
     return Record(
@@ -195,7 +194,6 @@ def judged(before: Record, after: Record) -> dict[str, Any]:
         "high": change.high,
         "rounds": [each.rounds for each in timings],
         "reference": [each.reference for each in timings],
-        "repeated": [each.measured["repeated"] for each in (before, after)],
     }
 
 

@@ -87,7 +87,7 @@ def main() -> None:
 
 def keep_memory() -> None:
     """Start this process again as `mlbench run` starts those that it times; both sides are timed so."""
-    from mlbench.measurement.measure import KEEP_MEMORY
+    from mlbench.measurement.process import KEEP_MEMORY
 
     if missing := {name: value for name, value in KEEP_MEMORY.items() if name not in os.environ}:
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **missing})
@@ -99,7 +99,9 @@ def throughputs(folder: Path, model: str, rounds: int, device: str) -> dict[str,
     import torch
 
     from mlbench.measurement.reference import synchronize
+    from mlbench.measurement.reference_clock import ReferenceClock
     from mlbench.measurement.stopwatch import Stopwatch
+    from mlbench.measurement.subject import Subject
 
     case = planned(
         folder,
@@ -107,10 +109,9 @@ def throughputs(folder: Path, model: str, rounds: int, device: str) -> dict[str,
         f"backbone.model={model}",
         f"image.size={SIDE}",
         f"measure.batch_size={BATCH}",
-        "measure.patience=0",  # a round that timm's side has not
         "neck.name=gap",
     )
-    watch = Stopwatch(case, device, ("latency", "training", "onnx"), lambda stage: None)
+    watch = Stopwatch(Subject(case, ("inference",)), device, ReferenceClock(device), (), lambda stage: None)
     if watch.failed:
         raise SystemExit(f"{model}: {watch.failed}")
     network = timm.create_model(model).to(device, memory_format=torch.channels_last).eval()
@@ -126,7 +127,7 @@ def throughputs(folder: Path, model: str, rounds: int, device: str) -> dict[str,
             return steps * BATCH / (time.perf_counter() - start)
 
     turns = {
-        "mlbench": lambda: BATCH / watch.round()["inference"]["seconds"]["images_per_second"],
+        "mlbench": lambda: BATCH / watch.round(["inference"])["inference"]["seconds"]["images_per_second"],
         "timm": lambda: timm_speed(steps),
     }
     timm_speed(10)

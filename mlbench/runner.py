@@ -1,11 +1,12 @@
-"""A run: every planned case without a finished record is trained, evaluated, measured and stored."""
+"""A run: every planned case without a finished record is trained, evaluated and stored; then the speeds of
+all cases are measured together."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from mlbench.atomic_write import full_disk, write_atomically
 from mlbench.environment import Device, check_torch, environment, threads
 from mlbench.errors import MlbenchError, StoreError, first_line
-from mlbench.measurement.measure import Measurement, measure, measurement_key
+from mlbench.measurement.measure import measure
+from mlbench.measurement.process import MeasuringProcess
 from mlbench.planning.plan import Case, Plan, settled
 from mlbench.records.harness import save_benchmarks
 from mlbench.records.record import Record
@@ -35,11 +37,8 @@ class Listener(Protocol):
     def stage(self, what: str, done: int, total: int) -> None:
         """Progress within a case."""
 
-    def scored(self, record: Record) -> None:
-        """A case is trained and evaluated, and not measured yet."""
-
     def finished(self, record: Record) -> None:
-        """The record of a case is complete."""
+        """A case is trained and evaluated, or has failed. Its speed may still be measured."""
 
 
 def run(
@@ -61,7 +60,6 @@ def run(
     or a store that cannot be written. measuring: whether to measure speed and memory; a later run can do it.
     benchmarks: whether to write files for pytest-benchmark beside the records.
     """
-    stopwatch = _Stopwatch(plan.device)
     records: dict[str, Record] = {}
     made: dict[str, Record] = {}  # in this run, by fingerprint of the case
     pending = []
@@ -78,27 +76,30 @@ def run(
         check_torch(plan.device)
         from mlbench.training.preflight import preflight
 
-        with _torch_threads(threads()), store.locked():
+        process = MeasuringProcess(plan.device.name)
+        with _torch_threads(threads()), store.locked(), process:
             untrained = [case for case in pending if case.key not in records]
             ready = preflight(untrained, plan.device.name, listener.stage)
+            if measuring:
+                process.prepare()  # it is ready by the time that the cases are trained
             try:
-                for position, case in enumerate(pending, 1):
-                    listener.case(case, position, len(pending))
+                for position, case in enumerate(untrained, 1):
+                    listener.case(case, position, len(untrained))
                     if case.fingerprint in made:  # the same experiment under another name
                         ready.take(case)
                         records[case.key] = _renamed(made[case.fingerprint], case, store)
-                    if case.key not in records:
-                        # Stored before it is measured: stopping the measurement does not lose the training.
+                    else:
                         records[case.key] = _experiment_record(case, plan, store, listener, ready)
                         store.put(records[case.key])
-                        if records[case.key].status == "done":
-                            listener.scored(records[case.key])
                     if records[case.key].status == "done":
                         made[case.fingerprint] = records[case.key]
-                    if records[case.key].status == "done" and measuring:
-                        records[case.key] = _measured(records[case.key], case, stopwatch, listener)
-                        store.put(records[case.key])
                     listener.finished(records[case.key])
+                # Last, so that no result waits for it; stopping it loses nothing else.
+                done = [case for case in pending if records[case.key].status == "done"]
+                if measuring and done:
+                    for case, record in _measured(done, records, plan.device, process, listener):
+                        records[case.key] = record
+                        store.put(record)
             except BaseException:
                 if benchmarks:
                     # An error here must not hide the one that stopped the run.
@@ -150,41 +151,36 @@ def _is_measured(record: Record, case: Case) -> bool:
     return "images_per_second" in record.speed and record.settings.get("measure") == wanted
 
 
-class _Stopwatch:
-    """Measures each architecture once, for all its seeds."""
-
-    def __init__(self, device: Device) -> None:
-        self.device = device
-        self._known: dict[str, Measurement] = {}
-
-    def measure(self, case: Case) -> Measurement:
-        key = measurement_key(case)
-        if key not in self._known:
-            self._known[key] = measure(case, self.device.name)
-        return self._known[key]
-
-
-def _measured(record: Record, case: Case, stopwatch: _Stopwatch, listener: Listener) -> Record:
-    """The record with a new measurement of speed and memory."""
+def _measured(
+    cases: Sequence[Case],
+    records: Mapping[str, Record],
+    device: Device,
+    process: MeasuringProcess,
+    listener: Listener,
+) -> Iterator[tuple[Case, Record]]:
+    """The records of the cases with a new measurement of speed and memory."""
     import torch
 
-    listener.stage("measuring speed", 0, 1)
     start = time.perf_counter()
-    found = stopwatch.measure(case)
-    took = time.perf_counter() - start
-    before = record.seconds.get("measure", 0.0)
-    return replace(
-        record,
-        settings=case.spec.plain(),
-        **found.facts(record),
-        environment=environment(stopwatch.device, torch.get_num_threads()),
-        seconds={
-            **record.seconds,
-            "measure": took,
-            "total": record.seconds.get("total", 0.0) - before + took,
-        },
-        finished=_now(),
-    )
+    for case, found in measure(cases, process, listener.stage):
+        record = records[case.key]
+        took = (time.perf_counter() - start) / len(cases)
+        before = record.seconds.get("measure", 0.0)
+        yield (
+            case,
+            replace(
+                record,
+                settings=case.spec.plain(),
+                **found.facts(record),
+                environment=environment(device, torch.get_num_threads()),
+                seconds={
+                    **record.seconds,
+                    "measure": took,
+                    "total": record.seconds.get("total", 0.0) - before + took,
+                },
+                finished=_now(),
+            ),
+        )
 
 
 @contextlib.contextmanager

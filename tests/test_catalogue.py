@@ -9,10 +9,11 @@ from dataclasses import replace
 import pytest
 import toys
 import yaml
+from stub_measuring import stub_measuring
 
 from mlbench import runner
 from mlbench.environment import Device
-from mlbench.measurement.measure import Measurement
+from mlbench.measurement.result import Measurement
 from mlbench.planning.plan import make_plan
 from mlbench.planning.settings import COMPONENTS
 from mlbench.planning.suite import load_suite
@@ -45,15 +46,13 @@ class Deaf:
 
     def stage(self, what, done, total) -> None: ...
 
-    def scored(self, record) -> None: ...
-
     def finished(self, record) -> None: ...
 
 
 @pytest.fixture(autouse=True)
 def _no_stopwatch(monkeypatch) -> None:
     speed = {"images_per_second": Timing(100.0, (100.0,))}
-    monkeypatch.setattr(runner, "measure", lambda *_: Measurement(speed, measured={"batch_size": 32}))
+    stub_measuring(monkeypatch, Measurement(speed, measured={"batch_size": 32}))
 
 
 def plan_of(text, registry, folder, *overrides):

@@ -13,9 +13,10 @@ from click.testing import CliRunner, Result
 from conftest import TESTS, TOY_SUITE, install_plugin, mlbench
 from emoji_files import write_emoji
 from PIL import Image
+from stub_measuring import stub_measuring
 
 from mlbench.cli import main
-from mlbench.measurement.measure import Measurement
+from mlbench.measurement.result import Measurement
 from mlbench.records.record import Estimate, Record, Timing
 from mlbench.records.store import Store
 
@@ -344,7 +345,7 @@ def test_run_can_measure_again_what_is_finished(
     faster = Measurement(
         {"images_per_second": Timing(99.0, (99.0,), "images/s")}, measured={"batch_size": 32}
     )
-    monkeypatch.setattr("mlbench.runner.measure", lambda *_: faster)
+    stub_measuring(monkeypatch, faster)
     (record,) = json.loads(run("run", suite, "--measure-again", "--json").stdout)
     assert record["speed"]["images_per_second"]["value"] == 99
     assert record["metrics"]["f1"]["value"] == 0.5

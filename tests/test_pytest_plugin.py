@@ -13,7 +13,7 @@ from conftest import TOY_SUITE
 
 SMALL = (
     TOY_SUITE.replace("epochs: 2", "epochs: 1, workers: 0")
-    + "  measure: {rounds: 2, patience: 0, batch_size: 4, latency: false, training: false}\n"
+    + "  measure: {rounds: 2, batch_size: 4, latency: false, training: false}\n"
 )
 
 
@@ -35,13 +35,16 @@ def pytest_run(tmp_path: Path, installed_toys: dict[str, str]) -> Callable[..., 
 #: A stand-in for the process that measures, which one test here starts for real. Each time is another.
 MEASURED = """
 import itertools, mlbench.runner
-from mlbench.measurement.measure import Measurement
+from mlbench.measurement.result import Measurement
 from mlbench.records.record import Timing
 speeds = itertools.count(100.0)
-def measure(case, device):
-    speed = next(speeds)
-    return Measurement({"images_per_second": Timing(speed, (speed, speed + 0.5))}, measured={"batch_size": 4})
+def measure(cases, *_):
+    for case in cases:
+        speed = next(speeds)
+        timing = Timing(speed, (speed, speed + 0.5))
+        yield case, Measurement({"images_per_second": timing}, measured={"batch_size": 4})
 mlbench.runner.measure = measure
+mlbench.runner.MeasuringProcess.prepare = lambda self: None
 """
 
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 import toys
 from conftest import TOY_SUITE, full_disk, mlbench
+from stub_measuring import stub_measuring
 
 from mlbench import runner
 from mlbench.contracts import BackboneShape, Component
@@ -22,7 +23,7 @@ from mlbench.environment import Device
 from mlbench.errors import StoreError, SuiteError
 from mlbench.evaluation.calibration import calibrate
 from mlbench.evaluation.engine import verification_curve
-from mlbench.measurement.measure import Measurement
+from mlbench.measurement.result import Measurement
 from mlbench.planning.plan import make_plan
 from mlbench.planning.suite import load_suite
 from mlbench.plugins import Plugin
@@ -50,18 +51,15 @@ class Ears:
         if self.stages[-1:] != [what]:
             self.stages.append(what)
 
-    def scored(self, record: Record) -> None:
-        assert record.metrics
-        self.stages.append("scored")
-
     def finished(self, record: Record) -> None:
         self.records.append(record)
+        self.stages.append("finished")
 
 
 @pytest.fixture(autouse=True)
 def _no_stopwatch(monkeypatch) -> None:
     """Speed is measured in a process of its own, which takes seconds; another test does it for real."""
-    monkeypatch.setattr(runner, "measure", lambda *_: measured(100.0))
+    stub_measuring(monkeypatch, measured(100.0))
 
 
 def measured(images_per_second: float | None, note: str = "") -> Measurement:
@@ -75,7 +73,6 @@ def timeless(record: Record | dict) -> dict:
     plain = record.plain() if isinstance(record, Record) else dict(record)
     for key in ("seconds", "finished", "speed", "memory", "measured", "environment"):
         plain.pop(key)
-    plain["notes"] = [note for note in plain["notes"] if "disturbed" not in note]
     plain["training"] = {k: v for k, v in plain["training"].items() if k != "waited_seconds"}
     return json.loads(json.dumps(plain))
 
@@ -85,7 +82,7 @@ def test_run_gives_a_full_record_for_every_case_and_seed(planned, tmp_path) -> N
     ears = Ears()
     records = runner.run(plan, Store(tmp_path, "toy"), ears)
     assert ears.cases == ["gap 0 1/4", "gap 1 2/4", "flatten 0 3/4", "flatten 1 4/4"]
-    assert records == ears.records
+    assert [(each.key, each.metrics) for each in records] == [(e.key, e.metrics) for e in ears.records]
     for record, case in zip(records, plan.cases, strict=True):
         assert (record.status, record.error) == ("done", "")
         assert record.key == case.key
@@ -351,18 +348,11 @@ def test_run_leaves_torch_with_the_threads_that_it_had(planned, tmp_path, monkey
 
 
 def test_a_speed_that_cannot_be_measured_does_not_lose_the_training(planned, tmp_path, monkeypatch) -> None:
-    asked = []
-
-    def no_memory(*arguments: object) -> Measurement:
-        asked.append(arguments)
-        return measured(None, "out of memory at batch size 32")
-
-    monkeypatch.setattr(runner, "measure", no_memory)
+    stub_measuring(monkeypatch, measured(None, "out of memory at batch size 32"))
     records = runner.run(planned("seeds: [0, 1]\n"), Store(tmp_path, "toy"), Ears())
     assert [record.status for record in records] == ["done", "done"]
     assert records[0].speed["images_per_second"].value is None
     assert records[0].notes[-1] == "images_per_second not known: out of memory at batch size 32"
-    assert len(asked) == 1  # seeds share an architecture
 
 
 def test_a_measurement_that_is_stopped_does_not_cost_the_training(planned, tmp_path, monkeypatch) -> None:
@@ -370,14 +360,14 @@ def test_a_measurement_that_is_stopped_does_not_cost_the_training(planned, tmp_p
         raise KeyboardInterrupt
 
     store = Store(tmp_path, "toy")
-    monkeypatch.setattr(runner, "measure", stopped)
+    stub_measuring(monkeypatch, stopped)
     with pytest.raises(KeyboardInterrupt):
         runner.run(planned(), store, Ears())
     (kept,) = store.latest()[0]
     assert (kept.status, dict(kept.speed)) == ("done", {})
     checkpoint = store.checkpoints(kept.key) / "last.pt"
     before = checkpoint.stat().st_mtime_ns
-    monkeypatch.setattr(runner, "measure", lambda *_: measured(50.0))
+    stub_measuring(monkeypatch, measured(50.0))
     (record,) = runner.run(planned(), store, Ears())
     assert record.speed["images_per_second"].value == 50
     assert record.metrics == kept.metrics
@@ -395,10 +385,10 @@ def test_a_run_that_is_stopped_leaves_the_benchmarks_of_what_is_finished(
             return each
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner, "measure", once)
+    stub_measuring(monkeypatch, once)
     with pytest.raises(KeyboardInterrupt):
         runner.run(plan, Store(tmp_path, "toy"), Ears())
-    monkeypatch.setattr(runner, "measure", lambda *_: measured(50.0))
+    stub_measuring(monkeypatch, measured(50.0))
     runner.run(plan, Store(tmp_path, "toy"), Ears())
     first, second = (
         [each["name"] for each in json.loads(path.read_text())["benchmarks"]]
@@ -412,33 +402,21 @@ def test_another_way_of_measuring_measures_again_and_trains_nothing(planned, tmp
     first = runner.run(planned(), store, Ears())[0]
     checkpoint = tmp_path / "toy" / first.key / "last.pt"
     before = checkpoint.stat().st_mtime_ns
-    monkeypatch.setattr(runner, "measure", lambda *_: measured(None, "out of memory at batch size 64"))
+    stub_measuring(monkeypatch, measured(None, "out of memory at batch size 64"))
     ears = Ears()
     second = runner.run(planned(overrides=("measure.batch_size=64",)), store, ears)[0]
-    assert ears.cases == ["base 0 1/1"]
+    assert ears.cases == []
     assert checkpoint.stat().st_mtime_ns == before
     assert (second.key, second.metrics) == (first.key, first.metrics)
     assert second.settings["measure"]["batch_size"] == 64
     assert second.speed["images_per_second"].value is None
     assert second.notes == (*first.notes, "images_per_second not known: out of memory at batch size 64")
-    monkeypatch.setattr(runner, "measure", lambda *_: measured(50.0))
+    stub_measuring(monkeypatch, measured(50.0))
     third = runner.run(planned(), store, Ears())[0]
     assert (third.speed["images_per_second"].value, third.notes) == (50.0, first.notes)
     assert third.size == first.size
     assert runner.run(planned(), store, Ears()) == [third]
     assert runner.run(planned(), store, Ears(), again=True)[0].finished > third.finished
-
-
-def test_a_quiet_measurement_takes_back_the_note_of_a_disturbed_one(planned, tmp_path, monkeypatch) -> None:
-    speed = {"images_per_second": Timing(9.0, (9.0,), "images/s", reference=(2.0,))}
-    disturbed = Measurement(speed, measured={"batch_size": 32, "quiet": 1.0})
-    told = []
-    for found in (measured(9.0), disturbed, measured(9.0)):
-        monkeypatch.setattr(runner, "measure", lambda *_, found=found: found)
-        (record,) = runner.run(planned(), Store(tmp_path, "toy"), Ears(), again=True)
-        told.append([note for note in record.notes if "disturbed" in note])
-    note = "measured on a disturbed machine: images_per_second; see run --measure-again"
-    assert told == [[], [note], []]
 
 
 def test_a_new_measurement_leaves_nothing_of_an_earlier_one(planned, tmp_path, monkeypatch) -> None:
@@ -452,24 +430,23 @@ def test_a_new_measurement_leaves_nothing_of_an_earlier_one(planned, tmp_path, m
     first = Measurement(
         speed,
         size={"flops": 7, "onnx": 70},
-        measured={"batch_size": 32, "quiet": 1.0},
-        remarks=("checkpoint_float16 not known: no disk",),
+        measured={"batch_size": 32},
+        unknown={"checkpoint_float16": "no disk"},
     )
     store, plan = Store(tmp_path, "toy"), planned(overrides=("dataset.disjoint=false",))
-    monkeypatch.setattr(runner, "measure", lambda *_: first)
+    stub_measuring(monkeypatch, first)
     (record,) = runner.run(plan, store, Ears())
     own = ("test may share classes with training: expect optimistic numbers",)
     assert record.notes == (
         *own,
         "onnx_images_per_second not known: onnx is not installed",
         "latency_p50, latency_p95 not known: out of memory at batch size 1",
-        "measured on a disturbed machine: images_per_second; see run --measure-again",
         "checkpoint_float16 not known: no disk",
     )
-    older = ("speed is not known: killed", "measured on a disturbed machine: latency_p50; try again")
+    older = ("speed is not known: killed",)
     others = ("not trained: recipe.epochs is 0", "the licence is not known: ask")
     store.put(replace(record, notes=(*record.notes, *older, *others)))
-    monkeypatch.setattr(runner, "measure", lambda *_: measured(9.0))
+    stub_measuring(monkeypatch, measured(9.0))
     (record,) = runner.run(plan, store, Ears(), again=True)
     assert record.notes == (*own, *others)
     assert record.size["flops"] == 7
@@ -510,7 +487,7 @@ def test_no_global_state_outlives_its_case(planned, tmp_path, monkeypatch) -> No
         return measured(100.0)
 
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
-    monkeypatch.setattr(runner, "measure", measure)
+    stub_measuring(monkeypatch, measure)
     seen: list[dict] = []
     before = state()
     runner.run(planned(overrides=("compute.matmul_precision=medium",)), Store(tmp_path, "toy"), Ears())
@@ -642,7 +619,7 @@ def test_what_stops_a_run_is_told_though_its_benchmarks_cannot_be_saved(
     monkeypatch.setattr(runner, "save_benchmarks", broken)
     with pytest.raises(StoreError, match="benchmarks cannot be written"):
         runner.run(planned(), Store(tmp_path / "a", "toy"), Ears())
-    monkeypatch.setattr(runner, "measure", stopped)
+    stub_measuring(monkeypatch, stopped)
     with pytest.raises(KeyboardInterrupt):
         runner.run(planned(), Store(tmp_path / "b", "toy"), Ears())
 
@@ -657,17 +634,18 @@ def test_a_failure_is_told_though_its_traceback_cannot_be_written(planned, tmp_p
         runner.run(planned(overrides=("loss=crashing", "sampler=null")), Store(tmp_path, "toy"), Ears())
 
 
-def test_metrics_are_told_before_speed_is_measured(planned, tmp_path) -> None:
+def test_metrics_are_told_before_speed_is_measured(planned, tmp_path, monkeypatch) -> None:
     ears = Ears()
+    stub_measuring(monkeypatch, lambda: ears.stages.append("measured") or measured(1.0))
     runner.run(planned(), Store(tmp_path, "toy"), ears)
     assert ears.stages[0] == "checking models"
     first, second = (each for each in ears.stages if each.startswith("training"))
     assert first == "training, epoch 1 of 2"
     assert re.fullmatch(r"training, epoch 2 of 2, loss \d+\.\d+", second)
-    assert ears.stages[-3:] == ["evaluating", "scored", "measuring speed"]
-    again = Ears()
-    runner.run(planned(), Store(tmp_path, "toy"), again, again=True)
-    assert again.stages == ["measuring speed"]  # its metrics are known for long
+    assert ears.stages[-3:] == ["evaluating", "finished", "measured"]
+    ears.stages.clear()
+    runner.run(planned(), Store(tmp_path, "toy"), ears, again=True)
+    assert ears.stages == ["measured"]  # its metrics are known for long
 
 
 def test_without_measuring_a_case_is_trained_and_the_next_run_measures_it(planned, tmp_path) -> None:

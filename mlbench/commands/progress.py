@@ -52,7 +52,6 @@ class RunProgress:
         self._task: TaskID | None = None
         self._what = ""
         self._count = ""
-        self._metrics_printed = False
         self._started = self._printed = clock()
         self._ended = threading.Event()
         self._progress = Progress(
@@ -86,7 +85,6 @@ class RunProgress:
         self._prefix = f"[{position}/{total}] {case.name} seed {case.seed}"
         self._started = self._clock()
         self._what = self._count = ""
-        self._metrics_printed = False
 
     def stage(self, what: str, done: int, total: int) -> None:
         """Move the bar; a new `what` starts a new bar."""
@@ -116,19 +114,11 @@ class RunProgress:
             except ValueError:  # a stream without a file
                 self._console.file.write(line)
 
-    def scored(self, record: Record) -> None:
-        """Print the metrics, before the speed is measured."""
-        self._print(_metrics(record))
-        self._metrics_printed = True
-
     def finished(self, record: Record) -> None:
-        """Print the end of a case, with results that were not printed before."""
-        if record.status != "done":
-            self._print(f"failed: {record.error}")
-            return
-        parts = [*([] if self._metrics_printed else [_metrics(record)]), _speed(record)]
-        if any(parts):
-            self._print("  ".join(filter(None, parts)))
+        """Print the end of a case."""
+        self._print(_metrics(record) if record.status == "done" else f"failed: {record.error}")
+        self._prefix = self._what = self._count = ""
+        self._started = self._clock()
 
     def _print(self, text: str) -> None:
         text = f"{self._labelled(text)}  ({self._clock() - self._started:.1f} s)"
@@ -153,11 +143,3 @@ def _metrics(record: Record) -> str:
     headings = headline_metrics([record]).items()
     known = [(heading, record.metrics[name].value) for name, heading in headings]
     return "  ".join(f"{heading} {metric_text(value)}" for heading, value in known if value is not None)
-
-
-def _speed(record: Record) -> str:
-    """Images per second; "" where they were not measured."""
-    found = record.speed.get("images_per_second")
-    if found is None:
-        return ""
-    return "speed not known" if found.value is None else f"{found.value:,.0f} images/s"

@@ -79,7 +79,10 @@ class Options(BaseModel):
 
     A field that a subclass declares again with the same type keeps its bounds and its docstring, so that only
     the default changes; with bounds or another type, it has those. A validator of a subclass raises
-    OptionError, naming the option that is wrong."""
+    OptionError, naming the option that is wrong.
+
+    speed_neutral: options that change no speed, such as a margin or the choice of initial weights. Cases that
+    differ in nothing else share one measurement."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -87,6 +90,8 @@ class Options(BaseModel):
         strict=True,
         protected_namespaces=(),
     )
+
+    speed_neutral: ClassVar[frozenset[str]] = frozenset()
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
@@ -154,7 +159,11 @@ class MixingOptions(Options):
 
 
 class BackboneOptions(Options):
-    """Options of a backbone."""
+    """Options of a backbone.
+
+    training_only: options that change training alone, and not the speed of inference."""
+
+    training_only: ClassVar[frozenset[str]] = frozenset()
 
     def predict(self, image_size: int) -> BackboneShape | None:
         """Size and output of what `build` returns."""
@@ -325,6 +334,14 @@ class Recipe(Options):
     Raises OptionError where min_lr is above lr or the schedule does not fall to it, where optimizer_options
     repeats another option, and where milestones do not rise, lie in the warm-up or do not belong to the
     schedule."""
+
+    # What is left changes the work of a step: its batch, the optimiser, clipping and the running mean.
+    speed_neutral: ClassVar[frozenset[str]] = frozenset(
+        {
+            *("epochs", "lr", "weight_decay", "betas", "centre_lr", "schedule", "milestones", "decay_rate"),
+            *("min_lr", "warmup", "patience", "evaluate_every", "select", "select_by", "workers"),
+        }
+    )
 
     epochs: Annotated[int, Field(ge=0)]
     """Passes over the training images; 0 to evaluate the model as it starts."""

@@ -17,10 +17,7 @@ from mlbench.atomic_write import write_atomically
 from mlbench.environment import cache_dir
 from mlbench.errors import StoreError
 
-__all__ = ["DISTURBED", "ReferenceMinimum"]
-
-#: The machine counts as disturbed if the reference workload takes this many times its minimum.
-DISTURBED = 1.15
+__all__ = ["ReferenceMinimum"]
 
 #: Factor by which a process raises the stored minimum; ten processes raise it by a fifth.
 _RAISE = 1.02

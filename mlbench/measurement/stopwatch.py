@@ -1,43 +1,30 @@
-"""The measuring process: measures speed, memory and sizes of one case, one round at a time.
-
-`mlbench.measurement.measure` starts it, writes the case to its stdin, and then one line per round. Each
-answer is one line of JSON after a record separator (RFC 7464), which tells it from output of libraries. A
-fresh process has no cached kernels, no fragmented memory and no worker processes of an earlier training, so
-the speed of a case does not depend on which case ran first.
-"""
+"""Measures one case on a device: speed, memory and sizes, in the measuring process."""
 
 from __future__ import annotations
 
 import copy
 import gc
 import itertools
-import json
 import math
-import os
-import pickle
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from operator import itemgetter
 from pathlib import Path
-from statistics import fmean
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 
 from mlbench.contracts import SplitName
-from mlbench.environment import environment, find_device, threads
 from mlbench.errors import MlbenchError, first_line
-from mlbench.measurement.measure import MARK, STAGES
-from mlbench.measurement.memory import Peak, is_out_of_memory
-from mlbench.measurement.reference import VERSION, Reference, synchronize
-from mlbench.measurement.reference_minimum import DISTURBED, ReferenceMinimum
+from mlbench.measurement.memory import is_out_of_memory, peak_allocated
+from mlbench.measurement.reference import synchronize
+from mlbench.measurement.reference_clock import ReferenceClock
 from mlbench.measurement.size import checkpoint_bytes, flops
+from mlbench.measurement.subject import Subject
 from mlbench.planning.plan import Case
 from mlbench.seeding import deterministic, matmul_precision
 from mlbench.training.assembly import assemble
@@ -46,123 +33,98 @@ from mlbench.training.inputs import InputSpec, encode
 from mlbench.training.model import Encoder
 from mlbench.training.train import Step
 
-__all__ = ["Stopwatch", "serve"]
+__all__ = ["Stopwatch"]
 
-#: Warm-up runs, and the shortest duration of a round in seconds.
-WARMUP, ROUND_SECONDS = 3, 0.2
+#: Shortest duration of a round in seconds.
+ROUND_SECONDS = 0.15
 
-#: Duration of the reference workload before and after each measurement, as a share of the measurement.
-SHARE = 0.1
-
-#: Single images in a round: enough for a 95th percentile.
-SINGLE_IMAGES = 20
+#: Least and largest number of single images in a round.
+SINGLE_IMAGES = 10, 100
 
 
 class Stopwatch:
-    """Measures a case on one device.
+    """Measures a subject on one device, a torch name.
 
-    unwanted: stages ("inference", "latency", "training", "onnx") and sizes to leave out. failed: reasons of
-    the stages and sizes that could not be measured. size, memory: measured before the first round.
-    announce: called with each stage before it starts.
+    unwanted: stages and sizes to leave out. announce: called with each stage before it starts. failed:
+    reasons of the stages and sizes that could not be measured. size, memory: measured before the first round.
     """
 
     def __init__(
-        self, case: Case, device: str, unwanted: Iterable[str], announce: Callable[[str], None]
+        self,
+        subject: Subject,
+        device: str,
+        clock: ReferenceClock,
+        unwanted: Collection[str],
+        announce: Callable[[str], None],
     ) -> None:
-        spec = case.spec
+        case = subject.case
         self.failed: dict[str, str] = {}
         self.memory: dict[str, int] = {}
+        self.size: dict[str, int] = {}
         self._announce = announce
         self._device = torch.device(device)
+        self._clock = clock
         # The rate is too small to change the weights; a step does the same work.
         changes = {"lr": 1e-12, "min_lr": 0.0, "schedule": "constant", "milestones": (), "warmup": 0.0}
-        recipe = case.recipe.model_copy(update=changes)
-        self._case = replace(case, recipe=recipe)
+        self._case = replace(case, recipe=case.recipe.model_copy(update=changes))
         self._assembly = assemble(self._case, device)
         self._fabric = self._assembly.fabric
-        self._reference = Reference(self._device)
-        self._minimum = ReferenceMinimum(_reference_facts(device))
-        self._patience = dict.fromkeys(STAGES, spec.measure.patience)
         self._took: dict[str, float] = {}
         self._rounds: dict[str, Callable[[], dict[str, float]]] = {}
-        self.size: dict[str, int] = {}
-        announce("model")
-        self._peak = Peak(self._device)
-        self._model = self._assembly.model
-        self._assembly.compile()
-        self._frozen = [each for each in self._model.parameters() if not each.requires_grad]
-        self._prepare_inference()
-        for stage, start in (
-            ("inference", self._start_inference),
-            ("latency", self._start_latency),
-            ("training", self._start_training),
-            ("onnx", self._start_onnx),
-        ):
-            if stage not in unwanted:
-                announce(stage)
-                self._try(stage, start)
-        sizes: dict[str, Callable[[], int]] = {
-            "flops": lambda: flops(self._model, spec.image.size),
-            "checkpoint_float32": lambda: checkpoint_bytes(self._model, torch.float32),
-            "checkpoint_float16": lambda: checkpoint_bytes(self._model, torch.float16),
-        }
-        for name, count in sizes.items():
-            if name not in unwanted:
-                announce(name)
-                self._try(name, partial(self._count, name, count))
+        with self._precision():
+            announce("model")
+            self._model = self._assembly.model
+            self._assembly.compile()
+            self._frozen = [each for each in self._model.parameters() if not each.requires_grad]
+            self._prepare_inference()
+            starts = {
+                "inference": self._start_inference,
+                "latency": self._start_latency,
+                "training": self._start_training,
+                "onnx": self._start_onnx,
+            }
+            wanted = [*subject.stages]
+            if "inference" in subject.stages:
+                side = case.spec.image.size
+                starts |= {
+                    "flops": self._size("flops", lambda: flops(self._model, side)),
+                    "checkpoint_float32": self._checkpoint(torch.float32),
+                    "checkpoint_float16": self._checkpoint(torch.float16),
+                }
+                wanted += ["flops", "checkpoint_float32", "checkpoint_float16"]
+            for stage in wanted:
+                if stage not in unwanted:
+                    announce(stage)
+                    self._try(stage, starts[stage])
 
-    def round(self) -> dict[str, Any]:
-        """Measure one round of every stage.
-
-        For each stage: seconds of a batch by the name of the speed, seconds of the reference workload,
-        undisturbed seconds of it (None if it does not run on the stage's device), and the number of repeated
-        measurements.
-
-        A stage is measured again while the reference workload before and after it shows a disturbed machine,
-        for at most `measure.patience` seconds; the least disturbed measurement counts.
-        """
-        found = {}
-        for stage, measure in self._rounds.items():
-            self._announce(stage)
-            if stage == "training":
-                self._prepare_training()
-            else:
-                self._prepare_inference()
-            # ONNX Runtime always works on the CPU.
-            without_reference = stage == "onnx" and self._device.type != "cpu"
-            found[stage] = _found(measure()) if without_reference else self._undisturbed(stage, measure)
+    def round(self, stages: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Measure one round of some stages. For each stage: the seconds of a batch by the name of the speed,
+        and those of the reference workload beside it, None if it does not run on the stage's device."""
+        found: dict[str, dict[str, Any]] = {}
+        with self._precision():
+            for stage in stages:
+                self._announce(stage)
+                if stage == "training":
+                    self._prepare_training()
+                else:
+                    self._prepare_inference()
+                reference = None
+                if stage == "onnx" and self._device.type != "cpu":  # ONNX Runtime works on the CPU
+                    seconds = self._timed(stage)
+                else:
+                    expected = self._took.get(stage, 0.0)
+                    seconds, reference = self._clock.beside(partial(self._timed, stage), expected)
+                found[stage] = {"seconds": seconds, "reference": reference}
         return found
 
-    def _undisturbed(self, stage: str, measure: Callable[[], dict[str, float]]) -> dict[str, Any]:
-        tries: list[tuple[float, dict[str, float]]] = []
-        while True:
-            start = time.perf_counter()
-            before = self._beside(stage)
-            begin = time.perf_counter()
-            seconds = measure()
-            self._took[stage] = time.perf_counter() - begin
-            tries.append(((before + self._beside(stage)) / 2, seconds))
-            took = time.perf_counter() - start
-            reference, seconds = min(tries, key=itemgetter(0))
-            self._minimum.observe(reference)
-            if reference <= DISTURBED * self._minimum.seconds:
-                break
-            if took > self._patience[stage]:
-                if self._patience[stage] < self._case.spec.measure.patience:  # repeating did not help
-                    self._patience[stage] = 0.0
-                    self._minimum.raise_slightly()
-                break
-            self._patience[stage] -= took
-        return _found(seconds, reference, len(tries) - 1, self._minimum.seconds)
+    def _timed(self, stage: str) -> dict[str, float]:
+        start = time.perf_counter()
+        seconds = self._rounds[stage]()
+        self._took[stage] = time.perf_counter() - start
+        return seconds
 
-    def _beside(self, stage: str) -> float:
-        """Mean seconds of the reference workload, repeated for a tenth of the stage's last duration: a single
-        run of a few milliseconds could miss the disturbance."""
-        end = time.perf_counter() + SHARE * self._took.get(stage, 0.0)
-        times = [self._reference.seconds()]
-        while time.perf_counter() < end:
-            times.append(self._reference.seconds())
-        return fmean(times)
+    def _precision(self) -> Any:
+        return matmul_precision(self._case.spec.compute.matmul_precision)
 
     def _try(self, stage: str, start: Callable[[], None]) -> None:
         try:
@@ -172,26 +134,37 @@ class Stopwatch:
             reason = str(error) if isinstance(error, MlbenchError) else first_line(error)
             self.failed[stage] = "out of memory" if is_out_of_memory(error) else reason
         # Outside the except clause, because the error keeps the allocated tensors alive.
-        gc.collect()
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
+        if stage in self.failed:
+            gc.collect()
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
 
-    def _count(self, name: str, count: Callable[[], int]) -> None:
-        self.size[name] = count()
+    def _checkpoint(self, dtype: torch.dtype) -> Callable[[], None]:
+        name = f"checkpoint_{str(dtype).removeprefix('torch.')}"
+        return self._size(name, lambda: checkpoint_bytes(self._model, dtype))
+
+    def _size(self, name: str, count: Callable[[], int]) -> Callable[[], None]:
+        def start() -> None:
+            self.size[name] = count()
+
+        return start
 
     def _start_inference(self) -> None:
         images = self._images(self._case.spec.measure.batch_size)
-        self._peak.restart()
-        batches = _repeats(lambda count: self._embed(images, count))
-        self.memory |= self._peak.bytes()
-        self._rounds["inference"] = lambda: {"images_per_second": self._embed(images, batches) / batches}
+        model = sum(each.nbytes for each in (*self._model.parameters(), *self._model.buffers()))
+        peak = peak_allocated(self._device, lambda: self._embed(images, 2))
+        self.memory[f"peak_{self._device.type}"] = model + images.nbytes + peak
+        self._rounds["inference"] = self._repeated("images_per_second", partial(self._embed, images))
 
     def _start_latency(self) -> None:
         image = self._images(1)
-        self._embed(image, WARMUP)
+        self._embed(image, 2)
+        least, most = SINGLE_IMAGES
+        count = min(max(math.ceil(ROUND_SECONDS / self._embed(image, 1)), least), most)
 
         def measure() -> dict[str, float]:
-            seconds = [self._embed(image, 1) for _ in range(SINGLE_IMAGES)]
+            self._embed(image, 1)
+            seconds = [self._embed(image, 1) for _ in range(count)]
             return {f"latency_p{rank}": float(np.percentile(seconds, rank)) for rank in (50, 95)}
 
         self._rounds["latency"] = measure
@@ -213,8 +186,8 @@ class Stopwatch:
             self._prepare_inference()
 
     def _warm_up_training(self) -> None:
-        peak, model = Peak(self._device), self._assembly.bytes()
         case, objective, teacher = self._case, self._assembly.objective, self._assembly.teacher
+        held = self._assembly.bytes()
         self._prepare_training()
         source = _RandomSource(case, self._model, self._fabric, self._images)
         taught = None if teacher is None else _RandomSource(case, teacher, self._fabric, self._images)
@@ -225,7 +198,6 @@ class Stopwatch:
         order: Any = itertools.repeat(range(count))
         stream = feed.batches(order, labels, 0)
         step = Step(case, objective, self._fabric, 1)
-        peak.restart()
 
         def run(steps: int) -> float:
             with deterministic():  # like training
@@ -236,13 +208,10 @@ class Stopwatch:
                 synchronize(self._device)
                 return time.perf_counter() - start
 
-        steps = _repeats(run)
-        # The model was allocated earlier, but counts as memory of training.
-        home = f"peak_{'cuda' if self._device.type == 'cuda' else 'host'}"
-        self.memory |= {
-            f"training_{name}": value + (model if name == home else 0) for name, value in peak.bytes().items()
-        }
-        self._rounds["training"] = lambda: {"training_images_per_second": run(steps) / steps}
+        # Two steps, as the first makes the gradients and the optimiser's state that the second starts with.
+        peak = peak_allocated(self._device, lambda: run(2))
+        self.memory[f"training_peak_{self._device.type}"] = held + peak
+        self._rounds["training"] = self._repeated("training_images_per_second", run)
 
     def _start_onnx(self) -> None:
         from mlbench.deployment.onnx_model import to_onnx
@@ -264,8 +233,8 @@ class Stopwatch:
                 session.embed(images)
             return time.perf_counter() - start
 
-        batches = _repeats(run)
-        self._rounds["onnx"] = lambda: {"onnx_images_per_second": run(batches) / batches}
+        run(2)
+        self._rounds["onnx"] = self._repeated("onnx_images_per_second", run)
 
     def _images(self, count: int, side: int | None = None) -> torch.Tensor:
         side = side or self._case.spec.image.size
@@ -284,28 +253,18 @@ class Stopwatch:
             synchronize(self._device)
             return time.perf_counter() - start
 
+    @staticmethod
+    def _repeated(speed: str, run: Callable[[int], float]) -> Callable[[], dict[str, float]]:
+        """A round of a stage: as many repeats as fill it. run: returns the seconds of that many repeats, and
+        is warmed up."""
+        repeats = math.ceil(ROUND_SECONDS / run(1))
 
-def _found(
-    seconds: dict[str, float],
-    reference: float | None = None,
-    repeated: int = 0,
-    quiet: float | None = None,
-) -> dict[str, Any]:
-    return {"seconds": seconds, "reference": reference, "repeated": repeated, "quiet": quiet}
+        def measure() -> dict[str, float]:
+            if repeats > 3:  # the first after another model finds the caches cold
+                run(1)
+            return {speed: run(repeats) / repeats}
 
-
-def _reference_facts(device: str) -> dict[str, Any]:
-    """Facts that the seconds of the reference workload depend on."""
-    here = environment(find_device(device), torch.get_num_threads())
-    named = ("device", "device_product", "cpu", "cores", "threads", "platform")
-    return {**{name: here[name] for name in named}, "torch": torch.__version__, "version": VERSION}
-
-
-def _repeats(run: Callable[[int], float]) -> int:
-    """Number of repeats that fill a round, measured after a warm-up. run: returns the seconds of that many
-    repeats."""
-    run(WARMUP - 1)
-    return math.ceil(ROUND_SECONDS / run(1))
+        return measure
 
 
 class _RandomInputs:
@@ -350,39 +309,3 @@ class _RandomSource:
     def get(self, split: SplitName, spec: InputSpec) -> _RandomInputs:
         images = self._make(self._batch_size, spec.image.size)
         return _RandomInputs(images, self._network, self._fabric, spec)
-
-
-def serve(task: Mapping[str, Any], lines: Iterable[str], answer: Callable[[Mapping[str, Any]], None]) -> None:
-    """Measure one task. Answers with each stage as it starts, then with the facts that are known before the
-    first round, then with one round per line."""
-    case: Case = task["case"]
-    with matmul_precision(case.spec.compute.matmul_precision):
-        watch = Stopwatch(case, task["device"], task["unwanted"], lambda stage: answer({"stage": stage}))
-        answer(
-            {
-                "failed": watch.failed,
-                "memory": watch.memory,
-                "size": watch.size,
-                "threads": torch.get_num_threads(),
-                "reference_version": VERSION,
-            }
-        )
-        for _ in lines:
-            answer(watch.round())
-
-
-def _main() -> None:
-    task = pickle.load(sys.stdin.buffer)  # noqa: S301 -- from the process that started this one
-    # Output of libraries goes to stderr, away from the answers.
-    stdout: TextIO = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-
-    def answer(data: Mapping[str, Any]) -> None:
-        print(MARK + json.dumps(data), file=stdout, flush=True)
-
-    torch.set_num_threads(threads())
-    serve(task, iter(sys.stdin.buffer.readline, b""), answer)  # type: ignore[arg-type]
-
-
-if __name__ == "__main__":
-    _main()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from statistics import median
 from types import MappingProxyType
 from typing import Any
 
@@ -13,6 +14,7 @@ from mlbench.errors import StoreError
 from mlbench.records.upgrade import upgraded
 
 __all__ = [
+    "DISTURBED",
     "EVALUATED",
     "MEASURED",
     "PAIR_LIST",
@@ -26,7 +28,7 @@ __all__ = [
 ]
 
 #: Version of the stored form. Every past version stays readable.
-SCHEMA = 6
+SCHEMA = 7
 
 #: Levels of lists and mappings that may be nested in JSON; a record has five.
 _MOST_LEVELS = 100
@@ -46,6 +48,9 @@ EVALUATED: Mapping[str, Quantity] = MappingProxyType(
     }
 )
 
+#: A machine counts as disturbed if the reference workload takes this many times its lowest time there.
+DISTURBED = 1.15
+
 #: First letters of the names of metrics over a list of pairs; the other metrics are over all pairs.
 PAIR_LIST = "pair_list_"
 
@@ -58,10 +63,12 @@ MEASURED: Mapping[str, tuple[str, bool]] = MappingProxyType(
         "latency_p95": ("ms", False),
         "training_images_per_second": ("images/s", True),
         "onnx_images_per_second": ("images/s", True),
-        "peak_host": ("bytes", False),
+        "peak_cpu": ("bytes", False),
         "peak_cuda": ("bytes", False),
-        "training_peak_host": ("bytes", False),
+        "training_peak_cpu": ("bytes", False),
         "training_peak_cuda": ("bytes", False),
+        "peak_host": ("bytes", False),
+        "training_peak_host": ("bytes", False),
         "parameters": ("", False),
         "bytes": ("bytes", False),
         "centres": ("", False),
@@ -157,6 +164,13 @@ class Record:
         """Name of the record within its suite: "case-s0-1a2b3c4d"."""
         return f"{self.case}-s{self.seed}-{self.fingerprint[:8]}"
 
+    def is_disturbed(self, speed: str) -> bool:
+        """Whether other work slowed the machine while a speed was measured, by the median of the reference
+        workload beside its rounds."""
+        reference = self.speed[speed].reference if speed in self.speed else ()
+        lowest = self.measured.get("reference_minimum")
+        return bool(reference) and lowest is not None and median(reference) > DISTURBED * lowest
+
     def plain(self) -> dict[str, Any]:
         """As plain JSON data."""
         return asdict(self)
@@ -238,9 +252,9 @@ def _check(data: Mapping[str, Any]) -> None:
                 raise ValueError(f"{group}.{name}: expected rounds above 0")
             if isinstance(each, Mapping) and not isinstance(each.get("heading", ""), str):
                 raise ValueError(f"{group}.{name}.heading: expected text")
-    quiet = data.get("measured", {}).get("quiet")
-    if quiet is not None and not _is_finite(quiet):
-        raise ValueError("measured.quiet: expected a number")
+    lowest = data.get("measured", {}).get("reference_minimum")
+    if lowest is not None and not _is_finite(lowest):
+        raise ValueError("measured.reference_minimum: expected a number")
 
 
 def _is_finite(value: Any) -> bool:

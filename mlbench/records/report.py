@@ -17,6 +17,7 @@ from mlbench.records.record import PAIR_LIST, THRESHOLD, Estimate, Record
 from mlbench.table import Table
 
 __all__ = [
+    "DISTURBED_MARK",
     "assessment_json",
     "assessment_table",
     "headline_metrics",
@@ -30,11 +31,15 @@ __all__ = [
 ]
 
 
+#: Mark of a speed that was measured on a disturbed machine.
+DISTURBED_MARK = "~"
+
+
 @dataclass(frozen=True, slots=True)
 class _Column:
     """One column. estimate: of a record. form: text of a value. spread, interval: whether the spread over
     seeds and the interval are shown. headline: printed on the narrowest terminal too. words: remarks on a
-    case's records, in a few words each."""
+    case's records, in a few words each. mark: before the value, where any of the records has it."""
 
     name: str
     heading: str
@@ -44,6 +49,7 @@ class _Column:
     interval: bool = False
     headline: bool = False
     words: Callable[[Sequence[Record]], Sequence[str]] = lambda records: ()
+    mark: Callable[[Record], str] = lambda record: ""
 
 
 def metric_text(value: float, decimals: int = 3, like: float | None = None) -> str:
@@ -80,7 +86,12 @@ def _measured(
         value = next((known[name].value for name in names if name in known), None)
         return Estimate(record.size.get(names[0]) if value is None else value)
 
-    return _Column(names[0], heading, estimate, lambda value: f"{value / unit:{form}}", headline=headline)
+    def mark(record: Record) -> str:
+        return DISTURBED_MARK if any(record.is_disturbed(name) for name in names) else ""
+
+    return _Column(
+        names[0], heading, estimate, lambda value: f"{value / unit:{form}}", headline=headline, mark=mark
+    )
 
 
 def _threshold_words(records: Sequence[Record]) -> list[str]:
@@ -116,7 +127,7 @@ _MEASURED_COLUMNS = (
     _measured("MB", "bytes", form=".2f", unit=1e6, headline=True),
     _measured("images/s", "images_per_second", headline=True),
     _measured("ms for one", "latency_p50", form=".1f"),
-    _measured("peak MB", "peak_cuda", "peak_host", unit=1e6),
+    _measured("peak MB", "peak_cuda", "peak_cpu", "peak_host", unit=1e6),
     _measured("trained/s", "training_images_per_second"),
     _measured("ONNX/s", "onnx_images_per_second"),
 )
@@ -206,6 +217,11 @@ def notes_of(records: Sequence[Record]) -> list[str]:
         text if len(where) == everywhere else f"{first_few(where, 3)}: {text}"
         for text, where in cases.items()
     ]
+    if any(record.is_disturbed(name) for record in records for name in record.speed):
+        notes.append(
+            f"{DISTURBED_MARK} other work slowed the machine while this was measured; run --measure-again "
+            "measures again"
+        )
     for case in dict.fromkeys(record.case for record in records):
         if text := _disagreement([record for record in records if record.case == case]):
             notes.append(f"{case}: {text}")
@@ -284,7 +300,7 @@ def _cell(column: _Column, records: Sequence[Record]) -> str:
     if not values:
         return "?"
     mean = statistics.fmean(values)
-    text = column.form(mean)
+    text = f"{max(map(column.mark, records))}{column.form(mean)}"
     if len(values) > 1 and column.spread:
         text += f" ±{_short(statistics.stdev(values), mean)}"
     lows = [each.low for each in found if each.low is not None]

@@ -11,7 +11,7 @@ __all__ = ["upgraded"]
 
 def upgraded(data: Mapping[str, Any], schema: int) -> Mapping[str, Any]:
     """Stored data of a past schema as data of the current one."""
-    for upgrade in (_from_1, _from_2, _from_3, _from_4, _from_5)[schema - 1 :]:
+    for upgrade in (_from_1, _from_2, _from_3, _from_4, _from_5, _from_6)[schema - 1 :]:
         data = upgrade(data)
     return data
 
@@ -89,3 +89,14 @@ def _from_5(data: Mapping[str, Any]) -> dict[str, Any]:
         if name in ordered:
             ordered[name] = {**ordered[name], "heading": heading, "headline": headline}
     return {**data, "metrics": ordered}
+
+
+def _from_6(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Schema 6 had notes on disturbed measurements; they follow from the speeds."""
+    measured = dict(data.get("measured", {}))
+    if "quiet" in measured:
+        measured["reference_minimum"] = measured.pop("quiet")
+    notes = [
+        each for each in data.get("notes", ()) if not each.startswith("measured on a disturbed machine: ")
+    ]
+    return {**data, "measured": measured, "notes": notes}

@@ -14,8 +14,7 @@ Metrics are paired by seed: Student's t interval of the differences, in the metr
 compared by the Mann-Whitney test over rounds. Each round is divided by the seconds of the reference workload
 before and after it, so that a machine that is slow today is not a regression. Tolerances of speed, memory and
 size are shares: 0.1 allows a tenth less throughput, or a tenth more time, bytes or parameters. Sizes have no
-noise and memory peaks no rounds: their values are compared directly, without an interval. The host's memory
-peak varies by several percent between processes.
+noise and memory peaks no rounds: their values are compared directly, without an interval.
 """
 
 from __future__ import annotations

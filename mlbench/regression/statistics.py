@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from functools import cache
 from statistics import NormalDist, fmean, median, stdev
 
-__all__ = ["Interval", "paired_interval", "rank_interval", "ranks_needed", "samples_needed", "t_power"]
+__all__ = [
+    "Interval",
+    "median_interval",
+    "paired_interval",
+    "rank_interval",
+    "ranks_needed",
+    "samples_needed",
+    "t_power",
+]
 
 #: Largest product of the sample sizes for which the distribution of U is counted exactly.
 _COUNTED = 10_000
@@ -25,6 +33,22 @@ class Interval:
     value: float
     low: float
     high: float
+
+
+def median_interval(values: Sequence[float], level: float) -> Interval | None:
+    """Median, with the order statistics between which it lies by the sign test, whatever the distribution.
+
+    None for too few values: 6 are needed for a level of 0.95.
+    """
+    count = len(values)
+    below, rank = 1, 0  # of 2^count equally likely sets of signs, those with fewer than `rank` + 1 positive
+    while below <= (1 - level) / 2 * 2**count:
+        rank += 1
+        below += math.comb(count, rank)
+    if rank < 1:
+        return None
+    ordered = sorted(values)
+    return Interval(median(ordered), ordered[rank - 1], ordered[-rank])
 
 
 def paired_interval(differences: Sequence[float], level: float) -> Interval | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from mlbench.plugin import BackboneOptions, BackboneShape
 from mlbench_backbones.clip_config import predict_tower, read_config
@@ -20,6 +20,8 @@ class OpenClip(BackboneOptions):
 
     Raises OptionError for a model that open_clip does not have, an image size or output that its tower does
     not support, and an unknown layer; WeightsError for weights that cannot be loaded or do not fit."""
+
+    training_only: ClassVar[frozenset[str]] = frozenset({"trainable_from"})
 
     model: str = "ViT-B-32"
     """Name of the model in open_clip ("ViT-B-32", "RN50", "ViT-B-16-SigLIP")."""

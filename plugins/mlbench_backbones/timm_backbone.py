@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -30,6 +30,9 @@ class Timm(BackboneOptions):
     Raises OptionError for a model or tag that timm does not have, an image size, output or stochastic depth
     that the model does not support, and an unknown layer; WeightsError for weights that cannot be loaded, do
     not fit or were trained with another activation."""
+
+    speed_neutral: ClassVar[frozenset[str]] = frozenset({"weights"})
+    training_only: ClassVar[frozenset[str]] = frozenset({"trainable_from", "drop_path"})
 
     model: str = "tf_efficientnet_lite0"
     """timm name, with or without the tag of its weights ("resnet50", "resnet50.a1_in1k"), or the hub's name

@@ -26,6 +26,8 @@ _Momentum = Annotated[float, Field(gt=0, le=1)]
 class _Scaled(LossOptions):
     """Options of a loss with one centre for each class."""
 
+    speed_neutral: ClassVar[frozenset[str]] = frozenset({"scale", "margin", "h", "momentum"})
+
     scale: Annotated[float, Field(gt=0)] = 64.0
     """Factor of the cosines."""
 

@@ -16,6 +16,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from conftest import TESTS, TOY_SUITE, install_plugin, mlbench
+from stub_measuring import stub_measuring
 from test_runner import Ears
 from torch import nn
 
@@ -29,7 +30,7 @@ from mlbench.deployment.onnx_session import OnnxSession
 from mlbench.deployment.trial import Score
 from mlbench.environment import find_device
 from mlbench.errors import ExportError, MlbenchError, StoreError, SuiteError
-from mlbench.measurement.measure import Measurement
+from mlbench.measurement.result import Measurement
 from mlbench.planning.plan import make_plan
 from mlbench.planning.suite import load_suite
 from mlbench.records.record import Estimate, Record
@@ -54,7 +55,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Pa
     (folder / "toy.yaml").write_text(TOY_SUITE + CASES)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLBENCH_CACHE", str(folder / "cache"))
-        patch.setattr(runner, "measure", lambda *_: Measurement())
+        stub_measuring(patch, Measurement())
         plan = make_plan(load_suite(folder / "toy.yaml", registry), find_device("cpu"))
         records = runner.run(plan, Store(folder / "results", "toy"), Ears())
     assert {each.case: each.status for each in records} == {

@@ -1,132 +1,130 @@
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
 import toys
 
 from mlbench.measurement import stopwatch
+from mlbench.measurement.reference_clock import ReferenceClock
+from mlbench.measurement.server import serve
 from mlbench.measurement.stopwatch import Stopwatch
+from mlbench.measurement.subject import Subject, subjects_of
+
+
+class Clock(ReferenceClock):
+    """A clock whose reference workload takes a second."""
+
+    def __init__(self) -> None:
+        self.works = 0
+
+    def beside(self, work: Callable, expected: float) -> tuple:
+        self.works += 1
+        return work(), 1.0
 
 
 @pytest.fixture
-def watch(planned, monkeypatch):
-    """A stopwatch of inference whose reference workload takes the given seconds."""
+def watch(planned, monkeypatch) -> Callable[..., Stopwatch]:
+    monkeypatch.setattr(stopwatch, "ROUND_SECONDS", 0.001)
 
-    def make(
-        readings: Iterable[float], patience: float = 10, unwanted: str = "latency training"
-    ) -> Stopwatch:
-        times: Iterator[float] = iter(readings)
-
-        class GivenSeconds:
-            def __init__(self, device: torch.device) -> None:
-                pass
-
-            def seconds(self) -> float:
-                return next(times)
-
-        monkeypatch.setattr(stopwatch, "Reference", GivenSeconds)
-        monkeypatch.setattr(stopwatch, "ROUND_SECONDS", 0.001)
-        monkeypatch.setattr(stopwatch, "SHARE", 0.0)
-        sizes = ("flops", "checkpoint_float32", "checkpoint_float16", "onnx")
-        case = planned(overrides=(f"measure.patience={patience}",)).cases[0]
-        return Stopwatch(case, "cpu", (*sizes, *unwanted.split()), lambda stage: None)
+    def make(*overrides: str, stages: tuple[str, ...] = ("inference",)) -> Stopwatch:
+        ((subject,), _) = subjects_of(planned(overrides=overrides).cases)
+        return Stopwatch(Subject(subject.case, stages), "cpu", Clock(), (), lambda stage: None)
 
     return make
 
 
-def found(each: dict) -> tuple[float, int]:
-    inference = each["inference"]
-    assert inference["seconds"].keys() == {"images_per_second"}
-    return inference["reference"], inference["repeated"]
-
-
-def test_a_disturbed_measurement_is_repeated_and_the_least_disturbed_counts(watch) -> None:
-    # Before and after each measurement: undisturbed; slightly slower; disturbed, disturbed before,
-    # undisturbed; disturbed, slightly slower.
-    readings = [1.0, 1.0, 1.0, 1.2, 2.0, 2.0, 2.0, 1.0, 1.0, 1.0, 3.0, 1.0, 1.0, 1.1]
-    rounds = watch(readings)
-    assert [found(rounds.round()) for _ in range(4)] == [(1.0, 0), (1.1, 0), (1.0, 2), (1.05, 1)]
-
-
-def test_without_patience_disturbed_measurements_count(watch) -> None:
-    rounds = watch([1.0, 1.0, 2.0, 3.0, 4.0, 5.0], patience=0)
-    assert [found(rounds.round()) for _ in range(3)] == [(1.0, 0), (2.5, 0), (4.5, 0)]
-    # Nothing was repeated, so the minimum is not raised.
-    assert found(watch([1.16, 1.16, 1.0, 1.0]).round()) == (1.0, 1)
-
-
-def test_patience_ends_for_each_stage_and_the_minimum_is_raised_once(watch) -> None:
-    rounds = watch(itertools.chain([1.0] * 4, itertools.repeat(2.0)), patience=0.5, unwanted="training")
-    first, second, third = (rounds.round() for _ in range(3))
-    for stage in ("inference", "latency"):
-        assert (first[stage]["reference"], first[stage]["repeated"]) == (1.0, 0)
-        assert second[stage]["reference"] == third[stage]["reference"] == 2.0
-        assert second[stage]["repeated"] > 0
-        assert third[stage]["repeated"] == 0
-        assert third[stage]["quiet"] == 1.0
-    # The limit for other processes is 2 % higher.
-    assert found(watch([1.16, 1.16]).round()) == (1.16, 0)
-    assert found(watch([1.18, 1.18, 1.0, 1.0]).round()) == (1.0, 1)
-
-
-def test_the_reference_runs_for_a_share_of_the_measured_time(watch, monkeypatch) -> None:
-    readings = itertools.count(1)
-    rounds = watch(1.0 + 0 * each for each in readings)
-    monkeypatch.setattr(stopwatch, "SHARE", 0.5)
-    rounds.round()
-    assert next(readings) > 4  # one before, and several after
+def test_a_round_has_the_stages_that_are_asked_for(watch) -> None:
+    stages = ("inference", "latency", "training")
+    measured = watch(stages=stages)
+    assert measured.failed == {}
+    assert set(measured.round(stages)) == set(stages)
+    found = measured.round(["latency"])
+    assert found["latency"]["seconds"].keys() == {"latency_p50", "latency_p95"}
+    assert found["latency"]["reference"] == 1.0
 
 
 def test_onnx_has_no_reference_on_another_device(watch) -> None:
-    rounds = watch([])
-    rounds._device = torch.device("meta")
-    rounds._rounds = {"onnx": lambda: {"onnx_images_per_second": 0.1}}
-    expected = {"seconds": {"onnx_images_per_second": 0.1}, "reference": None, "repeated": 0, "quiet": None}
-    assert rounds.round() == {"onnx": expected}
-
-
-def test_another_process_knows_the_minimum(watch) -> None:
-    watch([1.0, 1.0]).round()
-    assert found(watch([2.0, 2.0, 1.0, 1.0]).round()) == (1.0, 1)
+    measured = watch()
+    measured._device = torch.device("meta")
+    measured._rounds = {"onnx": lambda: {"onnx_images_per_second": 0.1}}
+    assert measured.round(["onnx"]) == {
+        "onnx": {"seconds": {"onnx_images_per_second": 0.1}, "reference": None}
+    }
+    assert measured._clock.works == 0
 
 
 @pytest.mark.parametrize(("precision", "lower"), [("highest", False), ("medium", True)])
-def test_a_case_is_measured_in_its_own_precision(watch, planned, precision: str, lower: bool) -> None:
+def test_a_case_is_measured_in_its_own_precision(watch, precision: str, lower: bool) -> None:
     before = torch.backends.cudnn.allow_tf32
-    watch([1.0] * 4)
-    case = planned(overrides=(f"compute.matmul_precision={precision}",)).cases[0]
-    unwanted = ("flops", "checkpoint_float32", "checkpoint_float16", "latency", "training", "onnx")
+    measured = watch(f"compute.matmul_precision={precision}")
     seen = []
 
-    def lines() -> Iterator[str]:
+    def look() -> dict[str, float]:
         seen.append((torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32))
-        yield "round"
+        return {}
 
-    task = {"case": case, "device": "cpu", "unwanted": unwanted}
-    stopwatch.serve(task, lines(), lambda answer: None)
+    measured._rounds["inference"] = look
+    measured.round(["inference"])
     assert seen == [(precision, lower)]
     assert torch.backends.cudnn.allow_tf32 == before
 
 
 @pytest.mark.parametrize("frozen", ["true", "false"])
-def test_a_model_is_built_once_for_all_stages(planned, monkeypatch, frozen: str) -> None:
+def test_a_model_is_built_once_for_all_stages(watch, monkeypatch, frozen: str) -> None:
     built = []
     build = toys.ToyBackboneOptions.build
     monkeypatch.setattr(
         toys.ToyBackboneOptions, "build", lambda self, size: built.append(size) or build(self, size)
     )
-    monkeypatch.setattr(stopwatch, "ROUND_SECONDS", 0.001)
-    monkeypatch.setattr(stopwatch, "SHARE", 0.0)
-    case = planned(overrides=(f"backbone.frozen={frozen}", "measure.patience=0")).cases[0]
-    watch = Stopwatch(case, "cpu", (), lambda stage: None)
-    assert watch.failed == {}
-    assert set(watch.round()) == {"inference", "latency", "training", "onnx"}
+    stages = ("inference", "latency", "training", "onnx")
+    measured = watch(f"backbone.frozen={frozen}", stages=stages)
+    assert measured.failed == {}
+    assert set(measured.round(stages)) == set(stages)
     assert built == [16]
     # The frozen prefix is not trained, though inference takes its weights as trainable ones.
-    watch._prepare_training()
-    model = watch._model
+    measured._prepare_training()
+    model = measured._model
     assert not any(each.requires_grad for each in model.backbone.frozen.parameters())
     assert model.neck.training
+
+
+def test_memory_is_exact(watch) -> None:
+    """The toy backbone's first map, 8 x 8 x 8 float32 for each image, is the largest; weights count too."""
+    small, large = (watch(f"measure.batch_size={count}").memory["peak_cpu"] for count in (32, 64))
+    assert watch("measure.batch_size=32").memory["peak_cpu"] == small
+    image = 3 * 16 * 16
+    assert (large - small) % 32 == 0
+    assert (large - small) // 32 >= 4 * (image + 8 * 8 * 8)
+
+
+def test_the_memory_of_training_does_not_depend_on_inference(watch) -> None:
+    both = ("inference", "training")
+    peaks = [watch(f"measure.batch_size={n}", stages=both).memory["training_peak_cpu"] for n in (1, 512)]
+    assert peaks[0] == peaks[1]
+    adam, plain = (
+        watch(f"recipe.optimizer={name}", stages=("training",)).memory["training_peak_cpu"]
+        for name in ("adamw", "sgd")
+    )
+    assert adam > plain
+
+
+def test_the_server_answers_each_request_once(planned, monkeypatch) -> None:
+    monkeypatch.setattr("mlbench.measurement.server.ReferenceClock", lambda device: clock)
+    monkeypatch.setattr(stopwatch, "ROUND_SECONDS", 0.001)
+    clock = ReferenceClock("cpu")
+    ((subject,), _) = subjects_of(planned(overrides=("measure.training=false",)).cases)
+    requests = [
+        {"load": subject, "number": 3, "unwanted": ["flops"]},
+        {"number": 3, "stages": ["latency"]},
+        {"clear": True},
+    ]
+    answers: list = []
+    serve(({"device": "cpu", **each} for each in requests), answers.append)
+    stages = ["model", "inference", "latency", "checkpoint_float32", "checkpoint_float16", "latency"]
+    assert [each["stage"] for each in answers if "stage" in each] == stages
+    load, found, end = (each for each in answers if "stage" not in each)
+    assert (load["failed"], sorted(load["size"])) == ({}, ["checkpoint_float16", "checkpoint_float32"])
+    assert found["found"]["latency"]["reference"] >= found["reference_minimum"] == clock.minimum
+    assert end == {}

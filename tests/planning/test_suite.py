@@ -332,7 +332,7 @@ def test_metrics_over_a_list_of_pairs_have_tolerances_too(load) -> None:
 
 
 def test_speeds_sizes_and_memory_have_tolerances_too(load) -> None:
-    tolerances = {"images_per_second": 0.1, "peak_host": 0.2, "checkpoint_float16": 0.0, "f1": 0.02}
+    tolerances = {"images_per_second": 0.1, "peak_cpu": 0.2, "checkpoint_float16": 0.0, "f1": 0.02}
     assert load(f"tolerances: {tolerances}\n").tolerances == tolerances
 
 

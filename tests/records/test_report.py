@@ -212,6 +212,22 @@ def test_columns_come_from_what_the_records_announce() -> None:
     }
 
 
+def test_a_speed_measured_on_a_disturbed_machine_is_marked() -> None:
+    timings = {
+        "images_per_second": Timing(900.0, (900.0,) * 3, reference=(1.1, 1.2, 1.3)),
+        "latency_p50": Timing(2.0, (2.0,) * 3, reference=(1.0, 1.1, 2.0)),
+        "onnx_images_per_second": Timing(9.0, (9.0,) * 3),
+    }
+    loaded = replace(GAP, speed=timings, measured={"reference_minimum": 1.0})
+    table = results_table([loaded], "t")
+    row = dict(zip(table.headings, table.rows[0], strict=True))
+    assert (row["images/s"], row["ms for one"], row["ONNX/s"]) == ("~900", "2.0", "9")
+    note = "~ other work slowed the machine while this was measured; run --measure-again measures again"
+    assert notes_of([loaded])[-1] == note
+    for unknown in ({}, {"reference_minimum": None}):
+        assert not replace(loaded, measured=unknown).is_disturbed("images_per_second")
+
+
 def test_a_table_of_failed_cases_says_so() -> None:
     assert results_table([FAILED], "t").rows == [["squeeze", "0/1", "failed"]]
 

@@ -1,0 +1,120 @@
+"""The measuring process as its parent sees it: requests and answers, and the reason when it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from mlbench.errors import MlbenchError
+
+__all__ = ["KEEP_MEMORY", "MARK", "MeasuringProcess", "ProcessEndedError"]
+
+#: The timed process keeps freed memory. By default glibc returns it and requests it again, in every batch or
+#: never, depending on the layout of the heap: the speeds of two such processes differ by a third.
+KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(1 << 40), "MALLOC_MMAP_MAX_": "0"}
+
+#: Start of an answer of the process (RFC 7464); the other lines are output of libraries.
+MARK = "\x1e"
+
+
+class ProcessEndedError(MlbenchError):
+    """The measuring process has ended. stage: what it was doing, "" if it was idle."""
+
+    def __init__(self, reason: str, stage: str) -> None:
+        super().__init__(reason)
+        self.stage = stage
+
+
+class MeasuringProcess:
+    """A process that runs `mlbench.measurement.server` on a device, a torch name; started by `prepare` or the
+    first request."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> MeasuringProcess:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._end()
+
+    def prepare(self) -> None:
+        """Start the process, which imports its libraries and waits. `ask` raises what goes wrong."""
+        with contextlib.suppress(OSError):
+            self._start()
+
+    def ask(self, **request: Any) -> Mapping[str, Any]:
+        """The answer to a request. Raises ProcessEndedError where the process has ended instead, and OSError
+        where none can be started; the next request starts another process."""
+        if self._process is None:
+            self._start()
+        self._send({"device": self.device, **request})
+        stage = ""
+        while (answer := self._line()) is not None:
+            if "stage" not in answer:
+                return answer
+            stage = answer["stage"]
+        raise ProcessEndedError(self._end(), stage)
+
+    def _start(self) -> None:
+        errors = tempfile.TemporaryFile()  # noqa: SIM115 -- closed in _end
+        try:
+            self._process = subprocess.Popen(
+                # -P: a queue.py in the working folder must not replace Python's.
+                [sys.executable, "-P", "-m", "mlbench.measurement.server"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env={**KEEP_MEMORY, **os.environ},
+            )
+        except BaseException:
+            errors.close()
+            raise
+        self._errors = errors
+
+    def _send(self, request: Mapping[str, Any]) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # the process has ended; `ask` handles that
+            pickle.dump(request, self._process.stdin)
+            self._process.stdin.flush()
+
+    def _line(self) -> Mapping[str, Any] | None:
+        """The next answer; None if the process has ended."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            text = line.decode(errors="replace")
+            if text.startswith(MARK):
+                found: dict[str, Any] = json.loads(text.removeprefix(MARK))
+                return found
+        return None
+
+    def _end(self) -> str:
+        """Why the process ended."""
+        assert self._process is not None
+        process, self._process = self._process, None
+        code = process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+        self._errors.seek(0)
+        text = self._errors.read().decode(errors="replace").strip()
+        self._errors.close()
+        if code < 0:
+            return f"killed by signal {-code}{' (out of memory?)' if code == -9 else ''}"
+        return f"measuring failed: {(text.splitlines() or ['no message'])[-1]}"

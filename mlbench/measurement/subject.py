@@ -1,0 +1,112 @@
+"""What is measured for the cases of a run: each stage once for all cases that it is the same for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from mlbench.contracts import Dataset
+from mlbench.planning.plan import Case
+from mlbench.planning.spec import Part
+from mlbench.plugins import Plugin
+from mlbench.registry import Entry
+
+__all__ = ["STAGES", "Subject", "stage_key", "stages_of", "subjects_of"]
+
+#: Speeds that each stage measures. The stage of inference measures memory and sizes too.
+STAGES: Mapping[str, tuple[str, ...]] = {
+    "inference": ("images_per_second",),
+    "latency": ("latency_p50", "latency_p95"),
+    "training": ("training_images_per_second",),
+    "onnx": ("onnx_images_per_second",),
+}
+
+_MODEL = ("backbone", "neck")
+_TRAINING = (*_MODEL, "loss", "losses", "sampler", "mixing", "teacher", "distiller", "recipe", "augmentation")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Some stages of one case, which are measured for every case with the same `stage_key`.
+
+    case: without its data set, so that it can be sent to another process.
+    """
+
+    case: Case
+    stages: tuple[str, ...]
+
+    def batch_size(self, stage: str) -> int:
+        """Images in a batch of a stage."""
+        sizes = {"latency": 1, "training": self.case.recipe.batch_size}
+        return sizes.get(stage, self.case.spec.measure.batch_size)
+
+
+def stages_of(case: Case) -> list[str]:
+    """The stages that the suite asks for."""
+    wanted = case.spec.measure
+    chosen = {
+        "inference": True,
+        "latency": wanted.latency,
+        "training": wanted.training and case.recipe.epochs > 0,
+        "onnx": wanted.onnx,
+    }
+    return [stage for stage in STAGES if chosen[stage]]
+
+
+def stage_key(case: Case, stage: str) -> str:
+    """The settings that the speed of a stage depends on, as text.
+
+    Components leave out the options that do not change it (`Options.speed_neutral` and
+    `BackboneOptions.training_only`).
+    """
+    training = stage == "training"
+    facts: list[Any] = [stage, case.spec.image, case.spec.compute, case.spec.measure]
+    if training:
+        facts = [*facts, case.forecast.classes, case.forecast.batch_labels]
+    sections: dict[str, Any] = {
+        name: _named(part, training)
+        for name, part in case.spec.parts.items()
+        if name in (_TRAINING if training else _MODEL)
+    }
+    if training and "loss" not in case.spec.parts:
+        sections["losses"] = [_named(each.part, training) for each in case.spec.losses.values()]
+    return json.dumps([*map(str, facts), case.spec.precision, sections], sort_keys=True)
+
+
+def subjects_of(cases: Sequence[Case]) -> tuple[list[Subject], dict[str, int]]:
+    """The subjects that measure every stage of the cases once; the index of the subject by `stage_key`."""
+    subjects: list[Subject] = []
+    index: dict[str, int] = {}
+    for case in cases:
+        keys = {stage: stage_key(case, stage) for stage in stages_of(case)}
+        if new := {stage: key for stage, key in keys.items() if key not in index}:
+            index |= dict.fromkeys(new.values(), len(subjects))
+            subjects.append(Subject(_portable(case), tuple(new)))
+    return subjects, index
+
+
+def _named(part: Part, training: bool) -> list[Any]:
+    """The name of a component and the options that its speed depends on."""
+    options = part.entry.options_class
+    neutral: Collection[str] = options.speed_neutral
+    if not training:
+        neutral = {*neutral, *getattr(options, "training_only", ())}
+    return [part.entry.component.name, {k: v for k, v in part.options.items() if k not in neutral}]
+
+
+def _portable(case: Case) -> Case:
+    """The case without the parts that cannot be pickled or that measuring does not need."""
+
+    def plain(part: Part) -> Part:
+        return Part(Entry(part.entry.component, Plugin("", "", "", "")), dict(part.options), str)
+
+    unused = ("dataset", "batch_sampler", "threshold", "recipe")
+    spec = replace(
+        case.spec,
+        parts={name: plain(part) for name, part in case.spec.parts.items() if name not in unused},
+        losses={name: replace(each, part=plain(each.part)) for name, each in case.spec.losses.items()},
+        metrics={},
+    )
+    return replace(case, spec=spec, dataset=cast(Dataset, None))

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pickle
+
+from mlbench.measurement.result import Measurement
+from mlbench.measurement.subject import stage_key, stages_of, subjects_of
+from mlbench.records.record import Timing
+
+
+def test_stages_are_those_of_the_suite(planned) -> None:
+    def stages(*overrides: str) -> list[str]:
+        return stages_of(planned(overrides=overrides).cases[0])
+
+    assert stages() == ["inference", "latency", "training"]
+    assert stages("measure.latency=false") == ["inference", "training"]
+    assert stages("recipe.epochs=0", "measure.latency=false") == ["inference"]
+    assert stages("measure.onnx=true", "measure.training=false") == ["inference", "latency", "onnx"]
+
+
+def test_the_key_differs_for_settings_that_change_speed_and_for_no_others(planned) -> None:
+    first, second = planned("seeds: [0, 1]\n").cases
+
+    def changed(stage: str, *overrides: str) -> bool:
+        return stage_key(planned(overrides=overrides).cases[0], stage) != stage_key(first, stage)
+
+    for stage in ("inference", "training"):
+        assert stage_key(first, stage) == stage_key(second, stage)
+        for override in ("neck.dim=16", "precision=bf16", "measure.batch_size=8", "image.size=32"):
+            assert changed(stage, override)
+        for override in ("loss.margin=0.2", "recipe.lr=0.1", "recipe.epochs=9", "evaluation.resamples=0"):
+            assert not changed(stage, override)
+    for override in ("recipe.batch_size=4", "loss=arcface", "recipe.optimizer=sgd", "recipe.clip_norm=0"):
+        assert (changed("inference", override), changed("training", override)) == (False, True)
+
+
+def test_options_that_change_training_alone_do_not_change_the_key_of_inference(planned) -> None:
+    backbone = "backbone={name: timm, model: lcnet_050, weights: none, trainable_from: %s}"
+    whole, head = (
+        planned(overrides=("image.size=32", backbone % first)).cases[0] for first in ("all", "none")
+    )
+    assert stage_key(whole, "inference") == stage_key(head, "inference")
+    assert stage_key(whole, "training") != stage_key(head, "training")
+
+
+def test_every_stage_is_measured_once(planned) -> None:
+    plan = planned(
+        "cases:\n  a: {}\n  b: {loss: arcface}\n  c: {loss.margin: 0.3}\n  d: {neck.dim: 16}\n"
+        "seeds: [0, 1]\n",
+        cases="[a-d]",
+    )
+    subjects, index = subjects_of(plan.cases)
+    everything = ("inference", "latency", "training")
+    assert [(each.case.name, each.stages) for each in subjects] == [
+        ("a", everything),
+        ("b", ("training",)),
+        ("d", everything),
+    ]
+    assert sorted(index.values()) == [0, 0, 0, 1, 2, 2, 2]
+    assert [subjects[0].batch_size(stage) for stage in everything] == [32, 1, 8]
+
+
+def test_a_subject_can_be_sent_to_another_process(planned) -> None:
+    (subject,), _ = subjects_of(planned().cases)
+    again = pickle.loads(pickle.dumps(subject))
+    assert again.case.spec.parts["neck"].component == subject.case.spec.parts["neck"].component
+    assert again.case.dataset is None
+
+
+def test_values_unknown_for_one_reason_share_a_note() -> None:
+    unknown = Timing(None, note="out of memory at batch size 1")
+    found = Measurement({"latency_p50": unknown, "latency_p95": unknown, "images_per_second": Timing(0.1)})
+    assert found.notes == ("latency_p50, latency_p95 not known: out of memory at batch size 1",)
