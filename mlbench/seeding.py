@@ -129,8 +129,9 @@ def matmul_precision(precision: str) -> Iterator[None]:
 
 
 @contextmanager
-def deterministic() -> Iterator[None]:
-    """Make torch choose deterministic algorithms inside the block.
+def deterministic(wanted: bool = True) -> Iterator[None]:
+    """Make torch choose deterministic algorithms inside the block or, where they are not wanted, the fastest
+    that cuDNN finds.
 
     An operation without a deterministic algorithm raises torch's own error, which names it.
     """
@@ -147,8 +148,8 @@ def deterministic() -> Iterator[None]:
     benchmark = torch.backends.cudnn.benchmark
     memory: Any = torch.utils.deterministic
     fill = memory.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(True)
-    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(wanted)
+    torch.backends.cudnn.benchmark = not wanted
     # Filling every new tensor helps to find reads of unwritten memory, and costs time.
     memory.fill_uninitialized_memory = False
     try:

@@ -151,7 +151,7 @@ class Trial:
 
     @cached_property
     def _expected(self) -> Embeddings:
-        with deterministic():
+        with deterministic(self._case.spec.compute.deterministic):
             return compared(
                 self._case,
                 "test",

@@ -200,7 +200,7 @@ class Stopwatch:
         step = Step(case, objective, self._fabric, 1)
 
         def run(steps: int) -> float:
-            with deterministic():  # like training
+            with deterministic(case.spec.compute.deterministic):
                 synchronize(self._device)
                 start = time.perf_counter()
                 for _ in range(steps):

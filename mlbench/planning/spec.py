@@ -63,6 +63,9 @@ class ComputeSettings(_Settings):
 
     matmul_precision: Literal["highest", "high", "medium"] = "highest"
     """As torch.set_float32_matmul_precision, for matrix products and, on a GPU, convolutions."""
+    deterministic: bool = True
+    """Whether training and evaluation give the same bits in every run on one device. Without it a GPU may
+    use faster algorithms, and cuDNN tries several for every new shape."""
     channels_last: bool = True
     """Memory format of images: the channels of a pixel are adjacent."""
     compile: bool = False

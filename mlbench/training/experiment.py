@@ -44,7 +44,8 @@ def experiment(assembly: Assembly, folder: Path, progress: Callable[[str, int, i
         # Compiled code of earlier cases could be reused for this one, with shapes that it never sees.
         torch.compiler.reset()
     times = [time.perf_counter()]
-    with deterministic(), matmul_precision(case.spec.compute.matmul_precision):
+    compute = case.spec.compute
+    with deterministic(compute.deterministic), matmul_precision(compute.matmul_precision):
         assembly.to(assembly.fabric.device)
         assembly.compile()
         feed, embedder = assembly.feed, assembly.embedder

@@ -13,6 +13,7 @@ from mlbench.contracts import BatchSampler, Mixing
 from mlbench.contracts.options import BatchContext
 from mlbench.planning.plan import Case
 from mlbench.seeding import numpy_generator
+from mlbench.training.device_inputs import to_device
 from mlbench.training.inputs import Inputs, InputSource, InputSpec, SplitInputs, encode
 from mlbench.training.model import EmbeddingModel
 from mlbench.training.objective import Batch, Objective
@@ -59,13 +60,13 @@ class Feed:
         for indices in order:
             inputs, clean, targets = (None if part is None else next(part) for part in parts)
             assert inputs is not None
-            here = labels[torch.as_tensor(indices)]
+            here = labels.index_select(0, to_device(torch.as_tensor(indices), labels.device))
             others, share = None, 1.0
             if self.mixing is not None:
                 mixed = self.mixing(inputs, generator)
                 if mixed is not None:
                     inputs, share = mixed.images, mixed.share
-                    others = here[mixed.partners.to(here.device, non_blocking=here.is_cuda)]
+                    others = here.index_select(0, to_device(mixed.partners, here.device))
                 inputs = encode(self.model, inputs, self.fabric)
             yield Batch(inputs, here, others, share, clean, targets)
 

@@ -17,6 +17,7 @@ from torch.nn.functional import pad
 from mlbench.contracts import GroupedSplit, SplitName
 from mlbench.planning.plan import labels_of
 from mlbench.planning.spec import ImageSettings, Part
+from mlbench.training.device_inputs import copied_ahead, resident, resident_batches
 from mlbench.training.image_reader import ImageReader, ImageView
 from mlbench.training.model import Encoder
 
@@ -103,14 +104,21 @@ class SplitInputs:
     def batches(self, order: Iterable[Sequence[int]], epoch: int = 0) -> Iterator[torch.Tensor]:
         """Inputs on the device, one batch for each list of indices."""
         plan = self._plan(order, epoch)
+        if self._resident is not None:
+            images = len(self.split)
+            yield from resident_batches(
+                self._resident, [[each.view * images + each.image for each in batch] for batch in plan]
+            )
+            return
         read = self._from_cache(plan) if self._cached else self._reader.batches(plan)
+        if self._fabric.device.type == "cuda":
+            read = copied_ahead(read, self._fabric.device)
         while True:
             start = time.perf_counter()
             batch = next(read, None)
             self.waited += time.perf_counter() - start
             if batch is None:
                 return
-            batch = _to_device(batch, self._fabric.device)
             yield batch if self._cached or self._spec.raw else encode(self._network, batch, self._fabric)
 
     def _plan(self, order: Iterable[Sequence[int]], epoch: int) -> list[list[ImageView]]:
@@ -136,22 +144,21 @@ class SplitInputs:
 
     def _from_cache(self, plan: Iterable[Sequence[ImageView]]) -> Iterator[torch.Tensor]:
         for batch in plan:
-            first, view, _ = batch[0]
-            last = first + len(batch)
-            if batch[-1].image == last - 1 and all(
-                each[:2] == (first + n, view) for n, each in enumerate(batch)
-            ):
-                rows = np.array(self._cached[view][first:last])
-            else:
+            views = {each.view for each in batch}
+            images = [each.image for each in batch]
+            first, last = images[0], images[0] + len(images)
+            if len(views) > 1:
                 rows = np.stack([self._cached[each.view][each.image] for each in batch])
+            elif images == list(range(first, last)):
+                rows = np.array(self._cached[views.pop()][first:last])
+            else:
+                rows = np.take(self._cached[views.pop()], images, axis=0)
             yield torch.from_numpy(rows)
 
-
-def _to_device(batch: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """The batch on the device; to a GPU without waiting for the copy."""
-    if device.type != "cuda":
-        return batch.to(device)
-    return batch.pin_memory().to(device, non_blocking=True)
+    @cached_property
+    def _resident(self) -> torch.Tensor | None:
+        """All cached inputs on the GPU, view after view, where they fit."""
+        return resident(self._cached, self._fabric.device)
 
 
 def encode(network: Encoder, images: torch.Tensor, fabric: Fabric) -> torch.Tensor:

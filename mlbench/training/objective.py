@@ -92,14 +92,12 @@ class Objective(nn.Module):
         """The scalar from the embeddings of `batch.images`."""
         count = len(batch.labels)
         terms: Any = self.terms
-        total = sum(
-            (term(embeddings[:count], batch) * term.weight for term in terms), embeddings.new_zeros(())
-        )
+        parts = [_weighted(term(embeddings[:count], batch), term.weight) for term in terms]
         if self.distiller is not None:
             assert batch.targets is not None
             seen = embeddings if batch.clean is None else embeddings[count:]
-            total = total + self.distiller(seen, batch.targets) * self.distiller.weight
-        return total
+            parts.append(_weighted(self.distiller(seen, batch.targets), self.distiller.weight))
+        return torch.stack(parts).sum() if len(parts) > 1 else parts[0]
 
     def state(self) -> dict[str, Any]:
         """State for a checkpoint, without the model's."""
@@ -110,6 +108,10 @@ class Objective(nn.Module):
             },
             "distiller": _state(self.distiller),
         }
+
+
+def _weighted(value: torch.Tensor, weight: float) -> torch.Tensor:
+    return value if weight == 1 else value * weight
 
 
 def build_objective(case: Case, model: EmbeddingModel, teacher: Teacher | None = None) -> Objective:

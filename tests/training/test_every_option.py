@@ -43,6 +43,7 @@ RECIPE = {
 }
 COMPUTE = {
     "matmul_precision": ("medium", "precisions"),
+    "deterministic": ("false", "determined"),
     "channels_last": ("false", "layouts"),
     "compile": ("true", "compiled"),
     "checkpointing": ("true", "checkpointed"),
@@ -92,7 +93,8 @@ def test_workers_read_images_and_change_nothing(planned, tmp_path, monkeypatch) 
 
 def observed(case, monkeypatch, folder) -> dict[str, Counter]:
     """What an experiment does on the way."""
-    seen = {name: Counter() for name in ("precisions", "layouts", "compiled", "checkpointed", "sizes")}
+    names = ("precisions", "determined", "layouts", "compiled", "checkpointed", "sizes")
+    seen = {name: Counter() for name in names}
     embed, normalise, checkpoint = (
         EmbeddingModel.embed,
         model_module._Normalise.forward,
@@ -102,6 +104,7 @@ def observed(case, monkeypatch, folder) -> dict[str, Counter]:
     def embedding(self, inputs):
         seen["precisions"][torch.get_float32_matmul_precision()] += 1
         seen["sizes"][len(inputs)] += 1
+        seen["determined"][torch.are_deterministic_algorithms_enabled()] += 1
         return embed(self, inputs)
 
     def normalising(self, images):

@@ -50,6 +50,7 @@ CHOICES: Mapping[str, Sequence[str]] = {
     "seeds": ["[0]", "[1]"],
     "precision": ["fp32", "bf16"],
     "compute.matmul_precision": ["highest", "medium"],
+    "compute.deterministic": ["true", "false"],
     "compute.channels_last": ["true", "false"],
     "compute.accumulate": ["1", "2"],
     "compute.checkpointing": ["false", "true"],
@@ -149,7 +150,8 @@ class Bench:
     def inputs(self) -> dict[str, str]:
         assembly = Assembly(self.case, self.assembly.fabric, lambda *_: None)
         vars(assembly).update({name: vars(self.assembly)[name] for name in ("model", "teacher", "objective")})
-        with deterministic(), matmul_precision(self.case.spec.compute.matmul_precision):
+        compute = self.case.spec.compute
+        with deterministic(compute.deterministic), matmul_precision(compute.matmul_precision):
             feed = assembly.feed
             assert feed is not None
             found = {"train": feed.inputs, "clean": feed.clean, "targets": feed.targets}
