@@ -52,6 +52,7 @@ def test_a_case_is_spelt_out_with_every_default(load: Load) -> None:
     }
     assert plain["compute"] == {
         "matmul_precision": "highest",
+        "deterministic": True,
         "channels_last": True,
         "compile": False,
         "checkpointing": False,
