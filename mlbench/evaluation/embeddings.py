@@ -95,6 +95,8 @@ def mean_similarity(embeddings: Embeddings) -> float:
     """Mean cosine of two different images with a role, or of all images if none has a role; NaN for fewer
     than two images. Computed from the norm of the mean unit vector."""
     vectors, norms = embeddings.vectors, vector_norms(embeddings)
+    if not isinstance(vectors, np.ndarray) and vectors.device.type == "cpu":
+        vectors = vectors.numpy()  # the result of an array, to the last bit
     members = embeddings.queries | embeddings.gallery
     weights = (members if members.any() else np.ones_like(members)) / norms
     total = _weighted_sum(vectors, weights)
