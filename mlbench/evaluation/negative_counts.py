@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -120,7 +119,7 @@ class NegativeCounts:
         self._point = self._on_device(copy * (2 * HALF_GRID + 1) + HALF_GRID)
         self._base = self._on_device(self._below)
         self._ones = {kind: torch.ones(1, dtype=kind, device=self._device) for kind in _COUNTS}
-        self._padded = functools.lru_cache(None if self.mirrored else 1)(self._padded_positives)
+        self._blocks: dict[int, torch.Tensor] = {}
         if self._histograms is not None:
             self._band_starts = self._on_device(band_starts(self._histograms))
             self._row_bands, self._column_bands = self._row_labels * bands, self._column_labels * bands
@@ -143,13 +142,19 @@ class NegativeCounts:
             at = first - self._start
             self._add(self._between, places.add_(self._base[at : at + len(scores), None]))
 
-    def _padded_positives(self, start: int, count: int) -> torch.Tensor:
-        """Positives of queries, (count, most of a query) float32, ascending, padded with infinity."""
-        first = self._first[start : start + count + 1, None]
-        most = int(np.diff(self._offsets[start : start + count + 1]).max())
-        places = first[:-1] + torch.arange(most, device=self._device)
-        inside = places < first[1:]
-        return torch.where(inside, self._positives[places.clamp_(max=len(self._positives) - 1)], torch.inf)
+    def _padded(self, start: int, count: int) -> torch.Tensor:
+        """Positives of queries, (count, most of a query) float32, ascending, padded with infinity; made when
+        the first tile of a block of queries is counted."""
+        if start not in self._blocks:
+            if not self.mirrored:
+                self._blocks.clear()
+            first = self._first[start : start + count + 1, None]
+            most = int(np.diff(self._offsets[start : start + count + 1]).max())
+            places = first[:-1] + torch.arange(most, device=self._device)
+            inside = places < first[1:]
+            found = self._positives[places.clamp_(max=len(self._positives) - 1)]
+            self._blocks[start] = torch.where(inside, found, torch.inf)
+        return self._blocks[start]
 
     def _add(self, counts: torch.Tensor, places: torch.Tensor) -> None:
         counts.scatter_add_(0, places.view(-1), self._ones[counts.dtype].expand(places.numel()))

@@ -169,6 +169,7 @@ def _paced(progress: Progress, total: int, wait: Callable[[], None]) -> Callable
     they are counted and reports them: the host does not run far ahead of the device, nor wait for each
     tile."""
     reported = time.monotonic()
+    progress(0, total)
 
     def report(queued: int) -> None:
         nonlocal reported

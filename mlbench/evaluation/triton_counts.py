@@ -38,35 +38,36 @@ class TritonCounts(NegativeCounts):
         top, bottom, left, right = tile
         grid = (triton.cdiv(right - left, _WIDTH), triton.cdiv(bottom - top, _HEIGHT))
         kernel: Any = count_scores
-        kernel[grid](
-            scores,
-            scores.stride(0),
-            rows.scales,
-            columns.scales,
-            self._row_labels,
-            self._column_labels,
-            top,
-            bottom,
-            left,
-            right,
-            self._grid,
-            self._floor,
-            self._positives,
-            self._first,
-            self._start,
-            self._between,
-            self._halvings,
-            self._bands,
-            *self._band_numbers,
-            scaled=rows.scales is not None,
-            mirrored=self.mirrored,
-            ranked=self._halvings > 0,
-            banded=self._histograms is not None,
-            copies=self._copies,
-            height=_HEIGHT,
-            width=_WIDTH,
-            enable_fp_fusion=False,
-        )
+        with torch.cuda.device_of(scores):  # Triton starts kernels on the current device
+            kernel[grid](
+                scores,
+                scores.stride(0),
+                rows.scales,
+                columns.scales,
+                self._row_labels,
+                self._column_labels,
+                top,
+                bottom,
+                left,
+                right,
+                self._grid,
+                self._floor,
+                self._positives,
+                self._first,
+                self._start,
+                self._between,
+                self._halvings,
+                self._bands,
+                *self._band_numbers,
+                scaled=rows.scales is not None,
+                mirrored=self.mirrored,
+                ranked=self._halvings > 0,
+                banded=self._histograms is not None,
+                copies=self._copies,
+                height=_HEIGHT,
+                width=_WIDTH,
+                enable_fp_fusion=False,
+            )
 
     def _prepare(self, bands: int) -> None:
         # Lower scores round to less than the lowest threshold.
@@ -86,18 +87,19 @@ def check_kernel(device: torch.device) -> None:
     scores, floats = torch.zeros((_HEIGHT, _WIDTH), device=device), torch.zeros(1, device=device)
     ints, longs = (torch.zeros(2, dtype=kind, device=device) for kind in (torch.int32, torch.int64))
     kernel: Any = count_scores
-    kernel[(1, 1)](
-        *(scores, scores.stride(0), None, None, ints, ints, 0, 0, 0, 0, longs, 0.0, floats, longs),
-        *(0, ints, 1, longs, 1, 0.0, 1.0),
-        scaled=False,
-        mirrored=True,
-        ranked=True,
-        banded=True,
-        copies=TritonCounts.grid_copies,
-        height=_HEIGHT,
-        width=_WIDTH,
-        enable_fp_fusion=False,
-    )
+    with torch.cuda.device_of(scores):
+        kernel[(1, 1)](
+            *(scores, scores.stride(0), None, None, ints, ints, 0, 0, 0, 0, longs, 0.0, floats, longs),
+            *(0, ints, 1, longs, 1, 0.0, 1.0),
+            scaled=False,
+            mirrored=True,
+            ranked=True,
+            banded=True,
+            copies=TritonCounts.grid_copies,
+            height=_HEIGHT,
+            width=_WIDTH,
+            enable_fp_fusion=False,
+        )
 
 
 @triton.jit

@@ -149,7 +149,7 @@ def test_reports_are_rare_and_each_waits_for_the_device(monkeypatch: pytest.Monk
     for queued in range(1, 11):
         now[0] += 0.1
         report(queued)
-    assert events == ["wait", "3 of 10", "wait", "6 of 10", "wait", "9 of 10", "wait", "10 of 10"]
+    assert events == ["0 of 10", "wait", "3 of 10", "wait", "6 of 10", "wait", "9 of 10", "wait", "10 of 10"]
 
 
 def test_side_of_tiles_fits_the_images(monkeypatch: pytest.MonkeyPatch) -> None:
