@@ -6,6 +6,7 @@ each peak of memory in a process of its own, above what it held with the embeddi
 
     python benchmarks/evaluation.py [--json] [--rounds 5]
     python benchmarks/evaluation.py --scale 20000 60000 200000 [--threads N]   time and memory by size
+    python benchmarks/evaluation.py --scale 200000 1000000 --device cuda --products tf32   the same on a GPU
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -24,7 +26,7 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 import numpy as np  # noqa: E402  (the threads must be set before)
 
-DIM, PER_CLASS = 512, 5
+SIZE, DIM, PER_CLASS = 20_000, 512, 5
 #: Noise beside each class's centre: easy as a trained model's embeddings, and none of the class at all.
 NOISE = {"trained": 1.0, "random": 1e6}
 
@@ -35,72 +37,79 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--scale", type=int, nargs="+", default=[])
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu", help="of --scale: cpu or cuda")
+    parser.add_argument("--products", default="float32", choices=("float32", "tf32", "bf16"))
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    engine = {"threads": arguments.threads, "device": arguments.device, "products": arguments.products}
     if arguments.measure:
-        what, size, threads = arguments.measure
-        print(json.dumps(measured(what, int(size), int(threads))))
-        return
-    if arguments.scale:
-        found = {size: alone("ours", size, arguments.threads) for size in arguments.scale}
-        if arguments.json:
-            print(json.dumps(found))
-            return
-        print(f"{arguments.threads} threads, all metrics, 1,000 resamples")
-        for size, each in found.items():
+        what, size, rounds = arguments.measure
+        print(json.dumps(measured(what, int(size), int(rounds), **engine)))
+    elif arguments.scale:
+        by_size(arguments.scale, engine, arguments.json)
+    else:
+        report(arguments.rounds, arguments.json)
+
+
+def by_size(sizes: list[int], engine: dict, as_json: bool) -> None:
+    where = f"{engine['threads']} threads" if engine["device"] == "cpu" else engine["device"]
+    if not as_json:
+        print(f"{where}, products in {engine['products']}, all metrics, 1,000 resamples", flush=True)
+    found = {}
+    for size in sizes:
+        found[size] = each = alone("ours", size, engine, rounds=1 if engine["device"] == "cpu" else 3)
+        if not as_json:
             print(
-                f"{size:>9,} embeddings: {each['seconds']:8.1f} s, {each['gib']:5.2f} GiB above them, "
-                f"{each['seconds'] / size**2 * 1e9:5.1f} ns a pair of rows"
+                f"{size:>9,} embeddings: {each['seconds']:8.2f} s, {each['gib']:5.2f} GiB above them, "
+                f"{each['seconds'] / size**2 * 1e9:6.3f} ns a pair of rows"
+                + (f"; {each['first']:.2f} s the first time" if engine["device"] != "cpu" else ""),
+                flush=True,
             )
-        return
-    report(arguments.rounds, arguments.json)
+    if as_json:
+        print(json.dumps(found))
 
 
 def report(rounds: int, as_json: bool) -> None:
+    def show(text: str) -> None:
+        if not as_json:
+            print(text, flush=True)
+
     warm_up()
-    times: dict[str, list[float]] = {}
+    show(f"{SIZE:,} embeddings of {DIM} dimensions, one thread, medians of {rounds} rounds")
+    medians, ratios = {}, {}
     for kind in NOISE:
-        data = embeddings(20_000, kind)
+        show(f"  {kind} embeddings")
+        data = embeddings(SIZE, kind)
         tasks = {
             "products": lambda data=data: products(data.vectors),
             "metrics": lambda data=data: ours(data, 0),
             "metrics and intervals": lambda data=data: ours(data, 1000),
         }
-        for _ in range(rounds):
-            for task, run in tasks.items():
-                times.setdefault(f"{kind} {task}", []).append(timed(run))
-    medians = {task: statistics.median(values) for task, values in times.items()}
-    theirs, our = alone("theirs", 10_000, 1), alone("ours", 10_000, 1)
+        times = [[timed(run) for run in tasks.values()] for _ in range(rounds)]
+        for task, taken in zip(tasks, zip(*times, strict=True), strict=True):
+            medians[f"{kind} {task}"] = median = statistics.median(taken)
+            ratios[kind, task] = median / medians[f"{kind} products"]
+            show(f"{task:>28}: {median:6.2f} s   {ratios[kind, task]:5.2f} x")
+    show("10,000 embeddings: precision_at_1 and mean_average_precision_at_r against all our metrics")
+    theirs = alone("theirs", 10_000)
+    show(f"{'AccuracyCalculator':>28}: {theirs['seconds']:6.2f} s   {theirs['gib']:5.2f} GiB")
+    our = alone("ours", 10_000)
     our_time = statistics.median(timed(lambda: ours(embeddings(10_000, "trained"), 0)) for _ in range(3))
-    large = alone("ours", 60_000, 1)
-
-    def ratio(kind: str, task: str) -> float:
-        return medians[f"{kind} {task}"] / medians[f"{kind} products"]
-
-    result = {
-        "over_gemm": ratio("trained", "metrics"),
-        "over_gemm_bootstrap": ratio("trained", "metrics and intervals"),
-        "over_gemm_random": ratio("random", "metrics"),
-        "over_gemm_bootstrap_random": ratio("random", "metrics and intervals"),
-        "speedup_vs_pml": theirs["seconds"] / our_time,
-        "memory_vs_pml": our["gib"] / theirs["gib"],
-        "extra_gib_60k": large["gib"],
-    }
+    faster = theirs["seconds"] / our_time
+    show(f"{'mlbench':>28}: {our_time:6.2f} s   {our['gib']:5.2f} GiB   {faster:.0f} x faster")
+    large = alone("ours", 60_000)
+    show(f"60,000 embeddings: {large['seconds']:.1f} s, {large['gib']:.2f} GiB above the embeddings")
     if as_json:
+        result = {
+            "over_gemm": ratios["trained", "metrics"],
+            "over_gemm_bootstrap": ratios["trained", "metrics and intervals"],
+            "over_gemm_random": ratios["random", "metrics"],
+            "over_gemm_bootstrap_random": ratios["random", "metrics and intervals"],
+            "speedup_vs_pml": faster,
+            "memory_vs_pml": our["gib"] / theirs["gib"],
+            "extra_gib_60k": large["gib"],
+        }
         print(json.dumps({**result, "seconds": medians, "pml": theirs, "ours_10k": our, "ours_60k": large}))
-        return
-    print(f"20,000 embeddings of {DIM} dimensions, one thread, medians of {rounds} rounds")
-    for kind in NOISE:
-        print(f"  {kind} embeddings")
-        for task in ("products", "metrics", "metrics and intervals"):
-            print(f"{task:>28}: {medians[f'{kind} {task}']:6.2f} s   {ratio(kind, task):5.2f} x")
-    print("10,000 embeddings: precision_at_1 and mean_average_precision_at_r against all our metrics")
-    print(f"{'AccuracyCalculator':>28}: {theirs['seconds']:6.2f} s   {theirs['gib']:5.2f} GiB")
-    print(
-        f"{'mlbench':>28}: {our_time:6.2f} s   {our['gib']:5.2f} GiB   "
-        f"{result['speedup_vs_pml']:.0f} x faster"
-    )
-    print(f"60,000 embeddings: {large['seconds']:.1f} s, {large['gib']:.2f} GiB above the embeddings")
 
 
 def embeddings(size: int, kind: str):
@@ -119,7 +128,7 @@ def embeddings(size: int, kind: str):
     return Embeddings.of(vectors, labels)
 
 
-def ours(data, resamples: int, threads: int = 1) -> None:
+def ours(data, resamples: int, threads: int = 1, products: str = "float32") -> None:
     """Every built-in metric and curve, with intervals when there are resamples."""
     from mlbench.evaluation.all_pairs_evaluation import evaluate_all_pairs
     from mlbench.evaluation.engine import Engine
@@ -133,7 +142,7 @@ def ours(data, resamples: int, threads: int = 1) -> None:
     for name in ("retrieval", "verification"):
         component = registry.get("metric", name).make({})
         metrics.append(BuiltMetric(component.build(), component.quantities()))
-    engine = Engine(resamples=resamples, threads=threads)
+    engine = Engine(resamples=resamples, threads=threads, products=products)
     evaluate_all_pairs(data, Threshold(0.3), metrics, np.random.default_rng(0), engine)
 
 
@@ -197,20 +206,61 @@ def warm_up() -> None:
     )
 
 
-def alone(what: str, size: int, threads: int) -> dict[str, float]:
+def alone(what: str, size: int, engine: dict | None = None, rounds: int = 1) -> dict[str, float]:
     """Seconds and peak memory in a process of its own."""
-    command = [sys.executable, __file__, "--measure", what, str(size), str(threads)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    command = [sys.executable, __file__, "--measure", what, str(size), str(rounds)]
+    command += [f"--{name}={value}" for name, value in (engine or {}).items()]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout)
 
 
-def measured(what: str, size: int, threads: int) -> dict[str, float]:
-    run = theirs if what == "theirs" else lambda data: ours(data, 1000, threads)
-    run(embeddings(600, "trained"))
-    data = embeddings(size, "trained")
-    before = memory("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
-    seconds = timed(lambda: run(data))
-    return {"seconds": seconds, "gib": (memory("VmHWM") - before) / 2**30}
+def measured(what: str, size: int, rounds: int, threads: int, device: str, products: str) -> dict[str, float]:
+    """seconds: the median of the rounds. first: of the first, after a warm-up with few embeddings. gib: on
+    the CPU, or at the peak on the GPU."""
+
+    def run(data) -> None:
+        if what == "theirs":
+            theirs(data)
+        else:
+            ours(data, 1000, threads, products)
+
+    first = timed(lambda: run(placed(embeddings(600, "trained"), device)))
+    data = placed(embeddings(size, "trained"), device)
+    before = reset_memory(device)
+    times = [timed(lambda: run(data)) for _ in range(rounds)]
+    gib = (peak_memory(device) - before) / 2**30
+    return {"seconds": statistics.median(times), "gib": gib, "first": times[0], "warm_up": first}
+
+
+def placed(data, device: str):
+    """The embeddings on a device."""
+    if device == "cpu":
+        return data
+    import torch
+
+    return replace(data, vectors=torch.from_numpy(data.vectors).to(device))
+
+
+def reset_memory(device: str) -> int:
+    """Bytes in use; the peak is counted from here."""
+    if device == "cpu":
+        before = memory("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5")
+        return before
+    import torch
+
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    return torch.cuda.memory_allocated()
+
+
+def peak_memory(device: str) -> int:
+    """Most bytes in use since `reset_memory`."""
+    if device == "cpu":
+        return memory("VmHWM")
+    import torch
+
+    return torch.cuda.max_memory_allocated()
 
 
 def memory(key: str) -> int:

@@ -197,6 +197,7 @@ def evaluate(file: Path, classes: Path | None, as_json: bool, **options: Any) ->
     from mlbench.records import report
 
     with RunProgress(open_console(stderr=True), file.name) as progress:
+        progress.stage("reading", 0, 1)
         found = evaluate_file(
             EvaluationRequest(file=file, **options),
             installed_registry(),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_SEED",
+    "any_order",
     "derive",
     "deterministic",
     "generator_state",
@@ -160,3 +161,18 @@ def deterministic(wanted: bool = True) -> Iterator[None]:
         torch.backends.cudnn.benchmark = benchmark
         if workspace is None:
             os.environ.pop(_WORKSPACE, None)
+
+
+@contextmanager
+def any_order() -> Iterator[None]:
+    """Let torch add in any order inside the block, within `deterministic` too: for sums of integers, which
+    no order changes."""
+    import torch
+
+    before = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(False)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warn_only)

@@ -187,3 +187,14 @@ def test_generator_states_are_those_of_the_device(monkeypatch) -> None:
         device = torch.device(kind, 0)
         set_generator_state(device, generator_state(device))
         assert states[kind].tolist() == [5]
+
+
+def test_any_order_leaves_deterministic_mode_inside_the_block_only() -> None:
+    import torch
+
+    from mlbench.seeding import any_order, deterministic
+
+    with deterministic():
+        with any_order():
+            assert not torch.are_deterministic_algorithms_enabled()
+        assert torch.are_deterministic_algorithms_enabled()

@@ -203,6 +203,8 @@ class _Buffers:
         self.columns = np.empty((height, dim), np.float32)
         self.scores = np.empty((TILE, TILE), np.float32)
         self.transposed = np.empty((TILE, TILE), np.float32)
+        self.row_reaches = np.empty(TILE, np.bool_)
+        self.column_best = np.empty(TILE, np.float32)
         self.kept = np.empty(_KEPT, np.float32)
         self.held = 0
 
@@ -225,6 +227,7 @@ class _NegativePass:
         self.base = pairs.offsets[start]
         # Lower scores round to less than the lowest threshold.
         self.floor = np.float32(edges[0] - STEP)
+        self.lowest = self.floor if histograms is None else min(self.floor, np.float32(histograms.floor))
 
     def count_block(
         self,
@@ -253,25 +256,40 @@ class _NegativePass:
                 diagonal = mirrored and row == column
                 if buffers.held + height * width > _KEPT:
                     self.flush(buffers)
-                args = scores, height, width, diagonal, self.floor
-                buffers.held = cpu_kernels.collect_scores(*args, buffers.kept, buffers.held)
+                reaches = buffers.row_reaches
+                column_lowest = transposed.lowest(column, width if mirrored else 0)
+                reaching = cpu_kernels.find_reaching(
+                    scores,
+                    height,
+                    self.lowest,
+                    by_query.lowest(row, height),
+                    column_lowest,
+                    reaches,
+                    buffers.column_best,
+                )
+                args = scores, height, width, diagonal
+                buffers.held = cpu_kernels.collect_scores(
+                    *args, self.floor, reaches, buffers.kept, buffers.held
+                )
                 if self.histograms is not None:
                     scale = np.float32(1 / self.histograms.width)
                     row_class = labels - queries.labels[top]
                     column_class = gallery.labels[column : column + width] - gallery.labels[left]
                     cpu_kernels.count_histograms(
-                        *args[:4],
+                        *args,
                         np.float32(self.histograms.floor),
+                        reaches,
                         scale,
                         row_class,
                         column_class,
                         row_histograms,
                         column_histograms,
                     )
-                if mirrored and not diagonal:
+                if mirrored and not diagonal and reaching:
                     cpu_kernels.transpose(scores, buffers.transposed)
-                    transposed.count(buffers.transposed, width, height, column)
-                by_query.count(scores, height, width, row)
+                    column_reaches = buffers.column_best[:width] >= column_lowest
+                    transposed.count(buffers.transposed, width, height, column, column_reaches)
+                by_query.count(scores, height, width, row, reaches)
         with self.lock:
             by_query.add()
             if transposed is not by_query:
@@ -310,19 +328,27 @@ class _BlockRankings:
         self.positives = negatives.positives[offsets[0] : offsets[-1]]
         self.total = negatives.counts.between[offsets[0] : offsets[-1]]
         self.between = np.zeros_like(self.total)
-        self.most = int(np.diff(offsets).max())
+        counts = np.diff(offsets)
+        self.most = int(counts.max())
+        self.first = np.full(len(counts), np.inf, np.float32)
+        self.first[counts > 0] = self.positives[offsets[:-1][counts > 0] - offsets[0]]
 
-    def count(self, scores: np.ndarray, height: int, width: int, row: int) -> None:
-        """Count a tile of scores whose first row is query `row`; may reorder the scores."""
+    def lowest(self, row: int, height: int) -> np.ndarray:
+        """The first positive of each query of a tile, (height,), infinity for none."""
+        return self.first[row - self.start :][:height]
+
+    def count(self, scores: np.ndarray, height: int, width: int, row: int, reaches: np.ndarray) -> None:
+        """Count a tile of scores whose first row is query `row`, in the rows that reach a positive; may
+        reorder the scores."""
         offsets = self.offsets[row - self.start : row - self.start + height + 1]
         first, end = offsets[0] - self.offsets[0], offsets[-1] - self.offsets[0]
         count = cpu_kernels.count_between
-        if self.most > _MANY:
+        if self.most > _MANY and reaches[:height].any():
             scores[:, width:] = cpu_kernels.EXCLUDED
             scores.sort(axis=1)
             width = TILE
             count = cpu_kernels.count_between_sorted
-        count(scores, height, width, self.positives[first:end], offsets, self.between[first:end])
+        count(scores, height, width, reaches, self.positives[first:end], offsets, self.between[first:end])
 
     def add(self) -> None:
         """Add the counts of the block to the totals."""

@@ -19,6 +19,7 @@ __all__ = [
     "count_histograms",
     "count_positive_histograms",
     "exclude_classes",
+    "find_reaching",
     "gather_positives",
     "ranks_from_counts",
     "scale_scores",
@@ -103,16 +104,62 @@ def gather_positives(
 
 
 @compiled()
+def find_reaching(
+    scores: np.ndarray,
+    rows: int,
+    floor: np.float32,
+    row_lowest: np.ndarray,
+    column_lowest: np.ndarray,
+    row_reaches: np.ndarray,
+    column_best: np.ndarray,
+) -> int:
+    """Find the rows of a tile with a score that can be counted, and return the number of columns with one.
+
+    scores: (side, side) float32, with a side that is a multiple of `CHUNK`. floor: the lowest score that is
+    counted at thresholds and in histograms. row_lowest: (>= rows,), the lowest that is counted in each row's
+    ranking. column_lowest: (columns,), the same of the columns. row_reaches: (>= rows,) bool, whether the row
+    has a score from `floor` or `row_lowest`. column_best: (side,), the highest score of each column. Both are
+    written, and include the columns that pad the tile.
+    """
+    column_best[:] = EXCLUDED
+    best = np.empty(CHUNK, np.float32)
+    for row in range(rows):
+        line = scores[row]
+        best[:] = EXCLUDED
+        for begin in range(0, len(line), CHUNK):
+            part = line[begin : begin + CHUNK]
+            above = column_best[begin : begin + CHUNK]
+            for at in range(CHUNK):
+                best[at] = part[at] if part[at] > best[at] else best[at]
+            for at in range(CHUNK):
+                above[at] = part[at] if part[at] > above[at] else above[at]
+        row_reaches[row] = best.max() >= min(floor, row_lowest[row])
+    reaching = 0
+    for column in range(len(column_lowest)):
+        reaching += column_best[column] >= column_lowest[column]
+    return reaching
+
+
+@compiled()
 def collect_scores(
-    scores: np.ndarray, rows: int, columns: int, upper: bool, floor: np.float32, kept: np.ndarray, at: int
+    scores: np.ndarray,
+    rows: int,
+    columns: int,
+    upper: bool,
+    floor: np.float32,
+    reaches: np.ndarray,
+    kept: np.ndarray,
+    at: int,
 ) -> int:
     """Append the scores of a tile that are at least `floor` to `kept` and return the new number of kept
     scores.
 
-    scores: (>= rows, >= columns) float32. upper: whether to use only scores right of the diagonal. kept:
-    float32 with `at` scores and room for rows * columns more.
+    scores: (>= rows, >= columns) float32. upper: whether to use only scores right of the diagonal. reaches:
+    (>= rows,) bool, false for rows to skip. kept: float32 with `at` scores and room for rows * columns more.
     """
     for row in range(rows):
+        if not reaches[row]:
+            continue
         line = scores[row]
         for begin in range(row + 1 if upper else 0, columns, CHUNK):
             end = min(begin + CHUNK, columns)
@@ -134,6 +181,7 @@ def count_histograms(
     columns: int,
     upper: bool,
     floor: np.float32,
+    reaches: np.ndarray,
     scale: np.float32,
     row_class: np.ndarray,
     column_class: np.ndarray,
@@ -148,6 +196,8 @@ def count_histograms(
     """
     last = row_histograms.shape[1] - 1
     for row in range(rows):
+        if not reaches[row]:
+            continue
         line = scores[row]
         own = row_histograms[row_class[row]]
         for begin in range(row + 1 if upper else 0, columns, CHUNK):
@@ -187,17 +237,20 @@ def count_between(
     scores: np.ndarray,
     rows: int,
     columns: int,
+    reaches: np.ndarray,
     positives: np.ndarray,
     offsets: np.ndarray,
     between: np.ndarray,
 ) -> None:
     """Count each row's scores between its positives, by comparing each positive with all scores of the row.
 
-    positives: (P,) each row's positives ascending, from offsets[row] to offsets[row + 1], less offsets[0].
-    between: (P,) int32; [k] is increased by the number of scores at or above positive k and below the next
-    one.
+    reaches: as in `collect_scores`. positives: (P,) each row's positives ascending, from offsets[row] to
+    offsets[row + 1], less offsets[0]. between: (P,) int32; [k] is increased by the number of scores at or
+    above positive k and below the next one.
     """
     for row in range(rows):
+        if not reaches[row]:
+            continue
         first = offsets[row] - offsets[0]
         end = offsets[row + 1] - offsets[0]
         line = scores[row]
@@ -221,12 +274,15 @@ def count_between_sorted(
     scores: np.ndarray,
     rows: int,
     columns: int,
+    reaches: np.ndarray,
     positives: np.ndarray,
     offsets: np.ndarray,
     between: np.ndarray,
 ) -> None:
     """`count_between` for rows with ascending scores, by merging scores and positives."""
     for row in range(rows):
+        if not reaches[row]:
+            continue
         first = offsets[row] - offsets[0]
         k = offsets[row + 1] - offsets[0] - 1
         line = scores[row]

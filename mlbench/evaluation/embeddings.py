@@ -80,14 +80,7 @@ def vector_norms(embeddings: Embeddings) -> np.ndarray:
         raise DataError(
             f"{name}: labels are {labels.dtype}, some missing; expected whole numbers or text, none missing"
         )
-    norms = np.empty(len(vectors))
-    for start in range(0, len(vectors), _ROWS):
-        rows = vectors[start : start + _ROWS]
-        if isinstance(rows, np.ndarray):
-            with np.errstate(over="ignore"):  # an infinite norm is reported below
-                norms[start : start + _ROWS] = np.linalg.norm(rows.astype(np.float64), axis=1)
-        else:
-            norms[start : start + _ROWS] = rows.double().norm(dim=1).cpu().numpy()
+    norms = _norms(vectors)
     for bad, problem in ((~np.isfinite(norms), "not finite"), (norms == 0, "zero, which has no direction")):
         if bad.any():
             count, first = int(bad.sum()), int(np.argmax(bad))
@@ -102,13 +95,11 @@ def mean_similarity(embeddings: Embeddings) -> float:
     """Mean cosine of two different images with a role, or of all images if none has a role; NaN for fewer
     than two images. Computed from the norm of the mean unit vector."""
     vectors, norms = embeddings.vectors, vector_norms(embeddings)
+    if not isinstance(vectors, np.ndarray) and vectors.device.type == "cpu":
+        vectors = vectors.numpy()  # the result of an array, to the last bit
     members = embeddings.queries | embeddings.gallery
     weights = (members if members.any() else np.ones_like(members)) / norms
-    total = np.zeros(vectors.shape[1])
-    for start in range(0, len(norms), _ROWS):
-        rows = vectors[start : start + _ROWS]
-        rows = rows.astype(np.float64) if isinstance(rows, np.ndarray) else rows.double().cpu().numpy()
-        total += weights[start : start + _ROWS] @ rows
+    total = _weighted_sum(vectors, weights)
     count = int((weights > 0).sum())
     return float((total @ total - count) / (count * (count - 1))) if count > 1 else np.nan
 
@@ -121,3 +112,37 @@ def collapse_note(similarity: float, name: str) -> str:
         f"the embeddings of {name} are almost one point: the mean similarity of two images is "
         f"{similarity:.6f}; the model hardly separates any images"
     )
+
+
+def _norms(vectors: Any) -> np.ndarray:
+    """(N,) float64. The norms of a tensor are copied from its device once, at the end."""
+    if isinstance(vectors, np.ndarray):
+        found = np.empty(len(vectors))
+        for start in range(0, len(vectors), _ROWS):
+            with np.errstate(over="ignore"):  # an infinite norm is an error of the caller
+                found[start : start + _ROWS] = np.linalg.norm(
+                    vectors[start : start + _ROWS].astype(np.float64), axis=1
+                )
+        return found
+    import torch
+
+    norms = torch.empty(len(vectors), dtype=torch.float64, device=vectors.device)
+    for start in range(0, len(vectors), _ROWS):
+        norms[start : start + _ROWS] = vectors[start : start + _ROWS].double().norm(dim=1)
+    return norms.cpu().numpy()
+
+
+def _weighted_sum(vectors: Any, weights: np.ndarray) -> np.ndarray:
+    """Sum of the vectors times their weights, (D,) float64, computed on the device of the vectors."""
+    if isinstance(vectors, np.ndarray):
+        total = np.zeros(vectors.shape[1])
+        for start in range(0, len(weights), _ROWS):
+            total += weights[start : start + _ROWS] @ vectors[start : start + _ROWS].astype(np.float64)
+        return total
+    import torch
+
+    placed = torch.from_numpy(weights).to(vectors.device)
+    sums = torch.zeros(vectors.shape[1], dtype=torch.float64, device=vectors.device)
+    for start in range(0, len(weights), _ROWS):
+        sums += placed[start : start + _ROWS] @ vectors[start : start + _ROWS].double()
+    return sums.cpu().numpy()

@@ -1,55 +1,90 @@
-"""Scoring and counting of pairs with torch, for embeddings on a GPU, by sorting and search.
+"""Scoring and counting of pairs with torch, for embeddings on a GPU.
 
-Counts the same as `mlbench.evaluation.cpu_counter`.
+Counts the same as `mlbench.evaluation.cpu_counter`. Within a pass nothing is copied to the host: the counts
+stay on the device until its end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from subprocess import SubprocessError
 
 import numpy as np
 import torch
 
-from mlbench.evaluation.all_pairs import AllPairs, OrderedImages
+from mlbench.evaluation.all_pairs import AllPairs, PositiveBlock
 from mlbench.evaluation.class_histograms import ClassHistograms
+from mlbench.evaluation.negative_counts import NegativeCounts, Tile
 from mlbench.evaluation.pair_counter import PairCounts, Progress
 from mlbench.evaluation.products import Products
-from mlbench.evaluation.similarity_grid import STEP
-from mlbench.seeding import matmul_precision
+from mlbench.evaluation.unit_vectors import UnitRows, UnitVectors, padded_width
+from mlbench.seeding import any_order, matmul_precision
 
-__all__ = ["TorchCounter"]
+__all__ = ["TorchCounter", "multiply", "tile_side"]
 
-#: Side of a tile of scores. All tiles have this shape, so that the bits of a product depend on nothing else.
-#: Temporaries of a tile (masks, keys, indices) take less than 256 MiB.
-_SIDE = 2048
+#: Sides of a tile of scores on a GPU, and on the CPU, where tests run. A side of 8192 takes a millisecond or
+#: less, and several kernels are started for each tile in a fraction of that.
+_SIDES, _CPU_SIDE = (8192, 4096, 2048), 2048
+_LEAST_SIDE = 512
 
-_EXCLUDED = -2.0
+#: Seconds between two reports, for each of which the host waits for the device.
+_REPORTED = 0.25
 
 
 class TorchCounter:
-    """A `PairCounter` on the device of the vectors."""
+    """A `PairCounter` on the device of the vectors.
 
-    def __init__(self, pairs: AllPairs, *, products: Products = "float32") -> None:
-        self._pairs = pairs
-        self._products = products
-        self._device = pairs.queries.vectors.device
+    counts: how negatives are counted, None for the fastest way that the device has. held: whether to make the
+    unit vectors once, None if half of the free memory holds them.
+    """
+
+    def __init__(
+        self,
+        pairs: AllPairs,
+        *,
+        products: Products = "float32",
+        counts: type[NegativeCounts] | None = None,
+        held: bool | None = None,
+    ) -> None:
+        self._pairs, self._products = pairs, products
+        self._device = device = pairs.queries.vectors.device
+        self._counts = counts or _fastest(device)
+        self._side = side = tile_side(pairs, self._counts.bytes_per_score)
+        if held is None:
+            images = len(pairs.queries) + (0 if pairs.mirrored else len(pairs.gallery)) + 2 * side
+            held = 2 * 4 * images * padded_width(pairs.queries.vectors.shape[1]) <= _free_memory(device)
+        self._rows = UnitVectors(pairs.queries, products, side, held=held)
+        self._columns = (
+            self._rows if pairs.mirrored else UnitVectors(pairs.gallery, products, side, held=held)
+        )
+        self._scores = torch.empty((side, side), device=device)
 
     def positives(self, start: int, end: int) -> np.ndarray:
-        pairs = self._pairs
-        found = []
-        for block in pairs.positive_blocks(start, end, _SIDE):
-            queries = torch.arange(block.top, block.bottom, device=self._device)
-            rows = self._read(pairs.queries, block.top, block.bottom)
-            for left, right in block.columns:
-                scores = self._scores(rows, self._read(pairs.gallery, left, right))
-                scores = scores[: block.bottom - block.top, : right - left]
-                same = self._same_class(block.top, block.bottom, left, right)
-                groups = self._tensor(pairs.queries.groups[block.top : block.bottom])
-                other = self._tensor(pairs.gallery.groups[left:right])[None] != groups[:, None]
-                row, column = torch.nonzero(same & other, as_tuple=True)
-                found.append(_key(queries[row], scores[row, column]))
-        keys = torch.cat(found).sort().values if found else torch.empty(0, dtype=torch.int64)
-        return _score_of(keys).cpu().numpy()
+        pairs, side = self._pairs, self._side
+        blocks = [
+            (block.top, left, *_positive_places(pairs, block, left, right, side))
+            for block in pairs.positive_blocks(start, end, side)
+            for left, right in block.columns
+        ]
+        if not blocks:
+            return np.empty(0, np.float32)
+        queries = torch.from_numpy(np.concatenate([each[2] for each in blocks])).to(self._device)
+        places = torch.from_numpy(np.concatenate([each[3] for each in blocks])).to(self._device)
+        scores = torch.empty(len(places), device=self._device)
+        done = 0
+        with self._precision():
+            for top, left, found, _ in blocks:
+                rows, columns = self._rows.tile(top), self._columns.tile(left)
+                multiply(rows, columns, self._scores)
+                if rows.scales is not None and columns.scales is not None:
+                    self._scores.mul_(rows.scales[:, None] * columns.scales)
+                part = slice(done, done + len(found))
+                torch.index_select(self._scores.view(-1), 0, places[part], out=scores[part])
+                done += len(found)
+        return _score_of(_key(queries, scores + 0.0).sort().values).cpu().numpy()
 
     def negatives(
         self,
@@ -60,119 +95,106 @@ class TorchCounter:
         histograms: ClassHistograms | None,
         progress: Progress,
     ) -> PairCounts:
-        pairs = self._pairs
-        whole = pairs.mirrored and (start, end) == (0, len(pairs.queries))
-        offsets = pairs.offsets[start : end + 1]
-        queries = np.repeat(np.arange(start, end), np.diff(offsets))
-        rankings = _Rankings(pairs.offsets, start, self._tensor(queries), self._tensor(positives))
-        levels = self._tensor(edges)
-        above = torch.zeros(len(edges) + 1, dtype=torch.int64, device=self._device)
-        ties = torch.zeros_like(above)
-        tiles = list(_tiles(start, end, len(pairs.gallery), _SIDE, whole))
-        for done, (top, bottom, left, right) in enumerate(tiles, 1):
-            rows = self._read(pairs.queries, top, bottom)
-            scores = self._scores(rows, self._read(pairs.gallery, left, right))[
-                : bottom - top, : right - left
-            ]
-            scores.masked_fill_(self._same_class(top, bottom, left, right), _EXCLUDED)
-            rankings.count(scores, top)
-            diagonal = whole and top == left
-            if diagonal:
-                scores = scores.triu(1) + torch.full_like(scores, _EXCLUDED).tril()
-            elif whole:
-                rankings.count(scores.T, left)
-            row, column = torch.nonzero(scores >= levels[0] - STEP, as_tuple=True)
-            found = scores[row, column]
-            kept = torch.round(found / STEP) * STEP
-            place = torch.bucketize(kept, levels, right=True)
-            above += torch.bincount(place, minlength=len(above))
-            ties += torch.bincount(place[levels[place - 1] == kept], minlength=len(above))
-            if histograms is not None:
-                self._add_to_histograms(histograms, found, row + top, column + left, 2 if whole else 1)
-            progress(done, len(tiles))
-        times = 2 if whole else 1
-        return PairCounts(
-            above=times * above.flip(0).cumsum(0).flip(0)[1:].cpu().numpy(),
-            ties=times * ties[1:].cpu().numpy(),
-            between=rankings.between.to(torch.int32).cpu().numpy(),
-        )
+        counts = self._counts(self._pairs, start, end, positives, edges, histograms)
+        tiles = list(_tiles(start, end, len(self._pairs.gallery), self._side, counts.mirrored))
+        report = _paced(progress, len(tiles), self._wait)
+        with self._precision(), any_order():
+            rows, held = self._rows.tile(start), start
+            for done, tile in enumerate(tiles, 1):
+                if tile.top != held:
+                    rows, held = self._rows.tile(tile.top), tile.top
+                columns = self._columns.tile(tile.left)
+                multiply(rows, columns, self._scores)
+                counts.count(self._scores, rows, columns, tile)
+                report(done)
+        return counts.result()
 
-    def _add_to_histograms(
-        self,
-        histograms: ClassHistograms,
-        scores: torch.Tensor,
-        row: torch.Tensor,
-        column: torch.Tensor,
-        times: int,
-    ) -> None:
-        floor, scale = np.float32(histograms.floor), np.float32(1 / histograms.width)
-        inside = scores >= float(floor)
-        count = histograms.negatives.shape[1]
-        bins = ((scores[inside] - float(floor)) * float(scale)).long().clamp_(max=count - 1)
-        for images, indices in ((self._pairs.queries, row), (self._pairs.gallery, column)):
-            slots = self._tensor(images.labels)[indices[inside]] * count + bins
-            counted = torch.bincount(slots, minlength=histograms.negatives.size)
-            histograms.negatives[:] += times * counted.cpu().numpy().reshape(histograms.negatives.shape)
-
-    def _read(self, ordered: OrderedImages, start: int, end: int) -> torch.Tensor:
-        """Unit vectors of images [start, end), (_SIDE, D) float32, padded with zeros, rounded for the
-        products."""
-        rows = ordered.vectors[self._tensor(ordered.images[start:end])]
-        unit = torch.zeros((_SIDE, rows.shape[1]), device=self._device)
-        unit[: end - start] = (rows.double() / self._tensor(ordered.norms[start:end])[:, None]).float()
-        if self._products == "bf16":
-            return unit.bfloat16().float()
-        if self._products == "tf32":
-            bits = unit.view(torch.int32)
-            bits = bits + ((bits >> 13) & 1) + 0xFFF
-            return (bits & ~0x1FFF).view(torch.float32)
-        return unit
-
-    def _scores(self, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    @contextmanager
+    def _precision(self) -> Iterator[None]:
         # TF32 products of vectors rounded to TF32 or bfloat16 are exact.
-        with matmul_precision("highest" if self._products == "float32" else "high"):
-            scores = rows @ columns.T
-        if self._products != "float32":
-            scores *= _scales(rows)[:, None] * _scales(columns)
-        return scores + 0.0  # turns -0 into 0, which is equal but has another key
+        with torch.no_grad(), matmul_precision("highest" if self._products == "float32" else "high"):
+            yield
 
-    def _same_class(self, top: int, bottom: int, left: int, right: int) -> torch.Tensor:
-        labels = self._tensor(self._pairs.queries.labels[top:bottom])
-        return labels[:, None] == self._tensor(self._pairs.gallery.labels[left:right])[None]
-
-    def _tensor(self, values: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(self._device)
+    def _wait(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
 
 
-class _Rankings:
-    """Counts of negatives between the positives of each query."""
-
-    def __init__(
-        self, offsets: np.ndarray, start: int, queries: torch.Tensor, positives: torch.Tensor
-    ) -> None:
-        self._offsets = offsets - offsets[start]
-        self._keys = _key(queries, positives)
-        self.between = torch.zeros(len(positives), dtype=torch.int64, device=positives.device)
-
-    def count(self, scores: torch.Tensor, top: int) -> None:
-        """Count a tile of scores whose first row is query `top`."""
-        first, last = self._offsets[top], self._offsets[top + len(scores)]
-        keys = self._keys[first:last]
-        if len(keys) == 0:
-            return
-        starts = torch.from_numpy(self._offsets[top : top + len(scores) + 1]).to(scores.device)
-        lowest = torch.full((len(scores),), torch.inf, device=scores.device)
-        some = starts[:-1] < starts[1:]
-        lowest[some] = _score_of(keys[starts[:-1][some] - first])
-        row, column = torch.nonzero(scores >= lowest[:, None], as_tuple=True)
-        places = torch.searchsorted(keys, _key(row + top, scores[row, column]), right=True) - 1
-        self.between[first:last] += torch.bincount(places, minlength=len(keys))
+def multiply(rows: UnitRows, columns: UnitRows, scores: torch.Tensor) -> None:
+    """scores = products of the rows with the columns, summed in float32."""
+    if rows.vectors.dtype == torch.float32:
+        torch.mm(rows.vectors, columns.vectors.T, out=scores)
+    else:
+        torch.mm(rows.vectors, columns.vectors.T, out_dtype=torch.float32, out=scores)
 
 
-def _scales(rows: torch.Tensor) -> torch.Tensor:
-    """The inverse of the norm of each row, (n,) float32; rounding has changed the norms of unit vectors."""
-    squares = rows.double().square().sum(1)
-    return torch.where(squares > 0, squares, 1).sqrt().reciprocal().float()
+def tile_side(pairs: AllPairs, bytes_per_score: int) -> int:
+    """Side of every tile, a power of two: at most as large as a sixteenth of the device's memory allows, and
+    no larger than the pairs need. Depends on the device and the number of images alone, as the bits of a
+    product may depend on it."""
+    device = pairs.queries.vectors.device
+    most = _CPU_SIDE
+    if device.type == "cuda":
+        memory = torch.cuda.get_device_properties(device).total_memory // 16
+        most = next((side for side in _SIDES if side**2 * bytes_per_score <= memory), _SIDES[-1])
+    images = max(len(pairs.queries), len(pairs.gallery))
+    return min(most, max(_LEAST_SIDE, 1 << (images - 1).bit_length()))
+
+
+def _fastest(device: torch.device) -> type[NegativeCounts]:
+    """On a GPU the kernel of Triton, if that is installed and can compile it."""
+    if device.type != "cuda":
+        return NegativeCounts
+    try:
+        from mlbench.evaluation.triton_counts import TritonCounts, check_kernel
+
+        check_kernel(device)
+    except (ImportError, RuntimeError, OSError, SubprocessError) as error:
+        # Triton needs a C compiler, and has no package for some systems.
+        warnings.warn(f"pairs are counted without Triton, which is slower: {error}", stacklevel=2)
+        return NegativeCounts
+    return TritonCounts
+
+
+def _free_memory(device: torch.device) -> int:
+    """Bytes that are free on the device, with those that torch keeps for itself; on the CPU, no limit."""
+    if device.type != "cuda":
+        return 1 << 62
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
+def _paced(progress: Progress, total: int, wait: Callable[[], None]) -> Callable[[int], None]:
+    """A function to call with the number of queued tiles. From time to time, and at the end, it waits until
+    they are counted and reports them: the host does not run far ahead of the device, nor wait for each
+    tile."""
+    reported = time.monotonic()
+    progress(0, total)
+
+    def report(queued: int) -> None:
+        nonlocal reported
+        if queued == total or time.monotonic() - reported >= _REPORTED:
+            wait()
+            progress(queued, total)
+            reported = time.monotonic()
+
+    return report
+
+
+def _positive_places(
+    pairs: AllPairs, block: PositiveBlock, left: int, right: int, side: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Queries of the positives of a block's rows in columns [left, right), (P,) int64, and the places of the
+    positives in the tile, row * side + column."""
+    rows = np.arange(block.top, block.bottom)
+    labels, first = pairs.queries.labels[rows], pairs.gallery.first
+    begin, end = (np.clip(each, left, right) for each in (first[labels], first[labels + 1]))
+    counts = end - begin
+    queries = np.repeat(rows, counts)
+    columns = np.arange(len(queries)) + np.repeat(begin - (np.cumsum(counts) - counts), counts)
+    other = pairs.queries.groups[queries] != pairs.gallery.groups[columns]
+    queries, columns = queries[other], columns[other]
+    return queries, (queries - block.top) * side + columns - left
 
 
 def _key(queries: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
@@ -190,7 +212,7 @@ def _score_of(keys: torch.Tensor) -> torch.Tensor:
     return bits.to(torch.int32).view(torch.float32)
 
 
-def _tiles(start: int, end: int, width: int, side: int, whole: bool) -> Iterator[tuple[int, int, int, int]]:
+def _tiles(start: int, end: int, width: int, side: int, mirrored: bool) -> Iterator[Tile]:
     for top in range(start, end, side):
-        for left in range(top if whole else 0, width, side):
-            yield top, min(top + side, end), left, min(left + side, width)
+        for left in range(top if mirrored else 0, width, side):
+            yield Tile(top, min(top + side, end), left, min(left + side, width))

@@ -45,10 +45,11 @@ def test_unit_rows_divides_once_and_pads_with_zeros(dtype: type) -> None:
 def test_collect_scores_keeps_scores_from_the_floor(rows: int, columns: int, upper: bool) -> None:
     scores, floor = tile(rows, columns), np.float32(1 / 9)
     kept = np.full(3 + rows * columns, -9, np.float32)
-    count = cpu_kernels.collect_scores(scores, rows, columns, upper, floor, kept, 3)
+    reaches = GENERATOR.random(rows) < 0.7
+    count = cpu_kernels.collect_scores(scores, rows, columns, upper, floor, reaches, kept, 3)
     naive = [
         scores[row, column]
-        for row in range(rows)
+        for row in np.flatnonzero(reaches)
         for column in range(columns)
         if scores[row, column] >= floor and (column > row or not upper)
     ]
@@ -65,11 +66,12 @@ def test_count_histograms_counts_for_the_classes_of_row_and_column(
     row_class = np.sort(GENERATOR.integers(3, size=rows))
     column_class = np.sort(GENERATOR.integers(4, size=columns))
     by_row, by_column = np.zeros((3, 10), np.int32), np.zeros((4, 10), np.int32)
+    reaches = GENERATOR.random(rows) < 0.7
     cpu_kernels.count_histograms(
-        scores, rows, columns, upper, floor, scale, row_class, column_class, by_row, by_column
+        scores, rows, columns, upper, floor, reaches, scale, row_class, column_class, by_row, by_column
     )
     naive_row, naive_column = np.zeros_like(by_row), np.zeros_like(by_column)
-    for row in range(rows):
+    for row in np.flatnonzero(reaches):
         for column in range(row + 1 if upper else 0, columns):
             if scores[row, column] >= floor:
                 slot = min(9, int((scores[row, column] - floor) * scale))
@@ -110,7 +112,8 @@ def test_count_between_equals_a_naive_count_sorted_or_not(rows: int, columns: in
     scores[:rows, :columns][GENERATOR.random((rows, columns)) < 0.2] = cpu_kernels.EXCLUDED
     positives, offsets = ragged(rows, most)
     naive = np.full(len(positives), 50, np.int32)
-    for row in range(rows):
+    reaches = GENERATOR.random(rows) < 0.7
+    for row in np.flatnonzero(reaches):
         own = range(offsets[row] - offsets[0], offsets[row + 1] - offsets[0])
         for k in own:
             # Of equal positives, the last counts the scores above.
@@ -118,13 +121,29 @@ def test_count_between_equals_a_naive_count_sorted_or_not(rows: int, columns: in
             line = scores[row, :columns]
             naive[k] += ((line >= positives[k]) & (line < below)).sum()
     between = np.full_like(naive, 50)
-    cpu_kernels.count_between(scores, rows, columns, positives, offsets, between)
+    cpu_kernels.count_between(scores, rows, columns, reaches, positives, offsets, between)
     assert np.array_equal(between, naive)
     ordered = scores.copy()
     ordered[:rows, :columns].sort(axis=1)
     again = np.full_like(naive, 50)
-    cpu_kernels.count_between_sorted(ordered, rows, columns, positives, offsets, again)
+    cpu_kernels.count_between_sorted(ordered, rows, columns, reaches, positives, offsets, again)
     assert np.array_equal(again, naive)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(64, 64), (100, 128), (3, 50), (128, 0)])
+def test_find_reaching_finds_rows_and_columns_with_a_score_to_count(rows: int, columns: int) -> None:
+    scores = GENERATOR.normal(size=(128, 128)).astype(np.float32)
+    scores[:rows, 5] = scores[7] = cpu_kernels.EXCLUDED
+    row_lowest, column_lowest = (
+        GENERATOR.uniform(1, 3, count).astype(np.float32) for count in (rows, columns)
+    )
+    row_lowest[::3] = np.inf
+    for floor in (np.float32(2), np.float32(9)):
+        reaches, best = np.zeros(rows, bool), np.empty(128, np.float32)
+        count = cpu_kernels.find_reaching(scores, rows, floor, row_lowest, column_lowest, reaches, best)
+        assert np.array_equal(reaches, scores[:rows].max(1) >= np.minimum(floor, row_lowest))
+        assert np.array_equal(best, scores[:rows].max(0))
+        assert count == (scores[:rows, :columns].max(0) >= column_lowest).sum()
 
 
 def test_exclude_classes_excludes_every_pair_of_one_class() -> None:

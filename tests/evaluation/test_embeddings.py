@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from mlbench.errors import DataError
-from mlbench.evaluation.embeddings import Embeddings, collapse_note, comparable, mean_similarity, vector_norms
+from mlbench.evaluation.embeddings import (
+    Embeddings,
+    _weighted_sum,
+    collapse_note,
+    comparable,
+    mean_similarity,
+    vector_norms,
+)
 
 
 def test_of_makes_every_image_a_query_and_a_gallery_image() -> None:
@@ -24,6 +31,14 @@ def test_norms_are_computed_in_double(make, dtype) -> None:
     found = vector_norms(Embeddings.of(make(vectors), [0, 1, 1]))
     assert found.dtype == np.float64
     assert found.tolist() == [5, 2, 500]
+
+
+def test_weighted_sum_of_a_tensor_is_that_of_an_array() -> None:
+    generator = np.random.default_rng(0)
+    vectors, weights = generator.normal(size=(9000, 3)).astype(np.float32), generator.normal(size=9000)
+    of_tensor, of_array = (_weighted_sum(each, weights) for each in (torch.from_numpy(vectors), vectors))
+    assert of_tensor == pytest.approx(of_array, rel=1e-12)
+    assert of_array == pytest.approx(weights @ vectors, rel=1e-12)
 
 
 def test_norms_of_more_than_one_chunk() -> None:
