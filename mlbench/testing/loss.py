@@ -119,6 +119,13 @@ def logits_keep_the_contract(subject: Subject) -> None:
             few = trial.loss.logits(cosines[2:5], absent[2:5], norms[2:5])
             close = torch.allclose(few, logits[2:5], rtol=1e-4, atol=1e-5)
             expect(close, "per_example: logits of an example do not depend on the others")
+        if callable(getattr(trial.loss, "target_logits", None)):
+            column = trial.labels.unsqueeze(1)
+            nearest = cosines.squeeze(2).gather(1, column).squeeze(1)
+            own = trial.loss.target_logits(nearest, norms).unsqueeze(1)
+            logits = trial.loss.logits(cosines, trial.labels, norms)
+            close = torch.allclose((trial.loss.scale * cosines.squeeze(2)).scatter(1, column, own), logits, rtol=1e-4, atol=1e-5)
+            expect(close, "target_logits: logits are target_logits at the target, scale times the cosine elsewhere")
 
 
 def loss_predict_is_what_is_built(subject: Subject) -> None:

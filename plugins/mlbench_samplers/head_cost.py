@@ -68,7 +68,7 @@ def full_bytes(num_classes: int, dim: int, batch_size: int) -> int:
 
 def partial_bytes(num_classes: int, dim: int, batch_size: int, sampled: int, device: str = "cpu") -> int:
     """Peak bytes of `partial_fc` with AdamW, including the centres and their state."""
-    from mlbench_samplers.row_optimizers import BLOCK_BYTES
+    from mlbench_samplers.centre_products import BLOCK_BYTES
 
     # Centres, two moments and the number of updates of each row; gradient of the sampled rows and cosines;
     # blocks that are processed at a time.

@@ -18,8 +18,9 @@ import torch
 from torch import nn
 
 from mlbench_samplers import large_pages, row_kernels
+from mlbench_samplers.centre_rows import compute_dtype
 
-__all__ = ["BLOCK_BYTES", "RowAdamW", "RowOptimizer", "RowSGD", "block_rows", "compute_dtype"]
+__all__ = ["BLOCK_BYTES", "RowAdamW", "RowOptimizer", "RowSGD"]
 
 #: Bytes of the rows that are processed at a time: few enough for a CPU's cache, many enough for a GPU.
 BLOCK_BYTES = {"cpu": 2**20, "cuda": 2**27}
@@ -28,11 +29,6 @@ BLOCK_BYTES = {"cpu": 2**20, "cuda": 2**27}
 def block_rows(width: int, device: torch.device) -> int:
     """Number of rows of `width` numbers that are processed at a time."""
     return max(BLOCK_BYTES.get(device.type, 2**27) // (4 * width), 1)
-
-
-def compute_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Type in which numbers stored as `dtype` are computed."""
-    return torch.float32 if dtype == torch.bfloat16 else dtype
 
 
 class RowOptimizer(nn.Module):
@@ -59,7 +55,7 @@ class RowOptimizer(nn.Module):
         """
         if not len(rows):
             return
-        if weights.device.type == "cpu" and weights.dtype != torch.bfloat16:
+        if row_kernels.usable(weights):
             self._step_fused(weights, rows, gradient, float(scale), lr, weight_decay)
             return
         for part in _blocks(len(rows), block_rows(weights.shape[1], weights.device)):
