@@ -70,5 +70,6 @@ def _add_angles(cosines: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
     clamped; angles in [-pi/2, pi/2]."""
     edges = angles.cos()
     turned = cosines * edges - sines_of(cosines) * angles.sin()
-    turned = torch.where((angles < 0) & (cosines > edges), 1, turned)
-    return torch.where((angles > 0) & (cosines < -edges), -1, turned)
+    # Not torch.where, which copies a number to a GPU and waits for it.
+    turned = turned.masked_fill((angles < 0) & (cosines > edges), 1)
+    return turned.masked_fill((angles > 0) & (cosines < -edges), -1)

@@ -9,6 +9,7 @@ import torch
 
 from mlbench_samplers import large_pages
 from mlbench_samplers.centre_rows import project, unit_rows
+from mlbench_samplers.row_loops import find_loops
 
 __all__ = ["BLOCK_BYTES", "CentreProducts"]
 
@@ -32,24 +33,27 @@ class CentreProducts:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Cosines (N, K), and `inverse`."""
         cosines, inverse = self._reused("products", units, len(units), len(rows)), units.new_empty(len(rows))
-        for columns, block, inverse[columns] in _blocks(centres, rows, units):
+        for columns, block, lengths in _blocks(centres, rows, units):
+            inverse[columns] = lengths
             torch.mm(units, block.T, out=cosines[:, columns]).clamp_(-1, 1)
         return cosines, inverse
 
     def powers(
         self, centres: torch.Tensor, units: torch.Tensor, rows: torch.Tensor, targets: torch.Tensor, scale: float
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """exp(scale * cosine) (N, K), 0 at the target; `inverse`; the sum of the powers of each embedding
-        (N,); and the sum of the unit centres, each times its power (N, dim).
+        """exp(scale * cosine), 0 at the target; `inverse`; the sum of the powers of each embedding (N,); and
+        the sum of the unit centres, each times its power (N, dim).
 
-        targets: (N,) int64, the target's column, or -1 where the target is not among the K. All is computed
-        in one pass over the blocks, while they are in the cache.
+        The powers are (N * K,): blocks of columns one after the other, as products are fastest into memory
+        without gaps; `place` has their order. targets: (N,) int64, the target's column, or -1 where the
+        target is not among the K. All is computed in one pass over the blocks, while they are in the cache.
         """
-        powers, inverse = self._reused("products", units, len(units), len(rows)), units.new_empty(len(rows))
+        powers, inverse = self._reused("products", units, len(units) * len(rows)), units.new_empty(len(rows))
         total, pull = units.new_zeros(len(units)), torch.zeros_like(units)
         scaled = units * scale
-        for columns, block, inverse[columns] in _blocks(centres, rows, units):
-            part = torch.mm(scaled, block.T, out=powers[:, columns])
+        for columns, block, lengths in _blocks(centres, rows, units):
+            inverse[columns] = lengths
+            part = torch.mm(scaled, block.T, out=_part(powers, columns, units))
             place = targets - columns.start
             absent = (place < 0) | (place >= len(block))
             # exp(-inf) is 0. Nothing is added where the target is in no column of the block.
@@ -58,6 +62,13 @@ class CentreProducts:
             total += part.exp_().sum(1)
             pull.addmm_(part, block)
         return powers, inverse, total, pull
+
+    def place(self, rows: torch.Tensor, units: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+        """Where `powers` has the number of each embedding in its one of `columns` (N,) int64: (N,) int64."""
+        size = _size(rows, units)
+        start = columns // size * size
+        widths = (len(rows) - start).clamp_(max=size)
+        return start * len(units) + torch.arange(len(units), device=rows.device) * widths + columns - start
 
     def pull(self, centres: torch.Tensor, by_cosines: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Gradient by `units` (N, dim) of the gradient by the cosines (N, K)."""
@@ -74,13 +85,16 @@ class CentreProducts:
         by_cosines: torch.Tensor,
         inverse: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Gradient by the centres of `rows` (K, dim) of the gradient by the cosines (N, K), and the square of
-        its norm. Where each row of `by_cosines` is to be multiplied by a number, `units` may be instead."""
+        """Gradient by the centres of `rows` (K, dim), and the square of its norm.
+
+        by_cosines: gradient by the cosines, (N, K) or (N * K,) in the order of `powers`. Where that of each
+        embedding is to be multiplied by a number, the embedding may be instead."""
         gradient = self._reused("gradient", units, len(rows), units.shape[1])
-        square = units.new_zeros(())
+        square, loops = units.new_zeros(()), find_loops(centres)
         for columns in _slices(rows, units):
-            part = torch.mm(by_cosines[:, columns].T, units, out=gradient[columns])
-            square += project(centres, rows[columns], inverse[columns], part)
+            slopes = by_cosines[:, columns] if by_cosines.ndim == 2 else _part(by_cosines, columns, units)
+            part = torch.mm(slopes.T, units, out=gradient[columns])
+            square += project(centres, rows[columns], inverse[columns], part, loops=loops)
         return gradient, square
 
     def _reused(self, name: str, like: torch.Tensor, *shape: int) -> torch.Tensor:
@@ -92,8 +106,18 @@ class CentreProducts:
         return self._memory[name][:size].view(shape)
 
 
+def _size(rows: torch.Tensor, like: torch.Tensor) -> int:
+    """Number of rows, of the length of those of `like`, in a block."""
+    return max(BLOCK_BYTES.get(rows.device.type, 2**27) // (4 * like.shape[1]), 1)
+
+
+def _part(powers: torch.Tensor, columns: slice, units: torch.Tensor) -> torch.Tensor:
+    """(N, B) of a block's columns."""
+    return powers[columns.start * len(units) : columns.stop * len(units)].view(len(units), -1)
+
+
 def _slices(rows: torch.Tensor, like: torch.Tensor) -> Iterator[slice]:
-    size = max(BLOCK_BYTES.get(rows.device.type, 2**27) // (4 * like.shape[1]), 1)
+    size = _size(rows, like)
     for start in range(0, len(rows), size):
         yield slice(start, min(start + size, len(rows)))
 
@@ -103,7 +127,8 @@ def _blocks(
 ) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
     """Blocks of `rows`: the slice of `rows`, the unit centres (B, dim), and their inverse lengths. A step
     copies the centres more than once, which is faster than keeping the copies."""
-    memory: torch.Tensor | None = None
+    memory, loops = None, find_loops(centres)
     for part in _slices(rows, centres):
-        memory = like.new_empty((part.stop - part.start, centres.shape[1])) if memory is None else memory
-        yield part, *unit_rows(centres, rows[part], out=memory[: part.stop - part.start])
+        count = part.stop - part.start
+        memory = like.new_empty((count, centres.shape[1])) if memory is None else memory
+        yield part, *unit_rows(centres, rows[part], out=memory[:count], loops=loops)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import torch
+from types import ModuleType
 
-from mlbench_samplers import row_kernels
+import torch
 
 __all__ = ["compute_dtype", "project", "unit_rows"]
 
@@ -15,23 +15,24 @@ def compute_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def unit_rows(
-    weights: torch.Tensor, rows: torch.Tensor, *, out: torch.Tensor | None = None
+    weights: torch.Tensor,
+    rows: torch.Tensor,
+    *,
+    out: torch.Tensor | None = None,
+    loops: ModuleType | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """`rows` of `weights` divided by their lengths, (K, D), and their inverse lengths (K,), both in
     `compute_dtype`. Lengths below 1e-12 count as 1e-12.
 
-    weights: (C, D) float32, float64 or bfloat16; rows: (K,) int64; out: memory for the unit rows.
+    weights: (C, D) float32, float64 or bfloat16; rows: (K,) int64; out: memory for the unit rows; loops: of
+    `find_loops`.
     """
     dtype = compute_dtype(weights.dtype)
     if out is None:
         out = weights.new_empty((len(rows), weights.shape[1]), dtype=dtype)
-    if row_kernels.usable(weights):
+    if loops is not None:
         inverse = out.new_empty(len(rows))
-        arrays = [tensor.numpy() for tensor in (rows, out, inverse)]
-        row_kernels.in_threads(
-            lambda part: row_kernels.unit_rows(weights.numpy(), *(array[part] for array in arrays)),
-            len(rows),
-        )
+        loops.unit_rows(weights, rows, out, inverse)
         return out, inverse
     if weights.dtype == dtype:
         torch.index_select(weights, 0, rows, out=out)
@@ -43,20 +44,21 @@ def unit_rows(
 
 
 def project(
-    weights: torch.Tensor, rows: torch.Tensor, inverse: torch.Tensor, gradient: torch.Tensor
+    weights: torch.Tensor,
+    rows: torch.Tensor,
+    inverse: torch.Tensor,
+    gradient: torch.Tensor,
+    *,
+    loops: ModuleType | None = None,
 ) -> torch.Tensor:
     """Turn `gradient` (K, D) by unit rows into the gradient by `rows` of `weights`, in place, and return the
     square of its norm, a scalar. Arguments as `unit_rows` takes and returns them.
 
     A unit row does not depend on the row's length: the gradient has no component along the row.
     """
-    if row_kernels.usable(weights):
+    if loops is not None:
         squares = torch.empty_like(inverse)
-        arrays = [tensor.numpy() for tensor in (rows, inverse, gradient, squares)]
-        row_kernels.in_threads(
-            lambda part: row_kernels.project(weights.numpy(), *(array[part] for array in arrays)),
-            len(rows),
-        )
+        loops.project(weights, rows, inverse, gradient, squares)
         return squares.sum()
     chosen = weights.index_select(0, rows).to(gradient.dtype)
     along = torch.linalg.vecdot(chosen, gradient).mul_(inverse.square())

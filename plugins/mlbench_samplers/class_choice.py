@@ -44,6 +44,6 @@ def choose_classes(
     first = torch.empty_like(new).scatter_(0, order, new)
     taken = first.logical_and_(first.cumsum(0) <= sampled).gather(0, order)
     # Their places in the result. What is not taken is written behind it.
-    places = torch.where(taken, taken.cumsum(0) - 1, sampled)
+    places = (taken.cumsum(0) - 1).masked_fill_(taken.logical_not(), sampled)
     result = labels.new_zeros(sampled + 1)
     return result.scatter_(0, places, values.long())[:sampled]

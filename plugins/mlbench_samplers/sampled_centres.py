@@ -17,6 +17,7 @@ from mlbench_samplers.class_centres import INTEGERS
 from mlbench_samplers.class_choice import choose_classes
 from mlbench_samplers.cross_entropy import cross_entropy
 from mlbench_samplers.process_ranks import ProcessRanks
+from mlbench_samplers.row_loops import find_loops
 from mlbench_samplers.row_optimizers import RowOptimizer
 from mlbench_samplers.target_entropy import HeadGradients, changes_targets_only, target_entropy
 
@@ -116,16 +117,18 @@ class SampledCentres(nn.Module):
         rows, chosen, gradient, norm = self._pending
         self._pending = None
         # The factor by which the loss's weight, loss scaling and clipping changed the norm.
-        scale = torch.where(norm > 0, self.stand_in.grad / norm, 0)
-        width = self.centres[:1].numel()
+        scale = (self.stand_in.grad / norm).masked_fill_(norm <= 0, 0)
+        centres = self.centres.data.flatten(1)
+        width = centres.shape[1]
         self.optimizer.step(
-            self.centres.data.flatten(1),
+            centres,
             rows,
             gradient.view(-1, width),
             scale=scale,
             lr=lr,
             weight_decay=weight_decay,
             noise=self._noise(chosen, width) if self.centres.dtype == torch.bfloat16 else None,
+            loops=find_loops(centres),
         )
 
     def get_extra_state(self) -> torch.Tensor:
@@ -198,6 +201,9 @@ class SampledCentres(nn.Module):
         begin, end = 0, len(classes)
         if self.ranks.size > 1:
             begin, end = torch.searchsorted(classes, classes.new_tensor([self.first, self.last])).tolist()
+            # Different models of GPU draw different numbers from one seed.
+            sums = self.ranks.gather(classes.sum())
+            usable &= (sums == sums[0]).all()
         targets = columns - begin
         targets.masked_fill_((columns < begin) | (columns >= end), -1)
 
@@ -275,10 +281,14 @@ class SampledCentres(nn.Module):
                     f"{self._where(rank, self.steps)}: labels run from {low} to {high}; expected 0 to "
                     f"{self.num_classes - 1}, as there are {self.num_classes} classes"
                 )
+        if (different := len(labels.unique())) > self.sampled:
+            raise TrainingError(
+                f"step {self.steps}: the batch holds {different} different labels, more than the "
+                f"{self.sampled} centres of a step; raise the sampler's rate (or centres), or use sampler all"
+            )
         if not bool(usable):
             raise TrainingError(
-                f"step {self.steps}: the batch holds {len(labels.unique())} different labels, more than the "
-                f"{self.sampled} centres of a step; raise the sampler's rate (or centres), or use sampler all"
+                f"step {self.steps}: the ranks chose different classes; expected one seed and one model of GPU"
             )
         what = "gradient of the centres is" if value.isfinite() else f"loss is {value.item()}:"
         if not bool(embeddings.isfinite().all()):

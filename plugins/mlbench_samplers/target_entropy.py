@@ -10,6 +10,7 @@ from mlbench.plugin import CentreLoss
 from mlbench_samplers.centre_products import CentreProducts
 from mlbench_samplers.centre_rows import unit_rows
 from mlbench_samplers.process_ranks import ProcessRanks
+from mlbench_samplers.row_loops import find_loops
 
 __all__ = ["HeadGradients", "changes_targets_only", "target_entropy"]
 
@@ -64,12 +65,14 @@ def target_entropy(
 
     The other logits are `scale` times a cosine, so their exponentials need no highest logit, and the sum over
     the classes is needed only as a factor of each example, which the embeddings take instead of the columns:
-    two passes over the sampled centres, and one over the (N, K) powers beside the products.
+    two passes over the sampled centres, and one over the powers beside the products.
     """
     count, here = len(units), targets >= 0
     place = targets.clamp_min(0)
     # The cosine to the target in full precision, whatever the precision of the products.
-    nearest = unit_rows(centres, rows[place])[0] if len(rows) else torch.zeros_like(units)
+    nearest = torch.zeros_like(units)
+    if len(rows):
+        nearest, _ = unit_rows(centres, rows[place], loops=find_loops(centres))
     nearest *= here.unsqueeze(1)
     cosines = ranks.sum_(torch.linalg.vecdot(nearest, units)).clamp_(-1, 1)
     with torch.set_grad_enabled(wanted):
@@ -98,8 +101,7 @@ def target_entropy(
     by_units = pull.mul_(factors.unsqueeze(1)).addcmul_(nearest, by_cosine.unsqueeze(1))
     if len(rows):
         # The target's power was 0. Where the target is elsewhere, a power is replaced by itself.
-        place = place.unsqueeze(1)
-        own = torch.where(here.unsqueeze(1), (by_cosine / factors).unsqueeze(1), powers.gather(1, place))
-        powers.scatter_(1, place, own)
+        place = products.place(rows, units, place)
+        powers.scatter_(0, place, torch.where(here, by_cosine / factors, powers.gather(0, place)))
     by_centres, square = products.gradient(centres, units * factors.unsqueeze(1), rows, powers, inverse)
     return HeadGradients(value, by_centres, square, by_units, by_norms, by_trained)
