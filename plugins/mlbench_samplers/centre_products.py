@@ -7,9 +7,8 @@ from collections.abc import Iterator
 
 import torch
 
-from mlbench_samplers import large_pages
+from mlbench_samplers import large_pages, row_loops
 from mlbench_samplers.centre_rows import project, unit_rows
-from mlbench_samplers.row_loops import find_loops
 
 __all__ = ["BLOCK_BYTES", "CentreProducts"]
 
@@ -90,7 +89,7 @@ class CentreProducts:
         by_cosines: gradient by the cosines, (N, K) or (N * K,) in the order of `powers`. Where that of each
         embedding is to be multiplied by a number, the embedding may be instead."""
         gradient = self._reused("gradient", units, len(rows), units.shape[1])
-        square, loops = units.new_zeros(()), find_loops(centres)
+        square, loops = units.new_zeros(()), row_loops.find_loops(centres)
         for columns in _slices(rows, units):
             slopes = by_cosines[:, columns] if by_cosines.ndim == 2 else _part(by_cosines, columns, units)
             part = torch.mm(slopes.T, units, out=gradient[columns])
@@ -127,7 +126,7 @@ def _blocks(
 ) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
     """Blocks of `rows`: the slice of `rows`, the unit centres (B, dim), and their inverse lengths. A step
     copies the centres more than once, which is faster than keeping the copies."""
-    memory, loops = None, find_loops(centres)
+    memory, loops = None, row_loops.find_loops(centres)
     for part in _slices(rows, centres):
         count = part.stop - part.start
         memory = like.new_empty((count, centres.shape[1])) if memory is None else memory

@@ -10,14 +10,13 @@ from torch import distributed, nn
 from torch.autograd.function import once_differentiable
 
 from mlbench.plugin import CentreLoss, TrainingError, derive
-from mlbench_samplers import large_pages
+from mlbench_samplers import large_pages, row_loops
 from mlbench_samplers.centre_products import CentreProducts
 from mlbench_samplers.centre_rows import compute_dtype
 from mlbench_samplers.class_centres import INTEGERS
 from mlbench_samplers.class_choice import choose_classes
 from mlbench_samplers.cross_entropy import cross_entropy
 from mlbench_samplers.process_ranks import ProcessRanks
-from mlbench_samplers.row_loops import find_loops
 from mlbench_samplers.row_optimizers import RowOptimizer
 from mlbench_samplers.target_entropy import HeadGradients, changes_targets_only, target_entropy
 
@@ -128,7 +127,7 @@ class SampledCentres(nn.Module):
             lr=lr,
             weight_decay=weight_decay,
             noise=self._noise(chosen, width) if self.centres.dtype == torch.bfloat16 else None,
-            loops=find_loops(centres),
+            loops=row_loops.find_loops(centres),
         )
 
     def get_extra_state(self) -> torch.Tensor:

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import torch
 
 from mlbench.plugin import CentreLoss
+from mlbench_samplers import row_loops
 from mlbench_samplers.centre_products import CentreProducts
 from mlbench_samplers.centre_rows import unit_rows
 from mlbench_samplers.process_ranks import ProcessRanks
-from mlbench_samplers.row_loops import find_loops
 
 __all__ = ["HeadGradients", "changes_targets_only", "target_entropy"]
 
@@ -72,7 +72,7 @@ def target_entropy(
     # The cosine to the target in full precision, whatever the precision of the products.
     nearest = torch.zeros_like(units)
     if len(rows):
-        nearest, _ = unit_rows(centres, rows[place], loops=find_loops(centres))
+        nearest, _ = unit_rows(centres, rows[place], loops=row_loops.find_loops(centres))
     nearest *= here.unsqueeze(1)
     cosines = ranks.sum_(torch.linalg.vecdot(nearest, units)).clamp_(-1, 1)
     with torch.set_grad_enabled(wanted):
