@@ -9,9 +9,9 @@ least that any method needs. On a GPU also `full`, every class in every step.
     python benchmarks/partialfc.py --cuda [--json]            one GPU; writes results/partialfc-<gpu>.json
     python benchmarks/partialfc.py --cuda --only 29000000 rows bfloat16 [SAMPLED]      one row of that table
 
-Every row is printed, and the file written, as soon as it is measured. On a CPU, what is compared runs in turns
-in one process, and medians are compared; only the dense head of two million classes, for which there is no room
-beside another, has a process of its own. So has what measures memory.
+Every row is printed, and the file written, as soon as it is measured. On a CPU, what is compared runs in
+turns in one process, and medians are compared; only the dense head of two million classes, for which there is
+no room beside another, has a process of its own. So has what measures memory.
 """
 
 from __future__ import annotations
@@ -307,12 +307,14 @@ def step_costs(step: Callable, classes: int, device: str) -> dict[str, float]:
 
 
 def least_bytes(name: str, classes: int, dtype: str) -> int:
-    """Bytes of the tensors that a head certainly holds at once: with the momentum, and the gradient of `dense`
-    and `full`, as large as the centres; with the products, and the gradient of `rows`."""
+    """Bytes of what a head certainly holds at once: the centres, their momentum, the cosines, and a gradient,
+    which is as large as the sampled centres for `rows` and as all centres for the others."""
     each = (2 if dtype == "bfloat16" else 4) * DIM
     sampled = classes if name == "full" else classes // 10
     products = 4 * sampled * CUDA_BATCH
-    return 2 * classes * each + 4 * sampled * DIM + products if name == "rows" else 3 * classes * each + products
+    return (
+        2 * classes * each + 4 * sampled * DIM + products if name == "rows" else 3 * classes * each + products
+    )
 
 
 def largest(dtype: str, record: Callable[[dict], None]) -> None:

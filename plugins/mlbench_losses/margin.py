@@ -112,7 +112,10 @@ class ArcFace(_Angular):
     def target_logits(self, cosines: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
         from mlbench_losses.arcface import add_margin
 
-        return add_margin(cosines, self.margin, straight_through=self.gradient == "straight_through") * self.scale
+        return (
+            add_margin(cosines, self.margin, straight_through=self.gradient == "straight_through")
+            * self.scale
+        )
 
 
 class SubcenterArcFace(_Angular):

@@ -38,7 +38,12 @@ class CentreProducts:
         return cosines, inverse
 
     def powers(
-        self, centres: torch.Tensor, units: torch.Tensor, rows: torch.Tensor, targets: torch.Tensor, scale: float
+        self,
+        centres: torch.Tensor,
+        units: torch.Tensor,
+        rows: torch.Tensor,
+        targets: torch.Tensor,
+        scale: float,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """exp(scale * cosine), 0 at the target; `inverse`; the sum of the powers of each embedding (N,); and
         the sum of the unit centres, each times its power (N, dim).

@@ -56,10 +56,11 @@ def _compare(loops: ModuleType, device: torch.device) -> None:
     rows = torch.arange(1, 40, 3, device=device)
     for dtype in (torch.float32, torch.bfloat16):
         start = torch.randn((40, 24), generator=generator, device=device).to(dtype)
-        noise = tuple(
+        of_rows, of_columns = (
             torch.randint(2**16, size, generator=generator, dtype=torch.int32, device=device)
             for size in ((len(rows),), (3, 24))
         )
+        noise = (of_rows, of_columns) if dtype == torch.bfloat16 else None
         given = torch.randn((len(rows), 24), generator=generator, device=device)
         results = []
         for each in (loops, None):
@@ -74,7 +75,7 @@ def _compare(loops: ModuleType, device: torch.device) -> None:
                 scale=square.rsqrt(),
                 lr=0.1,
                 weight_decay=0.1,
-                noise=noise if dtype == torch.bfloat16 else None,
+                noise=noise,
                 loops=each,
             )
             results.append([units, gradient, weights.float(), optimizer.momentum.float()])

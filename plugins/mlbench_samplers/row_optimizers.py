@@ -55,8 +55,9 @@ class RowOptimizer(nn.Module):
         if not len(rows):
             return
         if loops is not None:
-            options = {"scale": scale, "lr": lr, "weight_decay": weight_decay, "noise": noise}
-            self._loop(loops, weights, rows, gradient, **options)
+            self._loop(
+                loops, weights, rows, gradient, scale=scale, lr=lr, weight_decay=weight_decay, noise=noise
+            )
             return
         size = max(BLOCK_BYTES.get(weights.device.type, 2**27) // (4 * weights.shape[1]), 1)
         for part in (slice(start, start + size) for start in range(0, len(rows), size)):

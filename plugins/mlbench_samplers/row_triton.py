@@ -5,6 +5,7 @@ Also for rows in bfloat16, which are rounded at random (see `row_optimizers`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ import triton  # type: ignore[import-untyped]
 import triton.language as tl  # type: ignore[import-untyped]
 
 __all__ = ["adamw", "project", "sgd", "unit_rows"]
+
+_compiled: Callable[[Callable[..., Any]], Any] = triton.jit
 
 #: Noise to round rows, numbers for rows and for columns; None for rows that are not rounded.
 Noise = tuple[torch.Tensor, torch.Tensor] | None
@@ -49,7 +52,7 @@ def sgd(
     """See `row_kernels.sgd`. noise: as `RowOptimizer.step` takes it."""
     numbers = (float(lr), float(decay), float(mu))
     tensors = (weights, momentum, rows, gradient, scale, *_drawn(noise, rows))
-    _launch(_sgd, rows, *tensors, *numbers, NESTEROV=nesterov, ROUND=noise is not None)
+    _launch(_sgd, rows, *tensors, *numbers, nesterov=nesterov, rounded=noise is not None)
 
 
 def adamw(
@@ -71,7 +74,7 @@ def adamw(
     # 1 - beta computed here: float32 is too coarse near 1.
     numbers = (float(kept), *map(float, betas), *(1.0 - beta for beta in betas), float(eps))
     tensors = (weights, first, second, rows, gradient, rate, root, scale, *_drawn(noise, rows))
-    _launch(_adamw, rows, *tensors, *numbers, ROUND=noise is not None)
+    _launch(_adamw, rows, *tensors, *numbers, rounded=noise is not None)
 
 
 def _drawn(noise: Noise, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -85,16 +88,16 @@ def _launch(kernel: Any, rows: torch.Tensor, weights: torch.Tensor, *arguments: 
         return
     width = weights.shape[1]
     block = triton.next_power_of_2(width)
-    with torch.cuda.device_of(weights):
+    with torch.cuda.device_of(weights):  # type: ignore[no-untyped-call]
         kernel[(len(rows),)](
-            weights, *arguments, width, **options, BLOCK=block, num_warps=min(max(block // 128, 1), 8)
+            weights, *arguments, width, **options, block=block, num_warps=min(max(block // 128, 1), 8)
         )
 
 
-@triton.jit
-def _unit_rows(weights, rows, units, inverse, width, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
+@_compiled
+def _unit_rows(weights, rows, units, inverse, width, block: tl.constexpr):  # type: ignore[no-untyped-def]
     j = tl.program_id(0).to(tl.int64)
-    columns = tl.arange(0, BLOCK)
+    columns = tl.arange(0, block)
     inside = columns < width
     row = tl.load(rows + j) * width
     weight = tl.load(weights + row + columns, mask=inside, other=0.0).to(tl.float32)
@@ -103,12 +106,12 @@ def _unit_rows(weights, rows, units, inverse, width, BLOCK: tl.constexpr):  # ty
     tl.store(units + j * width + columns, weight * factor, mask=inside)
 
 
-@triton.jit
+@_compiled
 def _project(  # type: ignore[no-untyped-def]
-    weights, rows, inverse, gradient, squares, width, BLOCK: tl.constexpr
+    weights, rows, inverse, gradient, squares, width, block: tl.constexpr
 ):
     j = tl.program_id(0).to(tl.int64)
-    columns = tl.arange(0, BLOCK)
+    columns = tl.arange(0, block)
     inside = columns < width
     row = tl.load(rows + j) * width
     weight = tl.load(weights + row + columns, mask=inside, other=0.0).to(tl.float32)
@@ -120,12 +123,12 @@ def _project(  # type: ignore[no-untyped-def]
     tl.store(gradient + j * width + columns, slope, mask=inside)
 
 
-@triton.jit
+@_compiled
 def _store(  # type: ignore[no-untyped-def]
-    place, values, of_row, of_columns, columns, inside, ROUND: tl.constexpr
+    place, values, of_row, of_columns, columns, inside, rounded: tl.constexpr
 ):
-    """Store float32 values; if ROUND, as bfloat16, rounded as `row_optimizers` describes."""
-    if ROUND:
+    """Store float32 values; if rounded, as bfloat16, rounded as `row_optimizers` describes."""
+    if rounded:
         noise = (of_row ^ tl.load(of_columns + columns, mask=inside, other=0)) & 0xFFFF
         bits = (values.to(tl.int32, bitcast=True) + noise) & -65536
         tl.store(place, bits.to(tl.float32, bitcast=True).to(tl.bfloat16), mask=inside)
@@ -133,13 +136,13 @@ def _store(  # type: ignore[no-untyped-def]
         tl.store(place, values, mask=inside)
 
 
-@triton.jit
+@_compiled
 def _sgd(  # type: ignore[no-untyped-def]
     weights, momentum, rows, gradient, scale, of_rows, of_columns, lr, decay, mu, width,
-    NESTEROV: tl.constexpr, ROUND: tl.constexpr, BLOCK: tl.constexpr,
+    nesterov: tl.constexpr, rounded: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
     j = tl.program_id(0).to(tl.int64)
-    columns = tl.arange(0, BLOCK)
+    columns = tl.arange(0, block)
     inside = columns < width
     row = tl.load(rows + j) * width
     weight = tl.load(weights + row + columns, mask=inside, other=0.0).to(tl.float32)
@@ -147,22 +150,22 @@ def _sgd(  # type: ignore[no-untyped-def]
     slope = tl.load(gradient + j * width + columns, mask=inside, other=0.0) * tl.load(scale)
     slope += decay * weight
     moved = mu * moved + slope
-    if NESTEROV:
+    if nesterov:
         weight -= lr * (slope + mu * moved)
     else:
         weight -= lr * moved
     of_row = tl.load(of_rows + j)
-    _store(weights + row + columns, weight, of_row, of_columns, columns, inside, ROUND)
-    _store(momentum + row + columns, moved, of_row, of_columns + width, columns, inside, ROUND)
+    _store(weights + row + columns, weight, of_row, of_columns, columns, inside, rounded)
+    _store(momentum + row + columns, moved, of_row, of_columns + width, columns, inside, rounded)
 
 
-@triton.jit
+@_compiled
 def _adamw(  # type: ignore[no-untyped-def]
     weights, first, second, rows, gradient, rate, root, scale, of_rows, of_columns,
-    kept, beta1, beta2, rest1, rest2, eps, width, ROUND: tl.constexpr, BLOCK: tl.constexpr,
+    kept, beta1, beta2, rest1, rest2, eps, width, rounded: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
     j = tl.program_id(0).to(tl.int64)
-    columns = tl.arange(0, BLOCK)
+    columns = tl.arange(0, block)
     inside = columns < width
     row = tl.load(rows + j) * width
     weight = tl.load(weights + row + columns, mask=inside, other=0.0).to(tl.float32)
@@ -174,6 +177,6 @@ def _adamw(  # type: ignore[no-untyped-def]
     move = mean / (tl.sqrt(square) / tl.load(root + j) + eps)
     weight = kept * weight - tl.load(rate + j) * move
     of_row = tl.load(of_rows + j)
-    _store(weights + row + columns, weight, of_row, of_columns, columns, inside, ROUND)
-    _store(first + row + columns, mean, of_row, of_columns + width, columns, inside, ROUND)
-    _store(second + row + columns, square, of_row, of_columns + 2 * width, columns, inside, ROUND)
+    _store(weights + row + columns, weight, of_row, of_columns, columns, inside, rounded)
+    _store(first + row + columns, mean, of_row, of_columns + width, columns, inside, rounded)
+    _store(second + row + columns, square, of_row, of_columns + 2 * width, columns, inside, rounded)

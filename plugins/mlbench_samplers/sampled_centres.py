@@ -15,10 +15,10 @@ from mlbench_samplers.centre_products import CentreProducts
 from mlbench_samplers.centre_rows import compute_dtype
 from mlbench_samplers.class_centres import INTEGERS
 from mlbench_samplers.class_choice import choose_classes
-from mlbench_samplers.cross_entropy import cross_entropy
 from mlbench_samplers.process_ranks import ProcessRanks
 from mlbench_samplers.row_optimizers import RowOptimizer
-from mlbench_samplers.target_entropy import HeadGradients, changes_targets_only, target_entropy
+from mlbench_samplers.sampled_head import sampled_head
+from mlbench_samplers.step_check import StepCheck
 
 __all__ = ["SampledCentres"]
 
@@ -165,11 +165,12 @@ class SampledCentres(nn.Module):
         if self.ranks.size > 1:
             # Gathered before any rank raises, so that all ranks raise and none waits for another.
             facts = self.ranks.gather(torch.tensor(facts[0], device=embeddings.device)).tolist()
+        counts = [count for count, _ in facts]
+        check = StepCheck(self.steps + 1, self.num_classes, self.sampled, counts)
         for rank, (_, integers) in enumerate(facts):
             if not integers:
                 kind = f" are {labels.dtype}" if rank == self.ranks.rank else " are no integers"
-                raise TrainingError(f"{self._where(rank, self.steps + 1)}: labels{kind}; expected integers")
-        counts = [count for count, _ in facts]
+                raise TrainingError(f"{check.where(rank)}: labels{kind}; expected integers")
         return (
             self.ranks.concatenate(embeddings.to(compute_dtype(self.centres.dtype)), counts),
             self.ranks.concatenate(labels.long(), counts),
@@ -209,9 +210,21 @@ class SampledCentres(nn.Module):
         norms = embeddings.norm(dim=1)
         units = embeddings / norms.clamp_min(1e-12).unsqueeze(1)
         rows = classes[begin:end] - self.first
-        head = self._head(units, norms, rows, targets, loss, trained, wanted)
+        head = sampled_head(
+            self._products,
+            self.centres.data,
+            units,
+            norms,
+            rows,
+            targets,
+            loss,
+            trained=trained,
+            ranks=self.ranks,
+            wanted=wanted,
+        )
+        check = StepCheck(self.steps, self.num_classes, self.sampled, counts)
         if head.by_units is None:
-            self._check(usable, head.value, embeddings, labels, counts)
+            check.refuse(usable, embeddings, labels, head.value)
             return head.value, []
         # The gradient by a unit vector has no component along it; the gradient by the length is separate.
         along = torch.linalg.vecdot(head.by_units, units)
@@ -222,7 +235,7 @@ class SampledCentres(nn.Module):
         assert head.square is not None
         assert head.by_centres is not None
         norm = self.ranks.sum_(head.square).sqrt()
-        self._check(usable, head.value, embeddings, labels, counts, norm)
+        check.refuse(usable, embeddings, labels, head.value, norm)
         self._pending = rows, slice(begin, end), head.by_centres, norm
         start = sum(counts[: self.ranks.rank])
         own = slice(start, start + counts[self.ranks.rank])
@@ -232,73 +245,6 @@ class SampledCentres(nn.Module):
             norm.to(self.stand_in.dtype),
             *(None if by is None else by * self.ranks.size for by in head.by_trained),
         ]
-
-    def _head(
-        self,
-        units: torch.Tensor,
-        norms: torch.Tensor,
-        rows: torch.Tensor,
-        targets: torch.Tensor,
-        loss: CentreLoss,
-        trained: tuple[torch.Tensor, ...],
-        wanted: bool,
-    ) -> HeadGradients:
-        options: Any = {"trained": trained, "ranks": self.ranks, "wanted": wanted}
-        each = self.centres.shape[1]
-        centres = self.centres.data.flatten(0, 1)
-        if changes_targets_only(loss):
-            return target_entropy(self._products, centres, units, norms, rows, targets, loss, **options)
-        if each > 1:
-            rows = (rows.unsqueeze(1) * each + torch.arange(each, device=rows.device)).flatten()
-        cosines, inverse = self._products.cosines(centres, units, rows)
-        value, by_norms, by_trained = cross_entropy(
-            cosines.view(len(units), -1, each), targets, norms, loss, **options
-        )
-        if not wanted:
-            return HeadGradients(value)
-        by_units = self._products.pull(centres, cosines, rows)
-        by_centres, square = self._products.gradient(centres, units, rows, cosines, inverse)
-        return HeadGradients(value, by_centres, square, by_units, by_norms, tuple(by_trained))
-
-    def _check(
-        self,
-        usable: torch.Tensor,
-        value: torch.Tensor,
-        embeddings: torch.Tensor,
-        labels: torch.Tensor,
-        counts: list[int],
-        *more: torch.Tensor,
-    ) -> None:
-        """Raise TrainingError unless the labels are `usable` and the loss and `more` are finite. The only
-        wait for a GPU in the step of one process."""
-        if bool(torch.stack([value, *more]).isfinite().all() & usable):
-            return
-        for rank, own in enumerate(labels.split(counts)):
-            low, high = (int(end) for end in own.aminmax()) if len(own) else (0, 0)
-            if low < 0 or high >= self.num_classes:
-                raise TrainingError(
-                    f"{self._where(rank, self.steps)}: labels run from {low} to {high}; expected 0 to "
-                    f"{self.num_classes - 1}, as there are {self.num_classes} classes"
-                )
-        if (different := len(labels.unique())) > self.sampled:
-            raise TrainingError(
-                f"step {self.steps}: the batch holds {different} different labels, more than the "
-                f"{self.sampled} centres of a step; raise the sampler's rate (or centres), or use sampler all"
-            )
-        if not bool(usable):
-            raise TrainingError(
-                f"step {self.steps}: the ranks chose different classes; expected one seed and one model of GPU"
-            )
-        what = "gradient of the centres is" if value.isfinite() else f"loss is {value.item()}:"
-        if not bool(embeddings.isfinite().all()):
-            what = "embeddings are"
-        raise TrainingError(
-            f"step {self.steps}: the {what} not finite; the weights are those of the step before; "
-            "lower recipe.lr, or set recipe.clip_norm"
-        )
-
-    def _where(self, rank: int, step: int) -> str:
-        return f"step {step}{f', rank {rank}' if self.ranks.size > 1 else ''}"
 
 
 def _draw(centres: torch.Tensor, num_classes: int, first: int) -> None:
