@@ -3,18 +3,21 @@
 Three heads on 512 dimensions, each taking embeddings and labels to updated centres (SGD with momentum and
 weight decay): `rows` is mlbench's; `dense` keeps one parameter and indexes it, so that its gradient, momentum
 and weight decay touch all classes; `products` are just the three matrix products of the sampled size, the
-least that any method needs.
+least that any method needs. On a GPU also `full`, every class in every step.
 
     python benchmarks/partialfc.py [--json] [--rounds 7]      one thread, up to 17 GB
     python benchmarks/partialfc.py --cuda [--json]            one GPU; writes results/partialfc-<gpu>.json
+    python benchmarks/partialfc.py --cuda --only 29000000 rows bfloat16 [SAMPLED]      one row of that table
 
-What is compared runs in turns in one process, and medians are compared; only the dense head of two million
-classes, for which there is no room beside another, has a process of its own. So has what measures memory.
+Every row is printed, and the file written, as soon as it is measured. On a CPU, what is compared runs in
+turns in one process, and medians are compared; only the dense head of two million classes, for which there is
+no room beside another, has a process of its own. So has what measures memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import statistics
@@ -22,10 +25,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 DIM, BATCH, LR, DECAY, MOMENTUM = 512, 128, 0.1, 5e-4, 0.9
 CUDA_CLASSES, CUDA_BATCH, CUDA_STEPS = (125_000, 1_000_000, 5_500_000, 29_000_000), 1024, 20
+#: Seconds after which a row on the GPU is not measured for longer.
+CUDA_SECONDS = 4.0
+#: Head and type of the stored centres of each row.
+CUDA_HEADS = (("rows", "float32"), ("rows", "bfloat16"), ("dense", "float32"), ("full", "float32"))
+
+#: print without a buffer.
+say = partial(print, flush=True)
 
 
 def main() -> None:
@@ -33,11 +44,17 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--cuda", action="store_true")
+    parser.add_argument("--only", nargs="+", metavar="CLASSES HEAD [DTYPE [SAMPLED]]", help=argparse.SUPPRESS)
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
         name, *numbers = json.loads(arguments.child)
         print(json.dumps(CHILDREN[name](*numbers)))
+    elif arguments.cuda and arguments.only:
+        find_gpu()
+        classes, name, dtype, sampled = arguments.only + ["float32", "0"][len(arguments.only) - 2 :]
+        row = cuda_row(name, int(classes), int(sampled) or int(classes) // 10, dtype)
+        say(json.dumps(row) if arguments.json else as_line(row))
     elif arguments.cuda:
         on_cuda(arguments.json)
     else:
@@ -75,7 +92,7 @@ def rows_head(classes: int, sampled: int, device: str = "cpu", dtype: str = "flo
     return step
 
 
-def dense_head(classes: int, sampled: int, device: str = "cpu") -> Callable:
+def dense_head(classes: int, sampled: int, device: str = "cpu", dtype: str = "float32") -> Callable:
     """One dense parameter that is indexed: the logits shrink, gradient and update do not."""
     import torch
     from torch.nn import functional as F
@@ -98,7 +115,7 @@ def dense_head(classes: int, sampled: int, device: str = "cpu") -> Callable:
     return step
 
 
-def full_head(classes: int, sampled: int, device: str = "cpu") -> Callable:
+def full_head(classes: int, sampled: int, device: str = "cpu", dtype: str = "float32") -> Callable:
     """Every class in every step: the sampler `all`."""
     import torch
 
@@ -182,55 +199,33 @@ def resident(what: str) -> int:
     raise RuntimeError("needs Linux: /proc/self/status has no " + what)
 
 
-def cuda_speed(name: str, classes: int, sampled: int, *more: str) -> dict[str, float] | None:
-    """Examples a second and peak bytes of a head on the GPU; None where its memory is too small."""
-    import torch
-
-    torch.set_float32_matmul_precision("high")
-    torch.manual_seed(0)
-    try:
-        step = HEADS[name](classes, sampled, "cuda", *more)
-        generator = torch.Generator("cuda").manual_seed(0)
-        draws = {"generator": generator, "device": "cuda"}
-        for turn in range(5 + CUDA_STEPS):
-            if turn == 5:
-                torch.cuda.synchronize()
-                start = time.perf_counter()
-            embeddings = torch.randn(CUDA_BATCH, DIM, **draws).requires_grad_()
-            step(embeddings, torch.randint(classes, (CUDA_BATCH,), **draws))
-        torch.cuda.synchronize()
-    except torch.cuda.OutOfMemoryError:
-        return None
-    seconds = time.perf_counter() - start
-    return {
-        "samples_per_second": CUDA_BATCH * CUDA_STEPS / seconds,
-        "bytes": torch.cuda.max_memory_allocated(),
-    }
-
-
-CHILDREN = {"in_turns": in_turns, "peak_memory": peak_memory, "cuda_speed": cuda_speed}
+CHILDREN = {"in_turns": in_turns, "peak_memory": peak_memory}
 
 
 def child(name: str, *numbers):
     """What a function gives in a process of its own."""
     command = [sys.executable, __file__, "--child", json.dumps([name, *numbers])]
-    environment = {**os.environ}
-    if name != "cuda_speed":
-        environment["OMP_NUM_THREADS"] = environment["MKL_NUM_THREADS"] = "1"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-# ---------------------------------------------------------------------------------------------- the tables
+# --------------------------------------------------------------------------------------------- on the CPU
 
 
 def on_cpu(rounds: int, as_json: bool) -> None:
     sampled = 40_000
+    show = (lambda text: None) if as_json else say
+    show(f"{DIM} dimensions, batch {BATCH}, {sampled:,} classes sampled, one thread, medians of {rounds}")
+    show(f"{'classes':>10} {'products':>10} {'rows':>10} {'dense':>10}")
     heads = [[name, 400_000, sampled] for name in ("products", "rows", "dense")]
     small = child("in_turns", rounds, *heads)
+    show(f"{400_000:>10,} " + " ".join(f"{small[f'{name} 400000']:>8.3f} s" for name, *_ in heads))
     large = child("in_turns", rounds, ["rows", 400_000, sampled], ["rows", 2_000_000, sampled])
     dense = child("in_turns", 2, ["dense", 2_000_000, sampled])
+    show(f"{2_000_000:>10,} {'':>10} {large['rows 2000000']:>8.3f} s {dense['dense 2000000']:>8.3f} s")
     huge = child("in_turns", 3, ["rows", 4_000_000, sampled])
+    show(f"{4_000_000:>10,} {'':>10} {huge['rows 4000000']:>8.3f} s {'':>10}")
     extra = child("peak_memory", "rows", 400_000, sampled) - 2 * 400_000 * DIM * 4
     figures = {
         "speedup_400k": small["dense 400000"] / small["rows 400000"],
@@ -240,64 +235,163 @@ def on_cpu(rounds: int, as_json: bool) -> None:
         "extra_memory_ratio": extra / (sampled * DIM * 4),
     }
     if as_json:
-        print(json.dumps({**figures, "seconds": {**large, **small, **dense, **huge}}))
+        say(json.dumps({**figures, "seconds": {**large, **small, **dense, **huge}}))
         return
-    print(f"{DIM} dimensions, batch {BATCH}, {sampled:,} classes sampled, one thread, medians of {rounds}")
-    print(f"{'classes':>10} {'products':>10} {'rows':>10} {'dense':>10}")
-    print(
-        f"{400_000:>10,} {small['products 400000']:>8.3f} s {small['rows 400000']:>8.3f} s "
-        f"{small['dense 400000']:>8.3f} s"
+    say(f"rows over dense, 400,000 classes:         {figures['speedup_400k']:6.1f} x faster")
+    say(f"rows over products, 400,000 classes:      {figures['over_floor_400k']:6.2f} x the time")
+    say(f"rows over dense, 2,000,000 classes:       {figures['speedup_2m']:6.1f} x faster")
+    say(f"rows, 2,000,000 over 400,000 classes:     {figures['cost_2m_over_400k']:6.2f} x the time")
+    say(f"memory beyond centres and their momentum: {figures['extra_memory_ratio']:6.2f} x the sampled rows")
+
+
+# --------------------------------------------------------------------------------------------- on one GPU
+
+
+def find_gpu():
+    """The first GPU; ends the program where there is none."""
+    from mlbench.environment import find_device
+    from mlbench.errors import DeviceError
+
+    try:
+        return find_device("cuda")
+    except DeviceError as error:
+        sys.exit(str(error))
+
+
+def cuda_row(name: str, classes: int, sampled: int, dtype: str = "float32", device: str = "cuda") -> dict:
+    """One row of the table: examples a second, seconds a step and peak bytes of a head, or an `error`.
+
+    Leaves the device's memory as it was."""
+    import torch
+
+    row: dict = {"head": name, "dtype": dtype, "classes": classes, "sampled": sampled}
+    clear(device)
+    free = torch.cuda.mem_get_info()[0] if device == "cuda" else None
+    if free is not None and least_bytes(name, classes, dtype) > free:
+        return {**row, "error": f"does not fit: {least_bytes(name, classes, dtype) / 1e9:.0f} GB or more"}
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        row |= step_costs(HEADS[name](classes, sampled, device, dtype), classes, device)
+        if device == "cuda":
+            row["bytes"] = torch.cuda.max_memory_allocated()
+    except torch.OutOfMemoryError:
+        row["error"] = "does not fit"
+    except Exception as error:  # shown as a row, so that the others are measured
+        row["error"] = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+    torch.set_float32_matmul_precision(precision)
+    clear(device)
+    return row
+
+
+def step_costs(step: Callable, classes: int, device: str) -> dict[str, float]:
+    """Examples a second and seconds of a step, a mean over up to `CUDA_STEPS`, after three for warmth."""
+    import torch
+
+    torch.manual_seed(0)
+    draws = {"generator": torch.Generator(device).manual_seed(0), "device": device}
+
+    def run(steps: int) -> float:
+        start = time.perf_counter()
+        for _ in range(steps):
+            embeddings = torch.randn(CUDA_BATCH, DIM, **draws).requires_grad_()
+            step(embeddings, torch.randint(classes, (CUDA_BATCH,), **draws))
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+    run(2)
+    steps = max(min(CUDA_STEPS, int(CUDA_SECONDS / run(1))), 3)
+    seconds = run(steps) / steps
+    return {"samples_per_second": CUDA_BATCH / seconds, "seconds": seconds}
+
+
+def least_bytes(name: str, classes: int, dtype: str) -> int:
+    """Bytes of what a head certainly holds at once: the centres, their momentum, the cosines, and a gradient,
+    which is as large as the sampled centres for `rows` and as all centres for the others."""
+    each = (2 if dtype == "bfloat16" else 4) * DIM
+    sampled = classes if name == "full" else classes // 10
+    products = 4 * sampled * CUDA_BATCH
+    return (
+        2 * classes * each + 4 * sampled * DIM + products if name == "rows" else 3 * classes * each + products
     )
-    print(f"{2_000_000:>10,} {'':>10} {large['rows 2000000']:>8.3f} s {dense['dense 2000000']:>8.3f} s")
-    print(f"{4_000_000:>10,} {'':>10} {huge['rows 4000000']:>8.3f} s {'':>10}")
-    print(f"rows over dense, 400,000 classes:         {figures['speedup_400k']:6.1f} x faster")
-    print(f"rows over products, 400,000 classes:      {figures['over_floor_400k']:6.2f} x the time")
-    print(f"rows over dense, 2,000,000 classes:       {figures['speedup_2m']:6.1f} x faster")
-    print(f"rows, 2,000,000 over 400,000 classes:     {figures['cost_2m_over_400k']:6.2f} x the time")
-    print(
-        f"memory beyond centres and their momentum: {figures['extra_memory_ratio']:6.2f} x the sampled rows"
-    )
+
+
+def largest(dtype: str, record: Callable[[dict], None]) -> None:
+    """Record the row with the most classes, in steps of a hundredth, whose step fits in the GPU's memory."""
+    import torch
+
+    clear("cuda")
+    # Beside what a step certainly holds, a few blocks and the library's own memory.
+    free = torch.cuda.mem_get_info()[0] - 3 * 2**30
+    classes = int(free / least_bytes("rows", 1_000_000, dtype) * 1_000_000)
+    for _ in range(10):
+        row = cuda_row("rows", classes, classes // 10, dtype)
+        if "error" not in row:
+            record({**row, "largest": True})
+            return
+        classes = int(0.97 * classes)
+    record(row)
+
+
+def clear(device: str) -> None:
+    """Free what a row has left."""
+    import torch
+
+    gc.collect()
+    if device == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def as_line(row: dict) -> str:
+    start = f"{row['head']:>6} {row['dtype']:>9} {row['classes']:>12,} {row['sampled']:>11,}"
+    if "error" in row:
+        return f"{start}  {row['error']}"
+    memory = f"{row['bytes'] / 2**20:>9,.0f}" if "bytes" in row else f"{'':>9}"
+    return f"{start} {row['samples_per_second']:>10,.0f} {1000 * row['seconds']:>9.2f} {memory}"
 
 
 def on_cuda(as_json: bool) -> None:
-    from mlbench.environment import devices, environment, find_device
+    from mlbench.environment import environment
 
-    device = find_device("cuda")
+    device = find_gpu()
+    path = Path("results", f"partialfc-{device.product.replace(' ', '-').lower()}.json")
+    path.parent.mkdir(exist_ok=True)
     table: list[dict] = []
-
-    def measure(name: str, classes: int, *more: str) -> dict | None:
-        result = child("cuda_speed", name, classes, classes // 10, *more)
-        table.append({"head": " ".join((name, *more)), "classes": classes, **(result or {})})
-        return result
-
-    for classes in CUDA_CLASSES:
-        for head in (("full",), ("dense",), ("rows", "float32"), ("rows", "bfloat16")):
-            measure(head[0], classes, *head[1:])
-    for dtype in ("float32", "bfloat16"):
-        classes = CUDA_CLASSES[-1] * 8
-        while measure("rows", classes, dtype) is None:  # steps of a tenth, down to the largest that fits
-            table.pop()
-            classes = int(0.9 * classes)
-    record = {
-        "what": "the head alone: embeddings and labels to updated centres; SGD with momentum, rate 0.1",
+    facts: dict = {
+        "what": "the head alone: embeddings and labels to updated centres; SGD with momentum, TF32",
         "dim": DIM,
         "batch": CUDA_BATCH,
         "table": table,
         "environment": environment(device, os.cpu_count() or 1),
     }
-    path = Path("results", f"partialfc-{devices()[0].product.replace(' ', '-').lower()}.json")
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(record, indent=1) + "\n")
+
+    def record(row: dict) -> None:
+        table.append(row)
+        path.write_text(json.dumps(facts, indent=1) + "\n")
+        if not as_json:
+            say(as_line(row))
+
+    if not as_json:
+        say(f"{device.product}, {DIM} dimensions, batch {CUDA_BATCH}, the head alone; in {path}")
+        say(f"{'head':>6} {'dtype':>9} {'classes':>12} {'sampled':>11} {'samples/s':>10} {'ms':>9} {'MB':>9}")
+    for classes in CUDA_CLASSES:
+        for name, dtype in CUDA_HEADS:
+            record(cuda_row(name, classes, classes // 10, dtype))
+    # The same number of sampled classes: the cost that depends on the number of all classes.
+    costs = []
+    for classes in (400_000, 2_000_000):
+        record(cuda_row("rows", classes, 40_000))
+        costs.append(table[-1].get("seconds"))
+    if all(costs):
+        facts["cost_2m_over_400k"] = costs[1] / costs[0]
+    for dtype in ("float32", "bfloat16"):
+        largest(dtype, record)
     if as_json:
-        print(json.dumps(record))
-        return
-    print(f"{device.product}, {DIM} dimensions, batch {CUDA_BATCH}, rate 0.1, the head alone; in {path}")
-    print(f"{'head':>14} {'classes':>12} {'samples/s':>10} {'MB':>9}")
-    for row in table:
-        values = (
-            (f"{row['samples_per_second']:.0f}", f"{row['bytes'] / 2**20:.0f}") if "bytes" in row else "--"
-        )
-        print(f"{row['head']:>14} {row['classes']:>12,} {values[0]:>10} {values[1]:>9}")
+        say(json.dumps(facts))
+    elif "cost_2m_over_400k" in facts:
+        say(f"rows, 2,000,000 over 400,000 classes: {facts['cost_2m_over_400k']:.2f} x the time")
 
 
 if __name__ == "__main__":

@@ -54,7 +54,12 @@ class CentreLoss(Protocol):
 
     A loss may have an attribute `per_example`, true when the logits of an example depend only on that
     example's cosines, target and norm, without batch statistics or random draws. A sampler may then pass a
-    few examples at a time, which saves time and memory."""
+    few examples at a time, which saves time and memory.
+
+    A loss with one centre for each class whose logits are `scale` times the cosine for all classes but the
+    target may have that number, and a method `target_logits(cosines, norms)`: cosines (N,) to the targets in,
+    the targets' logits (N,) out. A sampler may then call it instead of `logits`, which saves passes over the
+    cosines."""
 
     @property
     def centres_per_class(self) -> int: ...

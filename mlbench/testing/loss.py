@@ -119,6 +119,21 @@ def logits_keep_the_contract(subject: Subject) -> None:
             few = trial.loss.logits(cosines[2:5], absent[2:5], norms[2:5])
             close = torch.allclose(few, logits[2:5], rtol=1e-4, atol=1e-5)
             expect(close, "per_example: logits of an example do not depend on the others")
+        if callable(getattr(trial.loss, "target_logits", None)):
+            _expect_target_logits(trial, cosines.squeeze(2), norms)
+
+
+def _expect_target_logits(trial: _Trial, cosines: torch.Tensor, norms: torch.Tensor) -> None:
+    """cosines: (N, K)."""
+    loss, column = trial.loss, trial.labels.unsqueeze(1)
+    own = loss.target_logits(cosines.gather(1, column).squeeze(1), norms).unsqueeze(1)
+    close = torch.allclose(
+        (loss.scale * cosines).scatter(1, column, own),
+        loss.logits(cosines.unsqueeze(2), trial.labels, norms),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+    expect(close, "logits are target_logits at the target, and scale times the cosine elsewhere")
 
 
 def loss_predict_is_what_is_built(subject: Subject) -> None:

@@ -43,10 +43,16 @@ class AdaFaceLoss(nn.Module):
         """cosines: (N, K, 1) float in [-1, 1]; targets: (N,) int64 in [0, K), or -1 where the target is
         not among the K; norms: (N,) float. Returns logits (N, K)."""
         cosines = cosines.squeeze(2)
-        target = take_target(cosines, targets)
-        quality = self._quality(norms).to(target.dtype).unsqueeze(1)
-        moved = _add_angles(target, -self.margin * quality) - self.margin * (1 + quality)
-        return put_target(cosines, targets, moved) * self.scale
+        moved = self._moved(take_target(cosines, targets).squeeze(1), norms)
+        return put_target(cosines, targets, moved.unsqueeze(1)) * self.scale
+
+    def target_logits(self, cosines: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
+        return self._moved(cosines, norms) * self.scale
+
+    def _moved(self, cosines: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
+        """The targets' cosines (N,) with their margins."""
+        quality = self._quality(norms).to(cosines.dtype)
+        return _add_angles(cosines, -self.margin * quality) - self.margin * (1 + quality)
 
     def _quality(self, norms: torch.Tensor) -> torch.Tensor:
         """(N,) in [-1, 1]."""
@@ -64,5 +70,6 @@ def _add_angles(cosines: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
     clamped; angles in [-pi/2, pi/2]."""
     edges = angles.cos()
     turned = cosines * edges - sines_of(cosines) * angles.sin()
-    turned = torch.where((angles < 0) & (cosines > edges), 1, turned)
-    return torch.where((angles > 0) & (cosines < -edges), -1, turned)
+    # Not torch.where, which copies a number to a GPU and waits for it.
+    turned = turned.masked_fill((angles < 0) & (cosines > edges), 1)
+    return turned.masked_fill((angles > 0) & (cosines < -edges), -1)

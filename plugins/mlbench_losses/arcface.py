@@ -8,7 +8,7 @@ import torch
 
 from mlbench_losses.target import put_target, take_target
 
-__all__ = ["add_angle", "guarded", "margin_logits", "sines_of"]
+__all__ = ["add_angle", "add_margin", "guarded", "margin_logits", "sines_of"]
 
 
 def margin_logits(
@@ -20,14 +20,17 @@ def margin_logits(
     K. straight_through: whether the gradient ignores the margin, as in the authors' code, which does not
     guard angles beyond pi either; otherwise the cosine and its gradient are those of `guarded`.
     """
-    target = take_target(cosines, targets)
-    if straight_through:
-        with torch.no_grad():
-            by = add_angle(target, margin) - target
-        moved = target + by
-    else:
-        moved = guarded(target, margin)
+    moved = add_margin(take_target(cosines, targets), margin, straight_through=straight_through)
     return put_target(cosines, targets, moved)
+
+
+def add_margin(cosines: torch.Tensor, margin: float, *, straight_through: bool) -> torch.Tensor:
+    """The targets' cosines, float32 or float64 in any shape, with the margin as in `margin_logits`."""
+    if not straight_through:
+        return guarded(cosines, margin)
+    with torch.no_grad():
+        by = add_angle(cosines, margin) - cosines
+    return cosines + by
 
 
 def sines_of(cosines: torch.Tensor) -> torch.Tensor:

@@ -52,6 +52,9 @@ class Softmax(_Stateless):
         """cosines: (N, K, 1) float in [-1, 1]; targets and norms: not used. Returns logits (N, K)."""
         return cosines.squeeze(2) * self.scale
 
+    def target_logits(self, cosines: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
+        return cosines * self.scale
+
 
 class CosFace(_Stateless):
     """The additive cosine margin loss (Wang et al., arXiv:1801.09414): scale * (cosine - margin) for the
@@ -67,6 +70,9 @@ class CosFace(_Stateless):
         # Subtracts at N positions: no mask of N x K, and no wait for the GPU to count the targets.
         margins = (targets >= 0).to(cosines.dtype) * -self.margin
         return cosines.squeeze(2).scatter_add(1, targets.clamp(min=0), margins) * self.scale
+
+    def target_logits(self, cosines: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
+        return (cosines - self.margin) * self.scale
 
 
 class _Angular(_Scaled):
@@ -104,6 +110,14 @@ class ArcFace(_Angular):
     margin changes the value but not the gradient, whose factor is 1, and angles beyond pi are not guarded."""
 
     centres_per_class: ClassVar[int] = 1
+
+    def target_logits(self, cosines: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
+        from mlbench_losses.arcface import add_margin
+
+        return (
+            add_margin(cosines, self.margin, straight_through=self.gradient == "straight_through")
+            * self.scale
+        )
 
 
 class SubcenterArcFace(_Angular):

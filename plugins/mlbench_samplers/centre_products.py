@@ -1,4 +1,4 @@
-"""Cosines of embeddings to some of the class centres, and their gradients, in blocks of rows."""
+"""Products of embeddings with some of the class centres, and their gradients, in blocks of rows."""
 
 from __future__ import annotations
 
@@ -7,17 +7,21 @@ from collections.abc import Iterator
 
 import torch
 
-from mlbench_samplers import large_pages
-from mlbench_samplers.row_optimizers import block_rows, compute_dtype
+from mlbench_samplers import large_pages, row_loops
+from mlbench_samplers.centre_rows import project, unit_rows
 
-__all__ = ["CentreProducts"]
+__all__ = ["BLOCK_BYTES", "CentreProducts"]
+
+#: Bytes of the rows that are multiplied at a time: few enough for a CPU's caches, many enough for a GPU.
+BLOCK_BYTES = {"cpu": 2**23, "cuda": 2**27}
 
 
 class CentreProducts:
     """Products of embeddings with rows of the centres. Reuses its two largest tensors from step to step,
     because allocating them takes as long as a product.
 
-    centres: (C, centres_per_class, dim). units: (N, dim), embeddings of unit length. rows: (K,) int64.
+    centres: (C, dim). rows: (K,) int64. units: (N, dim), embeddings of unit length. inverse: (K,) inverse
+    lengths of the centres of `rows`.
     """
 
     def __init__(self) -> None:
@@ -26,45 +30,76 @@ class CentreProducts:
     def cosines(
         self, centres: torch.Tensor, units: torch.Tensor, rows: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Cosines (N, K, centres_per_class), and the inverse lengths of the centres (K *
-        centres_per_class,)."""
-        each = centres.shape[1]
-        cosines = self._reused("cosines", units, len(units), len(rows) * each)
-        inverse = units.new_empty(len(rows) * each)
-        for columns, block in _blocks(centres, rows):
-            # Dividing the products by the lengths needs no normalised copy of the centres.
-            torch.reciprocal(block.norm(dim=1).clamp_min_(1e-12), out=inverse[columns])
-            part = cosines[:, columns]
-            torch.mm(units, block.T, out=part)
-            part.mul_(inverse[columns]).clamp_(-1, 1)
-        return cosines.view(len(units), len(rows), each), inverse
+        """Cosines (N, K), and `inverse`."""
+        cosines, inverse = self._reused("products", units, len(units), len(rows)), units.new_empty(len(rows))
+        for columns, block, lengths in _blocks(centres, rows, units):
+            inverse[columns] = lengths
+            torch.mm(units, block.T, out=cosines[:, columns]).clamp_(-1, 1)
+        return cosines, inverse
 
-    def gradients(
+    def powers(
+        self,
+        centres: torch.Tensor,
+        units: torch.Tensor,
+        rows: torch.Tensor,
+        targets: torch.Tensor,
+        scale: float,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """exp(scale * cosine), 0 at the target; `inverse`; the sum of the powers of each embedding (N,); and
+        the sum of the unit centres, each times its power (N, dim).
+
+        The powers are (N * K,): blocks of columns one after the other, as products are fastest into memory
+        without gaps; `place` has their order. targets: (N,) int64, the target's column, or -1 where the
+        target is not among the K. All is computed in one pass over the blocks, while they are in the cache.
+        """
+        powers, inverse = self._reused("products", units, len(units) * len(rows)), units.new_empty(len(rows))
+        total, pull = units.new_zeros(len(units)), torch.zeros_like(units)
+        scaled = units * scale
+        for columns, block, lengths in _blocks(centres, rows, units):
+            inverse[columns] = lengths
+            part = torch.mm(scaled, block.T, out=_part(powers, columns, units))
+            place = targets - columns.start
+            absent = (place < 0) | (place >= len(block))
+            # exp(-inf) is 0. Nothing is added where the target is in no column of the block.
+            infinite = torch.full_like(total, -math.inf).masked_fill_(absent, 0)
+            part.scatter_add_(1, place.clamp_(0, len(block) - 1).unsqueeze(1), infinite.unsqueeze(1))
+            total += part.exp_().sum(1)
+            pull.addmm_(part, block)
+        return powers, inverse, total, pull
+
+    def place(self, rows: torch.Tensor, units: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+        """Where `powers` has the number of each embedding in its one of `columns` (N,) int64: (N,) int64."""
+        size = _size(rows, units)
+        start = columns // size * size
+        widths = (len(rows) - start).clamp_(max=size)
+        return start * len(units) + torch.arange(len(units), device=rows.device) * widths + columns - start
+
+    def pull(self, centres: torch.Tensor, by_cosines: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Gradient by `units` (N, dim) of the gradient by the cosines (N, K)."""
+        result = by_cosines.new_zeros((len(by_cosines), centres.shape[1]))
+        for columns, block, _ in _blocks(centres, rows, by_cosines):
+            result.addmm_(by_cosines[:, columns], block)
+        return result
+
+    def gradient(
         self,
         centres: torch.Tensor,
         units: torch.Tensor,
         rows: torch.Tensor,
         by_cosines: torch.Tensor,
         inverse: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Gradient by the centres of `rows`, gradient by `units`, and the squared norm of the first.
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Gradient by the centres of `rows` (K, dim), and the square of its norm.
 
-        by_cosines: (N, K * centres_per_class), overwritten. inverse: inverse lengths of the centres.
-        """
-        gradient = self._reused("gradient", units, len(inverse), units.shape[1])
-        by_units, square = torch.zeros_like(units), units.new_zeros(())
-        products = None
-        for columns, block in _blocks(centres, rows):
-            slopes = by_cosines[:, columns].mul_(inverse[columns])
-            by_units.addmm_(slopes, block)
+        by_cosines: gradient by the cosines, (N, K) or (N * K,) in the order of `powers`. Where that of each
+        embedding is to be multiplied by a number, the embedding may be instead."""
+        gradient = self._reused("gradient", units, len(rows), units.shape[1])
+        square, loops = units.new_zeros(()), row_loops.find_loops(centres)
+        for columns in _slices(rows, units):
+            slopes = by_cosines[:, columns] if by_cosines.ndim == 2 else _part(by_cosines, columns, units)
             part = torch.mm(slopes.T, units, out=gradient[columns])
-            # A cosine does not depend on the centre's length: the gradient has no component along the centre.
-            # One array for all blocks: the memory of several would add up.
-            products = torch.empty_like(block) if products is None else products
-            along = torch.mul(block, part, out=products[: len(part)]).sum(1).mul_(inverse[columns].square())
-            part.addcmul_(block, along.unsqueeze(1), value=-1)
-            square += part.norm().square()
-        return gradient, by_units, square
+            square += project(centres, rows[columns], inverse[columns], part, loops=loops)
+        return gradient, square
 
     def _reused(self, name: str, like: torch.Tensor, *shape: int) -> torch.Tensor:
         """A tensor of this shape in the memory of the step before, where that is large enough."""
@@ -75,14 +110,29 @@ class CentreProducts:
         return self._memory[name][:size].view(shape)
 
 
-def _blocks(centres: torch.Tensor, rows: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Blocks of the centres of `rows`: their columns among the cosines, and (B, dim) in the precision of the
-    computation. A step copies them twice, which is faster than keeping the copies."""
-    _, each, dim = centres.shape
-    size = block_rows(each * dim, rows.device)
-    stored = centres.new_empty((min(size, len(rows)), each, dim))
+def _size(rows: torch.Tensor, like: torch.Tensor) -> int:
+    """Number of rows, of the length of those of `like`, in a block."""
+    return max(BLOCK_BYTES.get(rows.device.type, 2**27) // (4 * like.shape[1]), 1)
+
+
+def _part(powers: torch.Tensor, columns: slice, units: torch.Tensor) -> torch.Tensor:
+    """(N, B) of a block's columns."""
+    return powers[columns.start * len(units) : columns.stop * len(units)].view(len(units), -1)
+
+
+def _slices(rows: torch.Tensor, like: torch.Tensor) -> Iterator[slice]:
+    size = _size(rows, like)
     for start in range(0, len(rows), size):
-        chosen = rows[start : start + size]
-        block = torch.index_select(centres, 0, chosen, out=stored[: len(chosen)])
-        columns = slice(start * each, (start + len(chosen)) * each)
-        yield columns, block.flatten(0, 1).to(compute_dtype(block.dtype))
+        yield slice(start, min(start + size, len(rows)))
+
+
+def _blocks(
+    centres: torch.Tensor, rows: torch.Tensor, like: torch.Tensor
+) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
+    """Blocks of `rows`: the slice of `rows`, the unit centres (B, dim), and their inverse lengths. A step
+    copies the centres more than once, which is faster than keeping the copies."""
+    memory, loops = None, row_loops.find_loops(centres)
+    for part in _slices(rows, centres):
+        count = part.stop - part.start
+        memory = like.new_empty((count, centres.shape[1])) if memory is None else memory
+        yield part, *unit_rows(centres, rows[part], out=memory[:count], loops=loops)

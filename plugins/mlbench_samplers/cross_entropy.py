@@ -68,7 +68,7 @@ def cross_entropy(
         powers = torch.sub(values, highest[part].unsqueeze(1), out=scratch[: len(values)]).exp_()
         total[part] = powers.sum(1)
         target = values.gather(1, targets[part].clamp_min(0).unsqueeze(1)).squeeze(1)
-        own[part] = torch.where(targets[part] >= 0, target, 0)
+        own[part] = target.masked_fill(targets[part] < 0, 0)
         return _Logits(inputs, logits, powers)
 
     def combine(part: slice) -> None:

@@ -68,12 +68,16 @@ def full_bytes(num_classes: int, dim: int, batch_size: int) -> int:
 
 def partial_bytes(num_classes: int, dim: int, batch_size: int, sampled: int, device: str = "cpu") -> int:
     """Peak bytes of `partial_fc` with AdamW, including the centres and their state."""
-    from mlbench_samplers.row_optimizers import BLOCK_BYTES
+    from mlbench_samplers.centre_products import BLOCK_BYTES
 
     # Centres, two moments and the number of updates of each row; gradient of the sampled rows and cosines;
-    # blocks that are processed at a time.
+    # blocks that are processed at a time, more where no loop updates the rows.
     state = 4 * num_classes * (3 * dim + 1)
-    return state + 4 * sampled * (dim + batch_size) + 8 * BLOCK_BYTES.get(device, 2**27)
+    return (
+        state
+        + 4 * sampled * (dim + batch_size)
+        + (2 if device == "cpu" else 8) * BLOCK_BYTES.get(device, 2**27)
+    )
 
 
 def recommend(choices: list[Choice], num_classes: int, batch_size: int, available: int) -> str:

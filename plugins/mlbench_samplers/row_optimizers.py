@@ -12,27 +12,20 @@ may be sampled next, and then take more memory than float32 centres alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from types import ModuleType
 
 import torch
 from torch import nn
 
-from mlbench_samplers import large_pages, row_kernels
+from mlbench_samplers import large_pages
 
-__all__ = ["BLOCK_BYTES", "RowAdamW", "RowOptimizer", "RowSGD", "block_rows", "compute_dtype"]
+__all__ = ["BLOCK_BYTES", "RowAdamW", "RowOptimizer", "RowSGD"]
 
-#: Bytes of the rows that are processed at a time: few enough for a CPU's cache, many enough for a GPU.
+#: Bytes of the rows that whole-tensor operations update at a time: few enough for a CPU's cache, many enough
+#: for a GPU.
 BLOCK_BYTES = {"cpu": 2**20, "cuda": 2**27}
 
-
-def block_rows(width: int, device: torch.device) -> int:
-    """Number of rows of `width` numbers that are processed at a time."""
-    return max(BLOCK_BYTES.get(device.type, 2**27) // (4 * width), 1)
-
-
-def compute_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Type in which numbers stored as `dtype` are computed."""
-    return torch.float32 if dtype == torch.bfloat16 else dtype
+Noise = tuple[torch.Tensor, torch.Tensor] | None
 
 
 class RowOptimizer(nn.Module):
@@ -50,19 +43,24 @@ class RowOptimizer(nn.Module):
         scale: torch.Tensor,
         lr: float,
         weight_decay: float,
-        noise: tuple[torch.Tensor, torch.Tensor] | None = None,
+        noise: Noise = None,
+        loops: ModuleType | None = None,
     ) -> None:
         """Update `rows` of `weights` in place with `scale` times their gradient, which is overwritten.
 
         weights: (C, R) float32, float64 or bfloat16; rows: (K,) int64, distinct; gradient: (K, R); scale:
-        scalar. noise: for bfloat16, (K,) and (3, R) int32 in [0, 2^16); their sums round weights and moments.
+        scalar. noise: for bfloat16, (K,) and (3, R) int32 in [0, 2^16), whose exclusive or rounds weights and
+        moments. loops: of `find_loops`, which update the rows in one pass over memory.
         """
         if not len(rows):
             return
-        if weights.device.type == "cpu" and weights.dtype != torch.bfloat16:
-            self._step_fused(weights, rows, gradient, float(scale), lr, weight_decay)
+        if loops is not None:
+            self._loop(
+                loops, weights, rows, gradient, scale=scale, lr=lr, weight_decay=weight_decay, noise=noise
+            )
             return
-        for part in _blocks(len(rows), block_rows(weights.shape[1], weights.device)):
+        size = max(BLOCK_BYTES.get(weights.device.type, 2**27) // (4 * weights.shape[1]), 1)
+        for part in (slice(start, start + size) for start in range(0, len(rows), size)):
             chosen = rows[part]
             stored = [weights, *(getattr(self, name) for name in self.moments)]
             values = [tensor.index_select(0, chosen).to(gradient.dtype) for tensor in stored]
@@ -70,7 +68,7 @@ class RowOptimizer(nn.Module):
             for index, (tensor, value) in enumerate(zip(stored, values, strict=True)):
                 if tensor.dtype == torch.bfloat16:
                     assert noise is not None
-                    value = _round_randomly(value, noise[0][part].unsqueeze(1) + noise[1][index])
+                    value = _round_randomly(value, noise[0][part].unsqueeze(1) ^ noise[1][index])
                 tensor.index_copy_(0, chosen, value)
 
     def _formula(
@@ -84,16 +82,19 @@ class RowOptimizer(nn.Module):
         """Update copies of some rows in place. values: the rows' moments, then their gradient."""
         raise NotImplementedError
 
-    def _step_fused(
+    def _loop(
         self,
+        loops: ModuleType,
         weights: torch.Tensor,
         rows: torch.Tensor,
         gradient: torch.Tensor,
-        scale: float,
+        *,
+        scale: torch.Tensor,
         lr: float,
         weight_decay: float,
+        noise: Noise,
     ) -> None:
-        """`step` on the CPU, in one pass over memory."""
+        """`step` by compiled loops."""
         raise NotImplementedError
 
 
@@ -122,26 +123,23 @@ class RowSGD(RowOptimizer):
     ) -> None:
         momentum, gradient = values
         gradient.add_(weights, alpha=weight_decay)
-        momentum.mul_(self.mu).add_(gradient)
+        torch.add(gradient, momentum, alpha=self.mu, out=momentum)
         weights.sub_(gradient.add_(momentum, alpha=self.mu) if self.nesterov else momentum, alpha=lr)
 
-    def _step_fused(
+    def _loop(
         self,
+        loops: ModuleType,
         weights: torch.Tensor,
         rows: torch.Tensor,
         gradient: torch.Tensor,
-        scale: float,
+        *,
+        scale: torch.Tensor,
         lr: float,
         weight_decay: float,
+        noise: Noise,
     ) -> None:
-        arrays = [tensor.numpy() for tensor in (weights, self.momentum)]
-        index, slopes = rows.numpy(), gradient.numpy()
-        numbers = [slopes.dtype.type(value) for value in (scale, lr, weight_decay, self.mu)]
-
-        def run(part: slice) -> None:
-            row_kernels.sgd(*arrays, index[part], slopes[part], *numbers, self.nesterov)
-
-        row_kernels.in_threads(run, len(index))
+        numbers = {"lr": lr, "decay": weight_decay, "mu": self.mu, "nesterov": self.nesterov}
+        loops.sgd(weights, self.momentum, rows, gradient, scale=scale, noise=noise, **numbers)
 
 
 class RowAdamW(RowOptimizer):
@@ -191,46 +189,37 @@ class RowAdamW(RowOptimizer):
         move = torch.sqrt(second, out=gradient).div_(root).add_(self.eps)
         weights.mul_(1 - lr * weight_decay).addcdiv_(first / bias, move, value=-lr)
 
-    def _step_fused(
+    def _loop(
         self,
+        loops: ModuleType,
         weights: torch.Tensor,
         rows: torch.Tensor,
         gradient: torch.Tensor,
-        scale: float,
+        *,
+        scale: torch.Tensor,
         lr: float,
         weight_decay: float,
+        noise: Noise,
     ) -> None:
         bias, root = self._biases(rows, gradient.dtype)
-        arrays = [tensor.numpy() for tensor in (weights, self.first, self.second)]
-        index, slopes, rates, roots = (tensor.numpy() for tensor in (rows, gradient, lr / bias, root))
-        kind = slopes.dtype.type
-        before = kind(scale), kind(1 - lr * weight_decay)
-        after = [kind(value) for value in (*self.betas, self.eps)]
-
-        def run(part: slice) -> None:
-            row_kernels.adamw(*arrays, index[part], slopes[part], *before, rates[part], roots[part], *after)
-
-        row_kernels.in_threads(run, len(index))
+        numbers = {"kept": 1 - lr * weight_decay, "betas": self.betas, "eps": self.eps}
+        tensors = (weights, self.first, self.second, rows, gradient, lr / bias, root)
+        loops.adamw(*tensors, scale=scale, noise=noise, **numbers)
 
 
 def _zeros_like(weights: torch.Tensor) -> torch.Tensor:
     return large_pages.empty(weights.shape, weights.dtype, weights.device).zero_()
 
 
-def _blocks(count: int, size: int) -> Iterator[slice]:
-    for start in range(0, count, size):
-        yield slice(start, min(start + size, count))
-
-
 def _round_randomly(values: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
     """Round float32 to one of the two neighbouring bfloat16 numbers at random, so that the mean is exact.
 
-    noise: int32 in the shape of `values`; only its low 16 bits count.
+    values: contiguous, overwritten. noise: int32 in [0, 2^16), in the shape of `values`.
     """
     # bfloat16 is the upper half of a float32. Noise added to the lower half carries into the upper half with
     # a probability in proportion to the lower half.
-    bits = values.view(torch.int32) + (noise & 0xFFFF)
-    return (bits & -0x10000).view(torch.float32).to(torch.bfloat16)
+    bits = values.view(torch.int32).add_(noise).bitwise_and_(-0x10000)
+    return bits.view(torch.float32).to(torch.bfloat16)
 
 
 def _log(beta: float) -> float:

@@ -9,14 +9,16 @@ import torch
 from torch import distributed, nn
 from torch.autograd.function import once_differentiable
 
-from mlbench.plugin import CentreLoss, TrainingError, numpy_generator
-from mlbench_samplers import large_pages
+from mlbench.plugin import CentreLoss, TrainingError, derive
+from mlbench_samplers import large_pages, row_loops
 from mlbench_samplers.centre_products import CentreProducts
+from mlbench_samplers.centre_rows import compute_dtype
 from mlbench_samplers.class_centres import INTEGERS
 from mlbench_samplers.class_choice import choose_classes
-from mlbench_samplers.cross_entropy import cross_entropy
 from mlbench_samplers.process_ranks import ProcessRanks
-from mlbench_samplers.row_optimizers import RowOptimizer, compute_dtype
+from mlbench_samplers.row_optimizers import RowOptimizer
+from mlbench_samplers.sampled_head import sampled_head
+from mlbench_samplers.step_check import StepCheck
 
 __all__ = ["SampledCentres"]
 
@@ -100,16 +102,11 @@ class SampledCentres(nn.Module):
 
     def sample(self, labels: torch.Tensor) -> torch.Tensor:
         """Classes of the next step for the labels (N,) int64 of all ranks: (sampled,) int64, ascending, with
-        all labels. Depends on `seed` and on the number of steps before, which `state_dict` has."""
-        positives = torch.unique(labels)
-        if len(positives) > self.sampled:
-            raise TrainingError(
-                f"step {self.steps + 1}: the batch holds {len(positives)} different labels, more than the "
-                f"{self.sampled} centres of a step; raise the sampler's rate (or centres), or use sampler all"
-            )
-        generator = numpy_generator(self.seed, "centres", self.steps)
+        all labels, if they are no more than `sampled`. Depends on `seed` and on the number of steps before,
+        which `state_dict` has."""
+        generator = self._generator("centres", labels.device)
         self.steps += 1
-        return choose_classes(positives, self.num_classes, self.sampled, generator)
+        return choose_classes(labels, self.num_classes, self.sampled, generator)
 
     @torch.no_grad()
     def update(self, lr: float, weight_decay: float) -> None:
@@ -119,16 +116,18 @@ class SampledCentres(nn.Module):
         rows, chosen, gradient, norm = self._pending
         self._pending = None
         # The factor by which the loss's weight, loss scaling and clipping changed the norm.
-        scale = torch.where(norm > 0, self.stand_in.grad / norm, 0)
-        width = self.centres[:1].numel()
+        scale = (self.stand_in.grad / norm).masked_fill_(norm <= 0, 0)
+        centres = self.centres.data.flatten(1)
+        width = centres.shape[1]
         self.optimizer.step(
-            self.centres.data.flatten(1),
+            centres,
             rows,
             gradient.view(-1, width),
             scale=scale,
             lr=lr,
             weight_decay=weight_decay,
             noise=self._noise(chosen, width) if self.centres.dtype == torch.bfloat16 else None,
+            loops=row_loops.find_loops(centres),
         )
 
     def get_extra_state(self) -> torch.Tensor:
@@ -144,42 +143,38 @@ class SampledCentres(nn.Module):
         self._pending = None
         return self
 
+    def _generator(self, name: str, device: torch.device) -> torch.Generator:
+        return torch.Generator(device).manual_seed(derive(self.seed, name, self.steps))
+
     def _noise(self, chosen: slice, width: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Noise to round the rows of the classes `chosen` of the sampled ones (see `RowOptimizer.step`)."""
-        generator = numpy_generator(self.seed, "rounding", self.steps)
+        device = self.centres.device
+        generator = self._generator("rounding", device)
         of_rows, of_columns = (
-            torch.from_numpy(generator.integers(2**16, size=size, dtype="int32"))
-            for size in (self.sampled, (3, width))
+            torch.randint(2**16, size, generator=generator, dtype=torch.int32, device=device)
+            for size in ((self.sampled,), (3, width))
         )
-        return of_rows[chosen].to(self.centres.device), of_columns.to(self.centres.device)
+        return of_rows[chosen], of_columns
 
     def _joint_batch(
         self, embeddings: torch.Tensor, labels: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, slice]:
-        """Embeddings and labels of all ranks, and the slice of this rank's. Raises TrainingError."""
-        low, high = (0, 0)
-        integers = labels.dtype in INTEGERS
-        if integers and labels.numel():
-            low, high = (int(value) for value in labels.aminmax())
-        # Gathered before any rank raises, so that all ranks raise and none waits for another.
-        facts = torch.tensor([len(labels), integers, low, high], device=embeddings.device)
-        everyone = self.ranks.gather(facts).tolist()
-        for rank, (_, whole, low, high) in enumerate(everyone):
-            where = f"step {self.steps + 1}{f', rank {rank}' if self.ranks.size > 1 else ''}"
-            if not whole:
+    ) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
+        """Embeddings and labels of all ranks, and the number of each rank's examples. Raises TrainingError
+        for labels that are no integers."""
+        facts = [[len(labels), labels.dtype in INTEGERS]]
+        if self.ranks.size > 1:
+            # Gathered before any rank raises, so that all ranks raise and none waits for another.
+            facts = self.ranks.gather(torch.tensor(facts[0], device=embeddings.device)).tolist()
+        counts = [count for count, _ in facts]
+        check = StepCheck(self.steps + 1, self.num_classes, self.sampled, counts)
+        for rank, (_, integers) in enumerate(facts):
+            if not integers:
                 kind = f" are {labels.dtype}" if rank == self.ranks.rank else " are no integers"
-                raise TrainingError(f"{where}: labels{kind}; expected integers")
-            if low < 0 or high >= self.num_classes:
-                raise TrainingError(
-                    f"{where}: labels run from {low} to {high}; expected 0 to {self.num_classes - 1}, "
-                    f"as there are {self.num_classes} classes"
-                )
-        counts = [count for count, *_ in everyone]
-        start = sum(counts[: self.ranks.rank])
+                raise TrainingError(f"{check.where(rank)}: labels{kind}; expected integers")
         return (
             self.ranks.concatenate(embeddings.to(compute_dtype(self.centres.dtype)), counts),
             self.ranks.concatenate(labels.long(), counts),
-            slice(start, start + len(labels)),
+            counts,
         )
 
     def _step(
@@ -195,53 +190,61 @@ class SampledCentres(nn.Module):
         Loss and gradients are computed together: the loss is a scalar, so the backward pass only multiplies.
         Of the tensors as large as the sampled rows only the gradient is kept. The ranks communicate here, not
         during the backward pass of a model, when DistributedDataParallel communicates.
+
+        In one process nothing waits for a GPU before the check at the end.
         """
-        embeddings, labels, own = self._joint_batch(embeddings, labels)
+        embeddings, labels, counts = self._joint_batch(embeddings, labels)
         classes = self.sample(labels)
+        columns = torch.searchsorted(classes, labels).clamp_(max=len(classes) - 1)
+        usable = (classes[columns] == labels).all()
         # The sampled classes of this rank as rows of its centres, and the targets' columns among them.
-        begin, end = torch.searchsorted(classes, classes.new_tensor([self.first, self.last])).tolist()
-        targets = torch.searchsorted(classes, labels) - begin
-        targets[(targets < 0) | (targets >= end - begin)] = -1
-        rows = classes[begin:end] - self.first
+        begin, end = 0, len(classes)
+        if self.ranks.size > 1:
+            begin, end = torch.searchsorted(classes, classes.new_tensor([self.first, self.last])).tolist()
+            # Different models of GPU draw different numbers from one seed.
+            sums = self.ranks.gather(classes.sum())
+            usable &= (sums == sums[0]).all()
+        targets = columns - begin
+        targets.masked_fill_((columns < begin) | (columns >= end), -1)
 
         norms = embeddings.norm(dim=1)
         units = embeddings / norms.clamp_min(1e-12).unsqueeze(1)
-        cosines, inverse = self._products.cosines(self.centres.data, units, rows)
-        value, by_norms, by_trained = cross_entropy(
-            cosines, targets, norms, loss, trained=trained, ranks=self.ranks, wanted=wanted
+        rows = classes[begin:end] - self.first
+        head = sampled_head(
+            self._products,
+            self.centres.data,
+            units,
+            norms,
+            rows,
+            targets,
+            loss,
+            trained=trained,
+            ranks=self.ranks,
+            wanted=wanted,
         )
-        if not wanted:
-            self._refuse_infinite(value, embeddings)
-            return value, []
-        gradient, by_units, square = self._products.gradients(
-            self.centres.data, units, rows, cosines.flatten(1), inverse
-        )
+        check = StepCheck(self.steps, self.num_classes, self.sampled, counts)
+        if head.by_units is None:
+            check.refuse(usable, embeddings, labels, head.value)
+            return head.value, []
         # The gradient by a unit vector has no component along it; the gradient by the length is separate.
-        along = torch.linalg.vecdot(by_units, units)
-        if by_norms is not None:
-            along -= by_norms * norms
-        by_embeddings = (by_units - units * along.unsqueeze(1)) / norms.clamp_min(1e-12).unsqueeze(1)
-        norm = self.ranks.sum_(square).sqrt()
-        self._refuse_infinite(value, embeddings, norm)
-        self._pending = rows, slice(begin, end), gradient, norm
+        along = torch.linalg.vecdot(head.by_units, units)
+        if head.by_norms is not None:
+            along -= head.by_norms * norms
+        by_embeddings = head.by_units - units * along.unsqueeze(1)
+        by_embeddings /= norms.clamp_min(1e-12).unsqueeze(1)
+        assert head.square is not None
+        assert head.by_centres is not None
+        norm = self.ranks.sum_(head.square).sqrt()
+        check.refuse(usable, embeddings, labels, head.value, norm)
+        self._pending = rows, slice(begin, end), head.by_centres, norm
+        start = sum(counts[: self.ranks.rank])
+        own = slice(start, start + counts[self.ranks.rank])
         by_embeddings = self.ranks.sum_(by_embeddings)[own] * self.ranks.size
-        return value, [
+        return head.value, [
             by_embeddings,
             norm.to(self.stand_in.dtype),
-            *(None if by is None else by * self.ranks.size for by in by_trained),
+            *(None if by is None else by * self.ranks.size for by in head.by_trained),
         ]
-
-    def _refuse_infinite(self, value: torch.Tensor, embeddings: torch.Tensor, *more: torch.Tensor) -> None:
-        """Raise TrainingError unless the loss and `more` are finite."""
-        if bool(torch.stack([value, *more]).isfinite().all()):
-            return
-        what = "gradient of the centres is" if value.isfinite() else f"loss is {value.item()}:"
-        if not bool(embeddings.isfinite().all()):
-            what = "embeddings are"
-        raise TrainingError(
-            f"step {self.steps}: the {what} not finite; the weights are those of the step before; "
-            "lower recipe.lr, or set recipe.clip_norm"
-        )
 
 
 def _draw(centres: torch.Tensor, num_classes: int, first: int) -> None:

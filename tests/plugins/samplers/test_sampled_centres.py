@@ -7,14 +7,17 @@ from functools import partial
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mlbench.contracts import CentreLoss, CentreSampler, RowSampler
 from mlbench.errors import TrainingError
-from mlbench_losses.margin import CosFace
-from mlbench_samplers import cross_entropy
+from mlbench_losses.margin import AdaFace, ArcFace, CosFace, CurricularFace, Softmax, SubcenterArcFace
+from mlbench_samplers import centre_products, cross_entropy, row_loops
 from mlbench_samplers.class_centres import ClassCentres
 from mlbench_samplers.row_optimizers import RowAdamW, RowSGD
 from mlbench_samplers.sampled_centres import SampledCentres
+from mlbench_samplers.step_check import StepCheck
 
 LOSS = CosFace(scale=8.0, margin=0.35)
 
@@ -35,9 +38,17 @@ class SubCentres(nn.Module):
         return self.scale * (cosines.logsumexp(2) - hit * margins.unsqueeze(1))
 
 
+class AnyLogits(CosFace):
+    """A loss of which nothing but its logits is known."""
+
+    def logits(self, cosines, targets, norms):
+        return super().logits(cosines, targets, norms)
+
+
 LOSSES = {
     "cosface": lambda: LOSS,
     "softmax": lambda: CosFace(scale=8.0, margin=0.0),
+    "any logits": lambda: AnyLogits(scale=8.0, margin=0.35),
     "sub-centres": SubCentres,
 }
 each_loss = pytest.mark.parametrize("make_loss", LOSSES.values(), ids=list(LOSSES))
@@ -60,6 +71,8 @@ def _seeded():
 def _pieces(request, monkeypatch):
     if request.param == "in pieces":
         monkeypatch.setattr(cross_entropy, "_PIECE_BYTES", {"cpu": 1})
+        # Blocks of seven centres: 40 are no multiple of it.
+        monkeypatch.setattr(centre_products, "BLOCK_BYTES", {"cpu": 7 * 6 * 4})
 
 
 def make(sampled=12, num_classes=40, *, dim=6, each=1, seed=5, optimizer=RowSGD, **options):
@@ -367,3 +380,120 @@ def test_numbers_that_are_not_finite_are_refused_and_change_nothing(value, loss,
     for name, state in sampler.state_dict().items():
         assert name == "_extra_state" or torch.equal(state, before[name])
     assert math.isfinite(run(sampler, [2])[0])
+
+
+@pytest.fixture
+def _whole_tensors(monkeypatch):
+    """The operations of a GPU without Triton."""
+    monkeypatch.setattr(row_loops, "find_loops", lambda weights: None)
+
+
+@each_loss
+@each_optimizer
+def test_compiled_loops_and_whole_tensors_agree(make_loss, ours, theirs, monkeypatch):
+    loss = make_loss()
+    sampler = make(each=loss.centres_per_class, optimizer=ours).double()
+    other = copy.deepcopy(sampler)
+    for _ in range(3):
+        embeddings, labels = batch()
+        results = []
+        for each in (sampler, other):
+            own = embeddings.detach().clone().requires_grad_()
+            if each is other:
+                monkeypatch.setattr(row_loops, "find_loops", lambda weights: None)
+            each.stand_in.grad = None
+            value = each(own, labels, loss)
+            value.backward()
+            each.update(0.1, 0.01)
+            results.append([value.detach(), own.grad, each.stand_in.grad, each.centres.data])
+            monkeypatch.undo()
+        torch.testing.assert_close(*results, rtol=1e-10, atol=1e-12)
+
+
+def test_embeddings_at_their_centre_have_the_loss_of_class_centres_at_any_scale():
+    """exp(scale * cosine) would overflow in float32 for a scale of 200."""
+    for scale in (64.0, 200.0):
+        sampler, labels = make(40), torch.arange(8)
+        embeddings = 3 * sampler.centres[:8, 0]
+        whole = ClassCentres(40, 6, 1)
+        whole.load_state_dict({"centres": sampler.centres})
+        loss = CosFace(scale=scale, margin=0.4)
+        torch.testing.assert_close(sampler(embeddings, labels, loss), whole(embeddings, labels, loss))
+
+
+class Operations(TorchDispatchMode):
+    """Names of the operations that run."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        self.names.append(function.overloadpacket.__name__)
+        return function(*arguments, **(options or {}))
+
+
+@pytest.mark.usefixtures("_whole_tensors")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("loss", [LOSS, AnyLogits(scale=8.0, margin=0.35)], ids=["targets", "logits"])
+def test_a_step_has_as_many_operations_for_any_number_of_classes_and_one_wait(loss, dtype):
+    names = []
+    for num_classes in (10_000, 1_000_000):
+        sampler = make(500, num_classes, dtype=dtype)
+        embeddings, labels = batch(16, num_classes, dtype=torch.float32)
+        with Operations() as operations:
+            sampler(embeddings, labels, loss).backward()
+            sampler.update(0.1, 0.01)
+        names.append(operations.names)
+    assert names[0] == names[1]
+    assert len(names[0]) < 300
+    # What waits for a GPU: a number for the host, and shapes that depend on values.
+    assert names[0].count("_local_scalar_dense") == 1
+    waiting = {
+        "nonzero",
+        "unique",
+        "_unique",
+        "_unique2",
+        "unique_dim",
+        "masked_select",
+        "is_nonzero",
+        "equal",
+    }
+    assert not waiting & set(names[0])
+
+
+FAKE_LOSSES = (
+    CosFace(), CosFace(scale=65.0), ArcFace(), Softmax(), SubcenterArcFace(), AdaFace(), CurricularFace(),
+)  # fmt: skip
+
+
+@pytest.mark.usefixtures("_whole_tensors")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_step_on_a_fake_gpu_reads_no_value_before_its_check(dtype, monkeypatch):
+    """A fake tensor has no values, and its operations refuse tensors of two devices."""
+    monkeypatch.setattr(SampledCentres, "_generator", lambda *_: torch.Generator())
+    monkeypatch.setattr(StepCheck, "refuse", lambda *_: None)
+    for options in FAKE_LOSSES:
+        with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+            loss = options.build(None)
+            loss = loss.to("cuda") if isinstance(loss, nn.Module) else loss
+            each = loss.centres_per_class
+            for num_classes, optimizer in ((1000, RowSGD), (10_000, RowAdamW)):
+                sampler = make(100, num_classes, each=each, optimizer=optimizer, dtype=dtype, device="cuda")
+                labels = torch.randint(num_classes, (8,), device="cuda")
+                units = torch.randn(8, 6, device="cuda")
+                assert sampler(units, labels, loss).device.type == "cuda"
+                centres, rows = sampler.centres.flatten(0, 1), torch.arange(100, device="cuda")
+                slopes, inverse = torch.randn(8, 100, device="cuda"), torch.rand(100, device="cuda")
+                products = sampler._products
+                assert products.pull(centres, slopes, rows).shape == (8, 6)
+                _, square = products.gradient(centres, units, rows, slopes, inverse)
+                sampler.optimizer.step(
+                    sampler.centres.flatten(1),
+                    rows,
+                    torch.randn(100, 6 * each, device="cuda"),
+                    scale=square,
+                    lr=0.1,
+                    weight_decay=0.1,
+                    noise=sampler._noise(slice(0, 100), 6 * each) if dtype == torch.bfloat16 else None,
+                )

@@ -41,6 +41,11 @@ class LearntScale(nn.Module):
         return self(cosines, norms)
 
 
+class OnlyLogits(CosFace):
+    def logits(self, cosines, targets, norms):
+        return super().logits(cosines, targets, norms)
+
+
 def make(optimizer="sgd", each=1, group=None):
     torch.manual_seed(7)
     sampler = SampledCentres(
@@ -134,20 +139,23 @@ def worker(rank, folder):
                 save(training.weights(), folder / f"resharded-weights-{rank}.pt")
         distributed.barrier()
 
-    # The number of pieces may differ between ranks.
+    # A loss of which only the logits are used. The number of pieces may differ between ranks.
     cross_entropy._PIECE_BYTES = {"cpu": 400}
-    training = Training(group=mine[3])
+    training = Training(group=mine[3], loss=OnlyLogits(scale=16.0, margin=0.3))
     save({"losses": training.run(range(3)), "weights": training.weights()}, folder / f"pieces-3-{rank}.pt")
 
     # All ranks refuse wrong input of one rank.
     refusals = []
-    for label in (torch.tensor([CLASSES]), torch.tensor([0.5]), torch.tensor([1])):
+    for label in (torch.tensor([CLASSES]), torch.tensor([0.5]), torch.tensor([1]), torch.tensor([3])):
         labels = label if rank == 1 else torch.tensor([2])
         embeddings = torch.ones(1, DIM, dtype=torch.float64)
         if label.tolist() == [1] and rank == 1:
             embeddings[0, 0] = float("nan")
+        sampler = make(group=mine[3])
+        if label.tolist() == [3]:
+            sampler.seed = rank
         try:
-            make(group=mine[3])(embeddings, labels, LOSS)
+            sampler(embeddings, labels, LOSS)
         except TrainingError as error:
             refusals.append(str(error))
     (folder / f"refusals-{rank}.json").write_text(json.dumps(refusals))
@@ -205,6 +213,7 @@ def test_all_ranks_refuse_wrong_input_of_one(folder):
         assert refusals[0].startswith("step 1, rank 1: labels run from 50 to 50; expected 0 to 49")
         assert refusals[1].startswith("step 1, rank 1: labels are")
         assert refusals[2].startswith("step 1: the embeddings are not finite")
+        assert refusals[3].startswith("step 1: the ranks chose different classes")
 
 
 def test_training_continues_from_a_checkpoint(tmp_path):
