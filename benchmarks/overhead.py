@@ -20,6 +20,7 @@ import statistics
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 SUITE = """\
@@ -56,32 +57,27 @@ def main() -> None:
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    say = (lambda text: None) if arguments.json else partial(print, flush=True)
+    speeds, ratios = {}, {}
     with tempfile.TemporaryDirectory() as folder:
         os.environ["MLBENCH_CACHE"] = str(Path(folder) / "cache")
+        say(f"one epoch, 8 steps of 32 images of 96 px, medians of {arguments.rounds} rounds")
         ours, bare = measure(Path(folder), arguments.rounds, arguments.device)
-        speeds = {
-            model: throughputs(Path(folder), model, arguments.rounds, arguments.device)
-            for model in arguments.models
-        }
-    ratio = statistics.median(a / b for a, b in zip(ours, bare, strict=True))
-    ratios = {
-        model: statistics.median(a / b for a, b in zip(each["mlbench"], each["timm"], strict=True))
-        for model, each in speeds.items()
-    }
+        ratio = statistics.median(a / b for a, b in zip(ours, bare, strict=True))
+        say(f"  mlbench {statistics.median(ours):6.3f} s")
+        say(f"  bare    {statistics.median(bare):6.3f} s")
+        say(f"  train_loop_vs_bare {ratio:.3f}")
+        say(f"images per second, batches of {BATCH} of {SIDE} px")
+        for model in arguments.models:
+            each = speeds[model] = throughputs(Path(folder), model, arguments.rounds, arguments.device)
+            ratios[model] = statistics.median(a / b for a, b in zip(*each.values(), strict=True))
+            numbers = (f"{name} {statistics.median(values):7.1f}" for name, values in each.items())
+            say(f"  {model:24} {'  '.join(numbers)}  {ratios[model]:.3f}")
     lowest = min(ratios.values(), default=None)
     if arguments.json:
         found = {"train_loop_vs_bare": ratio, "throughput_vs_timm": lowest, "models": ratios}
         print(json.dumps({**found, "seconds": {"mlbench": ours, "bare": bare}, "images_per_second": speeds}))
-        return
-    print(f"one epoch, 8 steps of 32 images of 96 px, medians of {arguments.rounds} rounds")
-    print(f"  mlbench {statistics.median(ours):6.3f} s")
-    print(f"  bare    {statistics.median(bare):6.3f} s")
-    print(f"  train_loop_vs_bare {ratio:.3f}")
-    print(f"images per second, batches of {BATCH} of {SIDE} px")
-    for model, each in speeds.items():
-        numbers = (f"{name} {statistics.median(values):7.1f}" for name, values in each.items())
-        print(f"  {model:24} {'  '.join(numbers)}  {ratios[model]:.3f}")
-    if lowest is not None:
+    elif lowest is not None:
         print(f"  throughput_vs_timm {lowest:.3f}")
 
 
@@ -154,15 +150,38 @@ def planned(folder: Path, device: str, *overrides: str):
     return make_plan(suite, find_device(device)).cases[0]
 
 
-def measure(folder: Path, rounds: int, device: str) -> tuple[list[float], list[float]]:
-    """Seconds of an epoch of each, in turns, after one of each that does not count."""
+def one_step(folder: Path, device: str):
+    """A function that does a training step of the suite above, on inputs that are ready."""
     import torch
 
     from mlbench.seeding import deterministic
     from mlbench.training.assembly import assemble
+    from mlbench.training.train import Step
+
+    assembly = assemble(planned(folder, device), device)
+    objective, feed, fabric = assembly.objective, assembly.feed, assembly.fabric
+    step = Step(assembly.case, objective, fabric, 100)
+    objective.train()
+    labels = torch.from_numpy(feed.labels).to(fabric.device)
+    stream = feed.batches([range(start, start + 32) for start in range(0, 224, 32)], labels, 0)
+
+    def run() -> None:
+        with deterministic():
+            step(next(stream))
+
+    return run
+
+
+def measure(folder: Path, rounds: int, device: str, *overrides: str) -> tuple[list[float], list[float]]:
+    """Seconds of an epoch of each, in turns, after one of each that does not count."""
+    import torch
+
+    from mlbench.records.record import Estimate
+    from mlbench.seeding import deterministic
+    from mlbench.training.assembly import assemble
     from mlbench.training.train import train
 
-    case = planned(folder, device)
+    case = planned(folder, device, *overrides)
     assembly = assemble(case, device)
     fabric, objective, feed = assembly.fabric, assembly.objective, assembly.feed
     images = torch.cat(list(feed.inputs.batches([range(256)])))
@@ -174,8 +193,10 @@ def measure(folder: Path, rounds: int, device: str) -> tuple[list[float], list[f
             torch.cuda.synchronize()
 
     def mlbench_epoch() -> float:
-        with deterministic():
-            result = train(case, objective, feed, list, lambda: 0.0, fabric, folder, lambda *_: None)
+        with deterministic(case.spec.compute.deterministic):
+            result = train(
+                case, objective, feed, list, lambda: Estimate(0.0), fabric, folder, lambda *_: None
+            )
         return result.seconds
 
     def bare_epoch() -> float:
