@@ -58,6 +58,12 @@ def case_options(function: F) -> F:
     return _all(
         plan_options(function),
         click.option("--cases", default="*", metavar="GLOB", help="Only cases whose names match."),
+        click.option(
+            "--limit",
+            type=click.IntRange(min=8),
+            metavar="N",
+            help="About N images of each split, for a first look; records of their own.",
+        ),
         click.option("--seeds", callback=_seeds, metavar="0,1,2", help="These seeds, not the suite's."),
     )
 

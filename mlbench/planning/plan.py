@@ -32,6 +32,7 @@ from mlbench.environment import Device, data_root, library_versions, threads
 from mlbench.errors import ComponentError, DataError, DeviceError, SuiteError, hint
 from mlbench.planning.batch_needs import Batches, check_batches
 from mlbench.planning.gallery import check_protocol
+from mlbench.planning.limit import limited
 from mlbench.planning.spec import Part, Spec, check_features
 from mlbench.planning.suite import Suite
 from mlbench.provenance import core_hash
@@ -121,8 +122,9 @@ def make_plan(
     *,
     cases: str = "*",
     seeds: Sequence[int] = (),
+    limit: int | None = None,
 ) -> Plan:
-    """Choose cases by glob and seeds, build their data sets and forecast their sizes.
+    """Choose cases by glob and seeds, build their data sets and forecast their sizes. limit: see `limited`.
 
     Seeds come innermost, so that the first complete comparison is there early. Raises SuiteError when
     nothing is chosen or a component refuses, DeviceError when the device lacks the precision; imports no
@@ -143,7 +145,7 @@ def make_plan(
     predict = _Predictions()
     planned = []
     for spec in chosen:
-        dataset, labels = _dataset(spec, root, known)
+        dataset, labels = _dataset(spec, root, limit, known)
         if (protocol := (id(dataset), spec.evaluation.gallery)) not in checked:
             with spec.parts["dataset"].located():
                 check_protocol(dataset, spec.evaluation.gallery)
@@ -180,7 +182,7 @@ def labels_of(split: Split) -> np.ndarray:
 
 
 def _dataset(
-    spec: Spec, root: Path, known: dict[str, tuple[Dataset, array[int]]]
+    spec: Spec, root: Path, limit: int | None, known: dict[str, tuple[Dataset, array[int]]]
 ) -> tuple[Dataset, array[int]]:
     """The data set of a case and the labels of its train split, made once for all cases that share it."""
     part = spec.parts["dataset"]
@@ -188,6 +190,8 @@ def _dataset(
     if key not in known:
         with part.located():
             dataset: Dataset = part.component.build(DatasetContext(root, spec.image.size))
+            if limit is not None:
+                dataset = limited(dataset, limit)
             train = dataset.split("train")
             # Not a NumPy array: importing NumPy would take a third of the time of a plan.
             labels = array("q", (train.label(index) for index in range(len(train))))
