@@ -221,13 +221,13 @@ def evaluate(file: Path, classes: Path | None, as_json: bool, **options: Any) ->
 @click.option("--power", is_flag=True, help="Show how many seeds detect a change of each tolerance.")
 @json_option
 def plan(suite: Path, results: Path, power: bool, as_json: bool, **options: Any) -> None:
-    """Show the cases of a suite with predicted sizes and steps. Trains nothing."""
-    from mlbench.commands.listing import plan_json, plan_table
+    """Show the cases of a suite with predicted sizes, steps and duration. Trains nothing."""
+    from mlbench.commands.listing import plan_duration, plan_json, plan_table
+    from mlbench.records.store import Store
 
     made = _plan(suite, **options)
     if power:
         from mlbench.planning.selection import all_seeds
-        from mlbench.records.store import Store
         from mlbench.regression.power import plan_power, power_json, power_table
 
         names = list(dict.fromkeys(case.name for case in made.cases))
@@ -238,6 +238,8 @@ def plan(suite: Path, results: Path, power: bool, as_json: bool, **options: Any)
         _print(power_json(found) if as_json else power_table(found))
         return
     _print(plan_json(made) if as_json else plan_table(made))
+    if not as_json:
+        click.echo(plan_duration(made, Store(results, made.suite.name)))
 
 
 @main.command()

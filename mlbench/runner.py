@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from mlbench.atomic_write import full_disk, write_atomically
 from mlbench.environment import Device, check_torch, environment, threads
 from mlbench.errors import MlbenchError, StoreError, first_line
+from mlbench.measurement.durations import Durations, duration_text
 from mlbench.measurement.measure import measure
 from mlbench.measurement.process import MeasuringProcess
 from mlbench.planning.plan import Case, Plan, settled
@@ -31,8 +32,9 @@ __all__ = ["Listener", "run"]
 class Listener(Protocol):
     """Receives the progress of a run."""
 
-    def case(self, case: Case, position: int, total: int) -> None:
-        """A case starts; `position` counts from 1."""
+    def case(self, case: Case, position: int, total: int, left: str) -> None:
+        """A case starts; `position` counts from 1. left: how long the rest of the run will take, "" where not
+        known."""
 
     def stage(self, what: str, done: int, total: int) -> None:
         """Progress within a case."""
@@ -77,6 +79,7 @@ def run(
         from mlbench.training.preflight import preflight
 
         process = MeasuringProcess(plan.device.name)
+        durations = Durations(plan.device)
         with _torch_threads(threads()), store.locked(), process:
             untrained = [case for case in pending if case.key not in records]
             ready = preflight(untrained, plan.device.name, listener.stage)
@@ -84,22 +87,27 @@ def run(
                 process.prepare()  # it is ready by the time that the cases are trained
             try:
                 for position, case in enumerate(untrained, 1):
-                    listener.case(case, position, len(untrained))
+                    seconds, unknown = durations.expected(untrained[position - 1 :], measuring=measuring)
+                    left = duration_text(seconds) if not unknown else ""
+                    listener.case(case, position, len(untrained), left)
                     if case.fingerprint in made:  # the same experiment under another name
                         ready.take(case)
                         records[case.key] = _renamed(made[case.fingerprint], case, store)
                     else:
                         records[case.key] = _experiment_record(case, plan, store, listener, ready)
                         store.put(records[case.key])
+                        durations.learn(case, records[case.key])
                     if records[case.key].status == "done":
                         made[case.fingerprint] = records[case.key]
                     listener.finished(records[case.key])
                 # Last, so that no result waits for it; stopping it loses nothing else.
                 done = [case for case in pending if records[case.key].status == "done"]
                 if measuring and done:
+                    start = time.perf_counter()
                     for case, record in _measured(done, records, plan.device, process, listener):
                         records[case.key] = record
                         store.put(record)
+                    durations.learn_measuring(done, time.perf_counter() - start)
             except BaseException:
                 if benchmarks:
                     # An error here must not hide the one that stopped the run.

@@ -43,7 +43,7 @@ class Ears:
         self.stages: list[str] = []
         self.records: list[Record] = []
 
-    def case(self, case, position: int, total: int) -> None:
+    def case(self, case, position: int, total: int, left: str) -> None:
         self.cases.append(f"{case.name} {case.seed} {position}/{total}")
 
     def stage(self, what: str, done: int, total: int) -> None:

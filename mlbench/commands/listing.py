@@ -14,6 +14,7 @@ from mlbench.table import Table
 if TYPE_CHECKING:
     from mlbench.planning.plan import Plan
     from mlbench.plugins import Plugin
+    from mlbench.records.store import Store
     from mlbench.registry import Entry
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "component_text",
     "components_json",
     "components_table",
+    "plan_duration",
     "plan_json",
     "plan_table",
     "plugins_json",
@@ -123,6 +125,21 @@ def plan_table(plan: Plan) -> Table:
         rows.append((case.name, ", ".join(map(str, seeds[case.name])), *cells))
     numbers = ("classes", "images", "in an epoch", "steps", "parameters", "MB", "class centres")
     return Table(("case", "seeds", *numbers), rows, numbers=numbers)
+
+
+def plan_duration(plan: Plan, store: Store) -> str:
+    """How long `mlbench run` will take, by earlier runs on this machine."""
+    from mlbench.measurement.durations import Durations, duration_text
+
+    records = {case.key: store.get(case.key) for case in plan.cases}
+    pending = [case for case in plan.cases if (found := records[case.key]) is None or found.status != "done"]
+    if not pending:
+        return "every case has been run"
+    seconds, unknown = Durations(plan.device).expected(pending)
+    if unknown == len(pending):
+        return "duration: not known, as no such case has run on this machine"
+    text = f"duration: about {duration_text(seconds)}, by earlier runs on this machine"
+    return f"{text}, without {unknown} of {len(pending)} runs that are new to it" if unknown else text
 
 
 def plan_json(plan: Plan) -> str:

@@ -52,6 +52,7 @@ class RunProgress:
         self._task: TaskID | None = None
         self._what = ""
         self._count = ""
+        self._left = ""
         self._started = self._printed = clock()
         self._ended = threading.Event()
         self._progress = Progress(
@@ -80,9 +81,10 @@ class RunProgress:
         self._ended.set()
         self._progress.stop()
 
-    def case(self, case: Case, position: int, total: int) -> None:
-        """Name the case that starts."""
+    def case(self, case: Case, position: int, total: int, left: str = "") -> None:
+        """Name the case that starts. left: how long the rest of the run will take, "" where not known."""
         self._prefix = f"[{position}/{total}] {case.name} seed {case.seed}"
+        self._left = f" (about {left} left)" if left else ""
         self._started = self._clock()
         self._what = self._count = ""
 
@@ -95,7 +97,8 @@ class RunProgress:
         if what != self._what:
             if self._task is not None:
                 self._progress.remove_task(self._task)
-            self._task = self._progress.add_task(self._labelled(what), total=total, completed=done)
+            label = f"{self._labelled(what)}{self._left}"
+            self._task = self._progress.add_task(label, total=total, completed=done)
             self._what = what
         if self._task is not None:
             self._progress.update(self._task, completed=done)
@@ -106,7 +109,8 @@ class RunProgress:
             return
         self._printed = self._clock()
         if self._what:
-            line = f"{self._labelled(self._what)}{self._count}, {self._printed - self._started:.0f} s\n"
+            took = f"{self._printed - self._started:.0f} s"
+            line = f"{self._labelled(self._what)}{self._count}, {took}{self._left}\n"
             # Without Python's lock on stderr: a worker forked while another thread holds it would never
             # return.
             try:
@@ -117,7 +121,7 @@ class RunProgress:
     def finished(self, record: Record) -> None:
         """Print the end of a case."""
         self._print(_metrics(record) if record.status == "done" else f"failed: {record.error}")
-        self._prefix = self._what = self._count = ""
+        self._prefix = self._what = self._count = self._left = ""
         self._started = self._clock()
 
     def _print(self, text: str) -> None:

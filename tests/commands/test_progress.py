@@ -98,7 +98,7 @@ def test_a_file_gets_a_line_on_what_is_being_done_whenever_there_was_none_for_lo
     clock.now += EVERY
     progress.print_stage()  # nothing is known yet
     progress.stage("checking models", 0, 3)
-    progress.case(planned().cases[0], 3, 10)
+    progress.case(planned().cases[0], 3, 10, "2 min")
     progress.stage("training, epoch 4 of 12, loss 12.3", 1400, 4000)
     clock.now += EVERY - 1
     progress.print_stage()
@@ -107,7 +107,7 @@ def test_a_file_gets_a_line_on_what_is_being_done_whenever_there_was_none_for_lo
     progress.print_stage()
     progress.print_stage()
     assert stream.getvalue() == (
-        "[3/10] base seed 0: training, epoch 4 of 12, loss 12.3, 1,400 of 4,000, 30 s\n"
+        "[3/10] base seed 0: training, epoch 4 of 12, loss 12.3, 1,400 of 4,000, 30 s (about 2 min left)\n"
     )
     clock.now += EVERY - 1
     progress.finished(DONE)
