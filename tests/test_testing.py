@@ -282,6 +282,10 @@ def centre_loss(fault: str) -> Any:
     class Loss:
         centres_per_class = 1
         per_example = True
+        scale = 8.0
+
+        def target_logits(self, cosines: Any, norms: Any) -> Any:
+            return 8 * cosines + (fault == "target")
 
         def logits(self, cosines: Any, targets: Any, norms: Any) -> Any:
             logits = 8 * cosines.squeeze(2)
@@ -480,6 +484,7 @@ FAULTS = [
     ("centre_loss", "angles", "extreme_embeddings_are_finite", "cosines of 1 and -1"),
     ("centre_loss", "batch", "logits_keep_the_contract", "per_example"),
     ("centre_loss", "absent", "logits_keep_the_contract", "not among the K"),
+    ("centre_loss", "target", "logits_keep_the_contract", "logits are target_logits at the target"),
     ("sampler", "fixed", "centres_learn", "changes the centres"),
     ("sampler", "state", "centres_can_be_stored", "with the same results"),
     ("sampler", "global", "same_seed_gives_the_same_steps", "equal losses"),

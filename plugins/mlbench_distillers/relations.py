@@ -78,5 +78,5 @@ def _cosines(vectors: torch.Tensor, start: int, count: int) -> torch.Tensor:
     squares = sides.square().sum(2, keepdim=True)
     apart = squares > _NEAREST**2
     # Not F.normalize: its gradient grows without bound as a side's length goes to 0.
-    directions = torch.where(apart, sides, 0) / torch.where(apart, squares, 1).sqrt()
+    directions = sides.masked_fill(~apart, 0) / squares.masked_fill(~apart, 1).sqrt()
     return directions @ directions.mT

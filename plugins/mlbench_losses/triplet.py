@@ -62,8 +62,9 @@ def _all(
     # numbers.
     with torch.no_grad():
         infinity = float("inf")
-        reach = torch.where(positive, distances + margin, -infinity)
-        near = torch.where(negative, distances, infinity)
+        # Not torch.where, which copies a number to a GPU and waits for it.
+        reach = (distances + margin).masked_fill(~positive, -infinity)
+        near = distances.masked_fill(~negative, infinity)
         of_positive = torch.searchsorted(near.sort(1).values, reach)
         of_negative = len(units) - torch.searchsorted(reach.sort(1).values, near, right=True)
         negatives = negative.sum(1, keepdim=True)
@@ -77,8 +78,8 @@ def _hard(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     distances, positive, negative = _pairs(units, labels)
     valid = positive.any(1) & negative.any(1)
-    farthest = torch.where(positive, distances, -1).amax(1)
-    nearest = torch.where(negative, distances, 3).amin(1)
+    farthest = distances.masked_fill(~positive, -1).amax(1)
+    nearest = distances.masked_fill(~negative, 3).amin(1)
     hinge = (farthest - nearest + margin).clamp_min(0)
     return (hinge * valid).sum(), (farthest * valid).sum(), valid.sum()
 

@@ -17,7 +17,7 @@ BLOCK_BYTES = {"cpu": 2**23, "cuda": 2**27}
 
 
 class CentreProducts:
-    """Products of embeddings with rows of the centres. Reuses its two largest tensors from step to step,
+    """Products of embeddings with rows of the centres. Reuses its largest tensors from step to step,
     because allocating them takes as long as a product.
 
     centres: (C, dim). rows: (K,) int64. units: (N, dim), embeddings of unit length. inverse: (K,) inverse
@@ -32,7 +32,7 @@ class CentreProducts:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Cosines (N, K), and `inverse`."""
         cosines, inverse = self._reused("products", units, len(units), len(rows)), units.new_empty(len(rows))
-        for columns, block, lengths in _blocks(centres, rows, units):
+        for columns, block, lengths in self._blocks(centres, rows, units):
             inverse[columns] = lengths
             torch.mm(units, block.T, out=cosines[:, columns]).clamp_(-1, 1)
         return cosines, inverse
@@ -55,7 +55,7 @@ class CentreProducts:
         powers, inverse = self._reused("products", units, len(units) * len(rows)), units.new_empty(len(rows))
         total, pull = units.new_zeros(len(units)), torch.zeros_like(units)
         scaled = units * scale
-        for columns, block, lengths in _blocks(centres, rows, units):
+        for columns, block, lengths in self._blocks(centres, rows, units):
             inverse[columns] = lengths
             part = torch.mm(scaled, block.T, out=_part(powers, columns, units))
             place = targets - columns.start
@@ -77,7 +77,7 @@ class CentreProducts:
     def pull(self, centres: torch.Tensor, by_cosines: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Gradient by `units` (N, dim) of the gradient by the cosines (N, K)."""
         result = by_cosines.new_zeros((len(by_cosines), centres.shape[1]))
-        for columns, block, _ in _blocks(centres, rows, by_cosines):
+        for columns, block, _ in self._blocks(centres, rows, by_cosines):
             result.addmm_(by_cosines[:, columns], block)
         return result
 
@@ -100,6 +100,16 @@ class CentreProducts:
             part = torch.mm(slopes.T, units, out=gradient[columns])
             square += project(centres, rows[columns], inverse[columns], part, loops=loops)
         return gradient, square
+
+    def _blocks(
+        self, centres: torch.Tensor, rows: torch.Tensor, like: torch.Tensor
+    ) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
+        """Blocks of `rows`: the slice of `rows`, the unit centres (B, dim), and their inverse lengths. A step
+        copies the centres more than once, which is faster than keeping the copies."""
+        loops = row_loops.find_loops(centres)
+        for part in _slices(rows, centres):
+            memory = self._reused("block", like, part.stop - part.start, centres.shape[1])
+            yield part, *unit_rows(centres, rows[part], out=memory, loops=loops)
 
     def _reused(self, name: str, like: torch.Tensor, *shape: int) -> torch.Tensor:
         """A tensor of this shape in the memory of the step before, where that is large enough."""
@@ -124,15 +134,3 @@ def _slices(rows: torch.Tensor, like: torch.Tensor) -> Iterator[slice]:
     size = _size(rows, like)
     for start in range(0, len(rows), size):
         yield slice(start, min(start + size, len(rows)))
-
-
-def _blocks(
-    centres: torch.Tensor, rows: torch.Tensor, like: torch.Tensor
-) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
-    """Blocks of `rows`: the slice of `rows`, the unit centres (B, dim), and their inverse lengths. A step
-    copies the centres more than once, which is faster than keeping the copies."""
-    memory, loops = None, row_loops.find_loops(centres)
-    for part in _slices(rows, centres):
-        count = part.stop - part.start
-        memory = like.new_empty((count, centres.shape[1])) if memory is None else memory
-        yield part, *unit_rows(centres, rows[part], out=memory[:count], loops=loops)

@@ -163,9 +163,13 @@ class _Softmax:
 
     centres_per_class = 1
     per_example = True
+    scale = 64.0
 
     def logits(self, cosines: torch.Tensor, targets: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
-        return 64.0 * cosines.squeeze(2)
+        return self.scale * cosines.squeeze(2)
+
+    def target_logits(self, cosines: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
+        return self.scale * cosines
 
 
 def _median(step: Callable[[], None], device: torch.device) -> float:

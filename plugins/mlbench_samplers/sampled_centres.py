@@ -48,6 +48,9 @@ class SampledCentres(nn.Module):
     differ between ranks. The choice of classes depends on the joint batch and the seed, not on the number of
     ranks.
 
+    A step of one process waits once for a GPU, at its end; with several ranks also for the sizes of their
+    batches and for their shares of the sampled classes.
+
     Call `forward` and the backward pass once for each `update`.
     """
 

@@ -45,11 +45,32 @@ class AnyLogits(CosFace):
         return super().logits(cosines, targets, norms)
 
 
+class LearntMargin(nn.Module):
+    """A loss that changes the target's logit alone, by a learnt margin and the norms of the batch."""
+
+    centres_per_class = 1
+    scale = 8.0
+
+    def __init__(self):
+        super().__init__()
+        self.margin = nn.Parameter(torch.tensor(0.3, dtype=torch.float64))
+
+    def target_logits(self, cosines, norms):
+        return self.scale * (cosines - self.margin * norms / norms.mean())
+
+    def logits(self, cosines, targets, norms):
+        cosines, place = cosines.squeeze(2), targets.clamp_min(0).unsqueeze(1)
+        own = self.target_logits(cosines.gather(1, place).squeeze(1), norms).unsqueeze(1)
+        own = torch.where(targets.unsqueeze(1) >= 0, own, self.scale * cosines.gather(1, place))
+        return (self.scale * cosines).scatter(1, place, own)
+
+
 LOSSES = {
     "cosface": lambda: LOSS,
     "softmax": lambda: CosFace(scale=8.0, margin=0.0),
     "any logits": lambda: AnyLogits(scale=8.0, margin=0.35),
     "sub-centres": SubCentres,
+    "learnt margin": LearntMargin,
 }
 each_loss = pytest.mark.parametrize("make_loss", LOSSES.values(), ids=list(LOSSES))
 OPTIMIZERS = {

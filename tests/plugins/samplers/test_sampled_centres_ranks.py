@@ -80,7 +80,8 @@ class Training:
             loss = self.sampler(self.model(images[own]), labels[own], self.loss)
             loss.backward()
             if isinstance(self.loss, nn.Module):  # as DistributedDataParallel averages
-                self.ranks.sum_(self.loss.scale.grad).div_(self.ranks.size)
+                for parameter in self.loss.parameters():
+                    self.ranks.sum_(parameter.grad).div_(self.ranks.size)
             torch.nn.utils.clip_grad_norm_(
                 [p for group in self.optimizer.param_groups for p in group["params"]], limit
             )
@@ -96,6 +97,29 @@ class Training:
             for r in range(self.ranks.size)
         ]
         return [*self.bare.parameters(), self.ranks.concatenate(self.sampler.centres.data, counts)]
+
+
+class LearntMargin(nn.Module):
+    """A loss that changes the target's logit alone."""
+
+    centres_per_class = 1
+    scale = 8.0
+
+    def __init__(self):
+        super().__init__()
+        self.margin = nn.Parameter(torch.tensor(0.3, dtype=torch.float64))
+
+    def target_logits(self, cosines, norms):
+        return self.scale * (cosines - self.margin * norms / norms.mean())
+
+    def logits(self, cosines, targets, norms):
+        cosines, place = cosines.squeeze(2), targets.clamp_min(0).unsqueeze(1)
+        own = self.target_logits(cosines.gather(1, place).squeeze(1), norms).unsqueeze(1)
+        own = torch.where(targets.unsqueeze(1) >= 0, own, self.scale * cosines.gather(1, place))
+        return (self.scale * cosines).scatter(1, place, own)
+
+
+LEARNT = {"learnt scale": LearntScale, "learnt margin": LearntMargin}
 
 
 def save(data, path):
@@ -119,9 +143,10 @@ def worker(rank, folder):
             result = {"losses": training.run(range(20)), "weights": training.weights()}
             save(result, folder / f"{optimizer}-{size}-{rank}.pt")
     for size, group in mine.items():
-        training = Training(group=group, loss=LearntScale())
-        result = {"losses": training.run(range(5)), "weights": training.weights()}
-        save(result, folder / f"learnt-{size}-{rank}.pt")
+        for name, loss in LEARNT.items():
+            training = Training(group=group, loss=loss())
+            result = {"losses": training.run(range(5)), "weights": training.weights()}
+            save(result, folder / f"{name}-{size}-{rank}.pt")
 
     # 3 ranks -> 1 -> 2: each continues from the checkpoint of the one before.
     for start, size in ((0, 3), (7, 1), (14, 2)):
@@ -186,9 +211,10 @@ def test_ranks_equal_one_process(folder, size, optimizer):
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
-def test_ranks_share_a_loss_with_parameters_and_batch_statistics(folder, size):
+@pytest.mark.parametrize("name", LEARNT)
+def test_ranks_share_a_loss_with_parameters_and_batch_statistics(folder, size, name):
     for rank in range(size):
-        assert_same(torch.load(folder / f"learnt-{size}-{rank}.pt"), Training(loss=LearntScale()), 5)
+        assert_same(torch.load(folder / f"{name}-{size}-{rank}.pt"), Training(loss=LEARNT[name]()), 5)
 
 
 def test_ranks_may_cut_their_batch_into_pieces(folder):
