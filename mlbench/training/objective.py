@@ -97,7 +97,7 @@ class Objective(nn.Module):
             assert batch.targets is not None
             seen = embeddings if batch.clean is None else embeddings[count:]
             parts.append(_weighted(self.distiller(seen, batch.targets), self.distiller.weight))
-        return torch.stack(parts).sum() if len(parts) > 1 else parts[0]
+        return sum(parts[1:], parts[0])
 
     def state(self) -> dict[str, Any]:
         """State for a checkpoint, without the model's."""
