@@ -565,6 +565,12 @@ class Undocumented(Documented):
     power: float = 2.0
 
 
+class Neutral(Documented):
+    """A loss."""
+
+    speed_neutral = frozenset({"margim"})
+
+
 class NoDocumentation(LossOptions):
     def build(self, context: LossContext) -> Any:
         return toys.MeanPairLoss()
@@ -580,11 +586,12 @@ class NoDocumentation(LossOptions):
         ({"source": "Deng et al."}, "source_is_a_paper_or_an_address", "arXiv:1801.09414"),
         ({"options": "test_testing:Undocumented"}, "every_option_is_documented", "not so: power"),
         ({"options": "test_testing:NoDocumentation"}, "every_option_is_documented", "must have a docstring"),
+        ({"options": "test_testing:Neutral"}, "speeds_depend_on_known_options", "not so: margim"),
     ],
 )
 def test_general_checks(changes, check, message) -> None:
     parts = {"options": "test_testing:Documented", "summary": "a loss with a margin", **changes}
-    general = list(checks(Component("loss", "mine", **parts)))[:5]
+    general = list(checks(Component("loss", "mine", **parts)))[:6]
     found = {}
     for each in general:
         try:

@@ -73,10 +73,18 @@ def settings_are_a_mapping_of_sections(subject: Subject) -> None:
     Changes.read(settings, lambda key: f"settings of {subject}: {'.'.join(map(str, key))}")
 
 
+def speeds_depend_on_known_options(subject: Subject) -> None:
+    options = subject.entry.options_class
+    named = {*options.speed_neutral, *getattr(options, "training_only", ())}
+    unknown = sorted(named - {option.name for option in subject.entry.options})
+    expect(not unknown, f"speed_neutral and training_only must name options; not so: {', '.join(unknown)}")
+
+
 CHECKS = (
     summary_is_one_line,
     source_is_a_paper_or_an_address,
     every_option_is_documented,
     defaults_are_valid,
     settings_are_a_mapping_of_sections,
+    speeds_depend_on_known_options,
 )

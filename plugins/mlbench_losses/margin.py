@@ -26,7 +26,7 @@ _Momentum = Annotated[float, Field(gt=0, le=1)]
 class _Scaled(LossOptions):
     """Options of a loss with one centre for each class."""
 
-    speed_neutral: ClassVar[frozenset[str]] = frozenset({"scale", "margin", "h", "momentum"})
+    speed_neutral: ClassVar[frozenset[str]] = frozenset({"scale"})
 
     scale: Annotated[float, Field(gt=0)] = 64.0
     """Factor of the cosines."""
@@ -60,6 +60,8 @@ class CosFace(_Stateless):
     """The additive cosine margin loss (Wang et al., arXiv:1801.09414): scale * (cosine - margin) for the
     target."""
 
+    speed_neutral: ClassVar[frozenset[str]] = frozenset({"scale", "margin"})
+
     margin: Annotated[float, Field(ge=0, lt=2)] = 0.4
     """Margin subtracted from the target's cosine."""
 
@@ -79,6 +81,7 @@ class _Angular(_Scaled):
     """Options that `ArcFace` and `SubcenterArcFace` share."""
 
     per_example: ClassVar[bool] = True
+    speed_neutral: ClassVar[frozenset[str]] = frozenset({"scale", "margin"})
 
     margin: _Angle = 0.5
     """Margin added to the target's angle, in radians."""
@@ -135,6 +138,8 @@ class AdaFace(_Scaled):
     """A margin that adapts to the quality of the image, measured by the length of its embedding
     (arXiv:2204.00964). It needs a neck that does not normalise the length to 1."""
 
+    speed_neutral: ClassVar[frozenset[str]] = frozenset({"scale", "margin", "h", "momentum"})
+
     margin: _Angle = 0.4
     """Largest margin, both in radians and in units of the cosine."""
     h: Annotated[float, Field(ge=0)] = 0.333
@@ -150,6 +155,8 @@ class AdaFace(_Scaled):
 
 class CurricularFace(_Scaled):
     """ArcFace that emphasises easy negatives first and hard ones later (arXiv:2004.00288)."""
+
+    speed_neutral: ClassVar[frozenset[str]] = frozenset({"scale", "margin", "momentum"})
 
     margin: _Angle = 0.5
     """Margin added to the target's angle, in radians."""

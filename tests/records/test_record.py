@@ -161,3 +161,21 @@ def test_tolerances_are_those_that_metrics_announced() -> None:
 def test_values_that_nobody_can_count_with_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(StoreError, match=r"^x.json: not a record \(.*\)$"):
         Record.from_plain({**RECORD.plain(), **change}, "x.json")
+
+
+def test_notes_on_disturbed_measurements_of_schema_6_are_marks() -> None:
+    """Which speeds were disturbed follows from the reference workload beside them."""
+    timing = {"value": 9.0, "rounds": [9.0], "reference": [2.0]}
+    notes = ["measured on a disturbed machine: images_per_second; see run --measure-again", "mind this"]
+    old = {
+        **RECORD.plain(),
+        "schema": 6,
+        "speed": {"images_per_second": timing},
+        "measured": {"quiet": 1.0},
+        "notes": notes,
+    }
+    record = Record.from_plain(old, "x.json")
+    assert record.notes == ("mind this",)
+    assert record.measured == {"reference_minimum": 1.0}
+    assert record.is_disturbed("images_per_second")
+    assert not record.is_disturbed("latency_p50")
