@@ -1,6 +1,6 @@
-"""Lines of text, set from glyphs that are drawn once at a few sizes and then scaled.
+"""Lines of text, set from glyphs that are drawn once and then scaled.
 
-Drawing the same letters anew for each line takes most of the time of a document.
+Drawing the letters of each line anew would take most of the time of a document.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import math
 from functools import lru_cache
 from typing import NamedTuple
 
-from PIL import Image, ImageDraw
+import numpy as np
+from PIL import Image
 
 from mlbench_datasets.fonts import Face, font
 
@@ -31,6 +32,16 @@ class Line(NamedTuple):
     top: float
 
 
+class _Glyph(NamedTuple):
+    """A character. coverage: (H, W) uint8. left, top: position of its corner relative to the start of the
+    baseline, in pixels. advance: distance to the start of the next character, in ems."""
+
+    coverage: np.ndarray
+    left: int
+    top: int
+    advance: float
+
+
 @lru_cache(maxsize=256)
 def height(face: Face) -> tuple[float, float]:
     """Ascent above and descent below the baseline, in ems."""
@@ -40,55 +51,63 @@ def height(face: Face) -> tuple[float, float]:
 
 def width(words: str, face: Face) -> float:
     """Width of a line in ems."""
-    return sum(_advance(face, character) for character in words)
+    glyphs = _glyphs(face, _DRAWN)
+    return sum(glyphs[character].advance for character in words)
 
 
 @lru_cache(maxsize=8)  # embossed text is the same line several times
 def line(words: str, face: Face, size: float) -> Line | None:
     """A line of text, `size` pixels per em; None for blank text. Callers must not change the mask."""
     drawn = max(_SMALLEST, 1 << math.ceil(math.log2(size)))
-    start, placed = 0.0, []
+    glyphs, start, placed = _glyphs(face, drawn), 0.0, []
     for character in words:
-        mask, left, top = _glyph(face, drawn, character)
-        if mask is not None:
-            placed.append((mask, round(start) + left, top))
-        start += _advance(face, character) * drawn
+        coverage, left, top, advance = glyphs[character]
+        if coverage.size:
+            x = round(start) + left
+            placed.append((coverage, x, top, x + coverage.shape[1], top + coverage.shape[0]))
+        start += advance * drawn
     if not placed:
         return None
-    left, top = min(x for _, x, _ in placed), min(y for _, _, y in placed)
-    scale = size / drawn
-    wide = math.ceil(scale * (max(x + mask.width for mask, x, _ in placed) - left))
-    high = math.ceil(scale * (max(y + mask.height for mask, _, y in placed) - top))
-    canvas = Image.new("L", (math.ceil(wide / scale), math.ceil(high / scale)))
-    for mask, x, y in placed:
-        canvas.paste(255, (x - left, y - top), mask)
+    _, lefts, tops, rights, bottoms = zip(*placed, strict=True)
+    left, top, scale = min(lefts), min(tops), size / drawn
+    wide, high = math.ceil(scale * (max(rights) - left)), math.ceil(scale * (max(bottoms) - top))
+    canvas = np.zeros((math.ceil(high / scale), math.ceil(wide / scale)), dtype=np.uint8)
+    for coverage, x0, y0, x1, y1 in placed:
+        spot = canvas[y0 - top : y1 - top, x0 - left : x1 - left]
+        np.maximum(spot, coverage, out=spot)
+    mask = Image.fromarray(canvas)
     if drawn != size:
-        canvas = canvas.resize((wide, high), Image.Resampling.BILINEAR, (0, 0, wide / scale, high / scale))
-    return Line(canvas, scale * left, scale * top)
+        mask = mask.resize((wide, high), Image.Resampling.BILINEAR, (0, 0, wide / scale, high / scale))
+    return Line(mask, scale * left, scale * top)
 
 
-@lru_cache(maxsize=16384)
-def _advance(face: Face, character: str) -> float:
-    """Distance in ems from the start of a character to that of the next."""
-    return font(face, _DRAWN).getlength(character) / _DRAWN
+class _Glyphs(dict[str, _Glyph]):
+    """The glyphs of a face at one size, drawn when they are first used."""
+
+    def __init__(self, face: Face, size: int) -> None:
+        self._face, self._size = face, size
+
+    def __missing__(self, character: str) -> _Glyph:
+        drawn = self._halved(character) if self._size < _DRAWN else self._drawn(character)
+        self[character] = drawn
+        return drawn
+
+    def _drawn(self, character: str) -> _Glyph:
+        face = font(self._face, self._size)
+        mask, (left, top) = face.getmask2(character, "L", anchor="ls")
+        wide, high = mask.size
+        coverage = np.frombuffer(bytes(mask), dtype=np.uint8).reshape(high, wide)
+        return _Glyph(coverage, left, top, face.getlength(character) / self._size)
+
+    def _halved(self, character: str) -> _Glyph:
+        coverage, left, top, advance = _glyphs(self._face, 2 * self._size)[character]
+        high, wide = coverage.shape
+        padding = (top % 2, (top + high) % 2), (left % 2, (left + wide) % 2)
+        padded = np.pad(coverage, padding).astype(np.uint16)
+        quarters = padded[::2, ::2] + padded[1::2, ::2] + padded[::2, 1::2] + padded[1::2, 1::2]
+        return _Glyph(((quarters + 2) // 4).astype(np.uint8), left // 2, top // 2, advance)
 
 
-@lru_cache(maxsize=16384)
-def _glyph(face: Face, size: int, character: str) -> tuple[Image.Image | None, int, int]:
-    """A character's coverage, None for a blank one, and the position of its corner relative to the start of
-    the baseline, in pixels."""
-    if size < _DRAWN:
-        return _halved(*_glyph(face, 2 * size, character))
-    mask, (left, top) = font(face, size).getmask2(character, "L", anchor="ls")
-    if not all(mask.size):
-        return None, 0, 0
-    return Image.frombytes("L", mask.size, bytes(mask)), left, top
-
-
-def _halved(mask: Image.Image | None, left: int, top: int) -> tuple[Image.Image | None, int, int]:
-    if mask is None:
-        return None, 0, 0
-    before = left % 2, top % 2
-    padded = Image.new("L", (before[0] + mask.width, before[1] + mask.height))
-    padded.paste(mask, before)
-    return padded.reduce(2), left // 2, top // 2
+@lru_cache(maxsize=512)
+def _glyphs(face: Face, size: int) -> _Glyphs:
+    return _Glyphs(face, size)

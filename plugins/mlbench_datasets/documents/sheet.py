@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 from PIL import Image, ImageDraw
 
 from mlbench_datasets.documents.lettering import height, line, width
@@ -54,7 +55,10 @@ class Sheet:
         """A rectangle, with rounded corners if a radius is given."""
         edges = tuple(value * self.scale for value in (left, top, right, bottom))
         width = self.pixels(line) if outline else 0
-        self.draw.rounded_rectangle(edges, radius * self.scale, fill, outline, width)
+        if radius:
+            self.draw.rounded_rectangle(edges, radius * self.scale, fill, outline, width)
+        else:
+            self.draw.rectangle(edges, fill, outline, width)
 
     def disc(
         self,
@@ -77,12 +81,12 @@ class Sheet:
     def gradient(self, left: float, top: float, right: float, bottom: float, ends: Sequence[Colour]) -> None:
         """A rectangle with a gradient from the first of `ends` at its top to the second at its bottom."""
         x0, x1, y0, y1 = (round(v * self.scale) for v in (left, right, top, bottom))
-        steps = [blend(ends[0], ends[1], step / max(1, y1 - y0 - 1)) for step in range(y1 - y0)]
-        if not steps:
+        if x1 <= x0 or y1 <= y0:
             return
-        column = Image.new("RGB", (1, len(steps)))
-        column.putdata(steps)
-        self.image.paste(column.resize((x1 - x0, y1 - y0), Image.Resampling.NEAREST), (x0, y0))
+        first, last = np.array(ends, dtype=np.float64)
+        column = np.rint(first + (last - first) * np.linspace(0, 1, y1 - y0)[:, None]).astype(np.uint8)
+        rectangle = Image.fromarray(column[:, None]).resize((x1 - x0, y1 - y0), Image.Resampling.NEAREST)
+        self.image.paste(rectangle, (x0, y0))
 
     def text(
         self,
