@@ -14,6 +14,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageFilter
 
+from mlbench_datasets.perspective import CORNERS, inside, inverse, mapped, product, scaled, sheet
 from mlbench_datasets.surface import surface
 
 __all__ = ["SAMPLES", "photograph"]
@@ -24,15 +25,10 @@ SAMPLES = 1.5
 
 _MOST_SAMPLES = 2.4  # a document with more is resized first
 _DRAWS = 64
-_FOCAL_LENGTH = 2.2  # in sides of the frame; that of a phone's main camera
 _LEAST_BLUR = 0.2  # standard deviation in pixels; less changes an edge by less than the noise
-_CORNERS = ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5))
 
 # Noise is the sum of the two halves of a byte: from 0 to 30, with this standard deviation.
 _NOISE, _LOUDEST = math.sqrt(2 * (16**2 - 1) / 12), 30
-
-# Rows of a matrix of homogeneous coordinates.
-_Matrix = tuple[tuple[float, float, float], ...]
 
 
 def photograph(
@@ -100,25 +96,19 @@ def _lay_down(
         enough = math.ceil(SAMPLES * side)
         fitted = min(document.width, enough), min(document.height, enough)
         document = document.resize(fitted, Image.Resampling.BILINEAR, reducing_gap=2.0)
-    stretch = (
-        (size / width, 0.0, size * (shift[0] + 0.5)),
-        (0.0, size / height, size * (shift[1] + 0.5)),
-        (0.0, 0.0, 1.0),
+    seen_from = product(
+        scaled(size / width, size / height, (shift[0] + 0.5) * size, (shift[1] + 0.5) * size),
+        sheet(zoom * width, zoom * height, turn, tilts),
     )
-    seen_from = _product(stretch, _project(zoom * width, zoom * height, turn, tilts))
-    pixels = (
-        (document.width, 0.0, document.width / 2),
-        (0.0, document.height, document.height / 2),
-        (0.0, 0.0, 1.0),
-    )
-    *rows, (g, h, unit) = _product(pixels, _adjugate(seen_from))
-    coefficients = [value / unit for row in rows for value in row] + [g / unit, h / unit]
+    columns, rows = document.size
+    *lines, (g, h, unit) = product(scaled(columns, rows, columns / 2, rows / 2), inverse(seen_from))
+    coefficients = [value / unit for line in lines for value in line] + [g / unit, h / unit]
     seen = document.transform(
         (size, size), Image.Transform.PERSPECTIVE, coefficients, Image.Resampling.BILINEAR
     )
 
     margin = max(abs(shadow_x), abs(shadow_y)) if shadow else 0
-    distance = _inside([_mapped(seen_from, x, y) for x, y in _CORNERS], size, margin)
+    distance = inside([mapped(seen_from, *corner) for corner in CORNERS], size, margin)
     cover = 2 * distance[margin : margin + size, margin : margin + size]
     _limit(cover, 1)
     background.paste(seen, mask=Image.fromarray((255 * cover).astype(np.uint8)))
@@ -233,56 +223,6 @@ def _noise(generator: np.random.Generator, size: int) -> np.ndarray:
     words = generator.integers(0, 2**64, -(-count // 8), dtype=np.uint64)
     noise = words.astype("<u8", copy=False).view(np.uint8)[:count].reshape(size, 3, size)
     return (noise & 15) + (noise >> 4)
-
-
-def _project(width: float, height: float, turn: float, tilts: tuple[float, float]) -> _Matrix:
-    """The perspective of a rotated and tilted sheet, which has its corners at ±0.5, in a photograph with the
-    centre of the sheet at 0."""
-    turned = (
-        (width * math.cos(turn), -height * math.sin(turn), 0.0),
-        (width * math.sin(turn), height * math.cos(turn), 0.0),
-        (0.0, 0.0, 1.0),
-    )
-    tilted = (
-        (math.cos(tilts[0]), 0.0, 0.0),
-        (0.0, math.cos(tilts[1]), 0.0),
-        (math.sin(tilts[0]) / _FOCAL_LENGTH, math.sin(tilts[1]) / _FOCAL_LENGTH, 1.0),
-    )
-    return _product(tilted, turned)
-
-
-def _product(first: _Matrix, second: _Matrix) -> _Matrix:
-    columns = tuple(zip(*second, strict=True))
-    return tuple(tuple(a * x + b * y + c * z for x, y, z in columns) for a, b, c in first)
-
-
-def _adjugate(matrix: _Matrix) -> _Matrix:
-    """The inverse, up to a factor, which does not matter in homogeneous coordinates."""
-    (a, b, c), (d, e, f), (g, h, i) = matrix
-    return (
-        (e * i - f * h, c * h - b * i, b * f - c * e),
-        (f * g - d * i, a * i - c * g, c * d - a * f),
-        (d * h - e * g, b * g - a * h, a * e - b * d),
-    )
-
-
-def _mapped(matrix: _Matrix, x: float, y: float) -> tuple[float, float]:
-    u, v, depth = (a * x + b * y + c for a, b, c in matrix)
-    return u / depth, v / depth
-
-
-def _inside(corners: list[tuple[float, float]], size: int, margin: int) -> np.ndarray:
-    """Distance of each pixel to the edge of the shape with these corners, in pixels, < 0 outside: (side, side)
-    float32, where side is the frame's size with the margin on both sides."""
-    axis = np.arange(size + 2 * margin, dtype=np.float32) + np.float32(0.5 - margin)
-    distance: np.ndarray | None = None
-    for (x0, y0), (x1, y1) in zip(corners, corners[1:] + corners[:1], strict=True):
-        length = max(math.hypot(x1 - x0, y1 - y0), 1e-6)
-        dx, dy = (x1 - x0) / length, (y1 - y0) / length
-        to_edge = (dx * (axis - y0))[:, None] - dy * (axis - x0)
-        distance = to_edge if distance is None else np.minimum(distance, to_edge, out=distance)
-    assert distance is not None
-    return distance
 
 
 @lru_cache(maxsize=8)

@@ -33,25 +33,30 @@ def surface(generator: np.random.Generator, size: int) -> Image.Image:
     dark = np.array(colorsys.hsv_to_rgb(hue, saturation, 255 * (0.2 + 0.35 * value)))
     light = np.array(colorsys.hsv_to_rgb(hue, 0.8 * saturation, 255 * (0.5 + 0.45 * value)))
 
-    axis = _axis(size)
+    # All colours lie on a line between two: the image is made of the entries of a palette.
+    axis, coarse = _axis(size), _axis(_GRID)
+    contrast = 255 * (0.15 + 0.3 * depth)
+    slope = 76.5 * math.cos(math.tau * tilt), 76.5 * math.sin(math.tau * tilt)
+    smooth = (127.5 + slope[0] * coarse)[:, None] + slope[1] * coarse
     if kind == "wood":
         fine = _stretch(_stretch(noise[:2], _GRID) + np.float32(0.35) * noise, size)
-        pattern = np.sin((8 + 14 * frequency) * axis + 1.6 * fine) * 0.6 + 0.25 * fine
-        pattern = pattern if phase < 0.5 else pattern.T
+        entries = np.sin((8 + 14 * frequency) * axis + 1.6 * fine)
+        entries *= 0.6 * contrast
+        fine *= 0.25 * contrast
+        entries += fine
+        entries = _stretch(smooth, size) + (entries if phase < 0.5 else entries.T)
     elif kind == "fabric":
         threads = np.sin((60 + 80 * frequency) * axis + phase)
-        pattern = (0.6 * threads)[:, None] * threads + 0.2 * _stretch(noise[:6, :6], size)
+        entries = (0.6 * contrast * threads)[:, None] * threads
+        entries += _stretch(smooth + 0.2 * contrast * _stretch(noise[:6, :6], _GRID), size)
     elif kind == "stone":
-        pattern = _stretch((_stretch(noise[:5, :5], _GRID) + noise) / 2, size)
+        entries = _stretch(smooth + contrast / 2 * (_stretch(noise[:5, :5], _GRID) + noise), size)
     elif kind == "tiles":
         joints = np.abs((axis * (1.5 + 2 * frequency) + phase) % 1.0 - 0.5) > 0.47
-        pattern = 0.2 * _stretch(noise[:5, :5], size) - 1.4 * (joints[:, None] | joints)
+        entries = _stretch(smooth + 0.2 * contrast * _stretch(noise[:5, :5], _GRID), size)
+        entries -= np.float32(1.4 * contrast) * (joints[:, None] | joints)
     else:
-        pattern = 0.12 * _stretch(noise[:5, :5], size)
-    # All colours lie on a line between two, so the image is made of the entries of a palette.
-    direction = 255 * 0.3 * math.cos(math.tau * tilt), 255 * 0.3 * math.sin(math.tau * tilt)
-    entries = (direction[0] * axis + 127.5)[:, None] + direction[1] * axis
-    entries += 255 * (0.15 + 0.3 * depth) * pattern
+        entries = _stretch(smooth + 0.12 * contrast * _stretch(noise[:5, :5], _GRID), size)
     np.maximum(entries, 0, out=entries)
     np.minimum(entries, 255, out=entries)
     image = Image.fromarray(entries.astype(np.uint8))
@@ -67,4 +72,4 @@ def _axis(size: int) -> np.ndarray:
 
 def _stretch(grid: np.ndarray, size: int) -> np.ndarray:
     """A small float32 grid, smoothly enlarged to size x size."""
-    return np.asarray(Image.fromarray(grid).resize((size, size), Image.Resampling.BICUBIC))
+    return np.array(Image.fromarray(grid).resize((size, size), Image.Resampling.BICUBIC))

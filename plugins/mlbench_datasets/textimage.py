@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated
@@ -23,7 +24,7 @@ from mlbench_datasets.split_set import SplitSet
 __all__ = ["REVISION", "TextImage", "TextImageSplit"]
 
 #: Increased whenever the same options give other images.
-REVISION = 1
+REVISION = 2
 
 _Count = Annotated[int, Field(ge=1)]
 
@@ -60,8 +61,8 @@ class TextImageSplit:
 
         label, view = self._locate(index)
         generator = numpy_generator(self.seed, "textimage", self.name, "view", label, view)
-        flat = _flat(self.seed, self.name, label, self.family, self.image_size)
-        return photograph(flat, generator, size=self.image_size, strength=self.strength)
+        sheet = _sheet(self.seed, self.name, label, self.family, self.image_size)
+        return photograph(sheet, generator, size=self.image_size, strength=self.strength)
 
     def document(self, label: int) -> Image.Image:
         """The flat document of a class: RGB, in its own aspect ratio."""
@@ -87,15 +88,14 @@ def _document(seed: int, split: str, label: int, family: int, image_size: int) -
 
 # Consecutive images share a document; drawing takes about as long as photographing it.
 @lru_cache(maxsize=64)
-def _flat(seed: int, split: str, label: int, family: int, image_size: int) -> Image.Image:
-    """A document in the resolution that the camera wants."""
+def _sheet(seed: int, split: str, label: int, family: int, image_size: int) -> Image.Image:
+    """A document in the resolution that the camera needs."""
     from mlbench_datasets.camera import SAMPLES
 
     document = _document(seed, split, label, family, image_size)
-    side = round(SAMPLES * image_size)
-    return document.resize(
-        (min(document.width, side), min(document.height, side)), Image.Resampling.BILINEAR
-    )
+    side = math.ceil(SAMPLES * image_size)
+    fitted = min(document.width, side), min(document.height, side)
+    return document.resize(fitted, Image.Resampling.BILINEAR)
 
 
 class TextImage(DatasetOptions):

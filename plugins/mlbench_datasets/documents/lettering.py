@@ -102,8 +102,9 @@ class _Glyphs(dict[str, _Glyph]):
     def _halved(self, character: str) -> _Glyph:
         coverage, left, top, advance = _glyphs(self._face, 2 * self._size)[character]
         high, wide = coverage.shape
-        padding = (top % 2, (top + high) % 2), (left % 2, (left + wide) % 2)
-        padded = np.pad(coverage, padding).astype(np.uint16)
+        down, right = top % 2, left % 2
+        padded = np.zeros((down + high + (down + high) % 2, right + wide + (right + wide) % 2), np.uint16)
+        padded[down : down + high, right : right + wide] = coverage
         quarters = padded[::2, ::2] + padded[1::2, ::2] + padded[::2, 1::2] + padded[1::2, 1::2]
         return _Glyph(((quarters + 2) // 4).astype(np.uint8), left // 2, top // 2, advance)
 
