@@ -220,6 +220,7 @@ def repeated_expansions(image: Image.Image) -> int:
 def _square(file: str, digest: str, side: int) -> Image.Image:
     """The image of a file, resized to a square. digest: of its content, so that a changed file is read again.
     Callers must not change the image."""
+    # Bilinear, as sharper details would alias in photographs.
     return read_image(Path(file), short_side=side).resize(
-        (side, side), Image.Resampling.BICUBIC, reducing_gap=2.0
+        (side, side), Image.Resampling.BILINEAR, reducing_gap=2.0
     )

@@ -160,6 +160,7 @@ def _version(package: str) -> str:
         raise _missing(package) from None
 
 
+@lru_cache(maxsize=256)
 def _path(face: Face) -> Path:
     spec = importlib.util.find_spec(face.package.replace("-", "_"))
     for location in (spec and spec.submodule_search_locations) or ():

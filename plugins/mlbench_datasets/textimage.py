@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated
@@ -23,7 +24,7 @@ from mlbench_datasets.split_set import SplitSet
 __all__ = ["REVISION", "TextImage", "TextImageSplit"]
 
 #: Increased whenever the same options give other images.
-REVISION = 1
+REVISION = 2
 
 _Count = Annotated[int, Field(ge=1)]
 
@@ -60,11 +61,12 @@ class TextImageSplit:
 
         label, view = self._locate(index)
         generator = numpy_generator(self.seed, "textimage", self.name, "view", label, view)
-        return photograph(self.document(label), generator, size=self.image_size, strength=self.strength)
+        sheet = _sheet(self.seed, self.name, label, self.family, self.image_size)
+        return photograph(sheet, generator, size=self.image_size, strength=self.strength)
 
     def document(self, label: int) -> Image.Image:
         """The flat document of a class: RGB, in its own aspect ratio."""
-        return _document(self.seed, self.name, label, self.family, _OVERSAMPLING * self.image_size)
+        return _document(self.seed, self.name, label, self.family, self.image_size)
 
     def class_name(self, label: int) -> str:
         return f"{self.name}/{label:06d}"
@@ -78,12 +80,22 @@ class TextImageSplit:
         return divmod(index, self.views)
 
 
-# Consecutive images share a document; drawing takes about as long as photographing it.
-@lru_cache(maxsize=64)
-def _document(seed: int, split: str, label: int, family: int, pixels: int) -> Image.Image:
+def _document(seed: int, split: str, label: int, family: int, image_size: int) -> Image.Image:
     from mlbench_datasets.documents.catalogue import draw_document
 
-    return draw_document(seed, split, label, family_size=family, pixels=pixels)
+    return draw_document(seed, split, label, family_size=family, pixels=_OVERSAMPLING * image_size)
+
+
+# Consecutive images share a document; drawing takes about as long as photographing it.
+@lru_cache(maxsize=64)
+def _sheet(seed: int, split: str, label: int, family: int, image_size: int) -> Image.Image:
+    """A document in the resolution that the camera needs."""
+    from mlbench_datasets.camera import SAMPLES
+
+    document = _document(seed, split, label, family, image_size)
+    side = math.ceil(SAMPLES * image_size)
+    fitted = min(document.width, side), min(document.height, side)
+    return document.resize(fitted, Image.Resampling.BILINEAR)
 
 
 class TextImage(DatasetOptions):

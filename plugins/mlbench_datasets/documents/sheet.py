@@ -5,14 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 from PIL import Image, ImageDraw
 
+from mlbench_datasets.documents.lettering import height, line, width
 from mlbench_datasets.documents.palette import Colour, blend
-from mlbench_datasets.fonts import Face, font, shape
+from mlbench_datasets.fonts import Face, shape
 
 __all__ = ["Point", "Sheet"]
 
 Point = tuple[float, float]
+
+# Share of a line's width to the left of its anchor.
+_SHARES = {"l": 0.0, "m": 0.5, "r": 1.0}
+
+# Distance of letters on an arch, as a multiple of that on a line.
+_SPACING = 1.08
 
 
 class Sheet:
@@ -47,7 +55,10 @@ class Sheet:
         """A rectangle, with rounded corners if a radius is given."""
         edges = tuple(value * self.scale for value in (left, top, right, bottom))
         width = self.pixels(line) if outline else 0
-        self.draw.rounded_rectangle(edges, radius * self.scale, fill, outline, width)
+        if radius:
+            self.draw.rounded_rectangle(edges, radius * self.scale, fill, outline, width)
+        else:
+            self.draw.rectangle(edges, fill, outline, width)
 
     def disc(
         self,
@@ -70,8 +81,12 @@ class Sheet:
     def gradient(self, left: float, top: float, right: float, bottom: float, ends: Sequence[Colour]) -> None:
         """A rectangle with a gradient from the first of `ends` at its top to the second at its bottom."""
         x0, x1, y0, y1 = (round(v * self.scale) for v in (left, right, top, bottom))
-        for y in range(y0, y1):
-            self.draw.line((x0, y, x1 - 1, y), blend(ends[0], ends[1], (y - y0) / max(1, y1 - y0 - 1)))
+        if x1 <= x0 or y1 <= y0:
+            return
+        first, last = np.array(ends, dtype=np.float64)
+        column = np.rint(first + (last - first) * np.linspace(0, 1, y1 - y0)[:, None]).astype(np.uint8)
+        rectangle = Image.fromarray(column[:, None]).resize((x1 - x0, y1 - y0), Image.Resampling.NEAREST)
+        self.image.paste(rectangle, (x0, y0))
 
     def text(
         self,
@@ -86,17 +101,21 @@ class Sheet:
     ) -> float:
         """One line of text, `size` units per em, reduced to at most `fit` units in width.
 
-        anchor: as in Pillow, such as "la" for the left end of the ascender line or "mm" for the middle.
+        anchor: the point of the text at (x, y), as in Pillow: its left end, middle or right end ("l", "m",
+        "r"), then its ascender line or the middle between that and the descender line ("a", "m").
         Returns the width in units.
         """
         words = shape(words, face.script)
-        pixels = max(4, round(size * self.scale))
-        width = font(face, pixels).getlength(words)
-        if fit is not None and width > fit * self.scale:
-            pixels = max(4, int(pixels * fit * self.scale / width))
-            width = font(face, pixels).getlength(words)
-        self.draw.text((x * self.scale, y * self.scale), words, fill, font(face, pixels), anchor)
-        return width / self.scale
+        pixels, ems = max(4.0, size * self.scale), width(words, face)
+        if fit is not None and ems * pixels > fit * self.scale:
+            pixels = max(4.0, fit * self.scale / ems)
+        ascent, descent = height(face)
+        start = x * self.scale - _SHARES[anchor[0]] * ems * pixels
+        baseline = y * self.scale + (ascent if anchor[1] == "a" else (ascent - descent) / 2) * pixels
+        drawn = line(words, face, pixels)
+        if drawn is not None:
+            self.image.paste(fill, (round(start + drawn.left), round(baseline + drawn.top)), drawn.mask)
+        return ems * pixels / self.scale
 
     def embossed(
         self, x: float, y: float, words: str, face: Face, size: float, fill: Colour, fit: float
@@ -120,22 +139,26 @@ class Sheet:
     ) -> None:
         """Text on a circle around (x, y), upright towards the outside. middle: position of the text's middle,
         in degrees clockwise from the top."""
-        pixels = max(4, round(size * self.scale))
-        lettering = font(face, pixels)
-        advances = [lettering.getlength(letter) * 1.08 for letter in words]
+        pixels = max(4.0, size * self.scale)
+        ascent, descent = height(face)
+        advances = [_SPACING * width(letter, face) * pixels for letter in words]
         arc = radius * self.scale
         angle = math.radians(middle) - sum(advances) / 2 / arc
-        side = 2 * pixels
+        side = round(2 * pixels)
         for letter, advance in zip(words, advances, strict=True):
             angle += advance / 2 / arc
-            stamp = Image.new("L", (side, side))
-            ImageDraw.Draw(stamp).text((side / 2, side / 2), letter, 255, lettering, "mm")
-            stamp = stamp.rotate(-math.degrees(angle), Image.Resampling.BILINEAR)
-            corner = (
-                round(x * self.scale + arc * math.sin(angle) - side / 2),
-                round(y * self.scale - arc * math.cos(angle) - side / 2),
-            )
-            self.image.paste(fill, corner, stamp)
+            drawn = line(letter, face, pixels)
+            if drawn is not None:
+                start = side / 2 - advance / _SPACING / 2
+                baseline = side / 2 + (ascent - descent) / 2 * pixels
+                stamp = Image.new("L", (side, side))
+                stamp.paste(drawn.mask, (round(start + drawn.left), round(baseline + drawn.top)))
+                stamp = stamp.rotate(-math.degrees(angle), Image.Resampling.BILINEAR)
+                corner = (
+                    round(x * self.scale + arc * math.sin(angle) - side / 2),
+                    round(y * self.scale - arc * math.cos(angle) - side / 2),
+                )
+                self.image.paste(fill, corner, stamp)
             angle += advance / 2 / arc
 
     def picture(self, picture: Image.Image, left: float, top: float, right: float, bottom: float) -> None:
