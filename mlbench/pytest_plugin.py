@@ -104,7 +104,8 @@ class CaseItem(pytest.Function):
                 return
             clock.rounds = batch_seconds(record)
             if not clock.rounds:
-                pytest.fail(record.speed["images_per_second"].note, pytrace=False)
+                unknown = record.speed.get("images_per_second")
+                pytest.fail(unknown.note if unknown else "; ".join(record.notes), pytrace=False)
             for attribute, value in identity(record).items():
                 setattr(benchmark, attribute, value)
             benchmark.extra_info.update(extra_info(record))

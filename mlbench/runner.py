@@ -100,7 +100,7 @@ def run(
                     if records[case.key].status == "done":
                         made[case.fingerprint] = records[case.key]
                     listener.finished(records[case.key])
-                # Last, so that no result waits for it; stopping it loses nothing else.
+                # Last, so that no result waits for it.
                 done = [case for case in pending if records[case.key].status == "done"]
                 if measuring and done:
                     start = time.perf_counter()
@@ -172,23 +172,19 @@ def _measured(
     start = time.perf_counter()
     for case, found in measure(cases, process, listener.stage):
         record = records[case.key]
-        took = (time.perf_counter() - start) / len(cases)
-        before = record.seconds.get("measure", 0.0)
-        yield (
-            case,
-            replace(
+        now = time.perf_counter()
+        took, start = now - start, now
+        if not found.lost:
+            before = record.seconds.get("measure", 0.0)
+            total = record.seconds.get("total", 0.0) - before + took
+            record = replace(
                 record,
                 settings=case.spec.plain(),
-                **found.facts(record),
                 environment=environment(device, torch.get_num_threads()),
-                seconds={
-                    **record.seconds,
-                    "measure": took,
-                    "total": record.seconds.get("total", 0.0) - before + took,
-                },
+                seconds={**record.seconds, "measure": took, "total": total},
                 finished=_now(),
-            ),
-        )
+            )
+        yield case, replace(record, **found.facts(record))
 
 
 @contextlib.contextmanager

@@ -134,7 +134,7 @@ def plan_duration(plan: Plan, store: Store) -> str:
     records = {case.key: store.get(case.key) for case in plan.cases}
     pending = [case for case in plan.cases if (found := records[case.key]) is None or found.status != "done"]
     if not pending:
-        return "every case has been run"
+        return "duration: every case has been run"
     seconds, unknown = Durations(plan.device).expected(pending)
     if unknown == len(pending):
         return "duration: not known, as no such case has run on this machine"

@@ -34,7 +34,9 @@ class Durations:
             self._known = found if isinstance(found, dict) else {}
 
     def learn(self, case: Case, record: Record) -> None:
-        """Keep the seconds of a finished case."""
+        """Keep the seconds of a case, unless it failed."""
+        if record.status != "done":
+            return
         steps = record.training.get("steps") or 0
         rest = record.seconds.get("inputs", 0.0) + record.seconds.get("evaluate", 0.0)
         step = record.seconds.get("train", 0.0) / steps if steps else 0.0
@@ -43,7 +45,7 @@ class Durations:
 
     def learn_measuring(self, cases: Sequence[Case], seconds: float) -> None:
         """Keep the seconds of measuring some cases."""
-        self._known[_MEASURING] = seconds / len(subjects_of(cases)[0])
+        self._known[_MEASURING] = seconds / _rounds(cases)
         self._store()
 
     def expected(self, cases: Sequence[Case], *, measuring: bool = True) -> tuple[float, int]:
@@ -51,7 +53,7 @@ class Durations:
         of which nothing is known."""
         seconds, unknown = 0.0, 0
         if measuring and cases and isinstance(one := self._known.get(_MEASURING), float):
-            seconds += one * len(subjects_of(cases)[0])
+            seconds += one * _rounds(cases)
         for case in cases:
             match self._known.get(_key(case)):
                 case [float(step), float(image)]:
@@ -80,6 +82,11 @@ def _key(case: Case) -> str:
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _rounds(cases: Sequence[Case]) -> int:
+    """Largest number of rounds of all subjects."""
+    return sum(subject.case.spec.measure.rounds for subject in subjects_of(cases)[0])
 
 
 def _images(case: Case) -> int:

@@ -7,14 +7,14 @@ rounds.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from statistics import median
 from typing import Any
 
 from mlbench.environment import library_versions
-from mlbench.errors import MlbenchError, first_line
+from mlbench.errors import first_line
 from mlbench.measurement.process import MeasuringProcess, ProcessEndedError
 from mlbench.measurement.result import SIZES, Measurement
 from mlbench.measurement.subject import STAGES, Subject, stage_key, stages_of, subjects_of
@@ -42,12 +42,18 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass
 class _Series:
-    """The rounds of one subject so far. facts: the first answer. failed: reasons, by stage or size."""
+    """The rounds of one subject so far.
+
+    facts: the first answer. failed: reasons, by stage or size. lost: why the subject cannot be measured at
+    all. restarted: whether the process has ended without a stage to blame.
+    """
 
     subject: Subject
     facts: Mapping[str, Any] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     rounds: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
+    lost: str = ""
+    restarted: bool = False
     reference_minimum: float | None = None
 
     @property
@@ -55,23 +61,42 @@ class _Series:
         """Largest number of rounds."""
         return self.subject.case.spec.measure.rounds
 
+    @property
+    def done(self) -> int:
+        """Number of rounds, as if a finished subject had all."""
+        return max((len(self.rounds.get(stage, ())) for stage in self.open()), default=self.most)
+
     def open(self) -> list[str]:
         """Stages that need another round."""
-        known = {stage: self.rounds.get(stage, []) for stage in self.subject.stages}
+        known = {stage: self.rounds.get(stage, []) for stage in self.subject.stages if not self.lost}
         return [
             stage
             for stage, found in known.items()
             if stage not in self.failed and len(found) < self.most and not _is_settled(stage, found)
         ]
 
-    def fail(self, stage: str, reason: str) -> None:
-        """Take a stage or size out; every open stage for "model" or "", which name none."""
-        if stage in ("", "model"):
-            self.failed |= dict.fromkeys(self.open(), reason)
-        elif stage in STAGES and reason.startswith(("out of memory", "killed")):
-            self.failed[stage] = f"{reason} at batch size {self.subject.batch_size(stage)}"
+    def unwanted(self) -> list[str]:
+        """Stages and sizes that need no preparation."""
+        return [*({*STAGES, *SIZES} - {*self.open(), *(() if self.facts else SIZES)}), *self.failed]
+
+    def fail(self, failed: Mapping[str, str]) -> None:
+        """Take out stages and sizes for the given reasons."""
+        opened = self.open()
+        for stage, reason in failed.items():
+            if stage in opened and reason.startswith(("out of memory", "killed")):
+                reason = f"{reason} at batch size {self.subject.batch_size(stage)}"
+            if stage in opened or stage not in STAGES:
+                self.failed.setdefault(stage, reason)
+
+    def end(self, ended: ProcessEndedError) -> None:
+        """Take out the stage that ended the process. An end that no stage explains, such as another program's
+        kill, counts the second time."""
+        if ended.stage and ended.stage != "model":
+            self.fail({ended.stage: str(ended)})
+        elif ended.stage or self.restarted:
+            self.lost = str(ended)
         else:
-            self.failed[stage] = reason
+            self.restarted = True
 
 
 def measure(
@@ -84,17 +109,14 @@ def measure(
     subjects, index = subjects_of(cases)
     series = [_Series(subject) for subject in subjects]
     waiting = list(cases)
-    done, total = 0, sum(each.most for each in series)
+    total = sum(each.most for each in series)
     for group in _groups(subjects):
-        chosen = {number: series[number] for number in group}
-        try:
-            _measure_group(process, chosen, partial(_report, progress, done, total))
-        # No error may lose the training that came before.
-        except Exception as error:
-            reason = str(error) if isinstance(error, MlbenchError) else first_line(error)
-            for each in chosen.values():
-                each.fail("", f"measuring failed: {reason}")
-        done += sum(each.most for each in chosen.values())
+
+        def report() -> None:
+            done = sum(each.done if each.facts or each.lost else 0 for each in series)
+            progress("measuring speed", done, total)
+
+        _measure_group(process, {number: series[number] for number in group}, report)
         for case in list(waiting):
             parts = {stage: index[stage_key(case, stage)] for stage in stages_of(case)}
             if max(parts.values()) in group:
@@ -102,16 +124,11 @@ def measure(
                 yield case, _measurement(case, process.device, {s: series[n] for s, n in parts.items()})
 
 
-def _report(progress: Progress, before: int, total: int, done: int) -> None:
-    progress("measuring speed", before + done, total)
-
-
 def _groups(subjects: Sequence[Subject]) -> Iterator[range]:
     """Numbers of the subjects whose models are in memory together."""
     start = held = 0
     for number, subject in enumerate(subjects):
-        forecast = subject.case.forecast
-        size = _PER_PARAMETER * ((forecast.parameters or _UNKNOWN_PARAMETERS) + (forecast.centres or 0))
+        size = _model_bytes(subject.case)
         if number > start and held + size > GROUP_BYTES:
             yield range(start, number)
             start, held = number, 0
@@ -119,45 +136,67 @@ def _groups(subjects: Sequence[Subject]) -> Iterator[range]:
     yield range(start, len(subjects))
 
 
+def _model_bytes(case: Case) -> int:
+    """Bytes of a case's models in training, as far as they are predicted."""
+    trained = (case.forecast.parameters or _UNKNOWN_PARAMETERS) + (case.forecast.centres or 0)
+    size = _PER_PARAMETER * trained
+    if "teacher" in case.spec.parts and case.spec.measure.training:
+        teacher = case.spec.parts["teacher"].predict(case.spec.image.size)
+        size += 4 * ((teacher and teacher.parameters) or _UNKNOWN_PARAMETERS)
+    return size
+
+
 def _measure_group(
-    process: MeasuringProcess, group: Mapping[int, _Series], progress: Callable[[int], None]
+    process: MeasuringProcess, group: Mapping[int, _Series], report: Callable[[], None]
 ) -> None:
-    progress(0)
+    report()
     _load(process, group)
-    done = 0
     while any(series.open() for series in group.values()):
         for number, series in group.items():
-            while stages := series.open():
-                try:
-                    answer = process.ask(number=number, stages=stages)
-                except ProcessEndedError as ended:
-                    # Where a stage is out of memory, the kernel ends the process; the others go on.
-                    series.fail(ended.stage, str(ended))
-                    _load(process, group)
-                    continue
-                for stage, found in answer["found"].items():
-                    series.rounds.setdefault(stage, []).append(found)
-                series.reference_minimum = answer["reference_minimum"]
-                break
-            done += 1
-            progress(done)
-    process.ask(clear=True)
+            if stages := series.open():
+                _round(process, group, number, stages)
+            report()
+    with contextlib.suppress(Exception):  # of a process that has ended; everything is measured
+        minimum = process.ask(clear=True)["reference_minimum"]
+        for series in group.values():
+            series.reference_minimum = minimum
+
+
+def _round(process: MeasuringProcess, group: Mapping[int, _Series], number: int, stages: list[str]) -> None:
+    series = group[number]
+    try:
+        answer = process.ask(number=number, stages=stages)
+    except ProcessEndedError as ended:  # as by the kernel, where a stage is out of memory; the others go on
+        series.end(ended)
+        _load(process, group)
+        return
+    except Exception as error:  # no error may lose the training that came before
+        series.lost = f"measuring failed: {first_line(error)}"
+        return
+    series.fail(answer["failed"])
+    for stage, found in answer["found"].items():
+        series.rounds.setdefault(stage, []).append(found)
 
 
 def _load(process: MeasuringProcess, group: Mapping[int, _Series]) -> None:
     """Build the models of a group in the process; again, where one of them ends it."""
-    ready = False
-    while not ready:
-        try:
-            for number, series in group.items():
-                if series.open():
-                    answer = process.ask(load=series.subject, number=number, unwanted=[*series.failed])
-                    series.facts = series.facts or answer
-                    for name, reason in answer["failed"].items():
-                        series.fail(name, reason)
-            ready = True
-        except ProcessEndedError as ended:
-            series.fail(ended.stage, str(ended))
+    waiting = list(group)
+    while waiting:
+        number = waiting[0]
+        series = group[number]
+        if series.open():
+            try:
+                answer = process.ask(load=series.subject, number=number, unwanted=series.unwanted())
+            except ProcessEndedError as ended:
+                series.end(ended)
+                waiting = list(group)
+                continue
+            except Exception as error:  # such as of a plugin whose objects cannot be pickled
+                series.lost = f"measuring failed: {first_line(error)}"
+            else:
+                series.facts = series.facts or answer
+                series.fail(answer["failed"])
+        waiting.pop(0)
 
 
 def _is_settled(stage: str, found: Sequence[Mapping[str, Any]]) -> bool:
@@ -172,10 +211,11 @@ def _is_settled(stage: str, found: Sequence[Mapping[str, Any]]) -> bool:
 def _measurement(case: Case, device: str, parts: Mapping[str, _Series]) -> Measurement:
     """The measurement of a case. parts: the series of each of its stages."""
     model = parts["inference"]
+    if model.lost:
+        return Measurement(lost=model.lost)
     sizes = {"batch_size": case.spec.measure.batch_size}
     if "training" in parts:
         sizes["training_batch_size"] = case.recipe.batch_size
-    minima = [each.reference_minimum for each in parts.values() if each.reference_minimum is not None]
     # The stage of ONNX measures the size of its file; that of inference measures the others.
     owners = {name: parts.get(name) if name == "onnx" else model for name in SIZES}
     measured = [(name, each) for name, each in owners.items() if each is not None]
@@ -195,7 +235,7 @@ def _measurement(case: Case, device: str, parts: Mapping[str, _Series]) -> Measu
         },
         measured={
             **sizes,
-            "reference_minimum": min(minima, default=None),
+            "reference_minimum": model.reference_minimum,
             **{name: model.facts.get(name) for name in ("threads", "reference_version")},
             "device": device,
             "precision": case.spec.precision,
@@ -207,8 +247,8 @@ def _measurement(case: Case, device: str, parts: Mapping[str, _Series]) -> Measu
 
 def _timing(name: str, stage: str, series: _Series) -> Timing:
     unit, higher = MEASURED[name]
-    if stage in series.failed:
-        return Timing(None, (), unit, higher, series.failed[stage])
+    if reason := series.lost or series.failed.get(stage, ""):
+        return Timing(None, (), unit, higher, reason)
     found = series.rounds[stage]
     batch = series.subject.batch_size(stage)
     seconds = [each["seconds"][name] for each in found]

@@ -59,9 +59,12 @@ class MeasuringProcess:
     def ask(self, **request: Any) -> Mapping[str, Any]:
         """The answer to a request. Raises ProcessEndedError where the process has ended instead, and OSError
         where none can be started; the next request starts another process."""
+        message = pickle.dumps({"device": self.device, **request})
+        if self._process is not None and self._process.poll() is not None:  # killed while it was idle
+            self._end()
         if self._process is None:
             self._start()
-        self._send({"device": self.device, **request})
+        self._send(message)
         stage = ""
         while (answer := self._line()) is not None:
             if "stage" not in answer:
@@ -85,11 +88,11 @@ class MeasuringProcess:
             raise
         self._errors = errors
 
-    def _send(self, request: Mapping[str, Any]) -> None:
+    def _send(self, message: bytes) -> None:
         assert self._process is not None
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # the process has ended; `ask` handles that
-            pickle.dump(request, self._process.stdin)
+            self._process.stdin.write(message)
             self._process.stdin.flush()
 
     def _line(self) -> Mapping[str, Any] | None:

@@ -44,15 +44,15 @@ def serve(requests: Iterator[Mapping[str, Any]], answer: Callable[[Mapping[str, 
             facts = {"threads": torch.get_num_threads(), "reference_version": VERSION}
             answer({"failed": watch.failed, "memory": watch.memory, "size": watch.size, **facts})
         elif "stages" in request:
-            found = watches[request["number"]].round(request["stages"])
-            answer({"found": found, "reference_minimum": clock.minimum})
-        else:
+            watch = watches[request["number"]]
+            answer({"found": watch.round(request["stages"]), "failed": watch.failed})
+        else:  # clear
             watches.clear()
             gc.collect()
             if device.startswith("cuda"):
                 torch.cuda.empty_cache()
             clock.close()
-            answer({})
+            answer({"reference_minimum": clock.minimum if clock.minimum < float("inf") else None})
 
 
 def _requests(stream: BinaryIO) -> Iterator[Mapping[str, Any]]:

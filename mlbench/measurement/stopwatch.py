@@ -98,24 +98,28 @@ class Stopwatch:
                     self._try(stage, starts[stage])
 
     def round(self, stages: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """Measure one round of some stages. For each stage: the seconds of a batch by the name of the speed,
-        and those of the reference workload beside it, None if it does not run on the stage's device."""
+        """Measure one round of some stages. For each stage that did not fail: the seconds of a batch by the
+        name of the speed, and those of the reference workload beside it, None if it does not run on the
+        stage's device."""
         found: dict[str, dict[str, Any]] = {}
         with self._precision():
             for stage in stages:
                 self._announce(stage)
-                if stage == "training":
-                    self._prepare_training()
-                else:
-                    self._prepare_inference()
-                reference = None
-                if stage == "onnx" and self._device.type != "cpu":  # ONNX Runtime works on the CPU
-                    seconds = self._timed(stage)
-                else:
-                    expected = self._took.get(stage, 0.0)
-                    seconds, reference = self._clock.beside(partial(self._timed, stage), expected)
-                found[stage] = {"seconds": seconds, "reference": reference}
+                self._try(stage, partial(self._round, stage, found))
         return found
+
+    def _round(self, stage: str, found: dict[str, dict[str, Any]]) -> None:
+        if stage == "training":
+            self._prepare_training()
+        else:
+            self._prepare_inference()
+        reference = None
+        if stage == "onnx" and self._device.type != "cpu":  # ONNX Runtime works on the CPU
+            seconds = self._timed(stage)
+        else:
+            expected = self._took.get(stage, 0.0)
+            seconds, reference = self._clock.beside(partial(self._timed, stage), expected)
+        found[stage] = {"seconds": seconds, "reference": reference}
 
     def _timed(self, stage: str) -> dict[str, float]:
         start = time.perf_counter()
@@ -151,8 +155,9 @@ class Stopwatch:
 
     def _start_inference(self) -> None:
         images = self._images(self._case.spec.measure.batch_size)
+        self._embed(images, 1)  # what torch and its libraries allocate once belongs to no model
         model = sum(each.nbytes for each in (*self._model.parameters(), *self._model.buffers()))
-        peak = peak_allocated(self._device, lambda: self._embed(images, 2))
+        peak = peak_allocated(self._device, lambda: self._embed(images, 1))
         self.memory[f"peak_{self._device.type}"] = model + images.nbytes + peak
         self._rounds["inference"] = self._repeated("images_per_second", partial(self._embed, images))
 
@@ -187,7 +192,6 @@ class Stopwatch:
 
     def _warm_up_training(self) -> None:
         case, objective, teacher = self._case, self._assembly.objective, self._assembly.teacher
-        held = self._assembly.bytes()
         self._prepare_training()
         source = _RandomSource(case, self._model, self._fabric, self._images)
         taught = None if teacher is None else _RandomSource(case, teacher, self._fabric, self._images)
@@ -208,6 +212,8 @@ class Stopwatch:
                 synchronize(self._device)
                 return time.perf_counter() - start
 
+        held = self._assembly.bytes() + source.bytes + (taught.bytes if taught else 0)
+        held += step.mean.bytes if step.mean is not None else 0
         # Two steps, as the first makes the gradients and the optimiser's state that the second starts with.
         peak = peak_allocated(self._device, lambda: run(2))
         self.memory[f"training_peak_{self._device.type}"] = held + peak
@@ -282,6 +288,7 @@ class _RandomInputs:
         self._network = network if encoded and not cached else None
         self._fabric = fabric
         self._labels = np.zeros(len(images), np.int64)
+        self.bytes = self._images.nbytes
 
     @property
     def labels(self) -> np.ndarray:
@@ -305,7 +312,11 @@ class _RandomSource:
         self._network = network
         self._fabric = fabric
         self._make = images
+        #: Bytes of the inputs of a batch.
+        self.bytes = 0
 
     def get(self, split: SplitName, spec: InputSpec) -> _RandomInputs:
         images = self._make(self._batch_size, spec.image.size)
-        return _RandomInputs(images, self._network, self._fabric, spec)
+        inputs = _RandomInputs(images, self._network, self._fabric, spec)
+        self.bytes += inputs.bytes
+        return inputs

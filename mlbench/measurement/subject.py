@@ -24,7 +24,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
 }
 
 _MODEL = ("backbone", "neck")
-_TRAINING = (*_MODEL, "loss", "losses", "sampler", "mixing", "teacher", "distiller", "recipe", "augmentation")
+_TRAINING = (*_MODEL, "loss", "sampler", "mixing", "teacher", "distiller", "recipe")
 
 
 @dataclass(frozen=True)
@@ -61,18 +61,24 @@ def stage_key(case: Case, stage: str) -> str:
     Components leave out the options that do not change it (`Options.speed_neutral` and
     `BackboneOptions.training_only`).
     """
-    training = stage == "training"
-    facts: list[Any] = [stage, case.spec.image, case.spec.compute, case.spec.measure]
+    spec, training = case.spec, stage == "training"
+    image, compute, measure = spec.image, spec.compute, spec.measure
+    facts: list[Any] = [stage, spec.precision, measure.rounds, image.size]
+    facts += [compute.matmul_precision, compute.channels_last, compute.compile, compute.checkpointing]
     if training:
-        facts = [*facts, case.forecast.classes, case.forecast.batch_labels]
+        facts += [image.train_size, image.teacher_size, compute.deterministic, compute.accumulate]
+        facts += [case.forecast.classes, case.forecast.batch_labels, "augmentation" in spec.parts]
+    elif stage != "latency":
+        facts.append(measure.batch_size)
+    # The parts are compiled one by one, so the cut between them changes the compiled code.
+    whole = training or compute.compile
+    chosen = _TRAINING if training else _MODEL
     sections: dict[str, Any] = {
-        name: _named(part, training)
-        for name, part in case.spec.parts.items()
-        if name in (_TRAINING if training else _MODEL)
+        name: _named(part, whole) for name, part in spec.parts.items() if name in chosen
     }
-    if training and "loss" not in case.spec.parts:
-        sections["losses"] = [_named(each.part, training) for each in case.spec.losses.values()]
-    return json.dumps([*map(str, facts), case.spec.precision, sections], sort_keys=True)
+    if training and "loss" not in spec.parts:
+        sections["losses"] = [_named(each.part, whole) for each in spec.losses.values()]
+    return json.dumps([facts, sections], sort_keys=True)
 
 
 def subjects_of(cases: Sequence[Case]) -> tuple[list[Subject], dict[str, int]]:
@@ -87,11 +93,12 @@ def subjects_of(cases: Sequence[Case]) -> tuple[list[Subject], dict[str, int]]:
     return subjects, index
 
 
-def _named(part: Part, training: bool) -> list[Any]:
-    """The name of a component and the options that its speed depends on."""
+def _named(part: Part, whole: bool) -> list[Any]:
+    """The name of a component and the options that its speed depends on. whole: whether those that change
+    training alone are among them."""
     options = part.entry.options_class
     neutral: Collection[str] = options.speed_neutral
-    if not training:
+    if not whole:
         neutral = {*neutral, *getattr(options, "training_only", ())}
     return [part.entry.component.name, {k: v for k, v in part.options.items() if k not in neutral}]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -31,17 +31,33 @@ _OF_A_CLASS = 4
 
 def limited(dataset: Dataset, images: int) -> Dataset:
     """The data set with about so many images in each split: whole numbers of classes, in their order, with
-    the first images of each, at least four of each role. A test split with a list of pairs stays whole."""
+    the first images of each, at least four of each role. Of classes that train shares with another split the
+    same are kept in both. A test split with a list of pairs stays whole; a data set of few images is returned
+    as it is."""
+    train = dataset.split("train")
+    kept = _cut(train, images, range(train.num_classes))
+    splits: dict[SplitName, Split] = {"train": kept}
+    names = {train.class_name(label) for label in range(train.num_classes)}
+    chosen = {kept.class_name(label) for label in range(kept.num_classes)}
+    for name in ("calibration", "test"):
+        split = dataset.split(name)
+        own = [split.class_name(label) for label in range(split.num_classes)]
+        shared = [label for label, each in enumerate(own) if each in chosen]
+        labels = shared if names.intersection(own) and len(shared) > 1 else range(split.num_classes)
+        paired = name == "test" and isinstance(dataset, PairedDataset)
+        splits[name] = split if paired else _cut(split, images, labels)
+    if all(splits[name] is dataset.split(name) for name in SPLITS):
+        return dataset
     kind = _LimitedPairs if isinstance(dataset, PairedDataset) else _Limited
-    return kind(dataset, images)
+    return kind(dataset, splits, images)
 
 
 class _Limited:
     """A `Dataset` of limited splits."""
 
-    def __init__(self, dataset: Dataset, images: int) -> None:
+    def __init__(self, dataset: Dataset, splits: Mapping[SplitName, Split], images: int) -> None:
         self._dataset: Any = dataset
-        self._splits: dict[SplitName, Split] = {name: self._cut(name, images) for name in SPLITS}
+        self._splits = splits
         self.version = f"{dataset.version}; limited to {images} images a split"
         counts = ", ".join(
             f"{name} {len(split)} of {len(dataset.split(name))}" for name, split in self._splits.items()
@@ -60,10 +76,6 @@ class _Limited:
     def split(self, name: SplitName) -> Split:
         return self._splits[name]
 
-    def _cut(self, name: SplitName, images: int) -> Split:
-        split: Split = self._dataset.split(name)
-        return split if len(split) <= images else _LimitedSplit.of(split, images)
-
 
 class _LimitedPairs(_Limited):
     """A `PairedDataset` of limited splits."""
@@ -72,47 +84,54 @@ class _LimitedPairs(_Limited):
         found: PairList = self._dataset.pairs()
         return found
 
-    def _cut(self, name: SplitName, images: int) -> Split:
-        return self._dataset.split(name) if name == "test" else super()._cut(name, images)
+
+def _cut(split: Split, images: int, labels: Sequence[int]) -> Split:
+    """About so many images of a split, of the first of these classes."""
+    if len(split) <= images and len(labels) == split.num_classes:
+        return split
+    each = max(_OF_A_CLASS, -(-images // len(labels)))
+    classes = {label: number for number, label in enumerate(labels[: max(2, images // each)])}
+    kept = array("q")
+    seen: Counter[tuple[int, int]] = Counter()
+    for index in range(len(split)):
+        if (label := split.label(index)) in classes:
+            key = label, split.role(index)
+            seen[key] += 1
+            if seen[key] <= each:
+                kept.append(index)
+    return _LimitedSplit(split, kept, classes)
 
 
 @dataclass(frozen=True)
 class _LimitedSplit:
-    """Some images of a split. images: their indices in it, ascending. num_classes: its first classes."""
+    """Some images of a split. images: their indices in it, ascending. labels: here, by the label there."""
 
     split: Split
     images: array[int]
-    num_classes: int
+    labels: Mapping[int, int]
 
-    @classmethod
-    def of(cls, split: Split, images: int) -> _LimitedSplit:
-        each = max(_OF_A_CLASS, -(-images // split.num_classes))
-        classes = min(split.num_classes, max(2, images // each))
-        kept = array("q")
-        seen: Counter[tuple[int, int]] = Counter()
-        for index in range(len(split)):
-            label = split.label(index)
-            if label < classes:
-                key = label, split.role(index)
-                seen[key] += 1
-                if seen[key] <= each:
-                    kept.append(index)
-        return cls(split, kept, classes)
+    @property
+    def num_classes(self) -> int:
+        return len(self.labels)
 
     def __len__(self) -> int:
         return len(self.images)
 
     def label(self, index: int) -> int:
-        return self.split.label(self.images[index])
+        return self.labels[self.split.label(self.images[index])]
 
     def image(self, index: int) -> Image.Image:
         return self.split.image(self.images[index])
 
     def class_name(self, label: int) -> str:
-        return self.split.class_name(label)
+        return self.split.class_name(self._theirs[label])
 
     def role(self, index: int) -> int:
         return self.split.role(self.images[index])
+
+    @cached_property
+    def _theirs(self) -> list[int]:
+        return list(self.labels)
 
     @cached_property
     def groups(self) -> np.ndarray | None:

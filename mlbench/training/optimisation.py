@@ -156,6 +156,11 @@ class WeightMean:
         self._decay = decay
         self._step = 0
 
+    @property
+    def bytes(self) -> int:
+        """Bytes of the average."""
+        return sum(tensor.nbytes for tensor in self._mean)
+
     def update(self) -> None:
         """Average the weights in, after a step."""
         self._step += 1

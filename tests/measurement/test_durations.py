@@ -43,9 +43,17 @@ def test_measuring_counts_once_for_each_architecture(planned) -> None:
     plan = planned("matrix:\n  neck.dim: [8, 16]\nseeds: [0, 1]\n")
     durations = Durations(CPU)
     durations.learn_measuring(plan.cases, 10.0)
-    assert durations.expected(plan.cases[:2])[0] == 5.0
+    assert durations.expected(plan.cases[:2])[0] == pytest.approx(5.0)
+    longer = planned(overrides=("measure.rounds=20",)).cases
+    assert durations.expected(longer)[0] == pytest.approx(10.0)
     assert durations.expected(plan.cases, measuring=False)[0] == 0.0
     assert durations.expected([]) == (0.0, 0)
+
+
+def test_a_failed_case_teaches_nothing(planned) -> None:
+    (case,) = planned().cases
+    Durations(CPU).learn(case, replace(record(case, 0), status="failed", error="no"))
+    assert Durations(CPU).expected([case]) == (0.0, 1)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"measuring": "soon"}'])

@@ -99,6 +99,25 @@ def test_memory_is_exact(watch) -> None:
     assert (large - small) // 32 >= 4 * (image + 8 * 8 * 8)
 
 
+def test_a_stage_that_fails_in_a_round_is_left_out_with_its_reason(watch) -> None:
+    measured = watch(stages=("inference", "latency"))
+
+    def lacking() -> dict[str, float]:
+        raise MemoryError("no memory")
+
+    measured._rounds["latency"] = lacking
+    assert set(measured.round(["inference", "latency"])) == {"inference"}
+    assert measured.failed == {"latency": "out of memory"}
+
+
+def test_the_memory_of_training_counts_the_mean_of_the_weights_and_the_inputs(watch) -> None:
+    def peak(*overrides: str) -> int:
+        return watch(*overrides, stages=("training",)).memory["training_peak_cpu"]
+
+    assert peak("recipe.ema=0.9") >= peak() + 4 * 560
+    assert peak("recipe.batch_size=9") >= peak("recipe.batch_size=8") + 3 * 16 * 16
+
+
 def test_the_memory_of_training_does_not_depend_on_inference(watch) -> None:
     both = ("inference", "training")
     peaks = [watch(f"measure.batch_size={n}", stages=both).memory["training_peak_cpu"] for n in (1, 512)]
@@ -126,5 +145,5 @@ def test_the_server_answers_each_request_once(planned, monkeypatch) -> None:
     assert [each["stage"] for each in answers if "stage" in each] == stages
     load, found, end = (each for each in answers if "stage" not in each)
     assert (load["failed"], sorted(load["size"])) == ({}, ["checkpoint_float16", "checkpoint_float32"])
-    assert found["found"]["latency"]["reference"] >= found["reference_minimum"] == clock.minimum
-    assert end == {}
+    assert found["failed"] == {}
+    assert found["found"]["latency"]["reference"] >= end["reference_minimum"] == clock.minimum

@@ -23,23 +23,40 @@ def test_the_key_differs_for_settings_that_change_speed_and_for_no_others(planne
     def changed(stage: str, *overrides: str) -> bool:
         return stage_key(planned(overrides=overrides).cases[0], stage) != stage_key(first, stage)
 
+    neutral = (
+        *("loss.margin=0.2", "recipe.lr=0.1", "recipe.epochs=9", "evaluation.resamples=0"),
+        *("measure.onnx=true", "image.crop_ratio=0.9"),
+    )
     for stage in ("inference", "training"):
         assert stage_key(first, stage) == stage_key(second, stage)
-        for override in ("neck.dim=16", "precision=bf16", "measure.batch_size=8", "image.size=32"):
+        for override in ("neck.dim=16", "precision=bf16", "measure.rounds=8", "image.size=32"):
             assert changed(stage, override)
-        for override in ("loss.margin=0.2", "recipe.lr=0.1", "recipe.epochs=9", "evaluation.resamples=0"):
+        for override in neutral:
             assert not changed(stage, override)
+    sizes = ("measure.batch_size=8",)
+    assert [changed(stage, *sizes) for stage in ("inference", "onnx", "latency", "training")] == [
+        *(True, True, False, False)
+    ]
+    assert not changed("inference", "image.train_size=32", "compute.accumulate=2")
+    assert changed("training", "image.train_size=32")
+    assert changed("training", "augmentation=jitter")
     for override in ("recipe.batch_size=4", "loss=arcface", "recipe.optimizer=sgd", "recipe.clip_norm=0"):
         assert (changed("inference", override), changed("training", override)) == (False, True)
 
 
 def test_options_that_change_training_alone_do_not_change_the_key_of_inference(planned) -> None:
-    backbone = "backbone={name: timm, model: lcnet_050, weights: none, trainable_from: %s}"
-    whole, head = (
-        planned(overrides=("image.size=32", backbone % first)).cases[0] for first in ("all", "none")
-    )
-    assert stage_key(whole, "inference") == stage_key(head, "inference")
-    assert stage_key(whole, "training") != stage_key(head, "training")
+    def equal(stage: str, compiled: str) -> bool:
+        keys = []
+        for layer in ("all", "none"):
+            backbone = f"backbone={{name: timm, model: lcnet_050, weights: none, trainable_from: {layer}}}"
+            overrides = ("image.size=32", backbone, f"compute.compile={compiled}")
+            keys.append(stage_key(planned(overrides=overrides).cases[0], stage))
+        return keys[0] == keys[1]
+
+    assert equal("inference", "false")
+    assert not equal("training", "false")
+    # The parts on either side of the cut are compiled one by one.
+    assert not equal("inference", "true")
 
 
 def test_every_stage_is_measured_once(planned) -> None:

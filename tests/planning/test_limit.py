@@ -65,9 +65,10 @@ def test_a_limited_split_has_the_first_images_of_the_first_classes(counts, most,
     labels = [label for label, count in enumerate(counts) for _ in range(count)]
     random.shuffle(labels)
     whole = Images(labels)
-    split = limited(Data(whole), most).split("train")
+    data = Data(whole)
+    split = limited(data, most).split("train")
     if len(labels) <= most:
-        assert split is whole
+        assert limited(data, most) is data
         return
     each = max(4, -(-most // len(counts)))
     classes = min(len(counts), max(2, most // each))
@@ -102,7 +103,26 @@ def test_a_test_split_with_pairs_stays_whole() -> None:
     found = limited(Paired(Images([0, 1] * 50)), 10)
     assert isinstance(found, PairedDataset)
     assert (len(found.split("train")), len(found.split("test"))) == (10, 100)
-    assert not isinstance(limited(Data(Images([0, 1])), 10), PairedDataset)
+    assert not isinstance(limited(Data(Images([0, 1] * 50)), 10), PairedDataset)
+
+
+def test_of_shared_classes_the_same_are_kept_in_all_splits() -> None:
+    class Closed(Data):
+        def split(self, name: str) -> Images:
+            return self._split if name == "train" else Backwards([*range(100)])
+
+    class Backwards(Images):
+        def class_name(self, label: int) -> str:
+            return f"class {99 - label}"
+
+    found = limited(Closed(Images([label for label in range(100) for _ in range(20)])), 100)
+    names = [
+        [split.class_name(split.label(index)) for index in range(len(split))]
+        for split in (found.split("train"), found.split("test"))
+    ]
+    assert len(set(names[0])) == 25
+    assert set(names[0]) == set(names[1])
+    assert found.split("test").num_classes == 25
 
 
 @pytest.mark.parametrize("limit", [None, 8])

@@ -31,7 +31,7 @@ def test_inputs_stay_where_they_are_for_a_cpu() -> None:
 def test_inputs_that_take_too_much_of_a_gpu_are_not_resident(monkeypatch) -> None:
     gpu, arrays = torch.device("cuda"), [np.zeros((4, 25), np.uint8)] * 2
     monkeypatch.setattr(device_inputs, "stacked", lambda arrays, device: len(arrays))
-    for free, expected in ((799, None), (800, 2)):
+    for free, expected in ((1599, None), (1600, 2)):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 1000))
         assert resident(arrays, gpu) == expected
     assert resident([], gpu) is None
