@@ -9,8 +9,8 @@ import torch
 
 __all__ = ["copied_ahead", "resident", "resident_batches", "to_device"]
 
-#: Share of the GPU's free memory that the inputs of one split may take. A case has three splits and may have a
-#: teacher's inputs; training needs the rest.
+#: Share of the GPU's free memory that the inputs of one split may take. A case has three splits, perhaps
+#: with a teacher's inputs too, and training needs the rest.
 RESIDENT_SHARE = 1 / 8
 
 #: Rows that are copied to a GPU at a time.
