@@ -174,11 +174,10 @@ def _expose(
     long, wide = 0.15 + draws.amount(1.2), 0.08 + draws.amount(0.15)
     grain = draws.amount(7)
 
-    # All sums stay below 2 ** 16: a channel is at most 255, and the lightest light and the loudest noise
-    # share 256.
+    # The level 1 is `unit`: white in the lightest light with the loudest noise is just below 2 ** 16.
     brightest = 1 + falloff / math.sqrt(2) + glare
-    unit = 255 / (brightest + 255 / 256 * _LOUDEST * grain / _NOISE / 255)
-    volume = int(256 * unit / 255 * grain / _NOISE)
+    unit = 65535 / (255 * brightest + _LOUDEST * grain / _NOISE)
+    volume = int(unit * grain / _NOISE)
     lines = scene.tobytes("raw", "RGB;L")  # line by line, one channel after the other
     levels = np.frombuffer(lines, dtype=np.uint8).reshape(noise.shape).astype(np.uint16)
     light *= unit

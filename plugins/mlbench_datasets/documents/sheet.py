@@ -55,10 +55,7 @@ class Sheet:
         """A rectangle, with rounded corners if a radius is given."""
         edges = tuple(value * self.scale for value in (left, top, right, bottom))
         width = self.pixels(line) if outline else 0
-        if radius:
-            self.draw.rounded_rectangle(edges, radius * self.scale, fill, outline, width)
-        else:
-            self.draw.rectangle(edges, fill, outline, width)
+        self.draw.rounded_rectangle(edges, radius * self.scale, fill, outline, width)
 
     def disc(
         self,

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mlbench_datasets import camera
 from mlbench_datasets.augmentation import Camera
 from mlbench_datasets.camera import photograph
 from mlbench_datasets.surface import SURFACES, surface
@@ -120,3 +121,45 @@ def test_camera_augmentation_is_picklable_and_repeats(document):
     assert first.size == (48, 48)
     assert copy(document, generator(1)).tobytes() == first.tobytes()
     assert augmentation(document, generator(2)).tobytes() != first.tobytes()
+
+
+def test_noise_fits_its_statement():
+    drawn = camera._noise(generator(0), 64).astype(float)
+    assert drawn.shape == (64, 3, 64)
+    assert (drawn.min(), drawn.max()) == (0, camera._LOUDEST)
+    assert drawn.mean() == pytest.approx(camera._LOUDEST / 2, abs=0.2)
+    assert drawn.std() == pytest.approx(camera._NOISE, rel=0.02)
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5, 1.0, 4.0])
+@pytest.mark.parametrize("seed", range(6))
+def test_exposure_of_white_and_black_stays_within_a_byte(seed, strength):
+    # A sum that wrapped around would turn some white pixels dark, or black ones light.
+    light = np.ones((48, 48), dtype=np.float32)
+    uniforms = generator(seed).random(64)
+    noise = camera._noise(generator(seed), 48)
+    shown = []
+    for level in (0, 255):
+        scene, draws = Image.new("RGB", (48, 48), (level,) * 3), camera._Draws(uniforms, strength)
+        levels, black, white = camera._expose(scene, light.copy(), noise, draws)
+        shown.append((levels - black) / (white - black))
+    dark, bright = shown
+    assert (bright >= dark).all()
+    assert bright.max() <= 2 + 0.8 * strength
+
+
+def test_noise_has_the_strength_that_is_drawn():
+    scene, light = Image.new("RGB", (64, 64), (128,) * 3), np.ones((64, 64), dtype=np.float32)
+    draws = camera._Draws(np.full(64, 0.999), 1.0)  # no rare event, and the most of everything else
+    levels, black, white = camera._expose(scene, light, camera._noise(generator(0), 64), draws)
+    shown = 255 * (levels - black) / (white - black)
+    smooth = shown.mean(axis=(0, 2), keepdims=True) + shown.mean(axis=(0, 1), keepdims=True) - shown.mean()
+    assert (shown - smooth).std() == pytest.approx(7, rel=0.1)
+    assert shown.mean() == pytest.approx(128, rel=0.05)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_padded_repeats_the_edges(steps):
+    image = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)
+    expected = np.pad(image, ((steps, steps), (steps, steps), (0, 0)), mode="edge")
+    assert (camera._padded(image, steps) == expected).all()
