@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
-from PIL import Image
 from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms.v2 import functional as F
 
 from mlbench.contracts import Augmentation, Split
 from mlbench.environment import usable_cores
@@ -112,7 +112,8 @@ class _Images(Dataset[torch.Tensor]):
             else:
                 image = centre_crop(image, self._settings.crop_ratio)
             settings = self._settings
-            return _to_tensor(to_square(image, settings.size, settings.resize))
+            pixels: torch.Tensor = F.pil_to_tensor(to_square(image, settings.size, settings.resize))
+            return pixels
         except MlbenchError:
             raise
         # A data set or augmentation may raise anything; the message names the image.
@@ -120,12 +121,6 @@ class _Images(Dataset[torch.Tensor]):
             name = self._split.class_name(self._split.label(index))
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise DataError(f"image {index} of class {name} cannot be read ({reason})") from error
-
-
-def _to_tensor(image: Image.Image) -> torch.Tensor:
-    """The channels of an image: (C, H, W) uint8. Contiguous, so that a batch of them is stacked fast."""
-    channels = bytearray().join(channel.tobytes() for channel in image.split())
-    return torch.frombuffer(channels, dtype=torch.uint8).reshape(-1, image.height, image.width)
 
 
 def batched(count: int, size: int) -> list[range]:
