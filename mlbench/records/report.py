@@ -217,10 +217,10 @@ def notes_of(records: Sequence[Record]) -> list[str]:
         text if len(where) == everywhere else f"{first_few(where, 3)}: {text}"
         for text, where in cases.items()
     ]
-    if any(record.is_disturbed(name) for record in records for name in record.speed):
+    if disturbed := [each.heading for each in _MEASURED_COLUMNS if any(map(each.mark, records))]:
         notes.append(
-            f"{DISTURBED_MARK} other work slowed the machine while this was measured; run --measure-again "
-            "measures again"
+            f"{DISTURBED_MARK} {', '.join(disturbed)}: other work slowed the machine meanwhile; "
+            "run --measure-again measures again"
         )
     for case in dict.fromkeys(record.case for record in records):
         if text := _disagreement([record for record in records if record.case == case]):

@@ -222,7 +222,7 @@ def test_a_speed_measured_on_a_disturbed_machine_is_marked() -> None:
     table = results_table([loaded], "t")
     row = dict(zip(table.headings, table.rows[0], strict=True))
     assert (row["images/s"], row["ms for one"], row["ONNX/s"]) == ("~900", "2.0", "9")
-    note = "~ other work slowed the machine while this was measured; run --measure-again measures again"
+    note = "~ images/s: other work slowed the machine meanwhile; run --measure-again measures again"
     assert notes_of([loaded])[-1] == note
     for unknown in ({}, {"reference_minimum": None}):
         assert not replace(loaded, measured=unknown).is_disturbed("images_per_second")
