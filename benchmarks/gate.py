@@ -1,10 +1,11 @@
 """Whether the gate can be believed: planted regressions, and trials in which nothing has changed.
 
     python benchmarks/gate.py [--json] [--trials 20] [--rounds 15] [--threads 1] [--neighbour]
+    python benchmarks/gate.py --slower 0.1 --tolerance 0.05      a smaller regression, a narrower tolerance
 
 Speed: in every trial three fresh processes measure a small network, the way `mlbench run` does, in random
-order: the baseline, the same again, and one that is planted to be 20 % slower (it takes its time after every
-batch). The gate judges the second and the third against the first.
+order: the baseline, the same again, and one that is planted to be slower, by 20 % of its time unless --slower
+says otherwise (it waits after every batch). The gate judges the second and the third against the first.
 
 Accuracy: values over seeds, drawn from normal distributions, whose drop is twice or half the tolerance; as
 many seeds as `mlbench plan --power` advises. Half of the spread over seeds is common to both sides.
@@ -54,7 +55,9 @@ base:
   threshold: best_f1
   measure: {{rounds: {rounds}, latency: false, training: false}}
 matrix:
-  backbone.name: {{unchanged: timm, slower: gate_slower}}
+  backbone:
+    unchanged: {{name: timm, model: lcnet_050, weights: none}}
+    slower: {{name: gate_slower, more: {slower}}}
 """
 
 
@@ -64,6 +67,8 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--slower", type=float, default=0.2, help="share of the time that is added")
+    parser.add_argument("--tolerance", type=float, default=0.1, help="of the gate, for the speed")
     parser.add_argument("--neighbour", action="store_true", help="disturb the measurements")
     arguments = parser.parse_args()
     if arguments.trials < 1 or arguments.rounds < 4:
@@ -76,7 +81,7 @@ def main() -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, search))
     start = time.perf_counter()
     with neighbour() if arguments.neighbour else contextlib.nullcontext():
-        speed = speed_trials(arguments.trials, arguments.rounds)
+        speed = speed_trials(arguments.trials, arguments.rounds, arguments.slower, arguments.tolerance)
     accuracy = accuracy_trials(random.Random(0))
     found = {
         "caught": share(speed["slower"]),
@@ -95,7 +100,7 @@ def main() -> None:
     print(
         f"speed: {arguments.trials} trials, {arguments.rounds} rounds, {arguments.threads} thread(s){beside}"
     )
-    for name, what in (("slower", "20 % slower"), ("unchanged", "unchanged")):
+    for name, what in (("slower", f"{arguments.slower:.0%} slower"), ("unchanged", "unchanged")):
         failed = sum(each["failed"] for each in speed[name])
         changes = [each["difference"] for each in speed[name]]
         middle, least, most = statistics.median(changes), min(changes), max(changes)
@@ -129,7 +134,9 @@ while True:
         process.wait()
 
 
-def speed_trials(trials: int, rounds: int) -> dict[str, list[dict[str, Any]]]:
+def speed_trials(
+    trials: int, rounds: int, slower: float, tolerance: float
+) -> dict[str, list[dict[str, Any]]]:
     """What the gate said to each trial."""
     from mlbench.environment import find_device
     from mlbench.planning.plan import make_plan
@@ -138,15 +145,15 @@ def speed_trials(trials: int, rounds: int) -> dict[str, list[dict[str, Any]]]:
     from mlbench.registry import Registry
 
     slower_backbone = Component(
-        "backbone", "gate_slower", "gate:SlowerOptions", "a fifth more time", "mlbench"
+        "backbone", "gate_slower", "gate:SlowerOptions", "more time for every batch", "mlbench"
     )
     planted = Plugin("gate", "gate", "gate", "1.0", (slower_backbone,))
     device = find_device("cpu")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "gate.yaml")
-        path.write_text(SUITE.format(rounds=rounds))
+        path.write_text(SUITE.format(rounds=rounds, slower=slower))
         plan = make_plan(load_suite(path, Registry((*load_plugins(), planted))), device)
-        cases = {case.spec.axes["backbone.name"]: case for case in plan.cases}
+        cases = {case.spec.axes["backbone"]: case for case in plan.cases}
         order = random.Random(0)
         said: dict[str, list[dict[str, Any]]] = {"unchanged": [], "slower": []}
         for trial in range(1, trials + 1):
@@ -154,7 +161,7 @@ def speed_trials(trials: int, rounds: int) -> dict[str, list[dict[str, Any]]]:
             order.shuffle(turns)
             records = {turn: measured(cases["slower" if turn == "slower" else "unchanged"]) for turn in turns}
             for name, verdicts in said.items():
-                verdicts.append(judged(records["baseline"], records[name]))
+                verdicts.append(judged(records["baseline"], records[name], tolerance))
             counts = ", ".join(f"{name} {sum(e['failed'] for e in all_)}" for name, all_ in said.items())
             print(f"{trial}/{trials} trials; failed: {counts}", file=sys.stderr)
     return said
@@ -182,8 +189,8 @@ def measured(case: Any) -> Record:
     )
 
 
-def judged(before: Record, after: Record) -> dict[str, Any]:
-    comparison = compare([before], [after], {})
+def judged(before: Record, after: Record, tolerance: float) -> dict[str, Any]:
+    comparison = compare([before], [after], {"images_per_second": tolerance})
     change = next(each for each in comparison.changes if each.name == "images_per_second")
     timings = [each.speed["images_per_second"] for each in (before, after)]
     return {
@@ -233,7 +240,7 @@ def share(verdicts: Sequence[dict[str, Any]]) -> float:
 
 
 class SlowerOptions(BackboneOptions):
-    """The timm backbone, with a fifth more time for every batch."""
+    """The timm backbone, with more time for every batch."""
 
     model: str = "lcnet_050"
     """As the timm backbone."""
@@ -241,11 +248,15 @@ class SlowerOptions(BackboneOptions):
     """As the timm backbone."""
     trainable_from: str = "all"
     """As the timm backbone."""
+    more: float = 0.2
+    """Time that is added, as a share."""
 
     def build(self, image_size: int) -> Any:
         import torch
 
         from mlbench_backbones.timm_backbone import Timm
+
+        factor = 1 + self.more
 
         class Slower(torch.nn.Module):
             def __init__(self, network: torch.nn.Module) -> None:
@@ -255,12 +266,12 @@ class SlowerOptions(BackboneOptions):
             def forward(self, images: torch.Tensor) -> torch.Tensor:
                 start = time.perf_counter()
                 features = self.network(images)
-                end = start + 1.2 * (time.perf_counter() - start)
+                end = start + factor * (time.perf_counter() - start)
                 while time.perf_counter() < end:
                     pass
                 return features
 
-        backbone = Timm(**self.model_dump()).build(image_size)
+        backbone = Timm(**self.model_dump(exclude={"more"})).build(image_size)
         backbone.trained = Slower(backbone.trained)
         return backbone
 
