@@ -61,6 +61,8 @@ def main() -> None:
     card = re.sub(r"\W+", "-", machine["device"]).strip("-").lower()
     path = ROOT / "results" / f"gpu-{card}.json"
     found: dict[str, Any] = {"machine": machine, "parts": {}}
+    if path.exists():  # parts of an earlier call stay, until they run again
+        found["parts"] = json.loads(path.read_text())["parts"]
     print(json.dumps(machine), flush=True)
     end = time.monotonic() + 60 * arguments.minutes
     for name in arguments.only:

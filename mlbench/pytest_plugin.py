@@ -77,6 +77,7 @@ class CaseItem(pytest.Function):
     @classmethod
     def of(cls, parent: SuiteFile, name: str, plan: Plan, case: Case) -> CaseItem:
         """The item of one case of a plan."""
+        from mlbench.measurement.result import lost_note
         from mlbench.records.harness import batch_seconds, extra_info, identity
         from mlbench.records.store import Store
         from mlbench.runner import run
@@ -102,10 +103,11 @@ class CaseItem(pytest.Function):
                 pytest.fail(record.error, pytrace=False)
             if not benchmark.enabled:
                 return
+            if note := lost_note(record):
+                pytest.fail(note, pytrace=False)
             clock.rounds = batch_seconds(record)
             if not clock.rounds:
-                unknown = record.speed.get("images_per_second")
-                pytest.fail(unknown.note if unknown else "; ".join(record.notes), pytrace=False)
+                pytest.fail(record.speed["images_per_second"].note, pytrace=False)
             for attribute, value in identity(record).items():
                 setattr(benchmark, attribute, value)
             benchmark.extra_info.update(extra_info(record))

@@ -18,6 +18,7 @@ from mlbench.errors import MlbenchError, StoreError, first_line
 from mlbench.measurement.durations import Durations, duration_text
 from mlbench.measurement.measure import measure
 from mlbench.measurement.process import MeasuringProcess
+from mlbench.measurement.result import lost_note
 from mlbench.planning.plan import Case, Plan, settled
 from mlbench.records.harness import save_benchmarks
 from mlbench.records.record import Record
@@ -86,9 +87,10 @@ def run(
             if measuring:
                 process.prepare()  # it is ready by the time that the cases are trained
             try:
+                last = durations.measuring(pending) if measuring else 0.0
                 for position, case in enumerate(untrained, 1):
-                    seconds, unknown = durations.expected(untrained[position - 1 :], measuring=measuring)
-                    left = duration_text(seconds) if not unknown else ""
+                    seconds, unknown = durations.training(untrained[position - 1 :])
+                    left = "" if unknown else duration_text(seconds + last)
                     listener.case(case, position, len(untrained), left)
                     if case.fingerprint in made:  # the same experiment under another name
                         ready.take(case)
@@ -107,7 +109,8 @@ def run(
                     for case, record in _measured(done, records, plan.device, process, listener):
                         records[case.key] = record
                         store.put(record)
-                    durations.learn_measuring(done, time.perf_counter() - start)
+                    if all(records[case.key].speed for case in done):
+                        durations.learn_measuring(done, time.perf_counter() - start)
             except BaseException:
                 if benchmarks:
                     # An error here must not hide the one that stopped the run.
@@ -155,8 +158,8 @@ def _save_benchmarks(plan: Plan, records: Mapping[str, Record], store: Store) ->
 
 def _is_measured(record: Record, case: Case) -> bool:
     """Whether the record was measured with the current settings of its suite."""
-    wanted = case.spec.plain()["measure"]
-    return "images_per_second" in record.speed and record.settings.get("measure") == wanted
+    known = "images_per_second" in record.speed and not lost_note(record)
+    return known and record.settings.get("measure") == case.spec.plain()["measure"]
 
 
 def _measured(

@@ -419,6 +419,18 @@ def test_another_way_of_measuring_measures_again_and_trains_nothing(planned, tmp
     assert runner.run(planned(), store, Ears(), again=True)[0].finished > third.finished
 
 
+def test_a_lost_measurement_keeps_the_earlier_one_until_the_next_run(planned, tmp_path, monkeypatch) -> None:
+    store = Store(tmp_path, "toy")
+    (first,) = runner.run(planned(), store, Ears())
+    stub_measuring(monkeypatch, Measurement(lost="killed by signal 9"))
+    (lost,) = runner.run(planned(), store, Ears(), again=True)
+    assert (lost.speed, lost.measured, lost.size) == (first.speed, first.measured, first.size)
+    assert lost.notes == (*first.notes, "not measured: killed by signal 9; the next run measures again")
+    stub_measuring(monkeypatch, measured(50.0))
+    (second,) = runner.run(planned(), store, Ears())
+    assert (second.speed["images_per_second"].value, second.notes) == (50.0, first.notes)
+
+
 def test_a_new_measurement_leaves_nothing_of_an_earlier_one(planned, tmp_path, monkeypatch) -> None:
     """Notes of a record stand in one list, also in records that an older mlbench has written."""
     speed = {

@@ -135,7 +135,9 @@ def plan_duration(plan: Plan, store: Store) -> str:
     pending = [case for case in plan.cases if (found := records[case.key]) is None or found.status != "done"]
     if not pending:
         return "duration: every case has been run"
-    seconds, unknown = Durations(plan.device).expected(pending)
+    durations = Durations(plan.device)
+    seconds, unknown = durations.training(pending)
+    seconds += durations.measuring(pending)
     if unknown == len(pending):
         return "duration: not known, as no such case has run on this machine"
     text = f"duration: about {duration_text(seconds)}, by earlier runs on this machine"

@@ -14,7 +14,7 @@ from mlbench.environment import Device, cache_dir, find_device, usable_cores
 from mlbench.errors import StoreError
 from mlbench.measurement.subject import stage_key, subjects_of
 from mlbench.planning.plan import Case
-from mlbench.records.record import Record
+from mlbench.records.record import Record, parse_json
 
 __all__ = ["Durations", "duration_text"]
 
@@ -29,8 +29,10 @@ class Durations:
         facts = json.dumps([device.name, device.product, find_device("cpu").product, usable_cores()])
         self._path = cache_dir() / "durations" / f"{_hash(facts)}.json"
         self._known: dict[str, Any] = {}
+        #: Key, steps and images of each case that was asked for: a run asks for the rest before each case.
+        self._work: dict[str, tuple[str, int, int]] = {}
         with contextlib.suppress(OSError, ValueError):
-            found = json.loads(self._path.read_bytes())
+            found = parse_json(self._path.read_bytes())
             self._known = found if isinstance(found, dict) else {}
 
     def learn(self, case: Case, record: Record) -> None:
@@ -48,19 +50,25 @@ class Durations:
         self._known[_MEASURING] = seconds / _rounds(cases)
         self._store()
 
-    def expected(self, cases: Sequence[Case], *, measuring: bool = True) -> tuple[float, int]:
-        """Seconds that training and evaluating the cases takes, and measuring them; and the number of cases
-        of which nothing is known."""
-        seconds, unknown = 0.0, 0
-        if measuring and cases and isinstance(one := self._known.get(_MEASURING), float):
-            seconds += one * _rounds(cases)
-        for case in cases:
-            match self._known.get(_key(case)):
-                case [float(step), float(image)]:
-                    seconds += step * case.forecast.steps + image * _images(case)
-                case _:
-                    unknown += 1
-        return seconds, unknown
+    def training(self, cases: Sequence[Case]) -> tuple[float, int]:
+        """Seconds that training and evaluating the cases takes, and the number of cases of which nothing is
+        known."""
+        found = [self._of(case) for case in cases]
+        return sum(each for each in found if each is not None), found.count(None)
+
+    def measuring(self, cases: Sequence[Case]) -> float:
+        """Seconds that measuring the cases takes; 0 if nothing is known."""
+        one = self._known.get(_MEASURING)
+        return one * _rounds(cases) if isinstance(one, float) else 0.0
+
+    def _of(self, case: Case) -> float | None:
+        if case.key not in self._work:
+            self._work[case.key] = _key(case), case.forecast.steps, _images(case)
+        key, steps, images = self._work[case.key]
+        match self._known.get(key):
+            case [float(step), float(image)]:
+                return step * steps + image * images
+        return None
 
     def _store(self) -> None:
         with contextlib.suppress(StoreError):

@@ -8,7 +8,7 @@ from typing import Any
 
 from mlbench.records.record import MEASURED, Record, Timing
 
-__all__ = ["SIZES", "Measurement"]
+__all__ = ["SIZES", "Measurement", "lost_note"]
 
 #: Sizes that are measured; training records the others.
 SIZES = ("flops", "checkpoint_float32", "checkpoint_float16", "onnx")
@@ -61,6 +61,11 @@ class Measurement:
             "measured": self.measured,
             "notes": notes,
         }
+
+
+def lost_note(record: Record) -> str:
+    """The note of a record whose last measurement was lost, "" for any other; its speeds are older."""
+    return next((note for note in record.notes if note.startswith(_LOST)), "")
 
 
 def _is_of_measurement(note: str) -> bool:

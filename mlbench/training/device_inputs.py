@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-__all__ = ["copied_ahead", "resident", "resident_batches", "to_device"]
+__all__ = ["copied_ahead", "resident", "resident_batches", "stacked", "to_device"]
 
 #: Share of the GPU's free memory that the inputs of one split may take. A case has three splits, perhaps
 #: with a teacher's inputs too, and training needs the rest.

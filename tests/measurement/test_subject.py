@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 
-from mlbench.measurement.result import Measurement
+from mlbench.measurement.result import Measurement, lost_note
 from mlbench.measurement.subject import stage_key, stages_of, subjects_of
-from mlbench.records.record import Timing
+from mlbench.records.record import Record, Timing
 
 
 def test_stages_are_those_of_the_suite(planned) -> None:
@@ -87,3 +88,16 @@ def test_values_unknown_for_one_reason_share_a_note() -> None:
     unknown = Timing(None, note="out of memory at batch size 1")
     found = Measurement({"latency_p50": unknown, "latency_p95": unknown, "images_per_second": Timing(0.1)})
     assert found.notes == ("latency_p50, latency_p95 not known: out of memory at batch size 1",)
+
+
+def test_a_lost_measurement_keeps_the_one_before_and_says_so() -> None:
+    speed = {"images_per_second": Timing(9.0, (9.0,), "images/s")}
+    record = Record(
+        suite="toy", case="a", seed=0, fingerprint="", status="done", speed=speed, notes=("mind this",)
+    )
+    assert lost_note(record) == ""
+    lost = replace(record, **Measurement(lost="killed by signal 9").facts(record))
+    note = "not measured: killed by signal 9; the next run measures again"
+    assert (lost.speed, lost.notes, lost_note(lost)) == (speed, ("mind this", note), note)
+    again = replace(lost, **Measurement(speed).facts(lost))
+    assert (again.notes, lost_note(again)) == (("mind this",), "")
