@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import json
 import os
 import random
@@ -498,6 +499,8 @@ def test_no_global_state_outlives_its_case(planned, tmp_path, monkeypatch) -> No
         seen.append(dict(os.environ))  # what the process that measures would get
         return measured(100.0)
 
+    # Libraries set variables of the environment when they are first imported.
+    importlib.import_module("mlbench.training.preflight")
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     stub_measuring(monkeypatch, measure)
     seen: list[dict] = []
