@@ -37,10 +37,11 @@ class TextImageSplit:
     """One split: image `index` is view `index mod views` of class `index div views`.
 
     Every class and every view has its own seed and is drawn on demand; the number of classes changes none of
-    them.
+    them. documents: the split whose documents it shows, its own unless the set is closed.
     """
 
     name: SplitName
+    documents: SplitName
     num_classes: int
     views: int
     image_size: int
@@ -61,15 +62,15 @@ class TextImageSplit:
 
         label, view = self._locate(index)
         generator = numpy_generator(self.seed, "textimage", self.name, "view", label, view)
-        sheet = _sheet(self.seed, self.name, label, self.family, self.image_size)
+        sheet = _sheet(self.seed, self.documents, label, self.family, self.image_size)
         return photograph(sheet, generator, size=self.image_size, strength=self.strength)
 
     def document(self, label: int) -> Image.Image:
         """The flat document of a class: RGB, in its own aspect ratio."""
-        return _document(self.seed, self.name, label, self.family, self.image_size)
+        return _document(self.seed, self.documents, label, self.family, self.image_size)
 
     def class_name(self, label: int) -> str:
-        return f"{self.name}/{label:06d}"
+        return f"{self.documents}/{label:06d}"
 
     def role(self, index: int) -> int:
         return QUERY | GALLERY
@@ -106,11 +107,11 @@ class TextImage(DatasetOptions):
     """
 
     classes: _Count = 300
-    """Documents in the train split. No document is in two splits."""
+    """Documents in the train split."""
     calibration_classes: _Count = 112
-    """Documents in the calibration split."""
+    """Documents in the calibration split; not used where `closed`."""
     test_classes: _Count = 112
-    """Documents in the test split."""
+    """Documents in the test split; not used where `closed`."""
     views: _Count = 8
     """Photographs of each training document."""
     eval_views: _Count = 5
@@ -118,6 +119,9 @@ class TextImage(DatasetOptions):
     family: _Count = 4
     """Number of consecutive classes that are look-alikes: they share layout, colours, typefaces and fixed
     parts, so that only words, numbers, emblems and pictures differ. 1 for no look-alikes."""
+    closed: bool = False
+    """Whether calibration and test show the training documents, in other photographs (closed set, see
+    `evaluation.gallery`). Default: no document is in two splits."""
     strength: Annotated[float, Field(ge=0, le=4)] = 0.5
     """Strength of the camera's effects: 0 gives flat scans, 0.5 careful photographs, 1 ordinary snapshots."""
     seed: Annotated[int, Field(ge=0)] = 0
@@ -125,21 +129,25 @@ class TextImage(DatasetOptions):
 
     def build(self, context: DatasetContext) -> SplitSet[TextImageSplit]:
         size = context.image_size
-        counts: dict[SplitName, tuple[int, int]] = {
+        own: dict[SplitName, tuple[int, int]] = {
             "train": (self.classes, self.views),
             "calibration": (self.calibration_classes, self.eval_views),
             "test": (self.test_classes, self.eval_views),
         }
-        splits = {
-            name: TextImageSplit(name, classes, views, size, self.family, self.strength, self.seed)
-            for name, (classes, views) in counts.items()
-        }
+        splits = {}
+        for name, (own_classes, views) in own.items():
+            documents = "train" if self.closed else name
+            classes = self.classes if self.closed else own_classes
+            splits[name] = TextImageSplit(
+                name, documents, classes, views, size, self.family, self.strength, self.seed
+            )
+        counts = "+".join(str(split.num_classes) for split in splits.values())
         version = (
-            f"textimage {REVISION}: {self.classes}+{self.calibration_classes}+{self.test_classes} classes, "
+            f"textimage {REVISION}: {counts} classes{', closed' if self.closed else ''}, "
             f"{self.views}+{self.eval_views} views, {size} px, family {self.family}, strength "
             f"{self.strength:g}, seed {self.seed}; {_renderer()}"
         )
-        return SplitSet(version, True, (), splits)
+        return SplitSet(version, not self.closed, (), splits)
 
 
 @lru_cache(maxsize=1)

@@ -12,6 +12,7 @@ import pytest
 
 from mlbench.contracts import GALLERY, QUERY, Dataset, Split
 from mlbench.errors import DataError
+from mlbench.planning.gallery import check_protocol
 from mlbench.plugin import DatasetContext
 from mlbench_datasets import fonts, textimage
 from mlbench_datasets.documents.catalogue import LAYOUTS, draw_document, layout_of
@@ -189,11 +190,31 @@ def test_document_is_drawn_finer_than_it_is_photographed():
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 1}, {"strength": 0.7}, {"family": 2}, {"views": 4}, {"classes": 7}]
+    "change", [{"seed": 1}, {"strength": 0.7}, {"family": 2}, {"views": 4}, {"classes": 7}, {"closed": True}]
 )
 def test_version_changes_with_the_options(change):
     assert small(**change).version != small().version
     assert small(**change).version == small(**change).version
+
+
+def test_closed_shows_the_training_documents_in_other_photographs():
+    closed = small(closed=True)
+    train, others = closed.split("train"), [closed.split(name) for name in ("calibration", "test")]
+    assert not closed.disjoint
+    assert train.image(4).tobytes() == small().split("train").image(4).tobytes()
+    names = [train.class_name(label) for label in range(6)]
+    for split in others:
+        assert [split.class_name(label) for label in range(split.num_classes)] == names
+        assert [split.label(index) for index in range(len(split))] == list(np.repeat(range(6), 2))
+        assert split.document(5).tobytes() == train.document(5).tobytes()
+    photographs = [split.image(index) for split in (train, *others) for index in range(len(split))]
+    assert len({digest(image) for image in photographs}) == len(photographs) == 42
+
+
+def test_closed_is_a_closed_set_protocol():
+    check_protocol(small(closed=True), "train")
+    with pytest.raises(DataError, match="share no class"):
+        check_protocol(small(), "train")
 
 
 def test_version_changes_with_the_image_size():
