@@ -9,7 +9,7 @@ import io
 import json
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -20,7 +20,7 @@ from mlbench.commands.export_commands import export, match
 from mlbench.commands.installed import installed_plugins, installed_registry
 from mlbench.commands.regression_commands import baseline, check, compare
 from mlbench.contracts import KINDS
-from mlbench.errors import MlbenchError, SuiteError
+from mlbench.errors import MlbenchError, SuiteError, hint
 from mlbench.parameters import FiniteRange, case_options, json_option, results_option
 from mlbench.seeding import MAX_SEED
 
@@ -70,16 +70,31 @@ def main(context: click.Context, block: tuple[str, ...]) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # for characters that the terminal lacks
+    if block:
+        from mlbench.plugins import idle_blocks
+
+        for line in idle_blocks(block):
+            _note(line)
 
 
 for command in (data, export, match, compare, baseline, check):
     main.add_command(command)
 
 
-def _plan(suite: Path, **request: Any) -> Plan:
+def _plan(suite: Path, note: Callable[[str], None] | None = None, **request: Any) -> Plan:
+    """The plan of a suite. note: prints notes on its size; default to stderr."""
     from mlbench.planning.request import PlanRequest
+    from mlbench.planning.sizes import size_notes
 
-    return PlanRequest(**request).plan(suite, installed_registry())
+    made = PlanRequest(**request).plan(suite, installed_registry())
+    found = made.suite
+    for line in size_notes(found.size, found.about, found.sizes, chosen=request["size"] is not None):
+        (note or _note)(line)
+    return made
+
+
+def _note(line: str) -> None:
+    click.echo(f"note: {line}", err=True)
 
 
 def _tolerances(plan: Plan) -> dict[str, float]:
@@ -130,11 +145,10 @@ def run(
 
     with RunProgress(open_console(stderr=True)) as progress:
         progress.stage("reading the suite and its data", 0, 1)
-        plan = _plan(suite, **options)
+        plan = _plan(suite, progress.note, **options)
         store = Store(results, plan.suite.name)
         records = runner.run(plan, store, progress, force=force, again=again, measuring=measuring)
-    title = plan.suite.title or plan.suite.name
-    _show(records, title, plan.suite.tolerances, "json" if as_json else "table", wide=wide)
+    _show(records, plan.suite.heading, plan.suite.tolerances, "json" if as_json else "table", wide=wide)
     if any(record.status != "done" for record in records):
         sys.exit(1)
 
@@ -153,7 +167,7 @@ def results(suite: str, results: Path, markdown: bool, wide: bool, as_json: bool
 
     found = suite_records(suite, results, PlanRequest(**request), installed_registry)
     for note in (*found.lacking, *found.remarks):
-        click.echo(f"note: {note}", err=True)
+        _note(str(note))
     heading = found.heading
     form = "json" if as_json else "markdown" if markdown else "table"
     _show(found.records, heading.title, heading.tolerances or {}, form, wide=wide)
@@ -211,7 +225,7 @@ def evaluate(file: Path, classes: Path | None, as_json: bool, **options: Any) ->
         return
     _print(report.assessment_table(found.metrics, found.facts, str(file)))
     for note in found.notes:
-        click.echo(f"note: {note}", err=True)
+        _note(note)
 
 
 @main.command()
@@ -251,7 +265,12 @@ def validate(suite: Path, **options: Any) -> None:
     names = {case.name for case in made.cases}
     click.echo(f"{suite}: fine; cases: {len(names)}, runs: {len(made.cases)}")
     for note in dict.fromkeys(note for case in made.cases for note in case.notes):
-        click.echo(f"note: {note}", err=True)
+        _note(note)
+
+
+def _check_kind(kind: str) -> None:
+    if kind not in KINDS:
+        _fail(f"unknown kind {kind!r} ({hint(kind, KINDS)})", 2)
 
 
 @main.command("list")
@@ -261,9 +280,9 @@ def list_components(kind: str | None, as_json: bool) -> None:
     """List components, all or of one KIND."""
     from mlbench.commands.listing import components_json, components_table
 
+    if kind is not None:
+        _check_kind(kind)
     registry = installed_registry()
-    if kind is not None and kind not in KINDS:
-        registry.get(kind, "")
     entries = [entry for entry in registry if kind in (None, entry.component.kind)]
     _print(components_json(entries) if as_json else components_table(entries))
     for plugin in registry.plugins:
@@ -279,6 +298,7 @@ def show(kind: str, name: str, as_json: bool) -> None:
     """Show a component: what it is, where it comes from, its options."""
     from mlbench.commands.listing import component_json, component_text
 
+    _check_kind(kind)
     entry = installed_registry().get(kind, name)
     _print(component_json(entry) if as_json else component_text(entry))
 
@@ -338,7 +358,7 @@ def init(place: Path, level: int | None, output: Path | None) -> None:
         click.echo(line, err=True)
     path, notes = write_suite(found, installed_registry(), output)
     for note in notes:
-        click.echo(f"note: {note}", err=True)
+        _note(note)
     click.echo(f"{path} written; next: mlbench run {shlex.quote(str(path))}")
 
 
@@ -364,7 +384,7 @@ def _show(
         if left_out:
             click.echo(f"note: --wide also shows: {', '.join(left_out)}", err=True)
         for note in report.notes_of(records):
-            click.echo(f"note: {note}", err=True)
+            _note(note)
 
 
 def _print(what: str | Table) -> None:

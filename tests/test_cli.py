@@ -131,7 +131,7 @@ def test_list_shows_all_or_one_kind(run: Callable[..., Result]) -> None:
     assert "gap" in names
     assert "cosface" not in run("list", "neck").stdout
     message = "unknown kind 'nek' (did you mean 'neck'?)"
-    assert refused(run("list", "nek", code=1)) == message
+    assert refused(run("list", "nek", code=2)) == message
 
 
 def test_the_core_works_without_any_component(run: Callable[..., Result], write: Write) -> None:
@@ -153,13 +153,18 @@ def test_the_core_works_without_any_component(run: Callable[..., Result], write:
         CliRunner(env={"MLBENCH_BLOCK": "samplers losses"}).invoke(main, ["list", "sampler", "--json"]).stdout
         == "[]\n"
     )
+    typo = run("--block", "losess", "--block", "neck*", "list", "loss", "--json")
+    assert "cosface" in typo.stdout
+    assert typo.stderr.splitlines() == [
+        "note: no plugin has a name like 'losess', so none is blocked (did you mean 'losses'?)"
+    ]
 
 
 def test_show_a_component(run: Callable[..., Result]) -> None:
     assert run("show", "neck", "gap").stdout.startswith("neck gap: ")
     assert json.loads(run("show", "neck", "gap", "--json").stdout)["options"][0]["name"] == "dim"
     assert refused(run("show", "neck", "gpa", code=1)) == "unknown neck 'gpa' (did you mean 'gap'?)"
-    assert refused(run("show", "nek", "gap", code=1)) == "unknown kind 'nek' (did you mean 'neck'?)"
+    assert refused(run("show", "nek", "gap", code=2)) == "unknown kind 'nek' (did you mean 'neck'?)"
 
 
 def test_a_broken_plugin_is_shown_and_only_who_needs_it_fails(
@@ -228,6 +233,21 @@ def test_plan_and_validate_count_cases_and_runs(run: Callable[..., Result], writ
     assert lines[-1] == "duration: not known, as no such case has run on this machine"
     chosen = json.loads(run("plan", suite, "--json", "--cases", "4", "--seeds", "7,3").stdout)
     assert [(each["case"], each["seed"]) for each in chosen] == [("4", 7), ("4", 3)]
+
+
+def test_a_size_is_named_with_the_others_unless_it_was_chosen(
+    run: Callable[..., Result], write: Write
+) -> None:
+    suite = write("sizes: {cpu: {about: A look.}, gpu: {base: {neck.dim: 16}, seeds: [0, 1]}}\n")
+    for command in ("plan", "validate"):
+        both = ["note: size cpu: A look.", "note: other sizes: gpu (choose with --size)"]
+        assert run(command, suite).stderr.splitlines() == both
+        assert run(command, suite, "--size", "gpu").stderr.splitlines() == ["note: size gpu"]
+    cases = json.loads(run("plan", suite, "--size", "gpu", "--json").stdout)
+    assert [(case["suite"], case["seed"]) for case in cases] == [("toy-gpu", 0), ("toy-gpu", 1)]
+    assert "no size 'gpo' (did you mean 'gpu'?)" in refused(run("plan", suite, "--size", "gpo", code=2))
+    assert "has no sizes" in refused(run("results", write(), "--size", "gpu", code=2))
+    assert "has no sizes" in refused(run("export", write(), "base", "--size", "gpu", code=2))
 
 
 def test_set_and_precision_change_every_case(run: Callable[..., Result], write: Write) -> None:
