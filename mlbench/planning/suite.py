@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mlbench.errors import ComponentError, OptionError, SuiteError, hint
 from mlbench.options import first_problem
-from mlbench.planning.document import Document, flow_text, load_document, parse_value
+from mlbench.planning.claims import Claim, check_claim, read_claim
+from mlbench.planning.document import Document, KeyPath, flow_text, load_document, parse_value
 from mlbench.planning.settings import COLLECTIONS, COMPONENTS, SECTIONS, Changes, Leaf, Settings
 from mlbench.planning.spec import (
     PRECISIONS,
@@ -56,6 +57,7 @@ class _File(BaseModel):
     cases: dict[str, dict[str, Any]] = {}
     seeds: Annotated[list[Annotated[int, Field(ge=0, le=MAX_SEED)]], Field(min_length=1)] = [0]
     tolerances: dict[str, Annotated[float, Field(ge=0)]] = {}
+    claims: dict[str, dict[str, Any]] = {}
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,12 @@ class Suite:
     specs: tuple[Spec, ...]
     seeds: tuple[int, ...]
     tolerances: Mapping[str, float]
+    claims: tuple[Claim, ...] = ()
+
+    @property
+    def axes(self) -> dict[str, Mapping[str, str]]:
+        """Labels of every case on the axes of the matrix."""
+        return {spec.name: spec.axes for spec in self.specs}
 
 
 def load_suite(path: Path, registry: Registry, *, overrides: Sequence[str] = ()) -> Suite:
@@ -107,7 +115,24 @@ def read_suite(document: Document, registry: Registry, *, overrides: Sequence[st
         specs=specs,
         seeds=tuple(file.seeds),
         tolerances=file.tolerances,
+        claims=_claims(file, document, specs, evaluated, registry),
     )
+
+
+def _claims(
+    file: _File, document: Document, specs: Sequence[Spec], quantities: Collection[str], registry: Registry
+) -> tuple[Claim, ...]:
+    axes = {spec.name: spec.axes for spec in specs}
+    claims = []
+    for name, given in file.claims.items():
+        claim = read_claim(name, given, partial(_inside, document.where, ("claims", name)), registry)
+        check_claim(claim, axes, (), {*quantities, *MEASURED})
+        claims.append(claim)
+    return tuple(claims)
+
+
+def _inside(where: Callable[[KeyPath], str], key: KeyPath, option: str) -> str:
+    return where((*key, option) if option else key)
 
 
 def _check_file(document: Document) -> _File:
