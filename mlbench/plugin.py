@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlbench.atomic_write import write_atomically as write_atomically
-    from mlbench.compiled import compiled as compiled
     from mlbench.claims.effects import effect_of as effect_of
     from mlbench.claims.evidence import Evidence as Evidence
     from mlbench.claims.evidence import Values as Values
+    from mlbench.compiled import compiled as compiled
     from mlbench.contracts.claims import Cases as Cases
     from mlbench.contracts.claims import Effect as Effect
     from mlbench.contracts.claims import Finding as Finding

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from statistics import fmean, stdev
+from typing import Literal
 
 from mlbench.contracts.claims import Effect
 from mlbench.regression.statistics import paired_interval, samples_needed
@@ -24,6 +25,7 @@ def effect_of(
     label: str = "",
     unit: str = "",
     level: float = 0.95,
+    kind: Literal["seeds", "rounds"] = "seeds",
 ) -> Effect:
     """The mean of samples, and the one-sided t tests of it against `bound` (see `Effect`). level: of the
     two-sided interval.
@@ -32,7 +34,7 @@ def effect_of(
     are equal the t test has no spread to work with; the sign test replaces it, whose p-value is 2^-n.
     """
     mean, count = fmean(values), len(values)
-    effect = Effect(label, mean, unit=unit, bound=bound, at_most=at_most, samples=count)
+    effect = Effect(label, mean, unit=unit, bound=bound, at_most=at_most, samples=count, kind=kind)
     interval = paired_interval(values, level)
     if interval is None:
         return effect
@@ -42,22 +44,25 @@ def effect_of(
         is_known = abs(distance) > _ROUNDING * size
         above, below = (0.5**count if is_known and side else 1.0 for side in (distance > 0, distance < 0))
         needed = math.ceil(math.log2(2 / (1 - level))) if is_known else None
-        effect = replace(effect, low=mean, high=mean, needed=needed)
+        effect = replace(effect, low=mean, high=mean)
     else:
         from scipy.special import stdtr
 
         statistic = distance / (spread / math.sqrt(count))
         above, below = (float(stdtr(count - 1, sign * statistic)) for sign in (-1, 1))
         needed = samples_needed(spread, abs(distance), level=level)
-        effect = replace(effect, low=interval.low, high=interval.high, needed=needed)
+        effect = replace(effect, low=interval.low, high=interval.high)
+    if kind == "seeds":
+        effect = replace(effect, needed=needed)
     return _tested(effect, above, below)
 
 
 def exact_effect(
     value: float, *, bound: float = 0.0, at_most: bool = False, label: str = "", unit: str = ""
 ) -> Effect:
-    """The effect on a quantity without noise, such as a size in bytes: it is above the bound, or it is not."""
-    effect = Effect(label, value, value, value, unit, bound, at_most)
+    """The effect on a quantity without noise, such as a size in bytes: it is above the bound, or it is
+    not."""
+    effect = Effect(label, value, value, value, unit, bound, at_most, samples=1, kind="exact")
     is_above = value > bound
     return _tested(effect, float(not is_above), float(is_above))
 

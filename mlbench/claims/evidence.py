@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Literal
 
@@ -66,7 +66,7 @@ class Values:
         given: Any = {"bound": bound, "at_most": at_most, "label": label, "unit": self.unit}
         if self.kind == "exact":
             return exact_effect(values[0], **given)
-        return effect_of(values, **given, level=self.level)
+        return effect_of(values, **given, level=self.level, kind=self.kind)
 
     def ratio(self, *, bound: float, label: str = "") -> Effect:
         """The first case's value divided by the second's, as a claim that it is at most `bound`. For values
@@ -76,7 +76,7 @@ class Values:
         found = (
             exact_effect(ratios[0], **given)
             if self.kind == "exact"
-            else replace(effect_of(ratios, **given, level=self.level), needed=None)
+            else effect_of(ratios, **given, level=self.level, kind="rounds")
         )
         return transformed(found, bound, math.exp)
 
@@ -102,7 +102,7 @@ class Values:
         found = (
             exact_effect(values[0], **given)
             if self.kind == "exact"
-            else replace(effect_of(values, **given, level=self.level), needed=None)  # rounds are no seeds
+            else effect_of(values, **given, level=self.level, kind="rounds")
         )
         return transformed(found, bound, math.expm1)
 
@@ -201,14 +201,17 @@ class Evidence:
             quantity,
             unit,
             "rounds" if timed else "exact",
-            {label: list(zip(*(each[:rounds] for each in lists), strict=True)) for label, lists in found.items()},
+            {
+                label: list(zip(*(each[:rounds] for each in lists), strict=True))
+                for label, lists in found.items()
+            },
             sign=1 if higher else -1,
             level=self.level,
         )
 
     def _rounds(self, case: str, quantity: str) -> Sequence[float]:
-        """The rounds of a speed, which all cases of a run take in turn; else the one value of a peak of memory
-        or a size, which every seed has."""
+        """The rounds of a speed, which all cases of a run take in turn; else the one value of a peak of
+        memory or a size, which every seed has."""
         note = ""
         for record in self._case(case).values():
             timing: Timing | None = record.speed.get(quantity) or record.memory.get(quantity)

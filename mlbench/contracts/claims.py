@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 __all__ = ["Cases", "Effect", "Finding"]
 
@@ -20,9 +20,9 @@ class Effect:
     relative differences, where 0.1 is 10 %, and "x" for ratios. bound: the claim is that the number is above
     it; with at_most, that it is not. support: p-value whose smallness shows that it is: the probability of
     samples as clear as these or clearer if it were just not. refute: likewise that it is not. samples: number
-    of seeds, or of rounds for a speed; 0 for an exact quantity. needed: number of seeds with which such an
-    effect would be decided with 80 % probability; None where that is not known or more than 1,000.
-    """
+    of them. kind: what a sample is; an exact quantity, such as a size, has one that is the same in every
+    seed. needed: number of seeds with which such an effect would be decided with 80 % probability; None where
+    that is not known or more than 1,000."""
 
     label: str
     value: float
@@ -34,6 +34,7 @@ class Effect:
     support: float = 1.0
     refute: float = 1.0
     samples: int = 0
+    kind: Literal["seeds", "rounds", "exact"] = "seeds"
     needed: int | None = None
 
 

@@ -55,7 +55,7 @@ def read_claim(name: str, given: Mapping[str, Any], where: Callable[[str], str],
     kind = options.pop("name", None)
     if not isinstance(kind, str):
         known = hint("", registry.names("claim"))
-        raise SuiteError(f"{where('')}: which kind of claim? its name is missing; {known}")
+        raise SuiteError(f"{where('')}: which kind of claim? it has no name; {known}")
     with located(where):
         entry = registry.get("claim", kind)
         return Claim(name, Part(entry, entry.check(options), where))
@@ -84,9 +84,7 @@ def check_claim(
             raise SuiteError(f"{where('differ')}: unknown setting {key!r} ({hint(key, known)})")
 
 
-def check_fairness(
-    claim: Claim, specs: Mapping[str, Spec], derived: Mapping[str, Mapping[str, Any]]
-) -> None:
+def check_fairness(claim: Claim, specs: Mapping[str, Spec], derived: Mapping[str, Mapping[str, Any]]) -> None:
     """Raise SuiteError where compared cases differ in more than the claim names, and where they do not differ
     in what it names.
 
@@ -115,7 +113,9 @@ def check_fairness(
                     unused.difference_update(covering)
     if unused and complete:
         name = sorted(unused)[0]
-        raise SuiteError(f"{claim.part.where('differ')}: the compared cases do not differ in {name}; leave it out")
+        raise SuiteError(
+            f"{claim.part.where('differ')}: compared cases do not differ in {name}; leave it out"
+        )
 
 
 def flat_settings(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -134,9 +134,7 @@ def _groups(claim: Claim) -> Sequence[Sequence[Any]]:
 
 def _settings(spec: Spec, *, timed: bool) -> dict[str, Any]:
     return {
-        key: value
-        for key, value in flat_settings(spec.plain())
-        if timed or not key.startswith("measure.")
+        key: value for key, value in flat_settings(spec.plain()) if timed or not key.startswith("measure.")
     }
 
 

@@ -61,10 +61,10 @@ class Forecast:
     """Predicted sizes of a case; None where only building can tell.
 
     parameters: of the deployed model. centres: parameters of the class centres. steps: of training.
-    batch_labels: largest number of different labels in a batch. dim: width of the embeddings. weights: version of the initial weights,
-    where the options do not determine them (see `BackboneShape`). notes: what is to be known about the choice
-    of components, one line each. drawn: share of the images that an epoch is expected to show.
-    """
+    batch_labels: largest number of different labels in a batch. dim: width of the embeddings. weights:
+    version of the initial weights, where the options do not determine them (see `BackboneShape`). notes: what
+    is to be known about the choice of components, one line each. drawn: share of the images that an epoch is
+    expected to show."""
 
     parameters: int | None
     centres: int | None

@@ -119,7 +119,8 @@ def _check_label(label: str, where: str) -> None:
 
 
 def label_text(value: Any, where: str = "") -> str:
-    """The label of a value on an axis. where: its place, for messages. Raises SuiteError for what has none."""
+    """The label of a value on an axis. where: its place, for messages. Raises SuiteError for what has
+    none."""
     if isinstance(value, Mapping):
         if "name" not in value:
             raise SuiteError(f"{where}: needs a name, or write the axis as a mapping of labels to values")

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from mlbench.plugin import Cases, ClaimOptions, Evidence, Finding
+from mlbench_claims.words import cases_text
 
 __all__ = ["Better", "Interaction", "Trend"]
 
@@ -38,7 +39,9 @@ class Better(ClaimOptions):
         values = evidence.values([self.case, self.than], self.metric)
         weights = (1.0, -1.0)
         return Finding.of(
-            values.effect(weights, bound=self.by, label=f"{_text(self.case)} against {_text(self.than)}"),
+            values.effect(
+                weights, bound=self.by, label=f"{cases_text(self.case)} against {cases_text(self.than)}"
+            ),
             values.by_stratum(weights, bound=self.by),
         )
 
@@ -51,8 +54,8 @@ class Interaction(ClaimOptions):
 
     here: [A, B] and there: [A2, B2] are the same two choices, with the second factor at its two levels. With
     `flip` the claim is that A is better than B here and B2 better than A2 there, both by more than `by`; each
-    must be shown for it. Without, it is that A's lead over B here exceeds A2's lead over B2 there by more than
-    `by`."""
+    must be shown for it. Without, it is that A's lead over B here exceeds A2's lead over B2 there by more
+    than `by`."""
 
     here: _Two
     """[A, B]: the two cases at one level of the second factor."""
@@ -73,7 +76,7 @@ class Interaction(ClaimOptions):
 
     def judge(self, evidence: Evidence) -> Finding:
         values = evidence.values([*self.here, *self.there], self.metric)
-        (a, b), (a2, b2) = (tuple(map(_text, each)) for each in (self.here, self.there))
+        (a, b), (a2, b2) = (tuple(map(cases_text, each)) for each in (self.here, self.there))
         contrast = (1.0, -1.0, -1.0, 1.0)
         bound = 0.0 if self.flip else self.by
         interaction = values.effect(contrast, bound=bound, label="interaction")
@@ -117,14 +120,9 @@ class Trend(ClaimOptions):
         steps = [
             values.effect(
                 [float(place == later) - float(place == later - 1) for place in range(count)],
-                label=f"{_text(self.cases[later])} against {_text(self.cases[later - 1])}",
+                label=f"{cases_text(self.cases[later])} against {cases_text(self.cases[later - 1])}",
             )
             for later in range(1, count)
         ]
         effect = values.effect(slope, bound=self.by, label="gain from one case to the next")
         return Finding.of(effect, (*steps, *values.by_stratum(slope, bound=self.by)))
-
-
-def _text(cases: Cases) -> str:
-    """Cases in a few words."""
-    return cases if isinstance(cases, str) else "+".join(str(label) for label in cases.values())

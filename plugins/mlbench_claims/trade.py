@@ -18,9 +18,9 @@ _ROUNDING = 1e-9
 class Trade(ClaimOptions):
     """A case reaches a metric, and costs at most so much: in bytes, parameters, milliseconds or memory.
 
-    Alone, all numbers are absolute. Beside another case (`than`) at_least is the difference to its metric (-0.02: it
-    loses at most .02) and at_most the ratios to its costs (0.5: at most half). The claim holds where
-    the metric and every cost hold.
+    Alone, all numbers are absolute. Beside another case (`than`) at_least is the difference to its metric
+    (-0.02: it loses at most .02) and at_most the ratios to its costs (0.5: at most half). The claim holds
+    where the metric and every cost hold.
 
     Raises OptionError without any limit, and for at_least without a metric."""
 
