@@ -1,6 +1,7 @@
 """The command line: each command parses, calls one function and prints its result.
 
-Results go to stdout, progress and notes to stderr. Exit codes: 0 fine, 1 error, 2 usage, 3 regression.
+Results go to stdout, progress and notes to stderr. Exit codes: 0 fine, 1 error, 2 usage, 3 a
+regression or a required claim without support.
 """
 
 from __future__ import annotations
@@ -9,12 +10,19 @@ import io
 import json
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from mlbench.commands.claims_commands import (
+    check_required,
+    claims,
+    decided_plan,
+    require_option,
+    show_claims,
+)
 from mlbench.commands.data_commands import data
 from mlbench.commands.export_commands import export, match
 from mlbench.commands.installed import installed_plugins, installed_registry
@@ -72,14 +80,24 @@ def main(context: click.Context, block: tuple[str, ...]) -> None:
             stream.reconfigure(errors="replace")  # for characters that the terminal lacks
 
 
-for command in (data, export, match, compare, baseline, check):
+for command in (data, export, match, claims, compare, baseline, check):
     main.add_command(command)
 
 
-def _plan(suite: Path, **request: Any) -> Plan:
+def _plan(suite: Path, note: Callable[[str], None] | None = None, **request: Any) -> Plan:
+    """The plan of a suite. note: prints notes on its size; default to stderr."""
     from mlbench.planning.request import PlanRequest
+    from mlbench.planning.sizes import size_notes
 
-    return PlanRequest(**request).plan(suite, installed_registry())
+    made = PlanRequest(**request).plan(suite, installed_registry())
+    found = made.suite
+    for line in size_notes(found.size, found.about, found.sizes, chosen=request["size"] is not None):
+        (note or _note)(line)
+    return made
+
+
+def _note(line: str) -> None:
+    click.echo(f"note: {line}", err=True)
 
 
 def _tolerances(plan: Plan) -> dict[str, float]:
@@ -108,6 +126,11 @@ _suite_file = click.argument("suite", type=click.Path(path_type=Path))
     default=True,
     help="Do not measure speed and memory; a later run will.",
 )
+@require_option
+@click.option("--until-decided", "deciding", is_flag=True, help="Add seeds until every claim is decided.")
+@click.option(
+    "--max-seeds", type=click.IntRange(2), default=20, show_default=True, help="Of --until-decided: at most."
+)
 @_wide
 @json_option
 def run(
@@ -116,13 +139,18 @@ def run(
     force: bool,
     again: bool,
     measuring: bool,
+    required: tuple[str, ...],
+    deciding: bool,
+    max_seeds: int,
     wide: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Run every case of a suite that has no record yet, and show the results."""
+    """Run every case of a suite that has no record yet, and show the results and the suite's claims."""
     if again and not measuring:
         raise click.UsageError("--measure-again and --no-measure contradict each other")
+    if deciding and (options["seeds"] or force):
+        raise click.UsageError("--until-decided starts with the suite's seeds; leave --seeds and --force out")
     from mlbench import runner
     from mlbench.commands.progress import RunProgress
     from mlbench.console import open_console
@@ -130,13 +158,18 @@ def run(
 
     with RunProgress(open_console(stderr=True)) as progress:
         progress.stage("reading the suite and its data", 0, 1)
-        plan = _plan(suite, **options)
+        plan = _plan(suite, progress.note, **options)
         store = Store(results, plan.suite.name)
+        check_required(plan.suite, required)
+        if deciding:
+            plan = decided_plan(plan, store, progress, max_seeds, options["limit"])
         records = runner.run(plan, store, progress, force=force, again=again, measuring=measuring)
-    title = plan.suite.title or plan.suite.name
-    _show(records, title, plan.suite.tolerances, "json" if as_json else "table", wide=wide)
+    _show(records, plan.suite.heading, plan.suite.tolerances, "json" if as_json else "table", wide=wide)
+    supported = show_claims(plan, store, options["seeds"], required, quiet=as_json)
     if any(record.status != "done" for record in records):
         sys.exit(1)
+    if not supported:
+        sys.exit(3)
 
 
 @main.command()
@@ -153,7 +186,7 @@ def results(suite: str, results: Path, markdown: bool, wide: bool, as_json: bool
 
     found = suite_records(suite, results, PlanRequest(**request), installed_registry)
     for note in (*found.lacking, *found.remarks):
-        click.echo(f"note: {note}", err=True)
+        _note(str(note))
     heading = found.heading
     form = "json" if as_json else "markdown" if markdown else "table"
     _show(found.records, heading.title, heading.tolerances or {}, form, wide=wide)
@@ -211,7 +244,7 @@ def evaluate(file: Path, classes: Path | None, as_json: bool, **options: Any) ->
         return
     _print(report.assessment_table(found.metrics, found.facts, str(file)))
     for note in found.notes:
-        click.echo(f"note: {note}", err=True)
+        _note(note)
 
 
 @main.command()
@@ -251,7 +284,7 @@ def validate(suite: Path, **options: Any) -> None:
     names = {case.name for case in made.cases}
     click.echo(f"{suite}: fine; cases: {len(names)}, runs: {len(made.cases)}")
     for note in dict.fromkeys(note for case in made.cases for note in case.notes):
-        click.echo(f"note: {note}", err=True)
+        _note(note)
 
 
 @main.command("list")
@@ -338,7 +371,7 @@ def init(place: Path, level: int | None, output: Path | None) -> None:
         click.echo(line, err=True)
     path, notes = write_suite(found, installed_registry(), output)
     for note in notes:
-        click.echo(f"note: {note}", err=True)
+        _note(note)
     click.echo(f"{path} written; next: mlbench run {shlex.quote(str(path))}")
 
 
@@ -364,7 +397,7 @@ def _show(
         if left_out:
             click.echo(f"note: --wide also shows: {', '.join(left_out)}", err=True)
         for note in report.notes_of(records):
-            click.echo(f"note: {note}", err=True)
+            _note(note)
 
 
 def _print(what: str | Table) -> None:

@@ -53,7 +53,7 @@ def effect_of(
         needed = samples_needed(spread, abs(distance), level=level)
         effect = replace(effect, low=interval.low, high=interval.high)
     if kind == "seeds":
-        effect = replace(effect, needed=needed)
+        effect = replace(effect, spread=spread, needed=needed)
     return _tested(effect, above, below)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Literal
@@ -110,8 +110,9 @@ class Values:
 class Evidence:
     """The records of a suite's cases, as a claim sees them.
 
-    axes: labels of every case of the suite on the axes of its matrix. absent: why a case has no records, by
-    its name. seeds: those that count, in their order; None for all, ascending. level: of intervals.
+    axes: labels of every case of the suite on the axes of its matrix, whatever its size. removed: cases that
+    the chosen size leaves out. absent: why a case has no records, by its name. seeds: those that count, in
+    their order; None for all, ascending. level: of intervals.
     """
 
     def __init__(
@@ -119,12 +120,14 @@ class Evidence:
         records: Sequence[Record],
         axes: Mapping[str, _Labels],
         *,
+        removed: Collection[str] = (),
         absent: Mapping[str, str] | None = None,
         seeds: Sequence[int] | None = None,
         level: float = 0.95,
     ) -> None:
         self.level = level
         self._axes = axes
+        self._removed = removed
         self._absent = dict(absent or {})
         self._seeds = seeds
         self._records: dict[str, dict[int, Record]] = {}
@@ -136,7 +139,10 @@ class Evidence:
 
         Raises ClaimError where a case has no value, or the cases have no seed in common.
         """
-        strata = paired_cases(cases, self._axes, self._absent)
+        strata = paired_cases(cases, self._axes)
+        # Another size may have further strata.
+        here = {label: names for label, names in strata.items() if not {*names} & {*self._removed}}
+        strata = here or strata
         if quantity in MEASURED:
             return self._measured(strata, quantity)
         found = {label: [self._by_seed(case, quantity) for case in names] for label, names in strata.items()}
@@ -176,6 +182,8 @@ class Evidence:
         done = {seed: record for seed, record in records.items() if record.status == "done"}
         if not done:
             failed = next((f"{case} failed: {record.error}" for record in records.values()), "")
+            if case in self._removed:
+                raise ClaimError(f"this size of the suite has no case {case}")
             raise ClaimError(failed or self._absent.get(case, f"there is no record of {case}"))
         return done
 

@@ -12,7 +12,15 @@ from mlbench.contracts.claims import Effect
 from mlbench.records.report import metric_text
 from mlbench.table import Table
 
-__all__ = ["claims_json", "claims_markdown", "claims_notes", "claims_table", "effect_text", "samples_text"]
+__all__ = [
+    "claims_json",
+    "claims_markdown",
+    "claims_notes",
+    "claims_table",
+    "claims_text",
+    "effect_text",
+    "samples_text",
+]
 
 #: Bytes and images are written without decimals.
 _WHOLE = ("bytes", "images/s")

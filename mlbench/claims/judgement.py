@@ -6,7 +6,7 @@ the chance of even one wrong verdict among them is at most 5 %."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -18,7 +18,7 @@ from mlbench.errors import ClaimError
 from mlbench.planning.claims import Claim
 from mlbench.records.record import Record
 
-__all__ = ["ALPHA", "Judgement", "Verdict", "holm", "judge"]
+__all__ = ["ALPHA", "Judgement", "Verdict", "holm", "judge", "seed_order"]
 
 #: The largest chance of a wrong verdict among all claims of a suite.
 ALPHA = 0.05
@@ -52,29 +52,35 @@ def judge(
     records: Sequence[Record],
     axes: Mapping[str, Mapping[str, str]],
     *,
+    removed: Collection[str] = (),
     absent: Mapping[str, str] | None = None,
     seeds: Sequence[int] = (),
     looks: Mapping[str, Looks] | None = None,
 ) -> list[Judgement]:
     """The judgement of every claim, in their order.
 
-    axes: labels of every case by axis. absent: why a case has no records, by its name. seeds: in the order in
-    which they were added; ascending where there are none. looks: of claims to which seeds were added until
-    they were decided, by their id.
+    axes: labels of every case by axis, whatever the size. removed: cases that the chosen size leaves out.
+    absent: why a case has no records, by its name. seeds: those of the suite; others were added later, in
+    ascending order. looks: of claims to which seeds were added until they were decided, by their id; those at
+    other experiments do not count.
     """
-    order = [*seeds, *sorted({record.seed for record in records} - set(seeds))]
+    order = seed_order(records, seeds)
+    looks = looks or {}
     found: list[tuple[Claim, Finding | None, float, str]] = []
     for claim in claims:
-        known = (looks or {}).get(claim.id)
+
+        def evidence(seeds: Sequence[int], level: float) -> Evidence:
+            return Evidence(records, axes, removed=removed, absent=absent, seeds=seeds, level=level)
+
         try:
             _check_device(claim, records)
-            found.append((claim, *_tested(claim, records, axes, absent, order, known), ""))
+            found.append((claim, *_tested(claim, evidence, order, looks.get(claim.id)), ""))
         except ClaimError as error:
             found.append((claim, None, 1.0, str(error)))
     adjusted = holm([p for _, finding, p, _ in found if finding is not None])
     judgements = []
     for claim, finding, _, reason in found:
-        known = (looks or {}).get(claim.id)
+        known = looks.get(claim.id)
         if finding is None:
             judgements.append(Judgement(claim, Verdict.NOT_MEASURABLE, reason=reason, looks=known))
             continue
@@ -85,6 +91,11 @@ def judge(
         reason = _undecided(finding) if verdict is Verdict.INCONCLUSIVE else ""
         judgements.append(Judgement(claim, verdict, finding, p, reason, known))
     return judgements
+
+
+def seed_order(records: Sequence[Record], seeds: Sequence[int]) -> list[int]:
+    """All seeds of the records: first those of the suite, then others, ascending."""
+    return [*seeds, *sorted({record.seed for record in records} - set(seeds))]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -109,17 +120,15 @@ def _check_device(claim: Claim, records: Sequence[Record]) -> None:
 
 def _tested(
     claim: Claim,
-    records: Sequence[Record],
-    axes: Mapping[str, Mapping[str, str]],
-    absent: Mapping[str, str] | None,
+    evidence: Callable[[Sequence[int], float], Evidence],
     order: Sequence[int],
     looks: Looks | None,
 ) -> tuple[Finding, float]:
-    """The finding, and its two-sided p-value before the correction for several claims."""
+    """The finding, and its two-sided p-value before the correction for several claims. evidence: of some
+    seeds with intervals at a level."""
 
     def finding(seeds: Sequence[int], level: float) -> Finding:
-        evidence = Evidence(records, axes, absent=absent, seeds=seeds, level=level)
-        found: Finding = claim.part.ask("judge", evidence)
+        found: Finding = claim.part.ask("judge", evidence(seeds, level))
         return found
 
     if looks is None:

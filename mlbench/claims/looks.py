@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from mlbench.records.record import Record, parse_json
 
 __all__ = [
     "Looks",
-    "current_looks",
     "looks_from_plain",
     "looks_to_plain",
     "read_looks",
@@ -37,21 +36,8 @@ class Looks:
 
 def records_hash(records: Iterable[Record]) -> str:
     """A hash of what the records were made with: their cases, seeds and fingerprints."""
-    made = sorted([record.case, record.seed, record.fingerprint] for record in records)
+    made = sorted([record.case, record.seed, record.fingerprint[:16]] for record in records)
     return hashlib.sha256(json.dumps(made).encode()).hexdigest()[:16]
-
-
-def current_looks(
-    looks: Mapping[str, Looks], records: Sequence[Record], seeds: Sequence[int]
-) -> dict[str, Looks]:
-    """Those of the looks that were at the experiments of these records. seeds: in the order in which they
-    were added."""
-    return {
-        name: each
-        for name, each in looks.items()
-        if each.records
-        == records_hash(record for record in records if record.seed in seeds[: each.counts[0]])
-    }
 
 
 def read_looks(folder: Path) -> dict[str, Looks]:

@@ -21,8 +21,10 @@ class Effect:
     it; with at_most, that it is not. support: p-value whose smallness shows that it is: the probability of
     samples as clear as these or clearer if it were just not. refute: likewise that it is not. samples: number
     of them. kind: what a sample is; an exact quantity, such as a size, has one that is the same in every
-    seed. needed: number of seeds with which such an effect would be decided with 80 % probability; None where
-    that is not known or more than 1,000."""
+    seed. spread: standard deviation of the samples, None where they have none. needed: number of seeds with
+    which such an effect would be decided with 80 % probability; None where that is not known or more than
+    1,000.
+    """
 
     label: str
     value: float
@@ -35,6 +37,7 @@ class Effect:
     refute: float = 1.0
     samples: int = 0
     kind: Literal["seeds", "rounds", "exact"] = "seeds"
+    spread: float | None = None
     needed: int | None = None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from mlbench.contracts.claims import Cases
 from mlbench.errors import ClaimError, hint
@@ -19,19 +19,17 @@ def named_axes(groups: Sequence[Cases]) -> list[str]:
     return list(dict.fromkeys(axis for group in groups if not isinstance(group, str) for axis in group))
 
 
-def paired_cases(
-    groups: Sequence[Cases], axes: Mapping[str, _Labels], absent: Collection[str] = ()
-) -> dict[str, tuple[str, ...]]:
+def paired_cases(groups: Sequence[Cases], axes: Mapping[str, _Labels]) -> dict[str, tuple[str, ...]]:
     """For each stratum, by its label, one case of every group.
 
     A group is a case by its name, or all cases with some labels on axes. The cases of several groups belong
     together where they have the same labels on all axes that no group names; these labels are the stratum. A
-    case chosen by name belongs to every stratum. axes: labels of every case by axis. absent: further names of
-    cases. Raises ClaimError for an unknown case, axis or label, and where two cases of a group fit one
+    case chosen by name belongs to every stratum. axes: labels of every case by axis.
+    Raises ClaimError for an unknown case, axis or label, and where two cases of a group fit one
     stratum or none fits all groups.
     """
     named = named_axes(groups)
-    chosen = [_members(group, named, axes, absent) for group in groups]
+    chosen = [_members(group, named, axes) for group in groups]
     free = [members for group, members in zip(groups, chosen, strict=True) if not isinstance(group, str)]
     if not free:
         return {"": tuple(members[()] for members in chosen)}
@@ -48,11 +46,11 @@ def paired_cases(
 
 
 def _members(
-    group: Cases, named: Sequence[str], axes: Mapping[str, _Labels], absent: Collection[str]
+    group: Cases, named: Sequence[str], axes: Mapping[str, _Labels]
 ) -> dict[tuple[tuple[str, str], ...], str]:
     """Cases of a group by their labels on the axes that no group names; a case by its name under ()."""
     if isinstance(group, str):
-        if group not in axes and group not in absent:
+        if group not in axes:
             raise ClaimError(f"there is no case {group!r} ({hint(group, axes)})")
         return {(): group}
     labels = {axis: label_text(label) for axis, label in group.items()}

@@ -48,8 +48,8 @@ def read_claim(name: str, given: Mapping[str, Any], where: Callable[[str], str],
     SuiteError."""
     if not _ID.fullmatch(name):
         raise SuiteError(
-            f"{where('')}: {name!r} cannot be the id of a claim (letters, digits and . _ -, a letter or digit "
-            "first)"
+            f"{where('')}: {name!r} cannot be the id of a claim (letters, digits and . _ -, a letter or a "
+            "digit first)"
         )
     options = dict(given)
     kind = options.pop("name", None)
@@ -64,15 +64,14 @@ def read_claim(name: str, given: Mapping[str, Any], where: Callable[[str], str],
 def check_claim(
     claim: Claim,
     axes: Mapping[str, Mapping[str, str]],
-    absent: Collection[str],
     quantities: Collection[str],
 ) -> None:
     """Raise SuiteError for a case, an axis or a quantity that the suite does not have. axes: labels of every
-    case by axis. absent: cases that the file has and this size of the suite leaves out."""
+    case of any size by axis."""
     where = claim.part.where
     for groups in _groups(claim):
         try:
-            paired_cases(groups, axes, absent)
+            paired_cases(groups, axes)
         except ClaimError as error:
             raise SuiteError(f"{where()}: {error}") from None
     for quantity in claim.part.ask("quantities"):
@@ -161,6 +160,6 @@ def _covers(name: str, key: str, one: Mapping[str, Any], other: Mapping[str, Any
 def _unfair(claim: Claim, key: str, one: str, other: str, facts: Mapping[str, Mapping[str, Any]]) -> str:
     values = [facts[case].get(key, "absent") for case in (one, other)]
     return (
-        f"{claim.part.where()}: not a fair comparison: {one!r} and {other!r} differ in {key} ({values[0]} and "
-        f"{values[1]}), which the claim does not name; make it equal, or add it to differ"
+        f"{claim.part.where()}: not a fair comparison: {one!r} and {other!r} differ in {key} "
+        f"({values[0]} and {values[1]}), which the claim does not name; make it equal, or add it to differ"
     )

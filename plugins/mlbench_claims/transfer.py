@@ -81,7 +81,7 @@ class Transfer(ClaimOptions):
             values.effect(
                 self._weights(variant, small=-1.0, large=1.0),
                 bound=-self.within,
-                label=f"gain of {cases_text(self.large[variant])} less that of {cases_text(self.small[variant])}",
+                label=f"gain of {cases_text(self.large[variant])} less the small one's",
             )
             for variant in range(1, len(self.small))
         ]
