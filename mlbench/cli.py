@@ -20,6 +20,7 @@ from mlbench.commands.claims_commands import (
     check_required,
     claims,
     decided_plan,
+    findings,
     require_option,
     show_claims,
 )
@@ -80,7 +81,7 @@ def main(context: click.Context, block: tuple[str, ...]) -> None:
             stream.reconfigure(errors="replace")  # for characters that the terminal lacks
 
 
-for command in (data, export, match, claims, compare, baseline, check):
+for command in (data, export, match, claims, findings, compare, baseline, check):
     main.add_command(command)
 
 

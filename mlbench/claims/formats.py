@@ -62,10 +62,11 @@ def _details(judgement: Judgement) -> Iterator[str]:
     if options.source:
         yield f"source: {options.source}"
     if finding is not None:
-        yield f"{effect_text(finding.effect)}; {_test_text(judgement)}"
+        names = ", ".join(judgement.claim.part.ask("quantities"))
+        yield f"{names}: {effect_text(finding.effect)}; {_test_text(judgement)}"
         for part in finding.parts:
             if part != finding.effect:
-                yield f"- {effect_text(part)}"
+                yield f"- {part.label}: {_value_text(part)}"
         if finding.note and finding.note != judgement.reason:
             yield f"note: {finding.note}"
     if judgement.reason:
@@ -74,13 +75,19 @@ def _details(judgement: Judgement) -> Iterator[str]:
         yield f"caveat: {options.caveat}"
 
 
-def claims_markdown(judgements: Sequence[Judgement], title: str, *, level: int = 2) -> str:
-    """Markdown: a table of the verdicts, then every claim in full. level: of the heading."""
+def claims_markdown(judgements: Sequence[Judgement], title: str, intro: Sequence[str] = ()) -> str:
+    """Markdown: a table of the verdicts, then every claim in full. intro: paragraphs above the table."""
     table = claims_table(judgements)
-    lines = [f"{'#' * level} {title}", "", _row(table.headings), _row(["---"] * len(table.headings))]
+    lines = [
+        f"## {title}",
+        "",
+        *(line for text in intro for line in (text, "")),
+        _row(table.headings),
+        _row(["---"] * len(table.headings)),
+    ]
     lines += [_row(row) for row in table.rows]
     for each in judgements:
-        lines += ["", f"{'#' * (level + 1)} {each.claim.id}: {each.verdict.value}", ""]
+        lines += ["", f"### {each.claim.id}: {each.verdict.value}", ""]
         lines += [each.claim.options.sentence, ""]
         lines += [line if line.startswith("- ") else f"- {line}" for line in _details(each)]
     return "\n".join(lines) + "\n"
@@ -124,15 +131,17 @@ def _test_text(judgement: Judgement) -> str:
     effect = judgement.finding.effect
     if effect.kind == "exact":
         return effect.kind
-    text = f"{samples_text(effect)}, p = {_p_text(judgement)} corrected for all claims"
+    text = f"{samples_text(effect)}, p {_p_text(judgement, equal='= ')} corrected for all claims"
     if judgement.looks is not None:
         counts = ", ".join(map(str, judgement.looks.counts))
         text += f"; tested at {counts} of at most {judgement.looks.most} seeds"
     return text
 
 
-def _p_text(judgement: Judgement) -> str:
-    return "<.001" if judgement.p < 0.001 else f"{judgement.p:.3f}".removeprefix("0")
+def _p_text(judgement: Judgement, equal: str = "") -> str:
+    if judgement.p < 0.001:
+        return "< .001"
+    return equal + f"{judgement.p:.3f}".removeprefix("0")
 
 
 def _value_text(effect: Effect) -> str:
@@ -150,7 +159,8 @@ def _bound_text(effect: Effect) -> str:
 
 def _number(value: float, effect: Effect, *, signed: bool = True) -> str:
     if effect.unit == "%":
-        return f"{100 * value:+,.0f} %" if signed else f"{100 * value:,.0f} %"
+        decimals = 0 if abs(value) >= 0.1 or not signed else 1
+        return f"{100 * value:{'+' if signed else ''},.{decimals}f} %"
     if effect.unit == "x":
         return f"{value:.2f} x"
     if effect.unit in _WHOLE or abs(value) >= 1000:

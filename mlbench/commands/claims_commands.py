@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlbench.records.store import Store
     from mlbench.runner import Listener
 
-__all__ = ["check_required", "claims", "decided_plan", "require_option", "show_claims"]
+__all__ = ["check_required", "claims", "decided_plan", "findings", "require_option", "show_claims"]
 
 require_option = click.option(
     "--require",
@@ -78,6 +78,28 @@ def claims(
         click.echo(f"{path} written", err=True)
     if not _supported(found, required):
         sys.exit(3)
+
+
+@click.command()
+@click.argument("suites", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--records", type=click.Path(path_type=Path, exists=True, file_okay=False), required=True,
+    help="Folder of files written by mlbench claims --save.",
+)  # fmt: skip
+@click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="File to write.")
+def findings(suites: tuple[Path, ...], records: Path, output: Path | None) -> None:
+    """Make a page of the claims of SUITES and their verdicts, in Markdown."""
+    from mlbench.atomic_write import write_atomically
+    from mlbench.claims.findings import findings_page
+
+    target = f" -o {output}" if output else ""
+    command = f"mlbench findings {' '.join(map(str, suites))} --records {records}{target}"
+    page = findings_page(suites, records, installed_registry(), command)
+    if output is None:
+        click.echo(page, nl=False)
+    else:
+        write_atomically(output, page.encode())
+        click.echo(f"{output} written")
 
 
 def check_required(suite: Suite, required: Sequence[str]) -> None:
