@@ -29,7 +29,7 @@ from mlbench.planning.spec import (
     located,
 )
 from mlbench.planning.variants import MAX_SUITE_NAME, Variant, expand
-from mlbench.records.record import MEASURED, PAIR_LIST
+from mlbench.records.record import MEASURED, PAIR_LIST, TRAINED
 from mlbench.registry import Registry
 from mlbench.seeding import MAX_SEED
 
@@ -139,7 +139,7 @@ def read_suite(
         seeds=tuple(file.seeds),
         tolerances=file.tolerances,
         claims=_claims(
-            file, document, {**removed, **{spec.name: spec.axes for spec in specs}}, measured, registry
+            file, document, {**removed, **{spec.name: spec.axes for spec in specs}}, measured | TRAINED.keys(), registry
         ),
         size=sized.size.name,
         about=sized.size.about,

@@ -112,7 +112,16 @@ def _training_facts(assembly: Assembly, training: Training) -> dict[str, Any]:
         **({} if teacher is None else {"teacher": teacher.backbone.weights}),
         "inputs_cached": feed is not None and feed.cached,
         "curves": training.curves,
+        **_trained_quantities(training),
     }
+
+
+def _trained_quantities(training: Training) -> dict[str, float]:
+    """Quantities of `TRAINED`; none without an epoch, and no variation of a loss that is 0 on average."""
+    if not training.curves["loss"]:
+        return {}
+    loss, deviation = (training.curves[name][-1] for name in ("loss", "loss_deviation"))
+    return {"training_loss": loss, **({"loss_variation": deviation / abs(loss)} if loss else {})}
 
 
 def _data(case: Case, *, labelled: bool) -> dict[str, Any]:
