@@ -68,7 +68,7 @@ def experiment(assembly: Assembly, folder: Path, progress: Callable[[str, int, i
         found = evaluate_case(case, embedder, lambda done, total: progress("evaluating", done, total))
         times.append(time.perf_counter())
     if found.evaluation is not None:
-        known = class_names(case, "test")
+        known = class_names(case, case.spec.evaluation.split)
         names = [known[label] for label in found.evaluation.classes]
         write_atomically(folder / "classes.csv", found.evaluation.classes_csv(names).encode())
     laps = [after - before for before, after in pairwise(times)]
