@@ -52,7 +52,6 @@ EVALUATED: Mapping[str, Quantity] = MappingProxyType(
 #: What training adds to every record with at least one epoch, by name; the values are in `Record.training`.
 TRAINED: Mapping[str, Quantity] = MappingProxyType(
     {
-        "training_loss": Quantity("mean loss over the steps of the last epoch", higher_is_better=False),
         "loss_variation": Quantity(
             "standard deviation of the loss over the steps of the last epoch, as a share of their mean",
             higher_is_better=False,

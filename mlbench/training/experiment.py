@@ -117,11 +117,10 @@ def _training_facts(assembly: Assembly, training: Training) -> dict[str, Any]:
 
 
 def _trained_quantities(training: Training) -> dict[str, float]:
-    """Quantities of `TRAINED`; none without an epoch, and no variation of a loss that is 0 on average."""
-    if not training.curves["loss"]:
+    """Quantities of `TRAINED`; none without an epoch, and of a loss that is 0 on average."""
+    if not training.steps or not training.curves["loss"][-1]:
         return {}
-    loss, deviation = (training.curves[name][-1] for name in ("loss", "loss_deviation"))
-    return {"training_loss": loss, **({"loss_variation": deviation / abs(loss)} if loss else {})}
+    return {"loss_variation": training.curves["loss_deviation"][-1] / abs(training.curves["loss"][-1])}
 
 
 def _data(case: Case, *, labelled: bool) -> dict[str, Any]:
