@@ -139,7 +139,11 @@ def read_suite(
         seeds=tuple(file.seeds),
         tolerances=file.tolerances,
         claims=_claims(
-            file, document, {**removed, **{spec.name: spec.axes for spec in specs}}, measured | TRAINED.keys(), registry
+            file,
+            document,
+            {**removed, **{spec.name: spec.axes for spec in specs}},
+            measured | TRAINED.keys(),
+            registry,
         ),
         size=sized.size.name,
         about=sized.size.about,

@@ -140,10 +140,11 @@ class Record:
     bytes and operations; centres, teacher: of the class centres and other parts that only training needs,
     without the state of the optimiser; None where it is not known. speed: by name. memory: peaks in bytes by
     name. measured: how speed and memory were measured. data: versions, sizes and notes of the data set.
-    training: steps, seconds, curves, and the quantities of `TRAINED`. axes: the case's label on each axis of the suite's matrix. components:
-    provenance of each. conditions: what can change the result besides settings and seed: "data" and "weights"
-    (versions), "core" (hash of the core's code), "code" (hash of the core and the components), "libraries"
-    (their versions), "device" (kind and product), "threads" (None on a GPU). finished: UTC, ISO 8601.
+    training: steps, seconds, curves, and the quantities of `TRAINED`. axes: the case's label on each axis of
+    the suite's matrix. components: provenance of each. conditions: what can change the result besides
+    settings and seed: "data" and "weights" (versions), "core" (hash of the core's code), "code" (hash of the
+    core and the components), "libraries" (their versions), "device" (kind and product), "threads" (None on a
+    GPU). finished: UTC, ISO 8601.
     """
 
     suite: str

@@ -39,7 +39,8 @@ class Training:
     """Results of training: curves, the epoch that was kept, and times.
 
     curves: the mean of the loss over the steps of every epoch, its standard deviation over them, the learning
-    rate, and the score on the calibration split of every evaluation, None where it had no value. waited: seconds spent waiting for images to be read.
+    rate, and the score on the calibration split of every evaluation, None where it had no value. waited:
+    seconds spent waiting for images to be read.
     """
 
     steps: int = 0
