@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--strength", type=float, nargs="*", help="of the camera, instead of the default")
     arguments = parser.parse_args()
-    classifier = bundled_classifier().eval()
+    classifier = bundled_classifier("tf_efficientnet_lite0")
     print(f"{'strength':>8} {'seed':>4} " + " ".join(f"{name:>11}" for name in Score._fields))
     for strength in arguments.strength or [None]:
         chosen = {} if strength is None else {"strength": strength}

@@ -29,7 +29,7 @@ from mlbench.commands.export_commands import export, match
 from mlbench.commands.installed import installed_plugins, installed_registry
 from mlbench.commands.regression_commands import baseline, check, compare
 from mlbench.contracts import KINDS
-from mlbench.errors import MlbenchError, SuiteError
+from mlbench.errors import MlbenchError, SuiteError, hint
 from mlbench.parameters import FiniteRange, case_options, json_option, results_option
 from mlbench.seeding import MAX_SEED
 
@@ -79,6 +79,11 @@ def main(context: click.Context, block: tuple[str, ...]) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # for characters that the terminal lacks
+    if block:
+        from mlbench.plugins import idle_blocks
+
+        for line in idle_blocks(block):
+            _note(line)
 
 
 for command in (data, export, match, claims, findings, compare, baseline, check):
@@ -288,6 +293,11 @@ def validate(suite: Path, **options: Any) -> None:
         _note(note)
 
 
+def _check_kind(kind: str) -> None:
+    if kind not in KINDS:
+        _fail(f"unknown kind {kind!r} ({hint(kind, KINDS)})", 2)
+
+
 @main.command("list")
 @click.argument("kind", required=False)
 @json_option
@@ -295,9 +305,9 @@ def list_components(kind: str | None, as_json: bool) -> None:
     """List components, all or of one KIND."""
     from mlbench.commands.listing import components_json, components_table
 
+    if kind is not None:
+        _check_kind(kind)
     registry = installed_registry()
-    if kind is not None and kind not in KINDS:
-        registry.get(kind, "")
     entries = [entry for entry in registry if kind in (None, entry.component.kind)]
     _print(components_json(entries) if as_json else components_table(entries))
     for plugin in registry.plugins:
@@ -313,6 +323,7 @@ def show(kind: str, name: str, as_json: bool) -> None:
     """Show a component: what it is, where it comes from, its options."""
     from mlbench.commands.listing import component_json, component_text
 
+    _check_kind(kind)
     entry = installed_registry().get(kind, name)
     _print(component_json(entry) if as_json else component_text(entry))
 

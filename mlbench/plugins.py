@@ -14,7 +14,7 @@ from mlbench import hookspecs
 from mlbench.contracts import CONTRACT, KINDS, Component
 from mlbench.errors import first_line, hint
 
-__all__ = ["Plugin", "load_plugins", "plugin_manager"]
+__all__ = ["Plugin", "idle_blocks", "load_plugins", "plugin_manager"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,14 @@ def load_plugins(
     found = entry_points(group=hookspecs.ENTRY_POINT_GROUP) if sources is None else sources
     plugins = [_load(point) for point in found if not any(fnmatch(point.name, glob) for glob in block)]
     return tuple(sorted(plugins, key=lambda plugin: (plugin.package, plugin.name)))
+
+
+def idle_blocks(block: Sequence[str], *, sources: Iterable[EntryPoint] | None = None) -> list[str]:
+    """A line on each of the glob patterns `block` that leaves out no plugin."""
+    found = entry_points(group=hookspecs.ENTRY_POINT_GROUP) if sources is None else sources
+    names = [point.name for point in found]
+    idle = [glob for glob in block if not any(fnmatch(name, glob) for name in names)]
+    return [f"no plugin has a name like {glob!r}, so none is blocked ({hint(glob, names)})" for glob in idle]
 
 
 def _load(point: EntryPoint) -> Plugin:

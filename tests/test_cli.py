@@ -131,7 +131,7 @@ def test_list_shows_all_or_one_kind(run: Callable[..., Result]) -> None:
     assert "gap" in names
     assert "cosface" not in run("list", "neck").stdout
     message = "unknown kind 'nek' (did you mean 'neck'?)"
-    assert refused(run("list", "nek", code=1)) == message
+    assert refused(run("list", "nek", code=2)) == message
 
 
 def test_the_core_works_without_any_component(run: Callable[..., Result], write: Write) -> None:
@@ -153,13 +153,18 @@ def test_the_core_works_without_any_component(run: Callable[..., Result], write:
         CliRunner(env={"MLBENCH_BLOCK": "samplers losses"}).invoke(main, ["list", "sampler", "--json"]).stdout
         == "[]\n"
     )
+    typo = run("--block", "losess", "--block", "neck*", "list", "loss", "--json")
+    assert "cosface" in typo.stdout
+    assert typo.stderr.splitlines() == [
+        "note: no plugin has a name like 'losess', so none is blocked (did you mean 'losses'?)"
+    ]
 
 
 def test_show_a_component(run: Callable[..., Result]) -> None:
     assert run("show", "neck", "gap").stdout.startswith("neck gap: ")
     assert json.loads(run("show", "neck", "gap", "--json").stdout)["options"][0]["name"] == "dim"
     assert refused(run("show", "neck", "gpa", code=1)) == "unknown neck 'gpa' (did you mean 'gap'?)"
-    assert refused(run("show", "nek", "gap", code=1)) == "unknown kind 'nek' (did you mean 'neck'?)"
+    assert refused(run("show", "nek", "gap", code=2)) == "unknown kind 'nek' (did you mean 'neck'?)"
 
 
 def test_a_broken_plugin_is_shown_and_only_who_needs_it_fails(

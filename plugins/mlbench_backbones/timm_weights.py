@@ -34,12 +34,12 @@ def check_weights(model: str, weights: str) -> None:
     Loads nothing."""
     name = model.partition(".")[0]
     if weights == "bundled":
-        if name not in bundled.MODELS:
+        if name not in bundled.BUNDLES:
             raise WeightsError(
-                f"backbone timm: {name} has no bundled weights (only {', '.join(bundled.MODELS)}); "
+                f"backbone timm: {name} has no bundled weights (only {', '.join(bundled.BUNDLES)}); "
                 "set weights to hub, none or the path of a checkpoint"
             )
-        bundled.bundled_file()
+        bundled.bundled_file(name)
     elif weights not in ("hub", "none") and not Path(weights).is_file():
         near = close_match(weights, ["hub", "bundled", "none"])
         raise WeightsError(
@@ -64,7 +64,7 @@ def weights_version(model: str, weights: str) -> str:
     """Version of the weights: of their package, or the hash of their file; "" where it is unknown, such as
     before a download."""
     if weights == "bundled":
-        return f"{bundled.PACKAGE} {bundled.bundled_version()}"
+        return bundled.bundled_version(model.partition(".")[0])
     if weights == "hub":
         repository = hub_repository(model)
         return cached_version(repository, _HUB_FILES) if repository else ""
@@ -86,10 +86,10 @@ def load_network(model: str, weights: str, **arguments: Any) -> tuple[nn.Module,
     if weights == "none":
         return network, "random"
     if weights == "bundled":
-        what = f"the bundled weights of {model}"
-        fit_state(network, bundled.bundled_state_dict(), _OWNER, what, ignored=_classifier(network))
-        file = bundled.bundled_file()
-        return network, f"{bundled.PACKAGE} {bundled.bundled_version()} (ImageNet-1k), {sha256(file)}"
+        name, what = model.partition(".")[0], f"the bundled weights of {model}"
+        fit_state(network, bundled.bundled_state_dict(name), _OWNER, what, ignored=_classifier(network))
+        origin = f"{bundled.bundled_version(name)} (ImageNet-1k)"
+        return network, f"{origin}, {sha256(bundled.bundled_file(name))}"
     state = convert_as_timm(network, read_state(Path(weights), _OWNER))
     fit_state(network, state, _OWNER, f"{weights} as weights of {model}", ignored=_classifier(network))
     return network, f"{weights}, {sha256(Path(weights))}"
@@ -140,7 +140,7 @@ def _from_hub(model: str, arguments: dict[str, Any]) -> tuple[nn.Module, str]:
         raise WeightsError(f"backbone timm: timm has no weights of {model} on the hub; {_CHOICES}")
     repository = configuration.hf_hub_id
     names = [configuration.hf_hub_filename] if configuration.hf_hub_filename else _HUB_FILES
-    bundled_too = "bundled, " if model.partition(".")[0] in bundled.MODELS else ""
+    bundled_too = "bundled, " if model.partition(".")[0] in bundled.BUNDLES else ""
     advice = f"set weights to {bundled_too}none or the path of a checkpoint"
     file = cached_file(repository, names)
     if file is None and not reachable(constants.ENDPOINT):

