@@ -41,7 +41,8 @@ def findings_page(suites: Sequence[Path], folder: Path, registry: Registry, comm
         f"<!-- Made by `{command}`; do not edit. -->",
         "",
         f"Claims of published studies, tested by the suites of this repository: {total}. A verdict is about "
-        "the data and the size that stand with it. What the verdicts mean: [claims.md](claims.md).",
+        "the data and the size that stand with it: its interval is over seeds of the training, with the same "
+        "images in each. What the verdicts mean: [claims.md](claims.md).",
     ]
     for study in studies:
         lines += ["", *_section(study)]
