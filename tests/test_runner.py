@@ -102,6 +102,7 @@ def test_run_gives_a_full_record_for_every_case_and_seed(planned, tmp_path) -> N
         assert record.size["centres"] == 6 * 8
         assert record.size["centres_bytes"] == 4 * 6 * 8
         assert record.training["steps"] == case.forecast.steps
+        assert record.training["loss_variation"] > 0
         assert record.environment["device"] == "cpu"
         assert record.components["neck"]["package"] == "mlbench"
         assert record.data["splits"]["test"] == {"classes": 6, "images": 24}
@@ -573,6 +574,27 @@ def test_a_closed_set_is_evaluated_against_the_training_images(planned, tmp_path
     other = runner.run(planned(overrides=closed[:1]), Store(tmp_path, "toy"), Ears())[0]
     assert other.evaluation["protocol"]["text"] == "leave one out among 24 test images of 6 classes"
     assert other.fingerprint != record.fingerprint
+
+
+def test_training_images_can_be_scored_and_say_so(planned, tmp_path) -> None:
+    plan = planned(overrides=("evaluation.split=train",))
+    record = runner.run(plan, Store(tmp_path, "toy"), Ears())[0]
+    assert (record.status, record.error) == ("done", "")
+    told = "scored on the images that it trained on (evaluation.split: train): its metrics say nothing about"
+    assert record.notes[0].startswith(told)
+    train, found = plan.cases[0].dataset.split("train"), record.evaluation
+    words = f"leave one out among {len(train)} train images of {train.num_classes} classes"
+    assert found["protocol"]["text"] == f"its own training images: {words}"
+    assert found["protocol"]["split"] == found["protocol"]["queries"] == "train"
+    assert found["protocol"]["calibration"].startswith("leave one out among 24 calibration images")
+    assert found["queries"] == found["gallery"] == len(train)
+    classes = (tmp_path / "toy" / plan.cases[0].key / "classes.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in classes[1:]] == [
+        train.class_name(label) for label in range(train.num_classes)
+    ]
+    other = runner.run(planned(), Store(tmp_path, "toy"), Ears())[0]
+    assert other.fingerprint != record.fingerprint
+    assert other.training["model"] == record.training["model"]  # trained alike, scored on other images
 
 
 def test_a_full_disk_stops_the_run_and_leaves_no_record(planned, tmp_path, monkeypatch) -> None:

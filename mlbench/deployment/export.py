@@ -232,7 +232,7 @@ def _check_data(record: Record, case: Case) -> None:
 
 def _check_scores(own: Score, record: Record, case: Case) -> None:
     """Raise ExportError when a headline metric of the model differs here from its record."""
-    queries = record.evaluation.get("queries") or len(case.dataset.split("test"))
+    queries = record.evaluation.get("queries") or len(case.dataset.split(case.spec.evaluation.split))
     for name in headline_metrics([record]):
         then = record.metrics[name].value
         now = own.metrics[name].value if name in own.metrics else None

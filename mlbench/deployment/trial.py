@@ -64,7 +64,7 @@ class Score:
 
 
 class Trial:
-    """Embeds the test images with one model after the other, and takes the metrics of a run.
+    """Embeds the scored images with one model after the other, and takes the metrics of a run.
 
     assembly: of the case, with the model that is exported, in evaluation mode on the CPU. folder: for model
     files that are tried. progress: called with (what, done, total).
@@ -72,6 +72,7 @@ class Trial:
 
     def __init__(self, assembly: Assembly, threshold: Threshold, folder: Path, progress: Progress) -> None:
         self._case = assembly.case
+        self._scored_split = assembly.case.spec.evaluation.split
         self._model = assembly.model
         self._inputs = cache(assembly.inputs.get)
         self._threshold = threshold
@@ -99,7 +100,7 @@ class Trial:
         count = 1 if refit else ENCODE_BATCH
         try:
             embed = cache(lambda split: self._embeddings(split, name, session.embed, count))
-            found = compared(self._case, "test", embed)
+            found = compared(self._case, self._scored_split, embed)
             alone = found.vectors if refit else self._alone(session.embed)
             calibration = compared(self._case, "calibration", embed) if refit else None
         except StoreError as error:
@@ -154,7 +155,7 @@ class Trial:
         with deterministic(self._case.spec.compute.deterministic):
             return compared(
                 self._case,
-                "test",
+                self._scored_split,
                 lambda split: self._embeddings(split, "PyTorch", self._by_torch, ENCODE_BATCH),
             )
 
@@ -175,8 +176,8 @@ class Trial:
         return with_labels(np.concatenate(list(vectors)), inputs, split)
 
     def _alone(self, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """Embeddings of the first test images, one at a time."""
-        inputs = self._inputs("test", self._spec)
+        """Embeddings of the first scored images, one at a time."""
+        inputs = self._inputs(self._scored_split, self._spec)
         few = min(ALONE, len(inputs.split))
         return np.concatenate([function(image.numpy()) for image in inputs.batches(batched(few, 1))])
 
@@ -194,7 +195,7 @@ class Trial:
     ) -> tuple[dict[str, Estimate], tuple[str, ...]]:
         """Metrics, and remarks on the embeddings or the threshold."""
         found = score(self._case, embeddings, threshold, self._engine)
-        collapsed = collapse_note(found.facts["mean_similarity"], "the test images")
+        collapsed = collapse_note(found.facts["mean_similarity"], f"the {self._scored_split} images")
         metrics = {name: each for name, each in found.metrics.items() if each.value is not None}
         return metrics, tuple(filter(None, (collapsed, *remarks_of(found.facts).values())))
 

@@ -76,6 +76,8 @@ def evaluate_file(request: EvaluationRequest, registry: Registry, progress: Prog
     _check_request(request)
     base = _BASE_PAIRS if request.pairs else _BASE
     policy_part, metrics, settings = evaluation_parts(base, request.overrides, registry)
+    if settings.split != "test":
+        raise OptionError(f"evaluation.split={settings.split} is for suites; give a file of these embeddings")
     if settings.gallery != "test":
         raise OptionError(
             f"evaluation.gallery={settings.gallery} is for suites; name a file with --gallery, or give FILE "

@@ -45,15 +45,16 @@ def gallery_split(dataset: Dataset, name: SplitName, gallery: GalleryName) -> Sp
     return name
 
 
-def check_protocol(dataset: Dataset, gallery: GalleryName) -> None:
-    """Raise DataError if the data set cannot be evaluated by the protocol."""
+def check_protocol(dataset: Dataset, gallery: GalleryName, scored: SplitName = "test") -> None:
+    """Raise DataError if the data set cannot be evaluated by the protocol. scored: the split whose images are
+    queries, besides calibration."""
     option = f"evaluation.gallery is {gallery}"
     if gallery == "gallery" and not _states_roles(dataset.split("test")):
         raise DataError(
             f"{option}, but no test image is only a query or only in the gallery; state roles in the data "
             "set (in a manifest by is_query and is_gallery), or set gallery: test or train"
         )
-    names: tuple[SplitName, ...] = ("calibration", "test")
+    names: tuple[SplitName, ...] = ("calibration", scored)
     for name in names:
         other = gallery_split(dataset, name, gallery)
         if name == other == "test" and isinstance(dataset, PairedDataset):

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mlbench.contracts import Features, Quantity, TokensShape
 from mlbench.contracts.options import PREDICTIONS, MetricOptions
@@ -81,6 +81,10 @@ class EvaluationSettings(_Settings):
     """How embeddings are compared. The threshold is fitted on calibration queries against the same
     gallery."""
 
+    split: Literal["test", "train"] = "test"
+    """Images that are scored. train: the images that the case trained on, each compared with the others, as
+    studies without a test set do it; its metrics say nothing about new images. The threshold is fitted on
+    calibration images either way."""
     gallery: GalleryName = "test"
     """Images that the test queries are compared with. test: the other test images, or those with the gallery
     role where the data set states roles; train: the training images (closed set); gallery: images with the
@@ -93,6 +97,15 @@ class EvaluationSettings(_Settings):
     """Memory for the evaluation besides the embeddings, in MiB."""
     products: Literal["float32", "tf32", "bf16"] = "float32"
     """Precision of the similarities: float32, or of vectors rounded to tf32 or bf16 (faster on a GPU)."""
+
+    @model_validator(mode="after")
+    def _compare_training_images_with_each_other(self) -> Self:
+        if self.split == "train" and self.gallery != "test":
+            raise ValueError(
+                f"split is train, which compares the training images with each other, but gallery is "
+                f"{self.gallery}; leave one of them out"
+            )
+        return self
 
 
 class MeasureSettings(_Settings):

@@ -168,7 +168,8 @@ def _members(data: Mapping[str, Any]) -> Iterator[str]:
 def _reduced(record: Record) -> dict[str, Any]:
     """The fields of a record that a comparison reads; they load as a record."""
     metrics = {name: _lean(_rounded(each), Estimate(None)) for name, each in record.metrics.items()}
-    gallery = record.evaluation.get("protocol", {}).get("gallery")
+    protocol = record.evaluation.get("protocol", {})
+    protocol = {name: protocol[name] for name in ("gallery", "split") if protocol.get(name)}
     plain: dict[str, Any] = {
         "schema": record.schema,
         "suite": record.suite,
@@ -184,7 +185,7 @@ def _reduced(record: Record) -> dict[str, Any]:
         },
         "conditions": dict(record.conditions),
         "data": {name: record.data[name] for name in ("version",) if name in record.data},
-        "evaluation": {"protocol": {"gallery": gallery}} if gallery else {},
+        "evaluation": {"protocol": protocol} if protocol else {},
         "measured": {name: record.measured[name] for name in CONDITIONS if name in record.measured},
         "size": dict(sorted(record.size.items())),
         "metrics": metrics,

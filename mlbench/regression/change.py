@@ -302,14 +302,17 @@ def _other_data(before: Sequence[Record], after: Sequence[Record]) -> str:
 
 
 def _other_protocol(before: Sequence[Record], after: Sequence[Record]) -> str:
-    # Records older than the choice used the protocol that is now the default.
-    old, new = (
-        {str(record.evaluation.get("protocol", {}).get("gallery", "test")) for record in side}
-        for side in (before, after)
-    )
+    old, new = ({_gallery(record) for record in side} for side in (before, after))
     if old == new:
         return ""
     return f"other protocol (gallery {', '.join(sorted(old))} before, {', '.join(sorted(new))} after)"
+
+
+def _gallery(record: Record) -> str:
+    """The gallery of a record's protocol, in a word or two."""
+    protocol = record.evaluation.get("protocol", {})
+    # Records older than the choices used the protocol that is now the default.
+    return "of training images" if protocol.get("split") == "train" else str(protocol.get("gallery", "test"))
 
 
 def _other_conditions(before: Sequence[Record], after: Sequence[Record], speed: str, elsewhere: bool) -> str:

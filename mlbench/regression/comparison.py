@@ -7,8 +7,8 @@ One rule for every quantity with noise. A change has an interval, and its quanti
     better        the same on the better side
     inconclusive  anything else: too few samples
 
-Results of different data, protocols (`evaluation.gallery`), batch sizes or kinds of device are not
-comparable.
+Results of different data, protocols (`evaluation.split`, `evaluation.gallery`), batch sizes or kinds of
+device are not comparable.
 
 Metrics are paired by seed: Student's t interval of the differences, in the metric's own unit. Speeds are
 compared by the Mann-Whitney test over rounds. Each round is divided by the seconds of the reference workload

@@ -1,4 +1,4 @@
-"""Evaluation of a case: a threshold fitted on calibration images, metrics on test images."""
+"""Evaluation of a case: a threshold fitted on calibration images, metrics on those of the scored split."""
 
 from __future__ import annotations
 
@@ -24,17 +24,20 @@ Embed = Callable[[SplitName], Embeddings]
 
 
 def evaluate_case(case: Case, embed: Embed, progress: Callable[[int, int], None]) -> SplitEvaluation:
-    """Every metric of a case. embed: embeddings of a split by the trained model. progress: of the test
+    """Every metric of a case. embed: embeddings of a split by the trained model. progress: of the scored
     images."""
     engine = build_engine(case, progress)
     embed = cache(embed)  # calibration and test may have the same gallery
-    calibration, test = (compared(case, name, embed) for name in ("calibration", "test"))
-    found = score(case, test, fitted_threshold(case, calibration, engine), engine)
+    calibration = compared(case, "calibration", embed)
+    scored = compared(case, case.spec.evaluation.split, embed)
+    found = score(case, scored, fitted_threshold(case, calibration, engine), engine)
     protocol = {
         **found.facts.get("protocol", {}),
         "gallery": case.spec.evaluation.gallery,
         "calibration": describe_protocol(calibration),
     }
+    if case.spec.evaluation.split == "train":
+        protocol |= {"split": "train", "text": f"its own training images: {protocol['text']}"}
     return replace(found, facts={**found.facts, "protocol": protocol})
 
 
@@ -57,9 +60,11 @@ def fitted_threshold(case: Case, calibration: Embeddings, engine: Engine) -> Thr
 
 
 def score(case: Case, embeddings: Embeddings, threshold: Threshold, engine: Engine) -> SplitEvaluation:
-    """Every metric of the case at a threshold. embeddings: of its test images (see `compared`)."""
+    """Every metric of the case at a threshold. embeddings: of its scored images (see `compared`)."""
     policy = case.spec.parts["threshold"].component.build()
     metrics = [BuiltMetric.of(part.component) for part in case.spec.metrics.values()]
-    pairs = case.dataset.pairs() if isinstance(case.dataset, PairedDataset) else None
+    pairs = None
+    if isinstance(case.dataset, PairedDataset) and case.spec.evaluation.split == "test":
+        pairs = case.dataset.pairs()
     generator = numpy_generator(case.seed, "bootstrap")
     return evaluate_split(embeddings, pairs, policy, threshold, metrics, generator, engine)

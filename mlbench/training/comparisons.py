@@ -18,12 +18,12 @@ __all__ = ["class_names", "compared", "splits_of"]
 
 def splits_of(case: Case) -> set[SplitName]:
     """Splits whose embeddings the evaluation of a case needs."""
-    names: tuple[SplitName, ...] = ("calibration", "test")
+    names: tuple[SplitName, ...] = ("calibration", case.spec.evaluation.split)
     return {*names, *(_searched(case, name) for name in names)}
 
 
 def compared(case: Case, name: SplitName, embed: Callable[[SplitName], Embeddings]) -> Embeddings:
-    """Embeddings of a split, calibration or test, with the gallery of the case's protocol.
+    """Embeddings of a split, calibration or the scored one, with the gallery of the case's protocol.
 
     embed: embeddings of a split with its own labels and roles. Where the gallery is another split, labels are
     positions in `class_names`, and an image that is alone in its class is a query, too: its class has images

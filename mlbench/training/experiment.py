@@ -68,7 +68,7 @@ def experiment(assembly: Assembly, folder: Path, progress: Callable[[str, int, i
         found = evaluate_case(case, embedder, lambda done, total: progress("evaluating", done, total))
         times.append(time.perf_counter())
     if found.evaluation is not None:
-        known = class_names(case, "test")
+        known = class_names(case, case.spec.evaluation.split)
         names = [known[label] for label in found.evaluation.classes]
         write_atomically(folder / "classes.csv", found.evaluation.classes_csv(names).encode())
     laps = [after - before for before, after in pairwise(times)]
@@ -112,7 +112,15 @@ def _training_facts(assembly: Assembly, training: Training) -> dict[str, Any]:
         **({} if teacher is None else {"teacher": teacher.backbone.weights}),
         "inputs_cached": feed is not None and feed.cached,
         "curves": training.curves,
+        **_trained_quantities(training),
     }
+
+
+def _trained_quantities(training: Training) -> dict[str, float]:
+    """Quantities of `TRAINED`; none without an epoch, and of a loss that is 0 on average."""
+    if not training.steps or not training.curves["loss"][-1]:
+        return {}
+    return {"loss_variation": training.curves["loss_deviation"][-1] / abs(training.curves["loss"][-1])}
 
 
 def _data(case: Case, *, labelled: bool) -> dict[str, Any]:

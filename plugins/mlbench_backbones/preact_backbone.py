@@ -28,8 +28,9 @@ class PreactResNet(BackboneOptions):
     """Pre-activation ResNet for CIFAR (arXiv:1603.05027), with random weights, up to its last activation.
 
     A 3x3 convolution with 16 channels, then three stages of bottlenecks with 64, 128 and 256 channels at
-    strides 1, 2 and 2, then batch norm and ReLU: maps (256, S / 4, S / 4). With mean pooling and a linear
-    classifier this is the published network. Images are normalised with mean and std of CIFAR-100.
+    strides 1, 2 and 2, then batch norm and ReLU: maps (256, S / 4, S / 4). With the neck
+    {name: pooled, dropout: 0, normalise: false} and the loss cross_entropy this is the published network.
+    Images are normalised with mean and std of CIFAR-100.
 
     Raises OptionError for a depth that is not 9n + 2 and for an unknown layer.
     """

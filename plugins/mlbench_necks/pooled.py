@@ -24,6 +24,9 @@ class Pooled(NeckOptions):
 
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.15
     """Probability of setting a number to 0 in training."""
+    normalise: bool = True
+    """Whether the loss gets unit vectors. false for a linear classifier on the mean itself (losses
+    cross_entropy and bce); embeddings are compared by cosine either way."""
 
     def predict(self, features: Features) -> NeckShape:
         return NeckShape(0, features.channels)
@@ -31,4 +34,4 @@ class Pooled(NeckOptions):
     def build(self, features: Features) -> PooledNeck:
         from mlbench_necks.pooled_neck import PooledNeck
 
-        return PooledNeck(features, self.dropout)
+        return PooledNeck(features, self.dropout, normalise=self.normalise)

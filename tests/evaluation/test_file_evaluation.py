@@ -175,6 +175,7 @@ def test_the_table_names_every_metric(file: Path) -> None:
         (("--pairs", "x.csv", "--calibration-share", 0.5), "leave out --calibration", 1),
         (("--pairs", "x.csv", "--gallery", "x.npz"), "leave out --gallery", 1),
         (("--set", "evaluation.gallery=train"), "is for suites; name a file with --gallery", 1),
+        (("--set", "evaluation.split=train"), "is for suites; give a file of these embeddings", 1),
         (("--device", "tpu"), "tpu", 1),
         (("--calibration-share", 0.99), "leaves fewer than 2", 1),
         (("--labels", "nowhere.txt"), "nowhere.txt: labels cannot be read", 1),

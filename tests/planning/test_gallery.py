@@ -40,6 +40,13 @@ def test_protocols_that_do_not_fit_are_an_error_of_one_line() -> None:
     )
 
 
+def test_scored_training_images_must_have_positives() -> None:
+    data = Data(Split("abcd"), Split("ccdd"), Split("ef"))
+    check_protocol(Data(Split("aabb"), data.calibration, data.test), "test", "train")
+    with pytest.raises(DataError, match="0 of the train classes have a query and another image of the class"):
+        check_protocol(data, "test", "train")
+
+
 def test_groups_can_leave_no_positive() -> None:
     for groups, fine in (([1, 1, 2, 2], False), ([1, 2, 2, 1], True), ([-1, -1, 2, 5], True)):
         data = Data(Split("aabb"), Split("ccdd"), Split("eeff", groups=np.array(groups)))

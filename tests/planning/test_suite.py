@@ -117,6 +117,11 @@ NECK = "neck: {name: gap, dim: 8}"
         (TOY_SUITE + "seeds: [1.5]", ":13: seeds.0: 'seeds' is .*"),
         (TOY_SUITE + "seeds: [4294967296]", ":13: seeds.0: 'seeds' is .* and <= 4294967295 .*"),
         (TOY_SUITE + "seeds: [1, 1]", ":13: seeds: a seed occurs twice"),
+        (
+            TOY_SUITE + "cases: {a: {evaluation: {split: train, gallery: train}}}",
+            ":13: cases.a.evaluation.split: evaluation: split is train, which compares the training images "
+            "with each other, but gallery is train; leave one of them out",
+        ),
         (TOY_SUITE + "tolerances: {f2: 0.1}", r":13: tolerances.f2: no case measures 'f2' \(.*"),
         (TOY_SUITE + "tolerances: {f1: -1}", ":13: tolerances.f1: .*; expected mapping of float >= 0"),
         (TOY_SUITE + "tolerances: {f1: big}", ":13: tolerances.f1: .*; expected mapping of float >= 0"),

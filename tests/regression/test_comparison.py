@@ -105,6 +105,13 @@ def test_compare_does_not_judge_metrics_of_another_protocol() -> None:
     assert the_change(scored([0.9] * 3), judged(0.9, "test"), recall_at_1=0.02).verdict is Verdict.SAME
     before = the_change(scored([0.9] * 3), judged(0.9, "train"), recall_at_1=0.02)
     assert before.verdict is Verdict.INCOMPARABLE
+    leaky = [
+        replace(each, evaluation={"protocol": {"gallery": "test", "split": "train"}})
+        for each in judged(0.9, "test")
+    ]
+    change = the_change(judged(0.9, "test"), leaky, recall_at_1=0.02)
+    assert change.verdict is Verdict.INCOMPARABLE
+    assert change.note == "other protocol (gallery test before, of training images after)"
 
 
 @pytest.mark.parametrize("before", [0.9, 0.94, 0.5])

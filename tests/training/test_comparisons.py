@@ -11,8 +11,8 @@ from mlbench.evaluation.embeddings import Embeddings
 from mlbench.training.comparisons import class_names, compared, splits_of
 
 
-def case_of(data: Data, gallery: str) -> SimpleNamespace:
-    evaluation = SimpleNamespace(gallery=gallery)
+def case_of(data: Data, gallery: str, split: str = "test") -> SimpleNamespace:
+    evaluation = SimpleNamespace(gallery=gallery, split=split)
     return SimpleNamespace(dataset=data, spec=SimpleNamespace(evaluation=evaluation))
 
 
@@ -39,6 +39,7 @@ def embedded(data: Data, name: SplitName) -> Embeddings:
         (CATALOGUE, "gallery", "test", "ab", "abcc"),
         (CATALOGUE, "gallery", "calibration", "abab", "abcc"),
         (CATALOGUE, "test", "calibration", "abab", "abab"),
+        (CATALOGUE, "test", "train", "aabb", "aabb"),
         # Of the images that only are in the gallery, those that are alone in their class ask in a closed set.
         (Data(Split("aabb"), Split("ab"), Split("aacb", (3, 2, 2, 2))), "train", "test", "acb", "aabb"),
     ],
@@ -58,6 +59,7 @@ def test_queries_meet_the_gallery_of_the_protocol(
 def test_only_what_is_compared_is_embedded() -> None:
     assert splits_of(case_of(OPEN, "test")) == {"calibration", "test"}  # type: ignore[arg-type]
     assert splits_of(case_of(CLOSED, "train")) == {"calibration", "test", "train"}  # type: ignore[arg-type]
+    assert splits_of(case_of(OPEN, "test", "train")) == {"calibration", "train"}  # type: ignore[arg-type]
     asked = []
     compared(case_of(OPEN, "test"), "test", lambda name: asked.append(name) or embedded(OPEN, name))  # type: ignore[arg-type]
     assert asked == ["test"]

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn.functional import normalize
 
 from mlbench.contracts import FeatureShape, NeckShape, TokensShape
 from mlbench_necks.pooled import Pooled
@@ -26,6 +27,15 @@ def test_pooled_gives_means_of_unit_length(shape):
     torch.testing.assert_close(embeddings * means.norm(dim=1, keepdim=True), means)
     assert Pooled().predict(shape) == NeckShape(0, neck.dim) == NeckShape(0, 8)
     assert not list(neck.parameters())
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_pooled_gives_plain_means_where_told(shape):
+    features = features_of(shape)
+    plain = Pooled(dropout=0.0, normalise=False).build(shape)(features)
+    places = features.flatten(2) if isinstance(shape, FeatureShape) else features[:, 2:].mT
+    torch.testing.assert_close(plain, places.mean(2))
+    torch.testing.assert_close(normalize(plain), Pooled(dropout=0.0).build(shape)(features))
 
 
 def test_pooled_drops_out_while_training_and_still_has_unit_length():
