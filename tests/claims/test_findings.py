@@ -80,3 +80,18 @@ def test_page_needs_an_evidence_file_of_every_suite(
 ) -> None:
     with pytest.raises(StoreError, match=r"no evidence file of .*toy\.yaml; make one with: mlbench claims"):
         findings_page([planned(MORE).suite.path], tmp_path, registry, "the command")
+
+
+def test_page_names_sizes_that_were_not_run(
+    planned: Callable[..., Plan], registry: Registry, tmp_path: Path
+) -> None:
+    more = """\
+sizes:
+  small: {claims: {larger: null}}
+  large: {about: The rest., claims: {wider: {name: trade, sentence: Wide., case: gap, at_most: {bytes: 1.0}}}}
+"""
+    plan = planned(MORE + more)
+    evidence(plan, tmp_path / "kept")
+    page = findings_page([plan.suite.path], tmp_path / "kept", registry, "the command")
+    assert "## Heads, size small" in page
+    assert "Size large was not run: The rest. Only there: larger, wider." in page.splitlines()
