@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlbench.claims.evidence_files import EvidenceFile, read_evidence
@@ -22,11 +22,12 @@ __all__ = ["findings_page"]
 
 @dataclass(frozen=True)
 class _Study:
-    """A suite at one size with what its evidence file says."""
+    """A suite at one size with what its evidence file says. lacking: its other sizes that were not run."""
 
     suite: Suite
     file: EvidenceFile
     judgements: Sequence[Judgement]
+    lacking: Sequence[Suite] = ()
 
 
 def findings_page(suites: Sequence[Path], folder: Path, registry: Registry, command: str) -> str:
@@ -41,33 +42,42 @@ def findings_page(suites: Sequence[Path], folder: Path, registry: Registry, comm
         f"<!-- Made by `{command}`; do not edit. -->",
         "",
         f"Claims of published studies, tested by the suites of this repository: {total}. A verdict is about "
-        "the data and the size that stand with it. What the verdicts mean: [claims.md](claims.md).",
+        "the data and the size that stand with it: its interval is over seeds of the training, with the same "
+        "images in each. What the verdicts mean: [claims.md](claims.md).",
     ]
     for study in studies:
         lines += ["", *_section(study)]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _studies(path: Path, folder: Path, registry: Registry) -> Iterator[_Study]:
+def _studies(path: Path, folder: Path, registry: Registry) -> list[_Study]:
+    """The suite at every size that has an evidence file."""
     document = load_document(path)
-    names = choose_size(document).names or (None,)
-    found = False
-    for size in names:
+    found, lacking = [], []
+    for size in choose_size(document).names or (None,):
         suite = read_suite(document, registry, size=size)
         file = folder / f"{suite.name}.json"
         if file.is_file():
-            found = True
             evidence = read_evidence(file)
-            yield _Study(suite, evidence, claims_of_file(suite, evidence, str(file), registry))
+            found.append(_Study(suite, evidence, claims_of_file(suite, evidence, str(file), registry)))
+        else:
+            lacking.append(suite)
     if not found:
         raise StoreError(
             f"{folder}: no evidence file of {path}; make one with: mlbench claims {path} --save {folder}"
         )
+    found[-1] = replace(found[-1], lacking=lacking)
+    return found
 
 
 def _section(study: _Study) -> Iterator[str]:
     suite, file = study.suite, study.file
     yield claims_markdown(study.judgements, suite.heading, intro=[*_intro(suite), _made(file)]).rstrip()
+    for other in study.lacking:
+        answered = {each.claim.id for each in study.judgements if each.verdict is not Verdict.NOT_MEASURABLE}
+        only = [claim.id for claim in other.claims if claim.id not in answered]
+        yield ""
+        yield f"Size {other.size} was not run: {other.about} Only there: {', '.join(only) or 'no claim'}."
 
 
 def _intro(suite: Suite) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -58,6 +59,7 @@ class _File(BaseModel):
     cases: dict[str, dict[str, Any]] = {}
     seeds: Annotated[list[Annotated[int, Field(ge=0, le=MAX_SEED)]], Field(min_length=1)] = [0]
     tolerances: dict[str, Annotated[float, Field(ge=0)]] = {}
+    optional: list[str] = []
     claims: dict[str, dict[str, Any]] = {}
     sizes: dict[str, Any] = {}  # chosen from before the rest is checked
 
@@ -67,6 +69,7 @@ class Suite:
     """A suite file that can be run, at one of its sizes.
 
     name: with the size, as in "study-cpu". size, about: of the chosen size, "" where the suite has none.
+    optional: names of cases that may fail, such as those that need weights from a hub, without failing a run.
     sizes: names of all sizes, the default first. removed: the cases of other sizes that this one lacks, with
     their labels on the axes of the matrix.
     """
@@ -79,6 +82,7 @@ class Suite:
     specs: tuple[Spec, ...]
     seeds: tuple[int, ...]
     tolerances: Mapping[str, float]
+    optional: frozenset[str] = frozenset()
     claims: tuple[Claim, ...] = ()
     size: str = ""
     about: str = ""
@@ -138,6 +142,7 @@ def read_suite(
         specs=specs,
         seeds=tuple(file.seeds),
         tolerances=file.tolerances,
+        optional=_optional(file, document, [spec.name for spec in specs], removed),
         claims=_claims(
             file,
             document,
@@ -150,6 +155,19 @@ def read_suite(
         sizes=sized.names,
         removed=removed,
     )
+
+
+def _optional(
+    file: _File, document: Document, names: Sequence[str], removed: Collection[str]
+) -> frozenset[str]:
+    """The cases that may fail. Raises SuiteError for a pattern that no case of any size matches."""
+    found: set[str] = set()
+    for index, pattern in enumerate(file.optional):
+        if not fnmatch.filter((*names, *removed), pattern):
+            where = document.where(("optional", index))
+            raise SuiteError(f"{where}: no case matches {pattern!r} ({hint(pattern, names)})")
+        found.update(fnmatch.filter(names, pattern))
+    return frozenset(found)
 
 
 def _claims(
