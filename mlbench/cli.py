@@ -1,6 +1,7 @@
 """The command line: each command parses, calls one function and prints its result.
 
-Results go to stdout, progress and notes to stderr. Exit codes: 0 fine, 1 error, 2 usage, 3 regression.
+Results go to stdout, progress and notes to stderr. Exit codes: 0 fine, 1 error, 2 usage, 3 a
+regression or a required claim without support.
 """
 
 from __future__ import annotations
@@ -15,6 +16,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from mlbench.commands.claims_commands import (
+    check_required,
+    claims,
+    decided_plan,
+    findings,
+    require_option,
+    show_claims,
+)
 from mlbench.commands.data_commands import data
 from mlbench.commands.export_commands import export, match
 from mlbench.commands.installed import installed_plugins, installed_registry
@@ -77,7 +86,7 @@ def main(context: click.Context, block: tuple[str, ...]) -> None:
             _note(line)
 
 
-for command in (data, export, match, compare, baseline, check):
+for command in (data, export, match, claims, findings, compare, baseline, check):
     main.add_command(command)
 
 
@@ -123,6 +132,11 @@ _suite_file = click.argument("suite", type=click.Path(path_type=Path))
     default=True,
     help="Do not measure speed and memory; a later run will.",
 )
+@require_option
+@click.option("--until-decided", "deciding", is_flag=True, help="Add seeds until every claim is decided.")
+@click.option(
+    "--max-seeds", type=click.IntRange(2), default=20, show_default=True, help="Of --until-decided: at most."
+)
 @_wide
 @json_option
 def run(
@@ -131,13 +145,18 @@ def run(
     force: bool,
     again: bool,
     measuring: bool,
+    required: tuple[str, ...],
+    deciding: bool,
+    max_seeds: int,
     wide: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Run every case of a suite that has no record yet, and show the results."""
+    """Run every case of a suite that has no record yet, and show the results and the suite's claims."""
     if again and not measuring:
         raise click.UsageError("--measure-again and --no-measure contradict each other")
+    if deciding and (options["seeds"] or force):
+        raise click.UsageError("--until-decided starts with the suite's seeds; leave --seeds and --force out")
     from mlbench import runner
     from mlbench.commands.progress import RunProgress
     from mlbench.console import open_console
@@ -147,10 +166,16 @@ def run(
         progress.stage("reading the suite and its data", 0, 1)
         plan = _plan(suite, progress.note, **options)
         store = Store(results, plan.suite.name)
+        check_required(plan.suite, required)
+        if deciding:
+            plan = decided_plan(plan, store, progress, max_seeds, options["limit"])
         records = runner.run(plan, store, progress, force=force, again=again, measuring=measuring)
     _show(records, plan.suite.heading, plan.suite.tolerances, "json" if as_json else "table", wide=wide)
-    if any(record.status != "done" for record in records):
+    supported = show_claims(plan, store, options["seeds"], required, quiet=as_json)
+    if any(record.status != "done" and record.case not in plan.suite.optional for record in records):
         sys.exit(1)
+    if not supported:
+        sys.exit(3)
 
 
 @main.command()

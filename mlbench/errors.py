@@ -8,6 +8,7 @@
     ├── WeightsError       pretrained weights cannot be loaded, or do not fit the model
     ├── DeviceError        the requested device or precision is not available
     ├── ThresholdError     no threshold meets the threshold policy
+    ├── ClaimError         the records at hand cannot answer a claim
     ├── TrainingError      training cannot continue (a loss that is not finite, labels out of range)
     ├── StoreError         records, caches or model files cannot be read or written
     └── ExportError        a model cannot be exported
@@ -22,6 +23,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 
 __all__ = [
+    "ClaimError",
     "ComponentError",
     "DataError",
     "DeviceError",
@@ -77,6 +79,10 @@ class DeviceError(MlbenchError):
 
 class ThresholdError(MlbenchError):
     """No threshold meets the threshold policy."""
+
+
+class ClaimError(MlbenchError):
+    """The records at hand cannot answer a claim, for the reason that it states."""
 
 
 class TrainingError(MlbenchError):

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlbench.atomic_write import write_atomically as write_atomically
+    from mlbench.claims.effects import effect_of as effect_of
+    from mlbench.claims.evidence import Evidence as Evidence
+    from mlbench.claims.evidence import Values as Values
     from mlbench.compiled import compiled as compiled
+    from mlbench.contracts.claims import Cases as Cases
+    from mlbench.contracts.claims import Effect as Effect
+    from mlbench.contracts.claims import Finding as Finding
     from mlbench.contracts.component import CONTRACT as CONTRACT
     from mlbench.contracts.component import Component as Component
     from mlbench.contracts.data import GALLERY as GALLERY
@@ -54,6 +60,7 @@ if TYPE_CHECKING:
     from mlbench.contracts.options import BackboneOptions as BackboneOptions
     from mlbench.contracts.options import BatchContext as BatchContext
     from mlbench.contracts.options import BatchSamplerOptions as BatchSamplerOptions
+    from mlbench.contracts.options import ClaimOptions as ClaimOptions
     from mlbench.contracts.options import DatasetContext as DatasetContext
     from mlbench.contracts.options import DatasetOptions as DatasetOptions
     from mlbench.contracts.options import DistillerContext as DistillerContext
@@ -80,6 +87,7 @@ if TYPE_CHECKING:
     from mlbench.contracts.shapes import Need as Need
     from mlbench.contracts.shapes import TokensShape as TokensShape
     from mlbench.environment import cache_dir as cache_dir
+    from mlbench.errors import ClaimError as ClaimError
     from mlbench.errors import DataError as DataError
     from mlbench.errors import MlbenchError as MlbenchError
     from mlbench.errors import OptionError as OptionError
@@ -123,6 +131,9 @@ if TYPE_CHECKING:
 _NAMES = {
     "mlbench.atomic_write": "write_atomically",
     "mlbench.compiled": "compiled",
+    "mlbench.claims.effects": "effect_of",
+    "mlbench.claims.evidence": "Evidence Values",
+    "mlbench.contracts.claims": "Cases Effect Finding",
     "mlbench.contracts.component": "CONTRACT Component",
     "mlbench.contracts.data": (
         "GALLERY QUERY SPLITS Augmentation DataCheck DataProgress DataSource DataState Dataset "
@@ -134,7 +145,7 @@ _NAMES = {
     ),
     "mlbench.contracts.network": "Backbone Neck",
     "mlbench.contracts.options": (
-        "AugmentationOptions BackboneOptions BatchContext BatchSamplerOptions DatasetContext "
+        "AugmentationOptions BackboneOptions BatchContext BatchSamplerOptions ClaimOptions DatasetContext "
         "DatasetOptions DistillerContext DistillerOptions HeadContext LossContext LossOptions "
         "MetricOptions MixingOptions NeckOptions Recipe SamplerContext SamplerOptions ThresholdOptions"
     ),
@@ -144,7 +155,7 @@ _NAMES = {
     ),
     "mlbench.environment": "cache_dir",
     "mlbench.errors": (
-        "DataError MlbenchError OptionError StoreError ThresholdError TrainingError WeightsError "
+        "ClaimError DataError MlbenchError OptionError StoreError ThresholdError TrainingError WeightsError "
         "close_match first_line hint"
     ),
     "mlbench.evaluation.curve": "Curve",

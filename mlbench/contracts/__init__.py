@@ -6,6 +6,7 @@ The options classes stand in `mlbench.contracts.options`, which imports pydantic
 
 from __future__ import annotations
 
+from mlbench.contracts.claims import Cases, Effect, Finding
 from mlbench.contracts.component import CONTRACT, KINDS, Component
 from mlbench.contracts.data import (
     GALLERY,
@@ -70,6 +71,7 @@ __all__ = [
     "BackboneShape",
     "BatchSampler",
     "BatchesShape",
+    "Cases",
     "CentreLoss",
     "CentreSampler",
     "CentresShape",
@@ -82,9 +84,11 @@ __all__ = [
     "DataState",
     "Dataset",
     "Distiller",
+    "Effect",
     "EmbeddingMetric",
     "FeatureShape",
     "Features",
+    "Finding",
     "GroupedSplit",
     "LossShape",
     "Mixed",

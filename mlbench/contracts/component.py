@@ -26,6 +26,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "recipe": "optimiser, schedule and length of training",
         "metric": "what is evaluated on the embeddings",
         "threshold": "which threshold to deploy, fitted on the calibration split",
+        "claim": "a statement about several cases that their records support or refute",
     }
 )
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_t
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from mlbench.contracts.claims import Cases
 from mlbench.contracts.shapes import (
     Advice,
     BackboneShape,
@@ -37,6 +38,8 @@ from mlbench.errors import OptionError
 if TYPE_CHECKING:
     import numpy as np
 
+    from mlbench.claims.evidence import Evidence
+    from mlbench.contracts.claims import Finding
     from mlbench.contracts.data import Augmentation, Dataset, DataSource, Mixing
     from mlbench.contracts.evaluation import (
         CurveMetric,
@@ -55,6 +58,7 @@ __all__ = [
     "BackboneOptions",
     "BatchContext",
     "BatchSamplerOptions",
+    "ClaimOptions",
     "DatasetContext",
     "DatasetOptions",
     "DistillerContext",
@@ -318,6 +322,38 @@ class ThresholdOptions(Options):
         return self  # type: ignore[return-value]
 
 
+class ClaimOptions(Options):
+    """Options of a claim: a statement about cases of a suite that the records of a run support or refute.
+
+    The options of every claim come first; those of its kind follow."""
+
+    sentence: str
+    """The claim in one sentence."""
+    source: str = ""
+    """Where it is made: a paper, a page, a table of it."""
+    caveat: str = ""
+    """What limits the answer, shown beside it."""
+    differ: tuple[str, ...] = ()
+    """Settings in which compared cases may differ, such as [loss, backbone.weights], and of what follows from
+    the settings: steps (of training), dim (width of the embeddings), num_classes (of training). Any other
+    difference is an error. Empty for the axes that the claim selects its cases by."""
+    needs: Literal["cuda"] | None = None
+    """The kind of device without which the claim cannot be tested; null for any."""
+
+    @abstractmethod
+    def compared(self) -> Sequence[Sequence[Cases]]:
+        """Groups of cases that are compared with each other, and so may differ only in `differ`."""
+
+    @abstractmethod
+    def quantities(self) -> Sequence[str]:
+        """Names of the metrics, speeds and sizes that the claim is about."""
+
+    @abstractmethod
+    def judge(self, evidence: Evidence) -> Finding:
+        """What the records say. Called again with the first seeds alone where seeds were added until the
+        claim was decided. Raises ClaimError where they cannot answer."""
+
+
 _NotNegative = Annotated[float, Field(ge=0)]
 _Beta = Annotated[float, Field(ge=0, lt=1)]
 _Share = Annotated[float, Field(gt=0, lt=1)]
@@ -450,4 +486,5 @@ BASES: Mapping[str, type[Options]] = {
     "recipe": Recipe,
     "metric": MetricOptions,
     "threshold": ThresholdOptions,
+    "claim": ClaimOptions,
 }

@@ -31,6 +31,7 @@ from mlbench.contracts.options import (
 from mlbench.environment import Device, data_root, library_versions, threads
 from mlbench.errors import ComponentError, DataError, DeviceError, SuiteError, hint
 from mlbench.planning.batch_needs import Batches, check_batches
+from mlbench.planning.claims import check_fairness
 from mlbench.planning.gallery import check_protocol
 from mlbench.planning.limit import limited
 from mlbench.planning.spec import Part, Spec, check_features
@@ -60,10 +61,10 @@ class Forecast:
     """Predicted sizes of a case; None where only building can tell.
 
     parameters: of the deployed model. centres: parameters of the class centres. steps: of training.
-    batch_labels: largest number of different labels in a batch. weights: version of the initial weights,
-    where the options do not determine them (see `BackboneShape`). notes: what is to be known about the choice
-    of components, one line each. drawn: share of the images that an epoch is expected to show.
-    """
+    batch_labels: largest number of different labels in a batch. dim: width of the embeddings. weights:
+    version of the initial weights, where the options do not determine them (see `BackboneShape`). notes: what
+    is to be known about the choice of components, one line each. drawn: share of the images that an epoch is
+    expected to show."""
 
     parameters: int | None
     centres: int | None
@@ -71,6 +72,7 @@ class Forecast:
     images: int
     steps: int
     batch_labels: int
+    dim: int | None = None
     weights: str = ""
     notes: tuple[str, ...] = ()
     drawn: float | None = None
@@ -171,7 +173,15 @@ def make_plan(
         for seed in seeds or suite.seeds:
             fingerprint = _fingerprint(spec, seed, conditions)
             planned.append(Case(suite.name, spec, seed, fingerprint, conditions, dataset, recipe, forecast))
+    facts = {case.name: _derived(case.forecast) for case in planned}
+    for claim in suite.claims:
+        check_fairness(claim, {spec.name: spec for spec in chosen}, facts)
     return Plan(suite, device, tuple(planned))
+
+
+def _derived(forecast: Forecast) -> dict[str, Any]:
+    """What follows from the settings of a case, and compared cases must have in common."""
+    return {"steps": forecast.steps, "dim": forecast.dim, "num_classes": forecast.classes}
 
 
 def settled(case: Case, device: Device) -> Case:
@@ -308,6 +318,7 @@ def _forecast(
         images=len(train),
         steps=steps,
         batch_labels=batch_labels,
+        dim=neck.dim if neck else None,
         weights=_weights(spec, backbone, predict),
         notes=tuple(dict.fromkeys((*found, *(note for shape in centres if shape for note in shape.notes)))),
         drawn=batches.drawn,

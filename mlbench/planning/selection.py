@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from mlbench.errors import StoreError, SuiteError, hint
+from mlbench.planning.claims import flat_settings
 from mlbench.planning.heading import Heading, read_heading
 from mlbench.planning.plan import Case, Plan
 from mlbench.planning.request import PlanRequest
@@ -136,7 +137,7 @@ def _reason(case: Case, other: Record | None) -> str:
     """Why a case has no record. other: its newest record of another fingerprint."""
     if other is None:
         return _NO_RECORD
-    then, now = (dict(_flat(settings)) for settings in (other.settings, case.spec.plain()))
+    then, now = (dict(flat_settings(settings)) for settings in (other.settings, case.spec.plain()))
     texts = [
         f"{name} ({then.get(name)} then, {now.get(name)} now)"
         for name in dict.fromkeys((*now, *then))
@@ -148,15 +149,6 @@ def _reason(case: Case, other: Record | None) -> str:
     more = f" and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
     named = ", ".join(texts[:_NAMED]) or "settings or code"
     return f"no record of the current suite; the newest record differs in {named}{more}"
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Settings by the dotted names that suite files use."""
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _advice(heading: Heading) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from mlbench.errors import ComponentError, OptionError, SuiteError, hint
 from mlbench.options import first_problem
-from mlbench.planning.document import Document, flow_text, load_document, parse_value
+from mlbench.planning.claims import Claim, check_claim, read_claim
+from mlbench.planning.document import Document, KeyPath, flow_text, load_document, parse_value
 from mlbench.planning.settings import COLLECTIONS, COMPONENTS, SECTIONS, Changes, Leaf, Settings
 from mlbench.planning.sizes import Sized, choose_size, sized_title
 from mlbench.planning.spec import (
@@ -57,6 +59,8 @@ class _File(BaseModel):
     cases: dict[str, dict[str, Any]] = {}
     seeds: Annotated[list[Annotated[int, Field(ge=0, le=MAX_SEED)]], Field(min_length=1)] = [0]
     tolerances: dict[str, Annotated[float, Field(ge=0)]] = {}
+    optional: list[str] = []
+    claims: dict[str, dict[str, Any]] = {}
     sizes: dict[str, Any] = {}  # chosen from before the rest is checked
 
 
@@ -65,6 +69,7 @@ class Suite:
     """A suite file that can be run, at one of its sizes.
 
     name: with the size, as in "study-cpu". size, about: of the chosen size, "" where the suite has none.
+    optional: names of cases that may fail, such as those that need weights from a hub, without failing a run.
     sizes: names of all sizes, the default first. removed: the cases of other sizes that this one lacks, with
     their labels on the axes of the matrix.
     """
@@ -77,6 +82,8 @@ class Suite:
     specs: tuple[Spec, ...]
     seeds: tuple[int, ...]
     tolerances: Mapping[str, float]
+    optional: frozenset[str] = frozenset()
+    claims: tuple[Claim, ...] = ()
     size: str = ""
     about: str = ""
     sizes: tuple[str, ...] = ()
@@ -86,6 +93,11 @@ class Suite:
     def heading(self) -> str:
         """The title over its results."""
         return sized_title(self.title, self.name, self.size)
+
+    @property
+    def axes(self) -> dict[str, Mapping[str, str]]:
+        """Labels of every case on the axes of the matrix, also of cases that this size leaves out."""
+        return {**self.removed, **{spec.name: spec.axes for spec in self.specs}}
 
 
 def load_suite(
@@ -130,11 +142,48 @@ def read_suite(
         specs=specs,
         seeds=tuple(file.seeds),
         tolerances=file.tolerances,
+        optional=_optional(file, document, [spec.name for spec in specs], removed),
+        claims=_claims(
+            file, document, {**removed, **{spec.name: spec.axes for spec in specs}}, measured, registry
+        ),
         size=sized.size.name,
         about=sized.size.about,
         sizes=sized.names,
         removed=removed,
     )
+
+
+def _optional(
+    file: _File, document: Document, names: Sequence[str], removed: Collection[str]
+) -> frozenset[str]:
+    """The cases that may fail. Raises SuiteError for a pattern that no case of any size matches."""
+    found: set[str] = set()
+    for index, pattern in enumerate(file.optional):
+        if not fnmatch.filter((*names, *removed), pattern):
+            where = document.where(("optional", index))
+            raise SuiteError(f"{where}: no case matches {pattern!r} ({hint(pattern, names)})")
+        found.update(fnmatch.filter(names, pattern))
+    return frozenset(found)
+
+
+def _claims(
+    file: _File,
+    document: Document,
+    axes: Mapping[str, Mapping[str, str]],
+    quantities: Collection[str],
+    registry: Registry,
+) -> tuple[Claim, ...]:
+    claims = []
+    for name, given in file.claims.items():
+        claim = read_claim(name, given, partial(_place, document, ("claims", name)), registry)
+        check_claim(claim, axes, quantities)
+        claims.append(claim)
+    return tuple(claims)
+
+
+def _place(document: Document, key: KeyPath, option: str) -> str:
+    """Place of an option of what stands at `key`, or of the whole for ""."""
+    return document.where((*key, option) if option else key)
 
 
 def _read(sized: Sized) -> tuple[_File, list[Variant]]:

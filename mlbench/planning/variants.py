@@ -13,7 +13,7 @@ from mlbench.planning.document import KeyPath
 from mlbench.planning.settings import SECTIONS, Changes, Settings, Where
 from mlbench.planning.sizes import Size
 
-__all__ = ["MAX_CASE_NAME", "MAX_SUITE_NAME", "Variant", "expand"]
+__all__ = ["MAX_CASE_NAME", "MAX_SUITE_NAME", "Variant", "expand", "label_text"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _NAME_RULE = "letters, digits and . _ + -, a letter or digit first"
@@ -98,7 +98,7 @@ def _axis(name: str, values: Any, where: Where) -> dict[str, Changes]:
             raise SuiteError(f"{where(key)}: unknown key {name!r} ({hint(name, SECTIONS)})")
         for index, value in enumerate(values):
             here = (*key, index)
-            label = _label(value, where(here))
+            label = label_text(value, where(here))
             _check_label(label, where(here))
             if label in axis:
                 raise SuiteError(
@@ -124,7 +124,9 @@ def _check_label(label: str, where: str) -> None:
         )
 
 
-def _label(value: Any, where: str) -> str:
+def label_text(value: Any, where: str = "") -> str:
+    """The label of a value on an axis. where: its place, for messages. Raises SuiteError for what has
+    none."""
     if isinstance(value, Mapping):
         if "name" not in value:
             raise SuiteError(f"{where}: needs a name, or write the axis as a mapping of labels to values")
@@ -160,7 +162,7 @@ def _labels(entry: Mapping[str, Any], axes: _Axes, where: Where, key: KeyPath) -
         here = where((*key, name))
         if name not in axes:
             raise SuiteError(f"{here}: no axis {name!r} in the matrix ({hint(name, axes)})")
-        label = _label(value, here)
+        label = label_text(value, here)
         if label not in axes[name]:
             raise SuiteError(f"{here}: the axis {name!r} has no value {label!r} ({hint(label, axes[name])})")
         result[name] = label
@@ -176,7 +178,7 @@ def _included(start: Settings, entry: Mapping[str, Any], axes: _Axes, where: Whe
     labels, chosen = {}, []
     for name, axis in axes.items():
         here = where((*key, name))
-        label = _label(entry[name], here)
+        label = label_text(entry[name], here)
         if label in axis:
             changes = axis[label]
         elif name.partition(".")[0] in SECTIONS:

@@ -412,3 +412,15 @@ def test_names_that_no_file_can_have_are_refused(load: Load) -> None:
         load(whole=changed("suite: toy", f"suite: {'s' * 61}"))
     longest = f".{'s' * MAX_SUITE_NAME}-{'c' * MAX_CASE_NAME}-s{MAX_SEED}-int8.onnx.012345.mlbench.tmp"
     assert len(longest) <= 255
+
+
+def test_optional_cases_are_chosen_by_name_or_glob(load: Load) -> None:
+    suite = load("cases: {clip-a: {}, clip-b: {neck.dim: 4}, own: {neck.dim: 6}}\noptional: [clip-*]\n")
+    assert suite.optional == {"clip-a", "clip-b"}
+
+
+def test_optional_pattern_without_a_case_is_refused(load: Load) -> None:
+    with pytest.raises(
+        SuiteError, match=r"toy\.yaml:\d+: optional\.0: no case matches 'clpi' \(did you mean"
+    ):
+        load("cases: {clip: {}}\noptional: [clpi]\n")

@@ -1,0 +1,1 @@
+"""Claims of a suite, judged by the records of a run."""

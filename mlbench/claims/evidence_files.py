@@ -1,0 +1,169 @@
+"""Evidence files: what the claims of a suite rest on, small enough to commit.
+
+One JSON file for a suite at one size: for each case its settings and the values by seed of the quantities
+that the claims name, with the machine, the versions and the looks. A page of findings is made from it
+anywhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlbench.atomic_write import write_atomically
+from mlbench.claims.looks import Looks, looks_from_plain, looks_to_plain
+from mlbench.errors import StoreError
+from mlbench.planning.suite import Suite
+from mlbench.records.record import Estimate, Record, Timing, parse_json
+from mlbench.records.store import results_settings
+
+__all__ = ["SCHEMA", "EvidenceFile", "evidence_text", "read_evidence", "save_evidence"]
+
+#: Version of the file format.
+SCHEMA = 1
+
+#: Significant digits of the rounds of speeds. Metrics are stored exactly.
+_DIGITS = 5
+
+#: Facts of the environment that are kept.
+_ENVIRONMENT = ("cpu", "cores", "threads", "device", "device_name", "device_product", "python", "system")
+
+
+@dataclass(frozen=True)
+class EvidenceFile:
+    """What an evidence file holds. records: with the quantities of the claims alone."""
+
+    suite: str
+    records: tuple[Record, ...]
+    settings: Mapping[str, Mapping[str, Any]]
+    looks: Mapping[str, Looks]
+    environment: Mapping[str, Any]
+    libraries: Mapping[str, str]
+    finished: str
+
+
+def save_evidence(suite: Suite, records: Sequence[Record], looks: Mapping[str, Looks], folder: Path) -> Path:
+    """Write the evidence file of a suite into a folder. Raises StoreError."""
+    path = folder / f"{suite.name}.json"
+    write_atomically(path, evidence_text(suite, records, looks).encode())
+    return path
+
+
+def evidence_text(suite: Suite, records: Sequence[Record], looks: Mapping[str, Looks]) -> str:
+    """The content of an evidence file, with one line for each case and quantity."""
+    names = sorted({name for claim in suite.claims for name in claim.part.ask("quantities")})
+    newest = max(records, key=lambda record: record.finished)
+    head = {
+        "evidence": SCHEMA,
+        "suite": suite.name,
+        "finished": newest.finished,
+        "environment": {k: newest.environment[k] for k in _ENVIRONMENT if k in newest.environment},
+        "libraries": newest.conditions.get("libraries", {}),
+        "looks": looks_to_plain(looks),
+    }
+    lines = [f" {_dump(key)}: {_dump(value)}," for key, value in head.items()]
+    cases = [
+        f"  {_dump(case)}: {{\n" + ",\n".join(_case_lines(group, names)) + "\n  }"
+        for case, group in _by_case(records).items()
+    ]
+    return "\n".join(["{", *lines, ' "cases": {', ",\n".join(cases), " }", "}"]) + "\n"
+
+
+def read_evidence(path: Path) -> EvidenceFile:
+    """Read an evidence file. Raises StoreError."""
+    try:
+        data = parse_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: cannot be read ({error})") from None
+    version = data.get("evidence") if isinstance(data, dict) else None
+    if version != SCHEMA:
+        raise StoreError(
+            f"{path}: no evidence file of schema {SCHEMA}; make one with: mlbench claims SUITE --save FOLDER"
+        )
+    try:
+        return EvidenceFile(
+            suite=str(data["suite"]),
+            records=tuple(_records(data)),
+            settings={case: each["settings"] for case, each in data["cases"].items()},
+            looks=looks_from_plain(data["looks"], str(path)),
+            environment=dict(data["environment"]),
+            libraries=dict(data["libraries"]),
+            finished=str(data["finished"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise StoreError(f"{path}: not an evidence file ({error!r})") from None
+
+
+def _by_case(records: Sequence[Record]) -> dict[str, list[Record]]:
+    found: dict[str, list[Record]] = {}
+    for record in sorted(records, key=lambda record: (record.case, record.seed)):
+        found.setdefault(record.case, []).append(record)
+    return found
+
+
+def _case_lines(records: Sequence[Record], names: Sequence[str]) -> Iterator[str]:
+    """Lines of one case."""
+    yield f'   "settings": {_dump(results_settings(records[-1].settings))}'
+    yield f'   "seeds": {_dump({str(r.seed): r.fingerprint[:16] for r in records})}'
+    if failed := {str(record.seed): record.error for record in records if record.status != "done"}:
+        yield f'   "failed": {_dump(failed)}'
+    done = [record for record in records if record.status == "done"]
+    for name in names:
+        if known := {str(r.seed): r.metrics[name].value for r in done if name in r.metrics}:
+            first = next(r.metrics[name] for r in done if name in r.metrics)
+            announced = {"unit": first.unit, "higher_is_better": first.higher_is_better}
+            yield f"   {_dump(f'metric {name}')}: {_dump({**announced, 'values': known})}"
+        for group in ("speed", "memory"):
+            timing = next((found[name] for r in done if name in (found := getattr(r, group))), None)
+            if timing is not None:
+                rounds = [float(f"{value:.{_DIGITS}g}") for value in timing.rounds]
+                plain = {"value": timing.value, "unit": timing.unit, "rounds": rounds, "note": timing.note}
+                yield f"   {_dump(f'{group} {name}')}: {_dump(plain)}"
+        size = next((r.size[name] for r in done if r.size.get(name) is not None), None)
+        if size is not None:
+            yield f"   {_dump(f'size {name}')}: {size}"
+
+
+def _records(data: Mapping[str, Any]) -> Iterator[Record]:
+    for case, found in data["cases"].items():
+        failed = found.get("failed", {})
+        groups: dict[str, dict[str, Any]] = {}
+        for key, value in found.items():
+            group, _, name = key.partition(" ")
+            groups.setdefault(group, {})[name] = value
+        for seed, fingerprint in found["seeds"].items():
+            metrics = {
+                name: Estimate(
+                    each["values"][seed], unit=each["unit"], higher_is_better=each["higher_is_better"]
+                )
+                for name, each in groups.get("metric", {}).items()
+                if seed in each["values"]
+            }
+            yield Record(
+                suite=data["suite"],
+                case=case,
+                seed=int(seed),
+                fingerprint=fingerprint,
+                status="failed" if seed in failed else "done",
+                error=failed.get(seed, ""),
+                settings=found["settings"],
+                metrics=metrics,
+                size=groups.get("size", {}),
+                speed=_timings(groups.get("speed", {})),
+                memory=_timings(groups.get("memory", {})),
+                environment=data["environment"],
+                finished=data["finished"],
+            )
+
+
+def _timings(plain: Mapping[str, Any]) -> dict[str, Timing]:
+    return {
+        name: Timing(each["value"], tuple(each["rounds"]), each["unit"], note=each["note"])
+        for name, each in plain.items()
+    }
+
+
+def _dump(data: Any) -> str:
+    return json.dumps(data, ensure_ascii=False, allow_nan=False)

@@ -1,0 +1,94 @@
+"""The page of findings: every claim of several suites, by their evidence files, in Markdown."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlbench.claims.evidence_files import EvidenceFile, read_evidence
+from mlbench.claims.formats import claims_markdown
+from mlbench.claims.judgement import Judgement, Verdict
+from mlbench.claims.suite_claims import claims_of_file
+from mlbench.errors import StoreError
+from mlbench.planning.document import load_document
+from mlbench.planning.sizes import choose_size
+from mlbench.planning.suite import Suite, read_suite
+from mlbench.registry import Registry
+
+__all__ = ["findings_page"]
+
+
+@dataclass(frozen=True)
+class _Study:
+    """A suite at one size with what its evidence file says."""
+
+    suite: Suite
+    file: EvidenceFile
+    judgements: Sequence[Judgement]
+
+
+def findings_page(suites: Sequence[Path], folder: Path, registry: Registry, command: str) -> str:
+    """The page. suites: files, each of which has an evidence file for one size at least in `folder`. command:
+    that makes the page, to be named on it. Raises StoreError, SuiteError."""
+    studies = [study for path in suites for study in _studies(path, folder, registry)]
+    counts = Counter(each.verdict for study in studies for each in study.judgements)
+    total = ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Verdict if counts[verdict])
+    lines = [
+        "# Findings",
+        "",
+        f"<!-- Made by `{command}`; do not edit. -->",
+        "",
+        f"Claims of published studies, tested by the suites of this repository: {total}. A verdict is about "
+        "the data and the size that stand with it: its interval is over seeds of the training, with the same "
+        "images in each. What the verdicts mean: [claims.md](claims.md).",
+    ]
+    for study in studies:
+        lines += ["", *_section(study)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _studies(path: Path, folder: Path, registry: Registry) -> Iterator[_Study]:
+    document = load_document(path)
+    names = choose_size(document).names or (None,)
+    found = False
+    for size in names:
+        suite = read_suite(document, registry, size=size)
+        file = folder / f"{suite.name}.json"
+        if file.is_file():
+            found = True
+            evidence = read_evidence(file)
+            yield _Study(suite, evidence, claims_of_file(suite, evidence, str(file), registry))
+    if not found:
+        raise StoreError(
+            f"{folder}: no evidence file of {path}; make one with: mlbench claims {path} --save {folder}"
+        )
+
+
+def _section(study: _Study) -> Iterator[str]:
+    suite, file = study.suite, study.file
+    yield claims_markdown(study.judgements, suite.heading, intro=[*_intro(suite), _made(file)]).rstrip()
+
+
+def _intro(suite: Suite) -> Iterator[str]:
+    if suite.question:
+        yield suite.question
+    if suite.source:
+        yield f"Study: {suite.source}"
+    if suite.about:
+        yield f"This size ({suite.size}): {suite.about}"
+
+
+def _made(file: EvidenceFile) -> str:
+    seeds = Counter(record.case for record in file.records if record.status == "done")
+    counts = sorted(set(seeds.values()))
+    several = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0] if counts else 0)
+    machine = file.environment
+    device = machine.get("device_name") or machine.get("device", "")
+    libraries = ", ".join(f"{name} {version}" for name, version in sorted(file.libraries.items()))
+    return (
+        f"Measured until {file.finished[:10]}: {len(seeds)} cases, {several} seeds each, on "
+        f"{machine.get('cpu', '?')}, {machine.get('cores', '?')} cores"
+        f"{f', {device}' if device and device != 'cpu' else ''}; {libraries}."
+    )

@@ -1,0 +1,172 @@
+"""Claims and their verdicts as a table, as text, as Markdown and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from mlbench.claims.judgement import Judgement
+from mlbench.contracts.claims import Effect
+from mlbench.records.report import metric_text
+from mlbench.table import Table
+
+__all__ = [
+    "claims_json",
+    "claims_markdown",
+    "claims_notes",
+    "claims_table",
+    "claims_text",
+    "effect_text",
+    "samples_text",
+]
+
+#: Bytes and images are written without decimals.
+_WHOLE = ("bytes", "images/s")
+
+
+def claims_table(judgements: Sequence[Judgement], title: str = "") -> Table:
+    """One row for each claim: verdict, effect with its interval, the bound, seeds and corrected p-value."""
+    headings = ("claim", "verdict", "effect", "claimed", "samples", "p")
+    rows = [
+        (
+            each.claim.id,
+            each.verdict.value,
+            "" if each.finding is None else _value_text(each.finding.effect),
+            "" if each.finding is None else _bound_text(each.finding.effect),
+            "" if each.finding is None else samples_text(each.finding.effect),
+            "" if each.finding is None else _p_text(each),
+        )
+        for each in judgements
+    ]
+    return Table(headings, rows, numbers=("p",), title=title, keep=3)
+
+
+def claims_notes(judgements: Sequence[Judgement]) -> list[str]:
+    """Why claims have no verdict, one line each."""
+    return [f"{each.claim.id}: {each.verdict.value}: {each.reason}" for each in judgements if each.reason]
+
+
+def claims_text(judgements: Sequence[Judgement]) -> Iterator[str]:
+    """Every claim in full: its sentence, verdict, effects and caveats."""
+    for each in judgements:
+        yield f"{each.claim.id}: {each.verdict.value}"
+        yield f"  {each.claim.options.sentence}"
+        for line in _details(each):
+            yield f"  {line}"
+
+
+def _details(judgement: Judgement) -> Iterator[str]:
+    options, finding = judgement.claim.options, judgement.finding
+    if options.source:
+        yield f"source: {options.source}"
+    if finding is not None:
+        names = ", ".join(judgement.claim.part.ask("quantities"))
+        yield f"{names}: {effect_text(finding.effect)}; {_test_text(judgement)}"
+        for part in finding.parts:
+            if part != finding.effect:
+                yield f"- {part.label}: {_value_text(part)}"
+        if finding.note and finding.note != judgement.reason:
+            yield f"note: {finding.note}"
+    if judgement.reason:
+        yield f"open: {judgement.reason}"
+    if options.caveat:
+        yield f"caveat: {options.caveat}"
+
+
+def claims_markdown(judgements: Sequence[Judgement], title: str, intro: Sequence[str] = ()) -> str:
+    """Markdown: a table of the verdicts, then every claim in full. intro: paragraphs above the table."""
+    table = claims_table(judgements)
+    lines = [
+        f"## {title}",
+        "",
+        *(line for text in intro for line in (text, "")),
+        _row(table.headings),
+        _row(["---"] * len(table.headings)),
+    ]
+    lines += [_row(row) for row in table.rows]
+    for each in judgements:
+        lines += ["", f"### {each.claim.id}: {each.verdict.value}", ""]
+        lines += [each.claim.options.sentence, ""]
+        lines += [line if line.startswith("- ") else f"- {line}" for line in _details(each)]
+    return "\n".join(lines) + "\n"
+
+
+def claims_json(judgements: Sequence[Judgement]) -> str:
+    """JSON: a list of claims with their verdicts and all numbers."""
+    return json.dumps([_plain(each) for each in judgements], indent=1, ensure_ascii=False)
+
+
+def _plain(judgement: Judgement) -> dict[str, Any]:
+    options = judgement.claim.options
+    return {
+        "id": judgement.claim.id,
+        "kind": judgement.claim.part.entry.component.name,
+        "sentence": options.sentence,
+        "source": options.source,
+        "caveat": options.caveat,
+        "verdict": judgement.verdict.value,
+        "p": judgement.p if judgement.finding else None,
+        "reason": judgement.reason,
+        "finding": asdict(judgement.finding) if judgement.finding else None,
+        "looks": asdict(judgement.looks) if judgement.looks else None,
+    }
+
+
+def effect_text(effect: Effect) -> str:
+    """An effect in one line: "gap against flatten: -0.123 [-0.150, -0.096], claimed > 0"."""
+    return f"{effect.label}: {_value_text(effect)}, claimed {_bound_text(effect)}"
+
+
+def samples_text(effect: Effect) -> str:
+    """The number of samples: "3 seeds"; "exact" for a quantity without noise."""
+    if effect.kind == "exact":
+        return effect.kind
+    return f"{effect.samples} {effect.kind if effect.samples > 1 else effect.kind.removesuffix('s')}"
+
+
+def _test_text(judgement: Judgement) -> str:
+    assert judgement.finding is not None
+    effect = judgement.finding.effect
+    if effect.kind == "exact":
+        return effect.kind
+    text = f"{samples_text(effect)}, p {_p_text(judgement, equal='= ')} corrected for all claims"
+    if judgement.looks is not None:
+        counts = ", ".join(map(str, judgement.looks.counts))
+        text += f"; tested at {counts} of at most {judgement.looks.most} seeds"
+    return text
+
+
+def _p_text(judgement: Judgement, equal: str = "") -> str:
+    if judgement.p < 0.001:
+        return "< .001"
+    return equal + f"{judgement.p:.3f}".removeprefix("0")
+
+
+def _value_text(effect: Effect) -> str:
+    text = _number(effect.value, effect)
+    if effect.low is not None and effect.high is not None and effect.low != effect.high:
+        text += f" [{_number(effect.low, effect)}, {_number(effect.high, effect)}]"
+    return text
+
+
+def _bound_text(effect: Effect) -> str:
+    sign = "≤" if effect.at_most else ">"
+    bound = "0" if effect.bound == 0 else _number(effect.bound, effect, signed=False)
+    return f"{sign} {bound}"
+
+
+def _number(value: float, effect: Effect, *, signed: bool = True) -> str:
+    if effect.unit == "%":
+        decimals = 0 if abs(value) >= 0.1 or not signed else 1
+        return f"{100 * value:{'+' if signed else ''},.{decimals}f} %"
+    if effect.unit == "x":
+        return f"{value:.2f} x"
+    if effect.unit in _WHOLE or abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{metric_text(value)}{effect.unit and f' {effect.unit}'}"
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,74 @@
+"""Sequential tests: looks at growing numbers of seeds whose joint error rate stays at its level.
+
+A test that is repeated after every few seeds rejects too often. Alpha spending (Lan and DeMets, Biometrika
+1983) limits what each look may spend of the error rate; here it is spent in proportion to the seeds used. The
+boundaries are those of a normal process with independent increments, applied to the p-values of t tests
+(Jennison and Turnbull, "Group Sequential Methods", section 11.4).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cache
+
+__all__ = ["boundaries", "sequential_p"]
+
+#: Points of the grid on which the distribution of the process is followed, and its half width in standard
+#: deviations at the last look.
+_POINTS, _WIDTH = 401, 7.0
+
+#: Steps of the bisection for a p-value, and the precision of a boundary in standard deviations.
+_STEPS, _EXACT = 30, 1e-9
+
+
+def boundaries(looks: Sequence[int], most: int, alpha: float) -> tuple[float, ...]:
+    """The two-sided p-value at or below which the test rejects at each look.
+
+    looks: numbers of samples, rising, at most `most`, which is the number at which all of alpha is spent.
+    With a single look at `most` it is alpha.
+    """
+    return _boundaries(tuple(looks), most, alpha)
+
+
+@cache
+def _boundaries(looks: tuple[int, ...], most: int, alpha: float) -> tuple[float, ...]:
+    import numpy as np
+    from scipy.special import ndtr
+
+    times = [count / most for count in looks]
+    grid = np.linspace(-_WIDTH, _WIDTH, _POINTS) * math.sqrt(times[-1])
+    step = grid[1] - grid[0]
+    density = np.zeros(_POINTS)
+    density[_POINTS // 2] = 1 / step  # the process starts at 0
+    found, before = [], 0.0
+    for time in times:
+        spread = math.sqrt(time - before)
+        low, high = 0.0, _WIDTH * math.sqrt(time)
+        while high - low > _EXACT * math.sqrt(time):  # the bound beyond which the share of this look lies
+            middle = (low + high) / 2
+            tails = ndtr((grid - middle) / spread) + ndtr((-middle - grid) / spread)
+            beyond = float(density @ tails) * step
+            low, high = (middle, high) if beyond > alpha * (time - before) else (low, middle)
+        found.append(min(1.0, 2 * float(ndtr(-high / math.sqrt(time)))))
+        moved = (grid[:, None] - grid[None, :]) / spread
+        density = np.exp(-(moved**2) / 2) @ density * step / (spread * math.sqrt(2 * math.pi))
+        density *= np.clip((high - np.abs(grid)) / step + 0.5, 0.0, 1.0)  # the part of each cell inside
+        before = time
+    return tuple(found)
+
+
+def sequential_p(p_values: Sequence[float], looks: Sequence[int], most: int) -> float:
+    """The p-value of the whole sequence: the smallest alpha at which it would have been rejected by now.
+
+    p_values: two-sided, one for each look.
+    """
+    low, high = 0.0, 1.0
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        bounds = boundaries(looks, most, middle)
+        if any(p <= bound for p, bound in zip(p_values, bounds, strict=True)):
+            high = middle
+        else:
+            low = middle
+    return high

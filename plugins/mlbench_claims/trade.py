@@ -1,0 +1,71 @@
+"""Claims about a metric at a cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from mlbench.plugin import Cases, ClaimError, ClaimOptions, Effect, Evidence, Finding, OptionError
+
+__all__ = ["Trade"]
+
+#: A share by which a cost may exceed its limit through rounding.
+_ROUNDING = 1e-9
+
+
+class Trade(ClaimOptions):
+    """A case reaches a metric, and costs at most so much: in bytes, parameters, milliseconds or memory.
+
+    Alone, all numbers are absolute. Beside another case (`than`) at_least is the difference to its metric
+    (-0.02: it loses at most .02) and at_most the ratios to its costs (0.5: at most half). The claim holds
+    where the metric and every cost hold.
+
+    Raises OptionError without any limit, and for at_least without a metric."""
+
+    case: Cases
+    """The case, or labels on axes for several."""
+    than: Cases | None = None
+    """The case that it is compared with; null for absolute numbers."""
+    metric: str = ""
+    """The metric; empty where only costs are compared."""
+    at_least: float | None = None
+    """The least value of the metric, or the least difference to that of `than`."""
+    at_most: Mapping[str, Annotated[float, Field(gt=0)]] = {}
+    """The largest value, or ratio to that of `than`, of each cost, such as {bytes: 3e6}."""
+
+    @model_validator(mode="after")
+    def _has_limits(self) -> Self:
+        if (self.at_least is None) != (not self.metric):
+            raise OptionError("trade: metric and at_least belong together; give both, or neither", "metric")
+        if self.at_least is None and not self.at_most:
+            raise OptionError("trade: nothing is claimed; give metric and at_least, or at_most", "at_most")
+        return self
+
+    def compared(self) -> Sequence[Sequence[Cases]]:
+        return [] if self.than is None else [[self.case, self.than]]
+
+    def quantities(self) -> Sequence[str]:
+        return [*filter(None, [self.metric]), *self.at_most]
+
+    def judge(self, evidence: Evidence) -> Finding:
+        return Finding.of_all(list(self._effects(evidence)))
+
+    def _effects(self, evidence: Evidence) -> Iterator[Effect]:
+        cases = [self.case] if self.than is None else [self.case, self.than]
+        if self.at_least is not None:
+            values = evidence.values(cases, self.metric)
+            if self.than is None:
+                yield values.level_of(0, bound=self.at_least, label=self.metric)
+            else:
+                yield values.effect((1.0, -1.0), bound=self.at_least, label=self.metric)
+        for name, most in self.at_most.items():
+            values = evidence.values(cases, name)
+            if values.kind == "seeds":
+                raise ClaimError(f"at_most takes speeds, memory and sizes, and {name} is a metric")
+            limit = most * (1 + _ROUNDING)
+            if self.than is None:
+                yield values.level_of(0, bound=limit, at_most=True, label=name)
+            else:
+                yield values.ratio(bound=limit, label=name)

@@ -1,0 +1,82 @@
+"""The page of findings, from evidence files alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from made_records import planned_record
+
+from mlbench.claims.evidence_files import save_evidence
+from mlbench.claims.findings import findings_page
+from mlbench.errors import StoreError
+from mlbench.planning.plan import Plan
+from mlbench.records.record import Estimate
+from mlbench.registry import Registry
+
+MORE = """\
+title: Heads
+question: Which one?
+source: A page
+matrix:
+  neck.name: [gap, squeeze]
+seeds: [0, 1, 2]
+claims:
+  larger:
+    name: better
+    sentence: Squeeze is better.
+    source: A table
+    caveat: Toys.
+    case: squeeze
+    than: gap
+    metric: recall_at_1
+    by: 0.1
+    differ: [neck]
+"""
+
+
+def evidence(plan: Plan, folder: Path, gain: float = 0.3) -> None:
+    records = [
+        planned_record(
+            case,
+            metrics={"recall_at_1": Estimate(0.4 + (gain + 0.01 * case.seed) * (case.name == "squeeze"))},
+            environment={"cpu": "x", "cores": 2, "device": "cpu"},
+        )
+        for case in plan.cases
+    ]
+    save_evidence(plan.suite, records, {}, folder)
+
+
+def test_page_has_every_claim_with_its_verdict_and_its_words(
+    planned: Callable[..., Plan], registry: Registry, tmp_path: Path
+) -> None:
+    plan = planned(MORE)
+    evidence(plan, tmp_path / "kept")
+    page = findings_page([plan.suite.path], tmp_path / "kept", registry, "the command")
+    lines = page.splitlines()
+    assert "<!-- Made by `the command`; do not edit. -->" in lines
+    assert "## Heads" in lines
+    assert "Which one?" in lines
+    assert "Study: A page" in lines
+    assert "### larger: supported" in lines
+    assert {"Squeeze is better.", "- source: A table", "- caveat: Toys."} <= {*lines}
+    assert any("0.310" in line and "3 seeds" in line for line in lines)
+    assert "2 cases, 3 seeds each, on x, 2 cores" in page
+
+
+def test_page_refuses_evidence_of_other_settings(
+    planned: Callable[..., Plan], registry: Registry, tmp_path: Path
+) -> None:
+    evidence(planned(MORE), tmp_path / "kept")
+    path = planned(MORE).suite.path
+    path.write_text(path.read_text().replace("dim: 8", "dim: 12"))
+    with pytest.raises(StoreError, match=r"toy\.json: 'gap' had other settings; run the suite again"):
+        findings_page([path], tmp_path / "kept", registry, "the command")
+
+
+def test_page_needs_an_evidence_file_of_every_suite(
+    planned: Callable[..., Plan], registry: Registry, tmp_path: Path
+) -> None:
+    with pytest.raises(StoreError, match=r"no evidence file of .*toy\.yaml; make one with: mlbench claims"):
+        findings_page([planned(MORE).suite.path], tmp_path, registry, "the command")
