@@ -7,12 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from conftest import TESTS, TOY_SUITE, install_plugin, mlbench
-from emoji_files import write_emoji
-from PIL import Image
 from stub_measuring import stub_measuring
 
 from mlbench.cli import main
@@ -85,22 +82,6 @@ for command in (["--help"], ["plugins"], ["list"], ["results", "none"], ["show",
     for each in found:
         assert not {"torch", "timm", "torchvision", "lightning_fabric"} & set(each)
     assert not {"numpy", "PIL", "pydantic", "rich", "yaml"} & set(found[0])
-
-
-@pytest.mark.parametrize(
-    "suite", sorted((TESTS.parent / "suites").glob("*.yaml")), ids=lambda path: path.stem
-)
-def test_every_suite_that_comes_with_mlbench_is_fine(
-    run: Callable[..., Result], suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pool = tmp_path / "unique_pool"
-    pool.mkdir()
-    for document in range(20):
-        generator = np.random.default_rng(document)
-        Image.fromarray(generator.integers(0, 256, (48, 64, 3), np.uint8)).save(pool / f"{document}.png")
-    write_emoji(tmp_path / "emoji")
-    monkeypatch.setenv("MLBENCH_DATA", str(tmp_path))
-    assert run("validate", suite, "--device", "cpu").stdout.startswith(f"{suite}: fine; cases: ")
 
 
 def test_help_names_every_command(run: Callable[..., Result]) -> None:

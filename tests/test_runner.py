@@ -102,6 +102,7 @@ def test_run_gives_a_full_record_for_every_case_and_seed(planned, tmp_path) -> N
         assert record.size["centres"] == 6 * 8
         assert record.size["centres_bytes"] == 4 * 6 * 8
         assert record.training["steps"] == case.forecast.steps
+        assert record.training["loss_variation"] > 0
         assert record.environment["device"] == "cpu"
         assert record.components["neck"]["package"] == "mlbench"
         assert record.data["splits"]["test"] == {"classes": 6, "images": 24}

@@ -170,10 +170,10 @@ class Evidence:
 
     def _announced(self, quantity: str) -> Estimate:
         return next(
-            record.metrics[quantity]
+            estimate
             for each in self._records.values()
             for record in each.values()
-            if quantity in record.metrics
+            if (estimate := record.estimate(quantity)) is not None
         )
 
     def _case(self, case: str) -> dict[int, Record]:
@@ -190,7 +190,7 @@ class Evidence:
     def _by_seed(self, case: str, quantity: str) -> dict[int, float]:
         found, note = {}, ""
         for seed, record in self._case(case).items():
-            estimate = record.metrics.get(quantity)
+            estimate = record.estimate(quantity)
             if estimate is not None and estimate.value is not None:
                 found[seed] = float(estimate.value)
             elif estimate is not None:

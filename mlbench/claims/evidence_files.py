@@ -111,8 +111,10 @@ def _case_lines(records: Sequence[Record], names: Sequence[str]) -> Iterator[str
         yield f'   "failed": {_dump(failed)}'
     done = [record for record in records if record.status == "done"]
     for name in names:
-        if known := {str(r.seed): r.metrics[name].value for r in done if name in r.metrics}:
-            first = next(r.metrics[name] for r in done if name in r.metrics)
+        estimates = {str(r.seed): found for r in done if (found := r.estimate(name)) is not None}
+        if estimates:
+            known = {seed: each.value for seed, each in estimates.items()}
+            first = next(iter(estimates.values()))
             announced = {"unit": first.unit, "higher_is_better": first.higher_is_better}
             yield f"   {_dump(f'metric {name}')}: {_dump({**announced, 'values': known})}"
         for group in ("speed", "memory"):

@@ -30,7 +30,7 @@ from mlbench.planning.spec import (
     located,
 )
 from mlbench.planning.variants import MAX_SUITE_NAME, Variant, expand
-from mlbench.records.record import MEASURED, PAIR_LIST
+from mlbench.records.record import MEASURED, PAIR_LIST, TRAINED
 from mlbench.registry import Registry
 from mlbench.seeding import MAX_SEED
 
@@ -144,7 +144,11 @@ def read_suite(
         tolerances=file.tolerances,
         optional=_optional(file, document, [spec.name for spec in specs], removed),
         claims=_claims(
-            file, document, {**removed, **{spec.name: spec.axes for spec in specs}}, measured, registry
+            file,
+            document,
+            {**removed, **{spec.name: spec.axes for spec in specs}},
+            measured | TRAINED.keys(),
+            registry,
         ),
         size=sized.size.name,
         about=sized.size.about,

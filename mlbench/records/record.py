@@ -20,6 +20,7 @@ __all__ = [
     "PAIR_LIST",
     "SCHEMA",
     "THRESHOLD",
+    "TRAINED",
     "Estimate",
     "Record",
     "Timing",
@@ -45,6 +46,16 @@ EVALUATED: Mapping[str, Quantity] = MappingProxyType(
             None,
             heading="at distance",
         )
+    }
+)
+
+#: What training adds to every record with at least one epoch, by name; the values are in `Record.training`.
+TRAINED: Mapping[str, Quantity] = MappingProxyType(
+    {
+        "loss_variation": Quantity(
+            "standard deviation of the loss over the steps of the last epoch, as a share of their mean",
+            higher_is_better=False,
+        ),
     }
 )
 
@@ -129,10 +140,11 @@ class Record:
     bytes and operations; centres, teacher: of the class centres and other parts that only training needs,
     without the state of the optimiser; None where it is not known. speed: by name. memory: peaks in bytes by
     name. measured: how speed and memory were measured. data: versions, sizes and notes of the data set.
-    training: steps, seconds, curves. axes: the case's label on each axis of the suite's matrix. components:
-    provenance of each. conditions: what can change the result besides settings and seed: "data" and "weights"
-    (versions), "core" (hash of the core's code), "code" (hash of the core and the components), "libraries"
-    (their versions), "device" (kind and product), "threads" (None on a GPU). finished: UTC, ISO 8601.
+    training: steps, seconds, curves, and the quantities of `TRAINED`. axes: the case's label on each axis of
+    the suite's matrix. components: provenance of each. conditions: what can change the result besides
+    settings and seed: "data" and "weights" (versions), "core" (hash of the core's code), "code" (hash of the
+    core and the components), "libraries" (their versions), "device" (kind and product), "threads" (None on a
+    GPU). finished: UTC, ISO 8601.
     """
 
     suite: str
@@ -163,6 +175,12 @@ class Record:
     def key(self) -> str:
         """Name of the record within its suite: "case-s0-1a2b3c4d"."""
         return f"{self.case}-s{self.seed}-{self.fingerprint[:8]}"
+
+    def estimate(self, name: str) -> Estimate | None:
+        """A metric, or a quantity of `TRAINED`; None where the record has neither."""
+        if name in self.metrics or name not in TRAINED or self.training.get(name) is None:
+            return self.metrics.get(name)
+        return Estimate(float(self.training[name])).announced(TRAINED[name])
 
     def is_disturbed(self, speed: str) -> bool:
         """Whether other work slowed the machine while a speed was measured, by the median of the reference

@@ -112,7 +112,15 @@ def _training_facts(assembly: Assembly, training: Training) -> dict[str, Any]:
         **({} if teacher is None else {"teacher": teacher.backbone.weights}),
         "inputs_cached": feed is not None and feed.cached,
         "curves": training.curves,
+        **_trained_quantities(training),
     }
+
+
+def _trained_quantities(training: Training) -> dict[str, float]:
+    """Quantities of `TRAINED`; none without an epoch, and of a loss that is 0 on average."""
+    if not training.steps or not training.curves["loss"][-1]:
+        return {}
+    return {"loss_variation": training.curves["loss_deviation"][-1] / abs(training.curves["loss"][-1])}
 
 
 def _data(case: Case, *, labelled: bool) -> dict[str, Any]:

@@ -38,15 +38,16 @@ _ONE_VALUE = "Expected more than 1 value per channel"
 class Training:
     """Results of training: curves, the epoch that was kept, and times.
 
-    curves: loss and learning rate of every epoch, and the score on the calibration split of every evaluation,
-    None where it had no value. waited: seconds spent waiting for images to be read.
+    curves: the mean of the loss over the steps of every epoch, its standard deviation over them, the learning
+    rate, and the score on the calibration split of every evaluation, None where it had no value. waited:
+    seconds spent waiting for images to be read.
     """
 
     steps: int = 0
     seconds: float = 0.0
     waited: float = 0.0
     best_epoch: int = 0
-    curves: dict[str, list[Any]] = field(default_factory=lambda: {"loss": [], "lr": []})
+    curves: dict[str, list[Any]] = field(default_factory=lambda: {"loss": [], "loss_deviation": [], "lr": []})
     notes: list[str] = field(default_factory=list)
 
 
@@ -153,6 +154,7 @@ def train(
         if not epoch_losses.any():
             idle.append(epoch + 1)
         result.curves["loss"].append(float(epoch_losses.mean()))
+        result.curves["loss_deviation"].append(float(epoch_losses.std(correction=0)))
         group = step.optimizer.param_groups[0]
         result.curves["lr"].append(group["lr"] / group.get("lr_scale", 1))
         last = epoch + 1 == recipe.epochs

@@ -1,9 +1,5 @@
-"""A folder of document images, photographed by a simulated camera; each image is an identity.
-
-An image becomes up to 24 classes: rotated by 0, 90, 180 and 270 degrees, with and without a vertical flip,
-and of each of these 8 the whole image, its top half and its bottom half. (A horizontal flip would repeat one
-of the 8: it is the vertical flip of another rotation.)
-"""
+"""A folder of document images, photographed by a simulated camera; each image is an identity, and becomes up
+to 24 classes (see `mlbench_datasets.expansions`)."""
 
 from __future__ import annotations
 
@@ -12,7 +8,7 @@ import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 from PIL import Image
@@ -32,31 +28,15 @@ from mlbench.plugin import (
 )
 from mlbench_datasets.camera import photograph
 from mlbench_datasets.division_options import DivisionOptions, Share
+from mlbench_datasets.expansions import Expand, expansion, expansion_name, repeated_expansions
 from mlbench_datasets.image_index import index_images
 from mlbench_datasets.notes import examples, left_out, remarked
 from mlbench_datasets.partition import MIN_CLASSES
 from mlbench_datasets.split_set import SplitSet
 
-__all__ = [
-    "EXPANSIONS",
-    "DocumentPool",
-    "PhotographSplit",
-    "expansion",
-    "repeated_expansions",
-]
-
-_TURNS = (None, Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270)
-
-#: The 24 expansions, as (quarter turns anticlockwise, flipped upside down, part): the 8 whole ones first.
-EXPANSIONS = tuple(
-    (turns, flip, part) for part in ("whole", "top", "bottom") for flip in (False, True) for turns in range(4)
-)
+__all__ = ["DocumentPool", "PhotographSplit"]
 
 _CACHED_SOURCES = 256  # 50 MB in each process at 128 pixels
-_COMPARED_SIDE = 32
-# Mean difference, in grey levels, below which two expansions count as equal: less than the noise of a
-# low-quality JPEG.
-_SAME = 2.0
 
 
 class DocumentPool(DivisionOptions):
@@ -77,9 +57,9 @@ class DocumentPool(DivisionOptions):
     """Share of the images in test."""
     seed: int = 0
     """Seed of the division and of the camera."""
-    expand: Literal[1, 8, 24] = 24
+    expand: Expand = 24
     """Classes made of each training image: 1, 8 (turned and flipped) or 24 (halves as well)."""
-    expand_test: Literal[1, 8, 24] = 1
+    expand_test: Expand = 1
     """Classes made of each image of calibration and test."""
     views: Annotated[int, Field(ge=1)] = 4
     """Photographs of each training class."""
@@ -179,41 +159,11 @@ class PhotographSplit:
         )
 
     def class_name(self, label: int) -> str:
-        turns, flip, part = EXPANSIONS[self.expansions[label]]
         path = os.fsdecode(self.paths[self.documents[label]])
-        return f"{path}@{90 * turns}{'-flipped' if flip else ''}{'' if part == 'whole' else f'-{part}'}"
+        return f"{path}@{expansion_name(self.expansions[label])}"
 
     def role(self, index: int) -> int:
         return QUERY | GALLERY
-
-
-def expansion(image: Image.Image, number: int) -> Image.Image:
-    """Expansion `number` of a square image, of the same size; see `EXPANSIONS`."""
-    turns, flip, part = EXPANSIONS[number]
-    turn = _TURNS[turns]
-    if turn is not None:
-        image = image.transpose(turn)
-    if flip:
-        image = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
-    if part == "whole":
-        return image
-    width, height = image.size
-    half = height // 2
-    box = (0, 0, width, half) if part == "top" else (0, height - half, width, height)
-    return image.crop(box).resize(image.size, Image.Resampling.BILINEAR)
-
-
-def repeated_expansions(image: Image.Image) -> int:
-    """The expansions of an image that look like an earlier one: bit i stands for expansion i."""
-    square = image.resize((_COMPARED_SIDE, _COMPARED_SIDE), Image.Resampling.BOX)
-    shown: list[np.ndarray] = []
-    repeated = 0
-    for number in range(len(EXPANSIONS)):
-        pixels = np.asarray(expansion(square, number), dtype=np.float32)
-        if any(np.abs(pixels - earlier).mean() < _SAME for earlier in shown):
-            repeated |= 1 << number
-        shown.append(pixels)
-    return repeated
 
 
 @lru_cache(maxsize=_CACHED_SOURCES)

@@ -18,6 +18,7 @@ from PIL import Image, __version__, features
 from pydantic import Field
 
 from mlbench.plugin import GALLERY, QUERY, DatasetContext, DatasetOptions, SplitName, numpy_generator
+from mlbench_datasets.expansions import Expand, expansion, expansion_name
 from mlbench_datasets.fonts import versions
 from mlbench_datasets.split_set import SplitSet
 
@@ -37,7 +38,8 @@ class TextImageSplit:
     """One split: image `index` is view `index mod views` of class `index div views`.
 
     Every class and every view has its own seed and is drawn on demand; the number of classes changes none of
-    them. documents: the split whose documents it shows, its own unless the set is closed.
+    them. documents: the split whose documents it shows, its own unless the set is closed. expand: classes
+    made of each document, consecutive, the unchanged document first.
     """
 
     name: SplitName
@@ -48,6 +50,7 @@ class TextImageSplit:
     family: int
     strength: float
     seed: int
+    expand: Expand = 1
 
     def __len__(self) -> int:
         return self.num_classes * self.views
@@ -61,16 +64,27 @@ class TextImageSplit:
         from mlbench_datasets.camera import photograph
 
         label, view = self._locate(index)
-        generator = numpy_generator(self.seed, "textimage", self.name, "view", label, view)
-        sheet = _sheet(self.seed, self.documents, label, self.family, self.image_size)
-        return photograph(sheet, generator, size=self.image_size, strength=self.strength)
+        document, number = divmod(label, self.expand)
+        # Expanding changes no photograph of an unchanged document.
+        path = ("textimage", self.name, "view", document, view, *([number] if number else []))
+        sheet = _sheet(self.seed, self.documents, document, self.family, self.image_size)
+        return photograph(
+            expansion(sheet, number),
+            numpy_generator(self.seed, *path),
+            size=self.image_size,
+            strength=self.strength,
+        )
 
     def document(self, label: int) -> Image.Image:
         """The flat document of a class: RGB, in its own aspect ratio."""
-        return _document(self.seed, self.documents, label, self.family, self.image_size)
+        document, number = divmod(label, self.expand)
+        flat = _document(self.seed, self.documents, document, self.family, self.image_size)
+        return expansion(flat, number)
 
     def class_name(self, label: int) -> str:
-        return f"{self.documents}/{label:06d}"
+        document, number = divmod(label, self.expand)
+        name = f"{self.documents}/{document:06d}"
+        return name if self.expand == 1 else f"{name}@{expansion_name(number)}"
 
     def role(self, index: int) -> int:
         return QUERY | GALLERY
@@ -112,12 +126,15 @@ class TextImage(DatasetOptions):
     """Documents in the calibration split; not used where `closed`."""
     test_classes: _Count = 112
     """Documents in the test split; not used where `closed`."""
+    expand: Expand = 1
+    """Classes made of each training document: 1, 8 (turned and flipped) or 24 (halves as well). Calibration
+    and test show documents as they are, unless `closed`."""
     views: _Count = 8
-    """Photographs of each training document."""
+    """Photographs of each training class."""
     eval_views: _Count = 5
     """Photographs of each calibration and test document."""
     family: _Count = 4
-    """Number of consecutive classes that are look-alikes: they share layout, colours, typefaces and fixed
+    """Number of consecutive documents that are look-alikes: they share layout, colours, typefaces and fixed
     parts, so that only words, numbers, emblems and pictures differ. 1 for no look-alikes."""
     closed: bool = False
     """Whether calibration and test show the training documents, in other photographs (closed set, see
@@ -137,13 +154,15 @@ class TextImage(DatasetOptions):
         splits = {}
         for name, (own_classes, views) in own.items():
             documents = "train" if self.closed else name
-            classes = self.classes if self.closed else own_classes
+            expand = self.expand if documents == "train" else 1
+            classes = expand * (self.classes if self.closed else own_classes)
             splits[name] = TextImageSplit(
-                name, documents, classes, views, size, self.family, self.strength, self.seed
+                name, documents, classes, views, size, self.family, self.strength, self.seed, expand
             )
         counts = "+".join(str(split.num_classes) for split in splits.values())
         version = (
-            f"textimage {REVISION}: {counts} classes{', closed' if self.closed else ''}, "
+            f"textimage {REVISION}: {counts} classes{', closed' if self.closed else ''}"
+            f"{f', {self.expand} of each document' if self.expand > 1 else ''}, "
             f"{self.views}+{self.eval_views} views, {size} px, family {self.family}, strength "
             f"{self.strength:g}, seed {self.seed}; {_renderer()}"
         )

@@ -66,6 +66,16 @@ def test_a_record_without_its_case_is_named() -> None:
         Record.from_plain(plain, "x.json")
 
 
+def test_estimates_are_metrics_and_quantities_of_training() -> None:
+    found = replace(RECORD, metrics={"f1": Estimate(0.5)}, training={"loss_variation": 0.25, "steps": 3})
+    assert found.estimate("f1") == Estimate(0.5)
+    assert found.estimate("loss_variation") == Estimate(0.25, higher_is_better=False)
+    assert found.estimate("steps") is None
+    assert RECORD.estimate("loss_variation") is None
+    stored = replace(RECORD, metrics={"loss_variation": Estimate(0.1)})  # as evidence files keep it
+    assert stored.estimate("loss_variation") == Estimate(0.1)
+
+
 def test_bare_numbers_of_schema_1_become_estimates() -> None:
     plain = {**RECORD.plain(), "schema": 1, "metrics": {"f1": 0.8, "f1_threshold": 0.3}}
     record = Record.from_plain(plain, "x")

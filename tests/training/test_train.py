@@ -44,6 +44,18 @@ def test_training_lowers_the_loss_and_counts_steps(planned, tmp_path) -> None:
     assert result.curves["loss"][-1] < 0.5 * result.curves["loss"][0]
 
 
+def test_training_records_how_much_the_loss_varies_over_the_steps_of_an_epoch(
+    planned, tmp_path, monkeypatch
+) -> None:
+    losses = iter([1.0, 2.0, 6.0, 4.0, 4.0, 4.0])
+    monkeypatch.setattr(
+        "mlbench.training.train.Step.__call__", lambda step, batch: torch.tensor(next(losses))
+    )
+    _, result = trained(planned(overrides=("recipe.epochs=2",)).cases[0], tmp_path)
+    assert result.curves["loss"] == [3.0, 4.0]
+    assert result.curves["loss_deviation"] == pytest.approx([(14 / 3) ** 0.5, 0.0])
+
+
 def test_training_twice_gives_the_same_bits(planned, tmp_path) -> None:
     case = planned().cases[0]
     hashes = []

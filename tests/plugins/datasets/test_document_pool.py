@@ -15,12 +15,7 @@ from PIL import Image
 from mlbench.contracts import GALLERY, QUERY, Dataset, Split
 from mlbench.errors import DataError, OptionError
 from mlbench.plugin import DatasetContext
-from mlbench_datasets.document_pool import (
-    EXPANSIONS,
-    DocumentPool,
-    expansion,
-    repeated_expansions,
-)
+from mlbench_datasets.document_pool import DocumentPool
 
 SPLITS = ("train", "calibration", "test")
 
@@ -61,57 +56,6 @@ def photographs(data: DocumentPool, name: str) -> dict[tuple[str, int], bytes]:
         (split.class_name(split.label(i)), i % split.views): split.image(i).tobytes()
         for i in range(len(split))
     }
-
-
-def test_expansions_are_the_24_of_the_study() -> None:
-    assert len(set(EXPANSIONS)) == 24
-    assert [part for _, _, part in EXPANSIONS] == ["whole"] * 8 + ["top"] * 8 + ["bottom"] * 8
-    assert EXPANSIONS[0] == (0, False, "whole")
-
-
-@pytest.mark.parametrize("number", range(24))
-def test_expansion_turns_then_flips_then_halves(number: int) -> None:
-    square = np.random.default_rng(0).integers(0, 255, (8, 8, 3), dtype=np.uint8)
-    turns, flip, part = EXPANSIONS[number]
-    expected = np.rot90(square, turns)
-    if flip:
-        expected = np.flipud(expected)
-    if part != "whole":
-        half = expected[:4] if part == "top" else expected[4:]
-        expected = np.asarray(
-            Image.fromarray(np.ascontiguousarray(half)).resize((8, 8), Image.Resampling.BILINEAR)
-        )
-    assert np.array_equal(np.asarray(expansion(Image.fromarray(square), number)), expected)
-
-
-def test_expansions_of_a_document_are_distinct() -> None:
-    document = card(3, 64, 64)
-    shown = {expansion(document, number).tobytes() for number in range(24)}
-    assert len(shown) == 24
-    assert repeated_expansions(document) == 0
-
-
-def test_third_flip_would_repeat() -> None:
-    """Four rotations times three flips give 8 images, not 12, so there are no more expansions."""
-    square = np.asarray(card(3, 64, 64))
-    turned = [np.rot90(square, turns) for turns in range(4)]
-    flipped = [flip(image) for image in turned for flip in (lambda a: a, np.flipud, np.fliplr)]
-    assert len({image.tobytes() for image in flipped}) == 8
-
-
-def bits(number: int) -> list[int]:
-    return [bit for bit in range(24) if number >> bit & 1]
-
-
-def test_repeated_expansions_finds_symmetry() -> None:
-    blank = Image.new("RGB", (40, 40), "white")
-    assert bits(repeated_expansions(blank)) == list(range(1, 24))
-    # Left-right symmetric: rotation by 180 degrees equals the flip, and so for 90 and 270 degrees.
-    half = np.asarray(card(1, 32, 64))
-    mirrored = Image.fromarray(np.concatenate([half, half[:, ::-1]], axis=1))
-    shown = [np.asarray(expansion(mirrored, number), float) for number in range(8)]
-    naive = [k for k in range(8) if any(np.abs(shown[k] - shown[j]).mean() < 2 for j in range(k))]
-    assert bits(repeated_expansions(mirrored) & 0xFF) == naive == [4, 5, 6, 7]
 
 
 def test_pool_divides_documents_and_expands_training(pool: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mlbench.contracts import GALLERY, QUERY, Dataset, Split
 from mlbench.errors import DataError
@@ -16,6 +17,7 @@ from mlbench.planning.gallery import check_protocol
 from mlbench.plugin import DatasetContext
 from mlbench_datasets import fonts, textimage
 from mlbench_datasets.documents.catalogue import LAYOUTS, draw_document, layout_of
+from mlbench_datasets.expansions import expansion
 from mlbench_datasets.fonts import Face
 from mlbench_datasets.textimage import TextImage
 
@@ -190,7 +192,16 @@ def test_document_is_drawn_finer_than_it_is_photographed():
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 1}, {"strength": 0.7}, {"family": 2}, {"views": 4}, {"classes": 7}, {"closed": True}]
+    "change",
+    [
+        {"seed": 1},
+        {"strength": 0.7},
+        {"family": 2},
+        {"views": 4},
+        {"classes": 7},
+        {"closed": True},
+        {"expand": 8},
+    ],
 )
 def test_version_changes_with_the_options(change):
     assert small(**change).version != small().version
@@ -215,6 +226,38 @@ def test_closed_is_a_closed_set_protocol():
     check_protocol(small(closed=True), "train")
     with pytest.raises(DataError, match="share no class"):
         check_protocol(small(), "train")
+
+
+@pytest.mark.parametrize("expand", [8, 24])
+def test_expand_makes_classes_of_each_training_document(expand):
+    plain, data = small(), small(expand=expand)
+    train = data.split("train")
+    assert [data.split(name).num_classes for name in SPLITS] == [6 * expand, 5, 4]
+    assert len(train) == 6 * expand * 3
+    assert train.class_name(0) == "train/000000@0"
+    assert train.class_name(2 * expand - 1).startswith("train/000001@270-flipped")
+    assert len({train.class_name(label) for label in range(6 * expand)}) == 6 * expand
+    # The unchanged document comes first, in the same photographs.
+    first = [train.image(3 * expand * document + view) for document in range(6) for view in range(3)]
+    assert [*map(digest, first)] == [digest(plain.split("train").image(index)) for index in range(18)]
+    assert digest(data.split("test").image(7)) == digest(plain.split("test").image(7))
+
+
+def test_expand_photographs_turned_flipped_and_halved_documents():
+    flat = small(expand=24, strength=0.0, views=1).split("train")
+    plain = small().split("train").document(1)
+    shown = [np.asarray(flat.image(24 + number), dtype=float) for number in range(24)]
+    for number in range(24):
+        assert digest(flat.document(24 + number)) == digest(expansion(plain, number))
+        small_one = expansion(plain, number).resize((48, 48), Image.Resampling.BOX)
+        distances = [np.abs(np.asarray(small_one, dtype=float) - each).mean() for each in shown]
+        assert np.argmin(distances) == number
+
+
+def test_expand_of_a_closed_set_expands_all_splits():
+    closed = small(expand=8, closed=True)
+    assert [closed.split(name).num_classes for name in SPLITS] == [48, 48, 48]
+    assert closed.split("test").class_name(13) == closed.split("train").class_name(13)
 
 
 def test_version_changes_with_the_image_size():

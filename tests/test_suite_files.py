@@ -1,0 +1,76 @@
+"""The suites that come with mlbench, at every size, with small copies of the files that they need."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from conftest import TESTS
+from emoji_files import write_emoji
+from PIL import Image
+
+from mlbench.cli import main
+from mlbench.planning.document import load_document
+
+SUITES = sorted((TESTS.parent / "suites").glob("*.yaml"))
+SIZES = [(path, size) for path in SUITES for size in load_document(path).data.get("sizes", [None])]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with enough images that PartialFC has negatives."""
+    root = tmp_path_factory.mktemp("data")
+    generator = np.random.default_rng(0)
+    (root / "unique_pool").mkdir()
+    for document in range(430):
+        pixels = generator.integers(0, 256, (6, 8, 3), np.uint8)
+        Image.fromarray(pixels).save(root / "unique_pool" / f"{document}.png")
+    for package in range(31):
+        folder = root / "packages" / f"package {package:02}"
+        folder.mkdir(parents=True)
+        for photo in range(6):
+            Image.fromarray(generator.integers(0, 256, (6, 8, 3), np.uint8)).save(folder / f"{photo}.png")
+    write_emoji(root / "emoji")
+    cifar = root / "cifar100" / "cifar-100-binary"
+    cifar.mkdir(parents=True)
+    for name, count in (("train.bin", 6), ("test.bin", 2)):
+        labels = np.tile(np.arange(100, dtype=np.uint8), count)[:, None]
+        pixels = generator.integers(0, 256, (len(labels), 3072), dtype=np.uint8)
+        np.concatenate([labels // 5, labels, pixels], axis=1).tofile(cifar / name)
+    (cifar / "fine_label_names.txt").write_text("".join(f"thing {label:02}\n" for label in range(100)))
+    return root
+
+
+@pytest.mark.parametrize(
+    ("path", "size"), SIZES, ids=[f"{path.stem}-{size}" if size else path.stem for path, size in SIZES]
+)
+def test_every_suite_that_comes_with_mlbench_is_fine(
+    path: Path, size: str | None, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLBENCH_DATA", str(data))
+    chosen = [] if size is None else ["--size", size]
+    result = CliRunner().invoke(main, ["validate", str(path), "--device", "cpu", *chosen])
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(f"{path}: fine; cases: ")
+
+
+def test_the_default_size_of_a_study_needs_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLBENCH_DATA", str(tmp_path))
+    for path in SUITES:
+        if path.stem.startswith("study"):
+            result = CliRunner().invoke(main, ["validate", str(path), "--device", "cpu"])
+            assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in SUITES if path.stem.startswith("study")], ids=lambda p: p.stem
+)
+def test_a_study_has_two_sizes_that_say_what_they_leave_out(path: Path) -> None:
+    document = load_document(path).data
+    assert list(document["sizes"])[:2] == ["cpu", "gpu"]
+    assert all(each["about"] for each in document["sizes"].values())
+    for claim in document["claims"].values():
+        assert claim["sentence"].endswith(".")
+        assert claim["source"]
