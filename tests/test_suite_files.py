@@ -27,6 +27,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for document in range(430):
         pixels = generator.integers(0, 256, (6, 8, 3), np.uint8)
         Image.fromarray(pixels).save(root / "unique_pool" / f"{document}.png")
+    for package in range(31):
+        folder = root / "packages" / f"package {package:02}"
+        folder.mkdir(parents=True)
+        for photo in range(6):
+            Image.fromarray(generator.integers(0, 256, (6, 8, 3), np.uint8)).save(folder / f"{photo}.png")
     write_emoji(root / "emoji")
     cifar = root / "cifar100" / "cifar-100-binary"
     cifar.mkdir(parents=True)
