@@ -19,6 +19,7 @@ from mlbench.commands.data_commands import data
 from mlbench.commands.export_commands import export, match
 from mlbench.commands.installed import installed_plugins, installed_registry
 from mlbench.commands.regression_commands import baseline, check, compare
+from mlbench.commands.tune_commands import tune
 from mlbench.contracts import KINDS
 from mlbench.errors import MlbenchError, SuiteError
 from mlbench.parameters import FiniteRange, case_options, json_option, results_option
@@ -41,8 +42,9 @@ class _Group(click.Group):
         except MlbenchError as error:
             _fail(str(error), 2 if isinstance(error, SuiteError) else 1)
         except KeyboardInterrupt:
-            kept = "; finished cases are kept, and the same command continues from there"
-            _fail(f"stopped{kept if context.invoked_subcommand == 'run' else ''}", 130)
+            kept = {"run": "cases", "tune": "trials"}.get(str(context.invoked_subcommand), "")
+            kept = kept and f"; finished {kept} are kept, and the same command continues from there"
+            _fail(f"stopped{kept}", 130)
         except BrokenPipeError:
             raise  # the reader has closed the pipe; click ends quietly
         except OSError as error:  # such as a full disk or a missing permission, which the message names
@@ -72,7 +74,7 @@ def main(context: click.Context, block: tuple[str, ...]) -> None:
             stream.reconfigure(errors="replace")  # for characters that the terminal lacks
 
 
-for command in (data, export, match, compare, baseline, check):
+for command in (data, export, match, compare, baseline, check, tune):
     main.add_command(command)
 
 

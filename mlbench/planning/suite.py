@@ -31,7 +31,7 @@ from mlbench.records.record import MEASURED, PAIR_LIST
 from mlbench.registry import Registry
 from mlbench.seeding import MAX_SEED
 
-__all__ = ["Suite", "evaluation_parts", "load_suite", "read_suite", "recorded_suite"]
+__all__ = ["Suite", "changed_specs", "evaluation_parts", "load_suite", "read_suite", "recorded_suite"]
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
@@ -56,6 +56,7 @@ class _File(BaseModel):
     cases: dict[str, dict[str, Any]] = {}
     seeds: Annotated[list[Annotated[int, Field(ge=0, le=MAX_SEED)]], Field(min_length=1)] = [0]
     tolerances: dict[str, Annotated[float, Field(ge=0)]] = {}
+    tune: dict[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,28 @@ def read_suite(document: Document, registry: Registry, *, overrides: Sequence[st
         seeds=tuple(file.seeds),
         tolerances=file.tolerances,
     )
+
+
+def changed_specs(
+    document: Document,
+    registry: Registry,
+    case: str,
+    changes: Mapping[str, Changes],
+    *,
+    overrides: Sequence[str] = (),
+) -> tuple[Spec, ...]:
+    """The case called `case` of a suite, once with each of `changes`, under the name of these changes.
+
+    Raises SuiteError for settings that do not fit, with the place of the change.
+    """
+    file = _check_file(document)
+    variants = expand(file.base, file.matrix, file.include, file.exclude, file.cases, document.where)
+    variant = next(each for each in _overridden(variants, overrides) if each.name == case)
+    changed = [
+        replace(variant, name=name, settings=variant.settings.updated(each)) for name, each in changes.items()
+    ]
+    shared = _Shared(changed)
+    return tuple(_spec(each, registry, shared) for each in changed)
 
 
 def _check_file(document: Document) -> _File:
