@@ -9,7 +9,7 @@ import io
 import json
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -78,10 +78,20 @@ for command in (data, export, match, compare, baseline, check, tune):
     main.add_command(command)
 
 
-def _plan(suite: Path, **request: Any) -> Plan:
+def _plan(suite: Path, note: Callable[[str], None] | None = None, **request: Any) -> Plan:
+    """The plan of a suite. note: prints notes on its size; default to stderr."""
     from mlbench.planning.request import PlanRequest
+    from mlbench.planning.sizes import size_notes
 
-    return PlanRequest(**request).plan(suite, installed_registry())
+    made = PlanRequest(**request).plan(suite, installed_registry())
+    found = made.suite
+    for line in size_notes(found.size, found.about, found.sizes, chosen=request["size"] is not None):
+        (note or _note)(line)
+    return made
+
+
+def _note(line: str) -> None:
+    click.echo(f"note: {line}", err=True)
 
 
 def _tolerances(plan: Plan) -> dict[str, float]:
@@ -132,11 +142,10 @@ def run(
 
     with RunProgress(open_console(stderr=True)) as progress:
         progress.stage("reading the suite and its data", 0, 1)
-        plan = _plan(suite, **options)
+        plan = _plan(suite, progress.note, **options)
         store = Store(results, plan.suite.name)
         records = runner.run(plan, store, progress, force=force, again=again, measuring=measuring)
-    title = plan.suite.title or plan.suite.name
-    _show(records, title, plan.suite.tolerances, "json" if as_json else "table", wide=wide)
+    _show(records, plan.suite.heading, plan.suite.tolerances, "json" if as_json else "table", wide=wide)
     if any(record.status != "done" for record in records):
         sys.exit(1)
 
@@ -155,7 +164,7 @@ def results(suite: str, results: Path, markdown: bool, wide: bool, as_json: bool
 
     found = suite_records(suite, results, PlanRequest(**request), installed_registry)
     for note in (*found.lacking, *found.remarks):
-        click.echo(f"note: {note}", err=True)
+        _note(str(note))
     heading = found.heading
     form = "json" if as_json else "markdown" if markdown else "table"
     _show(found.records, heading.title, heading.tolerances or {}, form, wide=wide)
@@ -213,7 +222,7 @@ def evaluate(file: Path, classes: Path | None, as_json: bool, **options: Any) ->
         return
     _print(report.assessment_table(found.metrics, found.facts, str(file)))
     for note in found.notes:
-        click.echo(f"note: {note}", err=True)
+        _note(note)
 
 
 @main.command()
@@ -253,7 +262,7 @@ def validate(suite: Path, **options: Any) -> None:
     names = {case.name for case in made.cases}
     click.echo(f"{suite}: fine; cases: {len(names)}, runs: {len(made.cases)}")
     for note in dict.fromkeys(note for case in made.cases for note in case.notes):
-        click.echo(f"note: {note}", err=True)
+        _note(note)
 
 
 @main.command("list")
@@ -340,7 +349,7 @@ def init(place: Path, level: int | None, output: Path | None) -> None:
         click.echo(line, err=True)
     path, notes = write_suite(found, installed_registry(), output)
     for note in notes:
-        click.echo(f"note: {note}", err=True)
+        _note(note)
     click.echo(f"{path} written; next: mlbench run {shlex.quote(str(path))}")
 
 
@@ -366,7 +375,7 @@ def _show(
         if left_out:
             click.echo(f"note: --wide also shows: {', '.join(left_out)}", err=True)
         for note in report.notes_of(records):
-            click.echo(f"note: {note}", err=True)
+            _note(note)
 
 
 def _print(what: str | Table) -> None:

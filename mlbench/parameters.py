@@ -12,7 +12,7 @@ import click
 
 from mlbench.seeding import MAX_SEED
 
-__all__ = ["FiniteRange", "case_options", "json_option", "plan_options", "results_option"]
+__all__ = ["FiniteRange", "case_options", "json_option", "plan_options", "results_option", "size_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,10 +36,14 @@ def _seeds(context: click.Context, parameter: click.Parameter, value: str | None
     return tuple(seeds)
 
 
+size_option = click.option("--size", metavar="NAME", help="Size of the suite; default its first.")
+
+
 def plan_options(function: F) -> F:
     """Options for how the cases of a suite are run: fields of a `PlanRequest`."""
     return _all(
         function,
+        size_option,
         click.option(
             "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of every case."
         ),

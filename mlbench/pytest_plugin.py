@@ -29,6 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("mlbench")
     group.addoption("--mlbench-results", default="results", metavar="DIR", help="Folder of the records.")
     group.addoption("--mlbench-device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")
+    group.addoption("--mlbench-size", metavar="NAME", help="Size of the suites; default the first of each.")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -58,7 +59,8 @@ class SuiteFile(pytest.File):
         from mlbench.registry import Registry
 
         plugins = load_plugins(block=os.environ.get("MLBENCH_BLOCK", "").split())
-        suite = load_suite(Path(os.path.relpath(self.path)), Registry(plugins))
+        size = self.config.getoption("mlbench_size")
+        suite = load_suite(Path(os.path.relpath(self.path)), Registry(plugins), size=size)
         plan = make_plan(suite, find_device(self.config.getoption("mlbench_device")))
         for case in plan.cases:
             yield CaseItem.of(self, benchmark_name(case.name, case.seed), plan, case)

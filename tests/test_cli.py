@@ -230,6 +230,21 @@ def test_plan_and_validate_count_cases_and_runs(run: Callable[..., Result], writ
     assert [(each["case"], each["seed"]) for each in chosen] == [("4", 7), ("4", 3)]
 
 
+def test_a_size_is_named_with_the_others_unless_it_was_chosen(
+    run: Callable[..., Result], write: Write
+) -> None:
+    suite = write("sizes: {cpu: {about: A look.}, gpu: {base: {neck.dim: 16}, seeds: [0, 1]}}\n")
+    for command in ("plan", "validate"):
+        both = ["note: size cpu: A look.", "note: other sizes: gpu (choose with --size)"]
+        assert run(command, suite).stderr.splitlines() == both
+        assert run(command, suite, "--size", "gpu").stderr.splitlines() == ["note: size gpu"]
+    cases = json.loads(run("plan", suite, "--size", "gpu", "--json").stdout)
+    assert [(case["suite"], case["seed"]) for case in cases] == [("toy-gpu", 0), ("toy-gpu", 1)]
+    assert "no size 'gpo' (did you mean 'gpu'?)" in refused(run("plan", suite, "--size", "gpo", code=2))
+    assert "has no sizes" in refused(run("results", write(), "--size", "gpu", code=2))
+    assert "has no sizes" in refused(run("export", write(), "base", "--size", "gpu", code=2))
+
+
 def test_set_and_precision_change_every_case(run: Callable[..., Result], write: Write) -> None:
     options = ("--set", "recipe.epochs=5", "--set", "image={size: 32}", "--precision", "bf16", "--json")
     (case,) = json.loads(run("plan", write(), *options).stdout)

@@ -94,6 +94,15 @@ def test_a_mistake_in_a_suite_is_one_line(pytest_run, write) -> None:
     assert "Traceback" not in ran.stdout
 
 
+def test_a_size_is_chosen_for_every_suite(pytest_run, write) -> None:
+    write("sizes: {cpu: {}, gpu: {seeds: [0, 1]}}\n")
+    ran = pytest_run("toy.yaml", "-q", "--collect-only", "--mlbench-size=gpu", "--mlbench-device=cpu")
+    assert re.findall(r"toy.yaml::(\S+)", ran.stdout) == ["base[0]", "base[1]"]
+    ran = pytest_run("toy.yaml", "-q", "--mlbench-size=gpo")
+    assert "toy.yaml:13: sizes: no size 'gpo' (did you mean 'gpu'?)" in ran.stdout
+    assert "Traceback" not in ran.stdout
+
+
 def test_a_failed_case_is_a_failed_test_in_one_line(pytest_run, write) -> None:
     write(whole=TOY_SUITE.replace("loss: {name: cosface, scale: 16, margin: 0.1}", "loss: nan"))
     ran = pytest_run("toy.yaml", "-q", "--mlbench-device=cpu")

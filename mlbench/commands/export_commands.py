@@ -36,12 +36,17 @@ __all__ = ["export", "match"]
 @click.option("--int8", is_flag=True, help="Write a file with 8-bit weights, too, and compare it.")
 @json_option
 def export(
-    as_json: bool, overrides: tuple[str, ...], device: str, precision: str | None, **options: Any
+    as_json: bool,
+    size: str | None,
+    overrides: tuple[str, ...],
+    device: str,
+    precision: str | None,
+    **options: Any,
 ) -> None:
     """Write the model of a CASE of a SUITE (its name or its file) as an ONNX file, and check it.
 
-    Given the suite's file, the record is that of the current file (with --set, --device and
-    --precision as in the run); given its name, the newest. The ONNX file takes uint8 images, returns
+    Given the suite's file, the record is that of the current file (with --size, --set, --device
+    and --precision as in the run); given its name, the newest. The ONNX file takes uint8 images, returns
     embeddings, and contains the fitted threshold. It is compared with PyTorch, on the CPU, on all test
     images. Relative paths of data start at MLBENCH_DATA, else at the suite's folder.
     """
@@ -55,7 +60,7 @@ def export(
     from mlbench.deployment.export import Request
     from mlbench.deployment.export import export as write
 
-    plan = PlanRequest(overrides=overrides, device=device, precision=precision)
+    plan = PlanRequest(size=size, overrides=overrides, device=device, precision=precision)
     with RunProgress(open_console(stderr=True), options["case"]) as progress:
         found = write(Request(plan=plan, **options), installed_registry(), progress.stage)
     if as_json:

@@ -124,8 +124,14 @@ class RunProgress:
         self._prefix = self._what = self._count = self._left = ""
         self._started = self._clock()
 
+    def note(self, text: str) -> None:
+        """Print a note above the bar."""
+        self._line(f"note: {text}")
+
     def _print(self, text: str) -> None:
-        text = f"{self._labelled(text)}  ({self._clock() - self._started:.1f} s)"
+        self._line(f"{self._labelled(text)}  ({self._clock() - self._started:.1f} s)")
+
+    def _line(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)
         self._printed = self._clock()
 

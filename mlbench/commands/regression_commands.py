@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlbench.commands.installed import installed_registry
-from mlbench.parameters import FiniteRange, case_options, json_option, results_option
+from mlbench.parameters import FiniteRange, case_options, json_option, results_option, size_option
 
 if TYPE_CHECKING:
     from mlbench.regression.record_set import RecordSet
@@ -35,17 +35,25 @@ _BASELINES = Path("results") / "baselines"
 @click.argument("before")
 @click.argument("after")
 @_suite_file
+@size_option
 @results_option
 @_level
 @click.option("--markdown", is_flag=True, help="Print Markdown.")
 @json_option
 def compare(
-    before: str, after: str, suite: Path | None, results: Path, level: float, markdown: bool, as_json: bool
+    before: str,
+    after: str,
+    suite: Path | None,
+    size: str | None,
+    results: Path,
+    level: float,
+    markdown: bool,
+    as_json: bool,
 ) -> None:
     """Compare records of a folder, a suite, a baseline, or REVISION:PATH of a folder or baseline in git.
 
     Shows every case and quantity with its difference, interval and verdict. Tolerances are those of --suite,
-    else of a compared suite file or baseline.
+    else of a compared suite file or baseline. --size is for each suite file.
     """
     from mlbench.regression import comparison
     from mlbench.regression.comparison_formats import (
@@ -56,10 +64,12 @@ def compare(
     )
     from mlbench.regression.record_set import load_record_set
 
-    old, new = (load_record_set(text, results, installed_registry) for text in (before, after))
+    if size is not None and not any(text.endswith((".yaml", ".yml")) for text in (before, after, str(suite))):
+        raise click.UsageError("--size is for suite files, and none is given")
+    old, new = (load_record_set(text, results, installed_registry, size) for text in (before, after))
     for side in (old, new):
         _remark(side)
-    tolerances = _tolerances(suite, new, old)
+    tolerances = _tolerances(suite, size, new, old)
     found = comparison.compare(
         old.records, new.records, tolerances, lacking=(old.lacking, new.lacking), level=level
     )
@@ -107,8 +117,11 @@ def save(suite: str, results: Path, output: Path, **request: Any) -> None:
     slow = sum(record.status == "done" and "images_per_second" not in record.speed for record in side.records)
     if slow:
         click.echo(f"note: {slow} records have no measured speed, so their speed is not watched", err=True)
-    for path in save_baselines(side.records, _tolerances(None, side), output):
-        click.echo(f"{path} written; commit it, and check with: mlbench check {suite} --baseline {path}")
+    size = f" --size {request['size']}" if request["size"] else ""
+    for path in save_baselines(side.records, _tolerances(None, None, side), output):
+        click.echo(
+            f"{path} written; commit it, and check with: mlbench check {suite}{size} --baseline {path}"
+        )
 
 
 @baseline.command()
@@ -144,9 +157,9 @@ def check(suite: str, against: Path, results: Path, level: float, form: str, **r
     """Compare the records of a SUITE with a baseline. Exit code 3 on a regression.
 
     If SUITE is a file, the records are those of its current cases, and a case or seed without a record is a
-    regression; repeat the options of the run (--set, --seeds, --device). If SUITE is a name, the records are
-    the newest. The check watches images per second, parameters, and every quantity with a tolerance that the
-    suite states or a metric announces.
+    regression; repeat the options of the run (--size, --set, --seeds, --device). If SUITE is a name, the
+    records are the newest. The check watches images per second, parameters, and every quantity with a
+    tolerance that the suite states or a metric announces.
     """
     from mlbench.records.record import MEASURED, default_tolerances
     from mlbench.regression import comparison, comparison_formats
@@ -198,10 +211,10 @@ def _remark(side: RecordSet) -> None:
         click.echo(f"note: {remark}", err=True)
 
 
-def _tolerances(suite: Path | None, *sides: RecordSet) -> Mapping[str, float]:
+def _tolerances(suite: Path | None, size: str | None, *sides: RecordSet) -> Mapping[str, float]:
     """Tolerances of the suite file, else of the first set of records that has some."""
     from mlbench.planning.heading import read_heading
 
     if suite is not None:
-        return read_heading(suite).tolerances or {}
+        return read_heading(suite, size).tolerances or {}
     return next((side.tolerances for side in sides if side.tolerances is not None), {})

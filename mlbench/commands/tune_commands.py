@@ -61,6 +61,7 @@ def run(
     from mlbench.commands.progress import RunProgress
     from mlbench.console import open_console
     from mlbench.planning.request import PlanRequest
+    from mlbench.planning.sizes import size_notes
     from mlbench.records.store import Store
     from mlbench.tuning.optuna_package import check_optuna
     from mlbench.tuning.tuning import read_tuning
@@ -72,7 +73,10 @@ def run(
     with RunProgress(open_console(stderr=True)) as progress:
         progress.stage("reading the suite and its data", 0, 1)
         tuning = read_tuning(suite, installed_registry(), PlanRequest(**request))
-        store = Store(results, tuning.suite.name)
+        found = tuning.suite
+        for line in size_notes(found.size, found.about, found.sizes, chosen=request["size"] is not None):
+            progress.note(line)
+        store = Store(results, found.name)
         study = Study(store.folder, tuning.name, tuning.facts)
         Search(tuning, store, study, progress, trials or tuning.section.trials, timeout).run()
     outcome = study.outcome(store)
@@ -98,7 +102,7 @@ def show(suite: str, results: Path, as_json: bool, **request: Any) -> None:
     check_optuna()
     from mlbench.tuning.study import find_study, newest_study
 
-    heading = read_heading(suite)
+    heading = read_heading(suite, request["size"])
     if heading.path is None:
         store = Store(results, f"{heading.name.removesuffix(STORE_SUFFIX)}{STORE_SUFFIX}")
         study = newest_study(store.folder)

@@ -150,7 +150,8 @@ def _record(found: Selection, request: Request) -> tuple[Record, tuple[str, ...]
     seeds = {record.seed: record for record in records if record.case == request.case}
     if absent and (request.seed in absent or not seeds):
         each = absent.get(request.seed or 0, next(iter(absent.values())))
-        raise StoreError(f"{each}; run it first: mlbench run {where} --cases {request.case}")
+        size = f" --size {found.heading.size}" if found.heading.size else ""
+        raise StoreError(f"{each}; run it first: mlbench run {where}{size} --cases {request.case}")
     seed, notes = (request.seed, ()) if request.seed is not None else _median_seed(seeds)
     if seed not in seeds:
         known = ", ".join(map(str, sorted(seeds)))

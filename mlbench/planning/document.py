@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,14 +45,20 @@ for _tag, _pattern, _first in (
 
 @dataclass(frozen=True)
 class Document:
-    """The data of a YAML file, and the line of every key path in it."""
+    """The data of a YAML file, and the line of every key path in it. moved: key paths of data that stand
+    elsewhere in the file, and where; what lies below them moved with them."""
 
     path: str
     data: Any
     lines: dict[KeyPath, int] = field(repr=False)
+    moved: Mapping[KeyPath, KeyPath] = field(default_factory=dict, repr=False)
 
     def where(self, key: KeyPath) -> str:
         """ "file:line: a.b", with the line of the nearest key that is in the file."""
+        for length in range(len(key), 0, -1):
+            if key[:length] in self.moved:
+                key = (*self.moved[key[:length]], *key[length:])
+                break
         for length in range(len(key), -1, -1):
             if key[:length] in self.lines:
                 break

@@ -15,10 +15,12 @@ __all__ = ["PlanRequest"]
 
 @dataclass(frozen=True, kw_only=True)
 class PlanRequest:
-    """overrides: "key=value" texts that take precedence over the file. cases: glob pattern of case names.
+    """size: None for the first of the suite. overrides: "key=value" texts that take precedence over the file.
+    cases: glob pattern of case names.
     seeds: () for the suite's seeds. limit: images of a split, None for all. device: see `find_device`.
     precision: None for the precision of each case."""
 
+    size: str | None = None
     overrides: tuple[str, ...] = ()
     cases: str = "*"
     seeds: tuple[int, ...] = ()
@@ -29,7 +31,7 @@ class PlanRequest:
     def plan(self, path: Path, registry: Registry) -> Plan:
         """The plan of a suite file. Raises SuiteError, DeviceError."""
         precision = (f"precision={self.precision}",) if self.precision else ()
-        suite = load_suite(path, registry, overrides=(*self.overrides, *precision))
+        suite = load_suite(path, registry, overrides=(*self.overrides, *precision), size=self.size)
         return make_plan(
             suite, find_device(self.device), cases=self.cases, seeds=self.seeds, limit=self.limit
         )

@@ -59,7 +59,7 @@ def suite_records(
     registry: called where there is a file to plan. Raises StoreError where there is no record, SuiteError for
     a file that cannot be planned.
     """
-    heading = read_heading(suite)
+    heading = read_heading(suite, request.size)
     store = Store(results, heading.name)
     if heading.path is not None and heading.has_cases:
         records, lacking, stored = select_records(request.plan(heading.path, registry()), store)
@@ -68,9 +68,10 @@ def suite_records(
                 raise StoreError(f"no records of the suite {heading.name!r} in {results}; {_advice(heading)}")
             raise StoreError(f"{lacking[0]}; {_advice(heading)}")
         return Selection(heading, records, lacking, stored=stored)
-    if request != PlanRequest():
+    if request != PlanRequest(size=request.size if heading.path else None):
         raise SuiteError(
-            f"{suite}: cases, seeds, settings, device and precision are chosen from a suite file; give that"
+            f"{suite}: size, cases, seeds, settings, device and precision are chosen from a suite file; "
+            f"give that{f', or the name with the size ({suite}-{request.size})' if request.size else ''}"
         )
     newest, remarks = store.latest()
     if not newest:
@@ -160,7 +161,7 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 def _advice(heading: Heading) -> str:
     file = heading.path if heading.path is not None and heading.has_cases else "SUITE.yaml"
-    return f"make some with: mlbench run {file}"
+    return f"make some with: mlbench run {file}{f' --size {heading.size}' if heading.size else ''}"
 
 
 def _period(first: str, last: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
@@ -15,6 +15,7 @@ from mlbench.errors import ComponentError, OptionError, SuiteError, hint
 from mlbench.options import first_problem
 from mlbench.planning.document import Document, flow_text, load_document, parse_value
 from mlbench.planning.settings import COLLECTIONS, COMPONENTS, SECTIONS, Changes, Leaf, Settings
+from mlbench.planning.sizes import Sized, choose_size, sized_title
 from mlbench.planning.spec import (
     PRECISIONS,
     ComputeSettings,
@@ -56,12 +57,18 @@ class _File(BaseModel):
     cases: dict[str, dict[str, Any]] = {}
     seeds: Annotated[list[Annotated[int, Field(ge=0, le=MAX_SEED)]], Field(min_length=1)] = [0]
     tolerances: dict[str, Annotated[float, Field(ge=0)]] = {}
-    tune: dict[str, Any] = {}
+    sizes: dict[str, Any] = {}  # chosen from before the rest is checked
+    tune: dict[str, Any] = {}  # checked by mlbench.tuning
 
 
 @dataclass(frozen=True)
 class Suite:
-    """A suite file that can be run."""
+    """A suite file that can be run, at one of its sizes.
+
+    name: with the size, as in "study-cpu". size, about: of the chosen size, "" where the suite has none.
+    sizes: names of all sizes, the default first. removed: the cases of other sizes that this one lacks, with
+    their labels on the axes of the matrix.
+    """
 
     name: str
     title: str
@@ -71,20 +78,36 @@ class Suite:
     specs: tuple[Spec, ...]
     seeds: tuple[int, ...]
     tolerances: Mapping[str, float]
+    size: str = ""
+    about: str = ""
+    sizes: tuple[str, ...] = ()
+    removed: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def heading(self) -> str:
+        """The title over its results."""
+        return sized_title(self.title, self.name, self.size)
 
 
-def load_suite(path: Path, registry: Registry, *, overrides: Sequence[str] = ()) -> Suite:
-    """Read and check a suite file; `overrides` are "key=value" texts that take precedence over the file.
+def load_suite(
+    path: Path, registry: Registry, *, overrides: Sequence[str] = (), size: str | None = None
+) -> Suite:
+    """Read and check a suite file at one size (None: its first); `overrides` are "key=value" texts that take
+    precedence over the file.
 
     Raises SuiteError for the first mistake, with file, line and key.
     """
-    return read_suite(load_document(path), registry, overrides=overrides)
+    return read_suite(load_document(path), registry, overrides=overrides, size=size)
 
 
-def read_suite(document: Document, registry: Registry, *, overrides: Sequence[str] = ()) -> Suite:
+def read_suite(
+    whole: Document, registry: Registry, *, overrides: Sequence[str] = (), size: str | None = None
+) -> Suite:
     """Check a suite from its document. Raises SuiteError as `load_suite` does."""
-    file = _check_file(document)
-    variants = expand(file.base, file.matrix, file.include, file.exclude, file.cases, document.where)
+    sized = choose_size(whole, size)
+    document = sized.document
+    file, variants = _read(sized)
+    removed = _removed(whole, sized, file, variants)
     variants = _overridden(variants, overrides)
     shared = _Shared(variants)
     specs = tuple(_spec(variant, registry, shared) for variant in variants)
@@ -108,29 +131,51 @@ def read_suite(document: Document, registry: Registry, *, overrides: Sequence[st
         specs=specs,
         seeds=tuple(file.seeds),
         tolerances=file.tolerances,
+        size=sized.size.name,
+        about=sized.size.about,
+        sizes=sized.names,
+        removed=removed,
     )
 
 
 def changed_specs(
-    document: Document,
+    sized: Sized,
     registry: Registry,
     case: str,
     changes: Mapping[str, Changes],
     *,
     overrides: Sequence[str] = (),
 ) -> tuple[Spec, ...]:
-    """The case called `case` of a suite, once with each of `changes`, under the name of these changes.
+    """The case called `case` of a suite at one size, once with each of `changes`, under the name of these changes.
 
     Raises SuiteError for settings that do not fit, with the place of the change.
     """
-    file = _check_file(document)
-    variants = expand(file.base, file.matrix, file.include, file.exclude, file.cases, document.where)
-    variant = next(each for each in _overridden(variants, overrides) if each.name == case)
+    variants = _overridden(_read(sized)[1], overrides)
+    variant = next(each for each in variants if each.name == case)
     changed = [
         replace(variant, name=name, settings=variant.settings.updated(each)) for name, each in changes.items()
     ]
     shared = _Shared(changed)
     return tuple(_spec(each, registry, shared) for each in changed)
+
+
+def _read(sized: Sized) -> tuple[_File, list[Variant]]:
+    document = sized.document
+    file = _check_file(document)
+    return file, expand(
+        file.base, file.matrix, file.include, file.exclude, file.cases, document.where, sized.size
+    )
+
+
+def _removed(
+    whole: Document, sized: Sized, file: _File, variants: Sequence[Variant]
+) -> dict[str, Mapping[str, str]]:
+    """`Suite.removed`. Raises SuiteError for a mistake in another size."""
+    others = [choose_size(whole, name) for name in sized.names if name != sized.size.name]
+    found: dict[str, Mapping[str, str]] = {name: {} for name in file.cases}
+    found |= {variant.name: variant.axes for other in others for variant in _read(other)[1]}
+    here = {variant.name for variant in variants}
+    return {name: axes for name, axes in found.items() if name not in here}
 
 
 def _check_file(document: Document) -> _File:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mlbench.errors import SuiteError, hint
 from mlbench.planning.document import KeyPath
 from mlbench.planning.settings import SECTIONS, Changes, Settings, Where
+from mlbench.planning.sizes import Size
 
 __all__ = ["MAX_CASE_NAME", "MAX_SUITE_NAME", "Variant", "expand"]
 
@@ -44,12 +45,16 @@ def expand(
     exclude: Sequence[Mapping[str, Any]],
     cases: Mapping[str, Mapping[str, Any]],
     where: Where,
+    size: Size | None = None,
 ) -> list[Variant]:
-    """Every variant, in the order of the file: the matrix without `exclude`, `include`, then `cases`.
+    """Every variant, in the order of the file: the matrix without `exclude`, `include`, then `cases`, with
+    the changes of a size.
 
     A suite with neither matrix nor cases has one variant, "base". Raises SuiteError.
     """
+    size = size or Size()
     start = Settings().updated(Changes.read(base, where, ("base",)))
+    start = start.updated(Changes.read(size.base, where, (*size.key, "base")))
     axes = {name: _axis(name, values, where) for name, values in matrix.items()}
     for key, entries in (("exclude", exclude), ("include", include)):
         if entries and not axes:
@@ -58,12 +63,13 @@ def expand(
     variants += [
         _included(start, entry, axes, where, ("include", index)) for index, entry in enumerate(include)
     ]
-    variants += [_case(start, name, overrides, where) for name, overrides in cases.items()]
-    if not axes and not cases:
+    variants += [_case(start, name, overrides, where, ("cases", name)) for name, overrides in cases.items()]
+    if not axes and not cases and not size.cases:
         variants.append(Variant("base", {}, start, where(("base",))))
-    if not variants:
+    if not variants and not size.cases:
         raise SuiteError(f"{where(('exclude',))}: excludes every case")
     _check_names(variants)
+    variants = _resized(start, variants, size, where)
     _check_used(start, variants)
     return variants
 
@@ -193,11 +199,31 @@ def _combined(start: Settings, labels: Mapping[str, str], changes: Sequence[Chan
     return Variant("-".join(labels.values()), labels, start.updated(together), where)
 
 
-def _case(start: Settings, name: str, overrides: Mapping[str, Any], where: Where) -> Variant:
-    key = ("cases", name)
+def _case(start: Settings, name: str, overrides: Mapping[str, Any], where: Where, key: KeyPath) -> Variant:
     if not _NAME.fullmatch(name):
         raise SuiteError(f"{where(key)}: {name!r} cannot name a case ({_NAME_RULE})")
     return Variant(name, {}, start.updated(Changes.read(overrides, where, key)), where(key))
+
+
+def _resized(start: Settings, variants: Sequence[Variant], size: Size, where: Where) -> list[Variant]:
+    """The variants with the cases of a size: null removes one, by whichever key it was made; settings change
+    one, or make another."""
+    found = {variant.name: variant for variant in variants}
+    for name, overrides in size.cases.items():
+        key = (*size.key, "cases", name)
+        if overrides is None:
+            if name not in found:
+                raise SuiteError(f"{where(key)}: there is no case {name!r} to remove ({hint(name, found)})")
+            del found[name]
+        elif name in found:
+            changes = Changes.read(overrides, where, key)
+            found[name] = replace(found[name], settings=found[name].settings.updated(changes))
+        else:
+            found[name] = _case(start, name, overrides, where, key)
+    if not found:
+        raise SuiteError(f"{where((*size.key, 'cases'))}: removes every case")
+    _check_names(list(found.values()))
+    return list(found.values())
 
 
 def _check_names(variants: Sequence[Variant]) -> None:

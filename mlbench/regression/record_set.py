@@ -38,9 +38,11 @@ class RecordSet:
     remarks: tuple[str, ...] = ()
 
 
-def load_record_set(text: str, results: Path, registry: Callable[[], Registry]) -> RecordSet:
-    """Load the records that `text` names: a folder of records, a suite by file or name (its records in
-    `results`), a baseline, or REVISION:PATH of a folder or baseline committed in git.
+def load_record_set(
+    text: str, results: Path, registry: Callable[[], Registry], size: str | None = None
+) -> RecordSet:
+    """Load the records that `text` names: a folder of records, a suite by file (at a size) or name (its
+    records in `results`), a baseline, or REVISION:PATH of a folder or baseline committed in git.
 
     registry: see `suite_records`. Raises StoreError.
     """
@@ -48,7 +50,7 @@ def load_record_set(text: str, results: Path, registry: Callable[[], Registry]) 
     if text and path.is_dir():
         return _folder(text, path)
     if path.suffix in (".yaml", ".yml") and (":" not in text or path.is_file()):
-        return suite_record_set(text, results, PlanRequest(), registry)
+        return suite_record_set(text, results, PlanRequest(size=size), registry)
     if path.is_file():
         return _baseline(text, path.read_bytes())
     if text and (results / text).is_dir():

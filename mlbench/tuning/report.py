@@ -139,8 +139,8 @@ def _chance(outcome: Outcome) -> list[str]:
         return ["chance: not known, as there are neither repeats of the default settings nor intervals"]
     verdict = "more than chance explains" if outcome.gain > chance.most else "no more than chance may give"
     return [
-        f"chance: the best of {chance.count} equally good trials would be {_number(chance.expected)} better "
-        f"than their mean on average, and less than {_number(chance.most)} in 95 % of searches; the winner is "
+        f"chance: the best of {chance.count} equally good trials is {_number(chance.expected)} better than "
+        f"their mean on average, and less than {_number(chance.most)} in 95 % of searches; the winner is "
         f"{_number(outcome.gain)} better: {verdict} (noise {_number(noise.deviation)}, {noise.source})"
     ]
 

@@ -20,6 +20,7 @@ from mlbench.planning.document import Document, KeyPath, load_document
 from mlbench.planning.plan import Plan, make_plan
 from mlbench.planning.request import PlanRequest
 from mlbench.planning.settings import Changes
+from mlbench.planning.sizes import Sized, choose_size
 from mlbench.planning.suite import Suite, changed_specs, read_suite
 from mlbench.records.store import results_settings
 from mlbench.registry import Registry
@@ -92,7 +93,11 @@ class Tuning:
             "file": str(self.suite.path),
             "section": self.section.plain(),
             "higher": self.higher,
-            "options": [*sets, *(() if limit is None else ("--limit", str(limit)))],
+            "options": [
+                *(("--size", self.suite.size) if self.suite.size else ()),
+                *sets,
+                *(() if limit is None else ("--limit", str(limit))),
+            ],
         }
 
     def trial(self, number: int, values: Mapping[str, Any]) -> Plan:
@@ -114,21 +119,23 @@ class Tuning:
 
 
 def read_tuning(path: Path, registry: Registry, request: PlanRequest) -> Tuning:
-    """Read and check the tuning of a suite file, and plan its outermost trials. Of `request` the overrides,
-    device, precision and limit count.
+    """Read and check the tuning of a suite file, and plan its outermost trials. Of `request` the size,
+    overrides, device, precision and limit count.
 
     Raises SuiteError for the first mistake, with file, line and key, and what `PlanRequest.plan` raises.
     """
-    document = load_document(path)
+    whole = load_document(path)
+    sized = choose_size(whole, request.size)
+    document = sized.document
     precision = (f"precision={request.precision}",) if request.precision else ()
     overrides = (*request.overrides, *precision)
-    suite = read_suite(document, registry, overrides=overrides)
+    suite = read_suite(whole, registry, overrides=overrides, size=request.size)
     section = _read_section(document, suite)
     _check_overrides(overrides, section, document)
     higher = _direction(document, suite, section)
     suite = replace(suite, name=f"{suite.name}{STORE_SUFFIX}")
     device = find_device(request.device)
-    plans = _Plans(document, registry, suite, section, device, overrides, request.limit)
+    plans = _Plans(sized, registry, suite, section, device, overrides, request.limit)
     outermost = plans.make(plans.outermost(section.space), section.seeds[:1])
     for case in outermost.cases:
         if not case.recipe.epochs:
@@ -149,7 +156,7 @@ def read_tuning(path: Path, registry: Registry, request: PlanRequest) -> Tuning:
 class _Plans:
     """Makes plans of the tuned case with changed settings."""
 
-    document: Document
+    sized: Sized
     registry: Registry
     suite: Suite
     section: Section
@@ -165,8 +172,8 @@ class _Plans:
         def where(key: KeyPath) -> str:
             name = str(key[0])
             if name not in values:
-                return self.document.where(("tune", "objective"))
-            return self.document.where(("tune", "space", name, *of_value.get(name, ())))
+                return self.sized.document.where(("tune", "objective"))
+            return self.sized.document.where(("tune", "space", name, *of_value.get(name, ())))
 
         return Changes.read({"recipe.select_by": self.section.objective, **values}, where)
 
@@ -183,9 +190,7 @@ class _Plans:
 
     def make(self, changes: Mapping[str, Changes], seeds: Sequence[int]) -> Plan:
         """A plan of the case with each of the changes and seeds."""
-        specs = changed_specs(
-            self.document, self.registry, self.section.case, changes, overrides=self.overrides
-        )
+        specs = changed_specs(self.sized, self.registry, self.section.case, changes, overrides=self.overrides)
         suite = replace(self.suite, specs=specs)
         return make_plan(suite, self.device, seeds=tuple(seeds), limit=self.limit, known=self.known)
 

@@ -69,6 +69,13 @@ def test_a_file_gets_the_metrics_of_each_case(planned: Callable[..., Plan]) -> N
     ]
 
 
+def test_a_note_is_a_line_of_its_own() -> None:
+    progress, _, stream = opened()
+    with progress:
+        progress.note("size cpu: a [look]")
+    assert stream.getvalue() == "note: size cpu: a [look]\n"
+
+
 def test_a_terminal_gets_a_bar_that_names_case_and_stage(planned: Callable[..., Plan]) -> None:
     progress, clock, stream = opened(terminal=True)
     with progress:

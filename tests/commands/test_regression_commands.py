@@ -199,6 +199,28 @@ def test_check_uses_the_records_of_the_current_file(suite, run: Callable[..., Re
         assert [e["metrics"]["recall_at_1"]["value"] for e in json.loads(overridden.stdout)] == at_112
 
 
+def test_a_size_has_its_own_records_and_tolerances(
+    suite, run: Callable[..., Result], registry: Registry
+) -> None:
+    sizes = "sizes: {cpu: {}, gpu: {base: {image.size: 32}, tolerances: {recall_at_1: 0.2}}}\n"
+    path = suite(64, more=sizes)
+    for name, change in (("cpu", 0.0), ("gpu", 0.1)):
+        plan = PlanRequest(device="cpu", size=name)
+        for case in plan.plan(path, registry).cases:
+            metrics = {"recall_at_1": Estimate(BEFORE[case.seed] + change)}
+            Store(Path("results"), f"toy-{name}").put(planned_record(case, metrics=metrics))
+    shown = run("results", "toy.yaml", "--size", "gpu", "--device", "cpu")
+    assert "toy-gpu" in shown.stdout
+    saved = run("baseline", "save", "toy.yaml", "--size", "gpu", "-o", "b.json", "--device", "cpu")
+    assert "check with: mlbench check toy.yaml --size gpu --baseline b.json" in saved.stdout
+    checked = run("check", "toy.yaml", "--size", "gpu", "--baseline", "b.json", "--device", "cpu")
+    assert "toy-gpu against b.json" in checked.stdout
+    assert "0.2 " in checked.stdout
+    compared = run("compare", "results/toy-cpu", "results/toy-gpu", "--suite", "toy.yaml", "--size", "gpu")
+    assert "+0.1000" in compared.stdout
+    assert "--size is for suite files" in run("compare", "a", "b", "--size", "cpu", code=2).stderr
+
+
 def test_check_fails_on_cases_and_seeds_without_a_record(suite, run: Callable[..., Result]) -> None:
     suite(64, BEFORE[:3])
     saved = run("baseline", "save", "toy.yaml", "-o", "b.json", "--device", "cpu")

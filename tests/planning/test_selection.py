@@ -110,6 +110,24 @@ def test_choices_need_the_file(keep, select) -> None:
     keep()
     with pytest.raises(SuiteError, match=r"^toy: .* are chosen from a suite file; give that$"):
         select("toy")
+    with pytest.raises(SuiteError, match=r"; give that, or the name with the size \(toy-cpu\)$"):
+        select("toy", PlanRequest(size="cpu"))
+
+
+def test_records_of_two_sizes_do_not_mix(keep, select, write, tmp_path) -> None:
+    sizes = "sizes: {cpu: {}, gpu: {base: {neck.dim: 16}}}\n"
+    keep(sizes, size="gpu")
+    (tmp_path / "results" / "toy").rename(tmp_path / "results" / "toy-gpu")
+    message = (
+        r"^no records of the suite 'toy-cpu' in \S+; make some with: mlbench run \S+toy.yaml --size cpu$"
+    )
+    with pytest.raises(StoreError, match=message):
+        select()
+    gpu = select(request=replace(CPU, size="gpu"))
+    assert (gpu.heading.name, gpu.records[0].settings["neck"]["dim"], gpu.lacking) == ("toy-gpu", 16, ())
+    assert select("toy-gpu", PlanRequest()).records == gpu.records
+    write(whole="suite: toy\nsizes: {cpu: {}, gpu: {tolerances: {f1: 0.3}}}\n")
+    assert select(request=PlanRequest(size="gpu")).heading.tolerances == {"f1": 0.3}
 
 
 def test_no_record_is_one_line_that_says_how_to_make_one(select, keep, write) -> None:
