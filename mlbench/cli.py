@@ -259,6 +259,11 @@ def plan(suite: Path, results: Path, power: bool, as_json: bool, **options: Any)
 def validate(suite: Path, **options: Any) -> None:
     """Check a suite file and its data. Trains nothing."""
     made = _plan(suite, **options)
+    from mlbench.planning.request import PlanRequest
+    from mlbench.tuning.tuning import has_tuning, read_tuning
+
+    if has_tuning(suite, options["size"]):
+        read_tuning(suite, installed_registry(), PlanRequest(**options))
     names = {case.name for case in made.cases}
     click.echo(f"{suite}: fine; cases: {len(names)}, runs: {len(made.cases)}")
     for note in dict.fromkeys(note for case in made.cases for note in case.notes):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlbench.commands.installed import installed_registry
-from mlbench.errors import StoreError
+from mlbench.errors import StoreError, SuiteError
 from mlbench.parameters import FiniteRange, json_option, plan_options, results_option
 
 if TYPE_CHECKING:
@@ -104,6 +104,10 @@ def show(suite: str, results: Path, as_json: bool, **request: Any) -> None:
 
     heading = read_heading(suite, request["size"])
     if heading.path is None:
+        if PlanRequest(**request) != PlanRequest():
+            raise SuiteError(
+                f"{suite}: size, settings, device and limit are chosen from a suite file; give that"
+            )
         store = Store(results, f"{heading.name.removesuffix(STORE_SUFFIX)}{STORE_SUFFIX}")
         study = newest_study(store.folder)
     else:

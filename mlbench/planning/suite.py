@@ -146,7 +146,7 @@ def changed_specs(
     *,
     overrides: Sequence[str] = (),
 ) -> tuple[Spec, ...]:
-    """The case called `case` of a suite at one size, once with each of `changes`, under the name of these changes.
+    """The case called `case` of a suite at one size, once with each of `changes`, under their name.
 
     Raises SuiteError for settings that do not fit, with the place of the change.
     """

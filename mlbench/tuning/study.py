@@ -206,15 +206,15 @@ def newest_study(folder: Path) -> Study | None:
 
 
 class _Sampler(BaseSampler):
-    """Optuna's TPE with a seed for each trial: a tuning that was interrupted samples what it would have
-    sampled without the interruption."""
+    """Optuna's TPE with a seed for each trial, and each setting where they are sampled alone: a tuning that
+    was interrupted, wherever, samples what it would have sampled without the interruption."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._sampler = TPESampler()
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        self._sampler = TPESampler(seed=derive(self._seed, "tune", trial.number) % 2**32)
+        self._sampler = self._seeded(trial.number)
         self._sampler.before_trial(study, trial)
 
     def infer_relative_search_space(
@@ -230,12 +230,16 @@ class _Sampler(BaseSampler):
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        return self._sampler.sample_independent(study, trial, param_name, param_distribution)
+        sampler = self._seeded(trial.number, param_name)
+        return sampler.sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(
         self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
         self._sampler.after_trial(study, trial, state, values)
+
+    def _seeded(self, *path: str | int) -> TPESampler:
+        return TPESampler(seed=derive(self._seed, "tune", *path) % 2**32)
 
 
 def _suggest(trial: optuna.Trial, name: str, dimension: Dimension) -> Any:

@@ -27,7 +27,7 @@ from mlbench.registry import Registry
 from mlbench.seeding import MAX_SEED
 from mlbench.tuning.space import Dimension, read_space
 
-__all__ = ["STORE_SUFFIX", "Section", "Tuning", "read_tuning"]
+__all__ = ["STORE_SUFFIX", "Section", "Tuning", "has_tuning", "read_tuning"]
 
 #: End of the name of the store with the trials of a suite. No suite can have it, as a name has no "+".
 STORE_SUFFIX = "+tune"
@@ -116,6 +116,12 @@ class Tuning:
     def outermost(self) -> Plan:
         """Runs with the lowest and highest values and all choices of the search space."""
         return self.plans.make(self.plans.outermost(self.section.space), self.section.seeds[:1])
+
+
+def has_tuning(path: Path, size: str | None) -> bool:
+    """Whether a suite file has a section `tune` at a size. Raises SuiteError where it cannot be read."""
+    data = choose_size(load_document(path), size).document.data
+    return isinstance(data, dict) and "tune" in data
 
 
 def read_tuning(path: Path, registry: Registry, request: PlanRequest) -> Tuning:
