@@ -115,8 +115,9 @@ def show(suite: str, results: Path, as_json: bool, **request: Any) -> None:
         store = Store(results, tuning.suite.name)
         study = find_study(store.folder, tuning.name)
     if study is None:
+        file = heading.path or "SUITE.yaml"
         raise StoreError(
-            f"no trials of the suite {heading.name!r} in {results}; make some with: mlbench tune"
+            f"no trials of the suite {heading.name!r} in {results}; make some with: mlbench tune {file}"
         )
     _show(study.outcome(store), as_json=as_json)
 

@@ -72,9 +72,10 @@ def test_the_kept_score_is_that_of_the_kept_epoch(
 
 
 def test_a_search_is_the_same_again_and_after_an_interruption(searcher: Make) -> None:
-    whole = searcher(folder="whole").search(12).trials()
+    quick = replace(CPU, overrides=("evaluation.resamples=0",))
+    whole = searcher(folder="whole", request=quick).search(12).trials()
     assert {trial.state for trial in whole} <= {"done", "pruned"}
-    search = searcher(folder="parts")
+    search = searcher(folder="parts", request=quick)
     with pytest.raises(KeyboardInterrupt):
         search.search(12, Ears(stop_after=5))
     assert [trial.state for trial in search.study().trials()] == ["done", "done", "running"]
@@ -106,8 +107,8 @@ def test_no_run_starts_after_the_timeout(searcher: Make) -> None:
 
 def test_a_bad_trial_is_pruned_and_its_record_says_so(searcher: Make) -> None:
     more = QUICK.replace("high: 1e-1", "high: 30")
-    search = searcher(more, request=replace(CPU, overrides=("recipe.epochs=4", "dataset.classes=12")))
-    study = search.search(16)
+    search = searcher(more, request=replace(CPU, overrides=("recipe.epochs=4", "evaluation.resamples=0")))
+    study = search.search(12)
     pruned = [trial for trial in study.trials() if trial.state == "pruned"]
     assert pruned
     for trial in pruned:
