@@ -141,7 +141,8 @@ def _chance(outcome: Outcome) -> list[str]:
     return [
         f"chance: the best of {chance.count} equally good trials is {_number(chance.expected)} better than "
         f"their mean on average, and less than {_number(chance.most)} in 95 % of searches; the winner is "
-        f"{_number(outcome.gain)} better: {verdict} (noise {_number(noise.deviation)}, {noise.source})"
+        f"{_number(outcome.gain)} better than the mean of the {len(outcome.ranked)} that are done: {verdict} "
+        f"(noise {_number(noise.deviation)}, {noise.source})"
     ]
 
 

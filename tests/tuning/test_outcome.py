@@ -162,12 +162,14 @@ def test_sentences_give_the_winner_its_settings_chance_and_optimism() -> None:
     ]
     assert lines[6] == "default settings: f1 0.520 ±.010 on calibration, 0.420 ±.010 on test"
     assert lines[7].startswith("chance: the best of 4 equally good trials is 0.01")
-    assert "the winner is 0.100 better: more than chance explains (noise 0.010, the standard dev" in lines[7]
+    gain = "the winner is 0.100 better than the mean of the 3 that are done: "
+    assert f"{gain}more than chance explains (noise 0.010, the standard dev" in lines[7]
     assert lines[8] == (
         "optimism: the winner is 0.200 better on calibration than on test, the trials -0.017 on average"
     )
-    lines = report.outcome_sentences(outcome(SCORES, TESTS))
-    assert "the winner is 0.100 better: no more than chance may give (noise 0.051, the median 95%" in lines[6]
+    lines = report.outcome_sentences(outcome(SCORES, TESTS, repeats=[0.4, 0.5]))
+    gain = "the winner is 0.100 better than the mean of the 3 that are done: "
+    assert f"{gain}no more than chance may give (noise 0.071, the standard" in lines[7]
     assert report.outcome_sentences(outcome([], [])) == ["no trial is done"]
     unknown = report.outcome_sentences(outcome(SCORES, [None] * 3))
     assert unknown[-1].startswith("chance: not known, as there are neither repeats")
