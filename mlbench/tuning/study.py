@@ -70,7 +70,7 @@ class Study:
                     if self._study.user_attrs.get(key) != value:
                         self._study.set_user_attr(key, value)
             self.facts: Mapping[str, Any] = self._study.user_attrs
-        section = self.facts["section"]
+            section = self.facts["section"]
         space = {name: _form(form) for name, form in section["space"].items()}
         self.space: Mapping[str, Dimension] = read_space(space, lambda key: f"{folder / _JOURNAL}: {key}", ())
         self._study.sampler = _Sampler(section["seeds"][0])

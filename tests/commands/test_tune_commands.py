@@ -114,7 +114,7 @@ tune:
 
 @pytest.mark.slow
 def test_a_killed_tuning_is_finished_by_two_processes(
-    write: Write, tmp_path: Path, installed_toys: dict[str, str], searcher: Callable[..., object]
+    write: Write, tmp_path: Path, installed_toys: dict[str, str]
 ) -> None:
     """A process kills itself with SIGKILL in the middle of the first trial that has the deadly choice. Two
     others then share the rest with the trial that it has left."""
