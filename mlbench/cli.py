@@ -28,6 +28,7 @@ from mlbench.commands.data_commands import data
 from mlbench.commands.export_commands import export, match
 from mlbench.commands.installed import installed_plugins, installed_registry
 from mlbench.commands.regression_commands import baseline, check, compare
+from mlbench.commands.tune_commands import tune
 from mlbench.contracts import KINDS
 from mlbench.errors import MlbenchError, SuiteError, hint
 from mlbench.parameters import FiniteRange, case_options, json_option, results_option
@@ -50,8 +51,9 @@ class _Group(click.Group):
         except MlbenchError as error:
             _fail(str(error), 2 if isinstance(error, SuiteError) else 1)
         except KeyboardInterrupt:
-            kept = "; finished cases are kept, and the same command continues from there"
-            _fail(f"stopped{kept if context.invoked_subcommand == 'run' else ''}", 130)
+            kept = {"run": "cases", "tune": "trials"}.get(str(context.invoked_subcommand), "")
+            kept = kept and f"; finished {kept} are kept, and the same command continues from there"
+            _fail(f"stopped{kept}", 130)
         except BrokenPipeError:
             raise  # the reader has closed the pipe; click ends quietly
         except OSError as error:  # such as a full disk or a missing permission, which the message names
@@ -86,7 +88,7 @@ def main(context: click.Context, block: tuple[str, ...]) -> None:
             _note(line)
 
 
-for command in (data, export, match, claims, findings, compare, baseline, check):
+for command in (data, export, match, claims, findings, compare, baseline, check, tune):
     main.add_command(command)
 
 
@@ -287,6 +289,11 @@ def plan(suite: Path, results: Path, power: bool, as_json: bool, **options: Any)
 def validate(suite: Path, **options: Any) -> None:
     """Check a suite file and its data. Trains nothing."""
     made = _plan(suite, **options)
+    from mlbench.planning.request import PlanRequest
+    from mlbench.tuning.tuning import has_tuning, read_tuning
+
+    if has_tuning(suite, options["size"]):
+        read_tuning(suite, installed_registry(), PlanRequest(**options))
     names = {case.name for case in made.cases}
     click.echo(f"{suite}: fine; cases: {len(names)}, runs: {len(made.cases)}")
     for note in dict.fromkeys(note for case in made.cases for note in case.notes):

@@ -26,8 +26,9 @@ from mlbench.records.store import Store
 
 if TYPE_CHECKING:
     from mlbench.training.preflight import Preflight
+    from mlbench.training.train import Observer
 
-__all__ = ["Listener", "run"]
+__all__ = ["Listener", "run", "run_case"]
 
 
 class Listener(Protocol):
@@ -122,6 +123,27 @@ def run(
     return [records[case.key] for case in plan.cases]
 
 
+def run_case(
+    case: Case,
+    plan: Plan,
+    store: Store,
+    listener: Listener,
+    observe: Observer = lambda epoch, score: None,
+) -> Record:
+    """Train, evaluate and store one case of a plan, without a measurement. Returns its record.
+
+    The store is not locked: no other process may run the same case. observe: see
+    `mlbench.training.train.Observer`. Raises StoreError as `run` does.
+    """
+    check_torch(plan.device)
+    from mlbench.training.preflight import Preflight
+
+    with _torch_threads(threads()):
+        record = _experiment_record(case, plan, store, listener, Preflight(), observe)
+    store.put(record)
+    return record
+
+
 def _rename(plan: Plan, store: Store) -> None:
     """Store finished records of renamed cases under the new names."""
     stored = {case.key: store.get(case.key) for case in plan.cases}
@@ -207,7 +229,14 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
-def _experiment_record(case: Case, plan: Plan, store: Store, listener: Listener, ready: Preflight) -> Record:
+def _experiment_record(
+    case: Case,
+    plan: Plan,
+    store: Store,
+    listener: Listener,
+    ready: Preflight,
+    observe: Observer = lambda epoch, score: None,
+) -> Record:
     """Train and evaluate a case. Returns its record without a measurement, or with the error of a failure."""
     import torch
 
@@ -233,6 +262,7 @@ def _experiment_record(case: Case, plan: Plan, store: Store, listener: Listener,
             ready.take(case) or assemble(case, plan.device.name, listener.stage),
             store.checkpoints(case.key),
             listener.stage,
+            observe,
         )
         now = settled(case, plan.device)
         if now.key != case.key:

@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import toys
@@ -19,6 +20,11 @@ from mlbench.planning.plan import Plan, make_plan
 from mlbench.planning.suite import load_suite
 from mlbench.plugins import Plugin, load_plugins
 from mlbench.registry import Registry
+
+if TYPE_CHECKING:
+    from made_tuning import Searcher
+
+    from mlbench.planning.request import PlanRequest
 
 TESTS = Path(__file__).parent
 
@@ -73,6 +79,17 @@ def planned(write: Callable[..., Path], registry: Registry) -> Callable[..., Pla
         return make_plan(suite, Device("cpu", "test"), **choices)
 
     return planned
+
+
+@pytest.fixture
+def searcher(write: Callable[..., Path], registry: Registry, tmp_path: Path) -> Callable[..., Searcher]:
+    """A search of the toy suite with a section `tune`, in a folder."""
+    from made_tuning import CPU, TUNE, Searcher  # imports Optuna, which takes time
+
+    def make(more: str = TUNE, folder: str = "results", request: PlanRequest = CPU) -> Searcher:
+        return Searcher(write(more), registry, tmp_path / folder, request)
+
+    return make
 
 
 @pytest.fixture

@@ -136,8 +136,10 @@ def make_plan(
     cases: str = "*",
     seeds: Sequence[int] = (),
     limit: int | None = None,
+    known: dict[str, tuple[Dataset, array[int]]] | None = None,
 ) -> Plan:
     """Choose cases by glob and seeds, build their data sets and forecast their sizes. limit: see `limited`.
+    known: data sets that earlier plans of the same suite file and limit have built; gets those of this plan.
 
     Seeds come innermost, so that the first complete comparison is there early. Raises SuiteError when
     nothing is chosen or a component refuses, DeviceError when the device lacks the precision; imports no
@@ -153,7 +155,7 @@ def make_plan(
                 f"case {spec.name!r}: fp16 needs a GPU; use --precision bf16 or fp32 on the CPU"
             )
     root = data_root(suite.path)
-    known: dict[str, tuple[Dataset, array[int]]] = {}
+    known = {} if known is None else known
     checked: set[tuple[int, str, str]] = set()
     predict = _Predictions()
     planned = []

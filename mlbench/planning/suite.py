@@ -34,7 +34,7 @@ from mlbench.records.record import MEASURED, PAIR_LIST, TRAINED
 from mlbench.registry import Registry
 from mlbench.seeding import MAX_SEED
 
-__all__ = ["Suite", "evaluation_parts", "load_suite", "read_suite", "recorded_suite"]
+__all__ = ["Suite", "changed_specs", "evaluation_parts", "load_suite", "read_suite", "recorded_suite"]
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
@@ -62,6 +62,7 @@ class _File(BaseModel):
     optional: list[str] = []
     claims: dict[str, dict[str, Any]] = {}
     sizes: dict[str, Any] = {}  # chosen from before the rest is checked
+    tune: dict[str, Any] = {}  # checked by mlbench.tuning
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,27 @@ def read_suite(
         sizes=sized.names,
         removed=removed,
     )
+
+
+def changed_specs(
+    sized: Sized,
+    registry: Registry,
+    case: str,
+    changes: Mapping[str, Changes],
+    *,
+    overrides: Sequence[str] = (),
+) -> tuple[Spec, ...]:
+    """The case called `case` of a suite at one size, once with each of `changes`, under their name.
+
+    Raises SuiteError for settings that do not fit, with the place of the change.
+    """
+    variants = _overridden(_read(sized)[1], overrides)
+    variant = next(each for each in variants if each.name == case)
+    changed = [
+        replace(variant, name=name, settings=variant.settings.updated(each)) for name, each in changes.items()
+    ]
+    shared = _Shared(changed)
+    return tuple(_spec(each, registry, shared) for each in changed)
 
 
 def _optional(

@@ -20,7 +20,7 @@ from mlbench.training.case_evaluation import build_engine, evaluate_case
 from mlbench.training.checkpoint_score import build_score
 from mlbench.training.comparisons import class_names, compared, splits_of
 from mlbench.training.model import size_of, state_hash
-from mlbench.training.train import Training, train
+from mlbench.training.train import Observer, Training, train
 
 __all__ = ["Outcome", "experiment"]
 
@@ -34,7 +34,12 @@ class Outcome:
     seconds: Mapping[str, float]
 
 
-def experiment(assembly: Assembly, folder: Path, progress: Callable[[str, int, int], None]) -> Outcome:
+def experiment(
+    assembly: Assembly,
+    folder: Path,
+    progress: Callable[[str, int, int], None],
+    observe: Observer = lambda epoch, score: None,
+) -> Outcome:
     """Train and evaluate a case. folder: for its checkpoints, and for the metrics of each class.
 
     Raises MlbenchError for a part that cannot be built, read or trained.
@@ -62,6 +67,7 @@ def experiment(assembly: Assembly, folder: Path, progress: Callable[[str, int, i
             assembly.fabric,
             folder,
             progress,
+            observe,
         )
         times.append(time.perf_counter())
         progress("evaluating", 0, 1)

@@ -25,7 +25,11 @@ from mlbench.training.model import statistics_kept
 from mlbench.training.objective import Batch, Objective
 from mlbench.training.optimisation import WeightMean, build_optimizer, build_schedule
 
-__all__ = ["Step", "Training", "train"]
+__all__ = ["Observer", "Step", "Training", "train"]
+
+#: Called with the epoch, counted from 1, and the score of each evaluation on the calibration split. Ends the
+#: training by raising TrainingError.
+Observer = Callable[[int, Estimate], None]
 
 #: Share and seconds of training time spent waiting for images, above which there is a note.
 WAIT_SHARE, WAIT_SECONDS = 0.25, 2.0
@@ -107,6 +111,7 @@ def train(
     fabric: Fabric,
     folder: Path,
     progress: Callable[[str, int, int], None],
+    observe: Observer = lambda epoch, score: None,
 ) -> Training:
     """Train `objective` in place, to the checkpoint that the recipe selects.
 
@@ -114,7 +119,8 @@ def train(
     current model, for batch samplers that need them. score: of the current model on the calibration split.
     folder: for last.pt, and for best.pt where the recipe selects the best. Raises TrainingError for a loss
     that is not finite; on the CPU, and where the sampler raised it, last.pt then holds the state before the
-    step. Raises it too where the recipe selects the best checkpoint and no score had a value.
+    step. Raises it too where the recipe selects the best checkpoint and no score had a value, and whatever
+    `observe` raises.
     """
     recipe = case.recipe
     model = objective.model
@@ -168,6 +174,7 @@ def train(
             if stale == 0 and recipe.select == "best":
                 kept, result.best_epoch = model.trained_state(), epoch + 1
                 _save(folder / "best.pt", objective, epoch + 1)
+        observe(epoch + 1, found)
         if recipe.patience and stale >= recipe.patience:
             result.notes.append(f"stopped early after epoch {epoch + 1}")
             break
