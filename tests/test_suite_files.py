@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,9 @@ from PIL import Image
 
 from mlbench.cli import main
 from mlbench.planning.document import load_document
+from mlbench.planning.suite import load_suite
+from mlbench.plugins import load_plugins
+from mlbench.registry import Registry
 
 SUITES = sorted((TESTS.parent / "suites").glob("*.yaml"))
 SIZES = [(path, size) for path in SUITES for size in load_document(path).data.get("sizes", [None])]
@@ -74,3 +78,29 @@ def test_a_study_has_two_sizes_that_say_what_they_leave_out(path: Path) -> None:
     for claim in document["claims"].values():
         assert claim["sentence"].endswith(".")
         assert claim["source"]
+
+
+#: Options with which every case of a study runs in little time: few images, and batches that few classes fill.
+SMOKE = {
+    "study1-docclassifier": ["--limit", "160", "--set", "recipe.batch_size=4"],
+    "study2-rsb": ["--limit", "16"],
+    "study3-labels": ["--limit", "60", "--set", "recipe.batch_size=12"],
+    "study4-transfer": ["--limit", "60"],
+}
+
+
+@pytest.mark.parametrize("name", SMOKE)
+def test_every_case_of_a_study_runs_and_every_claim_has_a_verdict(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = TESTS.parent / "suites" / f"{name}.yaml"
+    options = ["--device", "cpu", "--seeds", "0", *SMOKE[name]]
+    result = CliRunner().invoke(main, ["run", str(path), "--no-measure", *options])
+    assert result.exit_code == 0, result.output
+    judged = CliRunner().invoke(main, ["claims", str(path), "--json", *options])
+    assert judged.exit_code == 0, judged.output
+    found = {claim["id"]: claim["verdict"] for claim in json.loads(judged.stdout)}
+    claims = load_suite(path, Registry(load_plugins())).claims
+    assert list(found) == [claim.id for claim in claims]
+    assert "inconclusive" in found.values()  # with one seed only what is exact is decided
