@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from mlbench.contracts import Quantity
 from mlbench.errors import ComponentError, OptionError, SuiteError, hint
 from mlbench.options import first_problem
 from mlbench.planning.claims import Claim, check_claim, read_claim
@@ -121,8 +122,8 @@ def read_suite(
     _check_teachers(variants, specs)
     _check_distinct(variants, specs, overrides)
     distinct = {id(spec.metrics): spec for spec in specs}.values()  # most cases share theirs
-    evaluated = {name for spec in distinct for name in spec.quantities()}
-    measured = evaluated | MEASURED.keys()
+    evaluated = {name: each for spec in distinct for name, each in spec.quantities().items()}
+    measured = evaluated.keys() | MEASURED.keys()
     for name in file.tolerances:
         if name not in measured and name.removeprefix(PAIR_LIST) not in evaluated:
             where = document.where(("tolerances", name))
@@ -139,7 +140,7 @@ def read_suite(
         seeds=tuple(file.seeds),
         tolerances=file.tolerances,
         claims=_claims(
-            file, document, {**removed, **{spec.name: spec.axes for spec in specs}}, measured, registry
+            file, document, {**removed, **{spec.name: spec.axes for spec in specs}}, evaluated, registry
         ),
         size=sized.size.name,
         about=sized.size.about,
@@ -152,9 +153,11 @@ def _claims(
     file: _File,
     document: Document,
     axes: Mapping[str, Mapping[str, str]],
-    quantities: Collection[str],
+    evaluated: Mapping[str, Quantity],
     registry: Registry,
 ) -> tuple[Claim, ...]:
+    quantities = {name: each.higher_is_better for name, each in evaluated.items()}
+    quantities |= {name: higher for name, (_, higher) in MEASURED.items()}
     claims = []
     for name, given in file.claims.items():
         claim = read_claim(name, given, partial(_place, document, ("claims", name)), registry)
