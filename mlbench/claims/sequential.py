@@ -18,8 +18,11 @@ __all__ = ["boundaries", "sequential_p"]
 #: deviations at the last look.
 _POINTS, _WIDTH = 401, 7.0
 
-#: Steps of the bisection for a p-value, and the precision of a boundary in standard deviations.
-_STEPS, _EXACT = 30, 1e-9
+#: Precision of a boundary in standard deviations, and of a p-value as a share of it.
+_EXACT = 1e-7
+
+#: Most steps in the search for a p-value, and the least p-value.
+_STEPS, _LEAST = 30, 1e-9
 
 
 def boundaries(looks: Sequence[int], most: int, alpha: float) -> tuple[float, ...]:
@@ -51,8 +54,9 @@ def _boundaries(looks: tuple[int, ...], most: int, alpha: float) -> tuple[float,
             beyond = float(density @ tails) * step
             low, high = (middle, high) if beyond > alpha * (time - before) else (low, middle)
         found.append(min(1.0, 2 * float(ndtr(-high / math.sqrt(time)))))
-        moved = (grid[:, None] - grid[None, :]) / spread
-        density = np.exp(-(moved**2) / 2) @ density * step / (spread * math.sqrt(2 * math.pi))
+        # The density of the move from one point to another depends on their distance alone.
+        moves = np.exp(-((np.arange(1 - _POINTS, _POINTS) * step / spread) ** 2) / 2)
+        density = np.convolve(moves, density, mode="valid") * step / (spread * math.sqrt(2 * math.pi))
         density *= np.clip((high - np.abs(grid)) / step + 0.5, 0.0, 1.0)  # the part of each cell inside
         before = time
     return tuple(found)
@@ -61,14 +65,14 @@ def _boundaries(looks: tuple[int, ...], most: int, alpha: float) -> tuple[float,
 def sequential_p(p_values: Sequence[float], looks: Sequence[int], most: int) -> float:
     """The p-value of the whole sequence: the smallest alpha at which it would have been rejected by now.
 
-    p_values: two-sided, one for each look.
+    p_values: two-sided, one for each look. No less than 1e-9.
     """
-    low, high = 0.0, 1.0
+    alpha = min(1.0, *(p * most / count for p, count in zip(p_values, looks, strict=True)))
     for _ in range(_STEPS):
-        middle = (low + high) / 2
-        bounds = boundaries(looks, most, middle)
-        if any(p <= bound for p, bound in zip(p_values, bounds, strict=True)):
-            high = middle
-        else:
-            low = middle
-    return high
+        # Boundaries are nearly in proportion to alpha, so that this converges within a few steps.
+        alpha, before = max(alpha, _LEAST), alpha
+        bounds = boundaries(looks, most, alpha)
+        alpha = min(1.0, *(alpha * p / bound for p, bound in zip(p_values, bounds, strict=True)))
+        if abs(alpha - before) <= _EXACT * before:
+            break
+    return max(alpha, _LEAST)
