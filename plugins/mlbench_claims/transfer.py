@@ -92,8 +92,7 @@ class Transfer(ClaimOptions):
 
         samples = values.sign * np.array(values.matrix())
         effects = {
-            name: self._correlation(samples, name, values)
-            for name in ("spearman", "kendall", "pearson")
+            name: self._correlation(samples, name, values) for name in ("spearman", "kendall", "pearson")
         }
         others = [effect for name, effect in effects.items() if name != self.correlation]
         note = ""
