@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,6 @@ import numpy as np
 from mlbench.claims.judgement import Judgement, judge
 from mlbench.claims.looks import Looks
 from mlbench.contracts.claims import Effect, Finding
-from mlbench.contracts.options import ClaimOptions
 from mlbench.deciding import next_step
 from mlbench.planning.claims import Claim
 from mlbench.planning.spec import Part
@@ -79,7 +78,8 @@ def draws(
     noise: float = 1.0,
     shared: float = 1.0,
 ) -> dict[str, np.ndarray]:
-    """Values of cases with these true means: normal noise of each, and of each seed, which all cases share."""
+    """Values of cases with these true means: normal noise of each, and of each seed, which
+    all cases share."""
     common = shared * generator.standard_normal(seeds)
     return {case: mean + common + noise * generator.standard_normal(seeds) for case, mean in means.items()}
 
