@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal, norm
@@ -14,7 +16,7 @@ LOOKS = (3, 4, 5, 7, 9, 12, 15, 19, 20)
 
 
 @pytest.fixture
-def full_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+def full_shares(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Boundaries of a normal process, whose looks spend all of their share."""
     monkeypatch.setattr(sequential, "_LATER", 1.0)
     sequential._boundaries.cache_clear()
@@ -36,22 +38,24 @@ def test_the_first_look_spends_its_share() -> None:
     assert boundaries((3, 4), 20, 0.05)[0] == pytest.approx(0.05 * 3 / 20, rel=1e-6)
 
 
-def test_boundaries_of_five_equal_looks_with_linear_spending(full_shares: None) -> None:
-    """Lan and DeMets, spending function alpha * t: 2.58, 2.49, 2.41, 2.34, 2.28."""
-    found = z_values((1, 2, 3, 4, 5), 5, 0.05)
-    assert [round(z, 2) for z in found] == [2.58, 2.49, 2.41, 2.34, 2.28]
-
-
-@pytest.mark.parametrize(("looks", "most"), [((1, 2), 2), ((3, 4), 20), ((3, 20), 20), ((2, 5), 50)])
+@pytest.mark.parametrize(
+    ("looks", "most"),
+    [((1, 2), 2), ((3, 4), 20), ((3, 20), 20), ((2, 5), 50), ((1, 2, 3, 4, 5), 5), ((3, 5, 9, 20), 20)],
+)
 @pytest.mark.parametrize("alpha", [0.05, 0.005])
-def test_two_looks_as_by_the_bivariate_normal_distribution(
+def test_all_looks_as_by_the_multivariate_normal_distribution(
     full_shares: None, looks: tuple[int, ...], most: int, alpha: float
 ) -> None:
-    first, second = z_values(looks, most, alpha)
-    correlation = (looks[0] / looks[1]) ** 0.5
-    both = multivariate_normal(cov=[[1, correlation], [correlation, 1]])
-    inside = both.cdf([first, second], lower_limit=[-first, -second], abseps=1e-9)
-    assert 1 - inside == pytest.approx(alpha * looks[1] / most, rel=2e-3)
+    """Lan and DeMets with linear spending: alpha * t is spent at every time t."""
+    bounds = z_values(looks, most, alpha)
+    for count in range(1, len(looks) + 1):
+        times, limit = np.array(looks[:count]), np.array(bounds[:count])
+        correlations = np.sqrt(np.minimum.outer(times, times) / np.maximum.outer(times, times))
+        generator = np.random.default_rng(0)
+        inside = multivariate_normal.cdf(
+            limit, cov=correlations, lower_limit=-limit, abseps=1e-7, releps=1e-7, rng=generator
+        )
+        assert 1 - inside == pytest.approx(alpha * times[-1] / most, rel=5e-3)
 
 
 def test_all_looks_as_by_simulation_of_brownian_motion(full_shares: None) -> None:
