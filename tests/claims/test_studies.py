@@ -228,9 +228,7 @@ def until_decided(
 
 
 @studies
-def test_adding_seeds_keeps_the_error_rate_and_the_coverage(
-    registry: Registry, count: int
-) -> None:
+def test_adding_seeds_keeps_the_error_rate_and_the_coverage(registry: Registry, count: int) -> None:
     found = until_decided(registry, count, 0.0, 5)
     assert share([verdict is not Verdict.INCONCLUSIVE for verdict, _, _ in found]) <= most(0.05, count)
     assert share([covered for _, covered, _ in found]) >= 0.95 - 2.5 * np.sqrt(0.05 * 0.95 / count)
