@@ -163,6 +163,7 @@ def _bound_text(effect: Effect) -> str:
 def _number(value: float, effect: Effect, *, signed: bool = True) -> str:
     if effect.unit == "%":
         digits = 0 if abs(value) >= 0.1 else 1
+        value = round(value, 2 + digits) + 0.0  # no "-0.0"
         text = f"{100 * value:+,.{digits}f}" if signed else f"{100 * value:,.{digits}f}".removesuffix(".0")
         return f"{text} %"
     if effect.unit == "x":
