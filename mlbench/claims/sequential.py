@@ -53,7 +53,8 @@ def _boundaries(looks: tuple[int, ...], most: int, alpha: float) -> tuple[float,
     step = grid[1] - grid[0]
     density = np.zeros(_POINTS)
     density[_POINTS // 2] = 1 / step  # the process starts at 0
-    found, before = [], 0.0
+    found: list[float] = []
+    before = 0.0
     for time in times:
         spread = math.sqrt(time - before)
         share = alpha * (time - before) * (_LATER if found else 1.0)

@@ -86,10 +86,10 @@ def check_claim(
         if quantities[quantity] is None:
             known = [name for name, higher in quantities.items() if higher is not None]
             raise SuiteError(f"{where()}: neither direction of {quantity!r} is better ({hint('', known)})")
+    settings = (*SECTIONS, *DERIVED)
     for key in claim.options.differ:
-        known = (*SECTIONS, *DERIVED)
-        if key.partition(".")[0] not in known:
-            raise SuiteError(f"{where('differ')}: unknown setting {key!r} ({hint(key, known)})")
+        if key.partition(".")[0] not in settings:
+            raise SuiteError(f"{where('differ')}: unknown setting {key!r} ({hint(key, settings)})")
 
 
 def check_fairness(claim: Claim, specs: Mapping[str, Spec], derived: Mapping[str, Mapping[str, Any]]) -> None:

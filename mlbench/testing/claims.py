@@ -104,7 +104,7 @@ def claim_is_judged_by_evidence(subject: Subject) -> None:
     for each in effects:
         expect(each.label, "every effect has a label")
         expect(math.isfinite(each.value), f"the value of {each.label} is a number, not {each.value!r}")
-        known = None in (each.low, each.high) or each.low <= each.high  # type: ignore[operator]
+        known = None in (each.low, each.high) or each.low <= each.high
         expect(known, f"low is at most high; not so: {each.label}")
 
 
