@@ -175,8 +175,10 @@ def _undecided(finding: Finding, level: float) -> str:
     effect: Effect = finding.effect
     if finding.note:
         return finding.note
-    if effect.kind != "seeds":
-        return f"{effect.samples} {effect.kind} do not decide it; measure again with more measure.rounds"
+    if effect.kind == "exact":
+        return "sizes have no noise; only more cases would decide it"
+    if effect.kind == "rounds":
+        return "its rounds do not decide it; measure again with more measure.rounds"
     if effect.samples == 1:
         return "1 seed; at least 3 are needed"
     if effect.spread is None:

@@ -70,14 +70,21 @@ def _evidence(subject: Subject, *, without: str = "") -> Evidence:
     return Evidence(known, axes, seeds=range(_SEEDS))
 
 
+def _judged(subject: Subject) -> Any:
+    try:
+        return subject.claim().judge(_evidence(subject))
+    except ClaimError as error:
+        raise AssertionError(
+            f"judge() answers where all cases of compared() have all of quantities(): {error}"
+        ) from None
+
+
 def claim_names_its_cases(subject: Subject) -> None:
     groups = subject.claim().compared()
     expect(groups, "compared() gives at least one group, such as [[case]] where nothing is compared")
     for group in groups:
         known = bool(group) and all(each and isinstance(each, str | Mapping) for each in group)
-        expect(
-            known, f"a group of compared() has names of cases, or mappings of axes to labels; not {group!r}"
-        )
+        expect(known, f"a group of compared() has names of cases, or labels by axis; not {group!r}")
 
 
 def claim_names_its_quantities(subject: Subject) -> None:
@@ -89,13 +96,7 @@ def claim_names_its_quantities(subject: Subject) -> None:
 
 
 def claim_is_judged_by_evidence(subject: Subject) -> None:
-    claim = subject.claim()
-    try:
-        found = claim.judge(_evidence(subject))
-    except ClaimError as error:
-        raise AssertionError(
-            f"judge() answers where all cases of compared() have all of quantities(): {error}"
-        ) from None
+    found = _judged(subject)
     expect(isinstance(found, Finding), f"judge() returns a Finding, not {found!r}")
     expect(isinstance(found.effect, Effect), f"the effect of a finding is an Effect, not {found.effect!r}")
     effects = (found.effect, *found.parts)
@@ -109,7 +110,7 @@ def claim_is_judged_by_evidence(subject: Subject) -> None:
 
 
 def claim_is_judged_alike_by_equal_evidence(subject: Subject) -> None:
-    found = [subject.claim().judge(_evidence(subject)) for _ in range(2)]
+    found = [_judged(subject) for _ in range(2)]
     expect(found[0] == found[1], "judge() gives the same for the same evidence")
 
 

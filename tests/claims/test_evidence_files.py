@@ -12,7 +12,7 @@ import pytest
 from made_records import planned_record
 
 from mlbench.claims.evidence_files import read_evidence, save_evidence
-from mlbench.claims.judgement import Judgement
+from mlbench.claims.judgement import Judgement, Verdict
 from mlbench.claims.looks import Looks
 from mlbench.claims.suite_claims import claims_of_file, claims_of_store, looks_at, stored_records
 from mlbench.errors import StoreError
@@ -175,6 +175,18 @@ def test_records_of_other_settings_do_not_count(store: Store, planned: Callable[
     now = planned(SUITE, overrides=("recipe.lr=0.5",))
     with pytest.raises(StoreError, match=r"no records of the suite 'toy' .*recipe.lr"):
         claims_of_store(now, store)
+
+
+def test_a_case_that_this_size_lacks_is_not_measurable(store: Store, planned: Callable[..., Plan]) -> None:
+    plan = planned(SUITE + "sizes: {cpu: {cases: {flatten: null}}, gpu: {}}\n")
+    cpu = Store(store.folder.parent, plan.suite.name)
+    assert plan.suite.name == "toy-cpu"
+    for case in plan.cases:
+        cpu.put(made(case))
+    better, fast, small = claims_of_store(plan, cpu)
+    assert better.reason == "this size of the suite has no case flatten"
+    assert fast.reason == better.reason
+    assert small.verdict is Verdict.SUPPORTED
 
 
 def test_chosen_seeds_count_alone(plan: Plan, store: Store) -> None:
