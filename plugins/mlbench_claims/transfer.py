@@ -42,7 +42,7 @@ class Transfer(ClaimOptions):
     gains: every variant gains at least as much over the reference on the large network as on the small one,
     each tested by itself.
 
-    Raises OptionError where both rows have different lengths."""
+    Raises OptionError where both rows have different lengths, or the same case at the same place."""
 
     small: _Row
     """Cases of the small network: the reference first, then the variants."""
@@ -64,6 +64,9 @@ class Transfer(ClaimOptions):
                 f"transfer: small has {len(self.small)} cases and large {len(self.large)}; expected as many",
                 "large",
             )
+        for one, other in zip(self.small, self.large, strict=True):
+            if one == other:
+                raise OptionError(f"transfer: compares {cases_text(one)!r} with itself", "large")
         return self
 
     def compared(self) -> Sequence[Sequence[Cases]]:

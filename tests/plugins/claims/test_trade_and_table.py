@@ -151,6 +151,11 @@ def test_every_quantity_has_a_tolerance(registry: Registry) -> None:
         claim(registry, "table", rows={"a": {"f1": 0.8}}, within={METRIC: 0.1})
 
 
+def test_every_row_has_a_number(registry: Registry) -> None:
+    with pytest.raises(OptionError, match="'rows' of claim 'table'"):
+        claim(registry, "table", rows={"a": {}}, within={METRIC: 0.1})
+
+
 def test_values_are_read_from_done_records_alone(registry: Registry) -> None:
     (first, *rest) = records({"a": A})
     assert first.status == "done"

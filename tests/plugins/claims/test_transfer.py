@@ -116,6 +116,11 @@ def test_a_single_seed_shows_nothing(registry: Registry) -> None:
     assert found.reason == "1 seed; at least 3 are needed"
 
 
+def test_rows_share_no_case(registry: Registry) -> None:
+    with pytest.raises(OptionError, match="transfer: compares 'a' with itself"):
+        claim(registry, "transfer", small=SMALL, large=["a", *LARGE[1:]])
+
+
 def test_rows_have_equal_lengths(registry: Registry) -> None:
     with pytest.raises(OptionError, match="small has 5 cases and large 4; expected as many"):
         claim(registry, "transfer", small=SMALL, large=LARGE[:4])
