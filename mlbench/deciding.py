@@ -5,19 +5,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from mlbench.claims.judgement import ALPHA, Judgement, Verdict
+from mlbench.claims.judgement import ALPHA, Judgement, Verdict, first_seeds
 from mlbench.claims.looks import Looks, write_looks
 from mlbench.claims.suite_claims import cases_of, claims_of_store, looks_at, stored_records
+from mlbench.planning.claims import Claim
 from mlbench.planning.plan import Plan, make_plan
 from mlbench.records.store import Store
 from mlbench.regression.statistics import samples_needed
 
-__all__ = ["can_be_decided", "decide", "next_count"]
+__all__ = ["Step", "can_be_decided", "decide", "next_count", "next_step"]
 
 #: Seeds that are added at once, as a share of those that are there, so that looks become rarer.
 _GROWTH = 0.25
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is run next. claims: that are open. seeds: all that their cases need. looks: at the claims, the
+    next one included, by their ids."""
+
+    claims: tuple[Claim, ...]
+    seeds: tuple[int, ...]
+    looks: dict[str, Looks]
 
 
 def decide(
@@ -38,25 +49,38 @@ def decide(
     train(plan)
     suite = plan.suite
     looks = _first_looks(plan, store, most)
-    seeds = list(suite.seeds)
     while True:
         write_looks(store.folder, looks)
-        judged = {each.claim.id: each for each in claims_of_store(plan, store)}
-        wanted = [claim for claim in suite.claims if claim.id in looks and _is_open(judged[claim.id])]
-        if not wanted:
+        step = next_step(claims_of_store(plan, store), suite.seeds)
+        if step is None:
             return
-        seeds = _more_seeds(seeds, max(looks[claim.id].counts[-1] for claim in wanted))
-        count = next_count(len(seeds), max(looks[claim.id].most for claim in wanted))
-        new = _more_seeds(seeds, count)[len(seeds) :]
-        names = ", ".join(claim.id for claim in wanted)
-        note(f"open: {names}; adding seed{'s' * (len(new) > 1)} {', '.join(map(str, new))}")
-        more = make_plan(suite, plan.device, seeds=new, limit=limit)
-        cases = {case for claim in wanted for case in cases_of(claim, suite)}
-        train(replace(more, cases=tuple(case for case in more.cases if case.name in cases)))
-        seeds += new
-        for claim in wanted:
-            before = looks[claim.id]
-            looks[claim.id] = replace(before, counts=(*before.counts, min(count, before.most)))
+        # A claim that becomes open again, or is new, may lack seeds that others have.
+        known = {(record.case, record.seed) for record in stored_records(plan, store)}
+        cases = {case for claim in step.claims for case in cases_of(claim, suite)}
+        more = make_plan(suite, plan.device, seeds=step.seeds, limit=limit)
+        new = [case for case in more.cases if case.name in cases and (case.name, case.seed) not in known]
+        if new:
+            names = ", ".join(claim.id for claim in step.claims)
+            seeds = [str(seed) for seed in dict.fromkeys(case.seed for case in new)]
+            note(f"open: {names}; adding seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}")
+            train(replace(more, cases=tuple(new)))
+        looks |= step.looks
+
+
+def next_step(judgements: Sequence[Judgement], seeds: Sequence[int]) -> Step | None:
+    """What would decide claims that are open; None where there are none. seeds: those of the suite."""
+    wanted = [each for each in judgements if _is_open(each)]
+    looks = {each.claim.id: each.looks for each in wanted if each.looks is not None}
+    if not looks:
+        return None
+    count = next_count(
+        max(each.counts[-1] for each in looks.values()), max(each.most for each in looks.values())
+    )
+    return Step(
+        tuple(each.claim for each in wanted),
+        tuple(first_seeds(seeds, count)),
+        {name: replace(each, counts=(*each.counts, min(count, each.most))) for name, each in looks.items()},
+    )
 
 
 def next_count(count: int, most: int) -> int:
@@ -66,8 +90,7 @@ def next_count(count: int, most: int) -> int:
 
 def can_be_decided(judgement: Judgement, most: int) -> bool:
     """Whether a claim is open and up to `most` seeds can decide it: whether they would, were the effect as
-    far
-    from its bound as its interval allows."""
+    far from its bound as its interval allows."""
     if judgement.verdict is not Verdict.INCONCLUSIVE or judgement.finding is None:
         return False
     effect = judgement.finding.effect
@@ -75,19 +98,16 @@ def can_be_decided(judgement: Judgement, most: int) -> bool:
         return False
     if effect.spread is None or effect.low is None or effect.high is None:
         return True
-    if effect.spread == 0:
+    if effect.low == effect.high:  # equal samples: only their number counts
         return effect.needed is not None and effect.needed <= most
     farthest = max(abs(effect.low - effect.bound), abs(effect.high - effect.bound))
     return samples_needed(effect.spread, farthest, level=1 - ALPHA, most=most) is not None
 
 
 def _is_open(judgement: Judgement) -> bool:
-    return judgement.looks is not None and can_be_decided(judgement, judgement.looks.most)
-
-
-def _more_seeds(seeds: Sequence[int], count: int) -> list[int]:
-    """At least `count` seeds: these, then the next higher ones."""
-    return [*seeds, *range(max(seeds) + 1, max(seeds) + 1 + max(0, count - len(seeds)))]
+    # Of the looks, not of the samples: seeds that failed are no samples.
+    looks = judgement.looks
+    return looks is not None and looks.counts[-1] < looks.most and can_be_decided(judgement, looks.most)
 
 
 def _first_looks(plan: Plan, store: Store, most: int) -> dict[str, Looks]:

@@ -84,6 +84,7 @@ def test_every_component_runs(precision, tmp_path) -> None:
     used = {(kind, record.settings[section]["name"]) for record in records
             for section, kind in COMPONENTS.items() if section in record.settings}  # fmt: skip
     used |= {("metric", name) for record in records for name in record.settings["metrics"]}
+    used |= {("claim", claim.part.entry.component.name) for claim in plan.suite.claims}
     never = {(entry.component.kind, entry.component.name) for entry in registry} - used
     assert {kind for kind, _ in never} <= {"dataset"}
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -98,7 +99,7 @@ def test_readme_plugin_is_short_and_works(tmp_path: Path, write: Callable[..., P
 
 def test_readme_plugin_passes_the_checks_as_the_page_runs_them(tmp_path: Path) -> None:
     (tmp_path / "meanmax.py").write_text(blocks(README, "python")[0])
-    (tmp_path / "test_meanmax.py").write_text(blocks(PAGES["plugins"], "python")[2])
+    (tmp_path / "test_meanmax.py").write_text(blocks(PAGES["plugins"], "python")[3])
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_meanmax.py"]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout
@@ -110,14 +111,19 @@ def test_readme_names_every_command(name: str) -> None:
     assert f"`mlbench {name}" in README
 
 
-@pytest.mark.parametrize(("number", "name"), [(0, "gap_hinge"), (1, "first_rank")])
+BEST = {"sentence": "It is so.", "case": "a", "others": ["b", "c"], "metric": "recall_at_1"}
+
+
+@pytest.mark.parametrize(
+    ("number", "name", "options"), [(0, "gap_hinge", {}), (1, "first_rank", {}), (2, "best", BEST)]
+)
 def test_components_of_the_page_keep_the_contract(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, name: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, name: str, options: dict[str, Any]
 ) -> None:
     (tmp_path / f"{name}.py").write_text(blocks(PAGES["plugins"], "python")[number])
     monkeypatch.syspath_prepend(tmp_path)
     (component,) = import_module(name).mlbench_components()
-    assert [check.name for check in checks(component) if not passes(check)] == []
+    assert [check.name for check in checks(component, **options) if not passes(check)] == []
 
 
 def passes(check: Check) -> bool:

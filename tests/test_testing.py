@@ -21,14 +21,19 @@ from mlbench.plugin import (
     BatchesShape,
     BatchSamplerOptions,
     CentresShape,
+    ClaimError,
+    ClaimOptions,
     Component,
     DataError,
     DatasetContext,
     DatasetOptions,
     DistillerContext,
     DistillerOptions,
+    Effect,
+    Evidence,
     Features,
     FeatureShape,
+    Finding,
     LossContext,
     LossOptions,
     LossShape,
@@ -426,6 +431,44 @@ class FaultyMetric(MetricOptions):
         return {"area": curve.auroc / (2 if curve.auroc.ndim and self.fault == "axes" else 1)}
 
 
+class FaultyClaim(ClaimOptions):
+    fault: str
+    sentence: str = "It is so."
+
+    def compared(self) -> Any:
+        return {"none": [], "group": [["a"], []]}.get(
+            self.fault, [["a", "b"], [{"neck": "x"}, {"neck": "y"}]]
+        )
+
+    def quantities(self) -> Any:
+        return "f1" if self.fault == "text" else ["f1", "bytes", "images_per_second"]
+
+    def judge(self, evidence: Evidence) -> Any:
+        if self.fault == "silent":
+            return Finding.of(Effect("nothing", 0.0))
+        if self.fault == "others":
+            evidence.values(["a", "c"], "f1")
+        try:
+            found = [
+                evidence.values(cases, name).effect((1.0, -1.0), label=name)
+                for cases in self.compared()
+                for name in self.quantities()
+            ]
+        except ClaimError:
+            if self.fault == "crashes":
+                raise KeyError("b") from None
+            raise
+        if self.fault == "number":
+            return found[0].value
+        if self.fault == "p":
+            return Finding(found[0], 1.5, 0.5)
+        if self.fault == "global":
+            return Finding.of(Effect("nothing", random.random()))
+        if self.fault == "nan":
+            return Finding.of(Effect("nothing", float("nan")))
+        return Finding.of_all(found)
+
+
 class FaultyThreshold(ThresholdOptions):
     fault: str
 
@@ -505,6 +548,16 @@ FAULTS = [
     ("metric", "threshold", "curve_metric_takes_resamples", "without a threshold"),
     ("metric", "axes", "curve_metric_takes_resamples", "on a leading axis"),
     ("threshold", "none", "threshold_is_a_similarity", "not None"),
+    ("claim", "none", "claim_names_its_cases", "at least one group"),
+    ("claim", "group", "claim_names_its_cases", "names of cases, or labels by axis; not []"),
+    ("claim", "text", "claim_names_its_quantities", "not 'f1'"),
+    ("claim", "number", "claim_is_judged_by_evidence", "returns a Finding"),
+    ("claim", "p", "claim_is_judged_by_evidence", "p-values in [0, 1], not 1.5"),
+    ("claim", "nan", "claim_is_judged_by_evidence", "the value of nothing is a number"),
+    ("claim", "others", "claim_is_judged_by_evidence", "there is no case 'c'"),
+    ("claim", "global", "claim_is_judged_alike_by_equal_evidence", "the same for the same evidence"),
+    ("claim", "silent", "claim_without_a_case_is_a_claim_error", "raises a ClaimError without records of a"),
+    ("claim", "crashes", "claim_without_a_case_is_a_claim_error", "not KeyError('b')"),
 ]
 OPTIONS = {
     "dataset": FaultyDatasetOptions,
@@ -522,6 +575,7 @@ OPTIONS = {
     "recipe": FaultyRecipe,
     "metric": FaultyMetric,
     "threshold": FaultyThreshold,
+    "claim": FaultyClaim,
 }
 KINDS_OF = {"paired": "dataset", "pair_loss": "loss", "centre_loss": "loss", "picky": "loss"}
 

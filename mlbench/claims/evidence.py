@@ -98,6 +98,8 @@ class Values:
     def _effect(self, values: Sequence[float], bound: float, label: str) -> Effect:
         if self.kind == "seeds":
             return effect_of(values, bound=bound, label=label, unit=self.unit, level=self.level)
+        if bound <= -1:
+            raise ClaimError(f"{bound:g} is no share of a {self.quantity}; expected more than -1 (-100 %)")
         given: Any = {"bound": math.log1p(bound), "label": label, "unit": "%"}
         found = (
             exact_effect(values[0], **given)
@@ -112,7 +114,8 @@ class Evidence:
 
     axes: labels of every case of the suite on the axes of its matrix, whatever its size. removed: cases that
     the chosen size leaves out. absent: why a case has no records, by its name. seeds: those that count, in
-    their order; None for all, ascending. level: of intervals.
+    their order; None for all, ascending. level: of intervals. failed: seeds that were found not to count, as
+    a case failed or has no value there.
     """
 
     def __init__(
@@ -130,6 +133,7 @@ class Evidence:
         self._removed = removed
         self._absent = dict(absent or {})
         self._seeds = seeds
+        self.failed: set[int] = set()
         self._records: dict[str, dict[int, Record]] = {}
         for record in records:
             self._records.setdefault(record.case, {})[record.seed] = record
@@ -152,6 +156,8 @@ class Evidence:
         if not seeds:
             names = ", ".join(dict.fromkeys(case for each in strata.values() for case in each))
             raise ClaimError(f"{names} have no seed in common with a value of {quantity}")
+        run = [set(self._records[case]) for each in strata.values() for case in each]
+        self.failed |= set.intersection(*run).intersection(order).difference(seeds)
         announced = self._announced(quantity)
         if announced.higher_is_better is None:
             raise ClaimError(f"{quantity}: neither direction is better")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mlbench.atomic_write import write_atomically
-from mlbench.claims.looks import Looks, looks_from_plain, looks_to_plain
+from mlbench.claims.looks import AllLooks, looks_from_plain, looks_to_plain
 from mlbench.errors import StoreError
 from mlbench.planning.suite import Suite
 from mlbench.records.record import Estimate, Record, Timing, parse_json
@@ -38,20 +38,20 @@ class EvidenceFile:
     suite: str
     records: tuple[Record, ...]
     settings: Mapping[str, Mapping[str, Any]]
-    looks: Mapping[str, Looks]
+    looks: AllLooks
     environment: Mapping[str, Any]
     libraries: Mapping[str, str]
     finished: str
 
 
-def save_evidence(suite: Suite, records: Sequence[Record], looks: Mapping[str, Looks], folder: Path) -> Path:
+def save_evidence(suite: Suite, records: Sequence[Record], looks: AllLooks, folder: Path) -> Path:
     """Write the evidence file of a suite into a folder. Raises StoreError."""
     path = folder / f"{suite.name}.json"
     write_atomically(path, evidence_text(suite, records, looks).encode())
     return path
 
 
-def evidence_text(suite: Suite, records: Sequence[Record], looks: Mapping[str, Looks]) -> str:
+def evidence_text(suite: Suite, records: Sequence[Record], looks: AllLooks) -> str:
     """The content of an evidence file, with one line for each case and quantity."""
     names = sorted({name for claim in suite.claims for name in claim.part.ask("quantities")})
     newest = max(records, key=lambda record: record.finished)

@@ -44,8 +44,10 @@ def claims_table(judgements: Sequence[Judgement], title: str = "") -> Table:
 
 
 def claims_notes(judgements: Sequence[Judgement]) -> list[str]:
-    """Why claims have no verdict, one line each."""
-    return [f"{each.claim.id}: {each.verdict.value}: {each.reason}" for each in judgements if each.reason]
+    """Why claims have no verdict, and which seeds do not count, one line each."""
+    found = [(each, each.reason and f"{each.verdict.value}: {each.reason}") for each in judgements]
+    found += [(each, _failed_text(each)) for each in judgements]
+    return [f"{each.claim.id}: {text}" for each, text in found if text]
 
 
 def claims_text(judgements: Sequence[Judgement]) -> Iterator[str]:
@@ -69,6 +71,8 @@ def _details(judgement: Judgement) -> Iterator[str]:
                 yield f"- {part.label}: {_value_text(part)}"
         if finding.note and finding.note != judgement.reason:
             yield f"note: {finding.note}"
+    if judgement.failed:
+        yield f"note: {_failed_text(judgement)}"
     if judgement.reason:
         yield f"open: {judgement.reason}"
     if options.caveat:
@@ -109,6 +113,7 @@ def _plain(judgement: Judgement) -> dict[str, Any]:
         "verdict": judgement.verdict.value,
         "p": judgement.p if judgement.finding else None,
         "reason": judgement.reason,
+        "failed": list(judgement.failed),
         "finding": asdict(judgement.finding) if judgement.finding else None,
         "looks": asdict(judgement.looks) if judgement.looks else None,
     }
@@ -131,17 +136,22 @@ def _test_text(judgement: Judgement) -> str:
     effect = judgement.finding.effect
     if effect.kind == "exact":
         return effect.kind
-    text = f"{samples_text(effect)}, p {_p_text(judgement, equal='= ')} corrected for all claims"
+    p = _p_text(judgement)
+    text = f"{samples_text(effect)}, p {p if p[0] == '<' else f'= {p}'} corrected for all claims"
     if judgement.looks is not None:
         counts = ", ".join(map(str, judgement.looks.counts))
         text += f"; tested at {counts} of at most {judgement.looks.most} seeds"
     return text
 
 
-def _p_text(judgement: Judgement, equal: str = "") -> str:
-    if judgement.p < 0.001:
-        return "< .001"
-    return equal + f"{judgement.p:.3f}".removeprefix("0")
+def _failed_text(judgement: Judgement) -> str:
+    seeds = ", ".join(map(str, judgement.failed))
+    word = "seeds do" if len(judgement.failed) > 1 else "seed does"
+    return seeds and f"{word} not count, as a case failed or has no value: {seeds}"
+
+
+def _p_text(judgement: Judgement) -> str:
+    return "<.001" if judgement.p < 0.001 else f"{judgement.p:.3f}".removeprefix("0")
 
 
 def _value_text(effect: Effect) -> str:
@@ -159,8 +169,10 @@ def _bound_text(effect: Effect) -> str:
 
 def _number(value: float, effect: Effect, *, signed: bool = True) -> str:
     if effect.unit == "%":
-        decimals = 0 if abs(value) >= 0.1 or not signed else 1
-        return f"{100 * value:{'+' if signed else ''},.{decimals}f} %"
+        digits = 0 if abs(value) >= 0.1 else 1
+        value = round(value, 2 + digits) + 0.0  # no "-0.0"
+        text = f"{100 * value:+,.{digits}f}" if signed else f"{100 * value:,.{digits}f}".removesuffix(".0")
+        return f"{text} %"
     if effect.unit == "x":
         return f"{value:.2f} x"
     if effect.unit in _WHOLE or abs(value) >= 1000:

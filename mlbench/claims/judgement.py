@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 from mlbench.claims.evidence import Evidence
 from mlbench.claims.looks import Looks
@@ -17,8 +18,9 @@ from mlbench.contracts.claims import Effect, Finding
 from mlbench.errors import ClaimError
 from mlbench.planning.claims import Claim
 from mlbench.records.record import Record
+from mlbench.regression.statistics import samples_needed
 
-__all__ = ["ALPHA", "Judgement", "Verdict", "holm", "judge", "seed_order"]
+__all__ = ["ALPHA", "Judgement", "Verdict", "first_seeds", "holm", "judge", "seed_order"]
 
 #: The largest chance of a wrong verdict among all claims of a suite.
 ALPHA = 0.05
@@ -37,7 +39,7 @@ class Verdict(StrEnum):
 class Judgement:
     """The verdict on one claim. finding: None where it is not measurable. p: two-sided, corrected for all
     claims. reason: why there is no verdict, or what would bring one; "" else. looks: None where the claim was
-    tested once."""
+    tested once. failed: seeds that do not count, as a case failed or has no value there."""
 
     claim: Claim
     verdict: Verdict
@@ -45,6 +47,7 @@ class Judgement:
     p: float = 1.0
     reason: str = ""
     looks: Looks | None = None
+    failed: tuple[int, ...] = ()
 
 
 def judge(
@@ -65,37 +68,42 @@ def judge(
     other experiments do not count.
     """
     order = seed_order(records, seeds)
-    looks = looks or {}
-    found: list[tuple[Claim, Finding | None, float, str]] = []
+    evidence = partial(Evidence, records, axes, removed=removed, absent=absent)
+    found: list[tuple[Claim, _Test, str]] = []
     for claim in claims:
-
-        def evidence(seeds: Sequence[int], level: float) -> Evidence:
-            return Evidence(records, axes, removed=removed, absent=absent, seeds=seeds, level=level)
-
+        known = (looks or {}).get(claim.id)
         try:
             _check_device(claim, records)
-            found.append((claim, *_tested(claim, evidence, order, looks.get(claim.id)), ""))
+            found.append((claim, _tested(claim, evidence, order, seeds, known), ""))
         except ClaimError as error:
-            found.append((claim, None, 1.0, str(error)))
-    adjusted = holm([p for _, finding, p, _ in found if finding is not None])
+            found.append((claim, _Test(looks=known), str(error)))
+    adjusted = holm([test.p for _, test, _ in found if test.finding is not None])
+    # Holm's method compares the smallest p-value of those that are not decided with this level.
+    level = ALPHA / max(1, sum(p > ALPHA for p in adjusted))
     judgements = []
-    for claim, finding, _, reason in found:
-        known = looks.get(claim.id)
+    for claim, test, reason in found:
+        finding = test.finding
         if finding is None:
-            judgements.append(Judgement(claim, Verdict.NOT_MEASURABLE, reason=reason, looks=known))
+            judgements.append(Judgement(claim, Verdict.NOT_MEASURABLE, reason=reason, looks=test.looks))
             continue
         p = adjusted.pop(0)
         verdict = Verdict.INCONCLUSIVE
         if p <= ALPHA:
             verdict = Verdict.SUPPORTED if finding.support < finding.refute else Verdict.REFUTED
-        reason = _undecided(finding) if verdict is Verdict.INCONCLUSIVE else ""
-        judgements.append(Judgement(claim, verdict, finding, p, reason, known))
+        reason = _undecided(finding, level) if verdict is Verdict.INCONCLUSIVE else ""
+        judgements.append(Judgement(claim, verdict, finding, p, reason, test.looks, test.failed))
     return judgements
 
 
 def seed_order(records: Sequence[Record], seeds: Sequence[int]) -> list[int]:
     """All seeds of the records: first those of the suite, then others, ascending."""
     return [*seeds, *sorted({record.seed for record in records} - set(seeds))]
+
+
+def first_seeds(seeds: Sequence[int], count: int) -> list[int]:
+    """The seeds of a look: the first of the suite's, then those above them that were added."""
+    start = max(seeds, default=-1) + 1
+    return [*seeds, *range(start, start + count)][:count]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -118,30 +126,43 @@ def _check_device(claim: Claim, records: Sequence[Record]) -> None:
         raise ClaimError(f"it needs a {needs} device, and {ran}")
 
 
+@dataclass(frozen=True, slots=True)
+class _Test:
+    """The test of one claim. p: two-sided, before the correction for several claims. failed: see
+    `Judgement`."""
+
+    finding: Finding | None = None
+    p: float = 1.0
+    looks: Looks | None = None
+    failed: tuple[int, ...] = ()
+
+
 def _tested(
     claim: Claim,
-    evidence: Callable[[Sequence[int], float], Evidence],
+    evidence: Callable[..., Evidence],
     order: Sequence[int],
+    seeds: Sequence[int],
     looks: Looks | None,
-) -> tuple[Finding, float]:
-    """The finding, and its two-sided p-value before the correction for several claims. evidence: of some
-    seeds with intervals at a level."""
+) -> _Test:
+    """evidence: of some seeds, with intervals at a level. order: all seeds. seeds: those of the suite."""
 
-    def finding(seeds: Sequence[int], level: float) -> Finding:
-        found: Finding = claim.part.ask("judge", evidence(seeds, level))
-        return found
+    def asked(seeds: Sequence[int], level: float) -> tuple[Finding, Evidence]:
+        given = evidence(seeds=seeds, level=level)
+        return claim.part.ask("judge", given), given
 
     if looks is None:
-        found = finding(order, 1 - ALPHA)
-        return found, _two_sided(found)
+        last, given = asked(order, 1 - ALPHA)
+        return _Test(last, _two_sided(last), None, tuple(sorted(given.failed)))
     # The interval at a look is wider by what the other looks may spend, so that all of them hold together.
     bounds = boundaries(looks.counts, looks.most, ALPHA)
-    stages = [finding(order[:count], 1 - bound) for count, bound in zip(looks.counts, bounds, strict=True)]
+    stages = []
+    for count, bound in zip(looks.counts, bounds, strict=True):
+        last, given = asked(first_seeds(seeds, count), 1 - bound)
+        stages.append(last)
     # A look counts for the side that the last one points to: only its verdict is given.
-    last = stages[-1]
     supports = last.support < last.refute
     p_values = [_two_sided(each) if (each.support < each.refute) == supports else 1.0 for each in stages]
-    return last, sequential_p(p_values, looks.counts, looks.most)
+    return _Test(last, sequential_p(p_values, looks.counts, looks.most), looks, tuple(sorted(given.failed)))
 
 
 def _two_sided(finding: Finding) -> float:
@@ -149,19 +170,32 @@ def _two_sided(finding: Finding) -> float:
     return min(1.0, 2 * min(finding.support, finding.refute))
 
 
-def _undecided(finding: Finding) -> str:
-    """What would decide a claim, in a few words."""
+def _undecided(finding: Finding, level: float) -> str:
+    """What would decide a claim, in a few words. level: that its two-sided p-value must reach."""
     effect: Effect = finding.effect
     if finding.note:
         return finding.note
-    if effect.kind != "seeds":
-        return f"{effect.samples} {effect.kind} do not decide it; measure again with more measure.rounds"
+    if effect.kind == "exact":
+        return "sizes have no noise; only more cases would decide it"
+    if effect.kind == "rounds":
+        return "its rounds do not decide it; measure again with more measure.rounds"
     if effect.samples == 1:
         return "1 seed; at least 3 are needed"
-    if effect.needed is None:
+    if effect.spread is None:
+        return f"{effect.samples} seeds do not decide it; it is not known how many would"
+    needed = _needed(effect, level)
+    if needed is None:
         return "no number of seeds up to 1,000 would decide an effect of this size"
-    needed = max(3, math.ceil(effect.needed))
-    more = needed - effect.samples
+    more = max(3, needed) - effect.samples
     if more > 0:
-        return f"{more} more seeds would decide an effect of this size (80 % power)"
-    return "a few more seeds: it would be decided if it were the only claim"
+        return f"{more} more seed{'s' * (more > 1)} would decide an effect of this size (80 % power)"
+    return "a few more seeds would decide an effect of this size"
+
+
+def _needed(effect: Effect, level: float) -> int | None:
+    """Number of seeds with which such an effect is decided at a level with 80 % probability; None for more
+    than 1,000."""
+    assert effect.spread is not None
+    if effect.low == effect.high:  # equal samples, with the p-values of the sign test
+        return math.ceil(math.log2(2 / level)) if effect.needed else None
+    return samples_needed(effect.spread, abs(effect.value - effect.bound), level=1 - level)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from mlbench.errors import StoreError
 from mlbench.records.record import Record, parse_json
 
 __all__ = [
+    "AllLooks",
     "Looks",
     "looks_from_plain",
     "looks_to_plain",
@@ -40,9 +41,13 @@ def records_hash(records: Iterable[Record]) -> str:
     return hashlib.sha256(json.dumps(made).encode()).hexdigest()[:16]
 
 
-def read_looks(folder: Path) -> dict[str, Looks]:
-    """The looks of a suite's claims, by id; none where none were kept. folder: of its records. Raises
-    StoreError."""
+#: Looks by the id of the claim: those at the records at hand, and at other experiments of the same name, such
+#: as with --limit.
+AllLooks = Mapping[str, Sequence[Looks]]
+
+
+def read_looks(folder: Path) -> dict[str, list[Looks]]:
+    """The looks of a suite's claims; none where none were kept. folder: of its records. Raises StoreError."""
     path = _path(folder)
     try:
         return looks_from_plain(parse_json(path.read_bytes()), str(path))
@@ -53,39 +58,39 @@ def read_looks(folder: Path) -> dict[str, Looks]:
 
 
 def write_looks(folder: Path, looks: Mapping[str, Looks]) -> None:
-    """Keep the looks. Raises StoreError."""
+    """Keep the looks, beside those at other experiments. Raises StoreError."""
     path = _path(folder)
+    kept = read_looks(folder)
+    for name, new in looks.items():
+        kept[name] = [*(each for each in kept.get(name, ()) if each.records != new.records), new]
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(looks_to_plain(looks), indent=1).encode() + b"\n")
+    write_atomically(path, json.dumps(looks_to_plain(kept), indent=1).encode() + b"\n")
 
 
-def looks_to_plain(looks: Mapping[str, Looks]) -> dict[str, Any]:
+def looks_to_plain(looks: AllLooks) -> dict[str, Any]:
     """As plain JSON data."""
     return {
-        name: {"counts": list(each.counts), "most": each.most, "records": each.records}
-        for name, each in looks.items()
+        name: [{"counts": list(each.counts), "most": each.most, "records": each.records} for each in group]
+        for name, group in looks.items()
     }
 
 
-def looks_from_plain(data: Any, where: str) -> dict[str, Looks]:
+def looks_from_plain(data: Any, where: str) -> dict[str, list[Looks]]:
     """From plain JSON data. Raises StoreError, with `where`."""
     try:
-        found = {
-            str(name): Looks(tuple(map(int, each["counts"])), int(each["most"]), str(each["records"]))
-            for name, each in data.items()
-        }
-        for each in found.values():
-            if (
-                not each.counts
-                or list(each.counts) != sorted(set(each.counts))
-                or each.counts[-1] > each.most
-            ):
-                raise ValueError(f"counts {each.counts} do not rise to at most {each.most}")
-        return found
+        return {str(name): [_looks(each) for each in group] for name, group in data.items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(
             f"{where}: not looks at claims ({error}); delete it to test the claims anew"
         ) from None
+
+
+def _looks(plain: Mapping[str, Any]) -> Looks:
+    """Raises ValueError for counts that no series of tests can have."""
+    counts, most = tuple(map(int, plain["counts"])), int(plain["most"])
+    if not counts or list(counts) != sorted(set(counts)) or counts[0] < 1 or counts[-1] > most:
+        raise ValueError(f"counts {counts} do not rise from 1 to at most {most}")
+    return Looks(counts, most, str(plain["records"]))
 
 
 def _path(folder: Path) -> Path:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlbench.claims.evidence_files import EvidenceFile
-from mlbench.claims.judgement import Judgement, judge, seed_order
-from mlbench.claims.looks import Looks, read_looks, records_hash
+from mlbench.claims.judgement import Judgement, first_seeds, judge
+from mlbench.claims.looks import AllLooks, Looks, read_looks, records_hash
 from mlbench.errors import StoreError
 from mlbench.planning.case_groups import paired_cases
 from mlbench.planning.claims import Claim
@@ -37,9 +37,10 @@ def claims_of_store(plan: Plan, store: Store, seeds: Sequence[int] = ()) -> list
 
 
 def stored_records(plan: Plan, store: Store, seeds: Sequence[int] = ()) -> list[Record]:
-    """The records of the plan's cases in a store, one for each seed. seeds: () for all."""
-    found = {(r.case, r.seed): r for r in all_seeds(plan, store) if not seeds or r.seed in seeds}
-    return list(found.values())
+    """The records of the plan's cases in a store, one for each seed, also where a case was renamed since.
+    seeds: () for all."""
+    every = (*select_records(plan, store)[0], *all_seeds(plan, store))
+    return list({(r.case, r.seed): r for r in every if not seeds or r.seed in seeds}.values())
 
 
 def claims_of_file(suite: Suite, found: EvidenceFile, where: str, registry: Registry) -> list[Judgement]:
@@ -77,18 +78,19 @@ def looks_at(
 
 def _hash(claim: Claim, suite: Suite, records: Sequence[Record], count: int) -> str:
     """Hash of the records that the first look was at."""
-    first = seed_order(records, suite.seeds)[:count]
+    first = first_seeds(suite.seeds, count)
     cases = cases_of(claim, suite)
     return records_hash(record for record in records if record.case in cases and record.seed in first)
 
 
 def _judged(
-    suite: Suite, records: Sequence[Record], absent: Mapping[str, str], looks: Mapping[str, Looks]
+    suite: Suite, records: Sequence[Record], absent: Mapping[str, str], looks: AllLooks
 ) -> list[Judgement]:
     current = {
         claim.id: known
         for claim in suite.claims
-        if (known := looks.get(claim.id)) and known.records == _hash(claim, suite, records, known.counts[0])
+        for known in looks.get(claim.id, ())
+        if known.records == _hash(claim, suite, records, known.counts[0])
     }
     return judge(
         suite.claims,

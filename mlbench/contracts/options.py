@@ -327,7 +327,7 @@ class ClaimOptions(Options):
 
     The options of every claim come first; those of its kind follow."""
 
-    sentence: str
+    sentence: Annotated[str, Field(min_length=1)]
     """The claim in one sentence."""
     source: str = ""
     """Where it is made: a paper, a page, a table of it."""

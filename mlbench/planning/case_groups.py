@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mlbench.contracts.claims import Cases
-from mlbench.errors import ClaimError, hint
+from mlbench.errors import ClaimError, SuiteError, hint
 from mlbench.planning.variants import label_text
 
 __all__ = ["named_axes", "paired_cases"]
@@ -53,7 +53,12 @@ def _members(
         if group not in axes:
             raise ClaimError(f"there is no case {group!r} ({hint(group, axes)})")
         return {(): group}
-    labels = {axis: label_text(label) for axis, label in group.items()}
+    if not group:
+        raise ClaimError("a group of cases is empty; give labels on axes, such as {neck.norm: ln}")
+    try:
+        labels = {axis: label_text(label) for axis, label in group.items()}
+    except SuiteError:
+        raise ClaimError(f"{_text([group])}: expected a label on every axis") from None
     for axis, label in labels.items():
         known = {each[axis] for each in axes.values() if axis in each}
         if not known:

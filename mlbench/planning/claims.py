@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,23 +64,32 @@ def read_claim(name: str, given: Mapping[str, Any], where: Callable[[str], str],
 def check_claim(
     claim: Claim,
     axes: Mapping[str, Mapping[str, str]],
-    quantities: Collection[str],
+    quantities: Mapping[str, bool | None],
 ) -> None:
-    """Raise SuiteError for a case, an axis or a quantity that the suite does not have. axes: labels of every
-    case of any size by axis."""
+    """Raise SuiteError for a case, an axis or a quantity that the suite does not have, and for what can have
+    no verdict: a case compared with itself, and a quantity of which neither more nor less is better.
+
+    axes: labels of every case of any size by axis. quantities: whether higher is better.
+    """
     where = claim.part.where
     for groups in _groups(claim):
         try:
-            paired_cases(groups, axes)
+            strata = paired_cases(groups, axes)
         except ClaimError as error:
             raise SuiteError(f"{where()}: {error}") from None
+        for cases in strata.values():
+            if twice := next((case for case in cases if cases.count(case) > 1), None):
+                raise SuiteError(f"{where()}: compares {twice!r} with itself")
     for quantity in claim.part.ask("quantities"):
         if quantity not in quantities:
             raise SuiteError(f"{where()}: no case measures {quantity!r} ({hint(quantity, quantities)})")
+        if quantities[quantity] is None:
+            known = [name for name, higher in quantities.items() if higher is not None]
+            raise SuiteError(f"{where()}: neither direction of {quantity!r} is better ({hint('', known)})")
+    settings = (*SECTIONS, *DERIVED)
     for key in claim.options.differ:
-        known = (*SECTIONS, *DERIVED)
-        if key.partition(".")[0] not in known:
-            raise SuiteError(f"{where('differ')}: unknown setting {key!r} ({hint(key, known)})")
+        if key.partition(".")[0] not in settings:
+            raise SuiteError(f"{where('differ')}: unknown setting {key!r} ({hint(key, settings)})")
 
 
 def check_fairness(claim: Claim, specs: Mapping[str, Spec], derived: Mapping[str, Mapping[str, Any]]) -> None:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from mlbench.contracts import Quantity
 from mlbench.errors import ComponentError, OptionError, SuiteError, hint
 from mlbench.options import first_problem
 from mlbench.planning.claims import Claim, check_claim, read_claim
@@ -126,8 +127,8 @@ def read_suite(
     _check_teachers(variants, specs)
     _check_distinct(variants, specs, overrides)
     distinct = {id(spec.metrics): spec for spec in specs}.values()  # most cases share theirs
-    evaluated = {name for spec in distinct for name in spec.quantities()}
-    measured = evaluated | MEASURED.keys()
+    evaluated = {name: each for spec in distinct for name, each in spec.quantities().items()}
+    measured = evaluated.keys() | MEASURED.keys()
     for name in file.tolerances:
         if name not in measured and name.removeprefix(PAIR_LIST) not in evaluated:
             where = document.where(("tolerances", name))
@@ -148,7 +149,7 @@ def read_suite(
             file,
             document,
             {**removed, **{spec.name: spec.axes for spec in specs}},
-            measured | TRAINED.keys(),
+            {**evaluated, **TRAINED},
             registry,
         ),
         size=sized.size.name,
@@ -196,9 +197,11 @@ def _claims(
     file: _File,
     document: Document,
     axes: Mapping[str, Mapping[str, str]],
-    quantities: Collection[str],
+    evaluated: Mapping[str, Quantity],
     registry: Registry,
 ) -> tuple[Claim, ...]:
+    quantities = {name: each.higher_is_better for name, each in evaluated.items()}
+    quantities |= {name: higher for name, (_, higher) in MEASURED.items()}
     claims = []
     for name, given in file.claims.items():
         claim = read_claim(name, given, partial(_place, document, ("claims", name)), registry)

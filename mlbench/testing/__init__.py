@@ -37,6 +37,7 @@ _MODULES = {
     "recipe": "learning",
     "metric": "evaluation",
     "threshold": "evaluation",
+    "claim": "claims",
 }
 
 

@@ -56,6 +56,13 @@ _BESIDES: Mapping[str, _Sections] = {
     "distiller": {"teacher": _BASE["backbone"]},
 }
 
+#: Options of claims about the cases of the necks.
+_CLAIM: _Sections = {"sentence": "It is so.", "metric": "recall_at_1", "differ": ["neck"]}
+_TRANSFER: _Sections = {
+    "small": ["neck-gap", "neck-gem", "neck-flatten"],
+    "large": ["neck-gem", "neck-flatten", "neck-squeeze"],
+}
+
 #: Cases for components with other options than the defaults: by kind and name, then by label, the case's
 #: sections.
 EXAMPLES: Mapping[tuple[str, str], Mapping[str, _Sections]] = MappingProxyType(
@@ -70,6 +77,54 @@ EXAMPLES: Mapping[tuple[str, str], Mapping[str, _Sections]] = MappingProxyType(
             },
             "map": {"backbone": {"model": "test_vit", "weights": "none", "output": "map"}},
             "pooled": {"backbone": {"model": "test_resnet", "weights": "none", "output": "pooled"}},
+        },
+        ("claim", "better"): {
+            "": {"claim": {**_CLAIM, "case": "neck-flatten", "than": "neck-gap"}},
+        },
+        ("claim", "interaction"): {
+            "": {
+                "claim": {
+                    **_CLAIM,
+                    "here": ["neck-flatten", "neck-gap"],
+                    "there": ["neck-squeeze", "neck-gem"],
+                }
+            },
+        },
+        ("claim", "table"): {
+            "": {
+                "claim": {
+                    "sentence": "It is so.",
+                    "rows": {"neck-gap": {"recall_at_1": 0.9}},
+                    "within": {"recall_at_1": 0.1},
+                }
+            },
+        },
+        ("claim", "trade"): {
+            "": {
+                "claim": {
+                    **_CLAIM,
+                    "case": "neck-gap",
+                    "than": "neck-flatten",
+                    "at_least": -0.1,
+                    "at_most": {"bytes": 0.5},
+                }
+            },
+            "alone": {
+                "claim": {
+                    "sentence": "It is so.",
+                    "case": "neck-gap",
+                    "metric": "recall_at_1",
+                    "at_least": 0.5,
+                    "at_most": {"bytes": 5e6},
+                }
+            },
+        },
+        ("claim", "transfer"): {
+            "": {"claim": {**_CLAIM, **_TRANSFER}},
+            "gains": {"claim": {**_CLAIM, **_TRANSFER, "of": "gains"}},
+        },
+        ("claim", "trend"): {
+            "": {"claim": {**_CLAIM, "cases": ["neck-gap", "neck-gem", "neck-flatten"]}},
         },
         ("backbone", "open_clip"): {"": {"backbone": {"model": "ViT-S-32-alt", "weights": "none"}}},
         ("backbone", "preact_resnet"): {"": {"backbone": {"depth": 11}}},
@@ -103,18 +158,23 @@ EXAMPLES: Mapping[tuple[str, str], Mapping[str, _Sections]] = MappingProxyType(
 
 def catalogue_suite(registry: Registry, base: _Sections | None = None) -> str:
     """A suite in YAML with a case for every component that needs no files of the user: one epoch over a few
-    small images each. Comments list the components left out, with the reason.
+    small images each; for a claim, a claim about other cases. Comments list the components left out, with the
+    reason.
 
     base: sections that replace those of the suite, such as {"dataset": {"name": "mine"}}.
     """
     common = {**_BASE, **_DEFAULTS, **(base or {})}
     cases: dict[str, dict[str, Any]] = {}
+    claims: dict[str, dict[str, Any]] = {}
     left_out = [f"plugin {plugin.name}: {plugin.error}" for plugin in registry.broken]
     seen = set()
     for entry in registry:
         for name, sections in _examples(entry.component):
             try:
                 _check(entry, sections)
+                if entry.component.kind == "claim":
+                    claims[name] = sections["claim"]
+                    continue
                 case = _case(entry, sections, common, registry)
             except MlbenchError as error:
                 left_out.append(f"{name}: {error}")
@@ -129,6 +189,8 @@ def catalogue_suite(registry: Registry, base: _Sections | None = None) -> str:
     lines.append("cases:")
     for name, case in cases.items():
         lines += [f"  {name}:", *_lines(case, "    ")]
+    if claims:
+        lines += ["claims:", *_lines(claims, "  ")]
     return "\n".join(lines) + "\n"
 
 

@@ -103,6 +103,12 @@ class Subject:
         """Quantities that a metric announces."""
         return self._options().quantities()
 
+    def claim(self) -> Any:
+        """A claim, which is its options. Raises SkipTest as `build`."""
+        if missing := self.missing():
+            raise SkipTest(f"{self} needs the options {', '.join(missing)}; pass them to checks()")
+        return self._options()
+
     def _options(self) -> Any:
         return self.entry.make(self.options)
 

@@ -27,7 +27,8 @@ class Better(ClaimOptions):
     metric: str
     """A metric, or a speed, a peak of memory or a size."""
     by: float = 0.0
-    """The minimum effect, in the metric's unit; for speeds, memory and sizes a share (0.1 is 10 %)."""
+    """The minimum effect, in the metric's unit; for speeds, memory and sizes a share: 0.1 is 10 % faster, or
+    that the other takes 10 % more."""
 
     def compared(self) -> Sequence[Sequence[Cases]]:
         return [[self.case, self.than]]

@@ -20,7 +20,7 @@ class Published(ClaimOptions):
 
     Raises OptionError for a quantity without a tolerance."""
 
-    rows: Annotated[Mapping[str, Mapping[str, float]], Field(min_length=1)]
+    rows: Annotated[Mapping[str, Annotated[Mapping[str, float], Field(min_length=1)]], Field(min_length=1)]
     """For each case the published numbers by quantity, such as {flatten: {recall_at_1: 0.9}}."""
     within: Annotated[Mapping[str, Annotated[float, Field(ge=0)]], Field(min_length=1)]
     """For each quantity the largest difference that the source allows, in the quantity's unit."""

@@ -31,7 +31,8 @@ class Trade(ClaimOptions):
     metric: str = ""
     """The metric; empty where only costs are compared."""
     at_least: float | None = None
-    """The least value of the metric, or the least difference to that of `than`."""
+    """The least value of the metric (the largest, where less is better), or the least difference to that of
+    `than`, positive where it is better."""
     at_most: Mapping[str, Annotated[float, Field(gt=0)]] = {}
     """The largest value, or ratio to that of `than`, of each cost, such as {bytes: 3e6}."""
 
@@ -44,7 +45,7 @@ class Trade(ClaimOptions):
         return self
 
     def compared(self) -> Sequence[Sequence[Cases]]:
-        return [] if self.than is None else [[self.case, self.than]]
+        return [self._cases()]
 
     def quantities(self) -> Sequence[str]:
         return [*filter(None, [self.metric]), *self.at_most]
@@ -52,12 +53,16 @@ class Trade(ClaimOptions):
     def judge(self, evidence: Evidence) -> Finding:
         return Finding.of_all(list(self._effects(evidence)))
 
+    def _cases(self) -> list[Cases]:
+        return [self.case] if self.than is None else [self.case, self.than]
+
     def _effects(self, evidence: Evidence) -> Iterator[Effect]:
-        cases = [self.case] if self.than is None else [self.case, self.than]
+        cases = self._cases()
         if self.at_least is not None:
             values = evidence.values(cases, self.metric)
             if self.than is None:
-                yield values.level_of(0, bound=self.at_least, label=self.metric)
+                # Of a metric of which less is better, such as an error rate, at least as good is at most.
+                yield values.level_of(0, bound=self.at_least, at_most=values.sign < 0, label=self.metric)
             else:
                 yield values.effect((1.0, -1.0), bound=self.at_least, label=self.metric)
         for name, most in self.at_most.items():

@@ -42,7 +42,7 @@ class Transfer(ClaimOptions):
     gains: every variant gains at least as much over the reference on the large network as on the small one,
     each tested by itself.
 
-    Raises OptionError where both rows have different lengths."""
+    Raises OptionError where both rows have different lengths, or the same case at the same place."""
 
     small: _Row
     """Cases of the small network: the reference first, then the variants."""
@@ -64,6 +64,9 @@ class Transfer(ClaimOptions):
                 f"transfer: small has {len(self.small)} cases and large {len(self.large)}; expected as many",
                 "large",
             )
+        for one, other in zip(self.small, self.large, strict=True):
+            if one == other:
+                raise OptionError(f"transfer: compares {cases_text(one)!r} with itself", "large")
         return self
 
     def compared(self) -> Sequence[Sequence[Cases]]:
@@ -92,8 +95,7 @@ class Transfer(ClaimOptions):
 
         samples = values.sign * np.array(values.matrix())
         effects = {
-            name: self._correlation(samples, name, values.level)
-            for name in ("spearman", "kendall", "pearson")
+            name: self._correlation(samples, name, values) for name in ("spearman", "kendall", "pearson")
         }
         others = [effect for name, effect in effects.items() if name != self.correlation]
         note = ""
@@ -101,7 +103,7 @@ class Transfer(ClaimOptions):
             note = f"{len(self.small)} variants are too few for a verdict on their ranking; 5 are needed"
         return Finding.of(effects[self.correlation], (*others, *self._parts(values)), note)
 
-    def _correlation(self, samples: np.ndarray, name: str, level: float) -> Effect:
+    def _correlation(self, samples: np.ndarray, name: str, values: Values) -> Effect:
         """The correlation of the means, tested against 0. samples: (S, small and large)."""
         import numpy as np
 
@@ -112,16 +114,26 @@ class Transfer(ClaimOptions):
         means = samples.mean(axis=0)
         found = float(CORRELATIONS[name](means[:count], means[count:]))
         label = f"{name.capitalize()} correlation of {count} variants"
+        tails = permutation_tails(means[:count], means[count:], name, generator)
+        if values.kind == "exact":
+            above, below = tails
+            return Effect(label, found, found, found, support=above, refute=below, samples=1, kind="exact")
         if len(samples) < 2:
-            return Effect(label, found, samples=len(samples))
+            return Effect(label, found, samples=len(samples), kind=values.kind)
         draws = mean_draws(samples, _DRAWS, generator)
         drawn = CORRELATIONS[name](draws[:, :count], draws[:, count:])
-        low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-        tails = permutation_tails(means[:count], means[count:], name, generator)
+        low, high = np.quantile(drawn, [(1 - values.level) / 2, (1 + values.level) / 2])
         noise = [(np.count_nonzero(beyond) + 1) / (_DRAWS + 1) for beyond in (drawn <= 0, drawn >= 0)]
         support, refute = (float(max(pair)) for pair in zip(tails, noise, strict=True))
         return Effect(
-            label, found, float(low), float(high), support=support, refute=refute, samples=len(samples)
+            label,
+            found,
+            float(low),
+            float(high),
+            support=support,
+            refute=refute,
+            samples=len(samples),
+            kind=values.kind,
         )
 
     def _parts(self, values: Values) -> list[Effect]:

@@ -145,6 +145,7 @@ def test_plan_json_holds_every_run_in_full(planned: Callable[..., Plan]) -> None
             "images": 24,
             "steps": 6,
             "batch_labels": 6,
+            "dim": None,
             "weights": "",
             "notes": [],
             "drawn": 1.0,
