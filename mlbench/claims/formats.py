@@ -64,11 +64,13 @@ def _details(judgement: Judgement) -> Iterator[str]:
     if options.source:
         yield f"source: {options.source}"
     if finding is not None:
-        names = ", ".join(judgement.claim.part.ask("quantities"))
-        yield f"{names}: {effect_text(finding.effect)}; {_test_text(judgement)}"
+        names = judgement.claim.part.ask("quantities")
+        of = f"{names[0]}: " if len(names) == 1 and finding.effect.label != names[0] else ""
+        yield f"{of}{effect_text(finding.effect)}; {_test_text(judgement)}"
         for part in finding.parts:
             if part != finding.effect:
-                yield f"- {part.label}: {_value_text(part)}"
+                is_claimed = part.bound != 0 or part.at_most
+                yield f"- {effect_text(part) if is_claimed else f'{part.label}: {_value_text(part)}'}"
         if finding.note and finding.note != judgement.reason:
             yield f"note: {finding.note}"
     if judgement.failed:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import TESTS
 from made_records import planned_record
 
 from mlbench.claims.evidence_files import save_evidence
 from mlbench.claims.findings import findings_page
 from mlbench.errors import StoreError
 from mlbench.planning.plan import Plan
+from mlbench.plugins import load_plugins
 from mlbench.records.record import Estimate
 from mlbench.registry import Registry
 
@@ -95,3 +98,15 @@ sizes:
     page = findings_page([plan.suite.path], tmp_path / "kept", registry, "the command")
     assert "## Heads, size small" in page
     assert "Size large was not run: The rest. Only there: larger, wider." in page.splitlines()
+
+
+def test_the_page_of_findings_in_docs_is_that_of_the_committed_evidence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(TESTS.parent)
+    page = Path("docs/findings.md").read_text()
+    (command,) = re.findall(r"<!-- Made by `(mlbench findings .*)`; do not edit. -->", page)
+    suites = [Path(word) for word in command.split() if word.endswith(".yaml")]
+    assert suites == sorted(Path("suites").glob("study*.yaml"))
+    made = findings_page(suites, Path("results/studies"), Registry(load_plugins()), command)
+    assert made == page, f"docs/findings.md is stale; run: {command}"

@@ -98,7 +98,8 @@ def test_claims_are_shown_in_full(run: Callable[..., Result]) -> None:
     assert lines[start + 1 : start + 5] == [
         "  Flatten is better than gap.",
         "  source: A page.",
-        "  flatten against gap: 0.202 [0.197, 0.207], claimed > 0; 3 seeds, p <.001 corrected for all claims",
+        "  recall_at_1: flatten against gap: 0.202 [0.197, 0.207], claimed > 0; 3 seeds, "
+        "p <.001 corrected for all claims",
         "  caveat: Made up.",
     ]
     assert "  open: it needs a cuda device, and the records are from cpu" in lines
