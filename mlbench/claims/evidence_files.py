@@ -86,7 +86,7 @@ def read_evidence(path: Path) -> EvidenceFile:
         return EvidenceFile(
             suite=str(data["suite"]),
             records=tuple(_records(data)),
-            settings={case: each["settings"] for case, each in data["cases"].items()},
+            settings={case: dict(each["settings"]) for case, each in data["cases"].items()},
             looks=looks_from_plain(data["looks"], str(path)),
             environment=dict(data["environment"]),
             libraries=dict(data["libraries"]),
@@ -138,7 +138,9 @@ def _records(data: Mapping[str, Any]) -> Iterator[Record]:
         for seed, fingerprint in found["seeds"].items():
             metrics = {
                 name: Estimate(
-                    each["values"][seed], unit=each["unit"], higher_is_better=each["higher_is_better"]
+                    _number(each["values"][seed]),
+                    unit=each["unit"],
+                    higher_is_better=each["higher_is_better"],
                 )
                 for name, each in groups.get("metric", {}).items()
                 if seed in each["values"]
@@ -152,19 +154,29 @@ def _records(data: Mapping[str, Any]) -> Iterator[Record]:
                 error=failed.get(seed, ""),
                 settings=found["settings"],
                 metrics=metrics,
-                size=groups.get("size", {}),
+                size={name: _number(each) for name, each in groups.get("size", {}).items()},
                 speed=_timings(groups.get("speed", {})),
                 memory=_timings(groups.get("memory", {})),
-                environment=data["environment"],
+                environment=dict(data["environment"]),
                 finished=data["finished"],
             )
 
 
 def _timings(plain: Mapping[str, Any]) -> dict[str, Timing]:
-    return {
-        name: Timing(each["value"], tuple(each["rounds"]), each["unit"], note=each["note"])
-        for name, each in plain.items()
-    }
+    found = {}
+    for name, each in plain.items():
+        rounds = tuple(map(float, each["rounds"]))
+        if any(value <= 0 for value in rounds):
+            raise ValueError(f"{name} has a round that is not above 0")
+        found[name] = Timing(_number(each["value"]), rounds, each["unit"], note=each["note"])
+    return found
+
+
+def _number(given: Any) -> Any:
+    """A number as it is, or None. Raises TypeError for anything else."""
+    if given is None or (isinstance(given, int | float) and not isinstance(given, bool)):
+        return given
+    raise TypeError(f"{given!r} is not a number")
 
 
 def _dump(data: Any) -> str:
