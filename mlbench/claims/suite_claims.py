@@ -32,22 +32,28 @@ def claims_of_store(plan: Plan, store: Store, seeds: Sequence[int] = ()) -> list
     if not records:
         reason = f" ({lacking[0]})" if lacking else ""
         raise StoreError(f"no records of the suite {plan.suite.name!r}{reason}; run it first")
-    absent = {each.case: f"{each.case}: {each.reason}" for each in lacking}
+    chosen = {case.name for case in plan.cases}
+    left_out = [spec.name for spec in plan.suite.specs if spec.name not in chosen]
+    absent = {name: f"{name} is not among the chosen cases" for name in left_out}
+    absent |= {each.case: f"{each.case}: {each.reason}" for each in lacking}
     return _judged(plan.suite, records, absent, read_looks(store.folder))
 
 
 def stored_records(plan: Plan, store: Store, seeds: Sequence[int] = ()) -> list[Record]:
     """The records of the plan's cases in a store, one for each seed, also where a case was renamed since.
     seeds: () for all."""
-    every = (*select_records(plan, store)[0], *all_seeds(plan, store))
+    # The record that a renamed case has under its old name precedes one that failed under the new name.
+    every = (*all_seeds(plan, store), *select_records(plan, store)[0])
     return list({(r.case, r.seed): r for r in every if not seeds or r.seed in seeds}.values())
 
 
 def claims_of_file(suite: Suite, found: EvidenceFile, where: str, registry: Registry) -> list[Judgement]:
     """Judgements by an evidence file, whatever code made its records.
 
-    Raises StoreError where a case of the suite has other settings now.
+    Raises StoreError for a file of another suite, and where a case of the suite has other settings now.
     """
+    if found.suite != suite.name:
+        raise StoreError(f"{where}: belongs to the suite {found.suite!r}, not to {suite.name!r}")
     specs = {spec.name: spec for spec in suite.specs}
     for case, settings in found.settings.items():
         if case not in specs:

@@ -162,6 +162,51 @@ def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
         read_evidence(path)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("settings", 5),
+        ("metric recall_at_1", {"values": {"0": "high"}, "unit": "", "higher_is_better": True}),
+        ("metric recall_at_1", {"values": {"0": True}, "unit": "", "higher_is_better": True}),
+        ("speed images_per_second", {"value": 1, "rounds": ["fast"], "unit": "", "note": ""}),
+        ("speed images_per_second", {"value": 1, "rounds": [0.0, 1.0], "unit": "", "note": ""}),
+        ("size bytes", "400"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(
+    plan: Plan, store: Store, tmp_path: Path, key: str, value: Any
+) -> None:
+    path = saved(plan, store, tmp_path / "evidence")
+    data = json.loads(path.read_text())
+    data["cases"]["gap"][key] = value
+    path.write_text(json.dumps(data))
+    with pytest.raises(StoreError, match=f"^{path}: not an evidence file"):
+        read_evidence(path)
+
+
+def test_the_file_of_another_suite_is_refused(
+    plan: Plan, store: Store, tmp_path: Path, registry: Registry
+) -> None:
+    found = replace(read_evidence(saved(plan, store, tmp_path)), suite="other")
+    with pytest.raises(StoreError, match=r"^here: belongs to the suite 'other', not to 'toy'"):
+        claims_of_file(plan.suite, found, "here", registry)
+
+
+def test_a_case_that_is_not_chosen_is_named_as_such(store: Store, planned: Callable[..., Plan]) -> None:
+    better, *_ = claims_of_store(planned(SUITE, cases="gap"), store)
+    assert better.verdict is Verdict.NOT_MEASURABLE
+    assert better.reason == "flatten is not among the chosen cases"
+
+
+def test_a_renamed_record_precedes_a_failed_one(store: Store, planned: Callable[..., Plan]) -> None:
+    text = SUITE.replace("[gap, flatten]", "{gap: gap, flat: flatten}").replace(": flatten", ": flat")
+    renamed = planned(text.replace("flat: flat}", "flat: flatten}"))
+    for case in renamed.cases:
+        if case.name == "flat":
+            store.put(planned_record(case, status="failed", error="no memory"))
+    assert {record.status for record in stored_records(renamed, store)} == {"done"}
+
+
 def test_renamed_cases_keep_their_records(plan: Plan, store: Store, planned: Callable[..., Plan]) -> None:
     text = SUITE.replace("[gap, flatten]", "{gap: gap, flat: flatten}").replace(": flatten", ": flat")
     renamed = planned(text.replace("flat: flat}", "flat: flatten}"))
