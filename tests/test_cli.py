@@ -55,7 +55,7 @@ def test_commands_that_answer_at_once_import_no_torch(tmp_path: Path, installed_
 import sys
 from mlbench.cli import main
 for command in (["--help"], ["plugins"], ["list"], ["results", "none"], ["show", "neck", "gap"],
-                ["validate", {str(suite)!r}], ["plan", {str(suite)!r}]):
+                ["validate", {str(suite)!r}], ["plan", {str(suite)!r}], ["claims", {str(suite)!r}]):
     try:
         main(command, prog_name="mlbench")
     except SystemExit as exit:
@@ -78,6 +78,7 @@ for command in (["--help"], ["plugins"], ["list"], ["results", "none"], ["show",
         "show 0",
         "validate 0",
         "plan 0",
+        "claims 1",
     ]
     for each in found:
         assert not {"torch", "timm", "torchvision", "lightning_fabric"} & set(each)
