@@ -136,9 +136,7 @@ _suite_file = click.argument("suite", type=click.Path(path_type=Path))
 )
 @require_option
 @click.option("--until-decided", "deciding", is_flag=True, help="Add seeds until every claim is decided.")
-@click.option(
-    "--max-seeds", type=click.IntRange(2), default=20, show_default=True, help="Of --until-decided: at most."
-)
+@click.option("--max-seeds", type=click.IntRange(2), show_default="20", help="Of --until-decided: at most.")
 @_wide
 @json_option
 def run(
@@ -149,7 +147,7 @@ def run(
     measuring: bool,
     required: tuple[str, ...],
     deciding: bool,
-    max_seeds: int,
+    max_seeds: int | None,
     wide: bool,
     as_json: bool,
     **options: Any,
@@ -159,6 +157,8 @@ def run(
         raise click.UsageError("--measure-again and --no-measure contradict each other")
     if deciding and (options["seeds"] or force):
         raise click.UsageError("--until-decided starts with the suite's seeds; leave --seeds and --force out")
+    if max_seeds is not None and not deciding:
+        raise click.UsageError("--max-seeds belongs to --until-decided; give both")
     from mlbench import runner
     from mlbench.commands.progress import RunProgress
     from mlbench.console import open_console
@@ -170,7 +170,9 @@ def run(
         store = Store(results, plan.suite.name)
         check_required(plan.suite, required)
         if deciding:
-            plan = decided_plan(plan, store, progress, max_seeds, options["limit"])
+            if not plan.suite.claims:
+                raise click.UsageError(f"--until-decided: {suite} states no claims")
+            plan = decided_plan(plan, store, progress, max_seeds or 20, options["limit"])
         records = runner.run(plan, store, progress, force=force, again=again, measuring=measuring)
     _show(records, plan.suite.heading, plan.suite.tolerances, "json" if as_json else "table", wide=wide)
     supported = show_claims(plan, store, options["seeds"], required, quiet=as_json)

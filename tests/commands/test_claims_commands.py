@@ -179,3 +179,13 @@ def test_run_until_decided_adds_seeds_and_keeps_its_looks(run: Callable[..., Res
 def test_until_decided_chooses_the_seeds_itself(run: Callable[..., Result], options: tuple[str, ...]) -> None:
     refused = run("run", "toy.yaml", "--until-decided", *options, code=2)
     assert "--until-decided starts with the suite's seeds; leave --seeds and --force out" in refused.stderr
+
+
+def test_options_of_deciding_are_refused_where_nothing_is_decided(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    alone = run("run", "toy.yaml", "--max-seeds", "5", *QUICK, code=2)
+    assert "--max-seeds belongs to --until-decided; give both" in alone.stderr
+    (tmp_path / "plain.yaml").write_text(TOY_SUITE)
+    plain = run("run", str(tmp_path / "plain.yaml"), "--until-decided", *QUICK, code=2)
+    assert f"--until-decided: {tmp_path / 'plain.yaml'} states no claims" in plain.stderr
