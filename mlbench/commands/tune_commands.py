@@ -114,6 +114,11 @@ def show(suite: str, results: Path, as_json: bool, **request: Any) -> None:
         tuning = read_tuning(heading.path, installed_registry(), PlanRequest(**request))
         store = Store(results, tuning.suite.name)
         study = find_study(store.folder, tuning.name)
+        if study is None and newest_study(store.folder) is not None:
+            raise StoreError(
+                f"no trials of {heading.path} as it is now, with these options; "
+                f"those that are there: mlbench tune show {heading.name}"
+            )
     if study is None:
         file = heading.path or "SUITE.yaml"
         raise StoreError(

@@ -51,6 +51,8 @@ def test_tune_runs_and_reports_and_show_reports_the_same(run: Callable[..., Resu
     assert run("tune", "show", suite, "--device", "cpu").stdout == ran.stdout
     assert run("tune", "show", "toy").stdout == ran.stdout
     assert run("tune", "show", "toy+tune").stdout == ran.stdout
+    other = run("tune", "show", suite, "--device", "cpu", "--limit", "9", code=1)
+    assert other.stderr.rstrip().endswith("those that are there: mlbench tune show toy")
     assert run("tune", "run", suite, "--device", "cpu").stdout == ran.stdout
     found = json.loads(run("tune", "show", suite, "--device", "cpu", "--json").stdout)
     assert len(found["trials"]) == 2
