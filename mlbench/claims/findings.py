@@ -77,7 +77,8 @@ def _section(study: _Study) -> Iterator[str]:
         answered = {each.claim.id for each in study.judgements if each.verdict is not Verdict.NOT_MEASURABLE}
         only = [claim.id for claim in other.claims if claim.id not in answered]
         yield ""
-        yield f"Size {other.size} was not run: {other.about} Only there: {', '.join(only) or 'no claim'}."
+        about = f": {other.about}" if other.about else "."
+        yield f"Size {other.size} was not run{about} Only there: {', '.join(only) or 'no claim'}."
 
 
 def _intro(suite: Suite) -> Iterator[str]:
