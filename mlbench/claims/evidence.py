@@ -115,7 +115,8 @@ class Evidence:
     axes: labels of every case of the suite on the axes of its matrix, whatever its size. removed: cases that
     the chosen size leaves out. absent: why a case has no records, by its name. seeds: those that count, in
     their order; None for all, ascending. level: of intervals. failed: seeds that were found not to count, as
-    a case failed or has no value there.
+    a case failed or has no value there. disturbed: cases whose speed was measured while other work slowed the
+    machine.
     """
 
     def __init__(
@@ -134,6 +135,7 @@ class Evidence:
         self._absent = dict(absent or {})
         self._seeds = seeds
         self.failed: set[int] = set()
+        self.disturbed: set[str] = set()
         self._records: dict[str, dict[int, Record]] = {}
         for record in records:
             self._records.setdefault(record.case, {})[record.seed] = record
@@ -231,6 +233,8 @@ class Evidence:
             timing: Timing | None = record.speed.get(quantity) or record.memory.get(quantity)
             size = record.size.get(quantity)
             if quantity in record.speed and timing is not None and timing.rounds:
+                if record.is_disturbed(quantity) or timing.note:  # the note is that of an evidence file
+                    self.disturbed.add(case)
                 return timing.rounds
             value = timing.value if timing is not None else size
             if value is not None and value > 0:

@@ -118,10 +118,12 @@ def _case_lines(records: Sequence[Record], names: Sequence[str]) -> Iterator[str
             announced = {"unit": first.unit, "higher_is_better": first.higher_is_better}
             yield f"   {_dump(f'metric {name}')}: {_dump({**announced, 'values': known})}"
         for group in ("speed", "memory"):
-            timing = next((found[name] for r in done if name in (found := getattr(r, group))), None)
-            if timing is not None:
+            record = next((record for record in done if name in getattr(record, group)), None)
+            if record is not None:
+                timing = getattr(record, group)[name]
                 rounds = [float(f"{value:.{_DIGITS}g}") for value in timing.rounds]
-                plain = {"value": timing.value, "unit": timing.unit, "rounds": rounds, "note": timing.note}
+                note = timing.note or ("other work slowed the machine" if record.is_disturbed(name) else "")
+                plain = {"value": timing.value, "unit": timing.unit, "rounds": rounds, "note": note}
                 yield f"   {_dump(f'{group} {name}')}: {_dump(plain)}"
         size = next((r.size[name] for r in done if r.size.get(name) is not None), None)
         if size is not None:

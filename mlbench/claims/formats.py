@@ -44,9 +44,9 @@ def claims_table(judgements: Sequence[Judgement], title: str = "") -> Table:
 
 
 def claims_notes(judgements: Sequence[Judgement]) -> list[str]:
-    """Why claims have no verdict, and which seeds do not count, one line each."""
+    """Why claims have no verdict, which seeds do not count, and which speeds are doubtful, one line each."""
     found = [(each, each.reason and f"{each.verdict.value}: {each.reason}") for each in judgements]
-    found += [(each, _failed_text(each)) for each in judgements]
+    found += [(each, text(each)) for each in judgements for text in (_failed_text, _disturbed_text)]
     return [f"{each.claim.id}: {text}" for each, text in found if text]
 
 
@@ -73,8 +73,9 @@ def _details(judgement: Judgement) -> Iterator[str]:
                 yield f"- {effect_text(part) if is_claimed else f'{part.label}: {_value_text(part)}'}"
         if finding.note and finding.note != judgement.reason:
             yield f"note: {finding.note}"
-    if judgement.failed:
-        yield f"note: {_failed_text(judgement)}"
+    for text in (_failed_text(judgement), _disturbed_text(judgement)):
+        if text:
+            yield f"note: {text}"
     if judgement.reason:
         yield f"open: {judgement.reason}"
     if options.caveat:
@@ -116,6 +117,7 @@ def _plain(judgement: Judgement) -> dict[str, Any]:
         "p": judgement.p if judgement.finding else None,
         "reason": judgement.reason,
         "failed": list(judgement.failed),
+        "disturbed": list(judgement.disturbed),
         "finding": asdict(judgement.finding) if judgement.finding else None,
         "looks": asdict(judgement.looks) if judgement.looks else None,
     }
@@ -150,6 +152,11 @@ def _failed_text(judgement: Judgement) -> str:
     seeds = ", ".join(map(str, judgement.failed))
     word = "seeds do" if len(judgement.failed) > 1 else "seed does"
     return seeds and f"{word} not count, as a case failed or has no value: {seeds}"
+
+
+def _disturbed_text(judgement: Judgement) -> str:
+    cases = ", ".join(judgement.disturbed)
+    return cases and f"other work slowed the machine while these cases were measured: {cases}"
 
 
 def _p_text(judgement: Judgement) -> str:

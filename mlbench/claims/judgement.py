@@ -39,7 +39,8 @@ class Verdict(StrEnum):
 class Judgement:
     """The verdict on one claim. finding: None where it is not measurable. p: two-sided, corrected for all
     claims. reason: why there is no verdict, or what would bring one; "" else. looks: None where the claim was
-    tested once. failed: seeds that do not count, as a case failed or has no value there."""
+    tested once. failed: seeds that do not count, as a case failed or has no value there. disturbed: cases
+    whose speed was measured while other work slowed the machine."""
 
     claim: Claim
     verdict: Verdict
@@ -48,6 +49,7 @@ class Judgement:
     reason: str = ""
     looks: Looks | None = None
     failed: tuple[int, ...] = ()
+    disturbed: tuple[str, ...] = ()
 
 
 def judge(
@@ -91,7 +93,9 @@ def judge(
         if p <= ALPHA:
             verdict = Verdict.SUPPORTED if finding.support < finding.refute else Verdict.REFUTED
         reason = _undecided(finding, level) if verdict is Verdict.INCONCLUSIVE else ""
-        judgements.append(Judgement(claim, verdict, finding, p, reason, test.looks, test.failed))
+        judgements.append(
+            Judgement(claim, verdict, finding, p, reason, test.looks, test.failed, test.disturbed)
+        )
     return judgements
 
 
@@ -128,13 +132,14 @@ def _check_device(claim: Claim, records: Sequence[Record]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Test:
-    """The test of one claim. p: two-sided, before the correction for several claims. failed: see
+    """The test of one claim. p: two-sided, before the correction for several claims. failed, disturbed: see
     `Judgement`."""
 
     finding: Finding | None = None
     p: float = 1.0
     looks: Looks | None = None
     failed: tuple[int, ...] = ()
+    disturbed: tuple[str, ...] = ()
 
 
 def _tested(
@@ -152,7 +157,8 @@ def _tested(
 
     if looks is None:
         last, given = asked(order, 1 - ALPHA)
-        return _Test(last, _two_sided(last), None, tuple(sorted(given.failed)))
+        p = _two_sided(last)
+        return _Test(last, p, None, tuple(sorted(given.failed)), tuple(sorted(given.disturbed)))
     # The interval at a look is wider by what the other looks may spend, so that all of them hold together.
     bounds = boundaries(looks.counts, looks.most, ALPHA)
     stages = []

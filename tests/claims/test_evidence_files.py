@@ -12,6 +12,7 @@ import pytest
 from made_records import planned_record
 
 from mlbench.claims.evidence_files import read_evidence, save_evidence
+from mlbench.claims.formats import claims_notes, claims_text
 from mlbench.claims.judgement import Judgement, Verdict
 from mlbench.claims.looks import Looks
 from mlbench.claims.suite_claims import claims_of_file, claims_of_store, looks_at, stored_records
@@ -190,6 +191,25 @@ def test_the_file_of_another_suite_is_refused(
     found = replace(read_evidence(saved(plan, store, tmp_path)), suite="other")
     with pytest.raises(StoreError, match=r"^here: belongs to the suite 'other', not to 'toy'"):
         claims_of_file(plan.suite, found, "here", registry)
+
+
+def test_speeds_of_a_disturbed_machine_are_named(
+    plan: Plan, store: Store, tmp_path: Path, registry: Registry
+) -> None:
+    for record in store.read()[0]:
+        if record.case == "gap":
+            speed = replace(record.speed["images_per_second"], reference=(3.0, 3.0, 3.0))
+            facts = {"speed": {"images_per_second": speed}, "measured": {"reference_minimum": 1.0}}
+            store.put(replace(record, **facts))
+    path = saved(plan, store, tmp_path / "evidence")
+    for found in (
+        claims_of_store(plan, store),
+        claims_of_file(plan.suite, read_evidence(path), str(path), registry),
+    ):
+        assert [each.disturbed for each in found] == [(), ("gap",), ()]
+        slowed = "fast: other work slowed the machine while these cases were measured: gap"
+        assert slowed in claims_notes(found)
+        assert f"  note: {slowed.removeprefix('fast: ')}" in list(claims_text(found))
 
 
 def test_a_case_that_is_not_chosen_is_named_as_such(store: Store, planned: Callable[..., Plan]) -> None:
