@@ -39,7 +39,11 @@ def findings_page(suites: Sequence[Path], folder: Path, registry: Registry, comm
     lines = [
         "# Findings",
         "",
-        f"<!-- Made by `{command}`; do not edit. -->",
+        "```console",
+        f"$ {command}",
+        "```",
+        "",
+        "<!-- Made by this command; do not edit. -->",
         "",
         f"Claims of published studies, tested by the suites of this repository: {total}. A verdict is about "
         "the data and the size that stand with it: its interval is over seeds of the training, with the same "

@@ -58,7 +58,7 @@ def test_page_has_every_claim_with_its_verdict_and_its_words(
     evidence(plan, tmp_path / "kept")
     page = findings_page([plan.suite.path], tmp_path / "kept", registry, "the command")
     lines = page.splitlines()
-    assert "<!-- Made by `the command`; do not edit. -->" in lines
+    assert lines[:4] == ["# Findings", "", "```console", "$ the command"]
     assert "## Heads" in lines
     assert "Which one?" in lines
     assert "Study: A page" in lines
@@ -105,7 +105,7 @@ def test_the_page_of_findings_in_docs_is_that_of_the_committed_evidence(
 ) -> None:
     monkeypatch.chdir(TESTS.parent)
     page = Path("docs/findings.md").read_text()
-    (command,) = re.findall(r"<!-- Made by `(mlbench findings .*)`; do not edit. -->", page)
+    (command,) = re.findall(r"^\$ (mlbench findings .*)$", page, re.MULTILINE)
     suites = [Path(word) for word in command.split() if word.endswith(".yaml")]
     assert suites == sorted(Path("suites").glob("study*.yaml"))
     made = findings_page(suites, Path("results/studies"), Registry(load_plugins()), command)
