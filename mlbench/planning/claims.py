@@ -119,6 +119,7 @@ def check_fairness(claim: Claim, specs: Mapping[str, Spec], derived: Mapping[str
                     if not covering:
                         raise SuiteError(_unfair(claim, key, cases[0], other, facts))
                     unused.difference_update(covering)
+    unused -= {name for name in DERIVED if any(each[name] is None for each in derived.values())}
     if unused and complete:
         name = sorted(unused)[0]
         raise SuiteError(

@@ -31,7 +31,7 @@ from mlbench.contracts.options import (
 from mlbench.environment import Device, data_root, library_versions, threads
 from mlbench.errors import ComponentError, DataError, DeviceError, SuiteError, hint
 from mlbench.planning.batch_needs import Batches, check_batches
-from mlbench.planning.claims import check_fairness
+from mlbench.planning.claims import DERIVED, check_fairness
 from mlbench.planning.gallery import check_protocol
 from mlbench.planning.limit import limited
 from mlbench.planning.spec import Part, Spec, check_features
@@ -175,14 +175,17 @@ def make_plan(
         for seed in seeds or suite.seeds:
             fingerprint = _fingerprint(spec, seed, conditions)
             planned.append(Case(suite.name, spec, seed, fingerprint, conditions, dataset, recipe, forecast))
-    facts = {case.name: _derived(case.forecast) for case in planned}
+    facts = {case.name: _derived(case.forecast, limit) for case in planned}
     for claim in suite.claims:
         check_fairness(claim, {spec.name: spec for spec in chosen}, facts)
     return Plan(suite, device, tuple(planned))
 
 
-def _derived(forecast: Forecast) -> dict[str, Any]:
-    """What follows from the settings of a case, and compared cases must have in common."""
+def _derived(forecast: Forecast, limit: int | None) -> dict[str, Any]:
+    """What follows from the settings of a case, and compared cases must have in common. Not known of a data
+    set that is cut to a limit, which leaves each another share of its images."""
+    if limit is not None:
+        return dict.fromkeys(DERIVED)
     return {"steps": forecast.steps, "dim": forecast.dim, "num_classes": forecast.classes}
 
 
