@@ -83,7 +83,7 @@ def test_a_study_has_two_sizes_that_say_what_they_leave_out(path: Path) -> None:
 #: Options with which every case of a study runs in little time: few images, and batches that few classes
 #: fill.
 SMOKE = {
-    "study1-docclassifier": ["--limit", "160", "--set", "recipe.batch_size=4"],
+    "study1-docclassifier": ["--limit", "80", "--set", "recipe.batch_size=2", "--set", "recipe.epochs=2"],
     "study2-rsb": ["--limit", "16"],
     "study3-labels": ["--limit", "40", "--set", "recipe.batch_size=12", "--set", "batch_sampler.triplets=12"],
     "study4-transfer": ["--limit", "60"],
