@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from mlbench.claims.judgement import Judgement, Verdict
+from mlbench.claims.judgement import Answer, Judgement
 from mlbench.plugins import load_plugins
 from mlbench.registry import Registry
 from mlbench.regression.statistics import samples_needed, t_power
@@ -49,8 +49,7 @@ def show(name: str, count: int, study: _Study, truth: float | None = None) -> No
     """Print one row. truth: of the effect, for the coverage of its interval."""
     found = repeated(count, 1, study)
     supported, refuted = (
-        np.mean([each.verdict is verdict for each in found])
-        for verdict in (Verdict.SUPPORTED, Verdict.REFUTED)
+        np.mean([each.verdict is verdict for each in found]) for verdict in (Answer.SUPPORTED, Answer.REFUTED)
     )
     covered = ""
     if truth is not None:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from mlbench.claims.judgement import ALPHA, Judgement, Verdict, first_seeds
+from mlbench.claims.judgement import ALPHA, Answer, Judgement, first_seeds
 from mlbench.claims.looks import Looks, write_looks
 from mlbench.claims.suite_claims import cases_of, claims_of_store, looks_at, stored_records
 from mlbench.planning.claims import Claim
@@ -91,7 +91,7 @@ def next_count(count: int, most: int) -> int:
 def can_be_decided(judgement: Judgement, most: int) -> bool:
     """Whether a claim is open and up to `most` seeds can decide it: whether they would, were the effect as
     far from its bound as its interval allows."""
-    if judgement.verdict is not Verdict.INCONCLUSIVE or judgement.finding is None:
+    if judgement.verdict is not Answer.INCONCLUSIVE or judgement.finding is None:
         return False
     effect = judgement.finding.effect
     if effect.kind != "seeds" or judgement.finding.note or effect.samples >= most:

@@ -9,7 +9,7 @@ import pytest
 from claim_studies import METRIC, claim, judged, records
 from made_records import planned_record
 
-from mlbench.claims.judgement import Verdict, judge
+from mlbench.claims.judgement import Answer, judge
 from mlbench.claims.looks import Looks, read_looks
 from mlbench.claims.suite_claims import claims_of_store
 from mlbench.deciding import can_be_decided, decide, next_count, next_step
@@ -80,7 +80,7 @@ def test_only_cases_of_open_claims_get_more_seeds(planned: Callable[..., Plan], 
     assert looks["open"][0].counts[:3] == (3, 4, 5)
     assert "exact" not in looks
     found = {each.claim.id: each for each in claims_of_store(plan, store)}
-    assert found["clear"].verdict is Verdict.SUPPORTED
+    assert found["clear"].verdict is Answer.SUPPORTED
     assert found["open"].looks == looks["open"][0]
 
 

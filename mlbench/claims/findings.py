@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mlbench.claims.evidence_files import EvidenceFile, read_evidence
 from mlbench.claims.formats import claims_markdown
-from mlbench.claims.judgement import Judgement, Verdict
+from mlbench.claims.judgement import Answer, Judgement
 from mlbench.claims.suite_claims import claims_of_file
 from mlbench.errors import StoreError
 from mlbench.planning.document import load_document
@@ -35,7 +35,7 @@ def findings_page(suites: Sequence[Path], folder: Path, registry: Registry, comm
     that makes the page, to be named on it. Raises StoreError, SuiteError."""
     studies = [study for path in suites for study in _studies(path, folder, registry)]
     counts = Counter(each.verdict for study in studies for each in study.judgements)
-    total = ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Verdict if counts[verdict])
+    total = ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Answer if counts[verdict])
     lines = [
         "# Findings",
         "",
@@ -78,7 +78,7 @@ def _section(study: _Study) -> Iterator[str]:
     suite, file = study.suite, study.file
     yield claims_markdown(study.judgements, suite.heading, intro=[*_intro(suite), _made(file)]).rstrip()
     for other in study.lacking:
-        answered = {each.claim.id for each in study.judgements if each.verdict is not Verdict.NOT_MEASURABLE}
+        answered = {each.claim.id for each in study.judgements if each.verdict is not Answer.NOT_MEASURABLE}
         only = [claim.id for claim in other.claims if claim.id not in answered]
         yield ""
         about = f": {other.about}" if other.about else "."

@@ -20,14 +20,14 @@ from mlbench.planning.claims import Claim
 from mlbench.records.record import Record
 from mlbench.regression.statistics import samples_needed
 
-__all__ = ["ALPHA", "Judgement", "Verdict", "first_seeds", "holm", "judge", "seed_order"]
+__all__ = ["ALPHA", "Answer", "Judgement", "first_seeds", "holm", "judge", "seed_order"]
 
 #: The largest chance of a wrong verdict among all claims of a suite.
 ALPHA = 0.05
 
 
-class Verdict(StrEnum):
-    """Verdict on a claim."""
+class Answer(StrEnum):
+    """The verdict on a claim."""
 
     SUPPORTED = "supported"
     REFUTED = "refuted"
@@ -43,7 +43,7 @@ class Judgement:
     whose speed was measured while other work slowed the machine."""
 
     claim: Claim
-    verdict: Verdict
+    verdict: Answer
     finding: Finding | None = None
     p: float = 1.0
     reason: str = ""
@@ -86,13 +86,13 @@ def judge(
     for claim, test, reason in found:
         finding = test.finding
         if finding is None:
-            judgements.append(Judgement(claim, Verdict.NOT_MEASURABLE, reason=reason, looks=test.looks))
+            judgements.append(Judgement(claim, Answer.NOT_MEASURABLE, reason=reason, looks=test.looks))
             continue
         p = adjusted.pop(0)
-        verdict = Verdict.INCONCLUSIVE
+        verdict = Answer.INCONCLUSIVE
         if p <= ALPHA:
-            verdict = Verdict.SUPPORTED if finding.support < finding.refute else Verdict.REFUTED
-        reason = _undecided(finding, level) if verdict is Verdict.INCONCLUSIVE else ""
+            verdict = Answer.SUPPORTED if finding.support < finding.refute else Answer.REFUTED
+        reason = _undecided(finding, level) if verdict is Answer.INCONCLUSIVE else ""
         judgements.append(
             Judgement(claim, verdict, finding, p, reason, test.looks, test.failed, test.disturbed)
         )
@@ -157,8 +157,7 @@ def _tested(
 
     if looks is None:
         last, given = asked(order, 1 - ALPHA)
-        p = _two_sided(last)
-        return _Test(last, p, None, tuple(sorted(given.failed)), tuple(sorted(given.disturbed)))
+        return _Test(last, _two_sided(last), None, *_remarks(given))
     # The interval at a look is wider by what the other looks may spend, so that all of them hold together.
     bounds = boundaries(looks.counts, looks.most, ALPHA)
     stages = []
@@ -168,7 +167,12 @@ def _tested(
     # A look counts for the side that the last one points to: only its verdict is given.
     supports = last.support < last.refute
     p_values = [_two_sided(each) if (each.support < each.refute) == supports else 1.0 for each in stages]
-    return _Test(last, sequential_p(p_values, looks.counts, looks.most), looks, tuple(sorted(given.failed)))
+    return _Test(last, sequential_p(p_values, looks.counts, looks.most), looks, *_remarks(given))
+
+
+def _remarks(evidence: Evidence) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """The seeds that do not count, and the cases with disturbed speeds, of what a claim asked for."""
+    return tuple(sorted(evidence.failed)), tuple(sorted(evidence.disturbed))
 
 
 def _two_sided(finding: Finding) -> float:

@@ -1,4 +1,4 @@
-"""The claims of a suite, judged by its stored records or by a baseline."""
+"""The claims of a suite, judged by its stored records or by an evidence file."""
 
 from __future__ import annotations
 

@@ -164,10 +164,10 @@ def _print_claims(judgements: Sequence[Judgement], title: str) -> None:
 
 def _supported(judgements: Sequence[Judgement], required: Sequence[str]) -> bool:
     """Whether every required claim is supported; the others are named."""
-    from mlbench.claims.judgement import Verdict
+    from mlbench.claims.judgement import Answer
 
     lacking = [
-        each for each in judgements if each.claim.id in required and each.verdict is not Verdict.SUPPORTED
+        each for each in judgements if each.claim.id in required and each.verdict is not Answer.SUPPORTED
     ]
     for each in lacking:
         click.echo(f"required claim {each.claim.id}: {each.verdict.value}", err=True)

@@ -13,7 +13,7 @@ from made_records import planned_record
 
 from mlbench.claims.evidence_files import read_evidence, save_evidence
 from mlbench.claims.formats import claims_notes, claims_text
-from mlbench.claims.judgement import Judgement, Verdict
+from mlbench.claims.judgement import Answer, Judgement
 from mlbench.claims.looks import Looks
 from mlbench.claims.suite_claims import claims_of_file, claims_of_store, looks_at, stored_records
 from mlbench.errors import StoreError
@@ -214,7 +214,7 @@ def test_speeds_of_a_disturbed_machine_are_named(
 
 def test_a_case_that_is_not_chosen_is_named_as_such(store: Store, planned: Callable[..., Plan]) -> None:
     better, *_ = claims_of_store(planned(SUITE, cases="gap"), store)
-    assert better.verdict is Verdict.NOT_MEASURABLE
+    assert better.verdict is Answer.NOT_MEASURABLE
     assert better.reason == "flatten is not among the chosen cases"
 
 
@@ -251,7 +251,7 @@ def test_a_case_that_this_size_lacks_is_not_measurable(store: Store, planned: Ca
     better, fast, small = claims_of_store(plan, cpu)
     assert better.reason == "this size of the suite has no case flatten"
     assert fast.reason == better.reason
-    assert small.verdict is Verdict.SUPPORTED
+    assert small.verdict is Answer.SUPPORTED
 
 
 def test_chosen_seeds_count_alone(plan: Plan, store: Store) -> None:

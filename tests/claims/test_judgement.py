@@ -11,7 +11,7 @@ import pytest
 from claim_studies import METRIC, claim, finding, judged, records
 from scipy import stats
 
-from mlbench.claims.judgement import Verdict, first_seeds, holm, judge, seed_order
+from mlbench.claims.judgement import Answer, first_seeds, holm, judge, seed_order
 from mlbench.claims.looks import Looks
 from mlbench.claims.sequential import boundaries, sequential_p
 from mlbench.errors import ComponentError
@@ -35,15 +35,15 @@ def test_holm_as_computed_by_hand() -> None:
 
 @pytest.mark.parametrize(
     ("lead", "verdict"),
-    [(0.3, Verdict.SUPPORTED), (0.0, Verdict.REFUTED), (0.1, Verdict.INCONCLUSIVE)],
+    [(0.3, Answer.SUPPORTED), (0.0, Answer.REFUTED), (0.1, Answer.INCONCLUSIVE)],
 )
-def test_each_verdict(registry: Registry, lead: float, verdict: Verdict) -> None:
+def test_each_verdict(registry: Registry, lead: float, verdict: Answer) -> None:
     stated = claim(registry, "better", case="a", than="b", by=0.1)
     (found,) = judged([stated], values(lead))
     assert found.verdict is verdict
     oracle = stats.ttest_rel(values(lead)["a"], [each + 0.1 for each in values(lead)["b"]])
     assert found.p == pytest.approx(oracle.pvalue)
-    assert bool(found.reason) == (verdict is Verdict.INCONCLUSIVE)
+    assert bool(found.reason) == (verdict is Answer.INCONCLUSIVE)
 
 
 def test_a_verdict_is_corrected_for_the_other_claims(registry: Registry) -> None:
@@ -53,9 +53,9 @@ def test_a_verdict_is_corrected_for_the_other_claims(registry: Registry) -> None
     other = claim(registry, "better", "other", case="c", than="b")
     (alone,) = judged([first], rows)
     assert 0.025 < alone.p < 0.05
-    assert alone.verdict is Verdict.SUPPORTED
+    assert alone.verdict is Answer.SUPPORTED
     both = judged([first, other], rows)
-    assert [each.verdict for each in both] == [Verdict.INCONCLUSIVE] * 2
+    assert [each.verdict for each in both] == [Answer.INCONCLUSIVE] * 2
     assert both[0].p == pytest.approx(2 * alone.p)
 
 
@@ -85,7 +85,7 @@ def missing(registry: Registry, **options: Any) -> Any:
 
 def test_no_record_of_a_case(registry: Registry) -> None:
     (found,) = judge([missing(registry)], records({"a": [1.0, 2]}), AXES)
-    assert (found.verdict, found.reason) == (Verdict.NOT_MEASURABLE, "there is no record of b")
+    assert (found.verdict, found.reason) == (Answer.NOT_MEASURABLE, "there is no record of b")
     (found,) = judge([missing(registry)], records({"a": [1.0]}), AXES, absent={"b": "b: no record, data"})
     assert found.reason == "b: no record, data"
     assert found.finding is None
@@ -95,7 +95,7 @@ def test_a_case_that_failed(registry: Registry) -> None:
     known = [replace(each, status="failed", error="loss is nan") if each.case == "b" else each
              for each in records({"a": [1.0, 2], "b": [1.0, 2]})]  # fmt: skip
     (found,) = judge([missing(registry)], known, AXES)
-    assert (found.verdict, found.reason) == (Verdict.NOT_MEASURABLE, "b failed: loss is nan")
+    assert (found.verdict, found.reason) == (Answer.NOT_MEASURABLE, "b failed: loss is nan")
 
 
 def test_a_seed_that_failed_does_not_count_and_is_named(registry: Registry) -> None:
@@ -118,11 +118,11 @@ def test_a_case_that_the_size_removed(registry: Registry) -> None:
 
 def test_a_claim_that_needs_cuda(registry: Registry) -> None:
     (found,) = judged([missing(registry, needs="cuda")], values(0.3))
-    assert found.verdict is Verdict.NOT_MEASURABLE
+    assert found.verdict is Answer.NOT_MEASURABLE
     assert found.reason == "it needs a cuda device, and the records are from cpu"
     known = [replace(each, environment={"device": "cuda:0"}) for each in records(values(0.3))]
     (found,) = judge([missing(registry, needs="cuda")], known, AXES)
-    assert found.verdict is Verdict.SUPPORTED
+    assert found.verdict is Answer.SUPPORTED
 
 
 def test_a_quantity_that_is_missing_or_could_not_be_measured(registry: Registry) -> None:
@@ -149,7 +149,7 @@ def test_a_claim_without_a_verdict_does_not_count_for_the_correction(registry: R
 
 def test_a_single_seed_says_so(registry: Registry) -> None:
     (found,) = judged([missing(registry)], {"a": [1.0], "b": [0.0]})
-    assert (found.verdict, found.reason) == (Verdict.INCONCLUSIVE, "1 seed; at least 3 are needed")
+    assert (found.verdict, found.reason) == (Answer.INCONCLUSIVE, "1 seed; at least 3 are needed")
 
 
 def test_an_effect_at_its_bound_is_never_decided(registry: Registry) -> None:
@@ -161,7 +161,7 @@ def test_equal_samples_say_how_many_would_do(registry: Registry) -> None:
     (found,) = judged([missing(registry)], {"a": [0.6] * 4, "b": [0.5] * 4})
     assert found.reason == "2 more seeds would decide an effect of this size (80 % power)"
     (found,) = judged([missing(registry)], {"a": [0.6] * 6, "b": [0.5] * 6})
-    assert found.verdict is Verdict.SUPPORTED
+    assert found.verdict is Answer.SUPPORTED
 
 
 def test_an_error_in_a_plugin_is_no_missing_record(
@@ -175,7 +175,7 @@ def test_an_error_in_a_plugin_is_no_missing_record(
 
 def test_less_is_better_for_some_metrics(registry: Registry) -> None:
     (found,) = judge([missing(registry)], records(values(-0.3), higher=False), AXES)
-    assert (found.verdict, finding(found).effect.value > 0) == (Verdict.SUPPORTED, True)
+    assert (found.verdict, finding(found).effect.value > 0) == (Answer.SUPPORTED, True)
 
 
 def test_seed_order_and_first_seeds() -> None:
@@ -207,6 +207,6 @@ def test_a_look_at_the_other_side_does_not_count(registry: Registry) -> None:
     lead = [-1.0, -1.0001, -0.9999, 5, 6, 7, 8, 5, 6]
     rows = {"a": lead, "b": [0.0] * 9}
     (first,) = judge([missing(registry)], records(rows), AXES, seeds=range(3), looks={"c": Looks((3,), 20)})
-    assert first.verdict is Verdict.REFUTED
+    assert first.verdict is Answer.REFUTED
     (found,) = judge([missing(registry)], records(rows), AXES, seeds=range(3), looks={"c": Looks((3, 9), 20)})
-    assert (found.verdict, finding(found).effect.value > 0) == (Verdict.INCONCLUSIVE, True)
+    assert (found.verdict, finding(found).effect.value > 0) == (Answer.INCONCLUSIVE, True)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from claim_studies import METRIC, claim, covers, decided, draws, finding, judged, repeated, share
 
-from mlbench.claims.judgement import Judgement, Verdict
+from mlbench.claims.judgement import Answer, Judgement
 from mlbench.planning.claims import Claim
 from mlbench.registry import Registry
 from mlbench.regression.statistics import samples_needed, t_power
@@ -33,24 +33,24 @@ def near(rate: float, count: int, tolerance: float) -> Any:
 
 def verdicts(
     stated: Claim, count: int, means: dict[str, float], seeds: int, *, noise: float = 1.0
-) -> list[Verdict]:
-    def study(generator: np.random.Generator) -> Verdict:
+) -> list[Answer]:
+    def study(generator: np.random.Generator) -> Answer:
         return judged([stated], draws(generator, means, seeds, noise=noise, shared=noise))[0].verdict
 
     return repeated(count, 1, study)
 
 
-def supported(found: Sequence[Verdict]) -> float:
-    return share([each is Verdict.SUPPORTED for each in found])
+def supported(found: Sequence[Answer]) -> float:
+    return share([each is Answer.SUPPORTED for each in found])
 
 
-def refuted(found: Sequence[Verdict]) -> float:
-    return share([each is Verdict.REFUTED for each in found])
+def refuted(found: Sequence[Answer]) -> float:
+    return share([each is Answer.REFUTED for each in found])
 
 
 def is_wrong(judgement: Judgement, *, holds: bool) -> bool:
     """Whether a verdict is wrong on a claim that holds clearly, or else whose truth is its bound."""
-    wrong = {Verdict.REFUTED} if holds else {Verdict.REFUTED, Verdict.SUPPORTED}
+    wrong = {Answer.REFUTED} if holds else {Answer.REFUTED, Answer.SUPPORTED}
     return judgement.verdict in wrong
 
 
@@ -131,7 +131,7 @@ def test_rankings_of_variants_without_a_relation_are_seldom_decided(
 ) -> None:
     stated = claim(registry, "transfer", small=list("abcde"), large=list("fghij"))
 
-    def study(generator: np.random.Generator) -> Verdict:
+    def study(generator: np.random.Generator) -> Answer:
         means = dict(zip("abcdefghij", differences * generator.standard_normal(10), strict=True))
         return judged([stated], draws(generator, means, 4, noise=0.2))[0].verdict
 
@@ -213,12 +213,10 @@ def test_intervals_cover_the_truth(
     assert share(repeated(count, 4, study)) == near(0.95, count, 0.0)
 
 
-def until_decided(
-    registry: Registry, count: int, effect: float, seed: int
-) -> list[tuple[Verdict, bool, int]]:
+def until_decided(registry: Registry, count: int, effect: float, seed: int) -> list[tuple[Answer, bool, int]]:
     stated = claim(registry, "better", case="a", than="b")
 
-    def study(generator: np.random.Generator) -> tuple[Verdict, bool, int]:
+    def study(generator: np.random.Generator) -> tuple[Answer, bool, int]:
         rows = draws(generator, {"a": effect, "b": 0}, 20)
         (found,) = decided([stated], rows, start=3, most=20)
         part = finding(found).effect
@@ -230,14 +228,14 @@ def until_decided(
 @studies
 def test_adding_seeds_keeps_the_error_rate_and_the_coverage(registry: Registry, count: int) -> None:
     found = until_decided(registry, count, 0.0, 5)
-    assert share([verdict is not Verdict.INCONCLUSIVE for verdict, _, _ in found]) <= most(0.05, count)
+    assert share([verdict is not Answer.INCONCLUSIVE for verdict, _, _ in found]) <= most(0.05, count)
     assert share([covered for _, covered, _ in found]) >= 0.95 - 2.5 * np.sqrt(0.05 * 0.95 / count)
 
 
 @studies
 def test_adding_seeds_finds_a_clear_effect_early(registry: Registry, count: int) -> None:
     found = until_decided(registry, count, 3.0, 6)
-    assert share([verdict is Verdict.SUPPORTED for verdict, _, _ in found]) >= 0.97
+    assert share([verdict is Answer.SUPPORTED for verdict, _, _ in found]) >= 0.97
     assert np.mean([samples for _, _, samples in found]) < 10
     assert share([covered for _, covered, _ in found]) >= 0.95 - 2.5 * np.sqrt(0.05 * 0.95 / count)
 

@@ -10,7 +10,7 @@ from claim_studies import METRIC, claim, finding, judged, records
 from scipy import stats
 
 from mlbench.claims.evidence import Evidence
-from mlbench.claims.judgement import Verdict
+from mlbench.claims.judgement import Answer
 from mlbench.contracts.claims import Finding
 from mlbench.errors import ClaimError, OptionError
 from mlbench.records.record import Estimate, Record, Timing
@@ -122,15 +122,15 @@ def test_a_published_number_is_tested_from_both_sides(registry: Registry) -> Non
 @pytest.mark.parametrize(
     ("published", "within", "verdict"),
     [
-        (0.8, 0.1, Verdict.SUPPORTED),
-        (0.5, 0.1, Verdict.REFUTED),
-        (1.1, 0.1, Verdict.REFUTED),
-        (0.8, 0.01, Verdict.INCONCLUSIVE),
-        (0.8, 0.0, Verdict.INCONCLUSIVE),
+        (0.8, 0.1, Answer.SUPPORTED),
+        (0.5, 0.1, Answer.REFUTED),
+        (1.1, 0.1, Answer.REFUTED),
+        (0.8, 0.01, Answer.INCONCLUSIVE),
+        (0.8, 0.0, Answer.INCONCLUSIVE),
     ],
 )
 def test_verdicts_on_a_published_number(
-    registry: Registry, published: float, within: float, verdict: Verdict
+    registry: Registry, published: float, within: float, verdict: Answer
 ) -> None:
     assert table(registry, published, within).verdict is verdict
 
@@ -139,7 +139,7 @@ def test_one_row_outside_its_tolerance_refutes_a_table(registry: Registry) -> No
     rows = {"a": {METRIC: 0.8}, "b": {METRIC: 0.2}}
     stated = claim(registry, "table", rows=rows, within={METRIC: 0.1})
     (found,) = judged([stated], {"a": A, "b": B})
-    assert found.verdict is Verdict.REFUTED
+    assert found.verdict is Answer.REFUTED
     assert finding(found).effect.label == f"b {METRIC} (published 0.2)"
     assert [part.label for part in finding(found).parts] == [
         f"a {METRIC} (published 0.8)", f"b {METRIC} (published 0.2)"

@@ -9,7 +9,7 @@ import pytest
 from claim_studies import claim, draws, finding, judged
 from scipy import stats
 
-from mlbench.claims.judgement import Verdict
+from mlbench.claims.judgement import Answer
 from mlbench.errors import OptionError
 from mlbench.registry import Registry
 from mlbench_claims.correlations import CORRELATIONS, mean_draws, permutation_tails
@@ -74,23 +74,23 @@ def transfer_draws(noise: float, gains: dict[str, float] = GAINS, seeds: int = 5
 
 def test_a_clear_ranking_is_supported_and_its_reverse_refuted(registry: Registry) -> None:
     (found,) = judged([claim(registry, "transfer", small=SMALL, large=LARGE)], transfer_draws(0.01))
-    assert found.verdict is Verdict.SUPPORTED
+    assert found.verdict is Answer.SUPPORTED
     assert finding(found).effect.value == 1
     assert finding(found).support == pytest.approx(1 / 120)  # of all orders; the noise is far smaller
     assert finding(found).effect.label == "Spearman correlation of 5 variants"
     (found,) = judged([claim(registry, "transfer", small=SMALL, large=LARGE[::-1])], transfer_draws(0.01))
-    assert found.verdict is Verdict.REFUTED
+    assert found.verdict is Answer.REFUTED
 
 
 def test_a_ranking_within_the_noise_is_inconclusive(registry: Registry) -> None:
     (found,) = judged([claim(registry, "transfer", small=SMALL, large=LARGE)], transfer_draws(20.0))
-    assert found.verdict is Verdict.INCONCLUSIVE
+    assert found.verdict is Answer.INCONCLUSIVE
     assert found.reason == "5 seeds do not decide it; it is not known how many would"
 
 
 def test_four_variants_are_too_few(registry: Registry) -> None:
     (found,) = judged([claim(registry, "transfer", small=SMALL[:4], large=LARGE[:4])], transfer_draws(0.01))
-    assert (found.verdict, finding(found).support) == (Verdict.INCONCLUSIVE, pytest.approx(1 / 24))
+    assert (found.verdict, finding(found).support) == (Answer.INCONCLUSIVE, pytest.approx(1 / 24))
     assert found.reason == "4 variants are too few for a verdict on their ranking; 5 are needed"
 
 
