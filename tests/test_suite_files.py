@@ -24,11 +24,11 @@ SIZES = [(path, size) for path in SUITES for size in load_document(path).data.ge
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with enough images that PartialFC has negatives."""
+    """A data folder with as many images of documents and packages as the published ones."""
     root = tmp_path_factory.mktemp("data")
     generator = np.random.default_rng(0)
     (root / "unique_pool").mkdir()
-    for document in range(430):
+    for document in range(318):
         pixels = generator.integers(0, 256, (6, 8, 3), np.uint8)
         Image.fromarray(pixels).save(root / "unique_pool" / f"{document}.png")
     for package in range(31):
