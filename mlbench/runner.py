@@ -20,6 +20,7 @@ from mlbench.measurement.measure import measure
 from mlbench.measurement.process import MeasuringProcess
 from mlbench.measurement.result import lost_note
 from mlbench.planning.plan import Case, Plan, settled
+from mlbench.planning.plugin_code import raised_in
 from mlbench.records.harness import save_benchmarks
 from mlbench.records.record import Record
 from mlbench.records.store import Store
@@ -279,7 +280,8 @@ def _experiment_record(
             raise StoreError(
                 f"case {case.name!r} seed {case.seed}: a disk is full ({full}); free space"
             ) from None
-        error_text = _failure(error, store.checkpoints(case.key) / "error.txt")
+        log = store.checkpoints(case.key) / "error.txt"
+        error_text = _failure(error, raised_in(error, case.spec.every_part()), log)
         facts |= {"status": "failed", "error": error_text, "notes": tuple(unchecked)}
     # The model is deleted by now. The measuring process needs the GPU memory that torch has cached for it.
     if plan.device.kind == "cuda":
@@ -287,8 +289,9 @@ def _experiment_record(
     return Record(**facts, seconds={**seconds, "total": time.perf_counter() - start}, finished=_now())
 
 
-def _failure(error: Exception, log: Path) -> str:
-    """Why a case failed, in one line. log: file for the traceback of an error that is not mlbench's."""
+def _failure(error: Exception, where: str, log: Path) -> str:
+    """Why a case failed, in one line. where: the component whose code raised it, or "". log: file for the
+    traceback of an error that is not mlbench's."""
     if isinstance(error, MlbenchError):
         return str(error)
     text = "".join(traceback.format_exception(error))
@@ -296,4 +299,4 @@ def _failure(error: Exception, log: Path) -> str:
         write_atomically(log, text.encode(errors="replace"))
     except StoreError as unwritten:
         raise StoreError(f"{unwritten} (before, the case failed: {first_line(error)})") from error
-    return f"{first_line(error)} (traceback in {log})"
+    return f"{first_line(error)}{f'; raised in {where}' if where else ''} (traceback in {log})"

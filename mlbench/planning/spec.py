@@ -12,7 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mlbench.contracts import Features, Quantity, TokensShape
 from mlbench.contracts.options import PREDICTIONS, MetricOptions
-from mlbench.errors import ComponentError, MlbenchError, OptionError, SuiteError, WeightsError, first_line
+from mlbench.errors import (
+    ComponentError,
+    MlbenchError,
+    OptionError,
+    PluginError,
+    SuiteError,
+    WeightsError,
+    first_line,
+)
 from mlbench.images.preprocess import Resize
 from mlbench.planning.gallery import GalleryName
 from mlbench.records.record import EVALUATED
@@ -129,11 +137,11 @@ def located(where: Callable[[str], str]) -> Iterator[None]:
     """Put the place in the suite file before the message of an MlbenchError that is raised in the block.
 
     where: place of an option, or of the whole component for "". The error becomes a SuiteError; a
-    WeightsError stays one, and an error that has a place already passes unchanged.
+    WeightsError stays one, and an error that has a place already and a PluginError pass unchanged.
     """
     try:
         yield
-    except SuiteError:
+    except (SuiteError, PluginError):
         raise
     except MlbenchError as error:
         place = where(error.option if isinstance(error, OptionError) else "")
@@ -180,11 +188,33 @@ class Part:
         return found
 
     def _mistake(self, problem: str) -> ComponentError:
+        return ComponentError(self._blamed(problem))
+
+    def mistake(self, problem: str) -> PluginError:
+        """The error for what the component gave while the case runs, against the contract of its kind."""
+        return PluginError(self._blamed(problem))
+
+    def _blamed(self, problem: str) -> str:
+        return f"{self.entry}: {problem}; this is a mistake in {self.plugin_text}"
+
+    @property
+    def plugin_text(self) -> str:
+        """Plugin, package and version, for messages."""
         plugin = self.entry.plugin
-        return ComponentError(
-            f"{self.entry}: {problem}; this is a mistake in plugin {plugin.name!r} ({plugin.package} "
-            f"{plugin.version})"
-        )
+        return f"plugin {plugin.name!r} ({plugin.package} {plugin.version})"
+
+    def __str__(self) -> str:
+        return f"{self.entry} of {self.plugin_text}"
+
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """A ComponentError that is raised in the block becomes a PluginError with the plugin of this part."""
+        try:
+            yield
+        except PluginError:
+            raise
+        except ComponentError as error:
+            raise self.mistake(str(error)) from None
 
     def where(self, option: str = "") -> str:
         """Place of an option in the suite file, else of the component."""
@@ -229,6 +259,12 @@ class Spec:
     evaluation: EvaluationSettings
     measure: MeasureSettings
     precision: str
+
+    def every_part(self) -> Iterator[Part]:
+        """Every component of the experiment."""
+        yield from self.parts.values()
+        yield from (each.part for each in self.losses.values())
+        yield from self.metrics.values()
 
     def provenance(self) -> dict[str, dict[str, str]]:
         """Package, version and code of each component, by section; of metrics by "metric NAME", of losses

@@ -16,6 +16,7 @@ from mlbench.errors import ComponentError
 from mlbench.planning.plan import Case, check_sampler
 from mlbench.planning.spec import WeightedLoss
 from mlbench.seeding import derive, torch_seed
+from mlbench.training.contract_checks import check_built
 from mlbench.training.model import EmbeddingModel, Teacher
 
 __all__ = ["Batch", "Objective", "Term", "build_distiller", "build_objective", "build_terms"]
@@ -134,7 +135,8 @@ def build_distiller(case: Case, dim: int, teacher_dim: int) -> Distiller:
     """The distiller of a case, for embeddings of `dim` numbers. Raises SuiteError with its place."""
     part = case.spec.parts["distiller"]
     with part.located(), torch_seed(case.seed, "distiller"):
-        distiller: Distiller = part.component.build(DistillerContext(dim, teacher_dim))
+        built = part.component.build(DistillerContext(dim, teacher_dim))
+        distiller: Distiller = check_built(part, built)
     return distiller
 
 
@@ -142,7 +144,8 @@ def _build_term(case: Case, dim: int, name: str, chosen: WeightedLoss) -> Term:
     parts = case.spec.parts
     with chosen.part.located():
         with torch_seed(case.seed, "loss", name):
-            loss = chosen.part.component.build(LossContext(case.forecast.classes, dim))
+            built = chosen.part.component.build(LossContext(case.forecast.classes, dim))
+            loss = check_built(chosen.part, built)
         if not isinstance(loss, CentreLoss):
             if "mixing" in parts and not isinstance(loss, MixedLoss):
                 raise ComponentError(
@@ -168,7 +171,7 @@ def _build_centres(case: Case, dim: int, loss: CentreLoss, name: str) -> CentreS
     )
     with part.located():
         with torch_seed(case.seed, "centres", *path):
-            centres: CentreSampler = part.component.build(context)
+            centres: CentreSampler = check_built(part, part.component.build(context))
         if isinstance(centres, RowSampler) and "mixing" in case.spec.parts:
             raise ComponentError(
                 f"{part.entry} moves its centres by one label an image and cannot take mixed images; "

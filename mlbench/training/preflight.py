@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 
-from mlbench.errors import MlbenchError, WeightsError, first_line
+from mlbench.contracts import Features, TokensShape
+from mlbench.errors import MlbenchError, PluginError, WeightsError, first_line
 from mlbench.planning.plan import Case, labels_of
+from mlbench.planning.plugin_code import raised_in
+from mlbench.planning.spec import Part
 from mlbench.seeding import torch_seed
 from mlbench.training.assembly import Assembly, assemble
+from mlbench.training.contract_checks import check_logits, shown
 from mlbench.training.feed import build_batches
 from mlbench.training.model import build_teacher
 from mlbench.training.objective import build_distiller, build_terms
@@ -22,6 +27,9 @@ __all__ = ["Preflight", "preflight"]
 
 #: Bytes of the assemblies that are kept for training, without that of the first case.
 KEPT_BYTES = 1 << 30
+
+#: Images that a model is tried on: with one, a mean over the batch would go unseen.
+_IMAGES = 2
 
 _MODEL = ("backbone", "neck", "image")
 _BATCHES = ("dataset", "image", "batch_sampler", "recipe")
@@ -45,10 +53,11 @@ class Preflight:
 
 
 def preflight(cases: Sequence[Case], device: str, progress: Progress) -> Preflight:
-    """Build every different part of the cases on the device, and embed one image with every different model.
+    """Build every different part of the cases on the device, and try every different model and loss.
 
     Raises SuiteError, with the place in the suite file, for a component that refuses its options. Weights
-    that cannot be loaded and other errors of a plugin only give the case a note: training it fails, and the
+    that cannot be loaded, errors of a plugin's code and what breaks the contract of its kind (see
+    `mlbench.training.contract_checks`) only give the case a note: training it fails, and the
     other cases run. The assembly of the first case is kept for its training, and others up to KEPT_BYTES in
     all. progress: called with (what, done, total), by the assemblies too.
     """
@@ -59,12 +68,13 @@ def preflight(cases: Sequence[Case], device: str, progress: Progress) -> Preflig
         progress("checking models", position, len(cases))
         try:
             assembly = check(case)
-        except WeightsError as error:
+        except (WeightsError, PluginError) as error:
             found.notes[case.key] = _note(str(error))
         except MlbenchError:
             raise
         except Exception as error:
-            found.notes[case.key] = _note(first_line(error))
+            where = raised_in(error, case.spec.every_part())
+            found.notes[case.key] = _note(first_line(error) + (f"; raised in {where}" if where else ""))
         else:
             size = 0 if assembly is None or not found.assemblies else assembly.bytes()
             if assembly is not None and kept + size <= KEPT_BYTES:
@@ -102,17 +112,17 @@ class _Check:
         if model not in self._models:
             self._models[model] = case, None
             assembly = assemble(case, self._device, self._progress)
-            _embed_one_image(assembly)
+            _try_model(assembly)
             self._models[model] = case, assembly.model.neck.dim
             self._is_new(case, *_TERMS)
             self._is_new(case, *_DISTILLATION)
-            _ = assembly.objective
+            _try_losses(case, assembly.objective.terms, assembly.fabric.device)
             return assembly
         first, dim = self._models[model]
         if dim is None:
             raise WeightsError(f"its model failed in the check of case {first.name!r} seed {first.seed}")
         if self._is_new(case, *_TERMS):
-            build_terms(case, dim)
+            _try_losses(case, build_terms(case, dim), torch.device("cpu"))
         if self._is_new(case, *_DISTILLATION):
             teacher = build_teacher(case.spec, case.seed)
             if teacher is not None:
@@ -133,20 +143,54 @@ class _Check:
         return self._labels[key]
 
 
-def _embed_one_image(assembly: Assembly) -> None:
+def _try_model(assembly: Assembly) -> None:
+    """Embed images, and check the shapes of features and embeddings."""
     case, model = assembly.case, assembly.model
     side, device = case.spec.image.size, assembly.fabric.device
-    image = torch.zeros((1, 3, side, side), dtype=torch.uint8, device=device)
+    images = torch.zeros((_IMAGES, 3, side, side), dtype=torch.uint8, device=device)
+    backbone, neck = case.spec.parts["backbone"], case.spec.parts["neck"]
+    network: Any = model.neck
+
+    def check_features(_: Any, given: tuple[Any, ...]) -> None:
+        shape: Features = model.backbone.feature_shape
+        map_shape = (shape.channels, shape.height, shape.width)
+        sequence = isinstance(shape, TokensShape)
+        each = (shape.tokens + shape.height * shape.width, shape.channels) if sequence else map_shape
+        _expect_shape(backbone, given[0], each, f"its feature_shape is {shape}")
+
+    before = network.register_forward_pre_hook(check_features)
     model.eval()
     # The case's neck is the first to see the backbone's output.
-    with (
-        case.spec.parts["neck"].located(),
-        torch_seed(case.seed, "preflight", device=device),
-        torch.no_grad(),
-        assembly.fabric.autocast(),
-    ):
-        model(image)
+    try:
+        with (
+            neck.located(),
+            torch_seed(case.seed, "preflight", device=device),
+            torch.no_grad(),
+            assembly.fabric.autocast(),
+        ):
+            embeddings = model(images)
+    finally:
+        before.remove()
+    _expect_shape(neck, embeddings, (model.neck.dim,), f"its dim is {model.neck.dim}")
     model.train()
+
+
+def _expect_shape(part: Part, found: Any, each: tuple[int, ...], reason: str) -> None:
+    """Raise PluginError unless an output has the shape `each` for every image."""
+    expected = (_IMAGES, *each)
+    if not isinstance(found, torch.Tensor) or tuple(found.shape) != expected or not found.is_floating_point():
+        raise part.mistake(
+            f"it gave {shown(found)} for {_IMAGES} images; expected floats of shape {expected}, as {reason}"
+        )
+
+
+def _try_losses(case: Case, terms: Iterable[Any], device: torch.device) -> None:
+    """Check the shape of the logits of losses with class centres."""
+    for term in terms:
+        if term.centres is not None:
+            part = case.spec.losses[term.name].part
+            with torch_seed(case.seed, "preflight", device=device):
+                check_logits(part, term.loss, case.forecast.classes, device)
 
 
 def _sections(case: Case, *names: str) -> str:
