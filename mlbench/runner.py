@@ -282,11 +282,16 @@ def _experiment_record(
             ) from None
         log = store.checkpoints(case.key) / "error.txt"
         error_text = _failure(error, raised_in(error, case.spec.every_part()), log)
-        facts |= {"status": "failed", "error": error_text, "notes": tuple(unchecked)}
+        facts |= {"status": "failed", "error": error_text, "notes": _without(error_text, unchecked)}
     # The model is deleted by now. The measuring process needs the GPU memory that torch has cached for it.
     if plan.device.kind == "cuda":
         torch.cuda.empty_cache()
     return Record(**facts, seconds={**seconds, "total": time.perf_counter() - start}, finished=_now())
+
+
+def _without(error: str, notes: Sequence[str]) -> tuple[str, ...]:
+    """The notes that do not repeat the error."""
+    return tuple(note for note in notes if error not in note)
 
 
 def _failure(error: Exception, where: str, log: Path) -> str:

@@ -285,9 +285,12 @@ def test_a_failed_case_is_recorded_and_the_others_go_on(planned, tmp_path) -> No
     store = Store(tmp_path, "toy")
     records = runner.run(plan, store, Ears())
     assert [record.status for record in records] == ["done", "failed", "failed"]
-    assert records[1].error.startswith("the loss is nan at step 1")
+    assert records[1].error.startswith("loss 'nan' of plugin 'toys' (toys 1.0) returned nan at step 1")
     log = store.checkpoints(records[2].key) / "error.txt"
-    assert records[2].error == f"RuntimeError: boom (traceback in {log})"
+    assert re.sub(r":\d+", "", records[2].error) == (
+        "RuntimeError: boom; raised in loss 'crashing' of plugin 'toys' (toys 1.0), CrashingLoss.__call__ at "
+        f"toys.py (traceback in {log})"
+    )
     assert "second line" in log.read_text()
     ears = Ears()
     runner.run(plan, store, ears)

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from mlbench.contracts import CurveMetric, PairList, ThresholdPolicy
-from mlbench.errors import DataError
+from mlbench.contracts import CurveMetric, EmbeddingMetric, PairList, RankMetric, ThresholdPolicy
+from mlbench.errors import ComponentError, DataError
 from mlbench.evaluation.calibration import fit_threshold
 from mlbench.evaluation.curve import Curve
 from mlbench.evaluation.embeddings import Embeddings, vector_norms
@@ -83,16 +83,20 @@ def evaluate_pair_list(
     threshold = _mean_over_folds(THRESHOLD, fitted_on_others, level, missing)
     estimates = {THRESHOLD: threshold.announced(EVALUATED[THRESHOLD])}
     for metric in metrics:
-        if isinstance(metric.metric, CurveMetric):
-            for name, quantity in metric.quantities.items():
-                value = whole[name]
-                # A text means that the quantity needs a threshold.
+        for name, quantity in metric.quantities.items():
+            if name not in whole:  # of the rankings or the embeddings, which have no pairs
+                continue
+            value = whole[name]
+            # A text means that the quantity needs a threshold.
+            try:
                 estimate = (
                     _mean_over_folds(name, [each[name] for each in by_fold], level, value)
                     if isinstance(value, str)
                     else to_estimate(name, value)
                 )
-                estimates[name] = estimate.announced(quantity)
+            except ComponentError as error:
+                raise metric.mistake(str(error)) from None
+            estimates[name] = estimate.announced(quantity)
     facts = {
         "pairs": len(pairs.same),
         "positive_pairs": int(pairs.same.sum()),
@@ -138,7 +142,9 @@ def _curve_values(metrics: Sequence[BuiltMetric], curve: Curve, threshold: float
     found: dict[str, Any] = {}
     for each in metrics:
         if isinstance(each.metric, CurveMetric):
-            found |= each.metric.of_curve(curve, threshold)
+            values = each.metric.of_curve(curve, threshold)
+            each.expect_announced(values, all_of_them=not isinstance(each.metric, RankMetric | EmbeddingMetric))
+            found |= values
     return found
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mlbench.contracts import Features, Quantity, TokensShape
-from mlbench.contracts.options import PREDICTIONS, MetricOptions
+from mlbench.contracts.options import PREDICTIONS
 from mlbench.errors import (
     ComponentError,
     MlbenchError,
@@ -287,12 +287,9 @@ class Spec:
             found |= announced
         return found
 
-    def metric_of(self, quantity: str) -> MetricOptions:
+    def metric_of(self, quantity: str) -> Part:
         """The metric that announces a quantity of `quantities`."""
-        found: MetricOptions = next(
-            part.component for part in self.metrics.values() if quantity in part.component.quantities()
-        )
-        return found
+        return next(part for part in self.metrics.values() if quantity in part.component.quantities())
 
     def plain(self) -> dict[str, Any]:
         """Everything as plain data in a fixed order, as records store it."""

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
 
-from mlbench.contracts import Features, TokensShape
 from mlbench.errors import MlbenchError, PluginError, WeightsError, first_line
 from mlbench.planning.plan import Case, labels_of
 from mlbench.planning.plugin_code import raised_in
-from mlbench.planning.spec import Part
-from mlbench.seeding import torch_seed
 from mlbench.training.assembly import Assembly, assemble
-from mlbench.training.contract_checks import check_logits, shown
 from mlbench.training.feed import build_batches
 from mlbench.training.model import build_teacher
+from mlbench.training.model_checks import check_losses, check_model
 from mlbench.training.objective import build_distiller, build_terms
 from mlbench.training.optimisation import check_recipe
 
@@ -27,9 +23,6 @@ __all__ = ["Preflight", "preflight"]
 
 #: Bytes of the assemblies that are kept for training, without that of the first case.
 KEPT_BYTES = 1 << 30
-
-#: Images that a model is tried on: with one, a mean over the batch would go unseen.
-_IMAGES = 2
 
 _MODEL = ("backbone", "neck", "image")
 _BATCHES = ("dataset", "image", "batch_sampler", "recipe")
@@ -112,17 +105,18 @@ class _Check:
         if model not in self._models:
             self._models[model] = case, None
             assembly = assemble(case, self._device, self._progress)
-            _try_model(assembly)
+            check_model(assembly)
             self._models[model] = case, assembly.model.neck.dim
             self._is_new(case, *_TERMS)
             self._is_new(case, *_DISTILLATION)
-            _try_losses(case, assembly.objective.terms, assembly.fabric.device)
+            check_losses(case, assembly.objective, assembly.fabric.device)
+            assembly.checked = True
             return assembly
         first, dim = self._models[model]
         if dim is None:
             raise WeightsError(f"its model failed in the check of case {first.name!r} seed {first.seed}")
         if self._is_new(case, *_TERMS):
-            _try_losses(case, build_terms(case, dim), torch.device("cpu"))
+            build_terms(case, dim)
         if self._is_new(case, *_DISTILLATION):
             teacher = build_teacher(case.spec, case.seed)
             if teacher is not None:
@@ -141,56 +135,6 @@ class _Check:
         if key not in self._labels:
             self._labels[key] = labels_of(case.dataset.split("train"))
         return self._labels[key]
-
-
-def _try_model(assembly: Assembly) -> None:
-    """Embed images, and check the shapes of features and embeddings."""
-    case, model = assembly.case, assembly.model
-    side, device = case.spec.image.size, assembly.fabric.device
-    images = torch.zeros((_IMAGES, 3, side, side), dtype=torch.uint8, device=device)
-    backbone, neck = case.spec.parts["backbone"], case.spec.parts["neck"]
-    network: Any = model.neck
-
-    def check_features(_: Any, given: tuple[Any, ...]) -> None:
-        shape: Features = model.backbone.feature_shape
-        map_shape = (shape.channels, shape.height, shape.width)
-        sequence = isinstance(shape, TokensShape)
-        each = (shape.tokens + shape.height * shape.width, shape.channels) if sequence else map_shape
-        _expect_shape(backbone, given[0], each, f"its feature_shape is {shape}")
-
-    before = network.register_forward_pre_hook(check_features)
-    model.eval()
-    # The case's neck is the first to see the backbone's output.
-    try:
-        with (
-            neck.located(),
-            torch_seed(case.seed, "preflight", device=device),
-            torch.no_grad(),
-            assembly.fabric.autocast(),
-        ):
-            embeddings = model(images)
-    finally:
-        before.remove()
-    _expect_shape(neck, embeddings, (model.neck.dim,), f"its dim is {model.neck.dim}")
-    model.train()
-
-
-def _expect_shape(part: Part, found: Any, each: tuple[int, ...], reason: str) -> None:
-    """Raise PluginError unless an output has the shape `each` for every image."""
-    expected = (_IMAGES, *each)
-    if not isinstance(found, torch.Tensor) or tuple(found.shape) != expected or not found.is_floating_point():
-        raise part.mistake(
-            f"it gave {shown(found)} for {_IMAGES} images; expected floats of shape {expected}, as {reason}"
-        )
-
-
-def _try_losses(case: Case, terms: Iterable[Any], device: torch.device) -> None:
-    """Check the shape of the logits of losses with class centres."""
-    for term in terms:
-        if term.centres is not None:
-            part = case.spec.losses[term.name].part
-            with torch_seed(case.seed, "preflight", device=device):
-                check_logits(part, term.loss, case.forecast.classes, device)
 
 
 def _sections(case: Case, *names: str) -> str:
