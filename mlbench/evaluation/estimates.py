@@ -153,8 +153,8 @@ def curve_estimates(
             resampled = np.concatenate([_to_numbers(name, chunk[name]) for chunk in chunks])
             if len(resampled) != bootstrap.resamples:
                 raise ComponentError(
-                    f"metric {name!r} has {len(resampled)} values for {bootstrap.resamples} resampled curves; "
-                    "expected one for each"
+                    f"metric {name!r} has {len(resampled)} values for {bootstrap.resamples} resampled "
+                    "curves; expected one for each"
                 )
             spread = bootstrap, float(np.asarray(centre[name])[0]), resampled
         estimates[name] = to_estimate(name, value, spread)

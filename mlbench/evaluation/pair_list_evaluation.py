@@ -143,7 +143,9 @@ def _curve_values(metrics: Sequence[BuiltMetric], curve: Curve, threshold: float
     for each in metrics:
         if isinstance(each.metric, CurveMetric):
             values = each.metric.of_curve(curve, threshold)
-            each.expect_announced(values, all_of_them=not isinstance(each.metric, RankMetric | EmbeddingMetric))
+            each.expect_announced(
+                values, all_of_them=not isinstance(each.metric, RankMetric | EmbeddingMetric)
+            )
             found |= values
     return found
 

@@ -90,8 +90,8 @@ def check_logits(part: Part, loss: CentreLoss, classes: int, device: torch.devic
             loss.train(was_training)
     if not isinstance(logits, torch.Tensor) or logits.shape != (_TRIED, classes):
         raise part.mistake(
-            f"logits returned {shown(logits)} for {_TRIED} images and {classes} classes; expected a tensor of "
-            f"shape ({_TRIED}, {classes})"
+            f"logits returned {shown(logits)} for {_TRIED} images and {classes} classes; expected a tensor "
+            f"of shape ({_TRIED}, {classes})"
         )
 
 
@@ -145,8 +145,8 @@ class CheckedAugmentation:
         if isinstance(changed, Image.Image) and changed.mode == "RGB" and min(changed.size) > 0:
             return changed
         raise PluginError(
-            f"{self.component}: it returned {shown(changed)}; expected an RGB PIL image; this is a mistake in "
-            f"{self.plugin}"
+            f"{self.component}: it returned {shown(changed)}; expected an RGB PIL image; this is a mistake "
+            f"in {self.plugin}"
         )
 
 
@@ -177,7 +177,8 @@ class CheckedMixing:
         fits = partners.shape == (count,) and partners.dtype == torch.int64 and partners.device.type == "cpu"
         if not fits or int(partners.min()) < 0 or int(partners.max()) >= count:
             raise self._part.mistake(
-                f"its partners are {shown(partners)}; expected {count} positions in the batch, int64 on the CPU"
+                f"its partners are {shown(partners)}; expected {count} positions in the batch, int64 on "
+                "the CPU"
             )
         if not 0 <= mixed.share <= 1:
             raise self._part.mistake(f"its share is {mixed.share!r}; expected a number in [0, 1]")

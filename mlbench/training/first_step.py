@@ -61,7 +61,9 @@ class FirstStep:
 
         def check(module: Any, given: tuple[Any, ...], value: Any) -> None:
             if not isinstance(value, torch.Tensor) or value.ndim or not value.is_floating_point():
-                raise part.mistake(f"it returned {shown(value)}; expected a scalar: a float tensor of shape ()")
+                raise part.mistake(
+                    f"it returned {shown(value)}; expected a scalar: a float tensor of shape ()"
+                )
             if not value.requires_grad and given[0].requires_grad:
                 raise part.mistake("the scalar that it returned has no gradient, so nothing would be trained")
             finite = torch.isfinite(given[0].detach()).all()
@@ -79,11 +81,11 @@ class FirstStep:
             if not each.finite:
                 model = " and ".join(str(spec.parts[section]) for section in ("backbone", "neck"))
                 raise TrainingError(
-                    f"the embeddings are not finite at step 1, before any update of the weights{advice}; they "
-                    f"come from {model}"
+                    f"the embeddings are not finite at step 1, before any update of the weights{advice}; "
+                    f"they come from {model}"
                 )
             if not torch.isfinite(each.value):
                 raise PluginError(
-                    f"{each.part} returned {each.value.item()} at step 1, on finite embeddings and before any "
-                    f"update of the weights{advice}; expected a finite number"
+                    f"{each.part} returned {each.value.item()} at step 1, on finite embeddings and before "
+                    f"any update of the weights{advice}; expected a finite number"
                 )
