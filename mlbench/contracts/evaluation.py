@@ -80,10 +80,18 @@ class CurveMetric(Protocol):
 
 @runtime_checkable
 class EmbeddingMetric(Protocol):
-    """A metric of the embeddings themselves, without an interval."""
+    """A metric of the embeddings themselves.
 
-    def of_embeddings(self, embeddings: Embeddings) -> Mapping[str, float | str]:
-        """Name to value, or to a text with the reason why there is no value."""
+    A metric whose values are no means over images may have a method `resampled(embeddings, weights)`, from
+    which mlbench computes their intervals; without it they have none. weights: (R, N) float64, how often each
+    image counts in each of R resamples of the classes, 0 for an image without a role. Returns name to (R,)
+    values; NaN for a resample without a value."""
+
+    def of_embeddings(self, embeddings: Embeddings) -> Mapping[str, np.ndarray | float | str]:
+        """Name to value, to (N,) values of the images, or to a text with the reason why there is no value.
+
+        Of values of the images, mlbench computes the mean over queries and its interval. The vectors are a
+        NumPy array on every device."""
         ...
 
 

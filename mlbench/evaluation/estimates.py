@@ -13,7 +13,13 @@ from mlbench.contracts.options import MetricOptions
 from mlbench.errors import ComponentError, PluginError
 from mlbench.evaluation.bootstrap import Bootstrap
 from mlbench.evaluation.curve import Curve
-from mlbench.evaluation.embeddings import Embeddings
+from mlbench.evaluation.embedding_estimates import (
+    NOT_A_NUMBER,
+    embedding_estimates,
+    to_estimate,
+    to_numbers,
+)
+from mlbench.evaluation.embeddings import Embeddings, in_memory
 from mlbench.evaluation.pair_scan import PairScan
 from mlbench.evaluation.ranks import Ranks
 from mlbench.evaluation.threshold import Threshold
@@ -26,10 +32,6 @@ __all__ = [
     "per_query_values",
     "to_estimate",
 ]
-
-
-#: Note of a value that is NaN or infinite.
-_NOT_A_NUMBER = "not a number"
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class BuiltMetric:
         """A return value as float64 of a shape. Raises PluginError if it is not numeric or has another
         shape."""
         try:
-            return _to_numbers(name, values, shape)
+            return to_numbers(name, values, shape)
         except ComponentError as error:
             raise self.mistake(str(error)) from None
 
@@ -109,8 +111,8 @@ def estimate_metrics(
             if isinstance(each.metric, CurveMetric):
                 estimates |= curve_estimates(each.metric.of_curve, scan, threshold.similarity, bootstrap)
             if isinstance(each.metric, EmbeddingMetric):
-                values = each.metric.of_embeddings(embeddings)
-                estimates |= {name: to_estimate(name, value) for name, value in values.items()}
+                embeddings = in_memory(embeddings)
+                estimates |= embedding_estimates(each.metric, embeddings, scan.classes, bootstrap)
         except ComponentError as error:
             raise each.mistake(str(error)) from None
         each.expect_announced(estimates)
@@ -123,8 +125,8 @@ def estimate_metrics(
 
 def _named(estimate: Estimate, metric: BuiltMetric) -> Estimate:
     """The estimate of a metric, with the metric's name in the note on a value that is no number."""
-    if estimate.note == _NOT_A_NUMBER and metric.owner:
-        return replace(estimate, note=f"{_NOT_A_NUMBER}, from {metric.owner}")
+    if estimate.note == NOT_A_NUMBER and metric.owner:
+        return replace(estimate, note=f"{NOT_A_NUMBER}, from {metric.owner}")
     return estimate
 
 
@@ -150,7 +152,7 @@ def curve_estimates(
     for name, value in values.items():
         spread = None
         if np.ndim(chunks[0][name]) == 1:
-            resampled = np.concatenate([_to_numbers(name, chunk[name]) for chunk in chunks])
+            resampled = np.concatenate([to_numbers(name, chunk[name]) for chunk in chunks])
             if len(resampled) != bootstrap.resamples:
                 raise ComponentError(
                     f"metric {name!r} has {len(resampled)} values for {bootstrap.resamples} resampled "
@@ -159,23 +161,6 @@ def curve_estimates(
             spread = bootstrap, float(np.asarray(centre[name])[0]), resampled
         estimates[name] = to_estimate(name, value, spread)
     return estimates
-
-
-def to_estimate(name: str, value: Any, spread: tuple[Bootstrap, float, np.ndarray] | None = None) -> Estimate:
-    """The return value of a metric, a number or a text that says why there is none, as an estimate.
-
-    spread: arguments of `Bootstrap.interval`, None for no interval. Raises ComponentError for another value.
-    """
-    if isinstance(value, str):
-        return Estimate(None, note=value)
-    number = float(_to_numbers(name, value, ()))
-    if not np.isfinite(number):
-        return Estimate(None, note=_NOT_A_NUMBER)
-    if spread is None:
-        return Estimate(number)
-    bootstrap, centre, resampled = spread
-    interval = bootstrap.interval(number, centre, resampled)
-    return Estimate(number) if interval is None else Estimate(number, *interval)
 
 
 def _rank_estimates(scan: PairScan, bootstrap: Bootstrap) -> dict[str, Estimate]:
@@ -191,17 +176,3 @@ def _rank_estimates(scan: PairScan, bootstrap: Bootstrap) -> dict[str, Estimate]
         )
         for at, name in enumerate(names)
     }
-
-
-def _to_numbers(name: str, values: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
-    """The return value of a metric as float64. Raises ComponentError if it is not numeric or has another
-    shape."""
-    try:
-        found = np.asarray(values, np.float64)
-    except (TypeError, ValueError):
-        found = None
-    if found is None or values is None:
-        raise ComponentError(f"metric {name!r} is {values!r}; expected a number, or a text that says why not")
-    if shape is not None and found.shape != shape:
-        raise ComponentError(f"metric {name!r} has shape {found.shape}; expected {shape}")
-    return found
