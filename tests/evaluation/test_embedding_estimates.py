@@ -9,11 +9,12 @@ import torch
 from mlbench.contracts import Quantity
 from mlbench.errors import PluginError
 from mlbench.evaluation import embedding_estimates
+from mlbench.evaluation.all_pairs import AllPairs
 from mlbench.evaluation.all_pairs_evaluation import evaluate_all_pairs
 from mlbench.evaluation.bootstrap import Bootstrap
 from mlbench.evaluation.embeddings import Embeddings
 from mlbench.evaluation.engine import Engine
-from mlbench.evaluation.estimates import BuiltMetric
+from mlbench.evaluation.estimates import BuiltMetric, estimate_metrics
 from mlbench.evaluation.threshold import Threshold
 from mlbench.records.record import Estimate
 
@@ -94,7 +95,11 @@ def test_without_the_method_and_without_resamples_there_is_no_interval() -> None
 def test_tensors_are_given_as_arrays() -> None:
     embeddings = sample()
     tensors = replace(embeddings, vectors=torch.from_numpy(embeddings.vectors))
-    assert estimate(Resampled(), tensors) == estimate(Resampled(), embeddings)
+    scan = Engine(threads=1).scan(AllPairs.of(embeddings))
+    bootstrap = Bootstrap(8, RESAMPLES, 0.95, np.random.default_rng(1))
+    built = BuiltMetric(Resampled(), {"length": Quantity("mean length")})
+    found = estimate_metrics([built], tensors, scan, Threshold(None), bootstrap)
+    assert found == {"length": estimate(Resampled(), embeddings)}
 
 
 def test_a_method_that_leaves_a_value_out_or_has_no_value_gives_no_interval() -> None:
