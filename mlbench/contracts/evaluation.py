@@ -16,7 +16,19 @@ if TYPE_CHECKING:
     from mlbench.evaluation.embeddings import Embeddings
     from mlbench.evaluation.ranks import Ranks
 
-__all__ = ["CurveMetric", "EmbeddingMetric", "Quantity", "RankMetric", "Target", "ThresholdPolicy"]
+__all__ = [
+    "ACCEPT_NOTHING",
+    "CurveMetric",
+    "EmbeddingMetric",
+    "Quantity",
+    "RankMetric",
+    "Target",
+    "ThresholdPolicy",
+]
+
+
+#: The threshold of a policy that accepts no pair at all: no cosine similarity is as high.
+ACCEPT_NOTHING = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +85,9 @@ class CurveMetric(Protocol):
         """Name to value, or to a text with the reason why there is no value.
 
         threshold: cosine similarity that the threshold policy found on the calibration split, None where it
-        found none. For intervals the curve has a leading axis with one curve for each resample; values then
-        have that axis too."""
+        found none, `ACCEPT_NOTHING` where it accepts no pair: precision then has no value. For
+        intervals the curve has a leading axis with one curve for each resample; values then have that axis
+        too."""
         ...
 
 
@@ -116,9 +129,10 @@ class ThresholdPolicy(Protocol):
     may have an attribute `notes`, lines with warnings about its options."""
 
     def __call__(self, curve: Curve | None) -> float:
-        """The cosine similarity in [-1, 1] at and above which two images are accepted as the same.
+        """The cosine similarity in [-1, 1] at and above which two images are accepted as the same, or
+        `ACCEPT_NOTHING`, which is deployed as it is: then no two images are the same.
 
         curve: of the calibration split, None where there is none. Called again with resamples of the curve,
         whose counts need not be whole numbers, for the interval of the threshold. Raises ThresholdError when
-        no threshold fits, with the nearest value that the curve reaches."""
+        no threshold fits, with the nearest value that the curve reaches: then there is none to deploy."""
         ...

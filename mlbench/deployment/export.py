@@ -169,7 +169,8 @@ def _median_seed(seeds: Mapping[int, Record]) -> tuple[int, tuple[str, ...]]:
     if len(finished) < 2:
         return min(finished or seeds), ()
     known = ", ".join(map(str, finished))
-    distances = sorted((each, seed) for seed in finished if (each := _distance(seeds[seed])) is not None)
+    known_distances = ((_distance(seeds[seed]), seed) for seed in finished)
+    distances = sorted((each, seed) for each, seed in known_distances if each is not None and each >= 0)
     if not distances:
         return finished[0], (
             f"seed {finished[0]} is exported, the first of {known}; choose another with --seed",
