@@ -12,7 +12,7 @@ from mlbench.contracts import Dataset
 from mlbench.planning.plan import Case
 from mlbench.planning.spec import Part
 from mlbench.plugins import Plugin
-from mlbench.registry import Entry
+from mlbench.registry import Entry, Registry
 
 __all__ = ["STAGES", "Subject", "sections_of", "stage_key", "stages_of", "subjects_of"]
 
@@ -117,7 +117,9 @@ def _portable(case: Case) -> Case:
     """The case without the parts that cannot be pickled or that measuring does not need."""
 
     def plain(part: Part) -> Part:
-        return Part(Entry(part.entry.component, Plugin("", "", "", "")), dict(part.options), str)
+        inner = Plugin("", "", "", "", tuple({each.entry.component: None for each in part.inner.values()}))
+        entry = Entry(part.entry.component, Plugin("", "", "", ""), registry=Registry([inner]))
+        return Part(entry, dict(part.options), str)
 
     unused = ("dataset", "batch_sampler", "threshold", "recipe")
     spec = replace(

@@ -162,6 +162,19 @@ class Part:
         """The instance of its options class: it builds and describes the component."""
         return self.entry.make(self.options)
 
+    @cached_property
+    def inner(self) -> Mapping[str, Part]:
+        """The components that are options of this one, also those of inner ones, by path of the option."""
+        return {
+            path: Part(entry, options.model_dump(mode="json", warnings=False), self.places)
+            for path, entry, options in self.entry.inner_components(self.component)
+        }
+
+    def provenance(self, section: str) -> dict[str, dict[str, str]]:
+        """Package, version and code: of the component by its section, of inner ones by section and option."""
+        inner = {f"{section}.{path}": part.entry.provenance for path, part in self.inner.items()}
+        return {section: self.entry.provenance, **inner}
+
     def ask(self, question: str, *given: Any) -> Any:
         """Result of a method of the component. Raises ComponentError for an error in the plugin's code."""
         try:
@@ -261,18 +274,23 @@ class Spec:
     precision: str
 
     def every_part(self) -> Iterator[Part]:
-        """Every component of the experiment."""
-        yield from self.parts.values()
-        yield from (each.part for each in self.losses.values())
-        yield from self.metrics.values()
+        """Every component of the experiment, with inner ones."""
+        losses = (each.part for each in self.losses.values())
+        for part in (*self.parts.values(), *losses, *self.metrics.values()):
+            yield part
+            yield from part.inner.values()
 
     def provenance(self) -> dict[str, dict[str, str]]:
         """Package, version and code of each component, by section; of metrics by "metric NAME", of losses
-        likewise."""
-        found = {section: part.entry.provenance for section, part in self.parts.items()}
-        if "loss" not in self.parts:
-            found |= {f"loss {name}": each.part.entry.provenance for name, each in self.losses.items()}
-        return found | {f"metric {name}": part.entry.provenance for name, part in self.metrics.items()}
+        likewise; of inner components by section and option."""
+        parts = dict(self.parts)
+        if "loss" not in parts:
+            parts |= {f"loss {name}": each.part for name, each in self.losses.items()}
+        parts |= {f"metric {name}": part for name, part in self.metrics.items()}
+        found: dict[str, dict[str, str]] = {}
+        for section, part in parts.items():
+            found |= part.provenance(section)
+        return found
 
     def quantities(self) -> dict[str, Quantity]:
         """Quantities of evaluation itself and of the metrics, by name. Raises SuiteError when two have the
