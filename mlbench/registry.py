@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mlbench.contracts import KINDS, Component
 from mlbench.errors import ComponentError, OptionError, first_line, hint
 from mlbench.plugins import Plugin, load_plugins
-from mlbench.provenance import code_hash
+from mlbench.provenance import code_hash, libraries_of
 
 if TYPE_CHECKING:
     from mlbench.options import Option, Schema
@@ -77,6 +77,12 @@ class Entry:
 
     def _names(self, kind: str) -> list[str]:
         return (self.registry or Registry(load_plugins())).names(kind)
+
+    @cached_property
+    def libraries(self) -> dict[str, str]:
+        """Versions of the libraries that a third-party package requires, and of those that the options class
+        names. Raises ComponentError as `options_class` does."""
+        return libraries_of(self.plugin.package, tuple(self.options_class.libraries))
 
     @cached_property
     def provenance(self) -> dict[str, str]:

@@ -96,7 +96,9 @@ class Options(BaseModel):
     another component. A suite names it, with its options; the value is its own options, which build it.
 
     speed_neutral: options that change no speed, such as a margin or the choice of initial weights. Cases that
-    differ in nothing else share one measurement. registered_name: of an inner component, else ""."""
+    differ in nothing else share one measurement. libraries: distributions that the component uses, besides
+    those that its package requires, such as an optional one; the record has their versions. registered_name:
+    of an inner component, else ""."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -106,6 +108,7 @@ class Options(BaseModel):
     )
 
     speed_neutral: ClassVar[frozenset[str]] = frozenset()
+    libraries: ClassVar[tuple[str, ...]] = ()
 
     _registered_name: str = PrivateAttr("")
 

@@ -92,7 +92,12 @@ def _key(case: Case, stage: str, device: Device) -> str:
         if section.partition(".")[0].partition(" ")[0] in chosen
     }
     machine = [device.kind, device.product, threads(), library_versions()]
-    facts = json.dumps([stage_key(case, stage), code, core_hash(*_SPEED_PARTS), machine], sort_keys=True)
+    parts = [part for section, part in case.spec.parts.items() if section in chosen]
+    parts += [each.part for each in case.spec.losses.values() if "loss" in chosen]
+    libraries = [each.entry.libraries for part in parts for each in (part, *part.inner.values())]
+    facts = json.dumps(
+        [stage_key(case, stage), code, libraries, core_hash(*_SPEED_PARTS), machine], sort_keys=True
+    )
     return hashlib.sha256(facts.encode()).hexdigest()[:16]
 
 

@@ -269,10 +269,12 @@ def _forecast(
             with named([parts["batch_sampler"]]):
                 batches = BatchesShape(len(parts["batch_sampler"].component.build(context)))
     if batches.batches < 1 and len(train) >= recipe.batch_size:
-        raise parts["batch_sampler"].mistake(
+        sampler = parts["batch_sampler"]
+        mistake = sampler.mistake(
             f"it makes {batches.batches} batches of {len(train)} training images at recipe.batch_size "
             f"{recipe.batch_size}; expected at least 1, or an OptionError that says what to change"
         )
+        raise SuiteError(f"{sampler.where()}: {mistake}")
     if batches.batches < 1:
         raise SuiteError(
             f"{parts['recipe'].where('batch_size')}: {len(train)} training images make no batch of "
@@ -388,12 +390,14 @@ def check_sampler(parts: Mapping[str, Part], loss: Part) -> None:
 def _conditions(spec: Spec, dataset: Dataset, forecast: Forecast, device: Device) -> dict[str, Any]:
     """What can change the result besides settings and seed."""
     core = core_hash(*_RESULT_PARTS)
+    own = spec.libraries()
     return {
         "data": str(dataset.version),
         "weights": forecast.weights,
         "core": core,
         "code": _sha256([core, spec.provenance()])[:12],
         "libraries": library_versions(),
+        **({"component_libraries": own} if own else {}),
         "device": f"{device.kind} {device.product}",
         # A GPU's results come from one thread of the CPU.
         "threads": threads() if device.kind == "cpu" else None,

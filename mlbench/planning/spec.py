@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mlbench.contracts import Features, Quantity, TokensShape
 from mlbench.contracts.options import PREDICTIONS
+from mlbench.environment import LIBRARIES
 from mlbench.errors import (
     ComponentError,
     MlbenchError,
@@ -279,6 +280,13 @@ class Spec:
         for part in (*self.parts.values(), *losses, *self.metrics.values()):
             yield part
             yield from part.inner.values()
+
+    def libraries(self) -> dict[str, str]:
+        """Versions of the libraries that the components use besides those of mlbench, by name."""
+        found = {
+            name: version for part in self.every_part() for name, version in part.entry.libraries.items()
+        }
+        return {name: found[name] for name in sorted(found.keys() - {"mlbench", *LIBRARIES})}
 
     def provenance(self) -> dict[str, dict[str, str]]:
         """Package, version and code of each component, by section; of metrics by "metric NAME", of losses
