@@ -141,7 +141,7 @@ def test_a_batch_sampler_that_refuses_or_has_no_batch_is_named(
         make_plan(suite, CPU)
     too_large = "--set recipe.batch_size=25: 24 training images make no batch of 25; lower recipe.batch_size"
     with pytest.raises(SuiteError, match=too_large):
-        planned(overrides=("recipe.batch_size=25",))
+        make_plan(load_suite(suite.path, registry, overrides=("recipe.batch_size=25",)), CPU)
 
 
 def test_fp16_is_refused_on_the_cpu_only(write: Callable[..., Path], registry: Registry) -> None:
