@@ -81,9 +81,9 @@ class Changes:
                 if "name" in value and section in COMPONENTS:
                     changes.replaced[section] = here
                 for inner, inner_value in value.items():
-                    here = (*key, name, inner)
-                    places = dict(_places(inner_value, where, here)) if section in COMPONENTS else {}
-                    changes._put((section, inner), Leaf(inner_value, where(here), places))
+                    below = (*key, name, inner)
+                    places = dict(_places(inner_value, where, below)) if section in COMPONENTS else {}
+                    changes._put((section, inner), Leaf(inner_value, where(below), places))
             elif value is None or (isinstance(value, str) and section in (*COMPONENTS, "precision")):
                 changes.replaced[section] = here
                 component = section in COMPONENTS and value is not None

@@ -107,7 +107,7 @@ def embedding_metric_takes_resamples(subject: Subject) -> None:
     resampled = metric.resampled(embeddings, np.array([[1.0] * 24, [2.0] * 24]))
     for name, found in resampled.items():
         expect(np.shape(found) == (2,), f"resampled gives one {name} for each row of weights, here (2,)")
-        close = np.isclose(found[0], float(values[name]), equal_nan=True)  # type: ignore[arg-type]
+        close = np.isclose(found[0], float(values[name]), equal_nan=True)
         expect(close, f"{name} of images that all count once is {values[name]}; resampled gives {found[0]}")
 
 

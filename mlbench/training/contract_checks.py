@@ -99,7 +99,7 @@ def epoch_batches(
     part: Part, batches: BatchSampler, images: int, batch_size: int, generator: np.random.Generator
 ) -> list[Sequence[int]]:
     """The batches of one epoch. part: of the batch sampler. images: in the train split."""
-    found = list(batches.batches(generator))
+    found: list[Sequence[int]] = list(batches.batches(generator))
     if len(found) != len(batches):
         raise part.mistake(f"its len() is {len(batches)}, and an epoch has {len(found)} batches")
     sizes = [len(batch) for batch in found]

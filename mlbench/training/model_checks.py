@@ -30,9 +30,9 @@ def check_model(assembly: Assembly) -> None:
 
     def check_features(_: Any, given: tuple[Any, ...]) -> None:
         shape: Features = model.backbone.feature_shape
-        map_shape = (shape.channels, shape.height, shape.width)
-        sequence = isinstance(shape, TokensShape)
-        each = (shape.tokens + shape.height * shape.width, shape.channels) if sequence else map_shape
+        each: tuple[int, ...] = (shape.channels, shape.height, shape.width)
+        if isinstance(shape, TokensShape):
+            each = (shape.tokens + shape.height * shape.width, shape.channels)
         _expect_shape(backbone, given[0], each, f"its feature_shape is {shape}")
 
     before = network.register_forward_pre_hook(check_features)
