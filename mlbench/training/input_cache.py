@@ -66,6 +66,7 @@ class InputCache:
             seed=0 if spec.views else case.seed,
             workers=case.recipe.workers,
             pin_memory=self._fabric.device.type == "cuda",
+            source=str(case.spec.parts["dataset"]),
         )
         files = [self._files(split, spec, view) for view in range(spec.views)]
         cached: list[np.ndarray] = []

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from toys import ToyDataset
 
 from mlbench import runner
 from mlbench.contracts import Component, FeatureShape, Mixed, Quantity
@@ -19,6 +20,8 @@ from mlbench.contracts.options import (
     BackboneOptions,
     BatchContext,
     BatchSamplerOptions,
+    DatasetContext,
+    DatasetOptions,
     DistillerOptions,
     LossOptions,
     MetricOptions,
@@ -27,7 +30,7 @@ from mlbench.contracts.options import (
     ThresholdOptions,
 )
 from mlbench.environment import Device
-from mlbench.errors import SuiteError
+from mlbench.errors import PluginError, SuiteError
 from mlbench.planning.plan import make_plan
 from mlbench.planning.suite import load_suite
 from mlbench.plugins import Plugin
@@ -140,6 +143,33 @@ class WrongAugmentation(AugmentationOptions):
         return np.asarray(image) if self.how == "array" else image.convert("L")
 
 
+class WrongDataset(DatasetOptions):
+    how: str
+
+    def build(self, context: DatasetContext) -> Any:
+        if self.how == "build":
+            raise OSError("no disk")
+        return WrongImages(self.how)
+
+
+class WrongImages(ToyDataset):
+    def __init__(self, how: str) -> None:
+        super().__init__(6, 4, -1, True)
+        self.how = how
+
+    def split(self, name: str) -> Any:
+        split = super().split(name)
+        image = split.image
+
+        def wrong(index: int) -> Any:
+            if self.how == "crash":
+                raise EOFError("cut")
+            return image(index).convert("L")
+
+        split.image = wrong  # type: ignore[method-assign]
+        return split
+
+
 class WrongMixing(MixingOptions):
     def build(self) -> Any:
         return self
@@ -175,6 +205,7 @@ class WrongThreshold(ThresholdOptions):
 
 
 CLASSES = {
+    "dataset": WrongDataset,
     "neck": WrongNeck,
     "backbone": WrongBackbone,
     "loss": WrongLoss,
@@ -316,6 +347,25 @@ def test_what_breaks_the_contract_is_named_with_its_plugin(plan, tmp_path, chang
 )
 def test_an_error_of_a_plugins_code_names_the_plugin(plan, tmp_path, change: str, told: str) -> None:
     assert failure(plan(change), tmp_path).startswith(told.format(WHO))
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ("crash", "EOFError: cut"),
+        ("grey", "TypeError: an image of mode L and size 16x16; expected an RGB PIL"),
+    ],
+)
+def test_an_image_that_a_data_set_cannot_give_is_named(plan, tmp_path, how: str, told: str) -> None:
+    error = failure(plan(f"dataset={{name: wrong, how: {how}}}", "recipe.workers=0"), tmp_path)
+    assert re.match(rf"image \d+ of class \w+/\d cannot be read \({re.escape(told)}", error)
+    assert error.endswith(f", from dataset 'wrong' of {WHO})")
+
+
+def test_a_data_set_that_cannot_be_built_names_the_plugin(plan) -> None:
+    told = rf"^OSError: no disk; raised in dataset 'wrong' of {re.escape(WHO)}, WrongDataset\.build at"
+    with pytest.raises(PluginError, match=told):
+        plan("dataset={name: wrong, how: build}")
 
 
 def test_a_plugin_with_several_components_is_named_without_the_component(plan, tmp_path) -> None:
