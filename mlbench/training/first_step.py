@@ -13,7 +13,7 @@ from mlbench.errors import PluginError, TrainingError
 from mlbench.planning.plan import Case
 from mlbench.planning.spec import Part
 from mlbench.training.contract_checks import shown
-from mlbench.training.objective import Objective, Term
+from mlbench.training.objective import Objective, Term, part_of
 
 __all__ = ["FirstStep"]
 
@@ -45,7 +45,7 @@ class FirstStep:
         for term in terms:
             assert isinstance(term, Term)
             # A sampler computes the scalar from the logits of the loss.
-            part = spec.losses[term.name].part if term.centres is None else spec.parts["sampler"]
+            part = part_of(self._case, term) if term.centres is None else spec.parts["sampler"]
             modules.append((term, part))
         if self._objective.distiller is not None:
             modules.append((self._objective.distiller, spec.parts["distiller"]))
@@ -57,7 +57,7 @@ class FirstStep:
                 handle.remove()
 
     def _hook(self, module: Any, part: Part) -> Callable[..., None]:
-        blamed = self._case.spec.losses[module.name].part if isinstance(module, Term) else part
+        blamed = part_of(self._case, module) if isinstance(module, Term) else part
 
         def check(module: Any, given: tuple[Any, ...], value: Any) -> None:
             if not isinstance(value, torch.Tensor) or value.ndim or not value.is_floating_point():

@@ -14,12 +14,12 @@ from mlbench.contracts import CentreLoss, CentreSampler, Distiller, MixedLoss, P
 from mlbench.contracts.options import DistillerContext, LossContext, SamplerContext
 from mlbench.errors import ComponentError
 from mlbench.planning.plan import Case, check_sampler
-from mlbench.planning.spec import WeightedLoss
+from mlbench.planning.spec import Part, WeightedLoss
 from mlbench.seeding import derive, torch_seed
 from mlbench.training.contract_checks import check_built
 from mlbench.training.model import EmbeddingModel, Teacher
 
-__all__ = ["Batch", "Objective", "Term", "build_distiller", "build_objective", "build_terms"]
+__all__ = ["Batch", "Objective", "Term", "build_distiller", "build_objective", "build_terms", "part_of"]
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,12 @@ def build_terms(case: Case, dim: int) -> list[Term]:
     where a loss or a sampler cannot take the case's mixed images.
     """
     return [_build_term(case, dim, name, chosen) for name, chosen in case.spec.losses.items()]
+
+
+def part_of(case: Case, term: Term) -> Part:
+    """The loss that a term was built from: its name starts with that of the loss."""
+    names = [name for name in case.spec.losses if term.name.startswith(name)]
+    return case.spec.losses[max(names, key=len)].part
 
 
 def build_distiller(case: Case, dim: int, teacher_dim: int) -> Distiller:
