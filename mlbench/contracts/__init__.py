@@ -28,6 +28,7 @@ from mlbench.contracts.data import (
     SplitName,
 )
 from mlbench.contracts.evaluation import (
+    ACCEPT_NOTHING,
     CurveMetric,
     EmbeddingMetric,
     Quantity,
@@ -60,6 +61,7 @@ from mlbench.contracts.shapes import (
 )
 
 __all__ = [
+    "ACCEPT_NOTHING",
     "CONTRACT",
     "GALLERY",
     "KINDS",
