@@ -96,6 +96,7 @@ PLUGIN = [
     "RankMetric",
     "Ranks",
     "Recipe",
+    "RegularisedLoss",
     "RowSampler",
     "SamplerContext",
     "SamplerOptions",

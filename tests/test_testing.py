@@ -292,6 +292,16 @@ def centre_loss(fault: str) -> Any:
         def target_logits(self, cosines: Any, norms: Any) -> Any:
             return 8 * cosines + (fault == "target")
 
+        def regularisers(self, embeddings: Any) -> Any:
+            lengths = embeddings.norm(dim=1)
+            if fault == "unnamed term":
+                return lengths.mean()
+            if fault == "term of each":
+                return {"length": lengths}
+            if fault == "other terms":
+                return {f"length of {len(lengths)}": lengths.mean()}
+            return {"length": (1 / lengths if fault == "inverse" else lengths).mean()}
+
         def logits(self, cosines: Any, targets: Any, norms: Any) -> Any:
             logits = 8 * cosines.squeeze(2)
             if fault == "angles":
@@ -527,6 +537,10 @@ FAULTS = [
     ("centre_loss", "angles", "extreme_embeddings_are_finite", "cosines of 1 and -1"),
     ("centre_loss", "batch", "logits_keep_the_contract", "per_example"),
     ("centre_loss", "absent", "logits_keep_the_contract", "not among the K"),
+    ("centre_loss", "unnamed term", "regularisers_are_finite_scalars", "returns scalars by name"),
+    ("centre_loss", "term of each", "regularisers_are_finite_scalars", "length is a scalar"),
+    ("centre_loss", "other terms", "regularisers_are_finite_scalars", "the same names for every batch"),
+    ("centre_loss", "inverse", "regularisers_are_finite_scalars", "finite of embeddings of length 0"),
     ("centre_loss", "target", "logits_keep_the_contract", "logits are target_logits at the target"),
     ("sampler", "fixed", "centres_learn", "changes the centres"),
     ("sampler", "state", "centres_can_be_stored", "with the same results"),

@@ -42,6 +42,7 @@ from mlbench.contracts.learning import (
     Distiller,
     MixedLoss,
     PairLoss,
+    RegularisedLoss,
     RowSampler,
 )
 from mlbench.contracts.network import Backbone, Neck
@@ -103,6 +104,7 @@ __all__ = [
     "PartCount",
     "Quantity",
     "RankMetric",
+    "RegularisedLoss",
     "RowSampler",
     "Split",
     "SplitName",

@@ -56,6 +56,23 @@ def test_training_records_how_much_the_loss_varies_over_the_steps_of_an_epoch(
     assert result.curves["loss_deviation"] == pytest.approx([(14 / 3) ** 0.5, 0.0])
 
 
+def test_training_records_the_parts_of_the_loss(planned, tmp_path) -> None:
+    """A pair loss, a loss with a regulariser, and a distiller; the mean of their sum is the loss."""
+    losses = "losses={far: {name: magface, l_a: 0.01, u_a: 5}, pair: {weight: 0.25}}"
+    overrides = ("loss=null", losses, "teacher=toy", "distiller=toy", "distiller.weight=3")
+    weights = {"loss far": 1, "loss far magnitude": 1, "distiller": 3}
+    for more, names in (
+        ((), {**weights, "loss pair": 0.25}),
+        (("compute.accumulate=2",), {**weights, "loss pair": 0.25}),
+        (("mixing=toy", "losses.pair=null"), weights),
+    ):
+        curves = trained(planned(overrides=(*overrides, *more)).cases[0], tmp_path)[1].curves
+        assert {name for name in curves if name.startswith("loss ")} | {"distiller"} == set(names)
+        sums = [sum(weight * curves[name][epoch] for name, weight in names.items()) for epoch in range(2)]
+        assert sums == pytest.approx(curves["loss"])
+    assert not [name for name in trained(planned().cases[0], tmp_path)[1].curves if name.startswith("loss ")]
+
+
 def test_training_twice_gives_the_same_bits(planned, tmp_path) -> None:
     case = planned().cases[0]
     hashes = []
