@@ -241,6 +241,9 @@ class FaultyPairLoss(LossOptions):
             centres_per_class=int(self.fault == "centres"),
         )
 
+    def lr_factors(self) -> dict[str, float]:
+        return {"pattern": {"centre*": 2.0}, "factor": {"proxies": 0.0}}.get(self.fault, {"prox*": 2.0})
+
     def build(self, context: LossContext) -> Any:
         return pair_loss(context.num_classes, context.dim, self.fault)
 
@@ -520,6 +523,13 @@ FAULTS = [
     ("neck", "predict", "neck_predict_is_what_is_built", "predict returns dim 7"),
     ("neck", "predicts tokens", "neck_predict_is_what_is_built", "must refuse TokensShape"),
     ("pair_loss", "need", "loss_states_its_needs", "not so: pairs"),
+    ("pair_loss", "pattern", "lr_factors_match_parameters", "'centre*', which matches none"),
+    (
+        "pair_loss",
+        "factor",
+        "lr_factors_match_parameters",
+        "expected a mapping of patterns to numbers above 0",
+    ),
     ("pair_loss", "vector", "loss_has_a_finite_gradient", "scalar"),
     ("pair_loss", "detached", "loss_has_a_finite_gradient", "gradient"),
     ("pair_loss", "no pairs", "batches_without_pairs_are_finite", "without positive pairs"),

@@ -15,6 +15,7 @@ from mlbench.contracts import CentreLoss, LossShape, MixedLoss, Need, Regularise
 from mlbench.contracts.options import LossContext
 from mlbench.seeding import torch_generator, torch_seed
 from mlbench.testing.check import Subject, expect
+from mlbench.testing.lr_factors import lr_factors_match_parameters
 
 __all__ = ["CHECKS"]
 
@@ -242,6 +243,7 @@ CHECKS = {
         loss_predict_is_what_is_built,
         loss_states_its_needs,
         loss_can_be_stored,
+        lr_factors_match_parameters,
         mixed_with_a_share_of_one_is_the_loss,
         regularisers_are_finite_scalars,
         loss_runs_in_bfloat16,

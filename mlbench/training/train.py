@@ -66,7 +66,7 @@ class Step:
         self._objective = objective
         self._fabric = fabric
         self._clip_norm = case.recipe.clip_norm
-        optimizer = build_optimizer(objective, case.recipe)
+        optimizer = build_optimizer(objective, case)
         self._schedule = build_schedule(optimizer, case.recipe, total)
         self._module, self.optimizer = fabric.setup(objective, optimizer)
         parts = case.spec.compute.accumulate

@@ -233,7 +233,8 @@ def test_a_sampler_with_an_optimiser_of_its_own_trains_as_the_recipes_does(
 ) -> None:
     """Same centres, same rates, same clipping: with all classes sampled, only rounding differs."""
     losses, centres = [], []
-    common = (f"recipe.optimizer={optimizer}", "recipe.lr=0.01", "recipe.clip_norm=0.5", "recipe.centre_lr=2")
+    common = (f"recipe.optimizer={optimizer}", "recipe.lr=0.01", "recipe.clip_norm=0.5", "recipe.centre_lr=4")
+    common = (*common, "recipe.lr_factors={sampler: 0.5}")
     for sampler in ("all", f"{{name: partial_fc, rate: 1, optimizer: {optimizer}}}"):
         case = planned(overrides=(*common, "recipe.epochs=4", f"sampler={sampler}")).cases[0]
         objective, result = trained(case, tmp_path, score=iter([1.0, 2.0, 3.0, 4.0]).__next__)
@@ -250,7 +251,7 @@ def test_loss_scaling_and_clipping_reach_centres_with_an_optimiser_of_their_own(
     centres = []
     for scale in (1.0, 2.0**12):
         objective = build_objective(case, build_model(case.spec, case.seed))
-        optimizer = build_optimizer(objective, case.recipe)
+        optimizer = build_optimizer(objective, case)
         scaler = torch.amp.GradScaler("cpu", init_scale=scale)
         for limit in (0.1, 1e9):
             optimizer.zero_grad()
