@@ -40,7 +40,8 @@ class Judgement:
     """The verdict on one claim. finding: None where it is not measurable. p: two-sided, corrected for all
     claims. reason: why there is no verdict, or what would bring one; "" else. looks: None where the claim was
     tested once. failed: seeds that do not count, as a case failed or has no value there. disturbed: cases
-    whose speed was measured while other work slowed the machine."""
+    whose speed was measured while other work slowed the machine. notes: what else limits the values, one line
+    each."""
 
     claim: Claim
     verdict: Answer
@@ -50,6 +51,7 @@ class Judgement:
     looks: Looks | None = None
     failed: tuple[int, ...] = ()
     disturbed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def judge(
@@ -94,7 +96,7 @@ def judge(
             verdict = Answer.SUPPORTED if finding.support < finding.refute else Answer.REFUTED
         reason = _undecided(finding, level) if verdict is Answer.INCONCLUSIVE else ""
         judgements.append(
-            Judgement(claim, verdict, finding, p, reason, test.looks, test.failed, test.disturbed)
+            Judgement(claim, verdict, finding, p, reason, test.looks, test.failed, test.disturbed, test.notes)
         )
     return judgements
 
@@ -132,7 +134,7 @@ def _check_device(claim: Claim, records: Sequence[Record]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Test:
-    """The test of one claim. p: two-sided, before the correction for several claims. failed, disturbed: see
+    """The test of one claim. p: two-sided, before the correction for several claims. The last three: see
     `Judgement`."""
 
     finding: Finding | None = None
@@ -140,6 +142,7 @@ class _Test:
     looks: Looks | None = None
     failed: tuple[int, ...] = ()
     disturbed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def _tested(
@@ -170,9 +173,10 @@ def _tested(
     return _Test(last, sequential_p(p_values, looks.counts, looks.most), looks, *_remarks(given))
 
 
-def _remarks(evidence: Evidence) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """The seeds that do not count, and the cases with disturbed speeds, of what a claim asked for."""
-    return tuple(sorted(evidence.failed)), tuple(sorted(evidence.disturbed))
+def _remarks(evidence: Evidence) -> tuple[tuple[int, ...], tuple[str, ...], tuple[str, ...]]:
+    """The seeds that do not count, the cases with disturbed speeds and the notes, of what a claim asked
+    for."""
+    return tuple(sorted(evidence.failed)), tuple(sorted(evidence.disturbed)), tuple(evidence.notes)
 
 
 def _two_sided(finding: Finding) -> float:
