@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from mlbench.claims.judgement import ALPHA, Answer, Judgement, first_seeds
-from mlbench.claims.looks import Looks, write_looks
+from mlbench.claims.looks import Looks, read_looks, write_looks
 from mlbench.claims.suite_claims import cases_of, claims_of_store, looks_at, stored_records
 from mlbench.planning.claims import Claim
 from mlbench.planning.plan import Plan, make_plan
@@ -44,8 +44,9 @@ def decide(
 
     The number of seeds at every look is kept beside the records, so that the verdicts keep their error rate
     (see `mlbench.claims.sequential`). A claim that was looked at before keeps its first `most`. train: runs a
-    plan. limit: as in `make_plan`.
+    plan. limit: as in `make_plan`. Raises StoreError, before any training, for looks that cannot be read.
     """
+    read_looks(store.folder)
     train(plan)
     suite = plan.suite
     looks = _first_looks(plan, store, most)
