@@ -1,7 +1,9 @@
 """Judgements: the verdict on every claim of a suite, from the records of its cases.
 
 All claims of a suite are tested together: their two-sided p-values are corrected by Holm's method, so that
-the chance of even one wrong verdict among them is at most 5 %."""
+the chance of even one wrong verdict among them is at most 5 %. Claims that no values could decide, such as a
+ranking of four variants, are never decided and so do not count (Tarone, Biometrics 1990): that follows from
+their design, not from the values."""
 
 from __future__ import annotations
 
@@ -81,7 +83,7 @@ def judge(
             found.append((claim, _tested(claim, evidence, order, seeds, known), ""))
         except ClaimError as error:
             found.append((claim, _Test(looks=known), str(error)))
-    adjusted = holm([test.p for _, test, _ in found if test.finding is not None])
+    adjusted = holm([test.p for _, test, _ in found if _is_decidable(test.finding)])
     # Holm's method compares the smallest p-value of those that are not decided with this level.
     level = ALPHA / max(1, sum(p > ALPHA for p in adjusted))
     judgements = []
@@ -90,7 +92,7 @@ def judge(
         if finding is None:
             judgements.append(Judgement(claim, Answer.NOT_MEASURABLE, reason=reason, looks=test.looks))
             continue
-        p = adjusted.pop(0)
+        p = adjusted.pop(0) if _is_decidable(finding) else 1.0
         verdict = Answer.INCONCLUSIVE
         if p <= ALPHA:
             verdict = Answer.SUPPORTED if finding.support < finding.refute else Answer.REFUTED
@@ -179,6 +181,12 @@ def _remarks(evidence: Evidence) -> tuple[tuple[int, ...], tuple[str, ...], tupl
     return tuple(sorted(evidence.failed)), tuple(sorted(evidence.disturbed)), tuple(evidence.notes)
 
 
+def _is_decidable(finding: Finding | None) -> bool:
+    """Whether a finding is there, and some values of its cases would decide the claim if it were the only
+    one."""
+    return finding is not None and 2 * finding.least <= ALPHA
+
+
 def _two_sided(finding: Finding) -> float:
     """The two-sided p-value of a finding."""
     return min(1.0, 2 * min(finding.support, finding.refute))
@@ -189,6 +197,11 @@ def _undecided(finding: Finding, level: float) -> str:
     effect: Effect = finding.effect
     if finding.note:
         return finding.note
+    if 2 * finding.least > level:
+        return (
+            f"its p-value is at least {2 * finding.least:.3f} with any number of seeds, and {level:.2g} "
+            "is needed among the open claims"
+        )
     if effect.kind == "exact":
         return "sizes have no noise; only more cases would decide it"
     if effect.kind == "rounds":
