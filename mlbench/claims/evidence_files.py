@@ -20,7 +20,15 @@ from mlbench.planning.suite import Suite
 from mlbench.records.record import Estimate, Record, Timing, parse_json
 from mlbench.records.store import results_settings
 
-__all__ = ["SCHEMA", "EvidenceFile", "evidence_text", "read_evidence", "save_evidence"]
+__all__ = [
+    "SCHEMA",
+    "EvidenceFile",
+    "evidence_text",
+    "machine_facts",
+    "machine_text",
+    "read_evidence",
+    "save_evidence",
+]
 
 #: Version of the file format.
 SCHEMA = 1
@@ -59,9 +67,7 @@ def evidence_text(suite: Suite, records: Sequence[Record], looks: AllLooks) -> s
     head = {
         "evidence": SCHEMA,
         "suite": suite.name,
-        "finished": newest.finished,
-        "environment": {k: newest.environment[k] for k in _ENVIRONMENT if k in newest.environment},
-        "libraries": newest.conditions.get("libraries", {}),
+        **machine_facts(newest),
         "looks": looks_to_plain(looks),
     }
     lines = [f" {_dump(key)}: {_dump(value)}," for key, value in head.items()]
@@ -71,6 +77,15 @@ def evidence_text(suite: Suite, records: Sequence[Record], looks: AllLooks) -> s
         for case, group in _by_case(records).items()
     ]
     return "\n".join(["{", *lines, ' "cases": {', ",\n".join(cases), " }", "}"]) + "\n"
+
+
+def machine_facts(record: Record) -> dict[str, Any]:
+    """When a record was finished, on which machine and with which libraries, as plain data."""
+    return {
+        "finished": record.finished,
+        "environment": {k: record.environment[k] for k in _ENVIRONMENT if k in record.environment},
+        "libraries": record.conditions.get("libraries", {}),
+    }
 
 
 def read_evidence(path: Path) -> EvidenceFile:
@@ -96,6 +111,20 @@ def read_evidence(path: Path) -> EvidenceFile:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(f"{path}: not an evidence file ({error!r})") from None
+
+
+def machine_text(
+    finished: str, what: str, environment: Mapping[str, Any], libraries: Mapping[str, str]
+) -> str:
+    """Until when, on which machine and with which libraries something was measured, in one sentence. what:
+    how much of it, as "2 cases, 3 seeds each"."""
+    device = environment.get("device_name") or environment.get("device", "")
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(libraries.items()))
+    return (
+        f"Measured until {finished[:10]}: {what}, on "
+        f"{environment.get('cpu', '?')}, {environment.get('cores', '?')} cores"
+        f"{f', {device}' if device and device != 'cpu' else ''}; {versions}."
+    )
 
 
 def _by_case(records: Sequence[Record]) -> dict[str, list[Record]]:
