@@ -123,6 +123,7 @@ if TYPE_CHECKING:
     from mlbench.names import one_form as one_form
     from mlbench.provenance import code_hash as code_hash
     from mlbench.provenance import core_hash as core_hash
+    from mlbench.records.record import MEASURED as MEASURED
     from mlbench.seeding import derive as derive
     from mlbench.seeding import matmul_precision as matmul_precision
     from mlbench.seeding import numpy_generator as numpy_generator
@@ -173,6 +174,7 @@ _NAMES = {
     "mlbench.images.image_files": "IMAGE_SUFFIXES SPLIT_NAMES find_images kind_of split_of",
     "mlbench.names": "find_path find_paths one_form",
     "mlbench.provenance": "code_hash core_hash",
+    "mlbench.records.record": "MEASURED",
     "mlbench.seeding": "derive matmul_precision numpy_generator torch_generator torch_seed",
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}

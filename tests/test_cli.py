@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from conftest import TESTS, TOY_SUITE, install_plugin, mlbench
+from conftest import TOY_SUITE, mlbench
 from stub_measuring import stub_measuring
 
 from mlbench.cli import main
@@ -18,25 +18,6 @@ from mlbench.records.record import Estimate, Record, Timing
 from mlbench.records.store import Store
 
 Write = Callable[..., Path]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """The command line in this process, in an empty folder, with the toys installed."""
-    install_plugin(tmp_path / "site", "toys")
-    monkeypatch.syspath_prepend(tmp_path / "site")
-    monkeypatch.syspath_prepend(TESTS)
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.delenv("COLUMNS", raising=False)  # pytest-xdist may set it
-
-    def run(*arguments: object, code: int = 0) -> Result:
-        result = CliRunner().invoke(main, list(map(str, arguments)))
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
-        assert result.exit_code == code, result.output
-        return result
-
-    return run
 
 
 def refused(result: Result) -> str:
