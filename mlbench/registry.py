@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from mlbench.contracts import KINDS, Component
 from mlbench.errors import ComponentError, first_line, hint
-from mlbench.plugins import Plugin
+from mlbench.imports import guarded_import
+from mlbench.plugins import SLOW, Plugin
 from mlbench.provenance import code_hash
+from mlbench.registration import Fault
 
 if TYPE_CHECKING:
     from mlbench.options import Option, Schema
@@ -21,10 +23,13 @@ __all__ = ["Entry", "Registry"]
 
 @dataclass(frozen=True)
 class Entry:
-    """A registered component and its plugin. Its options class is imported when it is first asked for."""
+    """A registered component and its plugin. Its options class is imported when it is first asked for.
+
+    note: takes a line on an import that prints or is slow."""
 
     component: Component
     plugin: Plugin
+    note: Callable[[str], None] = field(default=lambda line: None, repr=False, compare=False)
 
     def __str__(self) -> str:
         return f"{self.component.kind} {self.component.name!r}"
@@ -64,40 +69,60 @@ class Entry:
 
         target = self.component.options
         module_name, _, attribute = target.partition(":")
-        plugin = f"plugin {self.plugin.name!r} ({self.plugin.package} {self.plugin.version})"
         try:
-            options_class = getattr(import_module(module_name), attribute)
+            with guarded_import(f"{self} of {self.plugin} from {target}") as run:
+                options_class = getattr(import_module(module_name), attribute)
+        except KeyboardInterrupt:
+            raise
         # Foreign code may raise anything; only cases that need this component fail.
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             reason = first_line(error)
-            raise ComponentError(f"{self} of {plugin} cannot be imported from {target}: {reason}") from error
+            raise ComponentError(
+                f"{self} of {self.plugin} cannot be imported from {target}: {reason}"
+            ) from error
+        if run.printed.strip():
+            line = run.printed.strip().splitlines()[0]
+            self.note(f"the import of {self} of {self.plugin} prints {line!r}")
+        if run.seconds > SLOW and not self.plugin.built_in:
+            self.note(
+                f"the import of {self} of {self.plugin} took {run.seconds:.1f} s; import large packages "
+                f"inside build"
+            )
         try:
             return Schema(options_class, BASES[self.component.kind], owner=str(self))
         except ComponentError as error:
-            raise ComponentError(f"{error}; this is a mistake in {plugin}") from None
+            raise ComponentError(f"{error}; this is a mistake in {self.plugin}") from None
 
 
 class Registry:
     """Every component of the given plugins. Immutable.
 
-    Raises ComponentError when two plugins register the same kind and name.
+    A component with the name of a built-in one is set aside. Of two third-party components with one name
+    neither is used, and `get` says so. `plugins` are the given ones with the faults of what is set aside.
+
+    note: takes lines on imports of options classes that print or are slow. left_out: names of plugins that
+    were not loaded, for messages.
     """
 
-    def __init__(self, plugins: Sequence[Plugin]) -> None:
-        self.plugins = tuple(plugins)
-        entries: dict[tuple[str, str], Entry] = {}
+    def __init__(
+        self,
+        plugins: Sequence[Plugin],
+        *,
+        note: Callable[[str], None] = lambda line: None,
+        left_out: Iterable[str] = (),
+    ) -> None:
+        holders: dict[tuple[str, str], list[Plugin]] = {}
         for plugin in plugins:
             for component in plugin.components:
-                key = (component.kind, component.name)
-                other = entries.get(key)
-                if other is not None:
-                    raise ComponentError(
-                        f"two plugins register {entries[key]}: "
-                        f"{other.plugin.name!r} of {other.plugin.package} and {plugin.name!r} of "
-                        f"{plugin.package}; uninstall one, or leave one out with --block NAME"
-                    )
-                entries[key] = Entry(component, plugin)
+                holders.setdefault((component.kind, component.name), []).append(plugin)
+        self.plugins = tuple(_without_duplicates(plugin, holders) for plugin in plugins)
+        entries = {
+            (component.kind, component.name): Entry(component, plugin, note)
+            for plugin in self.plugins
+            for component in plugin.components
+        }
         self._entries = dict(sorted(entries.items()))
+        self._left_out = tuple(left_out)
         self._names: dict[str, list[str]] = {}
         for kind, name in self._entries:
             self._names.setdefault(kind, []).append(name)
@@ -118,14 +143,47 @@ class Registry:
         return list(self._names.get(kind, ()))
 
     def get(self, kind: str, name: str) -> Entry:
-        """The component, or ComponentError with the nearest name and any plugin that failed to load."""
+        """The component, or ComponentError with the reason: it is set aside, or unknown; then with the
+        nearest name and any plugin that failed to load."""
         if kind not in KINDS:
             raise ComponentError(f"unknown kind {kind!r} ({hint(kind, KINDS)})")
         try:
             return self._entries[kind, name]
         except KeyError:
-            message = f"unknown {kind} {name!r} ({hint(name, self.names(kind))})"
-            if self.broken:
-                names = ", ".join(f"{plugin.name} ({plugin.error})" for plugin in self.broken)
-                message += f"; plugins that failed to load may have it: {names}"
-            raise ComponentError(message) from None
+            raise ComponentError(self._reason(kind, name)) from None
+
+    def _reason(self, kind: str, name: str) -> str:
+        """Why there is no such component."""
+        for plugin in self.plugins:
+            for fault in plugin.faults:
+                if (fault.kind, fault.name) == (kind, name):
+                    return f"{fault} of {plugin} is set aside: {fault.text}"
+        message = f"unknown {kind} {name!r} ({hint(name, self.names(kind))})"
+        if self.broken:
+            names = ", ".join(f"{plugin.name} ({plugin.error})" for plugin in self.broken)
+            message += f"; plugins that failed to load may have it: {names}"
+        if self._left_out:
+            message += f"; plugins that were left out may have it: {', '.join(self._left_out)}"
+        return message
+
+
+def _without_duplicates(plugin: Plugin, holders: Mapping[tuple[str, str], Sequence[Plugin]]) -> Plugin:
+    """The plugin without the components whose names others have. holders: plugins that register a kind and
+    name."""
+    kept, faults = [], list(plugin.faults)
+    for component in plugin.components:
+        others = [each for each in holders[component.kind, component.name] if each is not plugin]
+        if not others or plugin.built_in:
+            kept.append(component)
+            continue
+        if any(other.built_in for other in others):
+            error = "a built-in component has this name and is used"
+            fix = "give it another name"
+        else:
+            error = f"{' and '.join(map(str, others))} registers it too, so neither is used"
+            names = [each.name for each in (plugin, *others)]
+            if len(set(names)) < len(names):  # then their packages tell them apart
+                names = [each.package for each in (plugin, *others)]
+            fix = f"leave one out with {' or '.join(f'--block {each}' for each in sorted(set(names)))}"
+        faults.append(Fault(error, fix, component.kind, component.name))
+    return replace(plugin, components=tuple(kept), faults=tuple(dict.fromkeys(faults)))
