@@ -82,8 +82,8 @@ def _descriptor_of_stderr() -> Iterator[None]:
 
 
 def fault_place(error: BaseException, package: str) -> str:
-    """Where in the code of a top-level package or module an error arose, as "FILE, line N"; "" where it did not
-    arise there."""
+    """Where in the code of a top-level package or module an error arose, as "FILE, line N"; "" where it arose
+    elsewhere."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}, line {error.lineno}"
     found = ""
