@@ -13,7 +13,10 @@ from mlbench import hookspecs
 from mlbench.contracts import CONTRACT, KINDS, OLDEST_CONTRACT, Component
 from mlbench.errors import hint
 
-__all__ = ["Fault", "RegistrationError", "checked_contract", "plugin_manager", "registered"]
+__all__ = ["NAME", "Fault", "RegistrationError", "checked_contract", "plugin_manager", "registered"]
+
+#: Pattern of the names of components, which suites write in `--set neck=NAME` and in keys.
+NAME = r"[^\W\d][\w-]*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,7 @@ def _mistake(component: Component) -> str:
         return f"its kind is {_shown(kind)}; expected text, such as 'loss'"
     if kind not in KINDS:
         return f"unknown kind {kind!r} ({hint(kind, KINDS)})"
-    if not isinstance(name, str) or not re.fullmatch(r"[^\W\d][\w-]*", name):
+    if not isinstance(name, str) or not re.fullmatch(NAME, name):
         return f"its name is {_shown(name)}; expected a letter, then letters, digits, _ and -"
     target: Any = component.options
     if not isinstance(target, str) or not re.fullmatch(r"[\w.]+:\w+", target):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,7 +14,7 @@ from mlbench.errors import ComponentError, first_line, hint
 from mlbench.imports import guarded_import
 from mlbench.plugins import SLOW, Plugin
 from mlbench.provenance import code_hash
-from mlbench.registration import Fault
+from mlbench.registration import NAME, Fault
 
 if TYPE_CHECKING:
     from mlbench.options import Option, Schema
@@ -162,6 +163,14 @@ class Registry:
         if self.broken:
             names = ", ".join(f"{plugin.name} ({plugin.error})" for plugin in self.broken)
             message += f"; plugins that failed to load may have it: {names}"
+        nameless = [
+            f"{fault} of {plugin} ({fault.error})"
+            for plugin in self.plugins
+            for fault in plugin.faults
+            if not fault.name or fault.kind not in KINDS or not re.fullmatch(NAME, fault.name)
+        ]
+        if nameless:
+            message += f"; components that are set aside may be it: {', '.join(nameless)}"
         if self._left_out:
             message += f"; plugins that were left out may have it: {', '.join(self._left_out)}"
         return message

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,8 +13,6 @@ from click.testing import CliRunner, Result
 from conftest import TESTS, TOY_SUITE, install_plugin
 
 from mlbench.cli import main
-
-Install = Callable[..., dict[str, str]]
 
 HOOK = """
 from mlbench.plugin import Component, hookimpl
@@ -44,7 +43,7 @@ def mine(**changes: str) -> str:
     return hook(f"[Component({', '.join(f'{key}={value}' for key, value in (arguments | changes).items())})]")
 
 
-#: The code of the plugin by what is wrong with it, and the text that names the fault. Every command notes it.
+#: The code of a plugin by what is wrong with it, and the text that names the fault. Every command notes it.
 AT_LOADING = {
     "needs a missing module": ("import nowhere_at_all", "No module named 'nowhere_at_all'"),
     "raises at import": ("1 / 0" + HOOK, "ZeroDivisionError: division by zero"),
@@ -79,12 +78,11 @@ AT_LOADING = {
         "it is registered twice",
     ),
     "has the name of a built-in": (mine(name="'gap'"), "a built-in component has this name and is used"),
-    "prints at import": ("print('hello')" + hook("[]"), "its import prints 'hello'"),
 }
 
 #: The code of the module with the options class. Only commands that import it report it.
 AT_FIRST_USE = {
-    "has no such module": (None, "No module named 'acme_options'"),
+    "has no such module": (None, "ModuleNotFoundError: No module named"),
     "has no such class": (OPTIONS.replace("Mine", "Yours"), "has no attribute 'Mine'"),
     "raises in its module": ("1 / 0", "ZeroDivisionError: division by zero"),
     "exits in its module": ("raise SystemExit(3)", "SystemExit: 3"),
@@ -98,169 +96,223 @@ AT_FIRST_USE = {
     "has a type that is nowhere": (OPTIONS.replace("int = 8", "'Nowhere' = 8"), "name 'Nowhere' is not"),
 }
 
-PLUGIN = "plugin 'acme' (acme 1.0)"
+#: Number of each way. Its plugin is "acme7", its component "mine7", its module with options "acme7_options".
+NUMBERS = {way: number for number, way in enumerate([*AT_LOADING, *AT_FIRST_USE])}
+
+GOES_ON = (
+    ("list", "--json"),
+    ("show", "neck", "gap", "--json"),
+    ("validate", "toy.yaml"),
+    ("plan", "toy.yaml", "--json"),
+    ("run", "toy.yaml", "--device", "cpu", "--no-measure", "--json"),
+)
+SHOWS = (
+    ("plugins",),
+    ("plugins", "--json"),
+    ("plugins", "doctor"),
+    ("plugins", "doctor", "--json"),
+    ("doctor",),
+)
+NEEDS = (
+    ("show", "neck", "NAME"),
+    ("validate", "toy.yaml", "--set", "neck=NAME"),
+    ("plan", "toy.yaml", "--set", "neck=NAME"),
+    ("run", "toy.yaml", "--set", "neck=NAME", "--device", "cpu", "--no-measure"),
+)
+
+
+def install(site: Path, name: str, code: str, options: str | None = OPTIONS, number: object = "") -> None:
+    """A plugin and its module with options, in a folder of installed packages."""
+
+    def own(text: str) -> str:
+        return (
+            text.replace("acme_options", f"{name}_options")
+            .replace("'mine'", f"'mine{number}'")
+            .replace('"mine"', f'"mine{number}"')
+        )
+
+    install_plugin(site, name)
+    (site / f"{name}.py").write_text(own(code))
+    if options is not None:
+        (site / f"{name}_options.py").write_text(options)
+
+
+def call(*arguments: str, code: int = 0) -> Result:
+    """The command line in this process. What must be JSON is."""
+    result = CliRunner().invoke(main, arguments)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
+    assert result.exit_code == code, result.output
+    if "--json" in arguments:
+        json.loads(result.stdout)
+    return result
 
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with the toys as an installed plugin, and a suite whose one case has a record."""
+    """A folder with a suite whose one case has a record, and the toys as an installed plugin."""
     folder = tmp_path_factory.mktemp("recorded")
-    install_plugin(folder / "site", "toys")
+    install_plugin(folder / "toys", "toys")
     (folder / "toy.yaml").write_text(TOY_SUITE)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLBENCH_CACHE", str(folder / "cache"))
-        patch.syspath_prepend(folder / "site")
+        patch.syspath_prepend(folder / "toys")
         patch.syspath_prepend(TESTS)
         patch.chdir(folder)
-        result = CliRunner().invoke(main, ["run", "toy.yaml", "--device", "cpu", "--no-measure"])
-        assert result.exit_code == 0, result.stderr
+        call("run", "toy.yaml", "--device", "cpu", "--no-measure")
         yield folder
 
 
-@pytest.fixture
-def run(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """The command line in this process and that folder; what must be JSON is."""
-    monkeypatch.chdir(recorded)
-
-    def run(*arguments: str, code: int = 0) -> Result:
-        result = CliRunner().invoke(main, arguments)
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
-        assert result.exit_code == code, result.output
-        if "--json" in arguments and code == 0:
-            json.loads(result.stdout)
-        return result
-
-    return run
+@pytest.fixture(scope="module")
+def everything(recorded: Path) -> dict[tuple[str, ...], Result]:
+    """The results of the commands that need no broken plugin, with all of them installed at once."""
+    site = recorded / "site"
+    for way, number in NUMBERS.items():
+        code = AT_LOADING[way][0] if way in AT_LOADING else HOOK
+        options = OPTIONS if way in AT_LOADING else AT_FIRST_USE[way][0]
+        install(site, f"acme{number}", code, options, number)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(site)
+        patch.chdir(recorded)
+        return {command: call(*command) for command in (*GOES_ON, *SHOWS)}
 
 
-def install(third_party: Install, tmp_path: Path, code: str, options: str | None = OPTIONS) -> None:
-    third_party("acme", code)
-    if options is not None:
-        third_party("acme_options", options)
-        # Of this package, and no plugin of its own.
-        (tmp_path / "site" / "acme_options-1.0.dist-info" / "entry_points.txt").unlink()
-
-
-def goes_on(run: Callable[..., Result]) -> list[str]:
-    """The stderr of every command that does not need the plugin; each exits with 0."""
-    commands = [
-        ("list", "--json"),
-        ("show", "neck", "gap", "--json"),
-        ("validate", "toy.yaml"),
-        ("plan", "toy.yaml", "--json"),
-        ("run", "toy.yaml", "--device", "cpu", "--no-measure", "--json"),
-    ]
-    return [run(*command).stderr for command in commands]
-
-
-def refuses(run: Callable[..., Result], name: str = "mine") -> list[str]:
-    """The stderr of every command that needs the plugin."""
-    needs = ("toy.yaml", "--set", f"neck={name}")
-    commands = [("validate", *needs), ("plan", *needs), ("run", *needs, "--device", "cpu", "--no-measure")]
-    shown = run("show", "neck", name, code=1)
-    return [shown.stderr, *(run(*command, code=2).stderr for command in commands)]
-
-
-def examined(run: Callable[..., Result]) -> str:
-    """The problems of the plugin by `mlbench plugins doctor`; each has a fix."""
-    (found,) = [
-        each for each in json.loads(run("plugins", "doctor", "--json").stdout) if each["plugin"] == "acme"
-    ]
-    assert all(each["fix"] for each in found["problems"])
-    assert run("plugins", "doctor").stderr == ""
-    return "\n".join(f"{each['component']}: {each['error']}" for each in found["problems"])
+def lines_on(way: str, text: str) -> list[str]:
+    """The lines that name the plugin of a way."""
+    return [line for line in text.splitlines() if re.search(rf"\bacme{NUMBERS[way]}\b", line)]
 
 
 @pytest.mark.parametrize("way", AT_LOADING)
-def test_a_plugin_that_is_broken_at_loading(
-    third_party: Install, run: Callable[..., Result], tmp_path: Path, way: str
+def test_every_command_goes_on_and_notes_a_plugin_that_does_not_load(
+    everything: dict[tuple[str, ...], Result], way: str
 ) -> None:
-    code, fault = AT_LOADING[way]
-    install(third_party, tmp_path, code)
-    for stderr in goes_on(run):
-        (note,) = [line for line in stderr.splitlines() if "acme" in line]
+    fault = AT_LOADING[way][1]
+    for command in GOES_ON:
+        (note,) = lines_on(way, everything[command].stderr)
         assert note.startswith("note: ")
-        assert PLUGIN in note
+        assert f"plugin 'acme{NUMBERS[way]}' (acme{NUMBERS[way]} 1.0)" in note
         assert fault in note
-    if way != "has the name of a built-in":
-        for stderr in refuses(run):
-            assert stderr.splitlines()[-1].startswith("mlbench: ")
-            assert "acme" in stderr or way == "prints at import"
-    assert fault in run("plugins").stdout
-    assert fault in examined(run)
-    (row,) = [line for line in run("doctor").stdout.splitlines() if "plugin acme" in line]
-    assert fault in row
+    for command in (("plugins",), ("plugins", "doctor"), ("doctor",)):
+        (row,) = lines_on(way, everything[command].stdout)
+        assert fault in row
+        assert everything[command].stderr == ""
 
 
 @pytest.mark.parametrize("way", AT_FIRST_USE)
-def test_a_plugin_that_is_broken_at_first_use(
-    third_party: Install, run: Callable[..., Result], tmp_path: Path, way: str
+def test_only_the_doctor_knows_a_fault_of_an_unused_options_class(
+    everything: dict[tuple[str, ...], Result], way: str
 ) -> None:
-    options, fault = AT_FIRST_USE[way]
-    install(third_party, tmp_path, HOOK, options)
-    assert set(goes_on(run)) == {""}
-    for stderr in refuses(run):
-        (line,) = stderr.splitlines()
-        assert line.startswith("mlbench: ")
-        assert PLUGIN in line
-        assert fault in line
-    assert fault in examined(run)
+    for command in GOES_ON:
+        assert lines_on(way, everything[command].stderr) == []
+    (row,) = lines_on(way, everything["plugins", "doctor"].stdout)
+    assert AT_FIRST_USE[way][1] in row
 
 
-def test_an_options_module_that_prints_spoils_no_json(
-    third_party: Install, run: Callable[..., Result], tmp_path: Path
+@pytest.mark.parametrize("way", NUMBERS)
+def test_the_doctor_of_plugins_has_a_fix_for_every_fault(
+    everything: dict[tuple[str, ...], Result], way: str
 ) -> None:
-    install(third_party, tmp_path, HOOK, "print('hello')\n" + OPTIONS)
-    shown = run("show", "neck", "mine", "--json")
-    assert shown.stderr == f"note: the import of neck 'mine' of {PLUGIN} prints 'hello'\n"
+    examined = json.loads(everything["plugins", "doctor", "--json"].stdout)
+    (found,) = [each for each in examined if each["plugin"] == f"acme{NUMBERS[way]}"]
+    (problem,) = found["problems"]
+    assert problem["fix"]
+    assert (AT_LOADING | AT_FIRST_USE)[way][1] in problem["error"]
 
 
-def test_two_third_parties_with_one_name(
-    third_party: Install, run: Callable[..., Result], tmp_path: Path
+@pytest.mark.parametrize("way", sorted(NUMBERS.keys() - {"has the name of a built-in"}))
+def test_a_suite_that_needs_a_broken_plugin_is_refused_with_its_fault(
+    everything: dict[tuple[str, ...], Result], recorded: Path, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    install(third_party, tmp_path, HOOK)
-    third_party("other", HOOK)
-    for stderr in goes_on(run):
-        assert re.search(r"^note: neck 'mine' of plugin 'acme' .* plugin 'other' \(other 1.0\)", stderr)
-    for stderr in refuses(run):
-        line = stderr.splitlines()[-1]
-        assert "plugin 'acme' (acme 1.0)" in line
-        assert line.endswith(
-            "plugin 'other' (other 1.0) registers it too, so neither is used; leave one out with --block acme or "
-            "--block other"
-        )
-    assert set(run("--block", "other", "show", "neck", "mine").stderr) == set()
+    monkeypatch.chdir(recorded)
+    monkeypatch.syspath_prepend(recorded / "site")
+    *_, line = call("validate", "toy.yaml", "--set", f"neck=mine{NUMBERS[way]}", code=2).stderr.splitlines()
+    assert line.startswith("mlbench: ")
+    assert lines_on(way, line) == [line]
+    assert (AT_LOADING | AT_FIRST_USE)[way][1] in line
+
+
+@pytest.fixture
+def acme(tmp_path: Path, recorded: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Install one plugin for one test."""
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    monkeypatch.chdir(recorded)
+    names = []
+
+    def make(code: str, options: str | None = OPTIONS, name: str = "acme") -> None:
+        install(tmp_path / "site", name, code, options)
+        names.append(name)
+
+    yield make
+    for name in names:
+        sys.modules.pop(name, None)
+        sys.modules.pop(f"{name}_options", None)
+
+
+@pytest.mark.parametrize("command", NEEDS)
+@pytest.mark.parametrize(("code", "options"), [("1 / 0", None), (HOOK, "1 / 0")])
+def test_every_command_that_needs_a_broken_plugin_names_it(
+    acme: Callable[..., None], command: tuple[str, ...], code: str, options: str | None
+) -> None:
+    acme(code, options)
+    refused = call(*(each.replace("NAME", "mine") for each in command), code=1 if "show" in command else 2)
+    assert refused.stdout == ""
+    *_, line = refused.stderr.splitlines()
+    assert re.search(r"^mlbench: .*\bacme\b.*ZeroDivisionError: division by zero", line)
+
+
+@pytest.mark.parametrize(
+    "command", [("list", "--json"), ("plugins", "--json"), ("plugins", "doctor", "--json")]
+)
+def test_a_plugin_that_prints_spoils_no_json(acme: Callable[..., None], command: tuple[str, ...]) -> None:
+    acme("print('hello')" + HOOK)
+    shown = call(*command)
+    note = "plugin 'acme' (acme 1.0): its import prints 'hello'; remove the print from acme"
+    assert shown.stderr == (f"note: {note}\n" if "list" in command else "")
+
+
+def test_an_options_module_that_prints_spoils_no_json(acme: Callable[..., None]) -> None:
+    acme(HOOK, "print('hello')\n" + OPTIONS)
+    shown = call("show", "neck", "mine", "--json")
+    assert shown.stderr == "note: the import of neck 'mine' of plugin 'acme' (acme 1.0) prints 'hello'\n"
+
+
+def test_two_third_parties_with_one_name(acme: Callable[..., None]) -> None:
+    acme(HOOK)
+    acme(HOOK, name="other")
+    both = "neck 'mine' of plugin 'acme' \\(acme 1.0\\) is set aside: plugin 'other' \\(other 1.0\\) registers it too"
+    assert re.search(f"^note: {both}", call("validate", "toy.yaml").stderr)
+    *_, line = call("validate", "toy.yaml", "--set", "neck=mine", code=2).stderr.splitlines()
+    assert re.search(f"^mlbench: .*{both}.*leave one out with --block acme or --block other$", line)
+    assert call("--block", "other", "show", "neck", "mine").stderr == ""
 
 
 @pytest.mark.parametrize(
     ("code", "options"), [("raise KeyboardInterrupt", None), (HOOK, "raise KeyboardInterrupt")]
 )
-def test_an_interrupted_import_is_named(
-    third_party: Install, run: Callable[..., Result], tmp_path: Path, code: str, options: str | None
-) -> None:
-    install(third_party, tmp_path, code, options)
-    stopped = run("show", "neck", "mine", code=130)
+def test_an_interrupted_import_is_named(acme: Callable[..., None], code: str, options: str | None) -> None:
+    acme(code, options)
+    stopped = call("show", "neck", "mine", code=130)
     assert stopped.stderr.startswith("mlbench: interrupted while importing ")
-    assert PLUGIN in stopped.stderr
-    assert run("--block", "acme", "list").stderr == ""
+    assert "plugin 'acme' (acme 1.0)" in stopped.stderr
+    assert call("--block", "acme", "list").stderr == ""
 
 
 def test_plugins_can_be_chosen_and_left_out(
-    third_party: Install, run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    acme: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install(third_party, tmp_path, "1 / 0")
+    acme("1 / 0")
+    monkeypatch.delenv("MLBENCH_PLUGINS", raising=False)
 
     def names(*arguments: str) -> set[str]:
-        plugins = json.loads(run(*arguments, "plugins", "--json").stdout)
+        plugins = json.loads(call(*arguments, "plugins", "--json").stdout)
         return {each["name"] for each in plugins if each["package"] != "mlbench"}
 
     assert names() == {"acme", "toys"}
     assert names("--no-plugins") == set()
     monkeypatch.setenv("MLBENCH_PLUGINS", "toys")
     assert names() == {"toys"}
-    assert set(goes_on(run)) == {""}
-    assert "plugins that were left out may have it: acme" in run("show", "neck", "mine", code=1).stderr
+    assert call("validate", "toy.yaml").stderr == ""
+    assert "plugins that were left out may have it: acme" in call("show", "neck", "mine", code=1).stderr
     monkeypatch.setenv("MLBENCH_PLUGINS", "toys, acmee")
-    assert run("list").stderr == (
+    assert call("list").stderr == (
         "note: MLBENCH_PLUGINS: no plugin has a name like 'acmee', so it chooses none (did you mean 'acme'?)\n"
     )

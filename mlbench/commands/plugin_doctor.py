@@ -23,7 +23,7 @@ def plugin_examination(registry: Registry) -> list[dict[str, Any]]:
         if entry.plugin.built_in:
             continue
         try:
-            _ = entry.options
+            _ = entry.options_class
         except ComponentError as error:
             fix = f"correct {entry.component.options}, or do not use this {entry.component.kind}"
             found = {"component": str(entry), "error": str(error), "fix": fix}
