@@ -278,10 +278,10 @@ def test_an_options_module_that_prints_spoils_no_json(acme: Callable[..., None])
 def test_two_third_parties_with_one_name(acme: Callable[..., None]) -> None:
     acme(HOOK)
     acme(HOOK, name="other")
-    both = "neck 'mine' of plugin 'acme' \\(acme 1.0\\) is set aside: plugin 'other' \\(other 1.0\\) registers it too"
+    both = "neck 'mine' of plugin 'acme' \\(acme 1.0\\) is set aside: plugin 'other' \\(other 1.0\\) registers it"
     assert re.search(f"^note: {both}", call("validate", "toy.yaml").stderr)
     *_, line = call("validate", "toy.yaml", "--set", "neck=mine", code=2).stderr.splitlines()
-    assert re.search(f"^mlbench: .*{both}.*leave one out with --block acme or --block other$", line)
+    assert re.search(f"^mlbench: .*{both} too.*leave one out with --block acme or --block other$", line)
     assert call("--block", "other", "show", "neck", "mine").stderr == ""
 
 
@@ -314,5 +314,6 @@ def test_plugins_can_be_chosen_and_left_out(
     assert "plugins that were left out may have it: acme" in call("show", "neck", "mine", code=1).stderr
     monkeypatch.setenv("MLBENCH_PLUGINS", "toys, acmee")
     assert call("list").stderr == (
-        "note: MLBENCH_PLUGINS: no plugin has a name like 'acmee', so it chooses none (did you mean 'acme'?)\n"
+        "note: MLBENCH_PLUGINS: no plugin has a name like 'acmee', so it chooses none (did you mean "
+        "'acme'?)\n"
     )
