@@ -228,12 +228,7 @@ def _import(point: Source) -> Any:
 
 
 def _text(error: BaseException) -> str:
-    if isinstance(error, RegistrationError):
-        return str(error)
-    try:
-        return first_line(error)
-    except Exception:  # its __str__ raises
-        return f"{type(error).__name__}, whose message cannot be read"
+    return str(error) if isinstance(error, RegistrationError) else first_line(error)
 
 
 def _fix(error: BaseException, plugin: Plugin) -> str:

@@ -123,6 +123,7 @@ class Registry:
             for component in plugin.components
         }
         self._entries = dict(sorted(entries.items()))
+        self._note = note
         self._left_out = tuple(left_out)
         self._names: dict[str, list[str]] = {}
         for kind, name in self._entries:
@@ -138,6 +139,10 @@ class Registry:
     def broken(self) -> tuple[Plugin, ...]:
         """Plugins that could not be loaded."""
         return tuple(plugin for plugin in self.plugins if plugin.error)
+
+    def replaced(self, plugins: Sequence[Plugin]) -> Registry:
+        """A registry of these plugins that is otherwise like this one."""
+        return Registry(plugins, note=self._note, left_out=self._left_out)
 
     def names(self, kind: str) -> list[str]:
         """Names of all components of a kind, sorted."""

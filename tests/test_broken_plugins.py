@@ -278,7 +278,7 @@ def test_an_options_module_that_prints_spoils_no_json(acme: Callable[..., None])
 def test_two_third_parties_with_one_name(acme: Callable[..., None]) -> None:
     acme(HOOK)
     acme(HOOK, name="other")
-    both = "neck 'mine' of plugin 'acme' \\(acme 1.0\\) is set aside: plugin 'other' \\(other 1.0\\) registers it"
+    both = "neck 'mine' of plugin 'acme' .* is set aside: plugin 'other' \\(other 1.0\\) registers it"
     assert re.search(f"^note: {both}", call("validate", "toy.yaml").stderr)
     *_, line = call("validate", "toy.yaml", "--set", "neck=mine", code=2).stderr.splitlines()
     assert re.search(f"^mlbench: .*{both} too.*leave one out with --block acme or --block other$", line)

@@ -61,6 +61,7 @@ def test_a_deprecation_is_noted_once_and_after_loading_too(
 
 def test_other_warnings_are_shown_as_before() -> None:
     with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         show_deprecations()
         warnings.warn("other", UserWarning, stacklevel=1)
     assert [str(each.message) for each in caught] == ["other"]

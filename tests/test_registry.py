@@ -92,7 +92,8 @@ def test_a_component_that_is_set_aside_says_why() -> None:
 
 
 def test_an_unknown_name_names_plugins_that_were_left_out() -> None:
-    registry = Registry([plugin("one", "gap")], left_out=["two", "three"])
+    registry = Registry([], left_out=["two", "three"]).replaced([plugin("one", "gap")])
+    assert registry.names("neck") == ["gap"]
     with pytest.raises(ComponentError, match=r"; plugins that were left out may have it: two, three$"):
         registry.get("neck", "mine")
 
