@@ -92,6 +92,7 @@ def registered(plugin: Any, name: str) -> tuple[tuple[Component, ...], tuple[Fau
     advice = "return a list of Components"
     if len(batches) < len(hook.get_hookimpls()):  # pluggy leaves None out
         raise RegistrationError("mlbench_components returned None; expected Components", advice)
+    place = getattr(plugin, "__file__", None) or name
     components: dict[tuple[str, str], Component] = {}
     faults: list[Fault] = []
     for batch in batches:
@@ -104,11 +105,13 @@ def registered(plugin: Any, name: str) -> tuple[tuple[Component, ...], tuple[Fau
                 what = type(component).__name__
                 raise RegistrationError(f"mlbench_components returned a {what}; expected Components", advice)
             if mistake := _mistake(component):
-                faults.append(_fault(component, mistake, "correct its Component"))
+                faults.append(_fault(component, mistake, f"correct its Component in {place}"))
                 continue
             key = component.kind, component.name
             if key in components:
-                faults.append(_fault(component, "it is registered twice", "remove one of its Components"))
+                faults.append(
+                    _fault(component, "it is registered twice", f"remove one of its Components from {place}")
+                )
             components[key] = component
     twice = {(fault.kind, fault.name) for fault in faults}
     return tuple(each for key, each in components.items() if key not in twice), tuple(dict.fromkeys(faults))
