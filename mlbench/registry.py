@@ -10,10 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from mlbench.contracts import KINDS, Component
-from mlbench.errors import ComponentError, first_line, hint
+from mlbench.errors import ComponentError, OptionError, first_line, hint
 from mlbench.imports import guarded_import
-from mlbench.plugins import SLOW, Plugin
-from mlbench.provenance import code_hash
+from mlbench.plugins import SLOW, Plugin, load_plugins
+from mlbench.provenance import code_hash, libraries_of
 from mlbench.registration import NAME, Fault
 
 if TYPE_CHECKING:
@@ -26,11 +26,11 @@ __all__ = ["Entry", "Registry"]
 class Entry:
     """A registered component and its plugin. Its options class is imported when it is first asked for.
 
-    note: takes a line on an import that prints or is slow."""
+    registry: has the inner components of its options; None for the installed ones."""
 
     component: Component
     plugin: Plugin
-    note: Callable[[str], None] = field(default=lambda line: None, repr=False, compare=False)
+    registry: Registry | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         return f"{self.component.kind} {self.component.name!r}"
@@ -47,11 +47,49 @@ class Entry:
 
     def check(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The given options with defaults filled in, as plain JSON data. Raises OptionError."""
-        return self._schema.check(given)
+        return self._schema.check(given, self._inner)
 
     def make(self, given: Mapping[str, Any]) -> Any:
         """An instance of the options class (see `mlbench.contracts.options`). Raises OptionError."""
-        return self._schema.make(given)
+        return self._schema.make(given, self._inner)
+
+    def inner(self, kind: str, name: str) -> Entry:
+        """An inner component. Raises ComponentError for an unknown one."""
+        return self._registry.get(kind, name)
+
+    def inner_components(self, options: Any) -> Iterator[tuple[str, Entry, Any]]:
+        """The components in `options`, an instance of the options class: path of the option, entry,
+        options."""
+        from mlbench.contracts.nested import inner_components
+        from mlbench.contracts.options import NESTED, Options
+
+        for path, each in inner_components(options, Options):
+            kinds = [kind for base, kind in NESTED.items() if isinstance(each, base)]
+            if each.registered_name and kinds:
+                yield path, self.inner(kinds[0], each.registered_name), each
+
+    def _inner(self, kind: str, given: Any) -> Any:
+        """The options of an inner component, by its name or a mapping of its name and options."""
+        options = {"name": given} if isinstance(given, str) else dict(given)
+        name = options.pop("name", None)
+        if not isinstance(name, str):
+            raise OptionError(f"which {kind}? it has no name; {hint('', self._names(kind))}")
+        made = self.inner(kind, name).make(options)
+        made._registered_name = name
+        return made
+
+    def _names(self, kind: str) -> list[str]:
+        return self._registry.names(kind)
+
+    @property
+    def _registry(self) -> Registry:
+        return Registry(load_plugins()) if self.registry is None else self.registry
+
+    @cached_property
+    def libraries(self) -> dict[str, str]:
+        """Versions of the libraries that a third-party package requires, and of those that the options class
+        names. Raises ComponentError as `options_class` does."""
+        return libraries_of(self.plugin.package, tuple(self.options_class.libraries))
 
     @cached_property
     def provenance(self) -> dict[str, str]:
@@ -61,6 +99,10 @@ class Entry:
             "version": self.plugin.version,
             "code": code_hash(self.component.options.partition(":")[0], self.plugin.package),
         }
+
+    def _note(self, line: str) -> None:
+        if self.registry is not None:
+            self.registry.note(line)
 
     @cached_property
     def _schema(self) -> Schema:
@@ -83,9 +125,9 @@ class Entry:
             ) from error
         if run.printed.strip():
             line = run.printed.strip().splitlines()[0]
-            self.note(f"the import of {self} of {self.plugin} prints {line!r}")
+            self._note(f"the import of {self} of {self.plugin} prints {line!r}")
         if run.seconds > SLOW and not self.plugin.built_in:
-            self.note(
+            self._note(
                 f"the import of {self} of {self.plugin} took {run.seconds:.1f} s; import large packages "
                 f"inside build"
             )
@@ -118,12 +160,12 @@ class Registry:
                 holders.setdefault((component.kind, component.name), []).append(plugin)
         self.plugins = tuple(_without_duplicates(plugin, holders) for plugin in plugins)
         entries = {
-            (component.kind, component.name): Entry(component, plugin, note)
+            (component.kind, component.name): Entry(component, plugin, registry=self)
             for plugin in self.plugins
             for component in plugin.components
         }
         self._entries = dict(sorted(entries.items()))
-        self._note = note
+        self.note = note
         self._left_out = tuple(left_out)
         self._names: dict[str, list[str]] = {}
         for kind, name in self._entries:
@@ -142,7 +184,7 @@ class Registry:
 
     def replaced(self, plugins: Sequence[Plugin]) -> Registry:
         """A registry of these plugins that is otherwise like this one."""
-        return Registry(plugins, note=self._note, left_out=self._left_out)
+        return Registry(plugins, note=self.note, left_out=self._left_out)
 
     def names(self, kind: str) -> list[str]:
         """Names of all components of a kind, sorted."""

@@ -357,7 +357,7 @@ def test_results_by_name_and_by_file(run: Callable[..., Result], write: Write) -
 def test_doctor_finds_the_same_as_json(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mlbench.commands.doctor.check_torch", lambda device: None)
     findings = json.loads(run("doctor", "--json").stdout)
-    assert {"what": "plugin toys", "value": "toys 1.0, components: 14", "problem": ""} in findings
+    assert {"what": "plugin toys", "value": "toys 1.0, components: 15", "problem": ""} in findings
     assert len(run("doctor").stdout.splitlines()) == len(findings) + 2
 
 

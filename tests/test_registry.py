@@ -171,7 +171,7 @@ def test_an_options_module_cannot_write_to_stdout(
 ) -> None:
     third_party("acme_lazy", code + CODE)
     notes: list[str] = []
-    replace(entry("acme_lazy", "Mine"), note=notes.append).check({})
+    replace(entry("acme_lazy", "Mine"), registry=Registry([], note=notes.append)).check({})
     assert notes == ["the import of neck 'mine' of plugin 'one' (acme 1.0) prints 'hello'"]
     assert capfd.readouterr().out == ""
 
@@ -180,7 +180,7 @@ def test_a_slow_options_module_is_noted(third_party: Install, monkeypatch: pytes
     third_party("acme_lazy", CODE)
     notes: list[str] = []
     monkeypatch.setattr("mlbench.registry.SLOW", 0.0)
-    replace(entry("acme_lazy", "Mine"), note=notes.append).check({})
+    replace(entry("acme_lazy", "Mine"), registry=Registry([], note=notes.append)).check({})
     (note,) = notes
     assert note.startswith("the import of neck 'mine' of plugin 'one' (acme 1.0) took 0.")
 

@@ -173,8 +173,8 @@ def test_check_counts_and_its_code_says_whether_all_is_well(data: Callable[..., 
     [
         (
             "acme_box",
-            "unknown dataset 'acme_box' (did you mean 'acme_boxes'?); plugins that were left out may have it: "
-            "datasets",
+            "unknown dataset 'acme_box' (did you mean 'acme_boxes'?); plugins that were left out may have "
+            "it: datasets",
         ),
         (
             "acme_free",
