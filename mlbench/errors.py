@@ -106,7 +106,11 @@ class ExportError(MlbenchError):
 
 def first_line(error: BaseException) -> str:
     """Type and first line of a foreign error, for a message of one line."""
-    return " ".join([f"{type(error).__name__}:", *str(error).strip().splitlines()[:1]])
+    try:
+        text = str(error)
+    except Exception:  # foreign code may raise there too
+        text = "its message cannot be read"
+    return " ".join([f"{type(error).__name__}:", *text.strip().splitlines()[:1]])
 
 
 def first_few(names: Sequence[str], show: int) -> str:
