@@ -35,7 +35,7 @@ __all__ = [
 
 #: Module with the checks of each kind, besides those in `_SHARED`. These modules import torch.
 _MODULES = {
-    "dataset": "images",
+    "dataset": "datasets",
     "augmentation": "images",
     "mixing": "images",
     "backbone": "network",

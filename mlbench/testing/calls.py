@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Iterable
+from functools import partial
 from unittest import SkipTest
 
 import torch
@@ -40,7 +41,7 @@ def takes_any_batch_size(subject: Subject) -> None:
                 expect(
                     torch.allclose(part, whole[:size], rtol=1e-4, atol=1e-5),
                     f"in evaluation mode, the output for an image differs in a batch of {size} and of "
-                    f"{MOST}; compute each from its own image alone, with running statistics instead of the batch's",
+                    f"{MOST}; compute each from its image alone, without the batch's statistics",
                 )
     for size in _SIZES:
         for usage in usages(subject):
@@ -66,7 +67,7 @@ def runs_in_bfloat16(subject: Subject) -> None:
             output = usage.call(usage.batch(3))
         expect(
             output.dtype == torch.float32,
-            f"the output for float32 is {_name(output)}; return float32: cast NumPy arrays and float64 constants",
+            f"the output for float32 is {_name(output)}; return float32 (cast NumPy arrays and constants)",
         )
 
 
@@ -81,7 +82,7 @@ def keeps_global_generators(subject: Subject) -> None:
         usage.train()
         with torch_seed(0, "training"), drawing_from_torch_alone("a call in training mode"):
             usage.call(usage.batch(3))
-        expect_not_seeded("a call in training mode", lambda usage=usage: usage.call(usage.batch(3)))
+        expect_not_seeded("a call in training mode", partial(usage.call, usage.batch(3)))
 
 
 def state_dict_is_complete(subject: Subject) -> None:
@@ -142,7 +143,7 @@ def _output_and_gradients(usage: Usage, parts: Iterable[Callable[..., torch.Tens
     for part in parts:
         output = part(output)
     if output.requires_grad:
-        _scalar(usage, output).backward()
+        torch.autograd.backward(_scalar(usage, output))
     gradients = [each.grad for each in usage.part.parameters() if each.grad is not None]
     return [output.detach(), *(each.clone() for each in gradients)]
 
@@ -166,7 +167,7 @@ def _expect_finite(usage: Usage, examples: torch.Tensor, when: str) -> torch.Ten
         f"the {what} {when} is not finite; clamp before divisions, logarithms and exponentials",
     )
     if output.requires_grad:
-        _scalar(usage, output).backward()
+        torch.autograd.backward(_scalar(usage, output))
         parameters = usage.part.named_parameters() if isinstance(usage.part, nn.Module) else ()
         for name, tensor in (("the input", examples), *parameters):
             expect(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from unittest import SkipTest
 
@@ -36,15 +36,14 @@ def _rank(rank: int) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _values(subject: Subject, own: Callable[[int], bool]) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
-    """Value of the loss, and gradients of the embeddings of each rank for which `own` is true and of the loss's
-    parameters."""
+def _values(subject: Subject, own: Collection[int]) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
+    """Value of the loss, and its gradients: of the embeddings of the ranks `own`, then of its parameters."""
     trial = Trial(subject, torch_seed(0, "loss"))
     if isinstance(trial.loss, CentreLoss):
         raise SkipTest(f"{subject} has class centres, which a sampler gathers")
     parts = [part.clone() for part in trial.embeddings.detach().chunk(_RANKS)]
     for at, part in enumerate(parts):
-        part.requires_grad_(own(at))
+        part.requires_grad_(at in own)
     parameters = list(trial.loss.parameters()) if isinstance(trial.loss, nn.Module) else []
     with torch_seed(0, "gathered"):
         value = trial.value(torch.cat(parts), trial.labels)
@@ -56,11 +55,11 @@ def _values(subject: Subject, own: Callable[[int], bool]) -> tuple[torch.Tensor,
 def gathered_batch_has_the_same_loss(subject: Subject) -> None:
     """Two ranks gather their embeddings, in order, and each has gradients for its own half alone. Value and
     gradients are those of one process with the whole batch."""
-    whole, gradients = _values(subject, lambda at: True)
+    whole, gradients = _values(subject, range(_RANKS))
     shared = gradients[_RANKS:]
     for rank in range(_RANKS):
         with _rank(rank):
-            value, own = _values(subject, lambda at, rank=rank: at == rank)
+            value, own = _values(subject, [rank])
         expect(
             torch.allclose(value, whole, rtol=1e-4, atol=1e-6),
             f"the loss of the gathered batch on rank {rank} is {float(value):g}, and {float(whole):g} in one "
