@@ -74,7 +74,8 @@ def checks(
     for name, reason in expected.items():
         if name not in functions:
             raise ComponentError(
-                f"expected_failures: a {component.kind} has no check {name!r} ({hint(name, functions)})"
+                f"expected_failures: the kind {component.kind} has no check {name!r} "
+                f"({hint(name, functions)})"
             )
         if not (isinstance(reason, str) and reason.strip()):
             raise ComponentError(f"expected_failures: {name} has no reason; write why the component fails it")

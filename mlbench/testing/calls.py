@@ -132,7 +132,7 @@ def can_be_compiled(subject: Subject) -> None:
         )
         expect(
             same,
-            "output or gradients with torch.compile differ from those without; remove what depends on "
+            "output or gradients with torch.compile differ; remove what depends on "
             "tracing, such as torch.compiler.is_compiling(), counters in Python and .data",
         )
 

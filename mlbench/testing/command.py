@@ -142,13 +142,14 @@ def _plural(state: str, count: int) -> bool:
 def _run_one(entry: Entry, options: Mapping[str, Any], expected: Mapping[str, str]) -> list[str]:
     """Print the checks of a component with these options. Returns the state of each."""
     component: Component = entry.component
+    made = checks(component, expected_failures=expected, **options)
     text = ", ".join(f"{name}={value}" for name, value in options.items())
     click.echo(
         f"{component.kind} {component.name} ({entry.plugin.package} {entry.plugin.version})"
         f"{f' with {text}' if text else ''}"
     )
     states: list[str] = []
-    for check in checks(component, expected_failures=expected, **options):
+    for check in made:
         state, message = check.outcome()
         states.append(state)
         message = " ".join(message.split())

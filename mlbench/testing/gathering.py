@@ -72,8 +72,8 @@ def gathered_batch_has_the_same_loss(subject: Subject) -> None:
                 same = torch.allclose(found, wanted, rtol=1e-3, atol=1e-5)
             expect(
                 same,
-                f"the gradient of rank {rank} on a gathered batch differs from that in one process; do not "
-                "scale or detach by whether embeddings require gradients",
+                f"the gradient of rank {rank} on a gathered batch differs from that in one process; compute "
+                "it from embeddings and labels alone, without the number of ranks",
             )
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from mlbench.contracts import Component
@@ -62,20 +62,21 @@ _known: dict[str, _Import] = {}
 def imports_nothing_heavy(*components: Component) -> None:
     """Raise AssertionError unless the modules of the options classes can be imported without torch, so
     that `mlbench validate` starts fast, and print nothing. Starts one process for all components."""
-    for module in _import(each.options.partition(":")[0] for each in components):
+    for module in _imported(each.options.partition(":")[0] for each in components):
         _expect_light(module)
 
 
 def module_imports_lightly(subject: Subject) -> str:
     module = subject.component.options.partition(":")[0]
-    _import([module])
-    _expect_light(module)
+    for each in _imported([module]):
+        _expect_light(each)
     return f"{_known[module].seconds:.2f} s of CPU time"
 
 
-def _import(modules: Iterable[str]) -> list[str]:
-    """Fill `_known`. Returns the modules, sorted."""
+def _imported(modules: Iterable[str]) -> Iterator[str]:
+    """The modules, once each is in `_known`."""
     every = sorted(set(modules))
+    yield from [module for module in every if module in _known]
     while unknown := [module for module in every if module not in _known]:
         command = [sys.executable, "-P", "-c", _PROGRAM, *unknown]
         # The new process imports from the same folders as this one.
@@ -87,7 +88,7 @@ def _import(modules: Iterable[str]) -> list[str]:
             found = [[unknown[0], [], "", 0.0, text[0]]]
         for module, *values in found:
             _known[module] = _Import(*values)
-    return every
+            yield module
 
 
 def _expect_light(module: str) -> None:
