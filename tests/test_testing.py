@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import toys
 from PIL import Image
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, field_validator
 
 from mlbench.errors import ComponentError
 from mlbench.plugin import (
@@ -668,6 +668,26 @@ class Neutral(Documented):
     speed_neutral = frozenset({"margim"})
 
 
+class Doubled(Documented):
+    """A loss."""
+
+    power: float = 2.0
+    """Exponent of the distance."""
+
+    @field_validator("power")
+    @classmethod
+    def _double(cls, power: float) -> float:
+        return 2 * power
+
+
+class Misplaced(Documented):
+    """A loss."""
+
+    @classmethod
+    def settings(cls) -> dict[str, Any]:
+        return {"nek": "gap"}
+
+
 class Locked(Documented):
     """A loss."""
 
@@ -686,29 +706,36 @@ class NoDocumentation(LossOptions):
         return toys.MeanPairLoss()
 
 
+GENERAL_FAULTS = [
+    ({"summary": "short"}, "summary_is_one_line", "one line"),
+    ({"summary": None}, "summary_is_one_line", "is None; write one line"),
+    ({"summary": "it ends with a full stop."}, "summary_is_one_line", "full stop"),
+    ({"source": "Deng et al."}, "source_is_a_paper_or_an_address", "arXiv:1801.09414"),
+    (
+        {"options": "test_testing:Undocumented"},
+        "every_option_is_documented",
+        "without a docstring: power",
+    ),
+    ({"options": "test_testing:NoDocumentation"}, "every_option_is_documented", "has no docstring"),
+    ({"options": "test_testing:Locked"}, "options_can_be_pickled", "cannot be pickled or copied"),
+    ({"options": "test_testing:Copied"}, "options_can_be_pickled", "a deep copy of the options differs"),
+    ({"options": "test_testing:Doubled"}, "defaults_are_valid", "are read as others: power; change the type"),
+    (
+        {"options": "test_testing:Misplaced"},
+        "settings_are_a_mapping_of_sections",
+        "did you mean 'neck'?); correct",
+    ),
+    (
+        {"options": "test_testing:Neutral"},
+        "speeds_depend_on_known_options",
+        "'margim', which is no option",
+    ),
+]
+
+
 @pytest.mark.parametrize(
     ("changes", "check", "message"),
-    [
-        ({}, "", ""),
-        ({"options": "test_testing:Preset"}, "", ""),
-        ({"summary": "short"}, "summary_is_one_line", "one line"),
-        ({"summary": None}, "summary_is_one_line", "is None; write one line"),
-        ({"summary": "it ends with a full stop."}, "summary_is_one_line", "full stop"),
-        ({"source": "Deng et al."}, "source_is_a_paper_or_an_address", "arXiv:1801.09414"),
-        (
-            {"options": "test_testing:Undocumented"},
-            "every_option_is_documented",
-            "without a docstring: power",
-        ),
-        ({"options": "test_testing:NoDocumentation"}, "every_option_is_documented", "has no docstring"),
-        ({"options": "test_testing:Locked"}, "options_can_be_pickled", "cannot be pickled or copied"),
-        ({"options": "test_testing:Copied"}, "options_can_be_pickled", "a deep copy of the options differs"),
-        (
-            {"options": "test_testing:Neutral"},
-            "speeds_depend_on_known_options",
-            "'margim', which is no option",
-        ),
-    ],
+    [({}, "", ""), ({"options": "test_testing:Preset"}, "", ""), *GENERAL_FAULTS],
 )
 def test_general_checks(changes, check, message) -> None:
     parts = {"options": "test_testing:Documented", "summary": "a loss with a margin", **changes}

@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import test_testing
 from test_testing import CHANGE, failures
 
+from mlbench.contracts import KINDS
 from mlbench.plugin import Component, Features, LossContext, LossOptions, NeckOptions
+from mlbench.testing import checks
 
 
 class FaultyCallNeck(NeckOptions):
@@ -137,3 +140,14 @@ def test_check_finds_the_fault(kind, fault, check, message) -> None:
     assert message in found
     assert "\n" not in found
     assert CHANGE.search(found)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_check_has_a_component_that_violates_it(kind) -> None:
+    component = Component(kind, "any", "test_testing_calls:FaultyCallLoss", "only its kind matters")
+    violated = {
+        "module_imports_lightly",  # in test_testing_command
+        *(check for _, _, check, _ in (*test_testing.FAULTS, *FAULTS)),
+        *(check for _, check, _ in test_testing.GENERAL_FAULTS),
+    }
+    assert {check.name for check in checks(component)} <= violated

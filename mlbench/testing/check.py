@@ -206,7 +206,8 @@ class Check:
     def _raised(self, error: Exception) -> str:
         """The message for an error of the component that no check expects."""
         if isinstance(error, MlbenchError):
-            return f"{error}; change this, or pass checks() other options"
+            other = ", or pass checks() other options" if isinstance(error, OptionError) else ""
+            return f"{error}; correct this{other}"
         package = self.subject.component.options.partition(":")[0].partition(".")[0]
         frames = list(traceback.walk_tb(error.__traceback__))
         own = [
