@@ -770,7 +770,11 @@ def test_checks_that_need_options_or_files_are_skipped() -> None:
 
 def test_checks_refuse_an_unknown_kind() -> None:
     with pytest.raises(ComponentError, match=r"unknown kind 'los'.*did you mean 'loss'"):
-        next(checks(Component("los", "mine", "test_testing:Documented", "")))
+        checks(Component("los", "mine", "test_testing:Documented", ""))
+    with pytest.raises(ComponentError, match=r"unknown kind None"):
+        checks(Component(None, "mine", "test_testing:Documented", ""))  # type: ignore[arg-type]
+    with pytest.raises(ComponentError, match=r"got <class .*Documented'>; pass a Component"):
+        checks(Documented)  # type: ignore[arg-type]
 
 
 def test_checks_accept_arguments_of_build_by_name() -> None:

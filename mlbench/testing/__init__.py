@@ -67,8 +67,12 @@ def checks(
     Raises ComponentError for an unknown kind, and for an unknown check or an empty reason among
     `expected_failures`.
     """
+    if not isinstance(component, Component):
+        raise ComponentError(
+            f"checks() got {component!r}; pass a Component, as mlbench_components returns"
+        )
     if component.kind not in KINDS:
-        raise ComponentError(f"unknown kind {component.kind!r} ({hint(component.kind, KINDS)})")
+        raise ComponentError(f"unknown kind {component.kind!r} ({hint(str(component.kind), KINDS)})")
     functions = _functions(component.kind)
     expected = dict(expected_failures or {})
     for name, reason in expected.items():

@@ -35,11 +35,11 @@ def takes_any_batch_size(subject: Subject) -> None:
                 wanted = (size, *whole.shape[1:])
                 expect(
                     tuple(part.shape) == wanted,
-                    f"the output for {size} images has shape {tuple(part.shape)}; return {wanted} (do not "
-                    "squeeze a batch of 1)",
+                    f"the output for a batch of {size} has shape {tuple(part.shape)}; return {wanted} (do "
+                    "not squeeze a batch of 1)",
                 )
                 expect(
-                    torch.allclose(part, whole[:size], rtol=1e-4, atol=1e-5),
+                    _close(part, whole[:size], 1e-4),
                     f"in evaluation mode, the output for an image differs in a batch of {size} and of "
                     f"{MOST}; compute each from its image alone, without the batch's statistics",
                 )
@@ -127,9 +127,7 @@ def can_be_compiled(subject: Subject) -> None:
                 )
         finally:
             torch.compiler.reset()
-        same = all(
-            torch.allclose(one, other, rtol=1e-3, atol=1e-4) for one, other in zip(plain, traced, strict=True)
-        )
+        same = all(_close(one, other, 1e-3) for one, other in zip(plain, traced, strict=True))
         expect(
             same,
             "output or gradients with torch.compile differ; remove what depends on "
@@ -176,6 +174,12 @@ def _expect_finite(usage: Usage, examples: torch.Tensor, when: str) -> torch.Ten
                 "divisions, or clamp before them",
             )
     return output.detach()
+
+
+def _close(one: torch.Tensor, other: torch.Tensor, tolerance: float) -> bool:
+    """Whether two tensors are equal within a share of the largest number in the second, because the order of
+    a sum depends on the size of the batch and on the compiler."""
+    return bool((one - other).abs().max() <= tolerance * other.abs().max().clamp(min=1e-3))
 
 
 def _name(tensor: torch.Tensor) -> str:

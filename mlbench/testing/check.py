@@ -190,7 +190,7 @@ class Check:
         except SkipTest:
             raise
         # The component is foreign code and may raise anything.
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             message = str(error) if isinstance(error, AssertionError) else self._raised(error)
             if self.expected:
                 raise ExpectedFailure(f"{self.expected} ({message})") from None
@@ -203,7 +203,7 @@ class Check:
         )
         return str(found or "")
 
-    def _raised(self, error: Exception) -> str:
+    def _raised(self, error: BaseException) -> str:
         """The message for an error of the component that no check expects."""
         if isinstance(error, MlbenchError):
             other = ", or pass checks() other options" if isinstance(error, OptionError) else ""
