@@ -16,6 +16,7 @@ from pydantic import Field, PrivateAttr, field_validator
 
 from mlbench.errors import ComponentError
 from mlbench.plugin import (
+    ACCEPT_NOTHING,
     AugmentationOptions,
     BackboneOptions,
     BackboneShape,
@@ -254,6 +255,9 @@ class FaultyPairLoss(LossOptions):
             centres_per_class=int(self.fault == "centres"),
         )
 
+    def lr_factors(self) -> dict[str, float]:
+        return {"pattern": {"centre*": 2.0}, "factor": {"proxies": 0.0}}.get(self.fault, {"prox*": 2.0})
+
     def build(self, context: LossContext) -> Any:
         return pair_loss(context.num_classes, context.dim, self.fault)
 
@@ -304,6 +308,16 @@ def centre_loss(fault: str) -> Any:
 
         def target_logits(self, cosines: Any, norms: Any) -> Any:
             return 8 * cosines + (fault == "target")
+
+        def regularisers(self, embeddings: Any) -> Any:
+            lengths = embeddings.norm(dim=1)
+            if fault == "unnamed term":
+                return lengths.mean()
+            if fault == "term of each":
+                return {"length": lengths}
+            if fault == "other terms":
+                return {f"length of {len(lengths)}": lengths.mean()}
+            return {"length": (1 / lengths if fault == "inverse" else lengths).mean()}
 
         def logits(self, cosines: Any, targets: Any, norms: Any) -> Any:
             logits = 8 * cosines.squeeze(2)
@@ -440,7 +454,11 @@ class FaultyMetric(MetricOptions):
     fault: str
 
     def quantities(self) -> dict[str, Quantity]:
-        return {"first": Quantity("1 / rank"), "area": Quantity("under the curve")}
+        return {
+            "first": Quantity("1 / rank"),
+            "area": Quantity("under the curve"),
+            "length": Quantity("mean of the first dimension"),
+        }
 
     def per_query(self, ranks: Any) -> Any:
         best = 1.0 / ranks.best
@@ -449,6 +467,16 @@ class FaultyMetric(MetricOptions):
         value = best / best.max() if self.fault == "together" else best
         name = "second" if self.fault == "name" else "first"
         return {name: value[:1] if self.fault == "shape" else value}
+
+    def of_embeddings(self, embeddings: Any) -> Any:
+        return {"length": float(embeddings.vectors[:, 0].mean())}
+
+    def resampled(self, embeddings: Any, weights: Any) -> Any:
+        weighted = weights @ embeddings.vectors[:, 0]
+        if self.fault == "sums":
+            return {"length": weighted}
+        means = weighted / weights.sum(1)
+        return {"length": means.mean() if self.fault == "one for all" else means}
 
     def of_curve(self, curve: Any, threshold: float | None) -> Any:
         if self.fault == "threshold" and threshold is None:
@@ -500,7 +528,8 @@ class FaultyThreshold(ThresholdOptions):
     def __call__(self, curve: Any) -> Any:
         if self.fault == "draws":
             random.random()
-        return None if self.fault == "none" else 0.5
+        values = {"none": None, "distance": 2.5, "": ACCEPT_NOTHING}
+        return values.get(self.fault, 0.5)
 
 
 FAULTS = [
@@ -544,6 +573,13 @@ FAULTS = [
     ("neck", "predict", "neck_predict_is_what_is_built", "predict returns dim 7"),
     ("neck", "predicts tokens", "neck_predict_is_what_is_built", "must refuse TokensShape"),
     ("pair_loss", "need", "loss_states_its_needs", "needs has 'pairs'"),
+    ("pair_loss", "pattern", "lr_factors_match_parameters", "'centre*', which matches none"),
+    (
+        "pair_loss",
+        "factor",
+        "lr_factors_match_parameters",
+        "expected a mapping of patterns to numbers above 0",
+    ),
     ("pair_loss", "vector", "loss_has_a_finite_gradient", "scalar"),
     ("pair_loss", "detached", "loss_has_a_finite_gradient", "gradient"),
     ("pair_loss", "no pairs", "batches_without_pairs_are_finite", "without positive pairs"),
@@ -561,6 +597,10 @@ FAULTS = [
     ("centre_loss", "angles", "extreme_embeddings_are_finite", "cosines of 1 and -1"),
     ("centre_loss", "batch", "logits_keep_the_contract", "per_example"),
     ("centre_loss", "absent", "logits_keep_the_contract", "not among the K"),
+    ("centre_loss", "unnamed term", "regularisers_are_finite_scalars", "return scalars by name"),
+    ("centre_loss", "term of each", "regularisers_are_finite_scalars", "length is of shape (12,); return a"),
+    ("centre_loss", "other terms", "regularisers_are_finite_scalars", "the same names for every batch"),
+    ("centre_loss", "inverse", "regularisers_are_finite_scalars", "length is inf of embeddings of length 0"),
     ("centre_loss", "target", "logits_keep_the_contract", "does not return target_logits() at the target"),
     ("sampler", "fixed", "centres_learn", "changes nothing in state_dict()"),
     ("sampler", "state", "centres_can_be_stored", "with the same results"),
@@ -586,9 +626,12 @@ FAULTS = [
     ("metric", "shape", "rank_metric_takes_queries_separately", "(3,), not (1,)"),
     ("metric", "threshold", "curve_metric_takes_resamples", "without a threshold"),
     ("metric", "axes", "curve_metric_takes_resamples", "on a leading axis"),
+    ("metric", "sums", "embedding_metric_takes_resamples", "weight each image"),
+    ("metric", "one for all", "embedding_metric_takes_resamples", "of shape () for 2 rows of weights"),
     ("metric", "draws", "metric_gives_the_values_of_quantities", "the metric draws from or seeds"),
     ("threshold", "draws", "threshold_is_a_similarity", "the policy draws from or seeds"),
-    ("threshold", "none", "threshold_is_a_similarity", "not None"),
+    ("threshold", "distance", "threshold_is_a_similarity", "returns 2.5; return"),
+    ("threshold", "none", "threshold_is_a_similarity", "returns None; return"),
     ("claim", "none", "claim_names_its_cases", "at least one group"),
     ("claim", "group", "claim_names_its_cases", "names of cases, or labels by axis; not []"),
     ("claim", "text", "claim_names_its_quantities", "returns 'f1'"),

@@ -50,7 +50,7 @@ _MODULES = {
     "claim": "claims",
 }
 #: Modules with checks of several kinds.
-_SHARED = ("calls", "gathering")
+_SHARED = ("regularisers", "calls", "lr_factors", "gathering")
 
 
 def checks(
@@ -68,9 +68,7 @@ def checks(
     `expected_failures`.
     """
     if not isinstance(component, Component):
-        raise ComponentError(
-            f"checks() got {component!r}; pass a Component, as mlbench_components returns"
-        )
+        raise ComponentError(f"checks() got {component!r}; pass a Component, as mlbench_components returns")
     if component.kind not in KINDS:
         raise ComponentError(f"unknown kind {component.kind!r} ({hint(str(component.kind), KINDS)})")
     functions = _functions(component.kind)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mlbench.contracts import CurveMetric, EmbeddingMetric, Quantity, RankMetric
+from mlbench.contracts import ACCEPT_NOTHING, CurveMetric, EmbeddingMetric, Quantity, RankMetric
 from mlbench.errors import ThresholdError
 from mlbench.evaluation.curve import Curve
 from mlbench.evaluation.embeddings import Embeddings
@@ -134,6 +134,28 @@ def curve_metric_takes_resamples(subject: Subject) -> None:
             )
 
 
+def embedding_metric_takes_resamples(subject: Subject) -> None:
+    metric = subject.build()
+    if not isinstance(metric, EmbeddingMetric) or not hasattr(metric, "resampled"):
+        return
+    vectors = numpy_generator(0, "vectors").normal(size=(24, 8)).astype(np.float32)
+    embeddings = Embeddings.of(vectors, np.arange(24) % 6)
+    values = metric.of_embeddings(embeddings)
+    resampled = metric.resampled(embeddings, np.array([[1.0] * 24, [2.0] * 24]))
+    for name, found in resampled.items():
+        expect(
+            np.shape(found) == (2,),
+            f"resampled() gives {name} of shape {np.shape(found)} for 2 rows of weights; return one value "
+            "for each row, here (2,)",
+        )
+        close = np.isclose(found[0], float(values[name]), equal_nan=True)
+        expect(
+            close,
+            f"{name} of images that all count once is {values[name]}; resampled() gives {found[0]}; weight "
+            "each image by its column",
+        )
+
+
 def threshold_is_a_similarity(subject: Subject) -> None:
     policy = subject.build()
     for curve in (_curve(), None):
@@ -145,10 +167,11 @@ def threshold_is_a_similarity(subject: Subject) -> None:
                 str(error).strip(), "a ThresholdError has no message; write what the curve can reach instead"
             )
             continue
-        number = isinstance(similarity, float) and -1 <= similarity <= 1
+        number = isinstance(similarity, float) and (-1 <= similarity <= 1 or similarity == ACCEPT_NOTHING)
         expect(
             number,
-            f"return a cosine similarity in [-1, 1] as a float, not {similarity!r}, or raise ThresholdError",
+            f"the policy returns {similarity!r}; return a cosine similarity in [-1, 1] as a float, or "
+            "ACCEPT_NOTHING, or raise ThresholdError",
         )
         again = policy(curve)
         expect(
@@ -163,6 +186,7 @@ CHECKS: dict[str, tuple[Callable[[Subject], None], ...]] = {
         metric_gives_the_values_of_quantities,
         rank_metric_takes_queries_separately,
         curve_metric_takes_resamples,
+        embedding_metric_takes_resamples,
     ),
     "threshold": (threshold_is_a_similarity,),
 }

@@ -15,7 +15,7 @@ from mlbench.contracts.options import LossContext
 from mlbench.seeding import torch_generator, torch_seed
 from mlbench.testing.check import Subject, expect
 
-__all__ = ["CHECKS", "PROVIDED", "Trial"]
+__all__ = ["CHECKS", "PROVIDED", "Trial", "described", "expect_gradient"]
 
 #: Context of the losses under test.
 PROVIDED = {"num_classes": 6, "dim": 8}
@@ -53,16 +53,19 @@ class Trial:
         is_scalar = isinstance(value, torch.Tensor) and value.ndim == 0
         expect(
             is_scalar,
-            f"the loss is {_described(value)}; return a scalar, a tensor without dimensions, such as a mean",
+            f"the loss is {described(value)}; return a scalar, a tensor without dimensions, such as a mean",
         )
         return value
 
 
-def _described(value: object) -> str:
+def described(value: object) -> str:
+    """A value that should be a scalar, for messages."""
     return f"of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else repr(value)
 
 
-def _expect_gradient(value: torch.Tensor, embeddings: torch.Tensor, when: str) -> None:
+def expect_gradient(value: torch.Tensor, embeddings: torch.Tensor, when: str) -> None:
+    """Raise AssertionError unless the scalar and its gradient with respect to the embeddings are finite.
+    when: for messages, such as "in a batch of one class"."""
     expect(
         torch.isfinite(value),
         f"the loss is {float(value.detach()):g} {when}; return 0 * embeddings.sum() where there is nothing "
@@ -124,7 +127,7 @@ def batches_without_pairs_are_finite(subject: Subject) -> None:
     ):
         trial = Trial(subject)
         embeddings = trial.embeddings[: len(labels)].detach().requires_grad_()
-        _expect_gradient(trial.value(embeddings, labels), embeddings, when)
+        expect_gradient(trial.value(embeddings, labels), embeddings, when)
 
 
 def extreme_embeddings_are_finite(subject: Subject) -> None:
@@ -135,13 +138,13 @@ def extreme_embeddings_are_finite(subject: Subject) -> None:
         embeddings = torch.cat([one, one, -one]).repeat(2, 1)
     embeddings.requires_grad_()
     labels = torch.tensor([0, 0, 0, 1, 1, 1])
-    _expect_gradient(trial.value(embeddings, labels), embeddings, "where embeddings are equal or opposite")
+    expect_gradient(trial.value(embeddings, labels), embeddings, "where embeddings are equal or opposite")
     if not isinstance(trial.loss, CentreLoss):
         return
     limits = torch.tensor([1.0, -1.0, 0.0]).repeat(2)
     cosines = limits[:, None, None].repeat(1, trial.classes, trial.loss.centres_per_class).requires_grad_()
     logits = trial.loss.logits(cosines, labels, torch.ones(6))
-    _expect_gradient(cross_entropy(logits, labels), cosines, "at cosines of 1 and -1")
+    expect_gradient(cross_entropy(logits, labels), cosines, "at cosines of 1 and -1")
 
 
 def logits_keep_the_contract(subject: Subject) -> None:
@@ -256,7 +259,7 @@ def mixed_with_a_share_of_one_is_the_loss(subject: Subject) -> None:
     )
     for share in (0.0, 0.3):
         value = trial.loss.mixed(trial.embeddings, trial.labels, others, share)
-        _expect_gradient(value, trial.embeddings, f"of images mixed with a share of {share}")
+        expect_gradient(value, trial.embeddings, f"of images mixed with a share of {share}")
 
 
 CHECKS: dict[str, tuple[Callable[[Subject], object], ...]] = {
