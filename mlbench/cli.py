@@ -31,7 +31,7 @@ from mlbench.commands.regression_commands import baseline, check, compare
 from mlbench.commands.tune_commands import tune
 from mlbench.contracts import KINDS
 from mlbench.errors import MlbenchError, SuiteError, hint
-from mlbench.parameters import FiniteRange, case_options, json_option, results_option
+from mlbench.parameters import FiniteRange, case_options, json_option, plugin_option, results_option
 from mlbench.seeding import MAX_SEED
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def _fail(message: str, code: int) -> NoReturn:
     envvar="MLBENCH_BLOCK",
     help="Do not load plugins whose names match.",
 )
+@plugin_option
 @click.version_option(package_name="mlbench")
 @click.pass_context
 def main(context: click.Context, block: tuple[str, ...]) -> None:
@@ -230,6 +231,7 @@ def results(suite: str, results: Path, markdown: bool, wide: bool, as_json: bool
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Of resamples and of the share.")
 @click.option("--device", default="cpu", metavar="NAME", help="cpu, cuda, cuda:1 or auto.")
 @click.option("--threads", type=click.IntRange(1), help="On the CPU; default all cores.")
+@plugin_option
 @json_option
 def evaluate(file: Path, classes: Path | None, as_json: bool, **options: Any) -> None:
     """Evaluate a FILE of embeddings from any model: .npz, .npy or .parquet."""
@@ -309,6 +311,7 @@ def _check_kind(kind: str) -> None:
 
 @main.command("list")
 @click.argument("kind", required=False)
+@plugin_option
 @json_option
 def list_components(kind: str | None, as_json: bool) -> None:
     """List components, all or of one KIND."""
@@ -327,6 +330,7 @@ def list_components(kind: str | None, as_json: bool) -> None:
 @main.command()
 @click.argument("kind")
 @click.argument("name")
+@plugin_option
 @json_option
 def show(kind: str, name: str, as_json: bool) -> None:
     """Show a component: what it is, where it comes from, its options."""
@@ -338,6 +342,7 @@ def show(kind: str, name: str, as_json: bool) -> None:
 
 
 @main.command()
+@plugin_option
 @json_option
 def plugins(as_json: bool) -> None:
     """Show installed plugins, with the errors of those that failed to load."""
@@ -353,6 +358,7 @@ def plugins(as_json: bool) -> None:
 @click.option("--dim", type=click.IntRange(min=1), required=True, help="Width of the embeddings.")
 @click.option("--batch", "batch_size", type=click.IntRange(min=1), required=True, help="Images in a step.")
 @click.option("--rate", type=float, help="Only this share of the centres in a step.")
+@plugin_option
 @json_option
 def advise(sampler: str, as_json: bool, **question: Any) -> None:
     """Predict the cost of a SAMPLER of class centres on this machine, and whether it pays off."""
@@ -367,6 +373,7 @@ def advise(sampler: str, as_json: bool, **question: Any) -> None:
 
 
 @main.command()
+@plugin_option
 @json_option
 def doctor(as_json: bool) -> None:
     """Show devices, versions, plugins, folders and free disk, with their problems."""
