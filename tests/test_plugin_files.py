@@ -279,7 +279,7 @@ def trained(file: Path, tmp_path: Path) -> dict[str, str]:
     suite_of(tmp_path / "s.yaml", "[mine.py]", "{name: mine, factor: 0.5}")
     with (tmp_path / "s.yaml").open("a") as stream:
         stream.write("  measure: {rounds: 1, latency: false}\n")
-        stream.write("tune: {case: base, objective: f1, trials: 1, repeats: 0, space: {loss.factor: [0.1, 0.2]}}\n")
+        stream.write("tune: {case: base, objective: f1, trials: 1, repeats: 0, space: {loss.factor: {low: 0.1, high: 0.6}}}\n")
     return install_plugin(tmp_path / "site", "toys", TESTS, *map(Path, os.environ.get("PYTHONPATH", "").split(":")))
 
 
