@@ -225,6 +225,16 @@ def test_the_command_says_what_comes_next(tmp_path: Path, monkeypatch: pytest.Mo
     assert (tmp_path / "in/my place").stat().st_mode & 0o777 == (tmp_path / "in").stat().st_mode & 0o777
 
 
+def test_the_page_shows_what_the_command_prints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = (TESTS.parent / "docs" / "plugins.md").read_text()
+    _, command, *shown = page.partition("```console")[2].partition("```")[0].splitlines()
+    assert new(*command.removeprefix("$ mlbench plugin new ").split()).stdout.splitlines() == shown
+    table = page.partition("| file |")[2].partition("\n\n")[0]
+    for line in table.splitlines()[2:]:
+        assert (tmp_path / "acme-margin" / line.split("`")[1]).is_file()
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
