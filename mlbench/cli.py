@@ -27,7 +27,7 @@ from mlbench.commands.claims_commands import (
 from mlbench.commands.data_commands import data
 from mlbench.commands.export_commands import export, match
 from mlbench.commands.installed import installed_plugins, installed_registry
-from mlbench.commands.plugin_commands import plugin
+from mlbench.commands.package_commands import plugin as plugin_group
 from mlbench.commands.regression_commands import baseline, check, compare
 from mlbench.commands.tune_commands import tune
 from mlbench.contracts import KINDS
@@ -90,7 +90,7 @@ def main(context: click.Context, block: tuple[str, ...]) -> None:
             _note(line)
 
 
-for command in (data, export, match, claims, findings, compare, baseline, check, tune, plugin):
+for command in (data, export, match, claims, findings, compare, baseline, check, tune, plugin_group):
     main.add_command(command)
 
 

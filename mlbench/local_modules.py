@@ -1,9 +1,9 @@
 """Modules of Python files that the user names, importable by every process that this one starts.
 
-A file gets the module `mlbench.local_modules.NAME`. Python imports a module's parent first, which is this one:
-it finds the file by a table in the environment, which new processes inherit. So the classes of a file can be
-pickled to worker processes and to the measuring process. Only files in the table are ever imported; the folder
-of a file does not become a place to import from.
+A file gets the module `mlbench.local_modules.NAME`. Python imports a module's parent first, which is this
+one: it finds the file by a table in the environment, which new processes inherit. So the classes of a file
+can be pickled to worker processes and to the measuring process. Only files in the table are ever imported;
+the folder of a file does not become a place to import from.
 """
 
 from __future__ import annotations

@@ -47,7 +47,9 @@ def add_plugin_files(plugins: Sequence[Plugin], files: Sequence[PluginFile]) -> 
 def _module(file: PluginFile) -> str:
     path = file.path
     if path.is_dir():
-        raise SuiteError(f"{file.origin}: a folder; expected a Python file, or install it: pip install -e {path}")
+        raise SuiteError(
+            f"{file.origin}: a folder; expected a Python file, or install it: pip install -e {path}"
+        )
     if path.suffix != ".py":
         raise SuiteError(f"{file.origin}: not a Python file; expected a name that ends in .py")
     try:

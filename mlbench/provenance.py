@@ -24,8 +24,8 @@ _CORE = __name__.partition(".")[0]
 
 
 def code_hash(module: str, distributed: str = "") -> str:
-    """`package_hash` of the outermost package that holds `module`; for a file that the user named, the hash of
-    that file (see `mlbench.local_modules`)."""
+    """`package_hash` of the outermost package that holds `module`; for a file that the user named (see
+    `mlbench.local_modules`), the hash of that file."""
     if (file := file_of(module)) is not None:
         return file_hash(file)
     found = _outermost(module)

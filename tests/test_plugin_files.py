@@ -7,7 +7,6 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -197,11 +196,13 @@ def test_commands_take_the_file_before_or_after_their_name(file: Path, before: b
     assert cli("show", "loss", "mine").exit_code == 1
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["run", "results", "validate", "plan", "claims", "findings", "export", "check", "compare", "evaluate", "advise"]
-    + ["baseline save", "tune run", "tune show", "list", "show", "plugins", "doctor", "data list", "data fetch"],
-)  # fmt: skip
+COMMANDS = """
+    run, results, validate, plan, claims, findings, export, check, compare, baseline save, tune run,
+    tune show, evaluate, advise, list, show, plugins, doctor, data list, data fetch, data check
+"""
+
+
+@pytest.mark.parametrize("command", [name.strip() for name in COMMANDS.split(",")])
 def test_every_command_with_components_takes_the_file(command: str) -> None:
     group = main
     for name in command.split():
@@ -277,10 +278,12 @@ def test_a_missing_file_of_the_command_line_is_a_mistake_there(file: Path) -> No
 def trained(file: Path, tmp_path: Path) -> dict[str, str]:
     """A suite s.yaml whose file `mine.py` trains and is measured; environment variables of its commands."""
     suite_of(tmp_path / "s.yaml", "[mine.py]", "{name: mine, factor: 0.5}")
+    space = "{loss.factor: {low: 0.1, high: 0.6}}"
     with (tmp_path / "s.yaml").open("a") as stream:
         stream.write("  measure: {rounds: 1, latency: false}\n")
-        stream.write("tune: {case: base, objective: f1, trials: 1, repeats: 0, space: {loss.factor: {low: 0.1, high: 0.6}}}\n")
-    return install_plugin(tmp_path / "site", "toys", TESTS, *map(Path, os.environ.get("PYTHONPATH", "").split(":")))
+        stream.write(f"tune: {{case: base, objective: f1, trials: 1, repeats: 0, space: {space}}}\n")
+    here = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    return install_plugin(tmp_path / "site", "toys", TESTS, *map(Path, here))
 
 
 @pytest.mark.slow

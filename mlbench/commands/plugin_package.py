@@ -1,8 +1,8 @@
 """A plugin package that an author starts from, written from templates.
 
-The templates are files in `plugin_templates`: `package` has those of the whole package, and one folder for each
-kind of component its module, its test, its registration and its case of the suite. A name after a dollar sign is
-replaced; nothing else is.
+The templates are files in `plugin_templates`: `package` has those of the whole package, and one folder for
+each kind of component its module, its test, its registration and its case of the suite. A name after a dollar
+sign is replaced; nothing else is.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from __future__ import annotations
 import keyword
 import os
 import re
-import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
@@ -76,7 +75,9 @@ class PluginPackage:
         if module in sys.stdlib_module_names or find_spec(module) is not None:
             return f"{name!r} makes the module {module}, which exists already; choose another"
         try:
-            return f"the package {name} {distribution(name).version} is installed already; choose another name"
+            return (
+                f"the package {name} {distribution(name).version} is installed already; choose another name"
+            )
         except PackageNotFoundError:
             pass
         for kind in self.kinds:

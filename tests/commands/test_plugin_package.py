@@ -63,7 +63,9 @@ class Installed:
     def check(self, kinds: Sequence[str]) -> None:
         """The whole way: listed with package and version, validated, run, tested."""
         name = self.folder.name
-        found = [each for each in json.loads(self.run("mlbench", "plugins", "--json")) if each["package"] == name]
+        found = [
+            each for each in json.loads(self.run("mlbench", "plugins", "--json")) if each["package"] == name
+        ]
         assert [(each["version"], each["error"], len(each["components"])) for each in found] == [
             ("0.1.0", "", len(kinds))
         ]
@@ -93,7 +95,13 @@ def install(folder: Path, name: str, *kinds: str) -> Installed:
     own = Path(sysconfig.get_path("purelib", vars=paths))
     (own / "packages.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
     command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
-    command += ["--no-index", "--no-build-isolation", "--no-deps", "--disable-pip-version-check", "--editable"]
+    command += [
+        "--no-index",
+        "--no-build-isolation",
+        "--no-deps",
+        "--disable-pip-version-check",
+        "--editable",
+    ]
     done = subprocess.run([*command, str(folder / name)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return Installed(folder / name, python)
@@ -191,7 +199,9 @@ def test_files_and_their_names(tmp_path: Path) -> None:
     assert f"\nMLBENCH_CONTRACT = {CONTRACT}\n" in module
     assert "class AcmeMargin2BatchSampler(" in (folder / "src/acme_margin_2/batch_sampler.py").read_text()
     workflow: dict[str, Any] = yaml.safe_load((folder / ".github/workflows/ci.yml").read_text())
-    assert [step["run"] for step in workflow["jobs"]["tests"]["steps"] if "run" in step][-1].startswith("mlbench")
+    assert [step["run"] for step in workflow["jobs"]["tests"]["steps"] if "run" in step][-1].startswith(
+        "mlbench"
+    )
 
 
 def test_nothing_is_left_of_the_names_in_templates(tmp_path: Path) -> None:
