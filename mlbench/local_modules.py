@@ -84,7 +84,7 @@ class _Finder(MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         file = file_of(fullname)
-        return file and spec_from_file_location(fullname, file, loader=_Loader(file))
+        return None if file is None else spec_from_file_location(fullname, file, loader=_Loader(file))
 
 
 sys.meta_path.append(_Finder())
