@@ -16,7 +16,9 @@ from conftest import TESTS, TOY_SUITE, install_plugin, mlbench
 from mlbench.cli import main
 from mlbench.environment import Device
 from mlbench.errors import SuiteError
+from mlbench.local_modules import file_hash
 from mlbench.planning.plan import make_plan
+from mlbench.planning.plugin_code import raised_in
 from mlbench.planning.suite import load_suite
 from mlbench.plugin_files import FILE_PACKAGE, PluginFile, add_plugin_files
 from mlbench.plugins import Plugin
@@ -266,6 +268,18 @@ def test_a_mistake_in_the_key_plugins_has_its_place(
     (tmp_path / "broken.py").write_text("1 / 0\n")
     with pytest.raises(SuiteError, match=said):
         load_suite(suite_of(tmp_path / "s.yaml", plugins), registry)
+
+
+def test_an_error_in_the_file_names_it_and_one_in_the_core_does_not(
+    file: Path, tmp_path: Path, registry: Registry
+) -> None:
+    part = load_suite(suite_of(tmp_path / "s.yaml", "[mine.py]"), registry).specs[0].parts["loss"]
+    with pytest.raises(AttributeError) as raised:
+        part.component(None, None)
+    assert raised_in(raised.value, [part]).endswith(", Mine.__call__ at mine.py:14")
+    with pytest.raises(FileNotFoundError) as raised:
+        file_hash(tmp_path / "none.py")
+    assert raised_in(raised.value, [part]) == ""
 
 
 def test_a_missing_file_of_the_command_line_is_a_mistake_there(file: Path) -> None:
