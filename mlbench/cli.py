@@ -326,15 +326,23 @@ def list_components(kind: str | None, as_json: bool) -> None:
 
 @main.command()
 @click.argument("kind")
-@click.argument("name")
+@click.argument("name", required=False)
 @json_option
-def show(kind: str, name: str, as_json: bool) -> None:
-    """Show a component: what it is, where it comes from, its options."""
+def show(kind: str, name: str | None, as_json: bool) -> None:
+    """Show a component, with its options and formula; without a NAME, what components of a KIND must have."""
+    from mlbench.commands.kinds import KindContract, kind_text
     from mlbench.commands.listing import component_json, component_text
+    from mlbench.commands.prose import page_width
 
     _check_kind(kind)
-    entry = installed_registry().get(kind, name)
-    _print(component_json(entry) if as_json else component_text(entry))
+    registry = installed_registry()
+    if name is None:
+        found, names = KindContract.of(kind), registry.names(kind)
+        plain = json.dumps({**found.plain(), "components": names}, indent=1, ensure_ascii=False)
+        _print(plain if as_json else kind_text(found, names, page_width()))
+        return
+    entry = registry.get(kind, name)
+    _print(component_json(entry) if as_json else component_text(entry, page_width()))
 
 
 @main.command()

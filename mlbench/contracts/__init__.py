@@ -7,7 +7,7 @@ The options classes stand in `mlbench.contracts.options`, which imports pydantic
 from __future__ import annotations
 
 from mlbench.contracts.claims import Cases, Effect, Finding
-from mlbench.contracts.component import CONTRACT, KINDS, Component
+from mlbench.contracts.component import CONTRACT, Component
 from mlbench.contracts.data import (
     GALLERY,
     QUERY,
@@ -35,6 +35,7 @@ from mlbench.contracts.evaluation import (
     Target,
     ThresholdPolicy,
 )
+from mlbench.contracts.kinds import EVERY_KIND, KINDS, Duty, Kind
 from mlbench.contracts.learning import (
     BatchSampler,
     CentreLoss,
@@ -61,6 +62,7 @@ from mlbench.contracts.shapes import (
 
 __all__ = [
     "CONTRACT",
+    "EVERY_KIND",
     "GALLERY",
     "KINDS",
     "QUERY",
@@ -84,12 +86,14 @@ __all__ = [
     "DataState",
     "Dataset",
     "Distiller",
+    "Duty",
     "Effect",
     "EmbeddingMetric",
     "FeatureShape",
     "Features",
     "Finding",
     "GroupedSplit",
+    "Kind",
     "LossShape",
     "Mixed",
     "MixedLoss",
