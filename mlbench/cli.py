@@ -37,6 +37,7 @@ from mlbench.seeding import MAX_SEED
 if TYPE_CHECKING:
     from mlbench.planning.plan import Plan
     from mlbench.records.record import Record
+    from mlbench.registry import Entry
     from mlbench.table import Table
 
 __all__ = ["main"]
@@ -309,19 +310,43 @@ def _check_kind(kind: str) -> None:
 
 @main.command("list")
 @click.argument("kind", required=False)
+@click.option("--search", "pattern", metavar="GLOB", help="Only these, and models of libraries: 'eff*b0'.")
+@click.option("--markdown", is_flag=True, help="Print a page in Markdown with every option.")
 @json_option
-def list_components(kind: str | None, as_json: bool) -> None:
+def list_components(kind: str | None, pattern: str | None, markdown: bool, as_json: bool) -> None:
     """List components, all or of one KIND."""
+    if markdown and (as_json or pattern is not None):
+        raise click.UsageError("--markdown goes with neither --json nor --search")
     from mlbench.commands.listing import components_json, components_table
 
     if kind is not None:
         _check_kind(kind)
     registry = installed_registry()
     entries = [entry for entry in registry if kind in (None, entry.component.kind)]
-    _print(components_json(entries) if as_json else components_table(entries))
+    if pattern is not None:
+        _print_matches(entries, pattern, as_json=as_json)
+    elif markdown:
+        from mlbench.commands.reference import components_markdown
+
+        click.echo(components_markdown(entries), nl=False)
+    else:
+        _print(components_json(entries) if as_json else components_table(entries))
     for plugin in registry.plugins:
         if plugin.error:
             click.echo(f"note: plugin {plugin.name!r} failed to load: {plugin.error}", err=True)
+
+
+def _print_matches(entries: Sequence[Entry], pattern: str, *, as_json: bool) -> None:
+    from mlbench.commands.search import matches_table, nearest, search
+
+    found, names = search(entries, pattern, _note)
+    if not found:
+        near = ", ".join(map(repr, nearest(pattern, names)))
+        _fail(f"nothing matches {pattern!r}" + (f"; the nearest names are {near}" if near else ""), 1)
+    if as_json:
+        _print(json.dumps([match._asdict() for match in found], indent=1, ensure_ascii=False))
+    else:
+        _print(matches_table(found))
 
 
 @main.command()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,14 @@ README = (ROOT / "README.md").read_text()
 PAGES = {path.stem: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
 
 
+@pytest.fixture(scope="module")
+def generated() -> Mapping[Path, str]:
+    """The generated pages, as `make docs` writes them."""
+    namespace = runpy.run_path(str(ROOT / "docs" / "generate.py"))
+    texts: Mapping[Path, str] = namespace["generated"]()
+    return texts
+
+
 def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
@@ -34,6 +43,12 @@ SETTINGS = [
     for name, page in PAGES.items()
     for number, block in enumerate(blocks(page, "yaml"))
 ]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/components.md", "docs/kinds.md", "docs/plugins.md"])
+def test_generated_text_is_that_of_the_components_now(page: str, generated: Mapping[Path, str]) -> None:
+    committed = (ROOT / page).read_text(encoding="utf-8")
+    assert committed == generated[ROOT / page], f"{page} is not what the components say now; run: make docs"
 
 
 def test_readme_is_short() -> None:

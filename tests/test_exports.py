@@ -43,6 +43,7 @@ PLUGIN = [
     "BatchesShape",
     "Box",
     "Cases",
+    "CatalogueItem",
     "CentreLoss",
     "CentreSampler",
     "CentresShape",

@@ -6,6 +6,7 @@ The options classes stand in `mlbench.contracts.options`, which imports pydantic
 
 from __future__ import annotations
 
+from mlbench.contracts.catalogue import CatalogueItem
 from mlbench.contracts.claims import Cases, Effect, Finding
 from mlbench.contracts.component import CONTRACT, Component
 from mlbench.contracts.data import (
@@ -74,6 +75,7 @@ __all__ = [
     "BatchSampler",
     "BatchesShape",
     "Cases",
+    "CatalogueItem",
     "CentreLoss",
     "CentreSampler",
     "CentresShape",

@@ -39,6 +39,7 @@ EVERY_KIND: tuple[Duty, ...] = (
     Duty("defaults that keep their own types and bounds", "defaults_are_valid"),
     Duty("settings() that a suite could state", "settings_are_a_mapping_of_sections"),
     Duty("speed_neutral and training_only that name options", "speeds_depend_on_known_options"),
+    Duty("catalogue() with options that a suite can set", "catalogue_has_valid_options"),
 )
 
 #: Every kind of component.
@@ -89,7 +90,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             "random mixes of the images of a training batch",
             (
                 Duty(
-                    "Mixed or None: images float32 in [0, 255], partners on the CPU",
+                    "images float32 in [0, 255] and partners on the CPU, or None for no mixing",
                     "mixes_have_their_shapes",
                 ),
                 Duty("share of the image itself, 1 - share of its partner", "share_is_true"),
@@ -218,7 +219,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "recipe": Kind(
             "optimiser, schedule and length of training",
-            (Duty("a Recipe", "recipe_is_valid"),),
+            (Duty("options that fit together", "recipe_is_valid"),),
         ),
         "metric": Kind(
             "what is evaluated on the embeddings",
@@ -256,9 +257,11 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "claim": Kind(
             "a statement about several cases that their records support or refute",
             (
+                Duty(
+                    "an effect, and p-values of the claim and of its opposite", "claim_is_judged_by_evidence"
+                ),
                 Duty("compared() with groups of cases", "claim_names_its_cases"),
                 Duty("quantities() with names of metrics, speeds or sizes", "claim_names_its_quantities"),
-                Duty("judge() with a Finding and its p-values", "claim_is_judged_by_evidence"),
                 Duty("the same for the same evidence", "claim_is_judged_alike_by_equal_evidence"),
                 Duty("ClaimError where a case has no records", "claim_without_a_case_is_a_claim_error"),
             ),

@@ -9,8 +9,9 @@ import subprocess
 import sys
 from unittest import SkipTest
 
-from mlbench.contracts import Component
+from mlbench.contracts import CatalogueItem, Component
 from mlbench.contracts.options import BASES
+from mlbench.errors import OptionError
 from mlbench.planning.settings import Changes
 from mlbench.testing.check import Subject, expect
 
@@ -80,6 +81,19 @@ def speeds_depend_on_known_options(subject: Subject) -> None:
     expect(not unknown, f"speed_neutral and training_only must name options; not so: {', '.join(unknown)}")
 
 
+def catalogue_has_valid_options(subject: Subject) -> None:
+    items = list(subject.entry.options_class.catalogue())
+    odd = [item for item in items if not isinstance(item, CatalogueItem)]
+    expect(not odd, f"catalogue() gives CatalogueItems; not so: {odd[:1]!r}")
+    for item in items[:: max(1, len(items) // 20)]:
+        try:
+            subject.entry.make(item.options)
+        except OptionError as error:
+            raise AssertionError(
+                f"catalogue() gives options that a suite can set; {item.name}: {error}"
+            ) from None
+
+
 CHECKS = (
     summary_is_one_line,
     source_is_a_paper_or_an_address,
@@ -87,4 +101,5 @@ CHECKS = (
     defaults_are_valid,
     settings_are_a_mapping_of_sections,
     speeds_depend_on_known_options,
+    catalogue_has_valid_options,
 )

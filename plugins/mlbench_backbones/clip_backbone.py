@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
-from mlbench.plugin import BackboneOptions, BackboneShape
-from mlbench_backbones.clip_config import predict_tower, read_config
+from mlbench.plugin import BackboneOptions, BackboneShape, CatalogueItem
+from mlbench_backbones.clip_config import clip_catalogue, predict_tower, read_config
 from mlbench_backbones.clip_weights import check_clip_weights, clip_weights_version, load_tower
 from mlbench_backbones.timm_backbone import Output
 
@@ -58,3 +59,8 @@ class OpenClip(BackboneOptions):
         layers = layers_of_tower(self.model, tower, self.output, image_size)
         cut = cut_index("backbone open_clip", self.model, layers, self.trainable_from)
         return CutBackbone(layers, cut, mean=mean, std=std, weights=origin)
+
+    @classmethod
+    def catalogue(cls) -> Iterable[CatalogueItem]:
+        """open_clip's models, with the image size of their configuration."""
+        return clip_catalogue()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import model_validator
 
-from mlbench.plugin import LossContext, LossOptions, LossShape, OptionError, hint
+from mlbench.plugin import CatalogueItem, LossContext, LossOptions, LossShape, OptionError, hint
 from mlbench_losses.needs import LIBRARY_NEEDS
 
 if TYPE_CHECKING:
@@ -95,6 +95,22 @@ class Pml(LossOptions):
         if self.miner is not None:
             miner = builder.build("miners", self.miner, self.miner_options or {}, option="miner_options")
         return LibraryLoss(loss, miner, num_classes=builder.classes)
+
+    @classmethod
+    def catalogue(cls) -> Iterator[CatalogueItem]:
+        """The library's losses and miners."""
+        return _library()
+
+
+def _library() -> Iterator[CatalogueItem]:
+    """Losses of the library that can be used here, and its miners."""
+    for name in known_names("losses"):
+        if name not in _UNFIT:
+            needs = " and ".join(LIBRARY_NEEDS.get(name, ()))
+            about = "with vectors of weights for each class" if name in _VECTORS else ""
+            yield CatalogueItem(name, {"loss": name}, f"needs {needs} in a batch" if needs else about)
+    for name in known_names("miners"):
+        yield CatalogueItem(name, {"miner": name}, "chooses the pairs or triplets of the loss")
 
 
 def known_names(part: str) -> list[str]:
