@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import runpy
@@ -17,8 +18,10 @@ import yaml
 from conftest import TESTS, TOY_SUITE, install_plugin, mlbench
 
 from mlbench.cli import main
+from mlbench.commands.prose import formula_of
 from mlbench.planning.suite import load_suite
-from mlbench.registry import Registry
+from mlbench.plugins import load_plugins
+from mlbench.registry import Entry, Registry
 from mlbench.testing import Check, checks
 
 ROOT = TESTS.parent
@@ -49,6 +52,19 @@ SETTINGS = [
 def test_generated_text_is_that_of_the_components_now(page: str, generated: Mapping[Path, str]) -> None:
     committed = (ROOT / page).read_text(encoding="utf-8")
     assert committed == generated[ROOT / page], f"{page} is not what the components say now; run: make docs"
+
+
+OURS = [entry for entry in Registry(load_plugins()) if entry.plugin.package == "mlbench"]
+WITH_FORMULA = [entry for entry in OURS if entry.component.kind in ("distiller", "loss", "metric", "neck")]
+
+
+@pytest.mark.parametrize("entry", WITH_FORMULA, ids=str)
+def test_documentation_of_a_component_has_its_formula(entry: Entry) -> None:
+    formula = formula_of(inspect.getdoc(entry.options_class) or "")
+    if entry.component.name == "pml":  # any loss of a library
+        return
+    assert "=" in formula, "write the formula into the docstring, indented by four columns more than the text"
+    assert max(map(len, formula.splitlines())) <= 76
 
 
 def test_readme_is_short() -> None:
