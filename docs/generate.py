@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from mlbench import plugin as plugin_module
 from mlbench.commands.reference import components_markdown, kinds_markdown, kinds_table
 from mlbench.plugins import load_plugins
 from mlbench.registry import Registry
@@ -18,7 +19,11 @@ ROOT = Path(__file__).resolve().parents[1]
 def generated() -> Mapping[Path, str]:
     """The text of every generated page, and of every page with a generated table, by its path."""
     ours = Registry([plugin for plugin in load_plugins() if plugin.package == "mlbench"])
-    texts = {ROOT / "docs/components.md": components_markdown(ours), ROOT / "docs/kinds.md": kinds_markdown()}
+    offered = {name: getattr(plugin_module, name) for name in plugin_module.__all__}
+    texts = {
+        ROOT / "docs/components.md": components_markdown(ours),
+        ROOT / "docs/kinds.md": kinds_markdown(offered),
+    }
     for path, names in ((ROOT / "README.md", True), (ROOT / "docs/plugins.md", False)):
         texts[path] = with_table(path.read_text(encoding="utf-8"), kinds_table(ours, names=names))
     return texts

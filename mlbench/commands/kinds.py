@@ -15,7 +15,21 @@ from mlbench.contracts import EVERY_KIND, KINDS, Duty
 from mlbench.contracts import options as options_module
 from mlbench.contracts.options import BASES, Options
 
-__all__ = ["Given", "KindContract", "Member", "TypeContract", "duty_lines", "given_lines", "kind_text"]
+__all__ = [
+    "Given",
+    "KindContract",
+    "Member",
+    "TypeContract",
+    "duty_lines",
+    "given_lines",
+    "kind_text",
+    "member",
+    "type_contract",
+]
+
+
+#: Below the first lines of a text.
+_INDENT = 10 * " "
 
 
 class Given(NamedTuple):
@@ -53,17 +67,19 @@ class TypeContract(NamedTuple):
 class KindContract:
     """Everything that the contract says of one kind, read off its options class and its entry in `KINDS`.
 
-    base: name of the options class. method: what mlbench calls for the result. given: its arguments. returns:
-    its type. duties: what the result must have, beside `EVERY_KIND`. options: those that every component of
-    the kind has. members: what its class may have besides. types: what `method` returns, and what else
-    passes between mlbench and the component."""
+    base: name of the options class; about: its docstring. method: what mlbench calls for the result. given:
+    its arguments. returns: its type; result: what it says of it. duties: what the result must have, beside
+    `EVERY_KIND`. options: those that every component of the kind has. members: what its class may have
+    besides. types: what `method` returns, and what else passes between mlbench and the component."""
 
     kind: str
     summary: str
     base: str
+    about: str
     method: str
     given: tuple[Given, ...]
     returns: str
+    result: str
     duties: tuple[Duty, ...]
     options: tuple[str, ...]
     members: tuple[Member, ...]
@@ -82,13 +98,15 @@ class KindContract:
             kind,
             found.summary,
             base.__name__,
+            _documentation(base),
             found.method,
             tuple(_given(each) for each in list(signature.parameters.values())[1:]),
             returns,
+            _documentation(getattr(base, found.method)),
             found.duties,
             tuple(base.model_fields),
             tuple(each for each in _class_members(base) if each.name != found.method),
-            tuple(map(_type, types)),
+            tuple(map(type_contract, types)),
         )
 
     @property
@@ -116,8 +134,10 @@ def kind_text(found: KindContract, names: Sequence[str], width: int) -> str:
     lines = [
         f"{found.kind}: {found.summary}",
         f"class:    a subclass of {found.base}, of mlbench.plugin",
+        *filled(found.about, width, _INDENT),
         *given_lines(found, width),
         f"returns:  {found.returns}",
+        *filled(found.result, width, _INDENT),
         "",
         *duty_lines(found, width),
         "",
@@ -141,7 +161,7 @@ def given_lines(found: KindContract, width: int) -> list[str]:
     """What building is given, as lines of text."""
     lines = filled(f"given:    {found.method} is given {found.takes}", width)
     for each in found.given:
-        lines += filled(each.meaning, width, 10 * " ") if each.meaning else []
+        lines += filled(each.meaning, width, _INDENT)
     return lines
 
 
@@ -161,6 +181,12 @@ def _members_lines(members: Sequence[Member], width: int) -> list[str]:
     return lines
 
 
+def member(name: str, function: Any) -> Member:
+    """A function as a member: its arguments and what it returns as they are written, and its docstring."""
+    returns = _annotation(inspect.signature(function).return_annotation)
+    return Member(name, f"{name}{_arguments(function)} -> {returns}", _documentation(function))
+
+
 def _given(parameter: inspect.Parameter) -> Given:
     kind = getattr(options_module, parameter.annotation, None)
     if not (isinstance(kind, type) and is_dataclass(kind)):
@@ -170,7 +196,8 @@ def _given(parameter: inspect.Parameter) -> Given:
     return Given(parameter.name, parameter.annotation, names, _documentation(kind))
 
 
-def _type(cls: type) -> TypeContract:
+def type_contract(cls: type) -> TypeContract:
+    """A class with its fields, what it is and its members."""
     record = is_dataclass(cls) or hasattr(cls, "_fields")
     arguments = _arguments(cls) if record else ""
     annotations = {} if record else vars(cls).get("__annotations__", {})
@@ -183,7 +210,7 @@ def _type(cls: type) -> TypeContract:
             returns = inspect.signature(value.fget).return_annotation
             members.append(Member(name, f"{name}: {returns}", _documentation(value)))
         elif inspect.isfunction(function):
-            members.append(_function(name, function))
+            members.append(member(name, function))
     return TypeContract(cls.__name__, cls.__name__ + arguments, _documentation(cls), tuple(members))
 
 
@@ -196,16 +223,11 @@ def _class_members(base: type[Options]) -> Iterator[Member]:
             continue
         value = getattr(base, name)
         if callable(value):
-            yield _function(name, value)
+            yield member(name, value)
         else:
             about = re.search(rf"\b{name}: (.*?\.)(?: |$)", documentation)
             meaning = about[1][0].upper() + about[1][1:] if about else ""
             yield Member(name, f"{name}: {'bool' if isinstance(value, bool) else 'frozenset[str]'}", meaning)
-
-
-def _function(name: str, function: Any) -> Member:
-    returns = inspect.signature(function).return_annotation
-    return Member(name, f"{name}{_arguments(function)} -> {returns}", _documentation(function))
 
 
 def _arguments(function: Any) -> str:
@@ -214,7 +236,7 @@ def _arguments(function: Any) -> str:
         each for each in inspect.signature(function).parameters.values() if each.name not in ("self", "cls")
     ]
     shown = [
-        f"{each.name}: {_annotation(each.annotation)}"
+        f"{'*' if each.kind is each.VAR_POSITIONAL else ''}{each.name}: {_annotation(each.annotation)}"
         + ("" if each.default is each.empty else f" = {each.default!r}")
         for each in found
     ]

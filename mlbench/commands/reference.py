@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from mlbench.commands.kinds import KindContract, Member
-from mlbench.contracts import EVERY_KIND, KINDS
+from mlbench.commands.kinds import KindContract, Member, member, type_contract
+from mlbench.contracts import EVERY_KIND, KINDS, CatalogueItem, Component
 from mlbench.contracts.options import BASES
 from mlbench.options import options_of
 from mlbench.planning.document import flow_text
@@ -83,8 +83,9 @@ def kinds_table(entries: Iterable[Entry], *, names: bool) -> str:
 _COMMON = ("settings", "speed_neutral", "catalogue")
 
 
-def kinds_markdown() -> str:
-    """A page with the contract of every kind."""
+def kinds_markdown(offered: Mapping[str, Any]) -> str:
+    """A page with the contract of every kind. offered: everything that a plugin may import, by name; what no
+    kind mentions is listed at the end."""
     shown = KindContract.of("neck")
     lines = [
         "# Kinds of components",
@@ -105,17 +106,28 @@ def kinds_markdown() -> str:
     every = [each for each in shown.members if each.name in _COMMON]
     lines += [*_members(every), ""]
     where: dict[str, str] = {}
+    for each in map(type_contract, (Component, CatalogueItem)):
+        where[each.name] = "every kind"
+        lines += [f"### `{each.signature}`", "", each.meaning, ""]
     for kind in KINDS:
         found = KindContract.of(kind)
-        lines += [f"## {kind}", "", f"{_sentence(found.summary)} A subclass of `{found.base}`."]
+        lines += [
+            f"## {kind}",
+            "",
+            f"{_sentence(found.summary)} A subclass of `{found.base}`.",
+            "",
+            found.about,
+            "",
+        ]
         lines += [
             f"`{found.method}` is given {' and '.join(f'`{each}`' for each in found.given) or 'nothing'}"
         ]
-        lines += [f"and returns `{found.returns}`.", ""]
+        lines += [f"and returns `{found.returns}`: {found.result}", ""]
         lines += [line for each in found.given if each.meaning for line in (each.meaning, "")]
         lines += [*_duties(found.duties), ""]
         if found.options:
             lines += [f"Options of every {kind}, in [components](components.md#{kind}).", ""]
+        where |= dict.fromkeys((each.type for each in found.given if each.fields), kind)
         own = [each for each in found.members if each.name not in _COMMON]
         if own:
             lines += ["The class may have:", "", *_members(own), ""]
@@ -127,7 +139,31 @@ def kinds_markdown() -> str:
             lines += [f"### `{each.signature}`", "", each.meaning, ""]
             if each.members:
                 lines += [*_members(each.members), ""]
+    classes = {each.__name__ for each in BASES.values()}
+    others = {name: thing for name, thing in offered.items() if name not in where and name not in classes}
+    lines += [
+        "## Errors",
+        "",
+        "A plugin raises these for what is wrong with a suite, its data or its files.",
+        "",
+    ]
+    errors = {
+        name: each for name, each in others.items() if isinstance(each, type) and issubclass(each, Exception)
+    }
+    lines += [f"- `{name}`: {_first(each)}" for name, each in errors.items()]
+    lines += ["", "## Helpers", "", "Functions and classes that components may use.", ""]
+    for name, thing in others.items():
+        if inspect.isfunction(thing):
+            found_member = member(name, thing)
+            lines += [f"- `{found_member.signature}`: {_first(thing)}"]
+        elif isinstance(thing, type) and name not in errors and inspect.isclass(thing):
+            lines += [f"- `{name}`: {_first(thing)}"]
     return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _first(thing: Any) -> str:
+    """First paragraph of a docstring on one line."""
+    return " ".join(inspect.cleandoc(thing.__doc__ or "").partition("\n\n")[0].split())
 
 
 def _component(entry: Entry, group: Sequence[Entry], common: Sequence[Option]) -> list[str]:

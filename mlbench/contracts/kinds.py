@@ -71,6 +71,8 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 "mlbench.contracts.data:PairedDataset",
                 "mlbench.contracts.data:PairList",
                 "mlbench.contracts.data:DataSource",
+                "mlbench.contracts.data:DataCheck",
+                "mlbench.contracts.data:PartCount",
             ),
         ),
         "augmentation": Kind(

@@ -163,7 +163,8 @@ class AdaFace(_Scaled):
     (Kim et al., arXiv:2204.00964). It needs a neck that does not normalise the length to 1.
 
         q = clip(h * (length - mean) / (std + 0.001), -1, 1)
-        logit of the label's class = scale * (cos(t_j - margin * q) - margin * (1 + q))
+        m = cos(t_j - margin * q) - margin * (1 + q)
+        logit of the label's class = scale * m
         logit of another class     = scale * cos(t_j)
 
     t_j: angle between the embedding and the centre of class j; t_j - margin * q is clipped to [0, pi]. mean,
