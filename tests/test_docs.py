@@ -8,6 +8,7 @@ import re
 import runpy
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +19,7 @@ import yaml
 from conftest import TESTS, TOY_SUITE, install_plugin, mlbench
 
 from mlbench.cli import main
+from mlbench.commands.listing import component_text
 from mlbench.commands.prose import formula_of
 from mlbench.planning.suite import load_suite
 from mlbench.plugins import load_plugins
@@ -44,6 +46,7 @@ def blocks(text: str, language: str) -> list[str]:
 SETTINGS = [
     pytest.param(block, id=f"{name}-{number}")
     for name, page in PAGES.items()
+    if name != "first-plugin"  # a whole suite, with the component of the page
     for number, block in enumerate(blocks(page, "yaml"))
 ]
 
@@ -155,6 +158,33 @@ def test_components_of_the_page_keep_the_contract(
     monkeypatch.syspath_prepend(tmp_path)
     (component,) = import_module(name).mlbench_components()
     assert [check.name for check in checks(component, **options) if not passes(check)] == []
+
+
+FIRST = PAGES["first-plugin"]
+
+
+def test_first_plugin_passes_its_tests_and_its_suite_loads(
+    tmp_path: Path, third_party: Callable[..., dict[str, str]]
+) -> None:
+    module, tests = blocks(FIRST, "python")
+    third_party("circle", module)
+    registry = Registry(load_plugins())
+    entry = registry.get("loss", "circle")
+    assert "target logit = scale * max(0, 1 + m - s) * (s - (1 - m))" in component_text(entry)
+
+    (project,) = map(tomllib.loads, blocks(FIRST, "toml"))
+    assert project["project"]["entry-points"]["mlbench"] == {"circle": "circle"}
+    assert project["tool"]["setuptools"]["py-modules"] == ["circle"]
+
+    (tmp_path / "test_circle.py").write_text(tests)
+    namespace = runpy.run_path(str(tmp_path / "test_circle.py"))
+    namespace["test_logits_by_hand"]()
+    assert [check.name for check in checks(namespace["component"]) if not passes(check)] == []
+
+    (suite,) = blocks(FIRST, "yaml")
+    (tmp_path / "circle.yaml").write_text(suite)
+    loaded = load_suite(tmp_path / "circle.yaml", registry)
+    assert {spec.name for spec in loaded.specs} == {"cosface", "circle"}
 
 
 def passes(check: Check) -> bool:
