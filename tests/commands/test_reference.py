@@ -17,7 +17,9 @@ from mlbench.registry import Registry
 class Base(NeckOptions):
     """A base.
 
-    y = a * x
+        y = a * x
+
+    x: the input.
     """
 
     norm: Literal["bn", "ln"] = "ln"
@@ -62,7 +64,10 @@ def registered() -> Registry:
 def test_components_are_documented_by_kind(registered: Registry) -> None:
     page = components_markdown(registered)
     assert "- [neck](#neck): [base](#base), [preset](#preset)\n- [recipe](#recipe): [short](#short)\n" in page
-    assert "## neck\n\nFeature maps to embeddings.\n\n### base\n\nA base.\n\n    y = a * x\n" in page
+    assert (
+        "## neck\n\nFeature maps to embeddings.\n\n### base\n\nA base.\n\n    y = a * x\n\nx: the input.\n"
+        in page
+    )
     assert "Source: [arXiv:1312.4400](https://arxiv.org/abs/1312.4400)\n" in page
     assert (
         "| option | type | default | meaning |\n|---|---|---|---|\n"
