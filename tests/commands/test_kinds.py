@@ -67,14 +67,9 @@ def test_kind_text_fits_a_terminal(kind: str, width: int) -> None:
 
 def test_show_without_a_name_shows_the_kind() -> None:
     shown = CliRunner().invoke(main, ["show", "claim"])
-    assert (shown.exit_code, shown.output.splitlines()[2]) == (
-        0,
-        "given:    judge is given evidence: Evidence",
-    )
+    assert shown.exit_code == 0
+    assert "given:    judge is given evidence: Evidence\n" in shown.output
     data = json.loads(CliRunner().invoke(main, ["show", "claim", "--json"]).output)
     assert data["options"][0] == "sentence"
     assert "better" in data["components"]
-    assert {
-        "text": "judge() with a Finding and its p-values",
-        "check": "claim_is_judged_by_evidence",
-    } in data["duties"]
+    assert data["duties"][0]["check"] == "claim_is_judged_by_evidence"
