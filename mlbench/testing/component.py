@@ -9,11 +9,11 @@ import subprocess
 import sys
 from unittest import SkipTest
 
-from mlbench.contracts import CatalogueItem, Component
+from mlbench.contracts import Component
 from mlbench.contracts.options import BASES
-from mlbench.errors import OptionError
 from mlbench.planning.settings import Changes
 from mlbench.testing.check import Subject, expect
+from mlbench.testing.offered import catalogue_has_valid_options
 
 __all__ = ["CHECKS", "imports_nothing_heavy"]
 
@@ -79,19 +79,6 @@ def speeds_depend_on_known_options(subject: Subject) -> None:
     named = {*options.speed_neutral, *getattr(options, "training_only", ())}
     unknown = sorted(named - {option.name for option in subject.entry.options})
     expect(not unknown, f"speed_neutral and training_only must name options; not so: {', '.join(unknown)}")
-
-
-def catalogue_has_valid_options(subject: Subject) -> None:
-    items = list(subject.entry.options_class.catalogue())
-    odd = [item for item in items if not isinstance(item, CatalogueItem)]
-    expect(not odd, f"catalogue() gives CatalogueItems; not so: {odd[:1]!r}")
-    for item in items[:: max(1, len(items) // 20)]:
-        try:
-            subject.entry.make(item.options)
-        except OptionError as error:
-            raise AssertionError(
-                f"catalogue() gives options that a suite can set; {item.name}: {error}"
-            ) from None
 
 
 CHECKS = (
