@@ -260,6 +260,6 @@ def _documentation(thing: Any) -> str:
 
 
 def _load(target: str) -> type:
-    module, _, name = target.partition(":")
-    found: type = getattr(import_module(module), name)
+    module, _, name = target.rpartition(":")
+    found: type = getattr(import_module(module or contracts.__name__), name)
     return found
