@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from mlbench.contracts.data import PartCount as PartCount
     from mlbench.contracts.data import Split as Split
     from mlbench.contracts.data import SplitName as SplitName
+    from mlbench.contracts.evaluation import ACCEPT_NOTHING as ACCEPT_NOTHING
     from mlbench.contracts.evaluation import CurveMetric as CurveMetric
     from mlbench.contracts.evaluation import EmbeddingMetric as EmbeddingMetric
     from mlbench.contracts.evaluation import Quantity as Quantity
@@ -141,7 +142,9 @@ _NAMES = {
         "GALLERY QUERY SPLITS Augmentation DataCheck DataProgress DataSource DataState Dataset "
         "GroupedSplit Mixed Mixing PairList PairedDataset PartCount Split SplitName"
     ),
-    "mlbench.contracts.evaluation": "CurveMetric EmbeddingMetric Quantity RankMetric Target ThresholdPolicy",
+    "mlbench.contracts.evaluation": (
+        "ACCEPT_NOTHING CurveMetric EmbeddingMetric Quantity RankMetric Target ThresholdPolicy"
+    ),
     "mlbench.contracts.learning": (
         "BatchSampler CentreLoss CentreSampler Distiller MixedLoss PairLoss RowSampler"
     ),

@@ -31,6 +31,7 @@ PLUGIN = [
     "SPLITS",
     "SPLIT_NAMES",
     "STEP",
+    "ACCEPT_NOTHING",
     "Advice",
     "Augmentation",
     "AugmentationOptions",

@@ -20,6 +20,7 @@ __all__ = [
     "KindContract",
     "Member",
     "TypeContract",
+    "common_members",
     "duty_lines",
     "given_lines",
     "kind_text",
@@ -114,6 +115,12 @@ class KindContract:
         """What `method` is given, in one line."""
         return ", ".join(map(str, self.given)) or "nothing"
 
+    @property
+    def own_members(self) -> list[Member]:
+        """Those of `members` that other kinds do not have."""
+        common = {each.name for each in common_members()}
+        return [each for each in self.members if each.name not in common]
+
     def plain(self) -> dict[str, Any]:
         """As plain data for JSON, with the duties of every kind."""
         duties = (*self.duties, *EVERY_KIND)
@@ -207,12 +214,16 @@ def type_contract(cls: type) -> TypeContract:
         if name[0] == "_" and name not in ("__call__", "__len__"):
             continue
         function = getattr(value, "__func__", value)
-        if isinstance(value, property) and value.fget:
-            returns = inspect.signature(value.fget).return_annotation
-            members.append(Member(name, f"{name}: {returns}", _documentation(value)))
+        if isinstance(value, property):
+            members.append(_property(name, value))
         elif inspect.isfunction(function):
             members.append(member(name, function))
     return TypeContract(cls.__name__, cls.__name__ + arguments, _documentation(cls), tuple(members))
+
+
+def common_members() -> tuple[Member, ...]:
+    """What a component of any kind may have besides options."""
+    return tuple(_class_members(Options))
 
 
 def _class_members(base: type[Options]) -> Iterator[Member]:
@@ -225,10 +236,18 @@ def _class_members(base: type[Options]) -> Iterator[Member]:
         value = getattr(base, name)
         if callable(value):
             yield member(name, value)
+        elif isinstance(value, property):
+            yield _property(name, value)
         else:
+            written = next(each.__annotations__[name] for each in classes if name in each.__annotations__)
             about = re.search(rf"\b{name}: (.*?\.)(?: |$)", documentation)
             meaning = about[1][0].upper() + about[1][1:] if about else ""
-            yield Member(name, f"{name}: {'bool' if isinstance(value, bool) else 'frozenset[str]'}", meaning)
+            yield Member(name, f"{name}: {_annotation(written)}", meaning)
+
+
+def _property(name: str, value: property) -> Member:
+    returns = inspect.signature(value.fget).return_annotation if value.fget else ""
+    return Member(name, f"{name}: {_annotation(returns)}", _documentation(value))
 
 
 def _arguments(function: Any) -> str:
@@ -251,8 +270,9 @@ def _about(base: type[Options]) -> str:
 
 
 def _annotation(written: Any) -> str:
-    """An annotation as its author wrote it; a NamedTuple keeps it in a ForwardRef."""
-    return getattr(written, "__forward_arg__", None) or getattr(written, "__name__", None) or str(written)
+    """An annotation as its author wrote it, without ClassVar; a NamedTuple keeps it in a ForwardRef."""
+    text = getattr(written, "__forward_arg__", None) or getattr(written, "__name__", None) or str(written)
+    return text.removeprefix("ClassVar[").removesuffix("]") if text.startswith("ClassVar[") else text
 
 
 def _documentation(thing: Any) -> str:

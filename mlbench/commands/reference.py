@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from mlbench.commands.kinds import KindContract, Member, member, type_contract
+from mlbench.commands.kinds import KindContract, Member, common_members, member, type_contract
 from mlbench.contracts import EVERY_KIND, KINDS, CatalogueItem, Component
 from mlbench.contracts.options import BASES
 from mlbench.options import options_of
@@ -48,39 +48,21 @@ def kinds_table(entries: Iterable[Entry], *, names: bool) -> str:
     """A row for each kind: what it is given, must have, and its checks. names: of its components, instead of
     its class and what it may have."""
     registered = list(entries)
-    second = "components" if names else "class"
-    headings = [
-        "kind",
-        second,
-        "is given",
-        "returns, which must have",
-        *([] if names else ["may have"]),
-        "checks",
-    ]
-    lines = [f"| {' | '.join(headings)} |", f"|{'---|' * len(headings)}"]
+    page = "docs/kinds.md" if names else "kinds.md"
+    head = ["kind", "components"] if names else ["kind", "class"]
+    rows = [[*head, "is given", "returns, which must have", *([] if names else ["may have"]), "checks"]]
+    rows.append(["---"] * len(rows[0]))
     for kind in KINDS:
         found = KindContract.of(kind)
         own = [entry.component.name for entry in registered if entry.component.kind == kind]
-        given = ", ".join(f"`{each}`" for each in found.given)
-        page = "docs/kinds.md" if names else "kinds.md"
-        cells = [
-            kind,
-            ", ".join(f"`{name}`" for name in own) if names else f"`{found.base}`",
-            given,
-            f"`{found.returns}`: {found.duties[0].text}",
-            *(
-                []
-                if names
-                else [", ".join(f"`{each.name}`" for each in found.members if each.name not in _COMMON)]
-            ),
-            f"[{len(found.duties)}]({page}#{kind})",
-        ]
-        lines.append(f"| {' | '.join(map(_cell, cells))} |")
-    return "\n".join(lines) + "\n"
-
-
-#: Members of every options class.
-_COMMON = ("settings", "speed_neutral", "catalogue")
+        checks = f"[{len(found.duties)}]({page}#{kind})"
+        row = [", ".join(f"`{each}`" for each in found.given), f"`{found.returns}`: {found.duties[0].text}"]
+        if names:
+            rows.append([kind, _code(own), *row, checks])
+        else:
+            may = _code(each.name for each in found.own_members)
+            rows.append([kind, f"`{found.base}`", *row, may, checks])
+    return "".join(f"| {' | '.join(map(_cell, row))} |\n" for row in rows)
 
 
 def kinds_markdown(offered: Mapping[str, Any]) -> str:
@@ -103,8 +85,7 @@ def kinds_markdown(offered: Mapping[str, Any]) -> str:
         "",
     ]
     lines += [*_duties(EVERY_KIND), "", "A class may have:", ""]
-    every = [each for each in shown.members if each.name in _COMMON]
-    lines += [*_members(every), ""]
+    lines += [*_members(common_members()), ""]
     where: dict[str, str] = {}
     for each in map(type_contract, (Component, CatalogueItem)):
         where[each.name] = "every kind"
@@ -127,9 +108,8 @@ def kinds_markdown(offered: Mapping[str, Any]) -> str:
         if found.options:
             lines += [f"Options of every {kind}, in [components](components.md#{kind}).", ""]
         where |= dict.fromkeys((each.type for each in found.given if each.fields), kind)
-        own = [each for each in found.members if each.name not in _COMMON]
-        if own:
-            lines += ["The class may have:", "", *_members(own), ""]
+        if found.own_members:
+            lines += ["The class may have:", "", *_members(found.own_members), ""]
         for each in found.types:
             if each.name in where:
                 lines += [f"`{each.name}`: see [{where[each.name]}](#{where[each.name]}).", ""]
@@ -233,6 +213,10 @@ def _source(source: str) -> str:
     if source.startswith("arXiv:"):
         return f"[{source}](https://arxiv.org/abs/{source.removeprefix('arXiv:')})"
     return f"<{source}>"
+
+
+def _code(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _cell(text: str) -> str:

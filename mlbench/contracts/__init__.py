@@ -29,6 +29,7 @@ from mlbench.contracts.data import (
     SplitName,
 )
 from mlbench.contracts.evaluation import (
+    ACCEPT_NOTHING,
     CurveMetric,
     EmbeddingMetric,
     Quantity,
@@ -62,6 +63,7 @@ from mlbench.contracts.shapes import (
 )
 
 __all__ = [
+    "ACCEPT_NOTHING",
     "CONTRACT",
     "EVERY_KIND",
     "GALLERY",

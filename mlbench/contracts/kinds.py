@@ -173,6 +173,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 metric_gives_the_values_of_quantities="per_query(), of_curve() or of_embeddings()",
                 rank_metric_takes_queries_separately="per_query() that takes any part of the queries",
                 curve_metric_takes_resamples="of_curve() that takes many resamples at once",
+                embedding_metric_takes_resamples="resampled(), if any, that takes many resamples at once",
             ),
             types=(
                 "Quantity",
@@ -184,7 +185,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "threshold": Kind(
             "which threshold to deploy, fitted on the calibration split",
             _duties(
-                threshold_is_a_similarity="a cosine similarity in [-1, 1] for a curve, or ThresholdError",
+                threshold_is_a_similarity="a cosine similarity, ACCEPT_NOTHING, or ThresholdError",
             ),
             types=("Target", "mlbench.evaluation.curve:Curve"),
         ),

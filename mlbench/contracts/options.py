@@ -21,10 +21,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, PrivateAttr, model_validator
+from pydantic_core import CoreSchema
 
 from mlbench.contracts.catalogue import CatalogueItem
 from mlbench.contracts.claims import Cases
+from mlbench.contracts.nested import nested_schema
 from mlbench.contracts.shapes import (
     Advice,
     BackboneShape,
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BASES",
+    "NESTED",
     "PREDICTIONS",
     "AugmentationOptions",
     "BackboneOptions",
@@ -78,6 +81,10 @@ __all__ = [
 ]
 
 
+#: Kind of each options class that an option of another component may have as its type; filled below.
+NESTED: dict[type, str] = {}
+
+
 class Options(BaseModel):
     """Options of a component: frozen, strict (no string becomes a number), unknown ones refused, defaults
     checked.
@@ -86,8 +93,13 @@ class Options(BaseModel):
     the default changes; with bounds or another type, it has those. A validator of a subclass raises
     OptionError, naming the option that is wrong.
 
+    An option whose type is the options class of a kind (`LossOptions`, `tuple[AugmentationOptions, ...]`) is
+    another component. A suite names it, with its options; the value is its own options, which build it.
+
     speed_neutral: options that change no speed, such as a margin or the choice of initial weights. Cases that
-    differ in nothing else share one measurement."""
+    differ in nothing else share one measurement. libraries: distributions that the component uses, besides
+    those that its package requires, such as an optional one; the record has their versions. registered_name:
+    of an inner component, else ""."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -97,6 +109,19 @@ class Options(BaseModel):
     )
 
     speed_neutral: ClassVar[frozenset[str]] = frozenset()
+    libraries: ClassVar[tuple[str, ...]] = ()
+
+    _registered_name: str = PrivateAttr("")
+
+    @property
+    def registered_name(self) -> str:
+        """Name of an inner component, else ""."""
+        return self._registered_name
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        kind = NESTED.get(cls)
+        return handler(source) if kind is None else nested_schema(kind, cls)
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
@@ -495,3 +520,6 @@ BASES: Mapping[str, type[Options]] = {
     "threshold": ThresholdOptions,
     "claim": ClaimOptions,
 }
+
+# A recipe and a claim are no parts of another component.
+NESTED.update({base: kind for kind, base in BASES.items() if kind not in ("recipe", "claim")})

@@ -20,6 +20,7 @@ from mlbench.training.case_evaluation import build_engine, evaluate_case
 from mlbench.training.checkpoint_score import build_score
 from mlbench.training.comparisons import class_names, compared, splits_of
 from mlbench.training.model import size_of, state_hash
+from mlbench.training.model_checks import check_losses, check_model
 from mlbench.training.train import Observer, Training, train
 
 __all__ = ["Outcome", "experiment"]
@@ -52,6 +53,9 @@ def experiment(
     compute = case.spec.compute
     with deterministic(compute.deterministic), matmul_precision(compute.matmul_precision):
         assembly.to(assembly.fabric.device)
+        if not assembly.checked:
+            check_model(assembly)
+            check_losses(case, assembly.objective, assembly.fabric.device)
         assembly.compile()
         feed, embedder = assembly.feed, assembly.embedder
         for split in sorted(splits_of(case)):

@@ -14,11 +14,12 @@ from mlbench.contracts import CentreLoss, CentreSampler, Distiller, MixedLoss, P
 from mlbench.contracts.options import DistillerContext, LossContext, SamplerContext
 from mlbench.errors import ComponentError
 from mlbench.planning.plan import Case, check_sampler
-from mlbench.planning.spec import WeightedLoss
+from mlbench.planning.spec import Part, WeightedLoss
 from mlbench.seeding import derive, torch_seed
+from mlbench.training.contract_checks import check_built
 from mlbench.training.model import EmbeddingModel, Teacher
 
-__all__ = ["Batch", "Objective", "Term", "build_distiller", "build_objective", "build_terms"]
+__all__ = ["Batch", "Objective", "Term", "build_distiller", "build_objective", "build_terms", "part_of"]
 
 
 @dataclass(frozen=True)
@@ -130,11 +131,18 @@ def build_terms(case: Case, dim: int) -> list[Term]:
     return [_build_term(case, dim, name, chosen) for name, chosen in case.spec.losses.items()]
 
 
+def part_of(case: Case, term: Term) -> Part:
+    """The loss that a term was built from: its name starts with that of the loss."""
+    names = [name for name in case.spec.losses if term.name.startswith(name)]
+    return case.spec.losses[max(names, key=len)].part
+
+
 def build_distiller(case: Case, dim: int, teacher_dim: int) -> Distiller:
     """The distiller of a case, for embeddings of `dim` numbers. Raises SuiteError with its place."""
     part = case.spec.parts["distiller"]
     with part.located(), torch_seed(case.seed, "distiller"):
-        distiller: Distiller = part.component.build(DistillerContext(dim, teacher_dim))
+        built = part.component.build(DistillerContext(dim, teacher_dim))
+        distiller: Distiller = check_built(part, built)
     return distiller
 
 
@@ -142,7 +150,8 @@ def _build_term(case: Case, dim: int, name: str, chosen: WeightedLoss) -> Term:
     parts = case.spec.parts
     with chosen.part.located():
         with torch_seed(case.seed, "loss", name):
-            loss = chosen.part.component.build(LossContext(case.forecast.classes, dim))
+            built = chosen.part.component.build(LossContext(case.forecast.classes, dim))
+            loss = check_built(chosen.part, built)
         if not isinstance(loss, CentreLoss):
             if "mixing" in parts and not isinstance(loss, MixedLoss):
                 raise ComponentError(
@@ -168,7 +177,7 @@ def _build_centres(case: Case, dim: int, loss: CentreLoss, name: str) -> CentreS
     )
     with part.located():
         with torch_seed(case.seed, "centres", *path):
-            centres: CentreSampler = part.component.build(context)
+            centres: CentreSampler = check_built(part, part.component.build(context))
         if isinstance(centres, RowSampler) and "mixing" in case.spec.parts:
             raise ComponentError(
                 f"{part.entry} moves its centres by one label an image and cannot take mixed images; "

@@ -5,7 +5,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from mlbench.errors import OptionError, SuiteError, TrainingError
+from mlbench.errors import OptionError, PluginError, SuiteError, TrainingError
 from mlbench.planning.plan import labels_of
 from mlbench.records.record import Estimate
 from mlbench.training.feed import build_batches, build_feed
@@ -162,8 +162,10 @@ def test_evaluate_every_always_includes_the_last_epoch(planned, tmp_path) -> Non
 
 
 def test_a_loss_that_is_not_finite_names_the_step(planned, tmp_path) -> None:
-    with pytest.raises(TrainingError, match=r"the loss is nan at step 1; lower recipe\.lr"):
+    told = r"loss 'nan' of plugin 'toys' \(toys 1\.0\) returned nan at step 1, on finite embeddings"
+    with pytest.raises(PluginError, match=told):
         trained(planned(overrides=("loss=nan",)).cases[0], tmp_path)
+    assert (tmp_path / "checkpoints" / "last.pt").exists()
 
 
 @pytest.mark.parametrize(
