@@ -98,6 +98,7 @@ PLUGIN = [
     "RankMetric",
     "Ranks",
     "Recipe",
+    "RegularisedLoss",
     "RowSampler",
     "SamplerContext",
     "SamplerOptions",

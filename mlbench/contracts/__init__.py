@@ -45,6 +45,7 @@ from mlbench.contracts.learning import (
     Distiller,
     MixedLoss,
     PairLoss,
+    RegularisedLoss,
     RowSampler,
 )
 from mlbench.contracts.network import Backbone, Neck
@@ -111,6 +112,7 @@ __all__ = [
     "PartCount",
     "Quantity",
     "RankMetric",
+    "RegularisedLoss",
     "RowSampler",
     "Split",
     "SplitName",
