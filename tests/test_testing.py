@@ -660,6 +660,8 @@ class NoDocumentation(LossOptions):
         ({}, "", ""),
         ({"options": "test_testing:Preset"}, "", ""),
         ({"summary": "short"}, "summary_is_one_line", "one line"),
+        ({"summary": None}, "summary_is_one_line", "the summary must be one line"),
+        ({"source": None}, "source_is_a_paper_or_an_address", "the source must be"),
         ({"summary": "it ends with a full stop."}, "summary_is_one_line", "full stop"),
         ({"source": "Deng et al."}, "source_is_a_paper_or_an_address", "arXiv:1801.09414"),
         ({"options": "test_testing:Undocumented"}, "every_option_is_documented", "not so: power"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from mlbench.contracts.catalogue import CatalogueItem
 from mlbench.contracts.claims import Cases, Effect, Finding
-from mlbench.contracts.component import CONTRACT, Component
+from mlbench.contracts.component import CONTRACT, OLDEST_CONTRACT, Component
 from mlbench.contracts.data import (
     GALLERY,
     QUERY,
@@ -69,6 +69,7 @@ __all__ = [
     "EVERY_KIND",
     "GALLERY",
     "KINDS",
+    "OLDEST_CONTRACT",
     "QUERY",
     "SPLITS",
     "Advice",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["CONTRACT", "Component"]
+__all__ = ["CONTRACT", "OLDEST_CONTRACT", "Component"]
 
 #: Version of everything in `mlbench.plugin`. It grows when a plugin that was written before may stop working.
 CONTRACT = 1
+
+#: The oldest version whose plugins still load.
+OLDEST_CONTRACT = 1
 
 
 @dataclass(frozen=True, slots=True)
