@@ -125,12 +125,21 @@ class Study:
             if each.state == TrialState.RUNNING:
                 lock = self.locks.take(_lock_name(self.name, each.number))
                 if lock is not None:
-                    return Claim(self, optuna.Trial(self._study, each._trial_id)), lock
+                    return self._claim(each.number, lock, each), lock
         if len(trials) >= most:
             return None
         lock = self.locks.take(_lock_name(self.name, len(trials)))
         assert lock is not None, "a trial is created and locked by one process at a time"
-        return Claim(self, self._study.ask()), lock
+        return self._claim(len(trials), lock), lock
+
+    def _claim(self, number: int, lock: FileLock, known: FrozenTrial | None = None) -> Claim:
+        """The claim of a trial, new or known, with its lock, which is dropped where that fails."""
+        try:
+            trial = self._study.ask() if known is None else optuna.Trial(self._study, known._trial_id)
+            return Claim(self, trial)
+        except BaseException:
+            self.locks.drop(_lock_name(self.name, number), lock)
+            raise
 
     def _trial(self, frozen: FrozenTrial) -> Trial:
         attributes = frozen.user_attrs
