@@ -16,8 +16,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from pydantic import ValidationError
 
-from mlbench.contracts.options import Options
-from mlbench.errors import ComponentError, OptionError, close_match, hint
+from mlbench.contracts.nested import InnerError, Resolver
+from mlbench.contracts.options import NESTED, Options
+from mlbench.errors import ComponentError, OptionError, close_match, first_line, hint
 
 __all__ = ["Option", "Schema", "first_problem", "type_text"]
 
@@ -36,7 +37,8 @@ class Option:
 class Schema:
     """The options of one options class, a subclass of its kind's `base`. owner: for messages.
 
-    Raises ComponentError for what is no such class, has no `build`, or has an option that no suite can set.
+    Raises ComponentError for what is no such class, has no `build`, has an option that no suite can set, or a
+    default that is not of its option's type.
     """
 
     def __init__(self, options_class: object, base: type[Options], *, owner: str) -> None:
@@ -49,6 +51,7 @@ class Schema:
             raise ComponentError(f"{owner}: an option cannot be called {name!r}")
         self.owner = owner
         self.options_class: type[Options] = options_class
+        self._check_defaults()
 
     @cached_property
     def options(self) -> tuple[Option, ...]:
@@ -60,25 +63,56 @@ class Schema:
             result.append(Option(name, type_text(self._types[name]), default, docstrings.get(name, "")))
         return tuple(result)
 
-    def check(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """`given` with every default filled in, as plain JSON data. Raises OptionError for the first
-        problem."""
-        return _plain(self.make(given))
+    def check(self, given: Mapping[str, Any], resolve: Resolver | None = None) -> dict[str, Any]:
+        """`given` with every default filled in, as plain JSON data. resolve: for inner components. Raises
+        OptionError for the first problem."""
+        return _plain(self.make(given, resolve))
 
-    def make(self, given: Mapping[str, Any]) -> Options:
-        """The options. Raises OptionError for the first problem."""
+    def make(self, given: Mapping[str, Any], resolve: Resolver | None = None) -> Options:
+        """The options. Raises as `check`."""
         # Twice, so that a default is held to its type too.
-        return self._validated(_plain(self._validated(given, given)), given)
+        return self._validated(_plain(self._validated(given, given, resolve)), given, resolve)
 
-    def _validated(self, options: Mapping[str, Any], given: Mapping[str, Any]) -> Options:
+    def _validated(
+        self, options: Mapping[str, Any], given: Mapping[str, Any], resolve: Resolver | None
+    ) -> Options:
         """`options` checked. given: those of them that are not defaults."""
         try:
             # By way of JSON, because a suite file is plain data: a list becomes a tuple and a text a path,
             # but no text becomes a number.
-            return self.options_class.model_validate_json(json.dumps(options))
+            return self.options_class.model_validate_json(json.dumps(options), context=resolve)
+        except InnerError as error:
+            path = _path_to(error.given, options.get(error.field)) or ()
+            keys = filter(None, (error.field, *path, error.option))
+            raise OptionError(str(error), ".".join(keys)) from None
         except ValidationError as error:
             option, message = first_problem(error, given, self._types, of=f" of {self.owner}")
             raise OptionError(message, option) from None
+
+    def _check_defaults(self) -> None:
+        """Raise ComponentError for a type hint that names nothing, and for a default of another type."""
+        try:
+            _ = self._types
+        except Exception as error:  # evaluating an annotation may raise anything
+            name = self.options_class.__name__
+            raise ComponentError(
+                f"{self.owner}: a type hint of {name} cannot be read: {first_line(error)}"
+            ) from error
+        fields = self.options_class.model_fields
+        try:
+            defaults = _plain(self.options_class.model_construct())
+            self.options_class.model_validate_json(json.dumps(defaults, default=str))
+        except ValidationError as error:
+            for problem in error.errors(include_url=False):
+                name = str(problem["loc"][0]) if problem["loc"] else ""
+                if name in fields and problem["type"] != "missing":
+                    shown = _shown(defaults[name])
+                    raise ComponentError(
+                        f"{self.owner}: the default of {name!r} is {shown}; expected "
+                        f"{type_text(self._types[name])}"
+                    ) from None
+        except Exception:  # a validator of the author's own, which `make` reports with the options of a suite
+            return
 
     @cached_property
     def _types(self) -> dict[str, Any]:
@@ -140,6 +174,19 @@ def first_problem(
     return key, message
 
 
+def _path_to(wanted: Any, value: Any) -> tuple[str, ...] | None:
+    """Keys and indices from a value to the equal of `wanted` in it; None where it is not there."""
+    if value == wanted:
+        return ()
+    items = (
+        value.items() if isinstance(value, Mapping) else enumerate(value if isinstance(value, list) else ())
+    )
+    for key, each in items:
+        if (rest := _path_to(wanted, each)) is not None:
+            return (str(key), *rest)
+    return None
+
+
 def _shown(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
@@ -149,6 +196,8 @@ def type_text(hint: Any) -> str:
     """A type hint as a suite's writer would put it: "int >= 1", "'bn' | 'ln'", "list of float"."""
     arguments = get_args(hint)
     origin = get_origin(hint)
+    if isinstance(hint, type) and hint in NESTED:
+        return f"{NESTED[hint]} (its name, or a mapping of name and options)"
     if origin is Annotated:
         parts = [part for item in arguments[1:] for part in getattr(item, "metadata", [item])]
         bounds = [

@@ -5,13 +5,19 @@
 A name is imported when it is first used, so a plugin that only registers components imports nothing large.
 
 A plugin may state which version of this contract it was written for, as `MLBENCH_CONTRACT = 1` beside its
-hook. A plugin for another version is set aside, and its components are reported as missing with that reason.
+hook. A plugin for a version that is no longer supported, or not yet, is set aside, and its components are
+reported as missing with that reason. A name that is going to be removed still works for one release at least
+and warns of it (ContractDeprecationWarning).
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from mlbench.deprecation import Deprecated, warn_deprecated
 
 if TYPE_CHECKING:
     from mlbench.atomic_write import write_atomically as write_atomically
@@ -41,6 +47,7 @@ if TYPE_CHECKING:
     from mlbench.contracts.data import PartCount as PartCount
     from mlbench.contracts.data import Split as Split
     from mlbench.contracts.data import SplitName as SplitName
+    from mlbench.contracts.evaluation import ACCEPT_NOTHING as ACCEPT_NOTHING
     from mlbench.contracts.evaluation import CurveMetric as CurveMetric
     from mlbench.contracts.evaluation import EmbeddingMetric as EmbeddingMetric
     from mlbench.contracts.evaluation import Quantity as Quantity
@@ -53,6 +60,7 @@ if TYPE_CHECKING:
     from mlbench.contracts.learning import Distiller as Distiller
     from mlbench.contracts.learning import MixedLoss as MixedLoss
     from mlbench.contracts.learning import PairLoss as PairLoss
+    from mlbench.contracts.learning import RegularisedLoss as RegularisedLoss
     from mlbench.contracts.learning import RowSampler as RowSampler
     from mlbench.contracts.network import Backbone as Backbone
     from mlbench.contracts.network import Neck as Neck
@@ -140,9 +148,11 @@ _NAMES = {
         "GALLERY QUERY SPLITS Augmentation DataCheck DataProgress DataSource DataState Dataset "
         "GroupedSplit Mixed Mixing PairList PairedDataset PartCount Split SplitName"
     ),
-    "mlbench.contracts.evaluation": "CurveMetric EmbeddingMetric Quantity RankMetric Target ThresholdPolicy",
+    "mlbench.contracts.evaluation": (
+        "ACCEPT_NOTHING CurveMetric EmbeddingMetric Quantity RankMetric Target ThresholdPolicy"
+    ),
     "mlbench.contracts.learning": (
-        "BatchSampler CentreLoss CentreSampler Distiller MixedLoss PairLoss RowSampler"
+        "BatchSampler CentreLoss CentreSampler Distiller MixedLoss PairLoss RegularisedLoss RowSampler"
     ),
     "mlbench.contracts.network": "Backbone Neck",
     "mlbench.contracts.options": (
@@ -177,8 +187,16 @@ _HOMES = {name: module for module, names in _NAMES.items() for name in names.spl
 
 __all__ = sorted(_HOMES)
 
+#: Names that still work and are going to be removed: their modules, and what to use instead.
+_DEPRECATED: Mapping[str, tuple[str, Deprecated]] = {}
+
 
 def __getattr__(name: str) -> Any:
+    if name in _DEPRECATED:
+        home, deprecated = _DEPRECATED[name]
+        user = sys._getframe(1).f_globals.get("__name__", "")
+        warn_deprecated(f"mlbench.plugin.{name}", deprecated, user)
+        return getattr(import_module(home), name)
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(_HOMES[name]), name)

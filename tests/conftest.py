@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import subprocess
@@ -51,6 +52,13 @@ def _private_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the user's cache or data."""
     monkeypatch.setenv("MLBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("MLBENCH_DATA", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_slow_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No note on the duration of an import, which depends on what else the machine does."""
+    monkeypatch.setattr("mlbench.plugins.SLOW", math.inf)
+    monkeypatch.setattr("mlbench.registry.SLOW", math.inf)
 
 
 @pytest.fixture(scope="session")

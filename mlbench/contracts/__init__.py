@@ -7,7 +7,7 @@ The options classes stand in `mlbench.contracts.options`, which imports pydantic
 from __future__ import annotations
 
 from mlbench.contracts.claims import Cases, Effect, Finding
-from mlbench.contracts.component import CONTRACT, KINDS, Component
+from mlbench.contracts.component import CONTRACT, KINDS, OLDEST_CONTRACT, Component
 from mlbench.contracts.data import (
     GALLERY,
     QUERY,
@@ -28,6 +28,7 @@ from mlbench.contracts.data import (
     SplitName,
 )
 from mlbench.contracts.evaluation import (
+    ACCEPT_NOTHING,
     CurveMetric,
     EmbeddingMetric,
     Quantity,
@@ -42,6 +43,7 @@ from mlbench.contracts.learning import (
     Distiller,
     MixedLoss,
     PairLoss,
+    RegularisedLoss,
     RowSampler,
 )
 from mlbench.contracts.network import Backbone, Neck
@@ -60,9 +62,11 @@ from mlbench.contracts.shapes import (
 )
 
 __all__ = [
+    "ACCEPT_NOTHING",
     "CONTRACT",
     "GALLERY",
     "KINDS",
+    "OLDEST_CONTRACT",
     "QUERY",
     "SPLITS",
     "Advice",
@@ -103,6 +107,7 @@ __all__ = [
     "PartCount",
     "Quantity",
     "RankMetric",
+    "RegularisedLoss",
     "RowSampler",
     "Split",
     "SplitName",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,15 @@ from mlbench.errors import DataError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["COLLAPSED", "Embeddings", "collapse_note", "comparable", "mean_similarity", "vector_norms"]
+__all__ = [
+    "COLLAPSED",
+    "Embeddings",
+    "collapse_note",
+    "comparable",
+    "in_memory",
+    "mean_similarity",
+    "vector_norms",
+]
 
 #: Embeddings with at least this mean similarity count as collapsed. Networks with random weights, which
 #: separate little, reach up to .990 on small pictures and document pages.
@@ -57,6 +65,14 @@ def comparable(vectors: torch.Tensor) -> Any:
     """The vectors on a device that can compare them: unchanged on a CUDA GPU, else as an array on the CPU.
     Evaluation needs float64, which some other devices lack."""
     return vectors if vectors.device.type == "cuda" else vectors.cpu().numpy()
+
+
+def in_memory(embeddings: Embeddings) -> Embeddings:
+    """The embeddings with vectors as a NumPy array in the CPU's memory."""
+    vectors = embeddings.vectors
+    return (
+        embeddings if isinstance(vectors, np.ndarray) else replace(embeddings, vectors=vectors.cpu().numpy())
+    )
 
 
 def vector_norms(embeddings: Embeddings) -> np.ndarray:

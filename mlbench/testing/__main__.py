@@ -2,8 +2,9 @@
 
 import sys
 
-from mlbench.plugins import load_plugins
+from mlbench.plugins import environment_choice, load_plugins
 from mlbench.registry import Registry
 from mlbench.testing.catalogue import catalogue_suite
 
-sys.stdout.write(catalogue_suite(Registry(load_plugins())))
+block, only = environment_choice()
+sys.stdout.write(catalogue_suite(Registry(load_plugins(block=block, only=only))))

@@ -39,12 +39,14 @@ def imports_nothing_heavy(*components: Component) -> None:
 
 
 def summary_is_one_line(subject: Subject) -> None:
-    fits = re.fullmatch(r"[^\n]{10,100}[^.\n]", subject.component.summary)
+    summary = subject.component.summary
+    fits = isinstance(summary, str) and re.fullmatch(r"[^\n]{10,100}[^.\n]", summary)
     expect(fits, "the summary must be one line of 11 to 101 characters without a final full stop")
 
 
 def source_is_a_paper_or_an_address(subject: Subject) -> None:
-    fits = re.fullmatch(r"(arXiv:\d{4}\.\d{4,5}|https://\S+)?", subject.component.source)
+    source = subject.component.source
+    fits = isinstance(source, str) and re.fullmatch(r"(arXiv:\d{4}\.\d{4,5}|https://\S+)?", source)
     expect(fits, 'the source must be of the form "arXiv:1801.09414", an https address or empty')
 
 

@@ -33,14 +33,17 @@ def build_score(case: Case, engine: Engine) -> Callable[[Embeddings], Estimate]:
     engine = replace(engine, resamples=0)
     if not name:
         return lambda embeddings: Estimate(float(verification_curve(embeddings, engine).fbeta().max()))
-    built = BuiltMetric.of(case.spec.metric_of(name))
-    policy = case.spec.parts["threshold"].component.build()
+    part = case.spec.metric_of(name)
+    built = BuiltMetric.of(part.component, str(part))
+    policy_part = case.spec.parts["threshold"]
+    policy = policy_part.component.build()
     generator = numpy_generator(case.seed, "bootstrap")  # draws nothing
 
     def score(embeddings: Embeddings) -> Estimate:
         threshold = Threshold(None)
         if isinstance(built.metric, CurveMetric):
-            threshold = calibrate(policy, embeddings, engine, generator)
+            with policy_part.blamed():
+                threshold = calibrate(policy, embeddings, engine, generator)
         return evaluate_all_pairs(embeddings, threshold, [built], generator, engine).metrics[name]
 
     return score
