@@ -62,16 +62,19 @@ def joined(
         size |= {
             name: record.size[name] for name in SIZES if name in record.size and _stage_of_size(name) == stage
         }
-    ordered = (name for names in STAGES.values() for name in names if name in speed)
+    if earlier:
+        speed = {name: speed[name] for names in STAGES.values() for name in names if name in speed}
     measured["batch_size"] = case.spec.measure.batch_size
     if "training" in stages_of(case):
         measured["training_batch_size"] = case.recipe.batch_size
     known = [each for each in lowest if each is not None]
     taken = {stage: record.key for stage, record in earlier.items()}
-    measured |= {**found.measured, "reference_minimum": min(known, default=None), "taken_from": taken}
+    measured |= {**found.measured, "reference_minimum": min(known, default=None)}
+    if taken:
+        measured["taken_from"] = taken
     return replace(
         found,
-        speed={name: speed[name] for name in ordered},
+        speed=speed,
         memory=memory,
         size=size,
         measured=_with_keys(case, measured, device),
