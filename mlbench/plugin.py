@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from mlbench.contracts.learning import Distiller as Distiller
     from mlbench.contracts.learning import MixedLoss as MixedLoss
     from mlbench.contracts.learning import PairLoss as PairLoss
+    from mlbench.contracts.learning import RegularisedLoss as RegularisedLoss
     from mlbench.contracts.learning import RowSampler as RowSampler
     from mlbench.contracts.network import Backbone as Backbone
     from mlbench.contracts.network import Neck as Neck
@@ -144,7 +145,7 @@ _NAMES = {
         "ACCEPT_NOTHING CurveMetric EmbeddingMetric Quantity RankMetric Target ThresholdPolicy"
     ),
     "mlbench.contracts.learning": (
-        "BatchSampler CentreLoss CentreSampler Distiller MixedLoss PairLoss RowSampler"
+        "BatchSampler CentreLoss CentreSampler Distiller MixedLoss PairLoss RegularisedLoss RowSampler"
     ),
     "mlbench.contracts.network": "Backbone Neck",
     "mlbench.contracts.options": (

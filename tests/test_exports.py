@@ -97,6 +97,7 @@ PLUGIN = [
     "RankMetric",
     "Ranks",
     "Recipe",
+    "RegularisedLoss",
     "RowSampler",
     "SamplerContext",
     "SamplerOptions",

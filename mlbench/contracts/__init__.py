@@ -43,6 +43,7 @@ from mlbench.contracts.learning import (
     Distiller,
     MixedLoss,
     PairLoss,
+    RegularisedLoss,
     RowSampler,
 )
 from mlbench.contracts.network import Backbone, Neck
@@ -105,6 +106,7 @@ __all__ = [
     "PartCount",
     "Quantity",
     "RankMetric",
+    "RegularisedLoss",
     "RowSampler",
     "Split",
     "SplitName",

@@ -35,7 +35,7 @@ from mlbench.contracts.shapes import (
     LossShape,
     NeckShape,
 )
-from mlbench.errors import OptionError
+from mlbench.errors import OptionError, hint
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,6 +77,7 @@ __all__ = [
     "SamplerContext",
     "SamplerOptions",
     "ThresholdOptions",
+    "TrainedOptions",
 ]
 
 
@@ -187,7 +188,17 @@ class MixingOptions(Options):
         """The mixing."""
 
 
-class BackboneOptions(Options):
+class TrainedOptions(Options):
+    """Options of a component that may have parameters of its own."""
+
+    def lr_factors(self) -> Mapping[str, float]:
+        """Learning rates of the component's parameters as multiples of the rate that they would have, above
+        0, by glob pattern of the parameter's name in what `build` returns: {"head.*": 10.0}. Factors of
+        several patterns that match are multiplied. A pattern that matches none is an error."""
+        return {}
+
+
+class BackboneOptions(TrainedOptions):
     """Options of a backbone.
 
     training_only: options that change training alone, and not the speed of inference."""
@@ -206,7 +217,7 @@ class BackboneOptions(Options):
         """
 
 
-class NeckOptions(Options):
+class NeckOptions(TrainedOptions):
     """Options of a neck.
 
     takes_tokens: whether it takes sequences of tokens as well as feature maps; without, mlbench refuses a
@@ -231,7 +242,7 @@ class LossContext:
     dim: int
 
 
-class LossOptions(Options):
+class LossOptions(TrainedOptions):
     """Options of a loss."""
 
     def predict(self, context: LossContext) -> LossShape | None:
@@ -267,7 +278,7 @@ class HeadContext:
     batch_size: int
 
 
-class SamplerOptions(Options):
+class SamplerOptions(TrainedOptions):
     """Options of a sampler of class centres."""
 
     def predict(self, context: SamplerContext) -> CentresShape | None:
@@ -291,7 +302,7 @@ class DistillerContext:
     teacher_dim: int
 
 
-class DistillerOptions(Options):
+class DistillerOptions(TrainedOptions):
     """Options of a distiller."""
 
     @abstractmethod
@@ -379,6 +390,10 @@ class ClaimOptions(Options):
         claim was decided. Raises ClaimError where they cannot answer."""
 
 
+#: Parts of a case that are trained, as `Recipe.lr_factors` names them.
+TRAINED_PARTS = ("backbone", "neck", "loss", "sampler", "distiller")
+
+_Positive = Annotated[float, Field(gt=0)]
 _NotNegative = Annotated[float, Field(ge=0)]
 _Beta = Annotated[float, Field(ge=0, lt=1)]
 _Share = Annotated[float, Field(gt=0, lt=1)]
@@ -390,17 +405,18 @@ class Recipe(Options):
     A recipe is its own options; a preset is a subclass with other defaults. Biases and norms are not decayed.
     The class centres, and all that a loss trains itself (proxies, rows of a linear classifier, learnt
     margins), have the learning rate lr * centre_lr throughout the schedule; weights among them are decayed as
-    the model's are.
+    the model's are. Factors of lr_factors, and those that a component states itself, come on top.
 
     Raises OptionError where min_lr is above lr or the schedule does not fall to it, where optimizer_options
-    repeats another option, and where milestones do not rise, lie in the warm-up or do not belong to the
-    schedule."""
+    repeats another option, where lr_factors names no part, and where milestones do not rise, lie in the
+    warm-up or do not belong to the schedule."""
 
     # What is left changes the work of a step: its batch, the optimiser, clipping and the running mean.
     speed_neutral: ClassVar[frozenset[str]] = frozenset(
         {
             *("epochs", "lr", "weight_decay", "betas", "centre_lr", "schedule", "milestones", "decay_rate"),
             *("min_lr", "warmup", "patience", "evaluate_every", "select", "select_by", "workers"),
+            "lr_factors",
         }
     )
 
@@ -420,6 +436,9 @@ class Recipe(Options):
     """Momentum of SGD and its variants; null for the optimiser's default."""
     centre_lr: Annotated[float, Field(gt=0)] = 1.0
     """Learning rate of class centres and of a loss's own parameters, as a multiple of lr."""
+    lr_factors: Mapping[str, _Positive] = {}
+    """Learning rates of parts as multiples of the rate that they would have, such as {backbone: 0.1, neck:
+    10}; of backbone, neck, loss (its own parameters), sampler (class centres) and distiller."""
     optimizer_options: Mapping[str, Any] = {}
     """Further arguments of timm's optimiser, such as {max_grad_norm: null} for lamb."""
     schedule: Literal["cosine", "linear", "step", "constant"] = "linear"
@@ -471,6 +490,10 @@ class Recipe(Options):
                 raise OptionError(
                     f"recipe: optimizer_options has {name!r}; set recipe.{name} instead", "optimizer_options"
                 )
+        for name in self.lr_factors:
+            if name not in TRAINED_PARTS:
+                known = hint(name, TRAINED_PARTS)
+                raise OptionError(f"recipe: lr_factors has no part {name!r} ({known})", "lr_factors")
         if problem := self._milestones_problem():
             shown = ", ".join(f"{share:g}" for share in self.milestones)
             raise OptionError(f"recipe: milestones [{shown}]: {problem}", "milestones")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -184,32 +185,38 @@ class Part:
             raise
         # Foreign code may raise anything.
         except Exception as error:
-            raise self._mistake(f"{question} failed: {first_line(error)}") from error
+            raise self.mistake(f"{question} failed: {first_line(error)}") from error
 
     def predict(self, given: Any) -> Any:
         """The result of `predict`, of the type that the kind asks for, or None. Raises as `ask`."""
         predicted = self.ask("predict", given)
         expected = PREDICTIONS[self.entry.component.kind]
         if predicted is not None and not isinstance(predicted, expected):
-            raise self._mistake(f"predict returned {predicted!r}; expected a {expected.__name__} or None")
+            raise self.mistake(f"predict returned {predicted!r}; expected a {expected.__name__} or None")
         return predicted
 
     def quantities(self) -> Mapping[str, Quantity]:
         """The quantities of a metric. Raises as `ask`."""
         found = self.ask("quantities")
         if not isinstance(found, Mapping) or not all(isinstance(each, Quantity) for each in found.values()):
-            raise self._mistake(f"quantities returned {found!r}; expected a mapping of names to Quantity")
+            raise self.mistake(f"quantities returned {found!r}; expected a mapping of names to Quantity")
         return found
 
-    def _mistake(self, problem: str) -> ComponentError:
-        return ComponentError(self._blamed(problem))
+    def lr_factors(self) -> Mapping[str, float]:
+        """Factors of the learning rate that the component states (see `TrainedOptions`). Raises as `ask`."""
+        found = self.ask("lr_factors")
+        if not isinstance(found, Mapping) or not all(
+            isinstance(pattern, str) and isinstance(factor, int | float) and 0 < factor < math.inf
+            for pattern, factor in found.items()
+        ):
+            raise self.mistake(
+                f"lr_factors returned {found!r}; expected a mapping of patterns to numbers above 0"
+            )
+        return found
 
     def mistake(self, problem: str) -> PluginError:
-        """The error for what the component gave while the case runs, against the contract of its kind."""
-        return PluginError(self._blamed(problem))
-
-    def _blamed(self, problem: str) -> str:
-        return f"{self.entry}: {problem}; this is a mistake in {self.plugin_text}"
+        """The error for what the component gave against the contract of its kind."""
+        return PluginError(f"{self.entry}: {problem}; this is a mistake in {self.plugin_text}")
 
     @property
     def plugin_text(self) -> str:

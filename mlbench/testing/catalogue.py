@@ -140,6 +140,11 @@ EXAMPLES: Mapping[tuple[str, str], Mapping[str, _Sections]] = MappingProxyType(
             "": {"distiller": {}},
             "augmented": {"distiller": {"images": "augmented"}},
         },
+        # The embeddings of small models are shorter than the published ones.
+        ("loss", "magface"): {
+            "": {"loss": {"l_a": 0.5, "u_a": 10.0}},
+            "easy": {"loss": {"l_a": 0.5, "u_a": 10.0, "easy_margin": True}},
+        },
         ("neck", "token"): {
             "": {
                 "backbone": {"name": "timm", "model": "test_vit", "weights": "none", "output": "tokens"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from mlbench.contracts import CentreLoss, CentreSampler, Distiller, MixedLoss, PairLoss, RowSampler
+from mlbench.contracts import (
+    CentreLoss,
+    CentreSampler,
+    Distiller,
+    MixedLoss,
+    PairLoss,
+    RegularisedLoss,
+    RowSampler,
+)
 from mlbench.contracts.options import DistillerContext, LossContext, SamplerContext
 from mlbench.errors import ComponentError
 from mlbench.planning.plan import Case, check_sampler
@@ -57,7 +65,7 @@ class Term(nn.Module):
         self.weight = weight
 
     def forward(self, embeddings: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """embeddings: (N, D) float. Returns the loss, a scalar, without the weight."""
+        """embeddings: (N, D) float. Returns the loss, a scalar, without the weight and the regularisers."""
         if batch.others is None:
             return self._of(embeddings, batch.labels)
         if isinstance(self.loss, MixedLoss):
@@ -70,6 +78,13 @@ class Term(nn.Module):
         with _evaluating(self.loss):
             return more * main + less * self._of(embeddings, others)
 
+    def regularisers(self, embeddings: torch.Tensor) -> Mapping[str, torch.Tensor]:
+        """Further terms of the loss by name, scalars without the weight. embeddings: (N, D) float."""
+        if not isinstance(self.loss, RegularisedLoss):
+            return {}
+        with torch.autocast(embeddings.device.type, enabled=False):
+            return self.loss.regularisers(embeddings.to(torch.promote_types(embeddings.dtype, torch.float32)))
+
     def _of(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         if self.centres is None:
             return self.loss(embeddings, labels)  # type: ignore[operator]
@@ -77,13 +92,18 @@ class Term(nn.Module):
 
 
 class Objective(nn.Module):
-    """The model, its losses, and the distiller of a case with a teacher."""
+    """The model, its losses, and the distiller of a case with a teacher.
+
+    values: scalars of the last call of `loss`, detached and without weights: "loss NAME" of each loss, "loss
+    NAME TERM" of each of its regularisers, and "distiller".
+    """
 
     def __init__(self, model: EmbeddingModel, terms: list[Term], distiller: Distiller | None = None) -> None:
         super().__init__()
         self.model = model
         self.terms = nn.ModuleList(terms)
         self.distiller = distiller
+        self.values: dict[str, torch.Tensor] = {}
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """The scalar that training minimises."""
@@ -93,11 +113,18 @@ class Objective(nn.Module):
         """The scalar from the embeddings of `batch.images`."""
         count = len(batch.labels)
         terms: Any = self.terms
-        parts = [_weighted(term(embeddings[:count], batch), term.weight) for term in terms]
+        found: list[tuple[str, torch.Tensor, float]] = []
+        for term in terms:
+            name = f"loss {term.name}"
+            found.append((name, term(embeddings[:count], batch), term.weight))
+            further = term.regularisers(embeddings[:count])
+            found += [(f"{name} {key}", value, term.weight) for key, value in further.items()]
         if self.distiller is not None:
             assert batch.targets is not None
             seen = embeddings if batch.clean is None else embeddings[count:]
-            parts.append(_weighted(self.distiller(seen, batch.targets), self.distiller.weight))
+            found.append(("distiller", self.distiller(seen, batch.targets), self.distiller.weight))
+        self.values = {name: value.detach() for name, value, _ in found}
+        parts = [_weighted(value, weight) for _, value, weight in found]
         return sum(parts[1:], parts[0])
 
     def state(self) -> dict[str, Any]:

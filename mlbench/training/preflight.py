@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from mlbench.planning.plan import Case, labels_of
 from mlbench.planning.plugin_code import raised_in
 from mlbench.training.assembly import Assembly, assemble
 from mlbench.training.feed import build_batches
+from mlbench.training.lr_factors import lr_factors
 from mlbench.training.model import build_teacher
 from mlbench.training.model_checks import check_losses, check_model
 from mlbench.training.objective import build_distiller, build_terms
@@ -111,16 +113,18 @@ class _Check:
             self._is_new(case, *_DISTILLATION)
             check_losses(case, assembly.objective, assembly.fabric.device)
             assembly.checked = True
+            objective: Any = assembly.objective
+            lr_factors(case, objective.terms, objective.model, objective.distiller)
             return assembly
         first, dim = self._models[model]
         if dim is None:
             raise WeightsError(f"its model failed in the check of case {first.name!r} seed {first.seed}")
         if self._is_new(case, *_TERMS):
-            build_terms(case, dim)
+            lr_factors(case, build_terms(case, dim))
         if self._is_new(case, *_DISTILLATION):
             teacher = build_teacher(case.spec, case.seed)
             if teacher is not None:
-                build_distiller(case, dim, teacher.dim)
+                lr_factors(case, (), distiller=build_distiller(case, dim, teacher.dim))
         return None
 
     def _is_new(self, case: Case, *sections: str) -> bool:

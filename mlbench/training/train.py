@@ -21,6 +21,7 @@ from mlbench.records.record import Estimate
 from mlbench.seeding import generator_state, numpy_generator, set_generator_state, torch_seed
 from mlbench.training.checkpoint_score import curve_name
 from mlbench.training.contract_checks import epoch_batches
+from mlbench.training.epoch_losses import EpochLosses
 from mlbench.training.feed import Feed, build_batches
 from mlbench.training.first_step import FirstStep
 from mlbench.training.model import statistics_kept
@@ -45,8 +46,9 @@ class Training:
     """Results of training: curves, the epoch that was kept, and times.
 
     curves: the mean of the loss over the steps of every epoch, its standard deviation over them, the learning
-    rate, and the score on the calibration split of every evaluation, None where it had no value. waited:
-    seconds spent waiting for images to be read.
+    rate, and the score on the calibration split of every evaluation, None where it had no value; where the
+    loss has several parts, the mean of each too (see `Objective.values`). waited: seconds spent waiting for
+    images to be read.
     """
 
     steps: int = 0
@@ -67,7 +69,7 @@ class Step:
         self._fabric = fabric
         self.first = FirstStep(case, objective)
         self._clip_norm = case.recipe.clip_norm
-        optimizer = build_optimizer(objective, case.recipe)
+        optimizer = build_optimizer(objective, case)
         self._schedule = build_schedule(optimizer, case.recipe, total)
         self._module, self.optimizer = fabric.setup(objective, optimizer)
         parts = case.spec.compute.accumulate
@@ -155,27 +157,29 @@ def train(
             recipe.batch_size,
             numpy_generator(case.seed, "batches", epoch),
         )
-        losses = []
+        losses = EpochLosses()
         before = "".join(f", loss {loss:.3g}" for loss in result.curves["loss"][-1:])
         what = f"training, epoch {epoch + 1} of {recipe.epochs}{before}"
         # Dropout and similar layers draw from torch's global generator.
         with torch_seed(case.seed, "epoch", epoch, device=fabric.device):
             for batch in feed.batches(order, labels, epoch):
                 try:
-                    losses.append(step(batch))
+                    losses.add(step(batch), objective.values)
                 except MlbenchError:
                     # The state before the step is unchanged and useful.
                     _save(folder / "last.pt", objective, epoch)
                     raise
                 progress(what, step.count, total)
         # Checked once an epoch, as a GPU would have to wait for the check after every step.
-        epoch_losses = torch.stack(losses).float().cpu()
+        found_losses = losses.read()
+        epoch_losses = found_losses["loss"]
         if epoch == 0 and not torch.isfinite(epoch_losses[0]):
             step.first.explain()
-        _check_finite(epoch_losses, step.count - len(losses))
+        _check_finite(epoch_losses, step.count - len(epoch_losses))
         if not epoch_losses.any():
             idle.append(epoch + 1)
-        result.curves["loss"].append(float(epoch_losses.mean()))
+        for name, each in found_losses.items():
+            result.curves.setdefault(name, []).append(float(each.mean()))
         result.curves["loss_deviation"].append(float(epoch_losses.std(correction=0)))
         group = step.optimizer.param_groups[0]
         result.curves["lr"].append(group["lr"] / group.get("lr_scale", 1))

@@ -56,6 +56,23 @@ def test_training_records_how_much_the_loss_varies_over_the_steps_of_an_epoch(
     assert result.curves["loss_deviation"] == pytest.approx([(14 / 3) ** 0.5, 0.0])
 
 
+def test_training_records_the_parts_of_the_loss(planned, tmp_path) -> None:
+    """A pair loss, a loss with a regulariser, and a distiller; the mean of their sum is the loss."""
+    losses = "losses={far: {name: magface, l_a: 0.01, u_a: 5}, pair: {weight: 0.25}}"
+    overrides = ("loss=null", losses, "teacher=toy", "distiller=toy", "distiller.weight=3")
+    weights = {"loss far": 1, "loss far magnitude": 1, "distiller": 3}
+    for more, names in (
+        ((), {**weights, "loss pair": 0.25}),
+        (("compute.accumulate=2",), {**weights, "loss pair": 0.25}),
+        (("mixing=toy", "losses.pair=null"), weights),
+    ):
+        curves = trained(planned(overrides=(*overrides, *more)).cases[0], tmp_path)[1].curves
+        assert {name for name in curves if name.startswith("loss ")} | {"distiller"} == set(names)
+        sums = [sum(weight * curves[name][epoch] for name, weight in names.items()) for epoch in range(2)]
+        assert sums == pytest.approx(curves["loss"])
+    assert not [name for name in trained(planned().cases[0], tmp_path)[1].curves if name.startswith("loss ")]
+
+
 def test_training_twice_gives_the_same_bits(planned, tmp_path) -> None:
     case = planned().cases[0]
     hashes = []
@@ -218,7 +235,8 @@ def test_a_sampler_with_an_optimiser_of_its_own_trains_as_the_recipes_does(
 ) -> None:
     """Same centres, same rates, same clipping: with all classes sampled, only rounding differs."""
     losses, centres = [], []
-    common = (f"recipe.optimizer={optimizer}", "recipe.lr=0.01", "recipe.clip_norm=0.5", "recipe.centre_lr=2")
+    common = (f"recipe.optimizer={optimizer}", "recipe.lr=0.01", "recipe.clip_norm=0.5", "recipe.centre_lr=4")
+    common = (*common, "recipe.lr_factors={sampler: 0.5}")
     for sampler in ("all", f"{{name: partial_fc, rate: 1, optimizer: {optimizer}}}"):
         case = planned(overrides=(*common, "recipe.epochs=4", f"sampler={sampler}")).cases[0]
         objective, result = trained(case, tmp_path, score=iter([1.0, 2.0, 3.0, 4.0]).__next__)
@@ -235,7 +253,7 @@ def test_loss_scaling_and_clipping_reach_centres_with_an_optimiser_of_their_own(
     centres = []
     for scale in (1.0, 2.0**12):
         objective = build_objective(case, build_model(case.spec, case.seed))
-        optimizer = build_optimizer(objective, case.recipe)
+        optimizer = build_optimizer(objective, case)
         scaler = torch.amp.GradScaler("cpu", init_scale=scale)
         for limit in (0.1, 1e9):
             optimizer.zero_grad()
