@@ -3,7 +3,7 @@
     MlbenchError
     ├── SuiteError         a suite file is wrong: names file, line and key
     ├── ComponentError     a component is unknown, ambiguous, or its plugin is broken
-    │   └── PluginError    a component's code fails or breaks its contract
+    │   └── PluginError    a component's code fails or breaks its contract while a case runs
     ├── OptionError        an option of a component is unknown, of the wrong type, or out of range
     ├── DataError          images are missing, unreadable, or too few for the splits
     ├── WeightsError       pretrained weights cannot be loaded, or do not fit the model
