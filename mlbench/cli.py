@@ -27,13 +27,14 @@ from mlbench.commands.claims_commands import (
 from mlbench.commands.data_commands import data
 from mlbench.commands.export_commands import export, match
 from mlbench.commands.installed import Loading, installed_plugins, installed_registry, note_idle
+from mlbench.commands.package_commands import plugin
 from mlbench.commands.plugin_commands import plugins
 from mlbench.commands.regression_commands import baseline, check, compare
 from mlbench.commands.tune_commands import tune
 from mlbench.contracts import KINDS
 from mlbench.deprecation import show_deprecations
 from mlbench.errors import MlbenchError, SuiteError, hint
-from mlbench.parameters import FiniteRange, case_options, json_option, results_option
+from mlbench.parameters import FiniteRange, case_options, json_option, plugin_option, results_option
 from mlbench.seeding import MAX_SEED
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def _fail(message: str, code: int) -> NoReturn:
     envvar="MLBENCH_BLOCK",
     help="Do not load plugins whose names match.",
 )
+@plugin_option
 @click.option("--no-plugins", is_flag=True, help="Load no plugins but the built-in ones.")
 @click.version_option(package_name="mlbench")
 @click.pass_context
@@ -91,7 +93,7 @@ def main(context: click.Context, block: tuple[str, ...], no_plugins: bool) -> No
     note_idle(context.obj)
 
 
-for command in (data, export, match, claims, findings, compare, baseline, check, tune, plugins):
+for command in (data, export, match, claims, findings, compare, baseline, check, tune, plugin, plugins):
     main.add_command(command)
 
 
@@ -233,6 +235,7 @@ def results(suite: str, results: Path, markdown: bool, wide: bool, as_json: bool
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Of resamples and of the share.")
 @click.option("--device", default="cpu", metavar="NAME", help="cpu, cuda, cuda:1 or auto.")
 @click.option("--threads", type=click.IntRange(1), help="On the CPU; default all cores.")
+@plugin_option
 @json_option
 def evaluate(file: Path, classes: Path | None, as_json: bool, **options: Any) -> None:
     """Evaluate a FILE of embeddings from any model: .npz, .npy or .parquet."""
@@ -314,6 +317,7 @@ def _check_kind(kind: str) -> None:
 @click.argument("kind", required=False)
 @click.option("--search", "pattern", metavar="GLOB", help="Only these, and models of libraries: 'eff*b0'.")
 @click.option("--markdown", is_flag=True, help="Print a page in Markdown with every option.")
+@plugin_option
 @json_option
 def list_components(kind: str | None, pattern: str | None, markdown: bool, as_json: bool) -> None:
     """List components, all or of one KIND."""
@@ -350,6 +354,7 @@ def _print_matches(entries: Sequence[Entry], pattern: str, *, as_json: bool) -> 
 @main.command()
 @click.argument("kind")
 @click.argument("name", required=False)
+@plugin_option
 @json_option
 def show(kind: str, name: str | None, as_json: bool) -> None:
     """Show a component, with its options and formula; without a NAME, what components of a KIND must have."""
@@ -374,6 +379,7 @@ def show(kind: str, name: str | None, as_json: bool) -> None:
 @click.option("--dim", type=click.IntRange(min=1), required=True, help="Width of the embeddings.")
 @click.option("--batch", "batch_size", type=click.IntRange(min=1), required=True, help="Images in a step.")
 @click.option("--rate", type=float, help="Only this share of the centres in a step.")
+@plugin_option
 @json_option
 def advise(sampler: str, as_json: bool, **question: Any) -> None:
     """Predict the cost of a SAMPLER of class centres on this machine, and whether it pays off."""
@@ -388,6 +394,7 @@ def advise(sampler: str, as_json: bool, **question: Any) -> None:
 
 
 @main.command()
+@plugin_option
 @json_option
 def doctor(as_json: bool) -> None:
     """Show devices, versions, plugins, folders and free disk, with their problems."""

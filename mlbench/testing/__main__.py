@@ -1,10 +1,5 @@
-"""`python -m mlbench.testing` prints a suite with a case for every installed component."""
+"""`python -m mlbench.testing [NAME]`."""
 
-import sys
+from mlbench.testing.command import main
 
-from mlbench.plugins import environment_choice, load_plugins
-from mlbench.registry import Registry
-from mlbench.testing.catalogue import catalogue_suite
-
-block, only = environment_choice()
-sys.stdout.write(catalogue_suite(Registry(load_plugins(block=block, only=only))))
+main(prog_name="python -m mlbench.testing")
