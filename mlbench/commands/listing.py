@@ -74,7 +74,7 @@ def component_text(entry: Entry, width: int = 80) -> str:
             *_settings_lines(brought),
         ]
     kind = KindContract.of(component.kind)
-    lines += ["", f"Kind {kind.kind}: {kind.summary} (more: mlbench show {kind.kind})"]
+    lines += ["", *filled(f"Kind {kind.kind}: {kind.summary} (more: mlbench show {kind.kind})", width)]
     lines += [*given_lines(kind, width), f"returns:  {kind.returns}", *duty_lines(kind, width)]
     return "\n".join(lines)
 

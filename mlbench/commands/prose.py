@@ -27,7 +27,7 @@ def filled(text: str, width: int, indent: str = "") -> list[str]:
     lines: list[str] = []
     for paragraph in text.split("\n\n"):
         rows = paragraph.splitlines()
-        if any(row[:1] in (" ", "-", "*") for row in rows):
+        if any(row.startswith((" ", "- ", "* ")) for row in rows):
             lines += [f"{indent}{row}".rstrip() for row in rows]
         else:
             # No break in a word: names of models and options have them.

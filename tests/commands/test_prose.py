@@ -25,6 +25,7 @@ def test_paragraphs_are_filled_and_formulas_keep_their_lines() -> None:
         "  - of two",
     ]
     assert filled("a hyphen-ated word", 11) == ["a", "hyphen-ated", "word"]
+    assert filled("a list\n--search", 40) == ["a list --search"]
     assert filled("", 40) == []
 
 
