@@ -26,10 +26,12 @@ from mlbench.commands.claims_commands import (
 )
 from mlbench.commands.data_commands import data
 from mlbench.commands.export_commands import export, match
-from mlbench.commands.installed import installed_plugins, installed_registry
+from mlbench.commands.installed import Loading, installed_plugins, installed_registry, note_idle
+from mlbench.commands.plugin_commands import plugins
 from mlbench.commands.regression_commands import baseline, check, compare
 from mlbench.commands.tune_commands import tune
 from mlbench.contracts import KINDS
+from mlbench.deprecation import show_deprecations
 from mlbench.errors import MlbenchError, SuiteError, hint
 from mlbench.parameters import FiniteRange, case_options, json_option, results_option
 from mlbench.seeding import MAX_SEED
@@ -50,7 +52,9 @@ class _Group(click.Group):
             return super().invoke(context)
         except MlbenchError as error:
             _fail(str(error), 2 if isinstance(error, SuiteError) else 1)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
+            if str(interrupt):  # it names the plugin that was being imported
+                _fail(str(interrupt), 130)
             kept = {"run": "cases", "tune": "trials"}.get(str(context.invoked_subcommand), "")
             kept = kept and f"; finished {kept} are kept, and the same command continues from there"
             _fail(f"stopped{kept}", 130)
@@ -73,22 +77,20 @@ def _fail(message: str, code: int) -> NoReturn:
     envvar="MLBENCH_BLOCK",
     help="Do not load plugins whose names match.",
 )
+@click.option("--no-plugins", is_flag=True, help="Load no plugins but the built-in ones.")
 @click.version_option(package_name="mlbench")
 @click.pass_context
-def main(context: click.Context, block: tuple[str, ...]) -> None:
+def main(context: click.Context, block: tuple[str, ...], no_plugins: bool) -> None:
     """Benchmarks for metric learning: choose, ship and monitor an embedding model."""
-    context.obj = block
+    context.obj = Loading.chosen(block, no_plugins)
+    show_deprecations()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # for characters that the terminal lacks
-    if block:
-        from mlbench.plugins import idle_blocks
-
-        for line in idle_blocks(block):
-            _note(line)
+    note_idle(context.obj)
 
 
-for command in (data, export, match, claims, findings, compare, baseline, check, tune):
+for command in (data, export, match, claims, findings, compare, baseline, check, tune, plugins):
     main.add_command(command)
 
 
@@ -316,12 +318,8 @@ def list_components(kind: str | None, as_json: bool) -> None:
 
     if kind is not None:
         _check_kind(kind)
-    registry = installed_registry()
-    entries = [entry for entry in registry if kind in (None, entry.component.kind)]
+    entries = [entry for entry in installed_registry() if kind in (None, entry.component.kind)]
     _print(components_json(entries) if as_json else components_table(entries))
-    for plugin in registry.plugins:
-        if plugin.error:
-            click.echo(f"note: plugin {plugin.name!r} failed to load: {plugin.error}", err=True)
 
 
 @main.command()
@@ -335,16 +333,6 @@ def show(kind: str, name: str, as_json: bool) -> None:
     _check_kind(kind)
     entry = installed_registry().get(kind, name)
     _print(component_json(entry) if as_json else component_text(entry))
-
-
-@main.command()
-@json_option
-def plugins(as_json: bool) -> None:
-    """Show installed plugins, with the errors of those that failed to load."""
-    from mlbench.commands.listing import plugins_json, plugins_table
-
-    found = installed_plugins()
-    _print(plugins_json(found) if as_json else plugins_table(found))
 
 
 @main.command()

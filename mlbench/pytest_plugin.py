@@ -54,11 +54,12 @@ class SuiteFile(pytest.File):
         from mlbench.environment import find_device
         from mlbench.planning.plan import make_plan
         from mlbench.planning.suite import load_suite
-        from mlbench.plugins import load_plugins
+        from mlbench.plugins import environment_choice, load_plugins
         from mlbench.records.harness import benchmark_name
         from mlbench.registry import Registry
 
-        plugins = load_plugins(block=os.environ.get("MLBENCH_BLOCK", "").split())
+        block, only = environment_choice()
+        plugins = load_plugins(block=block, only=only)
         size = self.config.getoption("mlbench_size")
         suite = load_suite(Path(os.path.relpath(self.path)), Registry(plugins), size=size)
         plan = make_plan(suite, find_device(self.config.getoption("mlbench_device")))

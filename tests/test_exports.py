@@ -27,6 +27,7 @@ PLUGIN = [
     "CONTRACT",
     "GALLERY",
     "IMAGE_SUFFIXES",
+    "MEASURED",
     "QUERY",
     "SPLITS",
     "SPLIT_NAMES",

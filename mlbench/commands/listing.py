@@ -91,12 +91,15 @@ def component_json(entry: Entry) -> str:
 
 
 def plugins_table(plugins: Sequence[Plugin]) -> Table:
-    """Plugins with their components or their error."""
-    rows = [
-        (plugin.name, f"{plugin.package} {plugin.version}", str(len(plugin.components)), plugin.error)
-        for plugin in plugins
-    ]
-    return Table(("plugin", "package", "components", "error"), rows, numbers=("components",))
+    """Plugins with their components, the seconds of their import, and what is set aside."""
+    rows = []
+    for plugin in plugins:
+        errors = [f"{each}: {each.error}" if each.kind else each.error for each in plugin.problems()]
+        package = f"{plugin.package} {plugin.version}"
+        seconds = f"{plugin.seconds:.2f}"
+        rows.append((plugin.name, package, str(len(plugin.components)), seconds, "; ".join(errors)))
+    headings = ("plugin", "package", "components", "seconds", "error")
+    return Table(headings, rows, numbers=("components", "seconds"))
 
 
 def plugins_json(plugins: Sequence[Plugin]) -> str:

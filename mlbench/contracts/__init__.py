@@ -7,7 +7,7 @@ The options classes stand in `mlbench.contracts.options`, which imports pydantic
 from __future__ import annotations
 
 from mlbench.contracts.claims import Cases, Effect, Finding
-from mlbench.contracts.component import CONTRACT, KINDS, Component
+from mlbench.contracts.component import CONTRACT, KINDS, OLDEST_CONTRACT, Component
 from mlbench.contracts.data import (
     GALLERY,
     QUERY,
@@ -66,6 +66,7 @@ __all__ = [
     "CONTRACT",
     "GALLERY",
     "KINDS",
+    "OLDEST_CONTRACT",
     "QUERY",
     "SPLITS",
     "Advice",

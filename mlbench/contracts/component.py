@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-__all__ = ["CONTRACT", "KINDS", "Component"]
+__all__ = ["CONTRACT", "KINDS", "OLDEST_CONTRACT", "Component"]
 
 #: Version of everything in `mlbench.plugin`. It grows when a plugin that was written before may stop working.
 CONTRACT = 1
+
+#: The oldest version whose plugins still load.
+OLDEST_CONTRACT = 1
 
 #: Every kind of component, with what it is for.
 KINDS: Mapping[str, str] = MappingProxyType(

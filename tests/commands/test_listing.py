@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 from unittest.mock import ANY
 
@@ -11,6 +12,7 @@ from mlbench.commands import listing
 from mlbench.planning.plan import Plan
 from mlbench.plugin import Component, Features, LossContext, LossOptions, NeckOptions
 from mlbench.plugins import Plugin
+from mlbench.registration import Fault
 from mlbench.registry import Registry
 
 
@@ -110,12 +112,20 @@ def test_component_json_tells_required_from_null(toys_only: Registry) -> None:
 
 
 def test_plugins_are_shown_with_their_errors(toys_only: Registry) -> None:
-    plugins = (*toys_only.plugins, Plugin("bad", "bad", "acme", "1", error="ImportError: x"))
+    fault = Fault("its summary is None", "correct it", "neck", "mine")
+    plugins = (
+        *toys_only.plugins,
+        Plugin("bad", "bad", "acme", "1", error="ImportError: x"),
+        Plugin("half", "half", "acme", "1", faults=(fault,), seconds=0.25, printed="hello\n"),
+    )
     assert listing.plugins_table(plugins).rows == [
-        ("toys", "acme 1.2", "3", ""),
-        ("bad", "acme 1", "0", "ImportError: x"),
+        ("toys", "acme 1.2", "3", "0.00", ""),
+        ("bad", "acme 1", "0", "0.00", "ImportError: x"),
+        ("half", "acme 1", "0", "0.25", "neck 'mine': its summary is None; its import prints 'hello'"),
     ]
-    assert json.loads(listing.plugins_json(plugins))[1]["error"] == "ImportError: x"
+    shown = json.loads(listing.plugins_json(plugins))
+    assert shown[1]["error"] == "ImportError: x"
+    assert shown[2]["faults"] == [asdict(fault)]
 
 
 def test_plan_table_has_a_row_a_case(planned: Callable[..., Plan]) -> None:
