@@ -20,7 +20,7 @@ from mlbench.contracts.nested import InnerError, Resolver
 from mlbench.contracts.options import NESTED, Options
 from mlbench.errors import ComponentError, OptionError, close_match, first_line, hint
 
-__all__ = ["Option", "Schema", "first_problem", "type_text"]
+__all__ = ["Option", "Schema", "first_problem", "options_of", "type_text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +56,7 @@ class Schema:
     @cached_property
     def options(self) -> tuple[Option, ...]:
         """Every option, in the order of the class."""
-        result = []
-        docstrings = _docstrings(self.options_class)
-        for name, field in self.options_class.model_fields.items():
-            default = None if field.is_required() else json.dumps(field.get_default(), default=str)
-            result.append(Option(name, type_text(self._types[name]), default, docstrings.get(name, "")))
-        return tuple(result)
+        return options_of(self.options_class)
 
     def check(self, given: Mapping[str, Any], resolve: Resolver | None = None) -> dict[str, Any]:
         """`given` with every default filled in, as plain JSON data. resolve: for inner components. Raises
@@ -116,8 +111,22 @@ class Schema:
 
     @cached_property
     def _types(self) -> dict[str, Any]:
-        hints = get_type_hints(self.options_class, include_extras=True)
-        return {name: hints[name] for name in self.options_class.model_fields}
+        return _types_of(self.options_class)
+
+
+def options_of(options_class: type[Options]) -> tuple[Option, ...]:
+    """Every option of a class, in its order."""
+    types, docstrings = _types_of(options_class), _docstrings(options_class)
+    result = []
+    for name, field in options_class.model_fields.items():
+        default = None if field.is_required() else json.dumps(field.get_default(), default=str)
+        result.append(Option(name, type_text(types[name]), default, docstrings.get(name, "")))
+    return tuple(result)
+
+
+def _types_of(options_class: type[Options]) -> dict[str, Any]:
+    hints = get_type_hints(options_class, include_extras=True)
+    return {name: hints[name] for name in options_class.model_fields}
 
 
 def _docstrings(options_class: type[Options]) -> dict[str, str]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mlbench.claims.evidence import Evidence as Evidence
     from mlbench.claims.evidence import Values as Values
     from mlbench.compiled import compiled as compiled
+    from mlbench.contracts.catalogue import CatalogueItem as CatalogueItem
     from mlbench.contracts.claims import Cases as Cases
     from mlbench.contracts.claims import Effect as Effect
     from mlbench.contracts.claims import Finding as Finding
@@ -142,6 +143,7 @@ _NAMES = {
     "mlbench.compiled": "compiled",
     "mlbench.claims.effects": "effect_of",
     "mlbench.claims.evidence": "Evidence Values",
+    "mlbench.contracts.catalogue": "CatalogueItem",
     "mlbench.contracts.claims": "Cases Effect Finding",
     "mlbench.contracts.component": "CONTRACT Component",
     "mlbench.contracts.data": (

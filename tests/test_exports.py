@@ -45,6 +45,7 @@ PLUGIN = [
     "BatchesShape",
     "Box",
     "Cases",
+    "CatalogueItem",
     "CentreLoss",
     "CentreSampler",
     "CentresShape",

@@ -755,6 +755,7 @@ GENERAL_FAULTS = [
     ({"summary": "it ends with a full stop."}, "summary_is_one_line", "full stop"),
     ({"source": None}, "source_is_a_paper_or_an_address", "is None; write it as"),
     ({"source": "Deng et al."}, "source_is_a_paper_or_an_address", "arXiv:1801.09414"),
+    ({"source": None}, "source_is_a_paper_or_an_address", "the source of Component is None"),
     (
         {"options": "test_testing:Undocumented"},
         "every_option_is_documented",

@@ -31,6 +31,25 @@ FAULTY = Plugin(
 HALF = "loss 'half' of plugin 'part' (part-package 1.0) is set aside: its summary is None; write one line"
 
 
+FILE = """\
+from mlbench.plugin import Component, ThresholdOptions, hookimpl
+
+
+class Half(ThresholdOptions):
+    \'\'\'Half.\'\'\'
+
+    def __call__(self, curve):
+        if curve is None:
+            raise ValueError("no curve")
+        return 0.5
+
+
+@hookimpl
+def mlbench_components():
+    return [Component("threshold", "kit_half", "kit_file:Half", "half of the way to one")]
+"""
+
+
 def named(component: Component, name: str, **given):
     (check,) = [each for each in checks(component, **given) if each.name == name]
     return check
@@ -100,7 +119,7 @@ def test_command_prints_a_line_for_each_check(shell) -> None:
 def test_command_shows_failures_skips_and_expected_failures(shell) -> None:
     result = shell("best_f1", "--expect", "threshold_is_a_similarity=no reason")
     assert "  failed  threshold_is_a_similarity: threshold_is_a_similarity passes; remove" in result.stdout
-    assert (result.stdout.splitlines()[-1], result.exit_code) == ("1 failed, 8 passed", 1)
+    assert (result.stdout.splitlines()[-1], result.exit_code) == ("1 failed, 9 passed", 1)
 
     result = shell("toy-package", "--kind", "augmentation")
     assert "  failed  summary_is_one_line: the summary of Component is " in result.stdout
@@ -114,11 +133,11 @@ def test_command_shows_failures_skips_and_expected_failures(shell) -> None:
     )
     result = shell("jitter", *expected)
     assert "  expected failure summary_is_one_line: it is a toy (the summary" in result.stdout
-    assert (result.stdout.splitlines()[-1], result.exit_code) == ("2 expected failures, 8 passed", 0)
+    assert (result.stdout.splitlines()[-1], result.exit_code) == ("2 expected failures, 9 passed", 0)
 
     result = shell("lfw", "--kind", "dataset")
     assert "  skipped dataset_has_three_splits: dataset-lfw needs the options path" in result.stdout
-    assert (result.stdout.splitlines()[-1], result.exit_code) == ("6 passed, 8 skipped", 0)
+    assert (result.stdout.splitlines()[-1], result.exit_code) == ("7 passed, 8 skipped", 0)
 
 
 @pytest.mark.parametrize(
@@ -156,6 +175,25 @@ def test_command_fails_for_what_is_set_aside(shell) -> None:
     result = shell("part")
     assert result.stdout.startswith(f"failed  {HALF}\naugmentation whole (part-package 1.0)\n")
     assert result.exit_code == 1
+
+
+def test_command_checks_a_file_of_components(shell, tmp_path) -> None:
+    shell_file = tmp_path / "kit_file.py"
+    shell_file.write_text(FILE)
+    result = shell(str(shell_file))
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("threshold kit_half ((file) ")
+    assert any(line.startswith("  passed  module_imports_lightly: 0.") for line in lines)
+    failed = [line for line in lines if line.startswith("  failed")]
+    raised = (
+        "kit_file.py:9 raises ValueError: no curve; change it so that the check 'threshold is a similarity'"
+    )
+    assert failed == [f"  failed  threshold_is_a_similarity: {raised} can call it"]
+    assert result.exit_code == 1
+
+    result = shell("no_such_file.py")
+    assert "no_such_file.py: no such file" in result.stderr
+    assert result.exit_code == 2
 
 
 def test_command_loads_what_the_environment_chooses(shell, monkeypatch) -> None:

@@ -15,6 +15,7 @@ from mlbench.errors import StoreError
 from mlbench.planning.document import load_document
 from mlbench.planning.sizes import choose_size
 from mlbench.planning.suite import Suite, read_suite
+from mlbench.planning.suite_plugins import suite_registry
 from mlbench.registry import Registry
 
 __all__ = ["findings_page"]
@@ -64,6 +65,7 @@ def findings_page(
 def _studies(path: Path, folder: Path, registry: Registry) -> list[_Study]:
     """The suite at every size that has an evidence file."""
     document = load_document(path)
+    registry = suite_registry(document, registry)
     found, lacking = [], []
     for size in choose_size(document).names or (None,):
         suite = read_suite(document, registry, size=size)

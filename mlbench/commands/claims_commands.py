@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlbench.commands.installed import installed_registry
-from mlbench.parameters import case_options, json_option, results_option
+from mlbench.parameters import case_options, json_option, plugin_option, results_option
 
 if TYPE_CHECKING:
     from mlbench.claims.judgement import Judgement
@@ -87,6 +87,7 @@ def claims(
     help="Folder of files written by mlbench claims --save and mlbench tune show --save.",
 )  # fmt: skip
 @click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="File to write.")
+@plugin_option
 def findings(suites: tuple[Path, ...], records: Path, output: Path | None) -> None:
     """Make a page of the claims of SUITES and their verdicts, and of their tunings, in Markdown."""
     from mlbench.atomic_write import write_atomically

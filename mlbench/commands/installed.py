@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mlbench.parameters import PLUGIN_FILES
+
 if TYPE_CHECKING:
     from mlbench.plugins import Plugin
     from mlbench.registry import Registry
@@ -67,6 +69,7 @@ def installed_registry() -> Registry:
 
 def command_registry() -> Registry:
     """The same without the notes, for commands that show what is set aside."""
+    from mlbench.plugin_files import PluginFile, add_plugin_files
     from mlbench.plugins import left_out, load_plugins
     from mlbench.registry import Registry
 
@@ -75,7 +78,8 @@ def command_registry() -> Registry:
         loading: Loading = context.obj
         block, only = loading.block, loading.only
         unloaded = left_out(block=block, only=only) if loading != Loading() else []
-        plugins = load_plugins(block=block, only=only)
+        files = [PluginFile(path, f"--plugin {path}") for path in context.meta.get(PLUGIN_FILES, ())]
+        plugins = add_plugin_files(load_plugins(block=block, only=only), files)
         context.meta[_REGISTRY] = Registry(plugins, note=_note, left_out=unloaded)
     return context.meta[_REGISTRY]
 

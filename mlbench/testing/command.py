@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,6 +16,7 @@ import click
 from mlbench.contracts import KINDS, Component
 from mlbench.errors import ComponentError, MlbenchError, SuiteError, hint
 from mlbench.planning.document import parse_value
+from mlbench.plugin_files import PluginFile, add_plugin_files
 from mlbench.plugins import Plugin, environment_choice, load_plugins
 from mlbench.registration import Fault
 from mlbench.registry import Entry, Registry
@@ -42,8 +44,9 @@ __all__ = ["main"]
     help="A check that fails, and why; an error once it passes.",
 )
 def main(name: str | None, kind: str | None, options: tuple[str, ...], expected: tuple[str, ...]) -> None:
-    """Run the checks of NAME, one line each: a component (cosface, or loss/cosface), or a plugin or package
-    for all of its components. Without NAME, print a suite with a case for every installed component.
+    """Run the checks of NAME, one line each: a component (cosface, or loss/cosface), or a plugin, package
+    or Python file for all of its components. Without NAME, print a suite with a case for every installed
+    component.
 
     Without --set, built-in components with required options are checked with examples of them."""
     try:
@@ -57,7 +60,11 @@ def main(name: str | None, kind: str | None, options: tuple[str, ...], expected:
 def _main(name: str | None, kind: str | None, options: Sequence[str], expected: Sequence[str]) -> bool:
     """Returns whether a check failed."""
     block, only = environment_choice()
-    registry = Registry(load_plugins(block=block, only=only))
+    plugins = load_plugins(block=block, only=only)
+    if name is not None and name.endswith(".py"):
+        file = PluginFile(Path(name), name)
+        plugins, name = add_plugin_files(plugins, [file]), str(file.path)
+    registry = Registry(plugins)
     aside = [] if name is None else list(_set_aside(registry, name, kind))
     for line in (note for plugin in registry.plugins for note in plugin.notes() if note not in aside):
         click.echo(f"note: {line}", err=True)
@@ -84,9 +91,9 @@ def _pairs(texts: Sequence[str], option: str) -> list[tuple[str, str]]:
 
 
 def find(registry: Registry, name: str, kind: str | None = None, *, needed: bool = True) -> list[Entry]:
-    """Components with this name (or "kind/name"), and those of a plugin or package with it; with `kind`, of
-    this kind alone. Raises ComponentError where there is none, if one is `needed`."""
-    if "/" in name:
+    """Components with this name (or "kind/name"), and those of a plugin, package or file with it; with
+    `kind`, of this kind alone. Raises ComponentError where there is none, if one is `needed`."""
+    if "/" in name and not name.endswith(".py"):
         first, _, rest = name.partition("/")
         return [registry.get(first.strip(), rest.strip())]
     if kind is not None and kind not in KINDS:

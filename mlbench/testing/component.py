@@ -12,6 +12,7 @@ from mlbench.planning.settings import Changes
 from mlbench.testing.check import Subject, expect
 from mlbench.testing.copying import copies
 from mlbench.testing.importing import module_imports_lightly
+from mlbench.testing.offered import catalogue_has_valid_options
 
 __all__ = ["CHECKS"]
 
@@ -97,4 +98,5 @@ CHECKS: tuple[Callable[[Subject], object], ...] = (
     speeds_depend_on_known_options,
     module_imports_lightly,
     options_can_be_pickled,
+    catalogue_has_valid_options,
 )

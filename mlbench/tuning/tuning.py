@@ -22,6 +22,7 @@ from mlbench.planning.request import PlanRequest
 from mlbench.planning.settings import Changes
 from mlbench.planning.sizes import Sized, choose_size
 from mlbench.planning.suite import Suite, changed_specs, read_suite
+from mlbench.planning.suite_plugins import suite_registry
 from mlbench.records.store import results_settings
 from mlbench.registry import Registry
 from mlbench.seeding import MAX_SEED
@@ -132,6 +133,7 @@ def read_tuning(path: Path, registry: Registry, request: PlanRequest) -> Tuning:
     Raises SuiteError for the first mistake, with file, line and key, and what `PlanRequest.plan` raises.
     """
     whole = load_document(path)
+    registry = suite_registry(whole, registry)
     sized = choose_size(whole, request.size)
     document = sized.document
     precision = (f"precision={request.precision}",) if request.precision else ()
