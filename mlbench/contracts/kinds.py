@@ -44,8 +44,24 @@ EVERY_KIND: tuple[Duty, ...] = _duties(
     defaults_are_valid="defaults that keep their own types and bounds",
     settings_are_a_mapping_of_sections="settings() that a suite could state",
     speeds_depend_on_known_options="speed_neutral and training_only that name options",
+    module_imports_lightly="an import without torch and print, of at most 1 s of CPU time",
+    options_can_be_pickled="options equal to their pickled and deep copies",
     catalogue_has_valid_options="catalogue() with options that a suite can set",
 )
+
+#: Of what is called with tensors.
+_CALLED = {
+    "runs_in_bfloat16": "finite float32 or bfloat16, and gradients, under bfloat16 autocast",
+    "keeps_global_generators": "no seeding; draws in build() and, from torch's, in training alone",
+    "lr_factors_match_parameters": "lr_factors() that name its parameters, if any",
+}
+_NETWORK = {
+    "takes_any_batch_size": "batches of 1, 3 and 7; in evaluation, rows that depend on their image alone",
+    **_CALLED,
+    "state_dict_is_complete": "all its state in state_dict()",
+    "can_be_compiled": "the same output and gradients with torch.compile",
+}
+_OBJECTIVE = {"takes_any_batch_size": "finite for batches of 1, 3 and 7", **_CALLED}
 
 #: Every kind of component.
 KINDS: Mapping[str, Kind] = MappingProxyType(
@@ -97,8 +113,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 predict_is_what_is_built="parameters and shape as predict() says, if it does",
                 same_seed_gives_the_same_weights="random weights from torch's generator",
                 works_as_a_teacher="the same vectors every time in evaluation mode",
-                backbone_runs_in_bfloat16="finite features under bfloat16 autocast",
-                lr_factors_match_parameters="lr_factors() that name its parameters, if any",
+                **_NETWORK,
             ),
             types=("BackboneShape", "FeatureShape", "TokensShape"),
         ),
@@ -108,8 +123,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 embeddings_have_its_dim="a torch.nn.Module with `dim`; rows that depend on their image alone",
                 neck_has_finite_gradients="finite gradients of input and parameters",
                 neck_predict_is_what_is_built="parameters and dim as predict() says, if it does",
-                neck_runs_in_bfloat16="finite embeddings under bfloat16 autocast",
-                lr_factors_match_parameters="lr_factors() that name its parameters, if any",
+                **_NETWORK,
             ),
             types=("FeatureShape", "TokensShape", "NeckShape"),
         ),
@@ -122,11 +136,11 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 logits_keep_the_contract="logits (N, K), finite for targets of -1",
                 loss_predict_is_what_is_built="parameters and centres as predict() says, if it does",
                 loss_states_its_needs="needs in predict() for the pairs without which it learns nothing",
-                loss_can_be_stored="all its state in state_dict()",
                 mixed_with_a_share_of_one_is_the_loss="mixed(), if any, that is the loss at a share of 1",
-                loss_runs_in_bfloat16="a finite gradient under bfloat16 autocast",
-                lr_factors_match_parameters="lr_factors() that name its parameters, if any",
                 regularisers_are_finite_scalars="regularisers(), if any, that gives finite scalars",
+                **_OBJECTIVE,
+                state_dict_is_complete="all its state in state_dict()",
+                gathered_batch_has_the_same_loss="the same on a batch gathered from two processes",
             ),
             types=("MixedLoss", "LossShape"),
         ),
@@ -137,8 +151,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 centres_predict_is_what_is_built="parameters as predict() says, if it does",
                 centres_can_be_stored="all its state in state_dict()",
                 same_seed_gives_the_same_steps="the same steps for the same seed",
-                centres_run_in_bfloat16="a finite loss under bfloat16 autocast",
-                lr_factors_match_parameters="lr_factors() that name its parameters, if any",
+                **_OBJECTIVE,
             ),
             types=(
                 "CentreLoss",
@@ -154,16 +167,19 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             _duties(
                 distance_has_finite_gradients="a torch.nn.Module with images, weight; a finite scalar",
                 equal_vectors_are_nearest="0 for equal vectors",
-                distance_runs_in_bfloat16="finite under bfloat16 autocast",
-                lr_factors_match_parameters="lr_factors() that name its parameters, if any",
+                **_OBJECTIVE,
+                state_dict_is_complete="all its state in state_dict()",
             ),
         ),
         "batch_sampler": Kind(
             "which training images make up a batch",
             _duties(
                 batches_are_as_many_as_len="len() batches an epoch, each a list of 1 to batch_size indices",
+                batches_of_odd_sizes="any batch size, or OptionError by build() and predict() alike",
                 batches_predict_is_what_is_built="batches and pairs as predict() says, if it does",
                 same_generator_gives_the_same_batches="the same batches for the same generator",
+                batches_keep_global_generators="draws from its generator alone",
+                batch_sampler_can_be_pickled="the same batches by pickled and deep copies",
             ),
             types=("BatchesShape",),
         ),
