@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,15 @@ from mlbench.errors import DataError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["COLLAPSED", "Embeddings", "collapse_note", "comparable", "mean_similarity", "vector_norms"]
+__all__ = [
+    "COLLAPSED",
+    "Embeddings",
+    "collapse_note",
+    "comparable",
+    "mean_similarity",
+    "prefixes",
+    "vector_norms",
+]
 
 #: Embeddings with at least this mean similarity count as collapsed. Networks with random weights, which
 #: separate little, reach up to .990 on small pictures and document pages.
@@ -57,6 +65,19 @@ def comparable(vectors: torch.Tensor) -> Any:
     """The vectors on a device that can compare them: unchanged on a CUDA GPU, else as an array on the CPU.
     Evaluation needs float64, which some other devices lack."""
     return vectors if vectors.device.type == "cuda" else vectors.cpu().numpy()
+
+
+def prefixes(embeddings: Embeddings, width: int) -> Embeddings:
+    """The first `width` numbers of each embedding, with unit length: embeddings of a nested width
+    (arXiv:2205.13147). Raises DataError as `vector_norms`."""
+    vectors = embeddings.vectors[:, :width]
+    norms = vector_norms(replace(embeddings, vectors=vectors, name=f"{embeddings.name} at width {width}"))
+    if isinstance(vectors, np.ndarray):
+        return replace(embeddings, vectors=(vectors / norms[:, None]).astype(vectors.dtype))
+    import torch
+
+    scales = torch.from_numpy(norms)[:, None].to(vectors.device)
+    return replace(embeddings, vectors=(vectors / scales).to(vectors.dtype))
 
 
 def vector_norms(embeddings: Embeddings) -> np.ndarray:

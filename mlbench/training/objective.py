@@ -15,6 +15,7 @@ from mlbench.contracts.options import DistillerContext, LossContext, SamplerCont
 from mlbench.errors import ComponentError
 from mlbench.planning.plan import Case, check_sampler
 from mlbench.planning.spec import WeightedLoss
+from mlbench.records.widths import at_width
 from mlbench.seeding import derive, torch_seed
 from mlbench.training.model import EmbeddingModel, Teacher
 
@@ -44,19 +45,28 @@ class Batch:
 
 
 class Term(nn.Module):
-    """One loss, with its class centres if it has any, and its weight in the sum."""
+    """One loss on the first `width` numbers of the embeddings, with its class centres if it has any, and its
+    weight in the sum."""
 
     def __init__(
-        self, name: str, loss: CentreLoss | PairLoss, centres: CentreSampler | None, weight: float
+        self,
+        name: str,
+        loss: CentreLoss | PairLoss,
+        centres: CentreSampler | None,
+        weight: float,
+        width: int | None = None,
     ) -> None:
         super().__init__()
         self.name = name
         self.loss = loss
         self.centres = centres
         self.weight = weight
+        self.width = width
 
     def forward(self, embeddings: torch.Tensor, batch: Batch) -> torch.Tensor:
         """embeddings: (N, D) float. Returns the loss, a scalar, without the weight."""
+        if self.width is not None:
+            embeddings = embeddings[:, : self.width].contiguous()
         if batch.others is None:
             return self._of(embeddings, batch.labels)
         if isinstance(self.loss, MixedLoss):
@@ -124,10 +134,17 @@ def build_objective(case: Case, model: EmbeddingModel, teacher: Teacher | None =
 def build_terms(case: Case, dim: int) -> list[Term]:
     """The losses of a case, with their class centres, for embeddings of `dim` numbers.
 
-    Raises SuiteError, with the place of the component, for a loss with class centres without a sampler, and
-    where a loss or a sampler cannot take the case's mixed images.
+    A case with nested widths has a loss and class centres of its own for each, and the mean over the widths
+    counts (arXiv:2205.13147 has their sum). Raises SuiteError, with the place of the component, for a loss
+    with class centres without a sampler, and where a loss or a sampler cannot take the case's mixed images;
+    with the place of the widths where they do not fit `dim`.
     """
-    return [_build_term(case, dim, name, chosen) for name, chosen in case.spec.losses.items()]
+    widths = case.spec.widths.of(dim)
+    return [
+        _build_term(case, width, name, chosen)
+        for name, chosen in case.spec.losses.items()
+        for width in widths
+    ]
 
 
 def build_distiller(case: Case, dim: int, teacher_dim: int) -> Distiller:
@@ -139,9 +156,15 @@ def build_distiller(case: Case, dim: int, teacher_dim: int) -> Distiller:
 
 
 def _build_term(case: Case, dim: int, name: str, chosen: WeightedLoss) -> Term:
-    parts = case.spec.parts
+    """The term of one width, `dim`. That of the whole width is drawn as in a case without nested ones."""
+    parts, widths = case.spec.parts, case.spec.widths
+    path = (f"width {dim}",) if dim in widths.nested else ()
+    weight, width = chosen.weight, None
+    if widths.values:
+        weight, width = weight / len(widths.values), dim
+    title = at_width(name, dim) if path else name
     with chosen.part.located():
-        with torch_seed(case.seed, "loss", name):
+        with torch_seed(case.seed, "loss", name, *path):
             loss = chosen.part.component.build(LossContext(case.forecast.classes, dim))
         if not isinstance(loss, CentreLoss):
             if "mixing" in parts and not isinstance(loss, MixedLoss):
@@ -149,15 +172,16 @@ def _build_term(case: Case, dim: int, name: str, chosen: WeightedLoss) -> Term:
                     f"{chosen.part.entry} compares images by their labels and cannot take mixed ones; "
                     "set mixing: null, or choose a loss with class centres"
                 )
-            return Term(name, loss, None, chosen.weight)
+            return Term(title, loss, None, weight, width)
         check_sampler(parts, chosen.part)
-    return Term(name, loss, _build_centres(case, dim, loss, name), chosen.weight)
-
-
-def _build_centres(case: Case, dim: int, loss: CentreLoss, name: str) -> CentreSampler:
-    part = case.spec.parts["sampler"]
     # A single loss draws the same as before cases could have several.
-    path = () if len(case.spec.losses) == 1 else (name,)
+    path = path if len(case.spec.losses) == 1 else (name, *path)
+    return Term(title, loss, _build_centres(case, dim, loss, path), weight, width)
+
+
+def _build_centres(case: Case, dim: int, loss: CentreLoss, path: tuple[str, ...]) -> CentreSampler:
+    """The class centres of one term. path: of its random draws."""
+    part = case.spec.parts["sampler"]
     context = SamplerContext(
         num_classes=case.forecast.classes,
         dim=dim,
