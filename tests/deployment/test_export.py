@@ -129,6 +129,7 @@ def test_export_cuts_the_embeddings_to_a_width(write, finished: Path, tmp_path: 
     assert "embeddings are cut to the first 4 of 8 numbers; widths of the case: 4, 8" in own.notes
     assert (own.width, score.width, score.answers_differ) == (4, 4, 0)
     record = record_of(finished, "nested", 3)
+    assert record.size["centres"] == 6 * (4 + 8)
     known = {
         name.removesuffix("@4"): each.value
         for name, each in record.metrics.items()

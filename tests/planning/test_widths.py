@@ -12,6 +12,9 @@ from mlbench.registry import Registry
 
 NESTED = "widths=[2, 4, 8]"
 
+#: A backbone whose shape is known before it is built.
+LCNET = ("backbone={name: timm, model: lcnet_050, weights: none}", "image.size=32")
+
 
 @pytest.mark.parametrize(
     ("widths", "told"),
@@ -30,8 +33,8 @@ NESTED = "widths=[2, 4, 8]"
     ],
 )
 def test_what_cannot_be_widths_is_refused_with_its_place(planned, widths: str, told: str) -> None:
-    with pytest.raises(SuiteError, match=rf"toy\.yaml:13: cases\.nested\.widths: .*{told}"):
-        planned(f"cases:\n  nested: {{widths: {widths}}}\n")
+    with pytest.raises(SuiteError, match=rf"toy\.yaml:14: cases\.nested\.widths: .*{told}"):
+        planned(f"cases:\n  nested: {{widths: {widths}}}\n", overrides=LCNET)
 
 
 def test_widths_have_no_options(planned) -> None:
@@ -57,7 +60,7 @@ def test_widths_may_vary_in_the_matrix(planned) -> None:
 
 @pytest.mark.parametrize("sampler", ["all", "{name: partial_fc, rate: 1}"])
 def test_every_width_has_class_centres_in_the_forecast(planned, sampler: str) -> None:
-    (case,) = planned(overrides=(NESTED, f"sampler={sampler}")).cases
+    (case,) = planned(overrides=(NESTED, f"sampler={sampler}", *LCNET)).cases
     assert case.forecast.centres == 6 * (2 + 4 + 8)
     assert case.forecast.dim == 8
 
@@ -84,6 +87,16 @@ claims:
         SuiteError, match=r"recipe\.select_by is 'f1@5', but no metric of the case measures it"
     ):
         planned(more, overrides=("recipe.select_by=f1@5",))
+
+
+def test_cases_that_differ_in_widths_are_compared_where_the_claim_names_them(planned) -> None:
+    more = """\
+cases: {{whole: {{}}, nested: {{widths: [4, 8]}}}}
+claims: {{cost: {{name: better, sentence: "None.", case: nested, than: whole, metric: f1, by: 0.1{}}}}}
+"""
+    assert planned(more.format(", differ: [widths]")).suite.claims
+    with pytest.raises(SuiteError, match=r"'nested' and 'whole' differ in widths \(\[4, 8\] and absent\)"):
+        planned(more.format(""))
 
 
 def test_quantities_of_a_width_have_no_columns_and_no_default_tolerance(planned) -> None:

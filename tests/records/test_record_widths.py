@@ -7,6 +7,7 @@ from made_records import record
 from mlbench.records.record import Estimate
 from mlbench.records.report import headline_metrics, notes_of, results_markdown, results_table
 from mlbench.records.widths import cut_record, nested_estimates, widths_of
+from mlbench.regression.comparison import compare
 
 WHOLE = {
     "threshold": Estimate(0.3, 0.2, 0.4, unit="distance", higher_is_better=None, heading="at distance"),
@@ -56,6 +57,15 @@ def test_a_width_has_a_row_below_its_case() -> None:
 def test_a_tolerance_of_a_width_brings_the_column_of_its_metric() -> None:
     assert headline_metrics([NESTED], ["f1@4", "f1"]) == {"f1": "F1"}
     assert list(results_table([NESTED], "t", ["threshold@4"]).headings)[1] == "at distance"
+
+
+def test_a_gate_watches_a_width_where_the_suite_states_a_tolerance() -> None:
+    before = [replace(NESTED, seed=seed) for seed in range(4)]
+    lower = replace(NESTED.metrics["f1@4"], value=0.5)
+    after = [replace(each, metrics={**each.metrics, "f1@4": lower}) for each in before]
+    assert compare(before, after, {}).regressions == ()
+    (found,) = compare(before, after, {"f1@4": 0.02}).regressions
+    assert found.name == "f1@4"
 
 
 def test_thresholds_of_seeds_that_differ_at_a_width_are_told() -> None:

@@ -10,7 +10,7 @@ import torch
 from test_train import trained
 from torch.nn.functional import cross_entropy, normalize, one_hot
 
-from mlbench.errors import DataError
+from mlbench.errors import DataError, SuiteError
 from mlbench.evaluation.embeddings import Embeddings, prefixes
 from mlbench.evaluation.engine import Engine
 from mlbench.evaluation.file_evaluation import EvaluationRequest, evaluate_file
@@ -44,7 +44,7 @@ def test_the_loss_is_the_mean_over_the_prefixes_with_class_centres_of_their_own(
     expected = torch.zeros(())
     for width, at in zip(WIDTHS, ("@2", "@4", ""), strict=True):
         prefix = embeddings[:, :width]
-        centres = terms[f"cosface{at}"].centres.centres
+        centres = terms[f"cosface{at}"].centres.centres[:, 0]
         assert centres.shape == (6, width)
         expected = expected + cosface(prefix, centres, LABELS) / 3
         cosines = normalize(prefix) @ normalize(prefix).T
@@ -61,7 +61,7 @@ def test_the_whole_width_begins_as_in_a_case_without_nested_ones(planned) -> Non
     plain, nested = (objective_of(planned(overrides=each).cases[0]) for each in ((), (NESTED,)))
     assert torch.equal(plain.terms[0].centres.centres, nested.terms[-1].centres.centres)
     assert all(torch.equal(*pair) for pair in zip(plain.model.parameters(), nested.model.parameters()))  # noqa: B905
-    assert not torch.equal(nested.terms[1].centres.centres, nested.terms[2].centres.centres[:, :4])
+    assert not torch.equal(nested.terms[1].centres.centres, nested.terms[2].centres.centres[..., :4])
 
 
 def test_a_distiller_sees_the_whole_embeddings(planned) -> None:
@@ -79,7 +79,7 @@ def test_every_width_has_centres_that_a_row_sampler_updates(planned, tmp_path) -
     case = planned(overrides=(*common, "sampler={name: partial_fc, rate: 0.7}")).cases[0]
     before = [term.centres.centres.clone() for term in objective_of(case).terms]
     after = [term.centres.centres for term in trained(case, tmp_path)[0].terms]
-    assert [tuple(each.shape) for each in after] == [(6, width) for width in WIDTHS]
+    assert [tuple(each.shape) for each in after] == [(6, 1, width) for width in WIDTHS]
     assert all((new != old).any() for new, old in zip(after, before, strict=True))
 
 
@@ -95,13 +95,12 @@ def test_all_rows_sampled_trains_as_all_centres_do_at_every_width(planned, tmp_p
         torch.testing.assert_close(*pair, rtol=1e-3, atol=1e-4)
 
 
-def test_parts_of_a_batch_give_the_loss_of_the_whole(planned, tmp_path) -> None:
-    curves = [
-        trained(planned(overrides=(NESTED, f"compute.accumulate={parts}", "backbone.frozen=true")).cases[0],
-                tmp_path)[1].curves["loss"]
-        for parts in (1, 2)
-    ]  # fmt: skip
-    assert curves[0] == pytest.approx(curves[1], rel=1e-3)
+def test_widths_that_do_not_end_with_the_neck_s_dim_are_refused_once_it_is_built(planned) -> None:
+    """The toy backbone predicts no shape, so that the plan cannot know it."""
+    with pytest.raises(
+        SuiteError, match=r"^--set widths=\[2, 4\]: the last width is 4, but the neck's dim is 8"
+    ):
+        objective_of(planned(overrides=("widths=[2, 4]",)).cases[0])
 
 
 def embedded(name: str) -> Embeddings:
