@@ -122,10 +122,11 @@ def test_export_computes_what_was_scored(write, finished: Path, tmp_path: Path, 
 
 
 def test_export_cuts_the_embeddings_to_a_width(write, finished: Path, tmp_path: Path) -> None:
-    _, whole = write("nested")
+    first, whole = write("nested", width=8)
     own, score = write("nested", width=4)
+    assert whole.file.name == "toy-nested-s3.onnx"
+    assert first.notes[0] == "the case has the widths 4, 8; --width cuts the embeddings to one of them"
     assert score.file == tmp_path / "export" / "toy-nested-s3-w4.onnx"
-    assert whole.notes == ()
     assert "embeddings are cut to the first 4 of 8 numbers; widths of the case: 4, 8" in own.notes
     assert (own.width, score.width, score.answers_differ) == (4, 4, 0)
     record = record_of(finished, "nested", 3)
@@ -142,12 +143,6 @@ def test_export_cuts_the_embeddings_to_a_width(write, finished: Path, tmp_path: 
     images = np.random.default_rng(0).integers(0, 256, (3, 3, 16, 16), dtype=np.uint8)
     prefix, found = sessions[0].embed(images)[:, :4], sessions[1].embed(images)
     np.testing.assert_allclose(found, prefix / np.linalg.norm(prefix, axis=1, keepdims=True), atol=1e-6)
-
-
-def test_export_at_the_whole_width_is_that_of_the_whole(write) -> None:
-    own, score = write("nested", width=8)
-    assert score.file.name == "toy-nested-s3.onnx"
-    assert own.notes[0] == "the case has the widths 4, 8; --width cuts the embeddings to one of them"
 
 
 def test_export_cut_to_a_width_is_checked_against_the_record_at_that_width(write, monkeypatch) -> None:
