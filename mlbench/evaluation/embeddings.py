@@ -72,12 +72,19 @@ def prefixes(embeddings: Embeddings, width: int) -> Embeddings:
     (arXiv:2205.13147). Raises DataError as `vector_norms`."""
     vectors = embeddings.vectors[:, :width]
     norms = vector_norms(replace(embeddings, vectors=vectors, name=f"{embeddings.name} at width {width}"))
+    units: Any
+    divisors: Any
     if isinstance(vectors, np.ndarray):
-        return replace(embeddings, vectors=(vectors / norms[:, None]).astype(vectors.dtype))
-    import torch
+        units, divisors = np.empty(vectors.shape, vectors.dtype), norms[:, None]
+    else:
+        import torch
 
-    scales = torch.from_numpy(norms)[:, None].to(vectors.device)
-    return replace(embeddings, vectors=(vectors / scales).to(vectors.dtype))
+        units = torch.empty(vectors.shape, dtype=vectors.dtype, device=vectors.device)
+        divisors = torch.from_numpy(norms)[:, None].to(vectors.device)
+    for start in range(0, len(vectors), _ROWS):  # the quotients are float64
+        rows = slice(start, start + _ROWS)
+        units[rows] = vectors[rows] / divisors[rows]
+    return replace(embeddings, vectors=units)
 
 
 def vector_norms(embeddings: Embeddings) -> np.ndarray:
