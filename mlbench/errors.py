@@ -3,6 +3,7 @@
     MlbenchError
     ├── SuiteError         a suite file is wrong: names file, line and key
     ├── ComponentError     a component is unknown, ambiguous, or its plugin is broken
+    │   └── PluginError    a component's code fails or breaks its contract
     ├── OptionError        an option of a component is unknown, of the wrong type, or out of range
     ├── DataError          images are missing, unreadable, or too few for the splits
     ├── WeightsError       pretrained weights cannot be loaded, or do not fit the model
@@ -30,6 +31,7 @@ __all__ = [
     "ExportError",
     "MlbenchError",
     "OptionError",
+    "PluginError",
     "StoreError",
     "SuiteError",
     "ThresholdError",
@@ -52,6 +54,11 @@ class SuiteError(MlbenchError):
 
 class ComponentError(MlbenchError):
     """A component is unknown, registered twice, or its plugin cannot be loaded."""
+
+
+class PluginError(ComponentError):
+    """A component's code fails, or what it gives breaks the contract of its kind. Only the cases that need
+    the component fail."""
 
 
 class OptionError(MlbenchError):

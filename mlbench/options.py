@@ -16,7 +16,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from pydantic import ValidationError
 
-from mlbench.contracts.options import Options
+from mlbench.contracts.nested import InnerError, Resolver
+from mlbench.contracts.options import NESTED, Options
 from mlbench.errors import ComponentError, OptionError, close_match, hint
 
 __all__ = ["Option", "Schema", "first_problem", "type_text"]
@@ -60,22 +61,28 @@ class Schema:
             result.append(Option(name, type_text(self._types[name]), default, docstrings.get(name, "")))
         return tuple(result)
 
-    def check(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """`given` with every default filled in, as plain JSON data. Raises OptionError for the first
-        problem."""
-        return _plain(self.make(given))
+    def check(self, given: Mapping[str, Any], resolve: Resolver | None = None) -> dict[str, Any]:
+        """`given` with every default filled in, as plain JSON data. resolve: for inner components. Raises
+        OptionError for the first problem."""
+        return _plain(self.make(given, resolve))
 
-    def make(self, given: Mapping[str, Any]) -> Options:
-        """The options. Raises OptionError for the first problem."""
+    def make(self, given: Mapping[str, Any], resolve: Resolver | None = None) -> Options:
+        """The options. Raises as `check`."""
         # Twice, so that a default is held to its type too.
-        return self._validated(_plain(self._validated(given, given)), given)
+        return self._validated(_plain(self._validated(given, given, resolve)), given, resolve)
 
-    def _validated(self, options: Mapping[str, Any], given: Mapping[str, Any]) -> Options:
+    def _validated(
+        self, options: Mapping[str, Any], given: Mapping[str, Any], resolve: Resolver | None
+    ) -> Options:
         """`options` checked. given: those of them that are not defaults."""
         try:
             # By way of JSON, because a suite file is plain data: a list becomes a tuple and a text a path,
             # but no text becomes a number.
-            return self.options_class.model_validate_json(json.dumps(options))
+            return self.options_class.model_validate_json(json.dumps(options), context=resolve)
+        except InnerError as error:
+            path = _path_to(error.given, options.get(error.field)) or ()
+            keys = filter(None, (error.field, *path, error.option))
+            raise OptionError(str(error), ".".join(keys)) from None
         except ValidationError as error:
             option, message = first_problem(error, given, self._types, of=f" of {self.owner}")
             raise OptionError(message, option) from None
@@ -140,6 +147,19 @@ def first_problem(
     return key, message
 
 
+def _path_to(wanted: Any, value: Any) -> tuple[str, ...] | None:
+    """Keys and indices from a value to the equal of `wanted` in it; None where it is not there."""
+    if value == wanted:
+        return ()
+    items = (
+        value.items() if isinstance(value, Mapping) else enumerate(value if isinstance(value, list) else ())
+    )
+    for key, each in items:
+        if (rest := _path_to(wanted, each)) is not None:
+            return (str(key), *rest)
+    return None
+
+
 def _shown(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
@@ -149,6 +169,8 @@ def type_text(hint: Any) -> str:
     """A type hint as a suite's writer would put it: "int >= 1", "'bn' | 'ln'", "list of float"."""
     arguments = get_args(hint)
     origin = get_origin(hint)
+    if isinstance(hint, type) and hint in NESTED:
+        return f"{NESTED[hint]} (its name, or a mapping of name and options)"
     if origin is Annotated:
         parts = [part for item in arguments[1:] for part in getattr(item, "metadata", [item])]
         bounds = [

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from mlbench.contracts.data import PartCount as PartCount
     from mlbench.contracts.data import Split as Split
     from mlbench.contracts.data import SplitName as SplitName
+    from mlbench.contracts.evaluation import ACCEPT_NOTHING as ACCEPT_NOTHING
     from mlbench.contracts.evaluation import CurveMetric as CurveMetric
     from mlbench.contracts.evaluation import EmbeddingMetric as EmbeddingMetric
     from mlbench.contracts.evaluation import Quantity as Quantity
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from mlbench.contracts.learning import Distiller as Distiller
     from mlbench.contracts.learning import MixedLoss as MixedLoss
     from mlbench.contracts.learning import PairLoss as PairLoss
+    from mlbench.contracts.learning import RegularisedLoss as RegularisedLoss
     from mlbench.contracts.learning import RowSampler as RowSampler
     from mlbench.contracts.network import Backbone as Backbone
     from mlbench.contracts.network import Neck as Neck
@@ -139,9 +141,11 @@ _NAMES = {
         "GALLERY QUERY SPLITS Augmentation DataCheck DataProgress DataSource DataState Dataset "
         "GroupedSplit Mixed Mixing PairList PairedDataset PartCount Split SplitName"
     ),
-    "mlbench.contracts.evaluation": "CurveMetric EmbeddingMetric Quantity RankMetric Target ThresholdPolicy",
+    "mlbench.contracts.evaluation": (
+        "ACCEPT_NOTHING CurveMetric EmbeddingMetric Quantity RankMetric Target ThresholdPolicy"
+    ),
     "mlbench.contracts.learning": (
-        "BatchSampler CentreLoss CentreSampler Distiller MixedLoss PairLoss RowSampler"
+        "BatchSampler CentreLoss CentreSampler Distiller MixedLoss PairLoss RegularisedLoss RowSampler"
     ),
     "mlbench.contracts.network": "Backbone Neck",
     "mlbench.contracts.options": (

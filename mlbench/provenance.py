@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-__all__ = ["code_hash", "core_hash", "package_hash"]
+__all__ = ["code_hash", "core_hash", "libraries_of", "package_hash"]
 
 #: This package, and the distribution of the same name.
 _CORE = __name__.partition(".")[0]
@@ -48,6 +48,16 @@ def package_hash(package: str, distributed: str) -> str:
     if found is None:
         return _digest(_closure([package], [], None))
     return _digest(_files_of(found, package), _requirements(found))
+
+
+@cache
+def libraries_of(distributed: str, more: tuple[str, ...] = ()) -> dict[str, str]:
+    """Versions, by normalised name, of the libraries that a third-party distribution requires, and of `more`
+    distributions; "not installed" for one that is missing."""
+    found = None if distributed == _CORE else _distribution(distributed)
+    given = (*(_required(found) if found is not None else ()), *more)
+    names = {re.sub(r"[-_.]+", "-", name).lower() for name in given}
+    return {name: _version(name) or "not installed" for name in sorted(names)}
 
 
 @cache
@@ -103,9 +113,13 @@ def _project(found: Distribution) -> Path | None:
 
 def _requirements(found: Distribution) -> str:
     """The libraries that a distribution requires, with their versions here."""
+    return "\n".join(f"{name} {_version(name)}" for name in _required(found))
+
+
+def _required(found: Distribution) -> list[str]:
+    """Names of the libraries that a distribution requires without extras."""
     lines = [line for line in found.requires or () if "extra ==" not in line]
-    names = sorted({re.split(r"[^\w.-]", line.strip(), maxsplit=1)[0] for line in lines} - {_CORE})
-    return "\n".join(f"{name} {_version(name)}" for name in names)
+    return sorted({re.split(r"[^\w.-]", line.strip(), maxsplit=1)[0] for line in lines} - {_CORE})
 
 
 def _version(name: str) -> str:

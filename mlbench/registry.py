@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from mlbench.contracts import KINDS, Component
-from mlbench.errors import ComponentError, first_line, hint
-from mlbench.plugins import Plugin
-from mlbench.provenance import code_hash
+from mlbench.errors import ComponentError, OptionError, first_line, hint
+from mlbench.plugins import Plugin, load_plugins
+from mlbench.provenance import code_hash, libraries_of
 
 if TYPE_CHECKING:
     from mlbench.options import Option, Schema
@@ -21,10 +21,13 @@ __all__ = ["Entry", "Registry"]
 
 @dataclass(frozen=True)
 class Entry:
-    """A registered component and its plugin. Its options class is imported when it is first asked for."""
+    """A registered component and its plugin. Its options class is imported when it is first asked for.
+
+    registry: has the inner components of its options; None for the installed ones."""
 
     component: Component
     plugin: Plugin
+    registry: Registry | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         return f"{self.component.kind} {self.component.name!r}"
@@ -41,11 +44,45 @@ class Entry:
 
     def check(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The given options with defaults filled in, as plain JSON data. Raises OptionError."""
-        return self._schema.check(given)
+        return self._schema.check(given, self._inner)
 
     def make(self, given: Mapping[str, Any]) -> Any:
         """An instance of the options class (see `mlbench.contracts.options`). Raises OptionError."""
-        return self._schema.make(given)
+        return self._schema.make(given, self._inner)
+
+    def inner(self, kind: str, name: str) -> Entry:
+        """An inner component. Raises ComponentError for an unknown one."""
+        return (self.registry or Registry(load_plugins())).get(kind, name)
+
+    def inner_components(self, options: Any) -> Iterator[tuple[str, Entry, Any]]:
+        """The components in `options`, an instance of the options class: path of the option, entry,
+        options."""
+        from mlbench.contracts.nested import inner_components
+        from mlbench.contracts.options import NESTED, Options
+
+        for path, each in inner_components(options, Options):
+            kinds = [kind for base, kind in NESTED.items() if isinstance(each, base)]
+            if each.registered_name and kinds:
+                yield path, self.inner(kinds[0], each.registered_name), each
+
+    def _inner(self, kind: str, given: Any) -> Any:
+        """The options of an inner component, by its name or a mapping of its name and options."""
+        options = {"name": given} if isinstance(given, str) else dict(given)
+        name = options.pop("name", None)
+        if not isinstance(name, str):
+            raise OptionError(f"which {kind}? it has no name; {hint('', self._names(kind))}")
+        made = self.inner(kind, name).make(options)
+        made._registered_name = name
+        return made
+
+    def _names(self, kind: str) -> list[str]:
+        return (self.registry or Registry(load_plugins())).names(kind)
+
+    @cached_property
+    def libraries(self) -> dict[str, str]:
+        """Versions of the libraries that a third-party package requires, and of those that the options class
+        names. Raises ComponentError as `options_class` does."""
+        return libraries_of(self.plugin.package, tuple(self.options_class.libraries))
 
     @cached_property
     def provenance(self) -> dict[str, str]:
@@ -96,7 +133,7 @@ class Registry:
                         f"{other.plugin.name!r} of {other.plugin.package} and {plugin.name!r} of "
                         f"{plugin.package}; uninstall one, or leave one out with --block NAME"
                     )
-                entries[key] = Entry(component, plugin)
+                entries[key] = Entry(component, plugin, registry=self)
         self._entries = dict(sorted(entries.items()))
         self._names: dict[str, list[str]] = {}
         for kind, name in self._entries:

@@ -19,7 +19,10 @@ from mlbench.measurement.durations import Durations, duration_text
 from mlbench.measurement.measure import measure
 from mlbench.measurement.process import MeasuringProcess
 from mlbench.measurement.result import lost_note
+from mlbench.measurement.reuse import Earlier, joined
+from mlbench.measurement.subject import stages_of
 from mlbench.planning.plan import Case, Plan, settled
+from mlbench.planning.plugin_code import raised_in
 from mlbench.records.harness import save_benchmarks
 from mlbench.records.record import Record
 from mlbench.records.store import Store
@@ -62,7 +65,9 @@ def run(
     record with its error, and the others go on. Raises SuiteError, before any training, for a component that
     cannot be built (see `mlbench.training.preflight`), and StoreError, which stops the run, for a full disk
     or a store that cannot be written. measuring: whether to measure speed and memory; a later run can do it.
-    benchmarks: whether to write files for pytest-benchmark beside the records.
+    A stage whose speed an earlier record has, measured with the same code of the components that take part
+    in it, is not measured again unless `force` or `again`. benchmarks: whether to write files for
+    pytest-benchmark beside the records.
     """
     records: dict[str, Record] = {}
     made: dict[str, Record] = {}  # in this run, by fingerprint of the case
@@ -80,15 +85,18 @@ def run(
         check_torch(plan.device)
         from mlbench.training.preflight import preflight
 
+        stored = [] if force or again or not measuring else store.read()[0]
+        earlier = Earlier(stored, plan.device)
+        slow = [case for case in pending if earlier.of(case).keys() < set(stages_of(case))]
         process = MeasuringProcess(plan.device.name)
         durations = Durations(plan.device)
         with _torch_threads(threads()), store.locked(), process:
             untrained = [case for case in pending if case.key not in records]
             ready = preflight(untrained, plan.device.name, listener.stage)
-            if measuring:
+            if measuring and slow:
                 process.prepare()  # it is ready by the time that the cases are trained
             try:
-                last = durations.measuring(pending) if measuring else 0.0
+                last = durations.measuring(slow) if measuring else 0.0
                 for position, case in enumerate(untrained, 1):
                     seconds, unknown = durations.training(untrained[position - 1 :])
                     left = "" if unknown else duration_text(seconds + last)
@@ -107,10 +115,10 @@ def run(
                 done = [case for case in pending if records[case.key].status == "done"]
                 if measuring and done:
                     start = time.perf_counter()
-                    for case, record in _measured(done, records, plan.device, process, listener):
+                    for case, record in _measured(done, records, plan.device, process, listener, earlier):
                         records[case.key] = record
                         store.put(record)
-                    if all(records[case.key].speed for case in done):
+                    if all(records[case.key].speed for case in done) and len(slow) == len(pending):
                         durations.learn_measuring(done, time.perf_counter() - start)
             except BaseException:
                 if benchmarks:
@@ -190,26 +198,41 @@ def _measured(
     device: Device,
     process: MeasuringProcess,
     listener: Listener,
+    earlier: Earlier,
 ) -> Iterator[tuple[Case, Record]]:
-    """The records of the cases with a new measurement of speed and memory."""
-    import torch
-
+    """The records of the cases with a new measurement of speed and memory, or with an earlier one."""
+    known = {case.key: earlier.of(case) for case in cases}
+    missing = [case for case in cases if known[case.key].keys() < set(stages_of(case))]
+    for case in cases:
+        if case.key not in {each.key for each in missing}:
+            found = joined(case, None, known[case.key], device)
+            yield (
+                case,
+                replace(records[case.key], settings=case.spec.plain(), **found.facts(records[case.key])),
+            )
     start = time.perf_counter()
-    for case, found in measure(cases, process, listener.stage):
+    for case, measured in measure(missing, process, listener.stage, known) if missing else ():
         record = records[case.key]
         now = time.perf_counter()
         took, start = now - start, now
+        found = joined(case, measured, known[case.key], device)
         if not found.lost:
-            before = record.seconds.get("measure", 0.0)
-            total = record.seconds.get("total", 0.0) - before + took
-            record = replace(
-                record,
-                settings=case.spec.plain(),
-                environment=environment(device, torch.get_num_threads()),
-                seconds={**record.seconds, "measure": took, "total": total},
-                finished=_now(),
-            )
+            record = _remeasured(record, case, took, device)
         yield case, replace(record, **found.facts(record))
+
+
+def _remeasured(record: Record, case: Case, took: float, device: Device) -> Record:
+    """The record with the settings, environment and times of a measurement now. took: seconds."""
+    import torch
+
+    total = record.seconds.get("total", 0.0) - record.seconds.get("measure", 0.0) + took
+    return replace(
+        record,
+        settings=case.spec.plain(),
+        environment=environment(device, torch.get_num_threads()),
+        seconds={**record.seconds, "measure": took, "total": total},
+        finished=_now(),
+    )
 
 
 @contextlib.contextmanager
@@ -279,16 +302,23 @@ def _experiment_record(
             raise StoreError(
                 f"case {case.name!r} seed {case.seed}: a disk is full ({full}); free space"
             ) from None
-        error_text = _failure(error, store.checkpoints(case.key) / "error.txt")
-        facts |= {"status": "failed", "error": error_text, "notes": tuple(unchecked)}
+        log = store.checkpoints(case.key) / "error.txt"
+        error_text = _failure(error, raised_in(error, case.spec.every_part()), log)
+        facts |= {"status": "failed", "error": error_text, "notes": _without(error_text, unchecked)}
     # The model is deleted by now. The measuring process needs the GPU memory that torch has cached for it.
     if plan.device.kind == "cuda":
         torch.cuda.empty_cache()
     return Record(**facts, seconds={**seconds, "total": time.perf_counter() - start}, finished=_now())
 
 
-def _failure(error: Exception, log: Path) -> str:
-    """Why a case failed, in one line. log: file for the traceback of an error that is not mlbench's."""
+def _without(error: str, notes: Sequence[str]) -> tuple[str, ...]:
+    """The notes that do not repeat the error."""
+    return tuple(note for note in notes if error not in note)
+
+
+def _failure(error: Exception, where: str, log: Path) -> str:
+    """Why a case failed, in one line. where: the component whose code raised it, or "". log: file for the
+    traceback of an error that is not mlbench's."""
     if isinstance(error, MlbenchError):
         return str(error)
     text = "".join(traceback.format_exception(error))
@@ -296,4 +326,4 @@ def _failure(error: Exception, log: Path) -> str:
         write_atomically(log, text.encode(errors="replace"))
     except StoreError as unwritten:
         raise StoreError(f"{unwritten} (before, the case failed: {first_line(error)})") from error
-    return f"{first_line(error)} (traceback in {log})"
+    return f"{first_line(error)}{f'; raised in {where}' if where else ''} (traceback in {log})"

@@ -99,7 +99,7 @@ def test_readme_plugin_is_short_and_works(tmp_path: Path, write: Callable[..., P
 
 def test_readme_plugin_passes_the_checks_as_the_page_runs_them(tmp_path: Path) -> None:
     (tmp_path / "meanmax.py").write_text(blocks(README, "python")[0])
-    (tmp_path / "test_meanmax.py").write_text(blocks(PAGES["plugins"], "python")[3])
+    (tmp_path / "test_meanmax.py").write_text(blocks(PAGES["plugins"], "python")[-1])
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_meanmax.py"]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout
@@ -115,7 +115,13 @@ BEST = {"sentence": "It is so.", "case": "a", "others": ["b", "c"], "metric": "r
 
 
 @pytest.mark.parametrize(
-    ("number", "name", "options"), [(0, "gap_hinge", {}), (1, "first_rank", {}), (2, "best", BEST)]
+    ("number", "name", "options"),
+    [
+        (0, "gap_hinge", {}),
+        (1, "first_rank", {}),
+        (2, "best", BEST),
+        (3, "halved", {"inner": {"name": "supcon", "temperature": 0.2}}),
+    ],
 )
 def test_components_of_the_page_keep_the_contract(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, name: str, options: dict[str, Any]

@@ -107,7 +107,7 @@ def test_a_failed_case_is_a_failed_test_in_one_line(pytest_run, write) -> None:
     write(whole=TOY_SUITE.replace("loss: {name: cosface, scale: 16, margin: 0.1}", "loss: nan"))
     ran = pytest_run("toy.yaml", "-q", "--mlbench-device=cpu")
     assert ran.returncode == pytest.ExitCode.TESTS_FAILED
-    assert "\nthe loss is nan at step 1; lower recipe.lr, or set recipe.clip_norm\n" in ran.stdout
+    assert "\nloss 'nan' of plugin 'toys' (toys 1.0) returned nan at step 1, " in ran.stdout
     assert "Traceback" not in ran.stdout
 
 

@@ -31,7 +31,7 @@ from mlbench.plugins import Plugin
 from mlbench.records.record import Record, Timing
 from mlbench.records.report import results_markdown
 from mlbench.records.store import Store
-from mlbench.registry import Registry
+from mlbench.registry import Entry, Registry
 from mlbench.training import case_evaluation, checkpoint_score
 from mlbench.training.model import build_model
 
@@ -285,9 +285,12 @@ def test_a_failed_case_is_recorded_and_the_others_go_on(planned, tmp_path) -> No
     store = Store(tmp_path, "toy")
     records = runner.run(plan, store, Ears())
     assert [record.status for record in records] == ["done", "failed", "failed"]
-    assert records[1].error.startswith("the loss is nan at step 1")
+    assert records[1].error.startswith("loss 'nan' of plugin 'toys' (toys 1.0) returned nan at step 1")
     log = store.checkpoints(records[2].key) / "error.txt"
-    assert records[2].error == f"RuntimeError: boom (traceback in {log})"
+    assert re.sub(r":\d+", "", records[2].error) == (
+        "RuntimeError: boom; raised in loss 'crashing' of plugin 'toys' (toys 1.0), CrashingLoss.__call__ at "
+        f"toys.py (traceback in {log})"
+    )
     assert "second line" in log.read_text()
     ears = Ears()
     runner.run(plan, store, ears)
@@ -745,3 +748,32 @@ def test_ctrl_c_is_one_line_and_leaves_no_half_record(write, tmp_path, installed
     )
     assert "Traceback" not in stopped.stderr
     assert list((tmp_path / "r" / "toy").glob("*.json")) == []
+
+
+def test_editing_a_metric_trains_again_and_measures_nothing(planned, tmp_path, monkeypatch) -> None:
+    store = Store(tmp_path, "toy")
+    asked: list[object] = []
+    speeds = {name: Timing(9.0, (9.0,)) for name in ("images_per_second", "training_images_per_second")}
+    speeds |= {name: Timing(9.0, (9.0,)) for name in ("latency_p50", "latency_p95")}
+    stub_measuring(monkeypatch, lambda: asked.append(1) or Measurement(speeds))
+    first = runner.run(planned(), store, Ears())[0]
+    provenance = Entry.provenance.func
+
+    def edited(kind: str) -> None:
+        def changed(entry: Entry) -> dict[str, str]:
+            return {**provenance(entry), **({"code": "new"} if entry.component.kind == kind else {})}
+
+        monkeypatch.setattr(Entry, "provenance", property(changed))
+
+    edited("metric")
+    ears = Ears()
+    second = runner.run(planned(), store, ears)[0]
+    assert (len(ears.cases), len(asked)) == (1, 1)
+    assert second.fingerprint != first.fingerprint
+    assert second.speed == first.speed
+    assert second.measured["taken_from"] == dict.fromkeys(("inference", "latency", "training"), first.key)
+    runner.run(planned(), store, ears, again=True)
+    assert (len(ears.cases), len(asked)) == (1, 2)
+    edited("loss")
+    runner.run(planned(), store, ears)
+    assert (len(ears.cases), len(asked)) == (2, 3)  # its training speed

@@ -241,6 +241,9 @@ class FaultyPairLoss(LossOptions):
             centres_per_class=int(self.fault == "centres"),
         )
 
+    def lr_factors(self) -> dict[str, float]:
+        return {"pattern": {"centre*": 2.0}, "factor": {"proxies": 0.0}}.get(self.fault, {"prox*": 2.0})
+
     def build(self, context: LossContext) -> Any:
         return pair_loss(context.num_classes, context.dim, self.fault)
 
@@ -291,6 +294,16 @@ def centre_loss(fault: str) -> Any:
 
         def target_logits(self, cosines: Any, norms: Any) -> Any:
             return 8 * cosines + (fault == "target")
+
+        def regularisers(self, embeddings: Any) -> Any:
+            lengths = embeddings.norm(dim=1)
+            if fault == "unnamed term":
+                return lengths.mean()
+            if fault == "term of each":
+                return {"length": lengths}
+            if fault == "other terms":
+                return {f"length of {len(lengths)}": lengths.mean()}
+            return {"length": (1 / lengths if fault == "inverse" else lengths).mean()}
 
         def logits(self, cosines: Any, targets: Any, norms: Any) -> Any:
             logits = 8 * cosines.squeeze(2)
@@ -510,6 +523,13 @@ FAULTS = [
     ("neck", "predict", "neck_predict_is_what_is_built", "predict returns dim 7"),
     ("neck", "predicts tokens", "neck_predict_is_what_is_built", "must refuse TokensShape"),
     ("pair_loss", "need", "loss_states_its_needs", "not so: pairs"),
+    ("pair_loss", "pattern", "lr_factors_match_parameters", "'centre*', which matches none"),
+    (
+        "pair_loss",
+        "factor",
+        "lr_factors_match_parameters",
+        "expected a mapping of patterns to numbers above 0",
+    ),
     ("pair_loss", "vector", "loss_has_a_finite_gradient", "scalar"),
     ("pair_loss", "detached", "loss_has_a_finite_gradient", "gradient"),
     ("pair_loss", "no pairs", "batches_without_pairs_are_finite", "without positive pairs"),
@@ -527,6 +547,10 @@ FAULTS = [
     ("centre_loss", "angles", "extreme_embeddings_are_finite", "cosines of 1 and -1"),
     ("centre_loss", "batch", "logits_keep_the_contract", "per_example"),
     ("centre_loss", "absent", "logits_keep_the_contract", "not among the K"),
+    ("centre_loss", "unnamed term", "regularisers_are_finite_scalars", "returns scalars by name"),
+    ("centre_loss", "term of each", "regularisers_are_finite_scalars", "length is a scalar"),
+    ("centre_loss", "other terms", "regularisers_are_finite_scalars", "the same names for every batch"),
+    ("centre_loss", "inverse", "regularisers_are_finite_scalars", "finite of embeddings of length 0"),
     ("centre_loss", "target", "logits_keep_the_contract", "logits are target_logits at the target"),
     ("sampler", "fixed", "centres_learn", "changes the centres"),
     ("sampler", "state", "centres_can_be_stored", "with the same results"),

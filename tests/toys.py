@@ -13,6 +13,7 @@ from PIL import Image
 from pydantic import Field
 
 from mlbench.plugin import (
+    ACCEPT_NOTHING,
     GALLERY,
     QUERY,
     AugmentationOptions,
@@ -32,6 +33,7 @@ from mlbench.plugin import (
     NeckOptions,
     PairList,
     Recipe,
+    ThresholdOptions,
     hookimpl,
     numpy_generator,
 )
@@ -197,6 +199,11 @@ class KillingLoss(ToyLoss):
         return embeddings.square().mean()
 
 
+class Nothing(ThresholdOptions):
+    def __call__(self, curve: Any) -> float:
+        return ACCEPT_NOTHING
+
+
 class MeanPairLoss(ToyLoss):
     """Mean distance of positives minus mean distance of negatives."""
 
@@ -346,6 +353,7 @@ def mlbench_components() -> Iterable[Component]:
         Component("mixing", "toy", "toys:Halves", "mixes neighbours"),
         Component("distiller", "toy", "toys:ToyDistillerOptions", "squared distance"),
         Component("neck", "noisy", "toys:NoisyNeck", "draws in training"),
+        Component("threshold", "nothing", "toys:Nothing", "accepts no pair"),
         Component("recipe", "preset", "toys:BringingRecipe", "brings settings of other sections"),
         Component("recipe", "full", "toys:FullRecipe", "every field that is new"),
     ]

@@ -106,6 +106,7 @@ def match(images: Sequence[Path], model: Path, distance: float | None, as_json: 
     for note in notes_on(found, distance):
         click.echo(f"note: {note}", err=True)
     most = card.distance if distance is None else distance
+    assert most is not None  # compare has checked it
     if as_json:
         click.echo(json.dumps(_matches(images[0], found, most, session.file, card), indent=1))
     elif len(found) == 1:
@@ -118,16 +119,21 @@ def match(images: Sequence[Path], model: Path, distance: float | None, as_json: 
             for each in found
         ]
         headings = ("image", "answer", "distance", "similarity")
-        title = f"{images[0]} (same: distance up to {most:.4f})"
+        title = f"{images[0]} (same: distance up to {most:.4f})" if most >= 0 else f"{images[0]} ({_NONE})"
         print_table(Table(headings, rows, numbers=headings[2:], title=title))
+
+
+#: In place of a threshold that no pair reaches.
+_NONE = "the model accepts no pair"
 
 
 def _answer(found: Match) -> str:
     return "same" if found.same else "different"
 
 
-def _scores(found: Match, most: float | None) -> str:
-    return f"distance {found.distance:.4f}, threshold {most:.4f}, similarity {found.similarity:.4f}"
+def _scores(found: Match, most: float) -> str:
+    threshold = f"threshold {most:.4f}" if most >= 0 else _NONE
+    return f"distance {found.distance:.4f}, {threshold}, similarity {found.similarity:.4f}"
 
 
 def _matches(
@@ -192,6 +198,8 @@ def _share(share: float | None) -> str:
 
 def _distance(each: Score) -> str:
     distance = each.threshold.distance
+    if each.threshold.accepts_nothing:
+        return "accepts nothing"
     return "" if distance is None else f"{distance:.4f}"
 
 

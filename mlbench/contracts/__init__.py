@@ -28,6 +28,7 @@ from mlbench.contracts.data import (
     SplitName,
 )
 from mlbench.contracts.evaluation import (
+    ACCEPT_NOTHING,
     CurveMetric,
     EmbeddingMetric,
     Quantity,
@@ -42,6 +43,7 @@ from mlbench.contracts.learning import (
     Distiller,
     MixedLoss,
     PairLoss,
+    RegularisedLoss,
     RowSampler,
 )
 from mlbench.contracts.network import Backbone, Neck
@@ -60,6 +62,7 @@ from mlbench.contracts.shapes import (
 )
 
 __all__ = [
+    "ACCEPT_NOTHING",
     "CONTRACT",
     "GALLERY",
     "KINDS",
@@ -103,6 +106,7 @@ __all__ = [
     "PartCount",
     "Quantity",
     "RankMetric",
+    "RegularisedLoss",
     "RowSampler",
     "Split",
     "SplitName",

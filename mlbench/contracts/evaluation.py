@@ -16,7 +16,19 @@ if TYPE_CHECKING:
     from mlbench.evaluation.embeddings import Embeddings
     from mlbench.evaluation.ranks import Ranks
 
-__all__ = ["CurveMetric", "EmbeddingMetric", "Quantity", "RankMetric", "Target", "ThresholdPolicy"]
+__all__ = [
+    "ACCEPT_NOTHING",
+    "CurveMetric",
+    "EmbeddingMetric",
+    "Quantity",
+    "RankMetric",
+    "Target",
+    "ThresholdPolicy",
+]
+
+
+#: The threshold of a policy that accepts no pair at all: no cosine similarity is as high.
+ACCEPT_NOTHING = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +85,26 @@ class CurveMetric(Protocol):
         """Name to value, or to a text with the reason why there is no value.
 
         threshold: cosine similarity that the threshold policy found on the calibration split, None where it
-        found none. For intervals the curve has a leading axis with one curve for each resample; values then
-        have that axis too."""
+        found none, `ACCEPT_NOTHING` where it accepts no pair: precision then has no value. For
+        intervals the curve has a leading axis with one curve for each resample; values then have that axis
+        too."""
         ...
 
 
 @runtime_checkable
 class EmbeddingMetric(Protocol):
-    """A metric of the embeddings themselves, without an interval."""
+    """A metric of the embeddings themselves.
 
-    def of_embeddings(self, embeddings: Embeddings) -> Mapping[str, float | str]:
-        """Name to value, or to a text with the reason why there is no value."""
+    A metric whose values are no means over images may have a method `resampled(embeddings, weights)`, from
+    which mlbench computes their intervals; without it they have none. weights: (R, N) float64, how often each
+    image counts in each of R resamples of the classes, 0 for an image without a role. Returns name to (R,)
+    values; NaN for a resample without a value."""
+
+    def of_embeddings(self, embeddings: Embeddings) -> Mapping[str, np.ndarray | float | str]:
+        """Name to value, to (N,) values of the images, or to a text with the reason why there is no value.
+
+        Of values of the images, mlbench computes the mean over queries and its interval. The vectors are a
+        NumPy array on every device."""
         ...
 
 
@@ -108,9 +129,10 @@ class ThresholdPolicy(Protocol):
     may have an attribute `notes`, lines with warnings about its options."""
 
     def __call__(self, curve: Curve | None) -> float:
-        """The cosine similarity in [-1, 1] at and above which two images are accepted as the same.
+        """The cosine similarity in [-1, 1] at and above which two images are accepted as the same, or
+        `ACCEPT_NOTHING`, which is deployed as it is: then no two images are the same.
 
         curve: of the calibration split, None where there is none. Called again with resamples of the curve,
         whose counts need not be whole numbers, for the interval of the threshold. Raises ThresholdError when
-        no threshold fits, with the nearest value that the curve reaches."""
+        no threshold fits, with the nearest value that the curve reaches: then there is none to deploy."""
         ...

@@ -17,6 +17,7 @@ __all__ = [
     "Distiller",
     "MixedLoss",
     "PairLoss",
+    "RegularisedLoss",
     "RowSampler",
 ]
 
@@ -68,6 +69,19 @@ class CentreLoss(Protocol):
         """cosines: (N, K, centres_per_class) float in [-1, 1] to the centres of K classes; targets: (N,)
         int64, the target's column, or -1 where the target is not among the K; norms: (N,) float, lengths of
         the embeddings before normalisation. Returns logits (N, K)."""
+        ...
+
+
+@runtime_checkable
+class RegularisedLoss(Protocol):
+    """A loss, with or without class centres, with further terms that depend on the embeddings alone, such as
+    a term of their lengths. mlbench adds them to the loss once a step, whatever the sampler and the mixing,
+    and records the mean of each in every epoch by its name. A term that depends on the labels is a loss of
+    its own (see `losses` of a suite)."""
+
+    def regularisers(self, embeddings: torch.Tensor) -> Mapping[str, torch.Tensor]:
+        """embeddings: (N, D) float32 (float64 of a model in float64), any length, outside autocast. Returns
+        scalars by name, with their factors; the same names in every step."""
         ...
 
 

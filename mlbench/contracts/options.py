@@ -21,9 +21,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, PrivateAttr, model_validator
+from pydantic_core import CoreSchema
 
 from mlbench.contracts.claims import Cases
+from mlbench.contracts.nested import nested_schema
 from mlbench.contracts.shapes import (
     Advice,
     BackboneShape,
@@ -33,7 +35,7 @@ from mlbench.contracts.shapes import (
     LossShape,
     NeckShape,
 )
-from mlbench.errors import OptionError
+from mlbench.errors import OptionError, hint
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BASES",
+    "NESTED",
     "PREDICTIONS",
     "AugmentationOptions",
     "BackboneOptions",
@@ -74,7 +77,12 @@ __all__ = [
     "SamplerContext",
     "SamplerOptions",
     "ThresholdOptions",
+    "TrainedOptions",
 ]
+
+
+#: Kind of each options class that an option of another component may have as its type; filled below.
+NESTED: dict[type, str] = {}
 
 
 class Options(BaseModel):
@@ -85,8 +93,13 @@ class Options(BaseModel):
     the default changes; with bounds or another type, it has those. A validator of a subclass raises
     OptionError, naming the option that is wrong.
 
+    An option whose type is the options class of a kind (`LossOptions`, `tuple[AugmentationOptions, ...]`) is
+    another component. A suite names it, with its options; the value is its own options, which build it.
+
     speed_neutral: options that change no speed, such as a margin or the choice of initial weights. Cases that
-    differ in nothing else share one measurement."""
+    differ in nothing else share one measurement. libraries: distributions that the component uses, besides
+    those that its package requires, such as an optional one; the record has their versions. registered_name:
+    of an inner component, else ""."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -96,6 +109,19 @@ class Options(BaseModel):
     )
 
     speed_neutral: ClassVar[frozenset[str]] = frozenset()
+    libraries: ClassVar[tuple[str, ...]] = ()
+
+    _registered_name: str = PrivateAttr("")
+
+    @property
+    def registered_name(self) -> str:
+        """Name of an inner component, else ""."""
+        return self._registered_name
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        kind = NESTED.get(cls)
+        return handler(source) if kind is None else nested_schema(kind, cls)
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
@@ -162,7 +188,17 @@ class MixingOptions(Options):
         """The mixing."""
 
 
-class BackboneOptions(Options):
+class TrainedOptions(Options):
+    """Options of a component that may have parameters of its own."""
+
+    def lr_factors(self) -> Mapping[str, float]:
+        """Learning rates of the component's parameters as multiples of the rate that they would have, above
+        0, by glob pattern of the parameter's name in what `build` returns: {"head.*": 10.0}. Factors of
+        several patterns that match are multiplied. A pattern that matches none is an error."""
+        return {}
+
+
+class BackboneOptions(TrainedOptions):
     """Options of a backbone.
 
     training_only: options that change training alone, and not the speed of inference."""
@@ -181,7 +217,7 @@ class BackboneOptions(Options):
         """
 
 
-class NeckOptions(Options):
+class NeckOptions(TrainedOptions):
     """Options of a neck.
 
     takes_tokens: whether it takes sequences of tokens as well as feature maps; without, mlbench refuses a
@@ -207,7 +243,7 @@ class LossContext:
     dim: int
 
 
-class LossOptions(Options):
+class LossOptions(TrainedOptions):
     """Options of a loss."""
 
     def predict(self, context: LossContext) -> LossShape | None:
@@ -243,7 +279,7 @@ class HeadContext:
     batch_size: int
 
 
-class SamplerOptions(Options):
+class SamplerOptions(TrainedOptions):
     """Options of a sampler of class centres."""
 
     def predict(self, context: SamplerContext) -> CentresShape | None:
@@ -267,7 +303,7 @@ class DistillerContext:
     teacher_dim: int
 
 
-class DistillerOptions(Options):
+class DistillerOptions(TrainedOptions):
     """Options of a distiller."""
 
     @abstractmethod
@@ -355,6 +391,10 @@ class ClaimOptions(Options):
         claim was decided. Raises ClaimError where they cannot answer."""
 
 
+#: Parts of a case that are trained, as `Recipe.lr_factors` names them.
+TRAINED_PARTS = ("backbone", "neck", "loss", "sampler", "distiller")
+
+_Positive = Annotated[float, Field(gt=0)]
 _NotNegative = Annotated[float, Field(ge=0)]
 _Beta = Annotated[float, Field(ge=0, lt=1)]
 _Share = Annotated[float, Field(gt=0, lt=1)]
@@ -366,17 +406,18 @@ class Recipe(Options):
     A recipe is its own options; a preset is a subclass with other defaults. Biases and norms are not decayed.
     The class centres, and all that a loss trains itself (proxies, rows of a linear classifier, learnt
     margins), have the learning rate lr * centre_lr throughout the schedule; weights among them are decayed as
-    the model's are.
+    the model's are. Factors of lr_factors, and those that a component states itself, come on top.
 
     Raises OptionError where min_lr is above lr or the schedule does not fall to it, where optimizer_options
-    repeats another option, and where milestones do not rise, lie in the warm-up or do not belong to the
-    schedule."""
+    repeats another option, where lr_factors names no part, and where milestones do not rise, lie in the
+    warm-up or do not belong to the schedule."""
 
     # What is left changes the work of a step: its batch, the optimiser, clipping and the running mean.
     speed_neutral: ClassVar[frozenset[str]] = frozenset(
         {
             *("epochs", "lr", "weight_decay", "betas", "centre_lr", "schedule", "milestones", "decay_rate"),
             *("min_lr", "warmup", "patience", "evaluate_every", "select", "select_by", "workers"),
+            "lr_factors",
         }
     )
 
@@ -396,6 +437,9 @@ class Recipe(Options):
     """Momentum of SGD and its variants; null for the optimiser's default."""
     centre_lr: Annotated[float, Field(gt=0)] = 1.0
     """Learning rate of class centres and of a loss's own parameters, as a multiple of lr."""
+    lr_factors: Mapping[str, _Positive] = {}
+    """Learning rates of parts as multiples of the rate that they would have, such as {backbone: 0.1, neck:
+    10}; of backbone, neck, loss (its own parameters), sampler (class centres) and distiller."""
     optimizer_options: Mapping[str, Any] = {}
     """Further arguments of timm's optimiser, such as {max_grad_norm: null} for lamb."""
     schedule: Literal["cosine", "linear", "step", "constant"] = "linear"
@@ -447,6 +491,10 @@ class Recipe(Options):
                 raise OptionError(
                     f"recipe: optimizer_options has {name!r}; set recipe.{name} instead", "optimizer_options"
                 )
+        for name in self.lr_factors:
+            if name not in TRAINED_PARTS:
+                known = hint(name, TRAINED_PARTS)
+                raise OptionError(f"recipe: lr_factors has no part {name!r} ({known})", "lr_factors")
         if problem := self._milestones_problem():
             shown = ", ".join(f"{share:g}" for share in self.milestones)
             raise OptionError(f"recipe: milestones [{shown}]: {problem}", "milestones")
@@ -489,3 +537,6 @@ BASES: Mapping[str, type[Options]] = {
     "threshold": ThresholdOptions,
     "claim": ClaimOptions,
 }
+
+# A recipe and a claim are no parts of another component.
+NESTED.update({base: kind for kind, base in BASES.items() if kind not in ("recipe", "claim")})

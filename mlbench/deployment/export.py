@@ -23,6 +23,7 @@ from mlbench.errors import ExportError, StoreError, first_line, hint
 from mlbench.evaluation.similarity_grid import on_grid
 from mlbench.evaluation.threshold import Threshold
 from mlbench.planning.plan import Case, make_plan
+from mlbench.planning.plugin_code import named
 from mlbench.planning.request import PlanRequest
 from mlbench.planning.selection import Selection, suite_records
 from mlbench.planning.suite import recorded_suite
@@ -78,8 +79,21 @@ def export(request: Request, registry: Registry, progress: Progress) -> list[Sco
     suite = recorded_suite(heading.name, path, record.case, record.seed, settings, where, registry)
     case = make_plan(suite, find_device("cpu")).cases[0]
     _check_data(record, case)
+    with named(case.spec.every_part()):
+        checkpoints = store.checkpoints(found.stored.get(record.key, record.key))
+        return _exported(case, record, chosen, checkpoints, request, progress)
+
+
+def _exported(
+    case: Case,
+    record: Record,
+    chosen: tuple[str, ...],
+    checkpoints: Path,
+    request: Request,
+    progress: Progress,
+) -> list[Score]:
     assembly = assemble(case, "cpu", progress)
-    _load_weights(assembly, record, store.checkpoints(found.stored.get(record.key, record.key)))
+    _load_weights(assembly, record, checkpoints)
     progress("exporting", 0, 1)
     width = request.width or assembly.model.neck.dim
     model = assembly.model if width == assembly.model.neck.dim else CutModel(assembly.model, width).eval()
@@ -203,7 +217,8 @@ def _median_seed(seeds: Mapping[int, Record]) -> tuple[int, tuple[str, ...]]:
     if len(finished) < 2:
         return min(finished or seeds), ()
     known = ", ".join(map(str, finished))
-    distances = sorted((each, seed) for seed in finished if (each := _distance(seeds[seed])) is not None)
+    known_distances = ((_distance(seeds[seed]), seed) for seed in finished)
+    distances = sorted((each, seed) for each, seed in known_distances if each is not None and each >= 0)
     if not distances:
         return finished[0], (
             f"seed {finished[0]} is exported, the first of {known}; choose another with --seed",

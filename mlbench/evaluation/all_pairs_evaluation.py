@@ -106,7 +106,7 @@ def evaluate_all_pairs(
     scan = engine.scan(
         pairs,
         lambda ranks: per_query_values(metrics, ranks),
-        thresholds=() if threshold.similarity is None else (threshold.similarity,),
+        thresholds=threshold.scanned,
         sweep=_SWEEP,
         histograms=True,
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mlbench.contracts import Target, ThresholdPolicy
+from mlbench.contracts import ACCEPT_NOTHING, Target, ThresholdPolicy
 from mlbench.errors import ComponentError, ThresholdError
 from mlbench.evaluation.all_pairs import AllPairs
 from mlbench.evaluation.bootstrap import Bootstrap
@@ -18,7 +18,7 @@ from mlbench.evaluation.curve import Curve
 from mlbench.evaluation.embeddings import Embeddings
 from mlbench.evaluation.engine import Engine
 from mlbench.evaluation.similarity_grid import STEP, on_grid
-from mlbench.evaluation.threshold import CalibrationCounts, Threshold
+from mlbench.evaluation.threshold import ACCEPTS_NOTHING, CalibrationCounts, Threshold
 
 __all__ = ["calibrate", "fit_threshold"]
 
@@ -58,7 +58,11 @@ def fit_threshold(policy: ThresholdPolicy, curve: Curve | None) -> Threshold:
         similarity = _choose(policy, curve)
     except ThresholdError as error:
         return Threshold(None, str(error), target=target, remarks=remarks)
-    if target is not None and curve is not None and (few := _few_pairs(curve, similarity, target)):
+    if similarity == ACCEPT_NOTHING:
+        remarks["accepts nothing"] = (
+            f"{ACCEPTS_NOTHING}: by its decision on the calibration split no two images are the same"
+        )
+    elif target is not None and curve is not None and (few := _few_pairs(curve, similarity, target)):
         remarks["few pairs"] = few
     return Threshold(similarity, target=target, remarks=remarks)
 
@@ -75,7 +79,7 @@ def _with_interval(
     histograms: of the calibration pairs. repeated: share of their negative pairs that occur in both orders
     (see `Curve.repeated`).
     """
-    if threshold.distance is None:
+    if threshold.distance is None or threshold.accepts_nothing:
         return threshold
     chosen = [
         _choose_distance(policy, curve)
@@ -104,22 +108,25 @@ def _choose(policy: ThresholdPolicy, curve: Curve | None) -> float:
     value: Any = policy(curve)
     scalar = isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "iuf"
     number = float(value) if scalar or isinstance(value, Real) else np.nan
+    if number == ACCEPT_NOTHING:
+        return ACCEPT_NOTHING
     if not abs(number) <= 1 + STEP:
         raise ComponentError(
             f"threshold policy {_name(policy)} returned {value!r}; expected a cosine similarity in [-1, 1], "
-            "or a ThresholdError that says why there is none"
+            "ACCEPT_NOTHING, or a ThresholdError that says why there is none"
         )
     return float(np.clip(on_grid(number), -1, 1))
 
 
 def _choose_distance(policy: ThresholdPolicy, curve: Curve) -> float | None:
-    """The distance that the policy chooses on a resample, None if it finds none."""
+    """The distance that the policy chooses on a resample, None if it finds none or accepts nothing."""
     if not (curve.positives > 0 and curve.negatives > 0):
         return None
     try:
-        return 1.0 - _choose(policy, curve)
+        similarity = _choose(policy, curve)
     except ThresholdError:
         return None
+    return None if similarity == ACCEPT_NOTHING else 1.0 - similarity
 
 
 def _single_curves(curves: Curve, repeated: float) -> Iterator[Curve]:

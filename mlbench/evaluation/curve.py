@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mlbench.contracts.evaluation import ACCEPT_NOTHING
+
 __all__ = ["Curve"]
 
 
@@ -88,7 +90,17 @@ class Curve:
         return correct / (np.expand_dims(self.positives, -1) + negatives)
 
     def at(self, similarity: float) -> Curve:
-        """The curve at one threshold: exact at a threshold of the curve, linear between two of them."""
+        """The curve at one threshold: exact at a threshold of the curve, linear between two of them. No pair
+        is accepted at `ACCEPT_NOTHING`."""
+        if similarity >= ACCEPT_NOTHING:
+            nothing = np.zeros((*self.positives.shape, 1), self.true_positives.dtype)
+            return replace(
+                self,
+                similarities=np.array([similarity]),
+                true_positives=nothing,
+                false_positives=nothing,
+                ties=nothing,
+            )
         sims = np.concatenate(
             [[max(1.0, similarity) + 1e-6], self.similarities, [min(-1.0, similarity) - 1e-6]]
         )

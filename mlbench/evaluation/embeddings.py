@@ -17,6 +17,7 @@ __all__ = [
     "Embeddings",
     "collapse_note",
     "comparable",
+    "in_memory",
     "mean_similarity",
     "prefixes",
     "vector_norms",
@@ -65,6 +66,14 @@ def comparable(vectors: torch.Tensor) -> Any:
     """The vectors on a device that can compare them: unchanged on a CUDA GPU, else as an array on the CPU.
     Evaluation needs float64, which some other devices lack."""
     return vectors if vectors.device.type == "cuda" else vectors.cpu().numpy()
+
+
+def in_memory(embeddings: Embeddings) -> Embeddings:
+    """The embeddings with vectors as a NumPy array in the CPU's memory."""
+    vectors = embeddings.vectors
+    return (
+        embeddings if isinstance(vectors, np.ndarray) else replace(embeddings, vectors=vectors.cpu().numpy())
+    )
 
 
 def prefixes(embeddings: Embeddings, width: int) -> Embeddings:

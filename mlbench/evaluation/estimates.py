@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from mlbench.contracts import CurveMetric, EmbeddingMetric, Quantity, RankMetric
 from mlbench.contracts.options import MetricOptions
-from mlbench.errors import ComponentError
+from mlbench.errors import ComponentError, PluginError
 from mlbench.evaluation.bootstrap import Bootstrap
 from mlbench.evaluation.curve import Curve
-from mlbench.evaluation.embeddings import Embeddings
+from mlbench.evaluation.embedding_estimates import (
+    NOT_A_NUMBER,
+    embedding_estimates,
+    to_estimate,
+    to_numbers,
+)
+from mlbench.evaluation.embeddings import Embeddings, in_memory
 from mlbench.evaluation.pair_scan import PairScan
 from mlbench.evaluation.ranks import Ranks
 from mlbench.evaluation.threshold import Threshold
@@ -30,21 +36,59 @@ __all__ = [
 
 @dataclass(frozen=True)
 class BuiltMetric:
-    """A built metric and the quantities that it announces, by name."""
+    """A built metric and the quantities that it announces, by name. owner: its name and plugin, for
+    messages."""
 
     metric: RankMetric | CurveMetric | EmbeddingMetric
     quantities: Mapping[str, Quantity]
+    owner: str = ""
 
     @classmethod
-    def of(cls, options: MetricOptions) -> BuiltMetric:
+    def of(cls, options: MetricOptions, owner: str = "") -> BuiltMetric:
         """The metric with these options."""
-        return cls(options.build(), options.quantities())
+        built = cls(options.build(), options.quantities(), owner)
+        if not isinstance(built.metric, RankMetric | CurveMetric | EmbeddingMetric):
+            raise built.mistake(
+                f"{type(built.metric).__name__} has no per_query, of_curve or of_embeddings; a metric has at "
+                "least one"
+            )
+        return built
+
+    def mistake(self, problem: str) -> PluginError:
+        """The error for a return value that breaks the contract."""
+        return PluginError(f"{self.owner}: {problem}" if self.owner else problem)
+
+    def numbers(self, name: str, values: Any, shape: tuple[int, ...]) -> np.ndarray:
+        """A return value as float64 of a shape. Raises PluginError if it is not numeric or has another
+        shape."""
+        try:
+            return to_numbers(name, values, shape)
+        except ComponentError as error:
+            raise self.mistake(str(error)) from None
+
+    def expect_announced(self, returned: Iterable[str], *, all_of_them: bool = True) -> None:
+        """Raise PluginError for a name that was not announced and, with `all_of_them`, for one that is
+        missing."""
+        names = set(returned)
+        extra = ", ".join(sorted(names - self.quantities.keys()))
+        missing = ", ".join(sorted(self.quantities.keys() - names)) if all_of_them else ""
+        if extra or missing:
+            raise self.mistake(
+                "metrics must return the quantities that they announce; announced and not returned: "
+                f"{missing or 'none'}; returned and not announced: {extra or 'none'}"
+            )
 
 
 def per_query_values(metrics: Sequence[BuiltMetric], ranks: Ranks) -> dict[str, np.ndarray]:
-    """The values of all rank metrics, (Q,) float64 each. Raises ComponentError for values of another kind."""
-    values = _merged(each.metric.per_query(ranks) for each in metrics if isinstance(each.metric, RankMetric))
-    return {name: _to_numbers(name, each, ranks.counts.shape) for name, each in values.items()}
+    """The values of all rank metrics, (Q,) float64 each. Raises PluginError for values of another kind or
+    that were not announced."""
+    found: dict[str, np.ndarray] = {}
+    for each in metrics:
+        if isinstance(each.metric, RankMetric):
+            values = each.metric.per_query(ranks)
+            each.expect_announced(values, all_of_them=False)
+            found |= {name: each.numbers(name, value, ranks.counts.shape) for name, value in values.items()}
+    return found
 
 
 def estimate_metrics(
@@ -56,27 +100,34 @@ def estimate_metrics(
 ) -> dict[str, Estimate]:
     """Every announced quantity, in the order and with the fields of the announcement.
 
-    scan: of the embeddings, with `per_query_values` of the metrics. Raises ComponentError if a metric returns
+    scan: of the embeddings, with `per_query_values` of the metrics. Raises PluginError if a metric returns
     other quantities than it announces, or values that are not numbers.
     """
-    estimates = _rank_estimates(scan, bootstrap)
+    found: dict[str, Estimate] = {}
+    by_query = _rank_estimates(scan, bootstrap)
     for each in metrics:
-        if isinstance(each.metric, CurveMetric):
-            estimates |= curve_estimates(each.metric.of_curve, scan, threshold.similarity, bootstrap)
-        if isinstance(each.metric, EmbeddingMetric):
-            values = each.metric.of_embeddings(embeddings)
-            estimates |= {name: to_estimate(name, value) for name, value in values.items()}
-    announced = _merged(each.quantities for each in metrics)
-    if announced.keys() != estimates.keys():
-        missing, extra = (
-            ", ".join(sorted(one.keys() - other.keys())) or "none"
-            for one, other in ((announced, estimates), (estimates, announced))
-        )
-        raise ComponentError(
-            f"metrics must return the quantities that they announce; announced and not returned: {missing}; "
-            f"returned and not announced: {extra}"
-        )
-    return {name: estimates[name].announced(quantity) for name, quantity in announced.items()}
+        estimates = {name: by_query[name] for name in each.quantities if name in by_query}
+        try:
+            if isinstance(each.metric, CurveMetric):
+                estimates |= curve_estimates(each.metric.of_curve, scan, threshold.similarity, bootstrap)
+            if isinstance(each.metric, EmbeddingMetric):
+                embeddings = in_memory(embeddings)
+                estimates |= embedding_estimates(each.metric, embeddings, scan.classes, bootstrap)
+        except ComponentError as error:
+            raise each.mistake(str(error)) from None
+        each.expect_announced(estimates)
+        found |= {
+            name: _named(estimates[name], each).announced(quantity)
+            for name, quantity in each.quantities.items()
+        }
+    return found
+
+
+def _named(estimate: Estimate, metric: BuiltMetric) -> Estimate:
+    """The estimate of a metric, with the metric's name in the note on a value that is no number."""
+    if estimate.note == NOT_A_NUMBER and metric.owner:
+        return replace(estimate, note=f"{NOT_A_NUMBER}, from {metric.owner}")
+    return estimate
 
 
 def curve_estimates(
@@ -101,27 +152,15 @@ def curve_estimates(
     for name, value in values.items():
         spread = None
         if np.ndim(chunks[0][name]) == 1:
-            resampled = np.concatenate([_to_numbers(name, chunk[name]) for chunk in chunks])
+            resampled = np.concatenate([to_numbers(name, chunk[name]) for chunk in chunks])
+            if len(resampled) != bootstrap.resamples:
+                raise ComponentError(
+                    f"metric {name!r} has {len(resampled)} values for {bootstrap.resamples} resampled "
+                    "curves; expected one for each"
+                )
             spread = bootstrap, float(np.asarray(centre[name])[0]), resampled
         estimates[name] = to_estimate(name, value, spread)
     return estimates
-
-
-def to_estimate(name: str, value: Any, spread: tuple[Bootstrap, float, np.ndarray] | None = None) -> Estimate:
-    """The return value of a metric, a number or a text that says why there is none, as an estimate.
-
-    spread: arguments of `Bootstrap.interval`, None for no interval. Raises ComponentError for another value.
-    """
-    if isinstance(value, str):
-        return Estimate(None, note=value)
-    number = float(_to_numbers(name, value, ()))
-    if not np.isfinite(number):
-        return Estimate(None, note="not a number")
-    if spread is None:
-        return Estimate(number)
-    bootstrap, centre, resampled = spread
-    interval = bootstrap.interval(number, centre, resampled)
-    return Estimate(number) if interval is None else Estimate(number, *interval)
 
 
 def _rank_estimates(scan: PairScan, bootstrap: Bootstrap) -> dict[str, Estimate]:
@@ -137,21 +176,3 @@ def _rank_estimates(scan: PairScan, bootstrap: Bootstrap) -> dict[str, Estimate]
         )
         for at, name in enumerate(names)
     }
-
-
-def _to_numbers(name: str, values: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
-    """The return value of a metric as float64. Raises ComponentError if it is not numeric or has another
-    shape."""
-    try:
-        found = np.asarray(values, np.float64)
-    except (TypeError, ValueError):
-        found = None
-    if found is None or values is None:
-        raise ComponentError(f"metric {name!r} is {values!r}; expected a number, or a text that says why not")
-    if shape is not None and found.shape != shape:
-        raise ComponentError(f"metric {name!r} has shape {found.shape}; expected {shape}")
-    return found
-
-
-def _merged(mappings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    return {name: value for mapping in mappings for name, value in mapping.items()}

@@ -25,6 +25,8 @@ from mlbench.evaluation.pair_list_evaluation import evaluate_pair_list
 from mlbench.evaluation.protocol import with_gallery
 from mlbench.evaluation.repeats import repeated_embeddings_note
 from mlbench.evaluation.threshold import Threshold
+from mlbench.planning.plugin_code import named
+from mlbench.planning.spec import EvaluationSettings
 from mlbench.planning.suite import evaluation_parts
 from mlbench.records.record import Estimate
 from mlbench.registry import Registry
@@ -72,7 +74,8 @@ class FileEvaluation:
 
 def evaluate_file(request: EvaluationRequest, registry: Registry, progress: Progress) -> FileEvaluation:
     """Evaluate a file of embeddings. Raises SuiteError or OptionError for a wrong option, DataError for
-    invalid data, and DeviceError for a device without float64."""
+    invalid data, PluginError for an error of a metric or threshold policy, and DeviceError for a device
+    without float64."""
     _check_request(request)
     base = _BASE_PAIRS if request.pairs else _BASE
     policy_part, metrics, settings = evaluation_parts(base, request.overrides, registry)
@@ -83,8 +86,19 @@ def evaluate_file(request: EvaluationRequest, registry: Registry, progress: Prog
             f"evaluation.gallery={settings.gallery} is for suites; name a file with --gallery, or give FILE "
             "the arrays queries and gallery"
         )
-    policy = policy_part.component.build()
-    built = [BuiltMetric.of(part.component) for part in metrics.values()]
+    with named((policy_part, *metrics.values())), policy_part.blamed():
+        policy = policy_part.component.build()
+        built = [BuiltMetric.of(part.component, str(part)) for part in metrics.values()]
+        return _evaluate(request, policy, built, settings, progress)
+
+
+def _evaluate(
+    request: EvaluationRequest,
+    policy: ThresholdPolicy,
+    built: Sequence[BuiltMetric],
+    settings: EvaluationSettings,
+    progress: Progress,
+) -> FileEvaluation:
     embeddings = read_embeddings(request.file, request.labels, needs_labels=request.pairs is None)
     if request.pairs is not None:
         return _evaluate_listed(embeddings, request.pairs, request.folds, policy, built, settings.level)

@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from mlbench.contracts import CurveMetric, PairList, ThresholdPolicy
-from mlbench.errors import DataError
+from mlbench.contracts import CurveMetric, EmbeddingMetric, PairList, RankMetric, ThresholdPolicy
+from mlbench.errors import ComponentError, DataError
 from mlbench.evaluation.calibration import fit_threshold
 from mlbench.evaluation.curve import Curve
 from mlbench.evaluation.embeddings import Embeddings, vector_norms
 from mlbench.evaluation.estimates import BuiltMetric, to_estimate
 from mlbench.evaluation.repeats import repeated_pairs_note
 from mlbench.evaluation.similarity_grid import on_grid
+from mlbench.evaluation.threshold import ACCEPTS_NOTHING, Threshold
 from mlbench.records.record import EVALUATED, THRESHOLD, Estimate
 
 __all__ = ["PairListEvaluation", "evaluate_pair_list"]
@@ -64,7 +65,7 @@ def evaluate_pair_list(
             "at least 2 are needed"
         )
     whole = _curve_values(metrics, Curve.of(scores, pairs.same), None)
-    thresholds, by_fold = [], []
+    fits, by_fold = [], []
     for fold in names:
         held_out = pairs.folds == fold
         for part, what in ((held_out, "holds"), (~held_out, "leaves")):
@@ -74,25 +75,31 @@ def evaluate_pair_list(
                     "pairs are needed"
                 )
         fitted = fit_threshold(policy, Curve.of(scores[~held_out], pairs.same[~held_out]))
-        at = () if fitted.similarity is None else (fitted.similarity,)
-        curve = Curve.of(scores[held_out], pairs.same[held_out], thresholds=at)
+        curve = Curve.of(scores[held_out], pairs.same[held_out], thresholds=fitted.scanned)
         by_fold.append(_curve_values(metrics, curve, fitted.similarity))
-        thresholds.append(fitted.distance)
+        fits.append(fitted)
+    thresholds = [each.distance for each in fits]
     missing = "no threshold was fitted"
-    fitted_on_others = [missing if each is None else each for each in thresholds]
-    threshold = _mean_over_folds(THRESHOLD, fitted_on_others, level, missing)
+    if any(each.accepts_nothing for each in fits):
+        missing = ACCEPTS_NOTHING
+    values = [missing if each.estimate.value is None else each.estimate.value for each in fits]
+    threshold = _mean_over_folds(THRESHOLD, values, level, missing)
     estimates = {THRESHOLD: threshold.announced(EVALUATED[THRESHOLD])}
     for metric in metrics:
-        if isinstance(metric.metric, CurveMetric):
-            for name, quantity in metric.quantities.items():
-                value = whole[name]
-                # A text means that the quantity needs a threshold.
+        for name, quantity in metric.quantities.items():
+            if name not in whole:  # of the rankings or the embeddings, which have no pairs
+                continue
+            value, of_folds = whole[name], [each[name] for each in by_fold]
+            # A text means that the quantity needs a threshold.
+            try:
                 estimate = (
-                    _mean_over_folds(name, [each[name] for each in by_fold], level, value)
+                    _mean_over_folds(name, of_folds, level, _reason(value, of_folds, fits))
                     if isinstance(value, str)
                     else to_estimate(name, value)
                 )
-                estimates[name] = estimate.announced(quantity)
+            except ComponentError as error:
+                raise metric.mistake(str(error)) from None
+            estimates[name] = estimate.announced(quantity)
     facts = {
         "pairs": len(pairs.same),
         "positive_pairs": int(pairs.same.sum()),
@@ -138,8 +145,18 @@ def _curve_values(metrics: Sequence[BuiltMetric], curve: Curve, threshold: float
     found: dict[str, Any] = {}
     for each in metrics:
         if isinstance(each.metric, CurveMetric):
-            found |= each.metric.of_curve(curve, threshold)
+            values = each.metric.of_curve(curve, threshold)
+            each.expect_announced(
+                values, all_of_them=not isinstance(each.metric, RankMetric | EmbeddingMetric)
+            )
+            found |= values
     return found
+
+
+def _reason(without: str, of_folds: Sequence[Any], fits: Sequence[Threshold]) -> str:
+    """Why a quantity has no mean over folds: as of a fold where no pair is accepted, else `without`."""
+    nothing = (value for value, fit in zip(of_folds, fits, strict=True) if fit.accepts_nothing)
+    return next((value for value in nothing if isinstance(value, str)), without)
 
 
 def _mean_over_folds(name: str, values: Sequence[Any], level: float, without: str) -> Estimate:

@@ -8,12 +8,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mlbench.contracts import Target
+from mlbench.contracts import ACCEPT_NOTHING, Target
 from mlbench.errors import ThresholdError
 from mlbench.evaluation.curve import Curve
 from mlbench.records.record import EVALUATED, THRESHOLD, Estimate
 
-__all__ = ["CalibrationCounts", "Threshold", "remarks_on", "target_value"]
+__all__ = ["ACCEPTS_NOTHING", "CalibrationCounts", "Threshold", "remarks_on", "target_value"]
+
+
+#: Note of a threshold that no pair reaches.
+ACCEPTS_NOTHING = "the policy accepts no pair"
 
 
 class CalibrationCounts(NamedTuple):
@@ -31,7 +35,8 @@ class CalibrationCounts(NamedTuple):
 class Threshold:
     """The threshold to deploy.
 
-    similarity: cosine similarity; None if the policy found no threshold, and note says why. low, high:
+    similarity: cosine similarity, `ACCEPT_NOTHING` if the policy accepts no pair; None if it found no
+    threshold, and note says why. low, high:
     confidence interval of the distance, None for no interval. target: the target of the policy. calibration:
     None if unknown. remarks: reasons not to rely on the threshold, one line each, by a short label for
     tables.
@@ -47,18 +52,31 @@ class Threshold:
 
     def __post_init__(self) -> None:
         # NaN would crash the process in compiled code.
-        if self.similarity is not None and not abs(self.similarity) <= 1:
+        if self.similarity is not None and not (abs(self.similarity) <= 1 or self.accepts_nothing):
             raise ThresholdError(f"a threshold is a cosine similarity in [-1, 1], not {self.similarity}")
 
     @property
+    def accepts_nothing(self) -> bool:
+        """Whether no pair is accepted."""
+        return self.similarity == ACCEPT_NOTHING
+
+    @property
+    def scanned(self) -> tuple[float, ...]:
+        """The similarities that pairs must be counted at."""
+        return () if self.similarity is None or self.accepts_nothing else (self.similarity,)
+
+    @property
     def distance(self) -> float | None:
-        """The threshold as a cosine distance."""
+        """The threshold as a cosine distance; -1, which no pair reaches, if no pair is accepted."""
         return None if self.similarity is None else 1.0 - self.similarity
 
     @property
     def estimate(self) -> Estimate:
         """The distance with its interval, as a metric of a record."""
-        return Estimate(self.distance, self.low, self.high, self.note).announced(EVALUATED[THRESHOLD])
+        found = Estimate(self.distance, self.low, self.high, self.note)
+        if self.accepts_nothing:
+            found = Estimate(None, note=ACCEPTS_NOTHING)
+        return found.announced(EVALUATED[THRESHOLD])
 
     def plain(self) -> dict[str, Any]:
         """The threshold as plain data for a record; unknown fields are left out."""
@@ -88,7 +106,7 @@ def remarks_on(threshold: Threshold, curve: Curve, estimate: Estimate, split: st
     messages.
     """
     remarks, target, value = dict(threshold.remarks), threshold.target, estimate.value
-    if value is None or threshold.similarity is None:
+    if value is None or threshold.similarity is None or threshold.accepts_nothing:
         return remarks
     name = "F1" if target is None else target.quantity
     fitted = f" (threshold fitted on {threshold.calibration})" if threshold.calibration else ""

@@ -8,9 +8,10 @@ rounds.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
+from types import MappingProxyType
 from typing import Any
 
 from mlbench.environment import library_versions
@@ -100,13 +101,17 @@ class _Series:
 
 
 def measure(
-    cases: Sequence[Case], process: MeasuringProcess, progress: Progress
+    cases: Sequence[Case],
+    process: MeasuringProcess,
+    progress: Progress,
+    known: Mapping[str, Collection[str]] = MappingProxyType({}),
 ) -> Iterator[tuple[Case, Measurement]]:
     """Measure speed, memory and sizes of cases, each as soon as it is known.
 
     Values that cannot be measured are None, with the reason. progress: called with (what, done, total).
+    known: stages that need no measurement, by key of the case; every case has another stage.
     """
-    subjects, index = subjects_of(cases)
+    subjects, index = subjects_of(cases, known)
     series = [_Series(subject) for subject in subjects]
     waiting = list(cases)
     total = sum(each.most for each in series)
@@ -118,7 +123,7 @@ def measure(
 
         _measure_group(process, {number: series[number] for number in group}, report)
         for case in list(waiting):
-            parts = {stage: index[stage_key(case, stage)] for stage in stages_of(case)}
+            parts = {stage: index[stage_key(case, stage)] for stage in stages_of(case, known)}
             if max(parts.values()) in group:
                 waiting.remove(case)
                 yield case, _measurement(case, process.device, {s: series[n] for s, n in parts.items()})
@@ -210,14 +215,14 @@ def _is_settled(stage: str, found: Sequence[Mapping[str, Any]]) -> bool:
 
 def _measurement(case: Case, device: str, parts: Mapping[str, _Series]) -> Measurement:
     """The measurement of a case. parts: the series of each of its stages."""
-    model = parts["inference"]
+    model = next(iter(parts.values()))  # that of inference, where it is measured
     if model.lost:
         return Measurement(lost=model.lost)
     sizes = {"batch_size": case.spec.measure.batch_size}
     if "training" in parts:
         sizes["training_batch_size"] = case.recipe.batch_size
     # The stage of ONNX measures the size of its file; that of inference measures the others.
-    owners = {name: parts.get(name) if name == "onnx" else model for name in SIZES}
+    owners = {name: parts.get("onnx" if name == "onnx" else "inference") for name in SIZES}
     measured = [(name, each) for name, each in owners.items() if each is not None]
     return Measurement(
         speed={name: _timing(name, stage, each) for stage, each in parts.items() for name in STAGES[stage]},

@@ -8,7 +8,7 @@ from typing import Any
 
 from mlbench.records.record import MEASURED, Record, Timing
 
-__all__ = ["SIZES", "Measurement", "lost_note"]
+__all__ = ["SIZES", "Measurement", "has_measurement_notes", "lost_note"]
 
 #: Sizes that are measured; training records the others.
 SIZES = ("flops", "checkpoint_float32", "checkpoint_float16", "onnx")
@@ -66,6 +66,11 @@ class Measurement:
 def lost_note(record: Record) -> str:
     """The note of a record whose last measurement was lost, "" for any other; its speeds are older."""
     return next((note for note in record.notes if note.startswith(_LOST)), "")
+
+
+def has_measurement_notes(record: Record) -> bool:
+    """Whether a value of the record could not be measured."""
+    return any(_is_of_measurement(note) for note in record.notes)
 
 
 def _is_of_measurement(note: str) -> bool:

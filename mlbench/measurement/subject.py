@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, cast
 
 from mlbench.contracts import Dataset
 from mlbench.planning.plan import Case
 from mlbench.planning.spec import Part
 from mlbench.plugins import Plugin
-from mlbench.registry import Entry
+from mlbench.registry import Entry, Registry
 
-__all__ = ["STAGES", "Subject", "stage_key", "stages_of", "subjects_of"]
+__all__ = ["STAGES", "Subject", "sections_of", "stage_key", "stages_of", "subjects_of"]
 
 #: Speeds that each stage measures. The stage of inference measures memory and sizes too.
 STAGES: Mapping[str, tuple[str, ...]] = {
@@ -43,8 +44,8 @@ class Subject:
         return sizes.get(stage, self.case.spec.measure.batch_size)
 
 
-def stages_of(case: Case) -> list[str]:
-    """The stages that the suite asks for."""
+def stages_of(case: Case, known: Mapping[str, Collection[str]] = MappingProxyType({})) -> list[str]:
+    """The stages that the suite asks for, without those that are `known` (see `subjects_of`)."""
     wanted = case.spec.measure
     chosen = {
         "inference": True,
@@ -52,7 +53,12 @@ def stages_of(case: Case) -> list[str]:
         "training": wanted.training and case.recipe.epochs > 0,
         "onnx": wanted.onnx,
     }
-    return [stage for stage in STAGES if chosen[stage]]
+    return [stage for stage in STAGES if chosen[stage] and stage not in known.get(case.key, ())]
+
+
+def sections_of(stage: str) -> tuple[str, ...]:
+    """Sections of the suite whose components take part in a stage."""
+    return _TRAINING if stage == "training" else _MODEL
 
 
 def stage_key(case: Case, stage: str) -> str:
@@ -73,7 +79,7 @@ def stage_key(case: Case, stage: str) -> str:
         facts.append(measure.batch_size)
     # The parts are compiled one by one, so the cut between them changes the compiled code.
     whole = training or compute.compile
-    chosen = _TRAINING if training else _MODEL
+    chosen = sections_of(stage)
     sections: dict[str, Any] = {
         name: _named(part, whole) for name, part in spec.parts.items() if name in chosen
     }
@@ -82,12 +88,16 @@ def stage_key(case: Case, stage: str) -> str:
     return json.dumps([facts, sections], sort_keys=True)
 
 
-def subjects_of(cases: Sequence[Case]) -> tuple[list[Subject], dict[str, int]]:
-    """The subjects that measure every stage of the cases once; the index of the subject by `stage_key`."""
+def subjects_of(
+    cases: Sequence[Case], known: Mapping[str, Collection[str]] = MappingProxyType({})
+) -> tuple[list[Subject], dict[str, int]]:
+    """The subjects that measure every stage of the cases once; the index of the subject by `stage_key`.
+
+    known: stages that need no measurement, by key of the case."""
     subjects: list[Subject] = []
     index: dict[str, int] = {}
     for case in cases:
-        keys = {stage: stage_key(case, stage) for stage in stages_of(case)}
+        keys = {stage: stage_key(case, stage) for stage in stages_of(case, known)}
         if new := {stage: key for stage, key in keys.items() if key not in index}:
             index |= dict.fromkeys(new.values(), len(subjects))
             subjects.append(Subject(_portable(case), tuple(new)))
@@ -108,7 +118,9 @@ def _portable(case: Case) -> Case:
     """The case without the parts that cannot be pickled or that measuring does not need."""
 
     def plain(part: Part) -> Part:
-        return Part(Entry(part.entry.component, Plugin("", "", "", "")), dict(part.options), str)
+        inner = Plugin("", "", "", "", tuple({each.entry.component: None for each in part.inner.values()}))
+        entry = Entry(part.entry.component, Plugin("", "", "", ""), registry=Registry([inner]))
+        return Part(entry, dict(part.options), str)
 
     unused = ("dataset", "batch_sampler", "threshold", "recipe")
     spec = replace(

@@ -34,6 +34,7 @@ from mlbench.planning.batch_needs import Batches, check_batches
 from mlbench.planning.claims import DERIVED, check_fairness
 from mlbench.planning.gallery import check_protocol
 from mlbench.planning.limit import limited
+from mlbench.planning.plugin_code import named
 from mlbench.planning.spec import Part, Spec, check_features
 from mlbench.planning.suite import Suite
 from mlbench.provenance import core_hash
@@ -215,7 +216,7 @@ def _dataset(
     part = spec.parts["dataset"]
     key = json.dumps([part.entry.component.name, part.options, spec.image.size], sort_keys=True)
     if key not in known:
-        with part.located():
+        with part.located(), named([part]):
             dataset: Dataset = part.component.build(DatasetContext(root, spec.image.size))
             if limit is not None:
                 dataset = limited(dataset, limit)
@@ -265,8 +266,16 @@ def _forecast(
         )
         if batches is None:
             context = BatchContext(labels_of(train), recipe.batch_size)
-            batches = BatchesShape(len(parts["batch_sampler"].component.build(context)))
-    if batches.batches == 0:
+            with named([parts["batch_sampler"]]):
+                batches = BatchesShape(len(parts["batch_sampler"].component.build(context)))
+    if batches.batches < 1 and len(train) >= recipe.batch_size:
+        sampler = parts["batch_sampler"]
+        mistake = sampler.mistake(
+            f"it makes {batches.batches} batches of {len(train)} training images at recipe.batch_size "
+            f"{recipe.batch_size}; expected at least 1, or an OptionError that says what to change"
+        )
+        raise SuiteError(f"{sampler.where()}: {mistake}")
+    if batches.batches < 1:
         raise SuiteError(
             f"{parts['recipe'].where('batch_size')}: {len(train)} training images make no batch of "
             f"{recipe.batch_size}; lower recipe.batch_size"
@@ -381,12 +390,14 @@ def check_sampler(parts: Mapping[str, Part], loss: Part) -> None:
 def _conditions(spec: Spec, dataset: Dataset, forecast: Forecast, device: Device) -> dict[str, Any]:
     """What can change the result besides settings and seed."""
     core = core_hash(*_RESULT_PARTS)
+    own = spec.libraries()
     return {
         "data": str(dataset.version),
         "weights": forecast.weights,
         "core": core,
         "code": _sha256([core, spec.provenance()])[:12],
         "libraries": library_versions(),
+        **({"component_libraries": own} if own else {}),
         "device": f"{device.kind} {device.product}",
         # A GPU's results come from one thread of the CPU.
         "threads": threads() if device.kind == "cpu" else None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -39,10 +39,11 @@ _Path = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """One value and its place in the suite file, as text."""
+    """One value and its place in the suite file, as text. places: of the keys below it, by their path."""
 
     value: Any
     where: str
+    places: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,8 @@ class Changes:
             if dot and (not option or section in _VALUES):
                 raise SuiteError(f"{here}: unknown key {name!r}; {_expected(section)}")
             if dot:
-                changes._put((section, option), Leaf(value, here))
+                places = dict(_places(value, where, (*key, name))) if section in COMPONENTS else {}
+                changes._put((section, option), Leaf(value, here, places))
             elif section in COLLECTIONS and isinstance(value, list) and {str} >= set(map(type, value)):
                 changes.replaced[section] = here
                 for index, each in enumerate(value):
@@ -82,7 +84,9 @@ class Changes:
                 if "name" in value and section in COMPONENTS:
                     changes.replaced[section] = here
                 for inner, inner_value in value.items():
-                    changes._put((section, inner), Leaf(inner_value, where((*key, name, inner))))
+                    below = (*key, name, inner)
+                    places = dict(_places(inner_value, where, below)) if section in COMPONENTS else {}
+                    changes._put((section, inner), Leaf(inner_value, where(below), places))
             elif value is None or (isinstance(value, str) and section in (*COMPONENTS, "precision")):
                 changes.replaced[section] = here
                 component = section in COMPONENTS and value is not None
@@ -120,6 +124,8 @@ class Settings:
         leaves = {path: leaf for path, leaf in self._leaves.items() if path[0] not in changes.replaced}
         for path, leaf in changes.leaves.items():
             leaves.pop(path[:1], None)  # an option of a section that was null
+            for below in [each for each in leaves if _is_below(each, path) and each not in changes.leaves]:
+                del leaves[below]
             leaves[path] = leaf
         return Settings(leaves)
 
@@ -138,7 +144,16 @@ class Settings:
 
     def section(self, section: str) -> dict[str, Any] | None:
         """Options of a section as plain data; None when it is absent or set to null."""
-        return {path[1]: leaf.value for path, leaf in self._sections.get(section, ()) if path[1:]} or None
+        found: dict[str, Any] = {}
+        inner: list[tuple[str, Leaf]] = []
+        for path, leaf in self._sections.get(section, ()):
+            if path[1:] and "." in path[1] and section in COMPONENTS:
+                inner.append((path[1], leaf))
+            elif path[1:]:
+                found[path[1]] = leaf.value
+        for option, leaf in inner:  # of a component that is an option
+            found = _with_inner(found, option.split("."), leaf.value) or {**found, option: leaf.value}
+        return found or None
 
     def leaves(self, section: str, *options: str) -> tuple[Leaf, ...]:
         """Every leaf of a section, or those of some of its options."""
@@ -159,13 +174,50 @@ class Settings:
 
     def where(self, section: str, option: str = "") -> str:
         """Place of the option, else of its section; "" when neither is set."""
-        for path in ((section, option), (section, "name"), (section,)):
+        keys = option.split(".")
+        for length in range(len(keys), 0, -1):
+            if leaf := self._leaves.get((section, ".".join(keys[:length]))):
+                below = (".".join(keys[length:end]) for end in range(len(keys), length, -1))
+                return next((leaf.places[each] for each in below if each in leaf.places), leaf.where)
+        for path in ((section, "name"), (section,)):
             if path in self._leaves:
                 return self._leaves[path].where
         return next((leaf.where for leaf in self.leaves(section)), "")
 
     def __iter__(self) -> Iterator[tuple[_Path, Leaf]]:
         return iter(self._leaves.items())
+
+
+def _is_below(path: _Path, other: _Path) -> bool:
+    """Whether a path is of an option of the component that the other one sets."""
+    return len(path) == len(other) == 2 and path[0] == other[0] and path[1].startswith(f"{other[1]}.")
+
+
+def _places(value: Any, where: Where, key: KeyPath, below: str = "") -> Iterator[tuple[str, str]]:
+    """The path below `key` and the place of every key in a value."""
+    items = (
+        value.items() if isinstance(value, Mapping) else enumerate(value if isinstance(value, list) else ())
+    )
+    for name, each in items:
+        path = f"{below}{name}"
+        yield path, where((*key, name))
+        yield from _places(each, where, (*key, name), f"{path}.")
+
+
+def _with_inner(options: Any, keys: Sequence[str], value: Any) -> Any:
+    """A copy of options in which the option at a path of inner components has a value; None where the path
+    leads to no component."""
+    key, *rest = keys
+    if isinstance(options, list) and key.isdigit() and int(key) < len(options):
+        inner = _with_inner(options[int(key)], rest, value) if rest else value
+        return None if inner is None else [*options[: int(key)], inner, *options[int(key) + 1 :]]
+    options = {"name": options} if isinstance(options, str) else options
+    if not isinstance(options, Mapping):
+        return None
+    if not rest:
+        return {**options, key: value}
+    inner = _with_inner(options.get(key), rest, value)
+    return None if inner is None else {**options, key: inner}
 
 
 def _expected(section: str) -> str:

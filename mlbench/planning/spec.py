@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -11,8 +12,17 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mlbench.contracts import Features, Quantity, TokensShape
-from mlbench.contracts.options import PREDICTIONS, MetricOptions
-from mlbench.errors import ComponentError, MlbenchError, OptionError, SuiteError, WeightsError, first_line
+from mlbench.contracts.options import PREDICTIONS
+from mlbench.environment import LIBRARIES
+from mlbench.errors import (
+    ComponentError,
+    MlbenchError,
+    OptionError,
+    PluginError,
+    SuiteError,
+    WeightsError,
+    first_line,
+)
 from mlbench.images.preprocess import Resize
 from mlbench.planning.gallery import GalleryName
 from mlbench.planning.widths import Widths
@@ -131,11 +141,11 @@ def located(where: Callable[[str], str]) -> Iterator[None]:
     """Put the place in the suite file before the message of an MlbenchError that is raised in the block.
 
     where: place of an option, or of the whole component for "". The error becomes a SuiteError; a
-    WeightsError stays one, and an error that has a place already passes unchanged.
+    WeightsError stays one, and an error that has a place already and a PluginError pass unchanged.
     """
     try:
         yield
-    except SuiteError:
+    except (SuiteError, PluginError):
         raise
     except MlbenchError as error:
         place = where(error.option if isinstance(error, OptionError) else "")
@@ -156,6 +166,19 @@ class Part:
         """The instance of its options class: it builds and describes the component."""
         return self.entry.make(self.options)
 
+    @cached_property
+    def inner(self) -> Mapping[str, Part]:
+        """The components that are options of this one, also those of inner ones, by path of the option."""
+        return {
+            path: Part(entry, options.model_dump(mode="json", warnings=False), self.places)
+            for path, entry, options in self.entry.inner_components(self.component)
+        }
+
+    def provenance(self, section: str) -> dict[str, dict[str, str]]:
+        """Package, version and code: of the component by its section, of inner ones by section and option."""
+        inner = {f"{section}.{path}": part.entry.provenance for path, part in self.inner.items()}
+        return {section: self.entry.provenance, **inner}
+
     def ask(self, question: str, *given: Any) -> Any:
         """Result of a method of the component. Raises ComponentError for an error in the plugin's code."""
         try:
@@ -164,29 +187,57 @@ class Part:
             raise
         # Foreign code may raise anything.
         except Exception as error:
-            raise self._mistake(f"{question} failed: {first_line(error)}") from error
+            raise self.mistake(f"{question} failed: {first_line(error)}") from error
 
     def predict(self, given: Any) -> Any:
         """The result of `predict`, of the type that the kind asks for, or None. Raises as `ask`."""
         predicted = self.ask("predict", given)
         expected = PREDICTIONS[self.entry.component.kind]
         if predicted is not None and not isinstance(predicted, expected):
-            raise self._mistake(f"predict returned {predicted!r}; expected a {expected.__name__} or None")
+            raise self.mistake(f"predict returned {predicted!r}; expected a {expected.__name__} or None")
         return predicted
 
     def quantities(self) -> Mapping[str, Quantity]:
         """The quantities of a metric. Raises as `ask`."""
         found = self.ask("quantities")
         if not isinstance(found, Mapping) or not all(isinstance(each, Quantity) for each in found.values()):
-            raise self._mistake(f"quantities returned {found!r}; expected a mapping of names to Quantity")
+            raise self.mistake(f"quantities returned {found!r}; expected a mapping of names to Quantity")
         return found
 
-    def _mistake(self, problem: str) -> ComponentError:
+    def lr_factors(self) -> Mapping[str, float]:
+        """Factors of the learning rate that the component states (see `TrainedOptions`). Raises as `ask`."""
+        found = self.ask("lr_factors")
+        if not isinstance(found, Mapping) or not all(
+            isinstance(pattern, str) and isinstance(factor, int | float) and 0 < factor < math.inf
+            for pattern, factor in found.items()
+        ):
+            raise self.mistake(
+                f"lr_factors returned {found!r}; expected a mapping of patterns to numbers above 0"
+            )
+        return found
+
+    def mistake(self, problem: str) -> PluginError:
+        """The error for what the component gave against the contract of its kind."""
+        return PluginError(f"{self.entry}: {problem}; this is a mistake in {self.plugin_text}")
+
+    @property
+    def plugin_text(self) -> str:
+        """Plugin, package and version, for messages."""
         plugin = self.entry.plugin
-        return ComponentError(
-            f"{self.entry}: {problem}; this is a mistake in plugin {plugin.name!r} ({plugin.package} "
-            f"{plugin.version})"
-        )
+        return f"plugin {plugin.name!r} ({plugin.package} {plugin.version})"
+
+    def __str__(self) -> str:
+        return f"{self.entry} of {self.plugin_text}"
+
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """A ComponentError that is raised in the block becomes a PluginError with the plugin of this part."""
+        try:
+            yield
+        except PluginError:
+            raise
+        except ComponentError as error:
+            raise self.mistake(str(error)) from None
 
     def where(self, option: str = "") -> str:
         """Place of an option in the suite file, else of the component."""
@@ -233,13 +284,31 @@ class Spec:
     precision: str
     widths: Widths
 
+    def every_part(self) -> Iterator[Part]:
+        """Every component of the experiment, with inner ones."""
+        losses = (each.part for each in self.losses.values())
+        for part in (*self.parts.values(), *losses, *self.metrics.values()):
+            yield part
+            yield from part.inner.values()
+
+    def libraries(self) -> dict[str, str]:
+        """Versions of the libraries that the components use besides those of mlbench, by name."""
+        found = {
+            name: version for part in self.every_part() for name, version in part.entry.libraries.items()
+        }
+        return {name: found[name] for name in sorted(found.keys() - {"mlbench", *LIBRARIES})}
+
     def provenance(self) -> dict[str, dict[str, str]]:
         """Package, version and code of each component, by section; of metrics by "metric NAME", of losses
-        likewise."""
-        found = {section: part.entry.provenance for section, part in self.parts.items()}
-        if "loss" not in self.parts:
-            found |= {f"loss {name}": each.part.entry.provenance for name, each in self.losses.items()}
-        return found | {f"metric {name}": part.entry.provenance for name, part in self.metrics.items()}
+        likewise; of inner components by section and option."""
+        parts = dict(self.parts)
+        if "loss" not in parts:
+            parts |= {f"loss {name}": each.part for name, each in self.losses.items()}
+        parts |= {f"metric {name}": part for name, part in self.metrics.items()}
+        found: dict[str, dict[str, str]] = {}
+        for section, part in parts.items():
+            found |= part.provenance(section)
+        return found
 
     def quantities(self) -> dict[str, Quantity]:
         """Quantities of evaluation itself and of the metrics, by name, also of every nested width. Raises
@@ -275,12 +344,9 @@ class Spec:
             found |= announced
         return found
 
-    def metric_of(self, quantity: str) -> MetricOptions:
+    def metric_of(self, quantity: str) -> Part:
         """The metric that announces a quantity of the whole width."""
-        found: MetricOptions = next(
-            part.component for part in self.metrics.values() if quantity in part.component.quantities()
-        )
-        return found
+        return next(part for part in self.metrics.values() if quantity in part.component.quantities())
 
     def plain(self) -> dict[str, Any]:
         """Everything as plain data in a fixed order, as records store it."""

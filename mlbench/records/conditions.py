@@ -21,7 +21,7 @@ def condition_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterat
         value = now.get(name)
         if name == "data" or value is None or was is None or value == was:
             continue
-        if name == "libraries":
+        if name in ("libraries", "component_libraries"):
             for library in sorted(was.keys() & value.keys()):
                 if was[library] != value[library]:
                     yield f"{library} ({was[library]} then, {value[library]} now)"

@@ -143,7 +143,8 @@ class Record:
     training: steps, seconds, curves, and the quantities of `TRAINED`. axes: the case's label on each axis of
     the suite's matrix. components: provenance of each. conditions: what can change the result besides
     settings and seed: "data" and "weights" (versions), "core" (hash of the core's code), "code" (hash of the
-    core and the components), "libraries" (their versions), "device" (kind and product), "threads" (None on a
+    core and the components), "libraries" (their versions), "component_libraries" (those of third-party
+    components, where there are any), "device" (kind and product), "threads" (None on a
     GPU). finished: UTC, ISO 8601.
     """
 

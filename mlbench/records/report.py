@@ -322,7 +322,8 @@ def _cell(column: _Column, records: Sequence[Record]) -> str:
     found = [column.estimate(record) for record in records]
     values = [each.value for each in found if each.value is not None]
     if not values:
-        return "?"
+        words = column.words(records)
+        return f"? ({', '.join(words)})" if words else "?"
     mean = statistics.fmean(values)
     text = f"{max(map(column.mark, records))}{column.form(mean)}"
     if len(values) > 1 and column.spread:

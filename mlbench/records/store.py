@@ -158,16 +158,26 @@ def results_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name != "measure"}
 
 
+def _options_of(section: str, settings: Mapping[str, Any]) -> Any:
+    """Options of a component by its name in `Record.components`: "neck", "loss NAME", "loss.inner"."""
+    outer, *path = section.split(".")
+    kind, _, member = outer.partition(" ")
+    found = settings.get("losses", {}).get(member) if kind == "loss" and member else settings.get(outer)
+    for key in path:
+        if isinstance(found, Mapping):
+            found = found.get(key)
+        else:
+            found = found[int(key)] if isinstance(found, list) and key.isdigit() else None
+    return found
+
+
 def _made_by(record: Record) -> dict[str, Any]:
     """Facts that records shown together must have in common, by name: conditions of the whole run, the code
     of each component, and the versions of data sets and initial weights."""
     found = {name: record.conditions.get(name) for name in ("core", "libraries", "device", "threads")}
     settings = record.settings
     for section, provenance in record.components.items():
-        kind, _, member = section.partition(" ")
-        options = (
-            settings.get("losses", {}).get(member) if kind == "loss" and member else settings.get(section)
-        )
+        options = _options_of(section, settings)
         name = options.get("name", "") if isinstance(options, Mapping) else ""
         found[f"{section} {name}"] = provenance
     if record.conditions.get("weights"):

@@ -126,6 +126,9 @@ EXAMPLES: Mapping[tuple[str, str], Mapping[str, _Sections]] = MappingProxyType(
         ("claim", "trend"): {
             "": {"claim": {**_CLAIM, "cases": ["neck-gap", "neck-gem", "neck-flatten"]}},
         },
+        ("augmentation", "chain"): {
+            "": {"augmentation": {"parts": ["flip_crop", {"name": "randaugment", "layers": 1}]}},
+        },
         ("backbone", "open_clip"): {"": {"backbone": {"model": "ViT-S-32-alt", "weights": "none"}}},
         ("backbone", "preact_resnet"): {"": {"backbone": {"depth": 11}}},
         ("batch_sampler", "hard_triplets"): {
@@ -136,6 +139,11 @@ EXAMPLES: Mapping[tuple[str, str], Mapping[str, _Sections]] = MappingProxyType(
         ("distiller", "cosine"): {
             "": {"distiller": {}},
             "augmented": {"distiller": {"images": "augmented"}},
+        },
+        # The embeddings of small models are shorter than the published ones.
+        ("loss", "magface"): {
+            "": {"loss": {"l_a": 0.5, "u_a": 10.0}},
+            "easy": {"loss": {"l_a": 0.5, "u_a": 10.0, "easy_margin": True}},
         },
         ("neck", "token"): {
             "": {

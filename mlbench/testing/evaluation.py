@@ -97,6 +97,20 @@ def curve_metric_takes_resamples(subject: Subject) -> None:
             )
 
 
+def embedding_metric_takes_resamples(subject: Subject) -> None:
+    metric = subject.build()
+    if not isinstance(metric, EmbeddingMetric) or not hasattr(metric, "resampled"):
+        return
+    vectors = numpy_generator(0, "vectors").normal(size=(24, 8)).astype(np.float32)
+    embeddings = Embeddings.of(vectors, np.arange(24) % 6)
+    values = metric.of_embeddings(embeddings)
+    resampled = metric.resampled(embeddings, np.array([[1.0] * 24, [2.0] * 24]))
+    for name, found in resampled.items():
+        expect(np.shape(found) == (2,), f"resampled gives one {name} for each row of weights, here (2,)")
+        close = np.isclose(found[0], float(values[name]), equal_nan=True)
+        expect(close, f"{name} of images that all count once is {values[name]}; resampled gives {found[0]}")
+
+
 def threshold_is_a_similarity(subject: Subject) -> None:
     policy = subject.build()
     for curve in (_curve(), None):
@@ -118,6 +132,7 @@ CHECKS: dict[str, tuple[Callable[[Subject], None], ...]] = {
         metric_gives_the_values_of_quantities,
         rank_metric_takes_queries_separately,
         curve_metric_takes_resamples,
+        embedding_metric_takes_resamples,
     ),
     "threshold": (threshold_is_a_similarity,),
 }

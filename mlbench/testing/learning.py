@@ -17,6 +17,7 @@ from mlbench.contracts.options import Recipe
 from mlbench.errors import MlbenchError
 from mlbench.seeding import numpy_generator, torch_generator, torch_seed
 from mlbench.testing.check import Subject, expect
+from mlbench.testing.lr_factors import lr_factors_match_parameters
 from mlbench.training.optimisation import check_recipe
 
 __all__ = ["CHECKS"]
@@ -261,11 +262,13 @@ CHECKS: dict[str, tuple[Callable[[Subject], None], ...]] = {
         centres_predict_is_what_is_built,
         centres_can_be_stored,
         same_seed_gives_the_same_steps,
+        lr_factors_match_parameters,
         centres_run_in_bfloat16,
     ),
     "distiller": (
         distance_has_finite_gradients,
         equal_vectors_are_nearest,
+        lr_factors_match_parameters,
         distance_runs_in_bfloat16,
     ),
     "batch_sampler": (

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
+import math
+from collections.abc import Mapping
 from typing import Any, get_args
 
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, normalize
 
-from mlbench.contracts import CentreLoss, LossShape, MixedLoss, Need
+from mlbench.contracts import CentreLoss, LossShape, MixedLoss, Need, RegularisedLoss
 from mlbench.contracts.options import LossContext
 from mlbench.seeding import torch_generator, torch_seed
 from mlbench.testing.check import Subject, expect
+from mlbench.testing.lr_factors import lr_factors_match_parameters
 
 __all__ = ["CHECKS"]
 
@@ -198,6 +201,31 @@ def mixed_with_a_share_of_one_is_the_loss(subject: Subject) -> None:
         _expect_gradient(value, trial.embeddings, f"of images mixed with a share of {share}")
 
 
+def regularisers_are_finite_scalars(subject: Subject) -> None:
+    """Terms of a `RegularisedLoss`, of a batch, of one embedding, and of embeddings of length 0."""
+    trial = _Trial(subject)
+    if not isinstance(trial.loss, RegularisedLoss):
+        return
+    names = None
+    for when, embeddings in (
+        ("of a batch", trial.embeddings),
+        ("of one embedding", trial.embeddings[:1]),
+        ("of embeddings of length 0", torch.zeros(3, trial.dim, requires_grad=True)),
+    ):
+        found = trial.loss.regularisers(embeddings)
+        named = isinstance(found, Mapping) and all(isinstance(name, str) and name for name in found)
+        expect(named, "regularisers returns scalars by name")
+        expect(names in (None, set(found)), "regularisers returns the same names for every batch")
+        names = set(found)
+        for name, value in found.items():
+            is_scalar = isinstance(value, torch.Tensor) and value.ndim == 0
+            expect(is_scalar, f"regulariser {name} is a scalar, a tensor without dimensions; average over N")
+            number = float(value.detach())
+            expect(math.isfinite(number), f"regulariser {name} is finite {when}; it is {number:g}")
+            if value.requires_grad:
+                _expect_gradient(value, embeddings, f"{when}, in regulariser {name}")
+
+
 def loss_runs_in_bfloat16(subject: Subject) -> None:
     trial = _Trial(subject)
     embeddings = trial.embeddings.detach().to(torch.bfloat16).requires_grad_()
@@ -215,7 +243,9 @@ CHECKS = {
         loss_predict_is_what_is_built,
         loss_states_its_needs,
         loss_can_be_stored,
+        lr_factors_match_parameters,
         mixed_with_a_share_of_one_is_the_loss,
+        regularisers_are_finite_scalars,
         loss_runs_in_bfloat16,
     )
 }

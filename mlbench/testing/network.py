@@ -15,6 +15,7 @@ from mlbench.errors import MlbenchError, first_line
 from mlbench.planning.spec import ComputeSettings
 from mlbench.seeding import torch_generator, torch_seed
 from mlbench.testing.check import Subject, expect
+from mlbench.testing.lr_factors import lr_factors_match_parameters
 from mlbench.training.model import Teacher, state_hash
 
 __all__ = ["CHECKS"]
@@ -245,12 +246,14 @@ CHECKS: dict[str, tuple[Callable[[Subject], None], ...]] = {
         predict_is_what_is_built,
         same_seed_gives_the_same_weights,
         works_as_a_teacher,
+        lr_factors_match_parameters,
         backbone_runs_in_bfloat16,
     ),
     "neck": (
         embeddings_have_its_dim,
         neck_has_finite_gradients,
         neck_predict_is_what_is_built,
+        lr_factors_match_parameters,
         neck_runs_in_bfloat16,
     ),
 }

@@ -28,12 +28,14 @@ class Assembly:
     """The parts of a case on a device. Each part is built when it is first used, and only once.
 
     Building raises SuiteError or WeightsError, with the place of the component in the suite file, and any
-    error of a plugin. progress: called with (what, done, total) while inputs are cached.
+    error of a plugin. progress: called with (what, done, total) while inputs are cached. checked: whether the
+    model and the losses have passed `mlbench.training.model_checks`.
     """
 
     def __init__(self, case: Case, fabric: Fabric, progress: Progress) -> None:
         self.case = case
         self.fabric = fabric
+        self.checked = False
         self._progress = progress
 
     @cached_property

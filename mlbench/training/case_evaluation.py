@@ -83,16 +83,21 @@ def build_engine(case: Case, progress: Callable[[int, int], None] = lambda done,
 
 def fitted_threshold(case: Case, calibration: Embeddings, engine: Engine) -> Threshold:
     """The threshold of the case's policy on calibration embeddings (see `compared`)."""
-    policy = case.spec.parts["threshold"].component.build()
-    return calibrate(policy, calibration, engine, numpy_generator(case.seed, "threshold"))
+    part = case.spec.parts["threshold"]
+    with part.blamed():
+        generator = numpy_generator(case.seed, "threshold")
+        return calibrate(part.component.build(), calibration, engine, generator)
 
 
 def score(case: Case, embeddings: Embeddings, threshold: Threshold, engine: Engine) -> SplitEvaluation:
     """Every metric of the case at a threshold. embeddings: of its scored images (see `compared`)."""
-    policy = case.spec.parts["threshold"].component.build()
-    metrics = [BuiltMetric.of(part.component) for part in case.spec.metrics.values()]
+    policy = case.spec.parts["threshold"]
+    metrics = [BuiltMetric.of(part.component, str(part)) for part in case.spec.metrics.values()]
     pairs = None
     if isinstance(case.dataset, PairedDataset) and case.spec.evaluation.split == "test":
         pairs = case.dataset.pairs()
     generator = numpy_generator(case.seed, "bootstrap")
-    return evaluate_split(embeddings, pairs, policy, threshold, metrics, generator, engine)
+    with policy.blamed():  # a metric's errors are PluginErrors already
+        return evaluate_split(
+            embeddings, pairs, policy.component.build(), threshold, metrics, generator, engine
+        )

@@ -34,8 +34,10 @@ def build_score(case: Case, engine: Engine) -> Callable[[Embeddings], Estimate]:
     if not name:
         return lambda embeddings: Estimate(float(verification_curve(embeddings, engine).fbeta().max()))
     name, width = case.spec.width_of(name)
-    built = BuiltMetric.of(case.spec.metric_of(name))
-    policy = case.spec.parts["threshold"].component.build()
+    part = case.spec.metric_of(name)
+    built = BuiltMetric.of(part.component, str(part))
+    policy_part = case.spec.parts["threshold"]
+    policy = policy_part.component.build()
     generator = numpy_generator(case.seed, "bootstrap")  # draws nothing
 
     def score(embeddings: Embeddings) -> Estimate:
@@ -43,7 +45,8 @@ def build_score(case: Case, engine: Engine) -> Callable[[Embeddings], Estimate]:
             embeddings = prefixes(embeddings, width)
         threshold = Threshold(None)
         if isinstance(built.metric, CurveMetric):
-            threshold = calibrate(policy, embeddings, engine, generator)
+            with policy_part.blamed():
+                threshold = calibrate(policy, embeddings, engine, generator)
         return evaluate_all_pairs(embeddings, threshold, [built], generator, engine).metrics[name]
 
     return score

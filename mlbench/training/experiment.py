@@ -19,7 +19,9 @@ from mlbench.training.assembly import Assembly
 from mlbench.training.case_evaluation import build_engine, evaluate_case
 from mlbench.training.checkpoint_score import build_score
 from mlbench.training.comparisons import class_names, compared, splits_of
+from mlbench.training.lr_factors import stated_lr_factors
 from mlbench.training.model import size_of, state_hash
+from mlbench.training.model_checks import check_losses, check_model
 from mlbench.training.train import Observer, Training, train
 
 __all__ = ["Outcome", "experiment"]
@@ -52,6 +54,9 @@ def experiment(
     compute = case.spec.compute
     with deterministic(compute.deterministic), matmul_precision(compute.matmul_precision):
         assembly.to(assembly.fabric.device)
+        if not assembly.checked:
+            check_model(assembly)
+            check_losses(case, assembly.objective, assembly.fabric.device)
         assembly.compile()
         feed, embedder = assembly.feed, assembly.embedder
         for split in sorted(splits_of(case)):
@@ -118,6 +123,7 @@ def _training_facts(assembly: Assembly, training: Training) -> dict[str, Any]:
         **({} if teacher is None else {"teacher": teacher.backbone.weights}),
         "inputs_cached": feed is not None and feed.cached,
         "curves": training.curves,
+        **({"lr_factors": stated} if (stated := stated_lr_factors(assembly.case.spec)) else {}),
         **_trained_quantities(training),
     }
 

@@ -13,6 +13,7 @@ from mlbench.contracts import BatchSampler, Mixing
 from mlbench.contracts.options import BatchContext
 from mlbench.planning.plan import Case
 from mlbench.seeding import numpy_generator
+from mlbench.training.contract_checks import CheckedMixing, check_built
 from mlbench.training.device_inputs import to_device
 from mlbench.training.inputs import Inputs, InputSource, InputSpec, SplitInputs, encode
 from mlbench.training.model import EmbeddingModel
@@ -77,7 +78,7 @@ def build_feed(
     """The feed of a case. source, teacher: inputs of its model, and of its teacher if it has one."""
     parts, image = case.spec.parts, case.spec.image
     wanted = training_inputs(case)
-    mixing = parts["mixing"].component.build() if "mixing" in parts else None
+    mixing = CheckedMixing(parts["mixing"]) if "mixing" in parts else None
     inputs = source.get("train", replace(wanted, raw=mixing is not None))
     clean = targets = None
     if teacher is not None and objective.distiller is not None:
@@ -105,5 +106,12 @@ def build_batches(
     """The batch sampler of a case. labels, embed: see `BatchContext`. Raises SuiteError with its place."""
     part = case.spec.parts["batch_sampler"]
     with part.located():
-        batches: BatchSampler = part.component.build(BatchContext(labels, case.recipe.batch_size, embed))
+        built = part.component.build(BatchContext(labels, case.recipe.batch_size, embed))
+        batches: BatchSampler = check_built(part, built)
+        predicted = case.forecast.steps // max(case.recipe.epochs, 1)
+        if len(batches) < 1 or (case.recipe.epochs and len(batches) != predicted):
+            raise part.mistake(
+                f"its len() is {len(batches)}; expected {predicted or 'at least 1'}, the batches of an epoch"
+                f"{' that predict returned' if predicted else ''}"
+            )
     return batches

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import functional as F
 
@@ -15,6 +16,7 @@ from mlbench.errors import DataError, MlbenchError
 from mlbench.images.preprocess import centre_crop, to_square
 from mlbench.planning.spec import ImageSettings
 from mlbench.seeding import numpy_generator
+from mlbench.training.contract_checks import shown
 
 __all__ = ["ImageReader", "ImageView", "batched"]
 
@@ -32,7 +34,8 @@ class ImageReader:
     """Reads images of one split.
 
     augmentation: its draws depend on the seed and the `ImageView` alone, so that neither workers nor order
-    change a bit. workers: processes; None for one per core. pin_memory: for a GPU.
+    change a bit. workers: processes; None for one per core. pin_memory: for a GPU. source: the data set and
+    its plugin, for messages.
     """
 
     def __init__(
@@ -43,9 +46,10 @@ class ImageReader:
         seed: int = 0,
         workers: int | None = None,
         pin_memory: bool = False,
+        source: str = "",
     ) -> None:
         self.split = split
-        self._images = _Images(split, settings, augmentation, seed)
+        self._images = _Images(split, settings, augmentation, seed, source)
         self._workers = usable_cores() if workers is None else workers
         self._pin_memory = pin_memory
         self._plan: list[list[ImageView]] = []
@@ -95,17 +99,20 @@ class _Images(Dataset[torch.Tensor]):
     """Maps an `ImageView` to a uint8 tensor (3, S, S)."""
 
     def __init__(
-        self, split: Split, settings: ImageSettings, augmentation: Augmentation | None, seed: int
+        self, split: Split, settings: ImageSettings, augmentation: Augmentation | None, seed: int, source: str
     ) -> None:
         self._split = split
         self._settings = settings
         self._augmentation = augmentation
         self._seed = seed
+        self._source = source
 
     def __getitem__(self, view_of: ImageView) -> torch.Tensor:
         index, view, copy = view_of
         try:
-            image = self._split.image(index)
+            image: Any = self._split.image(index)
+            if not isinstance(image, Image.Image) or image.mode != "RGB":
+                raise TypeError(f"{shown(image)}; expected an RGB PIL image")
             if self._augmentation is not None:
                 path = ("augment", view, index, copy) if copy else ("augment", view, index)
                 image = self._augmentation(image, numpy_generator(self._seed, *path))
@@ -120,6 +127,7 @@ class _Images(Dataset[torch.Tensor]):
         except Exception as error:
             name = self._split.class_name(self._split.label(index))
             reason = " ".join(f"{type(error).__name__}: {error}".split())
+            reason += f", from {self._source}" if self._source else ""
             raise DataError(f"image {index} of class {name} cannot be read ({reason})") from error
 
 

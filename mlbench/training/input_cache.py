@@ -21,6 +21,7 @@ from mlbench.environment import cache_dir
 from mlbench.errors import StoreError
 from mlbench.planning.plan import Case
 from mlbench.training.array_cache import ArrayCache
+from mlbench.training.contract_checks import CheckedAugmentation
 from mlbench.training.image_reader import ImageReader, ImageView, batched
 from mlbench.training.input_keys import features_key, pixels_key, prefix_hash
 from mlbench.training.inputs import ENCODE_BATCH, InputSpec, SplitInputs, encode
@@ -55,7 +56,8 @@ class InputCache:
         case = self._case
         augmentation = None
         if spec.augmentation is not None:
-            augmentation = spec.augmentation.component.build(spec.image.size)
+            part = spec.augmentation
+            augmentation = CheckedAugmentation.of(part, part.component.build(spec.image.size))
         # All seeds share a fixed number of views; new views depend on the seed.
         reader = ImageReader(
             case.dataset.split(split),
@@ -64,6 +66,7 @@ class InputCache:
             seed=0 if spec.views else case.seed,
             workers=case.recipe.workers,
             pin_memory=self._fabric.device.type == "cuda",
+            source=str(case.spec.parts["dataset"]),
         )
         files = [self._files(split, spec, view) for view in range(spec.views)]
         cached: list[np.ndarray] = []

@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from mlbench.contracts import Backbone, Neck
 from mlbench.planning.spec import ComputeSettings, Spec, check_features
 from mlbench.seeding import torch_seed
+from mlbench.training.contract_checks import check_built
 
 __all__ = [
     "EmbeddingModel",
@@ -247,10 +248,11 @@ def build_model(spec: Spec, seed: int) -> EmbeddingModel:
     """
     backbone_part, neck_part = spec.parts["backbone"], spec.parts["neck"]
     with backbone_part.located(), torch_seed(seed, "backbone"):
-        backbone = backbone_part.component.build(built_size(spec, "backbone"))
+        built = backbone_part.component.build(built_size(spec, "backbone"))
+        backbone: Backbone = check_built(backbone_part, built)
     with neck_part.located(), torch_seed(seed, "neck"):
         check_features(neck_part, backbone.feature_shape)
-        neck = neck_part.component.build(backbone.feature_shape)
+        neck: Neck = check_built(neck_part, neck_part.component.build(backbone.feature_shape))
     return EmbeddingModel(backbone, neck, spec.compute)
 
 
@@ -260,7 +262,7 @@ def build_teacher(spec: Spec, seed: int) -> Teacher | None:
         return None
     part, size = spec.parts["teacher"], built_size(spec, "teacher")
     with part.located(), torch_seed(seed, "teacher"):
-        return Teacher(part.component.build(size), size, spec.compute)
+        return Teacher(check_built(part, part.component.build(size)), size, spec.compute)
 
 
 def size_of(model: nn.Module) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,16 +10,25 @@ from typing import Any
 import torch
 from torch import nn
 
-from mlbench.contracts import CentreLoss, CentreSampler, Distiller, MixedLoss, PairLoss, RowSampler
+from mlbench.contracts import (
+    CentreLoss,
+    CentreSampler,
+    Distiller,
+    MixedLoss,
+    PairLoss,
+    RegularisedLoss,
+    RowSampler,
+)
 from mlbench.contracts.options import DistillerContext, LossContext, SamplerContext
 from mlbench.errors import ComponentError
 from mlbench.planning.plan import Case, check_sampler
-from mlbench.planning.spec import WeightedLoss
+from mlbench.planning.spec import Part, WeightedLoss
 from mlbench.records.widths import at_width
 from mlbench.seeding import derive, torch_seed
+from mlbench.training.contract_checks import check_built
 from mlbench.training.model import EmbeddingModel, Teacher
 
-__all__ = ["Batch", "Objective", "Term", "build_distiller", "build_objective", "build_terms"]
+__all__ = ["Batch", "Objective", "Term", "build_distiller", "build_objective", "build_terms", "part_of"]
 
 
 @dataclass(frozen=True)
@@ -64,9 +73,8 @@ class Term(nn.Module):
         self.width = width
 
     def forward(self, embeddings: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """embeddings: (N, D) float. Returns the loss, a scalar, without the weight."""
-        if self.width is not None:
-            embeddings = embeddings[:, : self.width].contiguous()
+        """embeddings: (N, D) float. Returns the loss, a scalar, without the weight and the regularisers."""
+        embeddings = self._prefixes(embeddings)
         if batch.others is None:
             return self._of(embeddings, batch.labels)
         if isinstance(self.loss, MixedLoss):
@@ -79,6 +87,17 @@ class Term(nn.Module):
         with _evaluating(self.loss):
             return more * main + less * self._of(embeddings, others)
 
+    def regularisers(self, embeddings: torch.Tensor) -> Mapping[str, torch.Tensor]:
+        """Further terms of the loss by name, scalars without the weight. embeddings: (N, D) float."""
+        if not isinstance(self.loss, RegularisedLoss):
+            return {}
+        embeddings = self._prefixes(embeddings)
+        with torch.autocast(embeddings.device.type, enabled=False):
+            return self.loss.regularisers(embeddings.to(torch.promote_types(embeddings.dtype, torch.float32)))
+
+    def _prefixes(self, embeddings: torch.Tensor) -> torch.Tensor:
+        return embeddings if self.width is None else embeddings[:, : self.width].contiguous()
+
     def _of(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         if self.centres is None:
             return self.loss(embeddings, labels)  # type: ignore[operator]
@@ -86,13 +105,18 @@ class Term(nn.Module):
 
 
 class Objective(nn.Module):
-    """The model, its losses, and the distiller of a case with a teacher."""
+    """The model, its losses, and the distiller of a case with a teacher.
+
+    values: scalars of the last call of `loss`, detached and without weights: "loss NAME" of each loss, "loss
+    NAME TERM" of each of its regularisers, and "distiller".
+    """
 
     def __init__(self, model: EmbeddingModel, terms: list[Term], distiller: Distiller | None = None) -> None:
         super().__init__()
         self.model = model
         self.terms = nn.ModuleList(terms)
         self.distiller = distiller
+        self.values: dict[str, torch.Tensor] = {}
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """The scalar that training minimises."""
@@ -102,11 +126,18 @@ class Objective(nn.Module):
         """The scalar from the embeddings of `batch.images`."""
         count = len(batch.labels)
         terms: Any = self.terms
-        parts = [_weighted(term(embeddings[:count], batch), term.weight) for term in terms]
+        found: list[tuple[str, torch.Tensor, float]] = []
+        for term in terms:
+            name = f"loss {term.name}"
+            found.append((name, term(embeddings[:count], batch), term.weight))
+            further = term.regularisers(embeddings[:count])
+            found += [(f"{name} {key}", value, term.weight) for key, value in further.items()]
         if self.distiller is not None:
             assert batch.targets is not None
             seen = embeddings if batch.clean is None else embeddings[count:]
-            parts.append(_weighted(self.distiller(seen, batch.targets), self.distiller.weight))
+            found.append(("distiller", self.distiller(seen, batch.targets), self.distiller.weight))
+        self.values = {name: value.detach() for name, value, _ in found}
+        parts = [_weighted(value, weight) for _, value, weight in found]
         return sum(parts[1:], parts[0])
 
     def state(self) -> dict[str, Any]:
@@ -147,11 +178,18 @@ def build_terms(case: Case, dim: int) -> list[Term]:
     ]
 
 
+def part_of(case: Case, term: Term) -> Part:
+    """The loss that a term was built from: its name starts with that of the loss."""
+    names = [name for name in case.spec.losses if term.name.startswith(name)]
+    return case.spec.losses[max(names, key=len)].part
+
+
 def build_distiller(case: Case, dim: int, teacher_dim: int) -> Distiller:
     """The distiller of a case, for embeddings of `dim` numbers. Raises SuiteError with its place."""
     part = case.spec.parts["distiller"]
     with part.located(), torch_seed(case.seed, "distiller"):
-        distiller: Distiller = part.component.build(DistillerContext(dim, teacher_dim))
+        built = part.component.build(DistillerContext(dim, teacher_dim))
+        distiller: Distiller = check_built(part, built)
     return distiller
 
 
@@ -165,7 +203,8 @@ def _build_term(case: Case, dim: int, name: str, chosen: WeightedLoss) -> Term:
     title = at_width(name, dim) if path else name
     with chosen.part.located():
         with torch_seed(case.seed, "loss", name, *path):
-            loss = chosen.part.component.build(LossContext(case.forecast.classes, dim))
+            built = chosen.part.component.build(LossContext(case.forecast.classes, dim))
+            loss = check_built(chosen.part, built)
         if not isinstance(loss, CentreLoss):
             if "mixing" in parts and not isinstance(loss, MixedLoss):
                 raise ComponentError(
@@ -192,7 +231,7 @@ def _build_centres(case: Case, dim: int, loss: CentreLoss, path: tuple[str, ...]
     )
     with part.located():
         with torch_seed(case.seed, "centres", *path):
-            centres: CentreSampler = part.component.build(context)
+            centres: CentreSampler = check_built(part, part.component.build(context))
         if isinstance(centres, RowSampler) and "mixing" in case.spec.parts:
             raise ComponentError(
                 f"{part.entry} moves its centres by one label an image and cannot take mixed images; "

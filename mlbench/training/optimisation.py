@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from mlbench.contracts import RowSampler
 from mlbench.contracts.options import Recipe
 from mlbench.errors import OptionError, TrainingError, first_line, hint
+from mlbench.planning.plan import Case
+from mlbench.training.lr_factors import lr_factors
 from mlbench.training.objective import Objective
 
 __all__ = ["WeightMean", "build_optimizer", "build_schedule", "check_recipe"]
@@ -55,26 +57,27 @@ def check_recipe(recipe: Recipe) -> None:
         ) from None
 
 
-def build_optimizer(objective: Objective, recipe: Recipe) -> torch.optim.Optimizer:
-    """The optimiser of all trained parameters. Raises TrainingError where there are none.
+def build_optimizer(objective: Objective, case: Case) -> torch.optim.Optimizer:
+    """The optimiser of all trained parameters. Raises TrainingError where there are none, and SuiteError as
+    `lr_factors`.
 
-    Class centres and a loss's own parameters have the recipe's centre_lr, as timm's lr_scale: it multiplies
-    the schedule's lowest rate too."""
+    Factors of the learning rate are timm's lr_scale: they multiply the schedule's lowest rate too."""
+    recipe = case.recipe
     decay = recipe.weight_decay
     terms: Any = objective.terms
-    own = {"lr_scale": recipe.centre_lr}
     groups = _groups(objective.model, decay, name="model") + _groups(objective.distiller, decay, name="model")
     rows = {}
     for term in terms:
-        groups += _groups(term.loss, decay, name=f"loss {term.name}", **own)
+        groups += _groups(term.loss, decay, name=f"loss {term.name}")
         if term.centres is None:
             continue
         name = f"centres {term.name}"
         if isinstance(term.centres, RowSampler):
             rows[name] = term.centres
         parameters = [term.centres.stand_in] if name in rows else list(term.centres.parameters())
-        groups.append({"params": parameters, "weight_decay": decay, "name": name, **own})
-    groups = [group for group in groups if group["params"]]
+        groups.append({"params": parameters, "weight_decay": decay, "name": name})
+    factors = lr_factors(case, terms, objective.model, objective.distiller)
+    groups = [part for group in groups for part in _by_factor(group, factors)]
     if not groups:
         raise TrainingError("nothing to train: the whole model is frozen and the loss has no parameters")
     optimizer = _create(groups, recipe)
@@ -88,6 +91,15 @@ def _groups(module: Any, decay: float, **common: Any) -> list[dict[str, Any]]:
     if not isinstance(module, nn.Module):
         return []
     return [{**group, **common} for group in timm.optim.param_groups_weight_decay(module, decay)]
+
+
+def _by_factor(group: dict[str, Any], factors: Mapping[nn.Parameter, float]) -> Iterator[dict[str, Any]]:
+    """The group as one for each factor of the learning rate; none where it has no parameters."""
+    divided: dict[float, list[nn.Parameter]] = {}
+    for parameter in group["params"]:
+        divided.setdefault(factors.get(parameter, 1.0), []).append(parameter)
+    for factor, parameters in divided.items():
+        yield {**group, "params": parameters, "lr_scale": factor}
 
 
 def _create(groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Optimizer:

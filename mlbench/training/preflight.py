@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 
-from mlbench.errors import MlbenchError, WeightsError, first_line
+from mlbench.errors import MlbenchError, PluginError, WeightsError, first_line
 from mlbench.planning.plan import Case, labels_of
-from mlbench.seeding import torch_seed
+from mlbench.planning.plugin_code import raised_in
 from mlbench.training.assembly import Assembly, assemble
 from mlbench.training.feed import build_batches
+from mlbench.training.lr_factors import lr_factors
 from mlbench.training.model import build_teacher
+from mlbench.training.model_checks import check_losses, check_model
 from mlbench.training.objective import build_distiller, build_terms
 from mlbench.training.optimisation import check_recipe
 
@@ -45,10 +48,11 @@ class Preflight:
 
 
 def preflight(cases: Sequence[Case], device: str, progress: Progress) -> Preflight:
-    """Build every different part of the cases on the device, and embed one image with every different model.
+    """Build every different part of the cases on the device, and try every different model and loss.
 
     Raises SuiteError, with the place in the suite file, for a component that refuses its options. Weights
-    that cannot be loaded and other errors of a plugin only give the case a note: training it fails, and the
+    that cannot be loaded, errors of a plugin's code and what breaks the contract of its kind (see
+    `mlbench.training.contract_checks`) only give the case a note: training it fails, and the
     other cases run. The assembly of the first case is kept for its training, and others up to KEPT_BYTES in
     all. progress: called with (what, done, total), by the assemblies too.
     """
@@ -59,12 +63,13 @@ def preflight(cases: Sequence[Case], device: str, progress: Progress) -> Preflig
         progress("checking models", position, len(cases))
         try:
             assembly = check(case)
-        except WeightsError as error:
+        except (WeightsError, PluginError) as error:
             found.notes[case.key] = _note(str(error))
         except MlbenchError:
             raise
         except Exception as error:
-            found.notes[case.key] = _note(first_line(error))
+            where = raised_in(error, case.spec.every_part())
+            found.notes[case.key] = _note(first_line(error) + (f"; raised in {where}" if where else ""))
         else:
             size = 0 if assembly is None or not found.assemblies else assembly.bytes()
             if assembly is not None and kept + size <= KEPT_BYTES:
@@ -102,21 +107,24 @@ class _Check:
         if model not in self._models:
             self._models[model] = case, None
             assembly = assemble(case, self._device, self._progress)
-            _embed_one_image(assembly)
+            check_model(assembly)
             self._models[model] = case, assembly.model.neck.dim
             self._is_new(case, *_TERMS)
             self._is_new(case, *_DISTILLATION)
-            _ = assembly.objective
+            check_losses(case, assembly.objective, assembly.fabric.device)
+            assembly.checked = True
+            objective: Any = assembly.objective
+            lr_factors(case, objective.terms, objective.model, objective.distiller)
             return assembly
         first, dim = self._models[model]
         if dim is None:
             raise WeightsError(f"its model failed in the check of case {first.name!r} seed {first.seed}")
         if self._is_new(case, *_TERMS):
-            build_terms(case, dim)
+            lr_factors(case, build_terms(case, dim))
         if self._is_new(case, *_DISTILLATION):
             teacher = build_teacher(case.spec, case.seed)
             if teacher is not None:
-                build_distiller(case, dim, teacher.dim)
+                lr_factors(case, (), distiller=build_distiller(case, dim, teacher.dim))
         return None
 
     def _is_new(self, case: Case, *sections: str) -> bool:
@@ -131,22 +139,6 @@ class _Check:
         if key not in self._labels:
             self._labels[key] = labels_of(case.dataset.split("train"))
         return self._labels[key]
-
-
-def _embed_one_image(assembly: Assembly) -> None:
-    case, model = assembly.case, assembly.model
-    side, device = case.spec.image.size, assembly.fabric.device
-    image = torch.zeros((1, 3, side, side), dtype=torch.uint8, device=device)
-    model.eval()
-    # The case's neck is the first to see the backbone's output.
-    with (
-        case.spec.parts["neck"].located(),
-        torch_seed(case.seed, "preflight", device=device),
-        torch.no_grad(),
-        assembly.fabric.autocast(),
-    ):
-        model(image)
-    model.train()
 
 
 def _sections(case: Case, *names: str) -> str:

@@ -15,12 +15,15 @@ import torch
 from lightning_fabric import Fabric
 
 from mlbench.atomic_write import write_atomically
-from mlbench.errors import TrainingError
+from mlbench.errors import MlbenchError, TrainingError
 from mlbench.planning.plan import Case
 from mlbench.records.record import Estimate
 from mlbench.seeding import generator_state, numpy_generator, set_generator_state, torch_seed
 from mlbench.training.checkpoint_score import curve_name
+from mlbench.training.contract_checks import epoch_batches
+from mlbench.training.epoch_losses import EpochLosses
 from mlbench.training.feed import Feed, build_batches
+from mlbench.training.first_step import FirstStep
 from mlbench.training.model import statistics_kept
 from mlbench.training.objective import Batch, Objective
 from mlbench.training.optimisation import WeightMean, build_optimizer, build_schedule
@@ -43,8 +46,9 @@ class Training:
     """Results of training: curves, the epoch that was kept, and times.
 
     curves: the mean of the loss over the steps of every epoch, its standard deviation over them, the learning
-    rate, and the score on the calibration split of every evaluation, None where it had no value. waited:
-    seconds spent waiting for images to be read.
+    rate, and the score on the calibration split of every evaluation, None where it had no value; where the
+    loss has several parts, the mean of each too (see `Objective.values`). waited: seconds spent waiting for
+    images to be read.
     """
 
     steps: int = 0
@@ -63,8 +67,9 @@ class Step:
         self.count = 0
         self._objective = objective
         self._fabric = fabric
+        self.first = FirstStep(case, objective)
         self._clip_norm = case.recipe.clip_norm
-        optimizer = build_optimizer(objective, case.recipe)
+        optimizer = build_optimizer(objective, case)
         self._schedule = build_schedule(optimizer, case.recipe, total)
         self._module, self.optimizer = fabric.setup(objective, optimizer)
         parts = case.spec.compute.accumulate
@@ -76,13 +81,18 @@ class Step:
 
         Raises TrainingError, before any update, for a batch (or part of one) that batch norm cannot
         normalise and, on the CPU, for a loss that is not finite. On a GPU that check would wait for every
-        step.
+        step. The first step raises PluginError as `FirstStep` does.
         """
         # The middle of the step, so that neither the first nor the last has a rate of zero.
         self._schedule.step_update(self.count + 0.5)
         self.optimizer.zero_grad(set_to_none=True)
         try:
-            loss = self._gradients(self._objective, batch, self._fabric, self.count)
+            with self.first.watching() if self.count == 0 else nullcontext():
+                loss = self._gradients(self._objective, batch, self._fabric, self.count)
+        except TrainingError:
+            if self.count == 0:
+                self.first.explain()
+            raise
         except ValueError as error:
             if _ONE_VALUE not in str(error):
                 raise
@@ -140,26 +150,36 @@ def train(
     start, waited_before = time.perf_counter(), feed.waited
     for epoch in range(recipe.epochs):
         objective.train()
-        order = list(batches.batches(numpy_generator(case.seed, "batches", epoch)))
-        losses = []
+        order = epoch_batches(
+            case.spec.parts["batch_sampler"],
+            batches,
+            len(feed.labels),
+            recipe.batch_size,
+            numpy_generator(case.seed, "batches", epoch),
+        )
+        losses = EpochLosses()
         before = "".join(f", loss {loss:.3g}" for loss in result.curves["loss"][-1:])
         what = f"training, epoch {epoch + 1} of {recipe.epochs}{before}"
         # Dropout and similar layers draw from torch's global generator.
         with torch_seed(case.seed, "epoch", epoch, device=fabric.device):
             for batch in feed.batches(order, labels, epoch):
                 try:
-                    losses.append(step(batch))
-                except TrainingError:
+                    losses.add(step(batch), objective.values)
+                except MlbenchError:
                     # The state before the step is unchanged and useful.
                     _save(folder / "last.pt", objective, epoch)
                     raise
                 progress(what, step.count, total)
         # Checked once an epoch, as a GPU would have to wait for the check after every step.
-        epoch_losses = torch.stack(losses).float().cpu()
-        _check_finite(epoch_losses, step.count - len(losses))
+        found_losses = losses.read()
+        epoch_losses = found_losses["loss"]
+        if epoch == 0 and not torch.isfinite(epoch_losses[0]):
+            step.first.explain()
+        _check_finite(epoch_losses, step.count - len(epoch_losses))
         if not epoch_losses.any():
             idle.append(epoch + 1)
-        result.curves["loss"].append(float(epoch_losses.mean()))
+        for name, each in found_losses.items():
+            result.curves.setdefault(name, []).append(float(each.mean()))
         result.curves["loss_deviation"].append(float(epoch_losses.std(correction=0)))
         group = step.optimizer.param_groups[0]
         result.curves["lr"].append(group["lr"] / group.get("lr_scale", 1))

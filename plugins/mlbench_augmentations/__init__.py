@@ -19,6 +19,8 @@ _COMPONENTS = (
      "random resized crop, flip, then RandAugment"),
     ("augmentation", "document", "augmentations:DocumentAugmentation", "https://github.com/DocsaidLab/DocClassifier",
      "DocClassifier's four groups of changes: position, blur, noise, colour"),
+    ("augmentation", "chain", "augmentations:ChainOfAugmentations", "",
+     "other augmentations, one after the other"),
     ("mixing", "mixup", "mixings:Mixup", "arXiv:1710.09412",
      "the weighted mean of two images"),
     ("mixing", "cutmix", "mixings:CutMix", "arXiv:1905.04899",

@@ -13,7 +13,14 @@ if TYPE_CHECKING:
     from mlbench_augmentations.changes import Chain
     from mlbench_augmentations.document_changes import DocumentChanges
 
-__all__ = ["CropRandAugment", "DocumentAugmentation", "FlipCrop", "RandAugment", "ResizedCrop"]
+__all__ = [
+    "ChainOfAugmentations",
+    "CropRandAugment",
+    "DocumentAugmentation",
+    "FlipCrop",
+    "RandAugment",
+    "ResizedCrop",
+]
 
 _Probability = Annotated[float, Field(ge=0, le=1)]
 _Area = Annotated[float, Field(gt=0, le=1)]
@@ -24,6 +31,19 @@ _Interpolation = Literal["bilinear", "bicubic", "random"]
 
 #: Fill colour of timm's training script: the mean colour of ImageNet.
 _IMAGENET_MEAN = (124, 116, 104)
+
+
+class ChainOfAugmentations(AugmentationOptions):
+    """Other augmentations, one after the other, such as a camera and then RandAugment. All draw from one
+    generator."""
+
+    parts: Annotated[tuple[AugmentationOptions, ...], Field(min_length=1)]
+    """The augmentations, each by its name or as a mapping of its name and options."""
+
+    def build(self, image_size: int) -> Chain:
+        from mlbench_augmentations.changes import Chain
+
+        return Chain(tuple(part.build(image_size) for part in self.parts))
 
 
 class FlipCrop(AugmentationOptions):

@@ -21,6 +21,8 @@ _COMPONENTS = (
      "margin that adapts to the quality of the image, measured by the embedding's length"),
     ("loss", "curricularface", "margin:CurricularFace", "arXiv:2004.00288",
      "ArcFace that emphasises easy negatives first and hard ones later"),
+    ("loss", "magface", "margin:MagFace", "arXiv:2103.06627",
+     "angular margin that grows with the embedding's length, and a term that rewards length"),
     ("loss", "cross_entropy", "classifier:LinearCrossEntropy", "arXiv:1512.00567",
      "softmax cross entropy of a linear classifier, with label smoothing"),
     ("loss", "bce", "classifier:Bce", "arXiv:2110.00476",

@@ -5,11 +5,11 @@ Losses without state are their own options; the others build a module.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from mlbench.plugin import LossContext, LossOptions, LossShape
+from mlbench.plugin import LossContext, LossOptions, LossShape, OptionError
 
 if TYPE_CHECKING:
     import torch
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mlbench_losses.adaface import AdaFaceLoss
     from mlbench_losses.curricularface import CurricularFaceLoss
 
-__all__ = ["AdaFace", "ArcFace", "CosFace", "CurricularFace", "Softmax", "SubcenterArcFace"]
+__all__ = ["AdaFace", "ArcFace", "CosFace", "CurricularFace", "MagFace", "Softmax", "SubcenterArcFace"]
 
 _Angle = Annotated[float, Field(ge=0, le=1.57)]
 _Momentum = Annotated[float, Field(gt=0, le=1)]
@@ -167,3 +167,69 @@ class CurricularFace(_Scaled):
         from mlbench_losses.curricularface import CurricularFaceLoss
 
         return CurricularFaceLoss(**self.model_dump())
+
+
+class MagFace(_Stateless):
+    """ArcFace with a margin that grows with the length a of the embedding, and a term g(a) that rewards
+    length, so that easy images get long embeddings (Meng et al., arXiv:2103.06627). For the target the logit
+    is scale * cos(angle + m(a)), where m rises linearly from l_m at a = l_a to u_m at a = u_a; the loss is
+    their cross entropy plus lambda_g times the mean of g(a) = a / u_a^2 + 1 / a, which is lowest at u_a and
+    recorded as "magnitude". Lengths outside [l_a, u_a] count as the nearest end.
+
+    It needs a neck with lengths of its own between l_a and u_a: outside, a length has no gradient, and a neck
+    that makes all lengths equal (layer norm: the root of dim) leaves ArcFace.
+
+    As in the authors' code, the gradient flows through m(a) too. Their code gives angles above pi/2 no
+    margin, unlike the formula: that is easy_margin. Without it, angles beyond pi are replaced as in
+    `arcface`.
+
+    Raises OptionError where l_a is not below u_a, or l_m above u_m."""
+
+    speed_neutral: ClassVar[frozenset[str]] = frozenset({"scale", "l_a", "u_a", "l_m", "u_m", "lambda_g"})
+
+    l_a: Annotated[float, Field(gt=0)] = 10.0
+    """Length at which the margin is l_m, and below which nothing changes."""
+    u_a: Annotated[float, Field(gt=0)] = 110.0
+    """Length at which the margin is u_m, and above which nothing changes."""
+    l_m: _Angle = 0.45
+    """Margin of the shortest embeddings, in radians."""
+    u_m: _Angle = 0.8
+    """Margin of the longest embeddings, in radians."""
+    lambda_g: Annotated[float, Field(ge=0)] = 35.0
+    """Factor of g(a)."""
+    easy_margin: bool = False
+    """Whether angles above pi/2 have no margin, as in the authors' code."""
+
+    @model_validator(mode="after")
+    def _lower_ends_are_lower(self) -> Self:
+        if self.l_a >= self.u_a:
+            raise OptionError(f"l_a ({self.l_a:g}) must be below u_a ({self.u_a:g})", "l_a")
+        if self.l_m > self.u_m:
+            raise OptionError(f"l_m ({self.l_m:g}) must be at most u_m ({self.u_m:g})", "l_m")
+        return self
+
+    def logits(self, cosines: torch.Tensor, targets: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
+        """cosines: (N, K, 1) float in [-1, 1]; targets: (N,) int64 in [0, K), or -1 where the target is
+        not among the K; norms: (N,) float. Returns logits (N, K)."""
+        from mlbench_losses.target import put_target, take_target
+
+        cosines = cosines.squeeze(2)
+        moved = self._moved(take_target(cosines, targets).squeeze(1), norms)
+        return put_target(cosines, targets, moved.unsqueeze(1)) * self.scale
+
+    def target_logits(self, cosines: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
+        return self._moved(cosines, norms) * self.scale
+
+    def regularisers(self, embeddings: torch.Tensor) -> dict[str, torch.Tensor]:
+        """embeddings: (N, D) float, any length. Returns lambda_g times the mean of g(a)."""
+        from mlbench_losses.magface import lengths_term
+
+        lengths = embeddings.norm(dim=1).clamp(self.l_a, self.u_a)
+        return {"magnitude": self.lambda_g * lengths_term(lengths, self.u_a)}
+
+    def _moved(self, cosines: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
+        """The targets' cosines (N,) with their margins."""
+        from mlbench_losses.magface import add_margins
+
+        share = (norms.clamp(self.l_a, self.u_a) - self.l_a) / (self.u_a - self.l_a)
+        return add_margins(cosines, self.l_m + (self.u_m - self.l_m) * share, easy=self.easy_margin)

@@ -81,7 +81,7 @@ class Verification(MetricOptions):
             found |= {
                 "f1": fitted,
                 f"f{self.beta:g}": at.fbeta(self.beta)[..., 0],
-                "precision": at.precision[..., 0],
+                "precision": at.precision[..., 0] if threshold <= 1 else "no pair is accepted",
                 "recall": at.tpr[..., 0],
                 "accuracy": at.accuracy[..., 0],
                 "f1_gap": optimistic - fitted,

@@ -22,6 +22,7 @@ from torch import nn
 
 from mlbench import runner
 from mlbench.cli import main
+from mlbench.commands.export_commands import _exported_table
 from mlbench.deployment import export as export_module
 from mlbench.deployment.export import Request, export
 from mlbench.deployment.match import load_image
@@ -34,6 +35,7 @@ from mlbench.measurement.result import Measurement
 from mlbench.planning.plan import make_plan
 from mlbench.planning.suite import load_suite
 from mlbench.records.record import Estimate, Record
+from mlbench.records.report import results_markdown
 from mlbench.records.store import Store
 from mlbench.registry import Registry
 
@@ -45,6 +47,7 @@ cases:
   pairs: {dataset: toy_pairs, loss: pair, sampler: null, recipe: {name: preset}, mixing: null}
   closed: {dataset: {name: toy, closed: true}, evaluation: {gallery: train}}
   nested: {widths: [4, 8]}
+  nothing: {threshold: nothing}
   failing: {loss: nan, sampler: null}
 """
 
@@ -65,6 +68,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Pa
         "pairs": "done",
         "closed": "done",
         "nested": "done",
+        "nothing": "done",
         "failing": "failed",
     }
     return folder
@@ -322,7 +326,7 @@ def test_export_refuses_a_checkpoint_that_is_gone_damaged_or_of_another_model(
         ({"case": "plain", "seed": 0}, r"case 'plain' has no seed 0 \(there are: 3\)"),
         ({"case": "nested", "width": 5}, r"case 'nested' has no width 5 \(there are: 4, 8\)"),
         ({"case": "plain", "width": 4}, r"case 'plain' has no nested widths; leave --width 4 out"),
-        ({"case": "failing"}, r"case 'failing' failed and left nothing to export: the loss is nan"),
+        ({"case": "failing"}, r"case 'failing' failed and left nothing to export: loss 'nan' of"),
         (
             {"case": "plain", "suite": "toi"},
             r"no records of the suite 'toi' in .*; make some with",
@@ -403,6 +407,29 @@ def test_export_takes_the_seed_with_the_median_threshold(
     found, notes = export_module._median_seed(records)
     assert found == seed
     assert [text.startswith(note) for text in notes] == [True] * bool(note)
+
+
+def test_a_model_that_accepts_nothing_is_exported_and_says_so(
+    write, finished: Path, tmp_path: Path, registry: Registry
+) -> None:
+    record = record_of(finished, "nothing", 3)
+    threshold, precision = (record.metrics[name] for name in ("threshold", "precision"))
+    assert (threshold.value, threshold.note) == (None, "the policy accepts no pair")
+    assert (precision.value, precision.note) == (None, "no pair is accepted")
+    assert [record.metrics[name].value for name in ("recall", "f1")] == [0, 0]
+    assert "accepts nothing" in results_markdown([record], "toy").partition("| nothing")[2].splitlines()[0]
+    own, score, small = write("nothing", int8=True)
+    assert [each.answers_differ for each in (score, small)] == [0, 0]
+    assert small.threshold.accepts_nothing
+    assert "accepts nothing" in str(_exported_table([own, score, small]).rows)
+    image = tmp_path / "a.png"
+    registry.get("dataset", "toy").make({}).build(None).split("test").image(0).save(image)
+    answer = CliRunner().invoke(main, ["match", str(image), str(image), "--model", str(score.file)])
+    assert answer.stdout.startswith(
+        "different: distance 0.0000, the model accepts no pair, similarity 1.0000"
+    )
+    several = CliRunner().invoke(main, ["match", *[str(image)] * 3, "--model", str(score.file)])
+    assert "(the model accepts no pair)" in several.stdout
 
 
 def test_export_and_match_from_the_command_line(finished: Path, tmp_path: Path, registry: Registry) -> None:

@@ -54,7 +54,7 @@ def test_a_policy_that_returns_no_similarity_is_an_error_that_names_it(value: ob
         message = str(raised.value)
         assert message.startswith(f"threshold policy {__name__}.")
         assert "Odd returned " in message
-        assert "expected a cosine similarity in [-1, 1], or a ThresholdError" in message
+        assert "expected a cosine similarity in [-1, 1], ACCEPT_NOTHING, or a ThresholdError" in message
         assert "\n" not in message
 
 

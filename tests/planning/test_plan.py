@@ -27,7 +27,8 @@ from mlbench.plugin import (
     LossShape,
 )
 from mlbench.plugins import Plugin
-from mlbench.provenance import package_hash
+from mlbench.provenance import libraries_of, package_hash
+from mlbench.records.conditions import condition_changes
 from mlbench.registry import Entry, Registry
 
 Planned = Callable[..., Plan]
@@ -133,10 +134,14 @@ def test_a_batch_sampler_that_refuses_or_has_no_batch_is_named(
     registry = Registry((*registry.plugins, Plugin("acme", "acme", "acme", "1.0", (component,))))
     suite = load_suite(write(whole=TOY_SUITE.replace("shuffle", "none")), registry)
     message = (
-        "toy.yaml:10: base.recipe.batch_size: 24 training images make no batch of 8; lower recipe.batch_size"
+        "toy.yaml:9: base.batch_sampler: batch_sampler 'none': it makes 0 batches of 24 training images at "
+        "recipe.batch_size 8; expected at least 1, .*; this is a mistake in plugin 'acme'"
     )
     with pytest.raises(SuiteError, match=message):
         make_plan(suite, CPU)
+    too_large = "--set recipe.batch_size=25: 24 training images make no batch of 25; lower recipe.batch_size"
+    with pytest.raises(SuiteError, match=too_large):
+        make_plan(load_suite(suite.path, registry, overrides=("recipe.batch_size=25",)), CPU)
 
 
 def test_fp16_is_refused_on_the_cpu_only(write: Callable[..., Path], registry: Registry) -> None:
@@ -262,6 +267,39 @@ def test_version_of_a_library_changes_the_fingerprint(
     after = fingerprint()
     monkeypatch.setattr(environment, "_version", lambda name: "98" if name == "timm" else "1")
     assert len({before, after, fingerprint()}) == 3
+
+
+def test_libraries_of_a_third_party_component_are_conditions(
+    third_party: Callable[..., dict[str, str]],
+    write: Callable[..., Path],
+    registry: Registry,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    code = """
+    from mlbench_necks.projection import Gap
+
+    class Mine(Gap):
+        libraries = ("Scipy_Extra", "numpy")
+    """
+    third_party("acme_libs", code)
+    metadata = tmp_path / "site" / "acme_libs-1.0.dist-info" / "METADATA"
+    metadata.write_text(metadata.read_text() + "Requires-Dist: einops>=0.7\nRequires-Dist: mlbench\n")
+    component = Component("neck", "mine", "acme_libs:Mine", "")
+
+    def conditions(name: str, version: str = "1") -> dict[str, Any]:
+        libraries_of.cache_clear()
+        monkeypatch.setattr("mlbench.provenance.version", lambda name: version)
+        suite = write(whole=TOY_SUITE.replace("name: gap", f"name: {name}"))
+        acme = Plugin("acme_libs", "acme_libs", "acme_libs", "1.0", (component,))
+        known = Registry((*registry.plugins, acme))
+        return dict(make_plan(load_suite(suite, known), CPU).cases[0].conditions)
+
+    assert "component_libraries" not in conditions("gap")
+    then, now = conditions("mine"), conditions("mine", "2")
+    assert then["component_libraries"] == {"einops": "1", "scipy-extra": "1"}
+    told = list(condition_changes(then, now))
+    assert told[:2] == ["einops (1 then, 2 now)", "scipy-extra (1 then, 2 now)"]
 
 
 def test_code_and_version_of_a_plugin_change_the_fingerprint(

@@ -104,6 +104,27 @@ def test_latest_allows_data_versions_that_differ_with_settings(tmp_path: Path) -
     assert store.latest() == (records, [])
 
 
+def test_latest_allows_inner_components_of_different_packages(tmp_path: Path) -> None:
+    store = Store(tmp_path, "s")
+    records = [
+        replace(
+            RECORD,
+            case=name,
+            finished=f"2026-{at}",
+            settings={"loss": {"name": "outer", "inner": [{"name": name}]}},
+            components={"loss": {"code": "o"}, "loss.inner.0": {"code": name}},
+            conditions=MADE,
+        )
+        for at, name in enumerate(("a", "b"))
+    ]
+    for record in records:
+        store.put(record)
+    assert store.latest() == (records, [])
+    edited = replace(records[0], components={"loss.inner.0": {"code": "edited"}}, finished="2027")
+    store.put(replace(edited, seed=9))
+    assert [each.case for each in store.latest()[0]] == ["b", "a"]
+
+
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     store = Store(tmp_path, "s")
     path = store.put(RECORD)

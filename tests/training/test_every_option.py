@@ -27,6 +27,7 @@ RECIPE = {
     "betas": ("[0.5, 0.9]", ()),
     "momentum": ("0.5", ("recipe.optimizer=sgd",)),
     "centre_lr": ("3", ()),
+    "lr_factors": ("{neck: 3}", ()),
     "optimizer_options": ("{eps: 0.1}", ()),
     "schedule": ("constant", ()),
     "milestones": ("[0.8]", ("recipe.schedule=step", "recipe.milestones=[0.5]")),

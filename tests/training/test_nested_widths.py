@@ -64,6 +64,18 @@ def test_the_whole_width_begins_as_in_a_case_without_nested_ones(planned) -> Non
     assert not torch.equal(nested.terms[1].centres.centres, nested.terms[2].centres.centres[..., :4])
 
 
+def test_further_terms_of_a_loss_are_those_of_each_prefix(planned) -> None:
+    objective = objective_of(planned(overrides=("loss=magface", NESTED)).cases[0])
+    embeddings = 20 * torch.randn((8, 8), generator=torch.Generator().manual_seed(0))
+    found = objective.loss(embeddings, Batch(torch.zeros(8), LABELS))
+    names = [f"loss magface{at}{term}" for at in ("@2", "@4", "") for term in ("", " magnitude")]
+    assert list(objective.values) == names
+    torch.testing.assert_close(found, sum(objective.values.values()) / 3)
+    for width, at in zip(WIDTHS, ("@2", "@4", ""), strict=True):
+        (expected,) = objective.terms[0].loss.regularisers(embeddings[:, :width]).values()
+        assert objective.values[f"loss magface{at} magnitude"] == expected
+
+
 def test_a_distiller_sees_the_whole_embeddings(planned) -> None:
     teacher = ("teacher=toy", "distiller=toy", NESTED)
     from mlbench.training.model import build_teacher

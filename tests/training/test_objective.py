@@ -118,6 +118,58 @@ def test_a_teacher_stays_as_it_is_and_takes_images_of_any_size(planned, images) 
     assert torch.equal(vectors, teacher.backbone(large).mean((2, 3)))
 
 
+#: Toy embeddings are short.
+MAGFACE = "{name: magface, l_a: 0.01, u_a: 5, l_m: 0.1, u_m: 0.4, lambda_g: 3, scale: 16}"
+
+
+def magnitude(embeddings) -> torch.Tensor:
+    lengths = embeddings.square().sum(1).sqrt().clamp(0.01, 5)
+    return 3 * (lengths / 25 + 1 / lengths).sum() / len(lengths)
+
+
+@pytest.mark.parametrize("sampler", ["all", "{name: partial_fc, rate: 1}"])
+def test_a_regulariser_is_added_once_whatever_the_sampler(planned, images, sampler) -> None:
+    case = planned(overrides=(f"loss={MAGFACE}", f"sampler={sampler}")).cases[0]
+    objective = objective_of(case).eval()
+    (term,) = objective.terms
+    embeddings = objective.model(images).detach().requires_grad_()
+    value = objective.loss(embeddings, Batch(images, LABELS))
+    own = term.centres(embeddings, LABELS, term.loss)
+    torch.testing.assert_close(value, own + magnitude(embeddings))
+    torch.testing.assert_close(
+        torch.stack([*objective.values.values()]), torch.stack([own, magnitude(embeddings)]).detach()
+    )
+    assert [*objective.values] == ["loss magface", "loss magface magnitude"]
+    (found,) = torch.autograd.grad(value, embeddings)
+    (expected,) = torch.autograd.grad(own + magnitude(embeddings), embeddings)
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_regulariser_is_added_once_to_mixed_images_and_has_the_weight_of_its_loss(planned, images) -> None:
+    losses = f"losses={{far: {{{MAGFACE[1:-1]}, weight: 0.5}}, cosface: {{weight: 2}}}}"
+    objective = objective_of(planned(overrides=("loss=null", losses)).cases[0]).eval()
+    others = LABELS.roll(1)
+    embeddings = objective.model(images)
+    value = objective.loss(embeddings, Batch(images, LABELS, others, share=0.3))
+    far, near = (
+        0.3 * term.centres(embeddings, LABELS, term.loss) + 0.7 * term.centres(embeddings, others, term.loss)
+        for term in objective.terms
+    )
+    torch.testing.assert_close(value, 0.5 * (far + magnitude(embeddings)) + 2 * near)
+    expected = {"loss far": far, "loss far magnitude": magnitude(embeddings), "loss cosface": near}
+    assert objective.values.keys() == expected.keys()
+    for name, each in expected.items():
+        torch.testing.assert_close(objective.values[name], each.detach())
+
+
+def test_a_regulariser_is_computed_in_float32_under_autocast(planned, images) -> None:
+    objective = objective_of(planned(overrides=(f"loss={MAGFACE}",)).cases[0]).eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        embeddings = objective.model.embed(images).to(torch.bfloat16)
+        objective.loss(embeddings, Batch(images, LABELS))
+    assert objective.values["loss magface magnitude"] == magnitude(embeddings.float())
+
+
 @pytest.mark.parametrize("share", [0.8, 0.3])
 @pytest.mark.parametrize(("loss", "statistics"), [("adaface", ("mean", "std")), ("curricularface", ("t",))])
 def test_a_mixed_batch_moves_running_statistics_once(planned, images, loss, statistics, share) -> None:

@@ -121,7 +121,7 @@ def test_centre_lr_is_for_all_that_a_loss_has_for_its_classes(planned, loss, dec
     """Numbers of parameters of a loss with and without weight decay."""
     case = planned(overrides=(f"loss={loss}", "recipe.centre_lr=100", "recipe.min_lr=0.0001")).cases[0]
     objective = build_objective(case, build_model(case.spec, case.seed))
-    optimizer = build_optimizer(objective, case.recipe)
+    optimizer = build_optimizer(objective, case)
     schedule = build_schedule(optimizer, case.recipe, 100)
     model = {id(parameter) for parameter in objective.model.parameters()}
     groups = {True: [], False: []}

@@ -106,6 +106,8 @@ def test_a_step_has_hardly_more_operators_than_a_bare_loop(planned, as_on_a_gpu)
         ("loss=arcface",),
         ("loss=adaface",),
         ("loss=curricularface",),
+        ("loss=magface",),
+        ("loss=null", "losses={magface: {}, triplet_pair: {}}", "batch_sampler=m_per_class"),
         ("loss={name: subcenter_arcface, centres_per_class: 2}",),
         ("loss={name: triplet_pair}", "sampler=null", "batch_sampler=m_per_class"),
         ("mixing=cutmix",),

@@ -5,7 +5,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from mlbench.errors import OptionError, SuiteError, TrainingError
+from mlbench.errors import OptionError, PluginError, SuiteError, TrainingError
 from mlbench.planning.plan import labels_of
 from mlbench.records.record import Estimate
 from mlbench.training.feed import build_batches, build_feed
@@ -54,6 +54,23 @@ def test_training_records_how_much_the_loss_varies_over_the_steps_of_an_epoch(
     _, result = trained(planned(overrides=("recipe.epochs=2",)).cases[0], tmp_path)
     assert result.curves["loss"] == [3.0, 4.0]
     assert result.curves["loss_deviation"] == pytest.approx([(14 / 3) ** 0.5, 0.0])
+
+
+def test_training_records_the_parts_of_the_loss(planned, tmp_path) -> None:
+    """A pair loss, a loss with a regulariser, and a distiller; the mean of their sum is the loss."""
+    losses = "losses={far: {name: magface, l_a: 0.01, u_a: 5}, pair: {weight: 0.25}}"
+    overrides = ("loss=null", losses, "teacher=toy", "distiller=toy", "distiller.weight=3")
+    weights = {"loss far": 1, "loss far magnitude": 1, "distiller": 3}
+    for more, names in (
+        ((), {**weights, "loss pair": 0.25}),
+        (("compute.accumulate=2",), {**weights, "loss pair": 0.25}),
+        (("mixing=toy", "losses.pair=null"), weights),
+    ):
+        curves = trained(planned(overrides=(*overrides, *more)).cases[0], tmp_path)[1].curves
+        assert {name for name in curves if name.startswith("loss ")} | {"distiller"} == set(names)
+        sums = [sum(weight * curves[name][epoch] for name, weight in names.items()) for epoch in range(2)]
+        assert sums == pytest.approx(curves["loss"])
+    assert not [name for name in trained(planned().cases[0], tmp_path)[1].curves if name.startswith("loss ")]
 
 
 def test_training_twice_gives_the_same_bits(planned, tmp_path) -> None:
@@ -162,8 +179,10 @@ def test_evaluate_every_always_includes_the_last_epoch(planned, tmp_path) -> Non
 
 
 def test_a_loss_that_is_not_finite_names_the_step(planned, tmp_path) -> None:
-    with pytest.raises(TrainingError, match=r"the loss is nan at step 1; lower recipe\.lr"):
+    told = r"loss 'nan' of plugin 'toys' \(toys 1\.0\) returned nan at step 1, on finite embeddings"
+    with pytest.raises(PluginError, match=told):
         trained(planned(overrides=("loss=nan",)).cases[0], tmp_path)
+    assert (tmp_path / "checkpoints" / "last.pt").exists()
 
 
 @pytest.mark.parametrize(
@@ -216,7 +235,8 @@ def test_a_sampler_with_an_optimiser_of_its_own_trains_as_the_recipes_does(
 ) -> None:
     """Same centres, same rates, same clipping: with all classes sampled, only rounding differs."""
     losses, centres = [], []
-    common = (f"recipe.optimizer={optimizer}", "recipe.lr=0.01", "recipe.clip_norm=0.5", "recipe.centre_lr=2")
+    common = (f"recipe.optimizer={optimizer}", "recipe.lr=0.01", "recipe.clip_norm=0.5", "recipe.centre_lr=4")
+    common = (*common, "recipe.lr_factors={sampler: 0.5}")
     for sampler in ("all", f"{{name: partial_fc, rate: 1, optimizer: {optimizer}}}"):
         case = planned(overrides=(*common, "recipe.epochs=4", f"sampler={sampler}")).cases[0]
         objective, result = trained(case, tmp_path, score=iter([1.0, 2.0, 3.0, 4.0]).__next__)
@@ -233,7 +253,7 @@ def test_loss_scaling_and_clipping_reach_centres_with_an_optimiser_of_their_own(
     centres = []
     for scale in (1.0, 2.0**12):
         objective = build_objective(case, build_model(case.spec, case.seed))
-        optimizer = build_optimizer(objective, case.recipe)
+        optimizer = build_optimizer(objective, case)
         scaler = torch.amp.GradScaler("cpu", init_scale=scale)
         for limit in (0.1, 1e9):
             optimizer.zero_grad()

@@ -15,6 +15,7 @@ from mlbench.contracts.options import AugmentationOptions
 from mlbench.errors import OptionError
 from mlbench.options import Schema
 from mlbench_augmentations.augmentations import (
+    ChainOfAugmentations,
     CropRandAugment,
     DocumentAugmentation,
     FlipCrop,
@@ -29,6 +30,7 @@ AUGMENTATIONS = {
     "randaugment": RandAugment().build(24),
     "crop_randaugment": CropRandAugment().build(24),
     "document": DocumentAugmentation().build(24),
+    "chain": ChainOfAugmentations(parts=(FlipCrop(), ResizedCrop())).build(24),
 }
 each_augmentation = pytest.mark.parametrize("augmentation", AUGMENTATIONS.values(), ids=AUGMENTATIONS.keys())
 
@@ -268,3 +270,13 @@ def test_options_out_of_range_are_refused(options_class, option, value):
     with pytest.raises(OptionError) as caught:
         schema.check({option: value})
     assert caught.value.option.split(".")[0] == option
+
+
+def test_a_chain_applies_its_parts_in_turn_with_one_generator(image):
+    parts = (FlipCrop(), ResizedCrop())
+    one, other = generator(3), generator(3)
+    expected = image
+    for part in parts:
+        expected = part.build(24)(expected, other)
+    assert ChainOfAugmentations(parts=parts).build(24)(image, one).tobytes() == expected.tobytes()
+    assert one.integers(2**32) == other.integers(2**32)

@@ -6,7 +6,15 @@ import torch
 from mlbench.plugin import LossContext, LossShape, SamplerContext
 from mlbench.plugins import load_plugins
 from mlbench.registry import Registry
-from mlbench_losses.margin import AdaFace, ArcFace, CosFace, CurricularFace, Softmax, SubcenterArcFace
+from mlbench_losses.margin import (
+    AdaFace,
+    ArcFace,
+    CosFace,
+    CurricularFace,
+    MagFace,
+    Softmax,
+    SubcenterArcFace,
+)
 
 CLASSES, DIM = 12, 8
 CONTEXT = LossContext(CLASSES, DIM)
@@ -16,6 +24,8 @@ LOSSES = {
     "arcface_straight_through": ArcFace(gradient="straight_through"),
     "cosface": CosFace(),
     "curricularface": CurricularFace(),
+    "magface": MagFace(),
+    "magface_easy": MagFace(easy_margin=True),
     "softmax": Softmax(),
     "subcenter_arcface": SubcenterArcFace(),
 }

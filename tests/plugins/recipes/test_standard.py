@@ -25,6 +25,7 @@ def test_every_option_may_be_set():
         "betas": (0.5, 0.75),
         "momentum": 0.625,
         "centre_lr": 2.0,
+        "lr_factors": {"neck": 10.0, "backbone": 0.5},
         "optimizer_options": {"max_grad_norm": None},
         "schedule": "step",
         "milestones": (0.25, 0.75),
@@ -46,6 +47,14 @@ def test_every_option_may_be_set():
     assert Standard(**values).model_dump() == values
 
 
+def test_standard_refuses_a_learning_rate_of_an_unknown_part():
+    with pytest.raises(
+        OptionError, match=r"lr_factors has no part 'nek' \(did you mean 'neck'\?\)"
+    ) as caught:
+        Standard(lr_factors={"backbone": 0.1, "nek": 10.0})
+    assert caught.value.option == "lr_factors"
+
+
 @pytest.mark.parametrize("options", [{"schedule": "constant"}, {"schedule": "step", "milestones": (0.5,)}])
 def test_standard_refuses_a_lowest_rate_that_the_schedule_does_not_fall_to(options):
     with pytest.raises(OptionError, match=r"does not fall to min_lr 0\.0001; set min_lr: 0") as caught:
@@ -63,6 +72,8 @@ def test_standard_refuses_a_lowest_rate_that_the_schedule_does_not_fall_to(optio
         ("betas", [0.9, 1.0]),
         ("momentum", 1.0),
         ("centre_lr", 0.0),
+        ("lr_factors", {"neck": 0}),
+        ("lr_factors", {"neck": "ten"}),
         ("optimizer_options", [1]),
         ("schedule", "poly"),
         ("milestones", [0.0]),

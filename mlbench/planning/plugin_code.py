@@ -1,0 +1,79 @@
+"""The component whose code raised an error, found by the error's traceback.
+
+Nothing wraps the calls of a component, so naming it costs nothing where no error is raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from traceback import walk_tb
+from types import FrameType
+
+from mlbench.errors import MlbenchError, PluginError, first_line
+from mlbench.planning.spec import Part
+
+__all__ = ["named", "raised_in"]
+
+
+def raised_in(error: BaseException, parts: Iterable[Part]) -> str:
+    """Where a component's code raised the error: "neck 'x' of plugin 'p' (package 1.0), X.forward at
+    x.py:12"; the plugin alone where several of its components may have. "" where none has, and for memory
+    that ran out, which is no component's mistake.
+    """
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return ""
+    known = list({id(part): part for part in parts}.values())
+    for frame, line in reversed(list(walk_tb(error.__traceback__))):
+        owners = _owners(frame, known)
+        if owners:
+            one = owners[0]
+            who = str(one) if len({str(each) for each in owners}) == 1 else one.plugin_text
+            code = frame.f_code
+            return f"{who}, {code.co_qualname} at {Path(code.co_filename).name}:{line}"
+    return ""
+
+
+@contextmanager
+def named(parts: Iterable[Part]) -> Iterator[None]:
+    """An error of a component's code that is raised in the block becomes a PluginError that names it."""
+    try:
+        yield
+    except MlbenchError:
+        raise
+    # Foreign code may raise anything.
+    except Exception as error:
+        where = raised_in(error, parts)
+        if not where:
+            raise
+        raise PluginError(f"{first_line(error)}; raised in {where}") from error
+
+
+def _owners(frame: FrameType, parts: list[Part]) -> list[Part]:
+    """The parts that the code of a frame may belong to: those with the most of its module's name in common,
+    of one plugin; one of them where the frame is a method of its options or no other has its module."""
+    module = str(frame.f_globals.get("__name__", "")).split(".")
+    shared = [(_shared(module, _module(part)), part) for part in parts]
+    most = max((count for count, _ in shared), default=0)
+    if not most:
+        return []
+    closest = [part for count, part in shared if count == most]
+    if len({part.plugin_text for part in closest}) > 1:
+        return []
+    owner = frame.f_locals.get("self")
+    return [part for part in closest if type(owner) is type(part.component)] or closest
+
+
+def _module(part: Part) -> list[str]:
+    return part.entry.component.options.partition(":")[0].split(".")
+
+
+def _shared(one: list[str], other: list[str]) -> int:
+    """Number of leading names that two dotted names have in common."""
+    count = 0
+    for left, right in zip(one, other, strict=False):
+        if left != right:
+            break
+        count += 1
+    return count

@@ -1,0 +1,91 @@
+"""The first step of training: what losses and distiller return is checked once, before any update."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from mlbench.errors import PluginError, TrainingError
+from mlbench.planning.plan import Case
+from mlbench.planning.spec import Part
+from mlbench.training.contract_checks import shown
+from mlbench.training.objective import Objective, Term, part_of
+
+__all__ = ["FirstStep"]
+
+
+@dataclass(frozen=True)
+class _Returned:
+    """What a loss or distiller returned: a scalar. finite: whether all embeddings that it got were finite.
+    Both stay on the device, because reading them waits for it."""
+
+    part: Part
+    value: torch.Tensor
+    finite: torch.Tensor
+
+
+class FirstStep:
+    """Checks on the first step of a case. They are hooks of the losses and the distiller, so that later steps
+    have none of their cost."""
+
+    def __init__(self, case: Case, objective: Objective) -> None:
+        self._case = case
+        self._objective = objective
+        self._returned: list[_Returned] = []
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Raises PluginError in the block for a loss or a distance that is no scalar or has no gradient."""
+        spec, terms = self._case.spec, self._objective.terms
+        modules: list[tuple[Any, Part]] = []
+        for term in terms:
+            assert isinstance(term, Term)
+            # A sampler computes the scalar from the logits of the loss.
+            part = part_of(self._case, term) if term.centres is None else spec.parts["sampler"]
+            modules.append((term, part))
+        if self._objective.distiller is not None:
+            modules.append((self._objective.distiller, spec.parts["distiller"]))
+        handles = [module.register_forward_hook(self._hook(module, part)) for module, part in modules]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _hook(self, module: Any, part: Part) -> Callable[..., None]:
+        blamed = part_of(self._case, module) if isinstance(module, Term) else part
+
+        def check(module: Any, given: tuple[Any, ...], value: Any) -> None:
+            if not isinstance(value, torch.Tensor) or value.ndim or not value.is_floating_point():
+                raise part.mistake(
+                    f"it returned {shown(value)}; expected a scalar: a float tensor of shape ()"
+                )
+            if not value.requires_grad and given[0].requires_grad:
+                raise part.mistake("the scalar that it returned has no gradient, so nothing would be trained")
+            finite = torch.isfinite(given[0].detach()).all()
+            self._returned.append(_Returned(blamed, value.detach(), finite))
+
+        return check
+
+    def explain(self) -> None:
+        """Raise the error for a first loss that is not finite: nothing was updated before, so it is not the
+        learning rate's fault. Returns where none of its parts is to blame."""
+        spec = self._case.spec
+        # Mixed precision overflows at numbers that float32 represents.
+        advice = "" if spec.precision == "fp32" else f" (precision {spec.precision}; try fp32)"
+        for each in self._returned:
+            if not each.finite:
+                model = " and ".join(str(spec.parts[section]) for section in ("backbone", "neck"))
+                raise TrainingError(
+                    f"the embeddings are not finite at step 1, before any update of the weights{advice}; "
+                    f"they come from {model}"
+                )
+            if not torch.isfinite(each.value):
+                raise PluginError(
+                    f"{each.part} returned {each.value.item()} at step 1, on finite embeddings and before "
+                    f"any update of the weights{advice}; expected a finite number"
+                )
