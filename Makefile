@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: install run test test-all lint benchmarks clean
+.PHONY: install run test test-all lint docs benchmarks clean
 .DELETE_ON_ERROR:
 
 install: $(READY)
@@ -24,6 +24,10 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The pages and tables that are generated from the components and their contract.
+docs: $(READY)
+	$(BIN)/python docs/generate.py
 
 benchmarks: $(READY)
 	for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done

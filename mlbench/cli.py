@@ -26,17 +26,21 @@ from mlbench.commands.claims_commands import (
 )
 from mlbench.commands.data_commands import data
 from mlbench.commands.export_commands import export, match
-from mlbench.commands.installed import installed_plugins, installed_registry
+from mlbench.commands.installed import Loading, installed_plugins, installed_registry, note_idle
+from mlbench.commands.package_commands import plugin
+from mlbench.commands.plugin_commands import plugins
 from mlbench.commands.regression_commands import baseline, check, compare
 from mlbench.commands.tune_commands import tune
 from mlbench.contracts import KINDS
+from mlbench.deprecation import show_deprecations
 from mlbench.errors import MlbenchError, SuiteError, hint
-from mlbench.parameters import FiniteRange, case_options, json_option, results_option
+from mlbench.parameters import FiniteRange, case_options, json_option, plugin_option, results_option
 from mlbench.seeding import MAX_SEED
 
 if TYPE_CHECKING:
     from mlbench.planning.plan import Plan
     from mlbench.records.record import Record
+    from mlbench.registry import Entry
     from mlbench.table import Table
 
 __all__ = ["main"]
@@ -50,7 +54,9 @@ class _Group(click.Group):
             return super().invoke(context)
         except MlbenchError as error:
             _fail(str(error), 2 if isinstance(error, SuiteError) else 1)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
+            if str(interrupt):  # it names the plugin that was being imported
+                _fail(str(interrupt), 130)
             kept = {"run": "cases", "tune": "trials"}.get(str(context.invoked_subcommand), "")
             kept = kept and f"; finished {kept} are kept, and the same command continues from there"
             _fail(f"stopped{kept}", 130)
@@ -73,22 +79,21 @@ def _fail(message: str, code: int) -> NoReturn:
     envvar="MLBENCH_BLOCK",
     help="Do not load plugins whose names match.",
 )
+@plugin_option
+@click.option("--no-plugins", is_flag=True, help="Load no plugins but the built-in ones.")
 @click.version_option(package_name="mlbench")
 @click.pass_context
-def main(context: click.Context, block: tuple[str, ...]) -> None:
+def main(context: click.Context, block: tuple[str, ...], no_plugins: bool) -> None:
     """Benchmarks for metric learning: choose, ship and monitor an embedding model."""
-    context.obj = block
+    context.obj = Loading.chosen(block, no_plugins)
+    show_deprecations()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # for characters that the terminal lacks
-    if block:
-        from mlbench.plugins import idle_blocks
-
-        for line in idle_blocks(block):
-            _note(line)
+    note_idle(context.obj)
 
 
-for command in (data, export, match, claims, findings, compare, baseline, check, tune):
+for command in (data, export, match, claims, findings, compare, baseline, check, tune, plugin, plugins):
     main.add_command(command)
 
 
@@ -230,6 +235,7 @@ def results(suite: str, results: Path, markdown: bool, wide: bool, as_json: bool
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Of resamples and of the share.")
 @click.option("--device", default="cpu", metavar="NAME", help="cpu, cuda, cuda:1 or auto.")
 @click.option("--threads", type=click.IntRange(1), help="On the CPU; default all cores.")
+@plugin_option
 @json_option
 def evaluate(file: Path, classes: Path | None, as_json: bool, **options: Any) -> None:
     """Evaluate a FILE of embeddings from any model: .npz, .npy or .parquet."""
@@ -309,42 +315,62 @@ def _check_kind(kind: str) -> None:
 
 @main.command("list")
 @click.argument("kind", required=False)
+@click.option("--search", "pattern", metavar="GLOB", help="Only these, and models of libraries: 'eff*b0'.")
+@click.option("--markdown", is_flag=True, help="Print a page in Markdown with every option.")
+@plugin_option
 @json_option
-def list_components(kind: str | None, as_json: bool) -> None:
+def list_components(kind: str | None, pattern: str | None, markdown: bool, as_json: bool) -> None:
     """List components, all or of one KIND."""
+    if markdown and (as_json or pattern is not None):
+        raise click.UsageError("--markdown goes with neither --json nor --search")
     from mlbench.commands.listing import components_json, components_table
 
     if kind is not None:
         _check_kind(kind)
-    registry = installed_registry()
-    entries = [entry for entry in registry if kind in (None, entry.component.kind)]
-    _print(components_json(entries) if as_json else components_table(entries))
-    for plugin in registry.plugins:
-        if plugin.error:
-            click.echo(f"note: plugin {plugin.name!r} failed to load: {plugin.error}", err=True)
+    entries = [entry for entry in installed_registry() if kind in (None, entry.component.kind)]
+    if pattern is not None:
+        _print_matches(entries, pattern, as_json=as_json)
+    elif markdown:
+        from mlbench.commands.reference import components_markdown
+
+        click.echo(components_markdown(entries), nl=False)
+    else:
+        _print(components_json(entries) if as_json else components_table(entries))
+
+
+def _print_matches(entries: Sequence[Entry], pattern: str, *, as_json: bool) -> None:
+    from mlbench.commands.search import matches_table, nearest, search
+
+    found, names = search(entries, pattern, _note)
+    if not found:
+        near = ", ".join(map(repr, nearest(pattern, names)))
+        _fail(f"nothing matches {pattern!r}" + (f"; the nearest names are {near}" if near else ""), 1)
+    if as_json:
+        _print(json.dumps([match._asdict() for match in found], indent=1, ensure_ascii=False))
+    else:
+        _print(matches_table(found))
 
 
 @main.command()
 @click.argument("kind")
-@click.argument("name")
+@click.argument("name", required=False)
+@plugin_option
 @json_option
-def show(kind: str, name: str, as_json: bool) -> None:
-    """Show a component: what it is, where it comes from, its options."""
+def show(kind: str, name: str | None, as_json: bool) -> None:
+    """Show a component, with its options and formula; without a NAME, what components of a KIND must have."""
+    from mlbench.commands.kinds import KindContract, kind_text
     from mlbench.commands.listing import component_json, component_text
+    from mlbench.commands.prose import page_width
 
     _check_kind(kind)
-    entry = installed_registry().get(kind, name)
-    _print(component_json(entry) if as_json else component_text(entry))
-
-
-@main.command()
-@json_option
-def plugins(as_json: bool) -> None:
-    """Show installed plugins, with the errors of those that failed to load."""
-    from mlbench.commands.listing import plugins_json, plugins_table
-
-    found = installed_plugins()
-    _print(plugins_json(found) if as_json else plugins_table(found))
+    registry = installed_registry()
+    if name is None:
+        found, names = KindContract.of(kind), registry.names(kind)
+        plain = json.dumps({**found.plain(), "components": names}, indent=1, ensure_ascii=False)
+        _print(plain if as_json else kind_text(found, names, page_width()))
+        return
+    entry = registry.get(kind, name)
+    _print(component_json(entry) if as_json else component_text(entry, page_width()))
 
 
 @main.command()
@@ -353,6 +379,7 @@ def plugins(as_json: bool) -> None:
 @click.option("--dim", type=click.IntRange(min=1), required=True, help="Width of the embeddings.")
 @click.option("--batch", "batch_size", type=click.IntRange(min=1), required=True, help="Images in a step.")
 @click.option("--rate", type=float, help="Only this share of the centres in a step.")
+@plugin_option
 @json_option
 def advise(sampler: str, as_json: bool, **question: Any) -> None:
     """Predict the cost of a SAMPLER of class centres on this machine, and whether it pays off."""
@@ -367,6 +394,7 @@ def advise(sampler: str, as_json: bool, **question: Any) -> None:
 
 
 @main.command()
+@plugin_option
 @json_option
 def doctor(as_json: bool) -> None:
     """Show devices, versions, plugins, folders and free disk, with their problems."""

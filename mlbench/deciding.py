@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from mlbench.claims.judgement import ALPHA, Answer, Judgement, first_seeds
-from mlbench.claims.looks import Looks, write_looks
+from mlbench.claims.looks import Looks, read_looks, write_looks
+from mlbench.claims.sequential import sequential_p
 from mlbench.claims.suite_claims import cases_of, claims_of_store, looks_at, stored_records
 from mlbench.planning.claims import Claim
 from mlbench.planning.plan import Plan, make_plan
@@ -44,8 +45,9 @@ def decide(
 
     The number of seeds at every look is kept beside the records, so that the verdicts keep their error rate
     (see `mlbench.claims.sequential`). A claim that was looked at before keeps its first `most`. train: runs a
-    plan. limit: as in `make_plan`.
+    plan. limit: as in `make_plan`. Raises StoreError, before any training, for looks that cannot be read.
     """
+    read_looks(store.folder)
     train(plan)
     suite = plan.suite
     looks = _first_looks(plan, store, most)
@@ -96,12 +98,27 @@ def can_be_decided(judgement: Judgement, most: int) -> bool:
     effect = judgement.finding.effect
     if effect.kind != "seeds" or judgement.finding.note or effect.samples >= most:
         return False
+    if _least_p(judgement.finding.least, judgement.looks) > ALPHA:
+        return False
     if effect.spread is None or effect.low is None or effect.high is None:
         return True
     if effect.low == effect.high:  # equal samples: only their number counts
         return effect.needed is not None and effect.needed <= most
     farthest = max(abs(effect.low - effect.bound), abs(effect.high - effect.bound))
     return samples_needed(effect.spread, farthest, level=1 - ALPHA, most=most) is not None
+
+
+def _least_p(least: float, looks: Looks | None) -> float:
+    """The two-sided p-value of a claim if every further look has the smallest one that its test can give.
+    least: one-sided, see `Finding`."""
+    if not least or looks is None:
+        return 2 * least
+    counts = list(looks.counts)
+    while counts[-1] < looks.most:
+        counts.append(next_count(counts[-1], looks.most))
+    past = len(looks.counts)
+    p_values = [1.0] * past + [2 * least] * (len(counts) - past)
+    return sequential_p(p_values, counts, looks.most)
 
 
 def _is_open(judgement: Judgement) -> bool:

@@ -3,7 +3,7 @@
     MlbenchError
     ├── SuiteError         a suite file is wrong: names file, line and key
     ├── ComponentError     a component is unknown, ambiguous, or its plugin is broken
-    │   └── PluginError    a component's code fails or breaks its contract
+    │   └── PluginError    a component's code fails or breaks its contract while a case runs
     ├── OptionError        an option of a component is unknown, of the wrong type, or out of range
     ├── DataError          images are missing, unreadable, or too few for the splits
     ├── WeightsError       pretrained weights cannot be loaded, or do not fit the model
@@ -106,7 +106,11 @@ class ExportError(MlbenchError):
 
 def first_line(error: BaseException) -> str:
     """Type and first line of a foreign error, for a message of one line."""
-    return " ".join([f"{type(error).__name__}:", *str(error).strip().splitlines()[:1]])
+    try:
+        text = str(error)
+    except Exception:  # foreign code may raise there too
+        text = "its message cannot be read"
+    return " ".join([f"{type(error).__name__}:", *text.strip().splitlines()[:1]])
 
 
 def first_few(names: Sequence[str], show: int) -> str:

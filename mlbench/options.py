@@ -18,9 +18,9 @@ from pydantic import ValidationError
 
 from mlbench.contracts.nested import InnerError, Resolver
 from mlbench.contracts.options import NESTED, Options
-from mlbench.errors import ComponentError, OptionError, close_match, hint
+from mlbench.errors import ComponentError, OptionError, close_match, first_line, hint
 
-__all__ = ["Option", "Schema", "first_problem", "type_text"]
+__all__ = ["Option", "Schema", "first_problem", "options_of", "type_text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,8 @@ class Option:
 class Schema:
     """The options of one options class, a subclass of its kind's `base`. owner: for messages.
 
-    Raises ComponentError for what is no such class, has no `build`, or has an option that no suite can set.
+    Raises ComponentError for what is no such class, has no `build`, has an option that no suite can set, or a
+    default that is not of its option's type.
     """
 
     def __init__(self, options_class: object, base: type[Options], *, owner: str) -> None:
@@ -50,16 +51,12 @@ class Schema:
             raise ComponentError(f"{owner}: an option cannot be called {name!r}")
         self.owner = owner
         self.options_class: type[Options] = options_class
+        self._check_defaults()
 
     @cached_property
     def options(self) -> tuple[Option, ...]:
         """Every option, in the order of the class."""
-        result = []
-        docstrings = _docstrings(self.options_class)
-        for name, field in self.options_class.model_fields.items():
-            default = None if field.is_required() else json.dumps(field.get_default(), default=str)
-            result.append(Option(name, type_text(self._types[name]), default, docstrings.get(name, "")))
-        return tuple(result)
+        return options_of(self.options_class)
 
     def check(self, given: Mapping[str, Any], resolve: Resolver | None = None) -> dict[str, Any]:
         """`given` with every default filled in, as plain JSON data. resolve: for inner components. Raises
@@ -87,10 +84,49 @@ class Schema:
             option, message = first_problem(error, given, self._types, of=f" of {self.owner}")
             raise OptionError(message, option) from None
 
+    def _check_defaults(self) -> None:
+        """Raise ComponentError for a type hint that names nothing, and for a default of another type."""
+        try:
+            _ = self._types
+        except Exception as error:  # evaluating an annotation may raise anything
+            name = self.options_class.__name__
+            raise ComponentError(
+                f"{self.owner}: a type hint of {name} cannot be read: {first_line(error)}"
+            ) from error
+        fields = self.options_class.model_fields
+        try:
+            defaults = _plain(self.options_class.model_construct())
+            self.options_class.model_validate_json(json.dumps(defaults, default=str))
+        except ValidationError as error:
+            for problem in error.errors(include_url=False):
+                name = str(problem["loc"][0]) if problem["loc"] else ""
+                if name in fields and problem["type"] != "missing":
+                    shown = _shown(defaults[name])
+                    raise ComponentError(
+                        f"{self.owner}: the default of {name!r} is {shown}; expected "
+                        f"{type_text(self._types[name])}"
+                    ) from None
+        except Exception:  # a validator of the author's own, which `make` reports with the options of a suite
+            return
+
     @cached_property
     def _types(self) -> dict[str, Any]:
-        hints = get_type_hints(self.options_class, include_extras=True)
-        return {name: hints[name] for name in self.options_class.model_fields}
+        return _types_of(self.options_class)
+
+
+def options_of(options_class: type[Options]) -> tuple[Option, ...]:
+    """Every option of a class, in its order."""
+    types, docstrings = _types_of(options_class), _docstrings(options_class)
+    result = []
+    for name, field in options_class.model_fields.items():
+        default = None if field.is_required() else json.dumps(field.get_default(), default=str)
+        result.append(Option(name, type_text(types[name]), default, docstrings.get(name, "")))
+    return tuple(result)
+
+
+def _types_of(options_class: type[Options]) -> dict[str, Any]:
+    hints = get_type_hints(options_class, include_extras=True)
+    return {name: hints[name] for name in options_class.model_fields}
 
 
 def _docstrings(options_class: type[Options]) -> dict[str, str]:

@@ -12,7 +12,19 @@ import click
 
 from mlbench.seeding import MAX_SEED
 
-__all__ = ["FiniteRange", "case_options", "json_option", "plan_options", "results_option", "size_option"]
+__all__ = [
+    "PLUGIN_FILES",
+    "FiniteRange",
+    "case_options",
+    "json_option",
+    "plan_options",
+    "plugin_option",
+    "results_option",
+    "size_option",
+]
+
+#: Key of `click.Context.meta` under which the files of --plugin are kept.
+PLUGIN_FILES = "mlbench.plugin_files"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,6 +48,21 @@ def _seeds(context: click.Context, parameter: click.Parameter, value: str | None
     return tuple(seeds)
 
 
+def _keep_files(context: click.Context, parameter: click.Parameter, value: tuple[Path, ...]) -> None:
+    context.meta.setdefault(PLUGIN_FILES, []).extend(value)
+
+
+#: Before or after the name of a command; `installed_plugins` loads the files.
+plugin_option = click.option(
+    "--plugin",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    expose_value=False,
+    callback=_keep_files,
+    help="Load the components of a Python file too.",
+)
+
 size_option = click.option("--size", metavar="NAME", help="Size of the suite; default its first.")
 
 
@@ -43,6 +70,7 @@ def plan_options(function: F) -> F:
     """Options for how the cases of a suite are run: fields of a `PlanRequest`."""
     return _all(
         function,
+        plugin_option,
         size_option,
         click.option(
             "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key of every case."

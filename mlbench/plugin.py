@@ -5,13 +5,19 @@
 A name is imported when it is first used, so a plugin that only registers components imports nothing large.
 
 A plugin may state which version of this contract it was written for, as `MLBENCH_CONTRACT = 1` beside its
-hook. A plugin for another version is set aside, and its components are reported as missing with that reason.
+hook. A plugin for a version that is no longer supported, or not yet, is set aside, and its components are
+reported as missing with that reason. A name that is going to be removed still works for one release at least
+and warns of it (ContractDeprecationWarning).
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from mlbench.deprecation import Deprecated, warn_deprecated
 
 if TYPE_CHECKING:
     from mlbench.atomic_write import write_atomically as write_atomically
@@ -19,6 +25,7 @@ if TYPE_CHECKING:
     from mlbench.claims.evidence import Evidence as Evidence
     from mlbench.claims.evidence import Values as Values
     from mlbench.compiled import compiled as compiled
+    from mlbench.contracts.catalogue import CatalogueItem as CatalogueItem
     from mlbench.contracts.claims import Cases as Cases
     from mlbench.contracts.claims import Effect as Effect
     from mlbench.contracts.claims import Finding as Finding
@@ -123,6 +130,7 @@ if TYPE_CHECKING:
     from mlbench.names import one_form as one_form
     from mlbench.provenance import code_hash as code_hash
     from mlbench.provenance import core_hash as core_hash
+    from mlbench.records.record import MEASURED as MEASURED
     from mlbench.seeding import derive as derive
     from mlbench.seeding import matmul_precision as matmul_precision
     from mlbench.seeding import numpy_generator as numpy_generator
@@ -135,6 +143,7 @@ _NAMES = {
     "mlbench.compiled": "compiled",
     "mlbench.claims.effects": "effect_of",
     "mlbench.claims.evidence": "Evidence Values",
+    "mlbench.contracts.catalogue": "CatalogueItem",
     "mlbench.contracts.claims": "Cases Effect Finding",
     "mlbench.contracts.component": "CONTRACT Component",
     "mlbench.contracts.data": (
@@ -173,14 +182,23 @@ _NAMES = {
     "mlbench.images.image_files": "IMAGE_SUFFIXES SPLIT_NAMES find_images kind_of split_of",
     "mlbench.names": "find_path find_paths one_form",
     "mlbench.provenance": "code_hash core_hash",
+    "mlbench.records.record": "MEASURED",
     "mlbench.seeding": "derive matmul_precision numpy_generator torch_generator torch_seed",
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = sorted(_HOMES)
 
+#: Names that still work and are going to be removed: their modules, and what to use instead.
+_DEPRECATED: Mapping[str, tuple[str, Deprecated]] = {}
+
 
 def __getattr__(name: str) -> Any:
+    if name in _DEPRECATED:
+        home, deprecated = _DEPRECATED[name]
+        user = sys._getframe(1).f_globals.get("__name__", "")
+        warn_deprecated(f"mlbench.plugin.{name}", deprecated, user)
+        return getattr(import_module(home), name)
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(_HOMES[name]), name)

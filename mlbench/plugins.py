@@ -1,20 +1,40 @@
-"""Plugins: entry points are loaded one by one, and a broken one is kept with its error."""
+"""Plugins: entry points are loaded one by one, and what is broken is set aside with its error."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
+from typing import Any, Protocol
 
-import pluggy
-
-from mlbench import hookspecs
-from mlbench.contracts import CONTRACT, KINDS, Component
+from mlbench.contracts import CONTRACT, Component
 from mlbench.errors import first_line, hint
+from mlbench.hookspecs import ENTRY_POINT_GROUP
+from mlbench.imports import fault_place, guarded_import
+from mlbench.registration import Fault, RegistrationError, checked_contract, registered
 
-__all__ = ["Plugin", "idle_blocks", "load_plugins", "plugin_manager"]
+__all__ = ["SLOW", "Plugin", "Source", "environment_choice", "idle_patterns", "left_out", "load_plugins"]
+
+#: Seconds above which the import of a plugin is noted.
+SLOW = 0.5
+
+#: Distribution of the built-in plugins.
+_BUILT_IN = "mlbench"
+
+
+class Source(Protocol):
+    """Where a plugin is loaded from: an entry point, or what has the same members."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def value(self) -> str: ...
+    @property
+    def dist(self) -> Distribution | None: ...
+
+    def load(self) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +42,9 @@ class Plugin:
     """One entry point with its origin, and its components or its error.
 
     name: of the entry point. target: the module or object that it points at. package, version: its
-    distribution."""
+    distribution. error: why the whole plugin is set aside, and fix: what to do. faults: of single components
+    that are set aside. contract: the version that the plugin states, None where it states none. seconds:
+    duration of its import. printed: what it wrote to stdout then."""
 
     name: str
     target: str
@@ -30,90 +52,192 @@ class Plugin:
     version: str
     components: tuple[Component, ...] = ()
     error: str = ""
+    fix: str = ""
+    faults: tuple[Fault, ...] = ()
+    contract: int | None = None
+    seconds: float = field(default=0.0, compare=False)
+    printed: str = ""
 
+    def __str__(self) -> str:
+        return f"plugin {self.name!r} ({self.package} {self.version})"
 
-def plugin_manager() -> pluggy.PluginManager:
-    """A manager with mlbench's hooks and without plugins."""
-    manager = pluggy.PluginManager(hookspecs.PROJECT)
-    manager.add_hookspecs(hookspecs)
-    return manager
+    @property
+    def built_in(self) -> bool:
+        """Whether it is a part of mlbench."""
+        return self.package == _BUILT_IN
+
+    def problems(self) -> list[Fault]:
+        """Its error, the faults of its components, and what its import does wrong."""
+        own = [Fault(self.error, self.fix)] if self.error else []
+        return [*own, *self.faults, *self._manners()]
+
+    def notes(self) -> Iterator[str]:
+        """The problems as lines that name the plugin."""
+        if self.error:
+            yield f"{self} is set aside: {Fault(self.error, self.fix).text}"
+        for fault in self.faults:
+            yield f"{fault} of {self} is set aside: {fault.text}"
+        for fault in self._manners():
+            yield f"{self}: {fault.text}"
+
+    def _manners(self) -> Iterator[Fault]:
+        if self.printed.strip():
+            line = self.printed.strip().splitlines()[0]
+            yield Fault(f"its import prints {line!r}", f"remove the print from {self.target}")
+        if self.seconds > SLOW and not self.built_in:
+            yield Fault(f"its import took {self.seconds:.1f} s", "import large packages inside build")
 
 
 def load_plugins(
-    *, block: Sequence[str] = (), sources: Iterable[EntryPoint] | None = None
+    *,
+    block: Sequence[str] = (),
+    only: Sequence[str] | None = None,
+    sources: Iterable[Source] | None = None,
 ) -> tuple[Plugin, ...]:
     """Every installed plugin, sorted by package and name, independent of the order of installation.
 
-    block: glob patterns of entry point names to leave out. sources: entry points instead of the installed
-    ones."""
-    found = entry_points(group=hookspecs.ENTRY_POINT_GROUP) if sources is None else sources
-    plugins = [_load(point) for point in found if not any(fnmatch(point.name, glob) for glob in block)]
-    return tuple(sorted(plugins, key=lambda plugin: (plugin.package, plugin.name)))
+    block: glob patterns of plugins to leave out. only: glob patterns of the third-party plugins that load
+    besides the built-in ones; None for all. A pattern is that of an entry point's name or, for third parties,
+    of a package's. sources: instead of the installed entry points.
+    """
+    points = [point for point in _sources(sources) if _chosen(point, block, only)]
+    return tuple(sorted(map(_load, points), key=lambda plugin: (plugin.package, plugin.name)))
 
 
-def idle_blocks(block: Sequence[str], *, sources: Iterable[EntryPoint] | None = None) -> list[str]:
-    """A line on each of the glob patterns `block` that leaves out no plugin."""
-    found = entry_points(group=hookspecs.ENTRY_POINT_GROUP) if sources is None else sources
-    names = [point.name for point in found]
-    idle = [glob for glob in block if not any(fnmatch(name, glob) for name in names)]
-    return [f"no plugin has a name like {glob!r}, so none is blocked ({hint(glob, names)})" for glob in idle]
+def environment_choice() -> tuple[tuple[str, ...], tuple[str, ...] | None]:
+    """`block` and `only` of `load_plugins` by MLBENCH_BLOCK and MLBENCH_PLUGINS, in which commas or blanks
+    separate the patterns."""
+    block, only = (
+        tuple(os.environ.get(name, "").replace(",", " ").split())
+        for name in ("MLBENCH_BLOCK", "MLBENCH_PLUGINS")
+    )
+    return block, only or None
 
 
-def _load(point: EntryPoint) -> Plugin:
-    package = point.dist.name if point.dist else "(no package)"
-    version = point.dist.version if point.dist else "0"
+def left_out(
+    *,
+    block: Sequence[str] = (),
+    only: Sequence[str] | None = None,
+    sources: Iterable[Source] | None = None,
+) -> list[str]:
+    """Names of the plugins that `load_plugins` leaves out with these arguments, sorted."""
+    return sorted({point.name for point in _sources(sources) if not _chosen(point, block, only)})
+
+
+def idle_patterns(
+    patterns: Sequence[str], *, sources: Iterable[Source] | None = None, then: str = "none is blocked"
+) -> list[str]:
+    """A line on each of the glob patterns that fits no plugin. then: what follows from that."""
+    names = {name for point in _sources(sources) for name in _names(point)}
+    idle = [glob for glob in patterns if not any(fnmatch(name, glob) for name in names)]
+    return [f"no plugin has a name like {glob!r}, so {then} ({hint(glob, names)})" for glob in idle]
+
+
+def _chosen(point: Source, block: Sequence[str], only: Sequence[str] | None) -> bool:
+    def fits(patterns: Sequence[str]) -> bool:
+        return any(fnmatch(name, glob) for name in _names(point) for glob in patterns)
+
+    return not fits(block) and (only is None or _origin(point)[0] == _BUILT_IN or fits(only))
+
+
+def _names(point: Source) -> list[str]:
+    """The names by which a plugin is blocked or chosen."""
+    package, _ = _origin(point)
+    return [point.name] if package == _BUILT_IN else [point.name, package]
+
+
+def _origin(point: Source) -> tuple[str, str]:
+    """Package and version. Metadata may lack either."""
     try:
-        components = _components(point)
+        name, version = (point.dist.name, point.dist.version) if point.dist else (None, None)
+    except Exception:  # metadata that cannot be read
+        name = version = None
+    return name or "(no package)", version or "0"
+
+
+def _sources(given: Iterable[Source] | None) -> Iterable[Source]:
+    """The given sources, or the installed entry points."""
+    if given is not None:
+        return given
+    try:
+        return entry_points(group=ENTRY_POINT_GROUP)
+    except Exception:  # the entry points of one distribution cannot be read, which hides all others
+        return list(_readable_points())
+
+
+def _readable_points() -> Iterator[Source]:
+    seen = set()
+    for each in distributions():
+        name = each.metadata["Name"] or str(getattr(each, "_path", ""))
+        if name in seen:
+            continue
+        seen.add(name)
+        try:
+            yield from each.entry_points.select(group=ENTRY_POINT_GROUP)
+        except Exception as error:
+            yield _Unreadable(name, each, error)
+
+
+@dataclass(frozen=True)
+class _Unreadable:
+    """A distribution whose entry points cannot be read."""
+
+    name: str
+    dist: Distribution
+    error: Exception
+    value: str = "entry_points.txt"
+
+    def load(self) -> Any:
+        reason = f"the entry points of {self.name} cannot be read: {first_line(self.error)}"
+        raise RegistrationError(reason, f"install {self.name} again, or uninstall it")
+
+
+def _load(point: Source) -> Plugin:
+    plugin = Plugin(point.name, point.value, *_origin(point))
+    found: dict[str, Any] = {}
+    try:
+        with guarded_import(str(plugin)) as run:
+            loaded = _import(point)
+            stated = getattr(loaded, "MLBENCH_CONTRACT", None)
+            found["contract"] = stated if isinstance(stated, int) else None
+            checked_contract(loaded, plugin.package)
+            found["components"], found["faults"] = registered(loaded, point.name)
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(f"{error}; leave it out with --block {plugin.name}") from None
     # Foreign code may raise anything; the other plugins must still load.
-    except (Exception, SystemExit) as error:
-        return Plugin(point.name, point.value, package, version, error=first_line(error))
-    return Plugin(point.name, point.value, package, version, components)
+    except BaseException as error:
+        found.update(error=_text(error), fix=_fix(error, plugin))
+    return replace(plugin, **found, seconds=run.seconds, printed=run.printed)
 
 
-def _components(point: EntryPoint) -> tuple[Component, ...]:
-    manager = plugin_manager()
+def _import(point: Source) -> Any:
+    if isinstance(point, EntryPoint) and not point.pattern.match(point.value):
+        raise RegistrationError(
+            f"its entry point is {point.value!r}; expected 'module' or 'module:object'",
+            "correct the entry point in its pyproject.toml and install it again",
+        )
     try:
-        plugin = point.load()
+        return point.load()
     except ImportError as error:
-        if error.name == "mlbench.plugin":
-            raise ImportError(f"{error.msg}; this mlbench has contract {CONTRACT}") from None
-        raise
-    built_for = getattr(plugin, "MLBENCH_CONTRACT", CONTRACT)
-    if not isinstance(built_for, int):
-        raise TypeError(f"MLBENCH_CONTRACT is {built_for!r}; expected a whole number, such as {CONTRACT}")
-    if built_for != CONTRACT:
-        advice = "upgrade mlbench" if built_for > CONTRACT else "install a newer version of the plugin"
-        raise TypeError(
-            f"it is built for contract {built_for} of mlbench and this mlbench has contract {CONTRACT}; "
-            f"{advice}"
-        )
-    manager.register(plugin, name=point.name)
-    manager.check_pending()  # else a misspelt hook name would be ignored without an error
-    if not manager.get_hookcallers(plugin):
-        raise TypeError("no hook in it; mark mlbench_components with mlbench.plugin.hookimpl")
-    hook = manager.hook.mlbench_components
-    batches = hook()
-    if len(batches) < len(hook.get_hookimpls()):  # pluggy leaves None out
-        raise TypeError("mlbench_components returned None; expected Components")
-    known: dict[tuple[str, str], Component] = {}
-    for batch in batches:
-        for component in batch:
-            _check(component)
-            if known.setdefault((component.kind, component.name), component) is not component:
-                raise ValueError(f"it registers the {component.kind} {component.name!r} twice")
-    return tuple(known.values())
+        if error.name != "mlbench.plugin":
+            raise
+        raise RegistrationError(
+            f"{_text(error)}; this mlbench has contract {CONTRACT}",
+            "upgrade mlbench or the plugin, whichever is older",
+        ) from None
 
 
-def _check(component: Component) -> None:
-    if not isinstance(component, Component):
-        raise TypeError(f"mlbench_components returned a {type(component).__name__}; expected Component")
-    if component.kind not in KINDS:
-        raise ValueError(
-            f"component {component.name!r} has the unknown kind {component.kind!r} "
-            f"({hint(component.kind, KINDS)})"
-        )
-    target = component.options
-    if not re.fullmatch(r"[\w.]+:\w+", target):
-        raise ValueError(
-            f"the {component.kind} {component.name!r} points at {target!r}; expected 'module:Class'"
-        )
+def _text(error: BaseException) -> str:
+    return str(error) if isinstance(error, RegistrationError) else first_line(error)
+
+
+def _fix(error: BaseException, plugin: Plugin) -> str:
+    if isinstance(error, RegistrationError):
+        return error.fix
+    module = plugin.target.partition(":")[0]
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        if f"{module}.".startswith(f"{error.name}."):
+            return f"install {plugin.package} again"
+        return f"install what provides the module {error.name!r}"
+    place = fault_place(error, module.partition(".")[0])
+    return f"correct {place or plugin.target}, or leave the plugin out with --block {plugin.name}"

@@ -15,6 +15,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from mlbench.local_modules import file_hash, file_of
+
 __all__ = ["code_hash", "core_hash", "libraries_of", "package_hash"]
 
 #: This package, and the distribution of the same name.
@@ -22,7 +24,10 @@ _CORE = __name__.partition(".")[0]
 
 
 def code_hash(module: str, distributed: str = "") -> str:
-    """`package_hash` of the outermost package that holds `module`."""
+    """`package_hash` of the outermost package that holds `module`; for a file that the user named (see
+    `mlbench.local_modules`), the hash of that file."""
+    if (file := file_of(module)) is not None:
+        return file_hash(file)
     found = _outermost(module)
     return package_hash(found[0], distributed) if found else ""
 

@@ -29,6 +29,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("mlbench")
     group.addoption("--mlbench-results", default="results", metavar="DIR", help="Folder of the records.")
     group.addoption("--mlbench-device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps.")
+    group.addoption(
+        "--mlbench-plugin",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="Load the components of a Python file too.",
+    )
     group.addoption("--mlbench-size", metavar="NAME", help="Size of the suites; default the first of each.")
 
 
@@ -54,11 +61,17 @@ class SuiteFile(pytest.File):
         from mlbench.environment import find_device
         from mlbench.planning.plan import make_plan
         from mlbench.planning.suite import load_suite
-        from mlbench.plugins import load_plugins
+        from mlbench.plugin_files import PluginFile, add_plugin_files
+        from mlbench.plugins import environment_choice, load_plugins
         from mlbench.records.harness import benchmark_name
         from mlbench.registry import Registry
 
-        plugins = load_plugins(block=os.environ.get("MLBENCH_BLOCK", "").split())
+        block, only = environment_choice()
+        files = [
+            PluginFile(Path(each), f"--mlbench-plugin {each}")
+            for each in self.config.getoption("mlbench_plugin")
+        ]
+        plugins = add_plugin_files(load_plugins(block=block, only=only), files)
         size = self.config.getoption("mlbench_size")
         suite = load_suite(Path(os.path.relpath(self.path)), Registry(plugins), size=size)
         plan = make_plan(suite, find_device(self.config.getoption("mlbench_device")))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from mlbench.contracts import KINDS, Component
 from mlbench.errors import ComponentError, OptionError, first_line, hint
-from mlbench.plugins import Plugin, load_plugins
+from mlbench.imports import guarded_import
+from mlbench.plugins import SLOW, Plugin, load_plugins
 from mlbench.provenance import code_hash, libraries_of
+from mlbench.registration import NAME, Fault
 
 if TYPE_CHECKING:
     from mlbench.options import Option, Schema
@@ -52,7 +55,7 @@ class Entry:
 
     def inner(self, kind: str, name: str) -> Entry:
         """An inner component. Raises ComponentError for an unknown one."""
-        return (self.registry or Registry(load_plugins())).get(kind, name)
+        return self._registry.get(kind, name)
 
     def inner_components(self, options: Any) -> Iterator[tuple[str, Entry, Any]]:
         """The components in `options`, an instance of the options class: path of the option, entry,
@@ -76,7 +79,11 @@ class Entry:
         return made
 
     def _names(self, kind: str) -> list[str]:
-        return (self.registry or Registry(load_plugins())).names(kind)
+        return self._registry.names(kind)
+
+    @property
+    def _registry(self) -> Registry:
+        return Registry(load_plugins()) if self.registry is None else self.registry
 
     @cached_property
     def libraries(self) -> dict[str, str]:
@@ -93,6 +100,10 @@ class Entry:
             "code": code_hash(self.component.options.partition(":")[0], self.plugin.package),
         }
 
+    def _note(self, line: str) -> None:
+        if self.registry is not None:
+            self.registry.note(line)
+
     @cached_property
     def _schema(self) -> Schema:
         # Late: listing components needs no pydantic.
@@ -101,40 +112,61 @@ class Entry:
 
         target = self.component.options
         module_name, _, attribute = target.partition(":")
-        plugin = f"plugin {self.plugin.name!r} ({self.plugin.package} {self.plugin.version})"
         try:
-            options_class = getattr(import_module(module_name), attribute)
+            with guarded_import(f"{self} of {self.plugin} from {target}") as run:
+                options_class = getattr(import_module(module_name), attribute)
+        except KeyboardInterrupt:
+            raise
         # Foreign code may raise anything; only cases that need this component fail.
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             reason = first_line(error)
-            raise ComponentError(f"{self} of {plugin} cannot be imported from {target}: {reason}") from error
+            raise ComponentError(
+                f"{self} of {self.plugin} cannot be imported from {target}: {reason}"
+            ) from error
+        if run.printed.strip():
+            line = run.printed.strip().splitlines()[0]
+            self._note(f"the import of {self} of {self.plugin} prints {line!r}")
+        if run.seconds > SLOW and not self.plugin.built_in:
+            self._note(
+                f"the import of {self} of {self.plugin} took {run.seconds:.1f} s; import large packages "
+                f"inside build"
+            )
         try:
             return Schema(options_class, BASES[self.component.kind], owner=str(self))
         except ComponentError as error:
-            raise ComponentError(f"{error}; this is a mistake in {plugin}") from None
+            raise ComponentError(f"{error}; this is a mistake in {self.plugin}") from None
 
 
 class Registry:
     """Every component of the given plugins. Immutable.
 
-    Raises ComponentError when two plugins register the same kind and name.
+    A component with the name of a built-in one is set aside. Of two third-party components with one name
+    neither is used, and `get` says so. `plugins` are the given ones with the faults of what is set aside.
+
+    note: takes lines on imports of options classes that print or are slow. left_out: names of plugins that
+    were not loaded, for messages.
     """
 
-    def __init__(self, plugins: Sequence[Plugin]) -> None:
-        self.plugins = tuple(plugins)
-        entries: dict[tuple[str, str], Entry] = {}
+    def __init__(
+        self,
+        plugins: Sequence[Plugin],
+        *,
+        note: Callable[[str], None] = lambda line: None,
+        left_out: Iterable[str] = (),
+    ) -> None:
+        holders: dict[tuple[str, str], list[Plugin]] = {}
         for plugin in plugins:
             for component in plugin.components:
-                key = (component.kind, component.name)
-                other = entries.get(key)
-                if other is not None:
-                    raise ComponentError(
-                        f"two plugins register {entries[key]}: "
-                        f"{other.plugin.name!r} of {other.plugin.package} and {plugin.name!r} of "
-                        f"{plugin.package}; uninstall one, or leave one out with --block NAME"
-                    )
-                entries[key] = Entry(component, plugin, registry=self)
+                holders.setdefault((component.kind, component.name), []).append(plugin)
+        self.plugins = tuple(_without_duplicates(plugin, holders) for plugin in plugins)
+        entries = {
+            (component.kind, component.name): Entry(component, plugin, registry=self)
+            for plugin in self.plugins
+            for component in plugin.components
+        }
         self._entries = dict(sorted(entries.items()))
+        self.note = note
+        self._left_out = tuple(left_out)
         self._names: dict[str, list[str]] = {}
         for kind, name in self._entries:
             self._names.setdefault(kind, []).append(name)
@@ -150,19 +182,64 @@ class Registry:
         """Plugins that could not be loaded."""
         return tuple(plugin for plugin in self.plugins if plugin.error)
 
+    def replaced(self, plugins: Sequence[Plugin]) -> Registry:
+        """A registry of these plugins that is otherwise like this one."""
+        return Registry(plugins, note=self.note, left_out=self._left_out)
+
     def names(self, kind: str) -> list[str]:
         """Names of all components of a kind, sorted."""
         return list(self._names.get(kind, ()))
 
     def get(self, kind: str, name: str) -> Entry:
-        """The component, or ComponentError with the nearest name and any plugin that failed to load."""
+        """The component, or ComponentError with the reason: it is set aside, or unknown; then with the
+        nearest name and any plugin that failed to load."""
         if kind not in KINDS:
             raise ComponentError(f"unknown kind {kind!r} ({hint(kind, KINDS)})")
         try:
             return self._entries[kind, name]
         except KeyError:
-            message = f"unknown {kind} {name!r} ({hint(name, self.names(kind))})"
-            if self.broken:
-                names = ", ".join(f"{plugin.name} ({plugin.error})" for plugin in self.broken)
-                message += f"; plugins that failed to load may have it: {names}"
-            raise ComponentError(message) from None
+            raise ComponentError(self._reason(kind, name)) from None
+
+    def _reason(self, kind: str, name: str) -> str:
+        """Why there is no such component."""
+        for plugin in self.plugins:
+            for fault in plugin.faults:
+                if (fault.kind, fault.name) == (kind, name):
+                    return f"{fault} of {plugin} is set aside: {fault.text}"
+        message = f"unknown {kind} {name!r} ({hint(name, self.names(kind))})"
+        if self.broken:
+            names = ", ".join(f"{plugin.name} ({plugin.error})" for plugin in self.broken)
+            message += f"; plugins that failed to load may have it: {names}"
+        nameless = [
+            f"{fault} of {plugin} ({fault.error})"
+            for plugin in self.plugins
+            for fault in plugin.faults
+            if not fault.name or fault.kind not in KINDS or not re.fullmatch(NAME, fault.name)
+        ]
+        if nameless:
+            message += f"; components that are set aside may be it: {', '.join(nameless)}"
+        if self._left_out:
+            message += f"; plugins that were left out may have it: {', '.join(self._left_out)}"
+        return message
+
+
+def _without_duplicates(plugin: Plugin, holders: Mapping[tuple[str, str], Sequence[Plugin]]) -> Plugin:
+    """The plugin without the components whose names others have. holders: plugins that register a kind and
+    name."""
+    kept, faults = [], list(plugin.faults)
+    for component in plugin.components:
+        others = [each for each in holders[component.kind, component.name] if each is not plugin]
+        if not others or plugin.built_in:
+            kept.append(component)
+            continue
+        if any(other.built_in for other in others):
+            error = "a built-in component has this name and is used"
+            fix = "give it another name"
+        else:
+            error = f"{' and '.join(map(str, others))} registers it too, so neither is used"
+            names = [each.name for each in (plugin, *others)]
+            if len(set(names)) < len(names):  # then their packages tell them apart
+                names = [each.package for each in (plugin, *others)]
+            fix = f"leave one out with {' or '.join(f'--block {each}' for each in sorted(set(names)))}"
+        faults.append(Fault(error, fix, component.kind, component.name))
+    return replace(plugin, components=tuple(kept), faults=tuple(dict.fromkeys(faults)))

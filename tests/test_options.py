@@ -142,12 +142,51 @@ def test_a_subclass_may_narrow_an_option() -> None:
 
 class TooSmall(Toy):
     dim: int = 0
-    needed: str = "given"
 
 
-def test_a_default_out_of_bounds_is_refused() -> None:
-    with pytest.raises(OptionError, match=r"^the default of 'dim' of neck 'x' is not int >= 1$"):
-        Schema(TooSmall, NeckOptions, owner="neck 'x'").check({})
+class OfAnotherType(Toy):
+    dim: int = "x"  # type: ignore[assignment]
+
+
+class Made(Toy):
+    pairs: Annotated[int, Field(default_factory=lambda: 1.5)]  # type: ignore[assignment]
+
+
+class Unreadable(Toy):
+    other: "Nowhere" = 3  # type: ignore[name-defined]  # noqa: F821, UP037
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (TooSmall, "the default of 'dim' is 0; expected int >= 1"),
+        (OfAnotherType, "the default of 'dim' is \"x\"; expected int >= 1"),
+        (Made, "the default of 'pairs' is 1.5; expected int"),
+        (
+            Unreadable,
+            "a type hint of Unreadable cannot be read: NameError: name 'Nowhere' is not defined",
+        ),
+    ],
+)
+def test_a_default_that_is_not_of_its_type_is_a_mistake_of_the_class(wrong: type[Toy], message: str) -> None:
+    with pytest.raises(ComponentError) as caught:
+        Schema(wrong, NeckOptions, owner="neck 'x'")
+    assert str(caught.value) == f"neck 'x': {message}"
+
+
+class Either(Toy):
+    left: int | None = None
+    right: int | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.left is None and self.right is None:
+            raise OptionError("give left or right", "left")
+        return self
+
+
+def test_defaults_that_need_another_option_are_no_mistake() -> None:
+    assert Schema(Either, NeckOptions, owner="neck 'x'").check({"needed": "y", "left": 1})["left"] == 1
 
 
 class Strict(Toy):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from mlbench.contracts import Component
 from mlbench.errors import ComponentError, OptionError
 from mlbench.plugins import Plugin, load_plugins
 from mlbench.provenance import package_hash
+from mlbench.registration import Fault
 from mlbench.registry import Entry, Registry
 
 Install = Callable[..., dict[str, str]]
@@ -48,10 +50,52 @@ def test_an_unknown_name_names_plugins_that_failed_to_load() -> None:
     assert registry.get("neck", "gap")
 
 
-def test_two_plugins_with_one_name_are_refused_and_both_named() -> None:
-    message = "two plugins register neck 'gap': 'one' of acme and 'two' of other; .* --block NAME"
+def test_a_built_in_component_wins_over_another_of_its_name() -> None:
+    ours, theirs = plugin("ours", "gap", package="mlbench"), plugin("theirs", "gap", "mine")
+    for plugins in ([ours, theirs], [theirs, ours]):
+        registry = Registry(plugins)
+        assert registry.get("neck", "gap").plugin.name == "ours"
+        assert registry.names("neck") == ["gap", "mine"]
+        (note,) = [line for each in registry.plugins for line in each.notes()]
+        assert note == (
+            "neck 'gap' of plugin 'theirs' (acme 1.0) is set aside: a built-in component has this name and "
+            "is used; give it another name"
+        )
+
+
+def test_of_two_third_parties_with_one_name_neither_is_used() -> None:
+    registry = Registry([plugin("one", "gap", "mine"), plugin("two", "gap", package="other")])
+    assert registry.names("neck") == ["mine"]
+    with pytest.raises(ComponentError) as caught:
+        registry.get("neck", "gap")
+    assert str(caught.value) == (
+        "neck 'gap' of plugin 'one' (acme 1.0) is set aside: plugin 'two' (other 1.0) registers it too, so "
+        "neither is used; leave one out with --block one or --block two"
+    )
+    again = Registry(registry.plugins)
+    assert again.plugins == registry.plugins
+    assert Registry([plugin("one", "gap")]).names("neck") == ["gap"]
+
+
+def test_packages_tell_two_plugins_of_one_name_apart() -> None:
+    registry = Registry([plugin("one", "gap"), plugin("one", "gap", package="other")])
+    with pytest.raises(ComponentError, match=r"--block acme or --block other$"):
+        registry.get("neck", "gap")
+
+
+def test_a_component_that_is_set_aside_says_why() -> None:
+    fault = Fault("its summary is None; expected text", "correct its Component", "neck", "mine")
+    registry = Registry([replace(plugin("one", "gap"), faults=(fault,))])
+    message = r"^neck 'mine' of plugin 'one' \(acme 1.0\) is set aside: its summary is None; expected text; "
     with pytest.raises(ComponentError, match=message):
-        Registry([plugin("one", "gap"), plugin("two", "gap", package="other")])
+        registry.get("neck", "mine")
+
+
+def test_an_unknown_name_names_plugins_that_were_left_out() -> None:
+    registry = Registry([], left_out=["two", "three"]).replaced([plugin("one", "gap")])
+    assert registry.names("neck") == ["gap"]
+    with pytest.raises(ComponentError, match=r"; plugins that were left out may have it: two, three$"):
+        registry.get("neck", "mine")
 
 
 def test_order_of_plugins_changes_nothing() -> None:
@@ -119,6 +163,40 @@ def test_an_options_class_that_cannot_be_imported_is_named(
     assert str(caught.value) == (
         f"neck 'mine' of plugin 'one' (acme 1.0) cannot be imported from acme_neck:{attribute}: {reason}"
     )
+
+
+@pytest.mark.parametrize("code", ["print('hello')\n", "import os\nos.write(1, b'hello')\nprint('hello')\n"])
+def test_an_options_module_cannot_write_to_stdout(
+    third_party: Install, code: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    third_party("acme_lazy", code + CODE)
+    notes: list[str] = []
+    replace(entry("acme_lazy", "Mine"), registry=Registry([], note=notes.append)).check({})
+    assert notes == ["the import of neck 'mine' of plugin 'one' (acme 1.0) prints 'hello'"]
+    assert capfd.readouterr().out == ""
+
+
+def test_a_slow_options_module_is_noted(third_party: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    third_party("acme_lazy", CODE)
+    notes: list[str] = []
+    monkeypatch.setattr("mlbench.registry.SLOW", 0.0)
+    replace(entry("acme_lazy", "Mine"), registry=Registry([], note=notes.append)).check({})
+    (note,) = notes
+    assert note.startswith("the import of neck 'mine' of plugin 'one' (acme 1.0) took 0.")
+
+
+def test_an_interrupted_import_of_an_options_class_is_named(third_party: Install) -> None:
+    third_party("acme_lazy", "raise KeyboardInterrupt")
+    message = r"^interrupted while importing neck 'mine' of plugin 'one' \(acme 1.0\) from acme_lazy:Mine$"
+    with pytest.raises(KeyboardInterrupt, match=message):
+        entry("acme_lazy", "Mine").check({})
+
+
+def test_a_default_of_another_type_is_a_mistake_of_the_plugin(third_party: Install) -> None:
+    third_party("acme_neck", CODE.replace("dim: int = 8", "dim: int = 'x'"))
+    message = r"^neck 'mine': the default of 'dim' is \"x\"; expected int; this is a mistake in plugin 'one' "
+    with pytest.raises(ComponentError, match=message):
+        _ = entry("acme_neck", "Mine").options
 
 
 @pytest.mark.parametrize(

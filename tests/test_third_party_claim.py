@@ -8,11 +8,10 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
-from conftest import TESTS, TOY_SUITE, install_plugin
+from click.testing import Result
+from conftest import TOY_SUITE
 from made_records import planned_record
 
-from mlbench.cli import main
 from mlbench.environment import find_device
 from mlbench.planning.plan import make_plan
 from mlbench.planning.suite import load_suite
@@ -75,21 +74,12 @@ claims:
 
 @pytest.fixture
 def run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, third_party: Callable[..., object]
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, third_party: Callable[..., object]
 ) -> Callable[..., Result]:
-    """The command line in this process, with the toys and the claim installed, a suite and its records."""
+    """The command line with the claim installed too, beside a suite toy.yaml."""
     third_party("acme_stable", PLUGIN)
-    install_plugin(tmp_path / "site", "toys")
-    monkeypatch.syspath_prepend(TESTS)
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
     Path("toy.yaml").write_text(TOY_SUITE + CLAIMS)
-
-    def run(*arguments: str, code: int = 0) -> Result:
-        result = CliRunner().invoke(main, arguments)
-        assert result.exit_code == code, result.output
-        return result
-
     return run
 
 

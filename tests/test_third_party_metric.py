@@ -9,10 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
-from conftest import TESTS, TOY_SUITE, install_plugin
+from click.testing import Result
+from conftest import TOY_SUITE
 
-from mlbench.cli import main
 from mlbench.contracts import Quantity
 from mlbench.errors import ComponentError
 from mlbench.records.record import Record
@@ -52,21 +51,12 @@ SUITE = TOY_SUITE.replace("[retrieval, verification]", "[wait]") + "seeds: [0, 1
 
 @pytest.fixture
 def run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, third_party: Callable[..., object]
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, third_party: Callable[..., object]
 ) -> Callable[..., Result]:
-    """The command line in this process, with the toys and the metric installed and a suite toy.yaml."""
+    """The command line with the metric installed too, beside a suite toy.yaml."""
     third_party("acme_wait", PLUGIN)
-    install_plugin(tmp_path / "site", "toys")
-    monkeypatch.syspath_prepend(TESTS)
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
     Path("toy.yaml").write_text(SUITE)
-
-    def run(*arguments: str, code: int = 0) -> Result:
-        result = CliRunner().invoke(main, arguments)
-        assert result.exit_code == code, result.output
-        return result
-
     return run
 
 

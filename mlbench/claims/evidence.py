@@ -116,7 +116,7 @@ class Evidence:
     the chosen size leaves out. absent: why a case has no records, by its name. seeds: those that count, in
     their order; None for all, ascending. level: of intervals. failed: seeds that were found not to count, as
     a case failed or has no value there. disturbed: cases whose speed was measured while other work slowed the
-    machine.
+    machine. notes: what else limits the values that were asked for, one line each, in their order.
     """
 
     def __init__(
@@ -136,6 +136,7 @@ class Evidence:
         self._seeds = seeds
         self.failed: set[int] = set()
         self.disturbed: set[str] = set()
+        self.notes: dict[str, None] = {}
         self._records: dict[str, dict[int, Record]] = {}
         for record in records:
             self._records.setdefault(record.case, {})[record.seed] = record
@@ -148,6 +149,9 @@ class Evidence:
         strata = paired_cases(cases, self._axes)
         # Another size may have further strata.
         here = {label: names for label, names in strata.items() if not {*names} & {*self._removed}}
+        if here and len(here) < len(strata):
+            missing = "; ".join(label for label in strata if label not in here)
+            self.notes[f"this size of the suite leaves out {missing}"] = None
         strata = here or strata
         if quantity in MEASURED:
             return self._measured(strata, quantity)
@@ -210,34 +214,67 @@ class Evidence:
     def _measured(self, strata: Mapping[str, Sequence[str]], quantity: str) -> Values:
         """Values of a speed, a memory peak or a size."""
         unit, higher = MEASURED[quantity]
-        found = {label: [self._rounds(case, quantity) for case in cases] for label, cases in strata.items()}
-        rounds = min(len(values) for each in found.values() for values in each)
+        cases = list(dict.fromkeys(case for each in strata.values() for case in each))
         timed = any(quantity in r.speed for each in self._records.values() for r in each.values())
+        if timed:
+            known = self._rounds(cases, quantity)
+        else:
+            known = {case: (self._exact(case, quantity),) for case in cases}
+        rounds = min(map(len, known.values()))
         return Values(
             quantity,
             unit,
             "rounds" if timed else "exact",
             {
-                label: list(zip(*(each[:rounds] for each in lists), strict=True))
-                for label, lists in found.items()
+                label: list(zip(*(known[case][:rounds] for case in names), strict=True))
+                for label, names in strata.items()
             },
             sign=1 if higher else -1,
             level=self.level,
         )
 
-    def _rounds(self, case: str, quantity: str) -> Sequence[float]:
-        """The rounds of a speed, which all cases of a run take in turn; else the one value of a peak of
-        memory or a size, which every seed has."""
+    def _rounds(self, cases: Sequence[str], quantity: str) -> dict[str, Sequence[float]]:
+        """The rounds of a speed of every case, which the cases of one measuring session take in turn."""
+        found = {case: self._sessions(case, quantity) for case in cases}
+        common = [session for session in found[cases[0]] if all(session in each for each in found.values())]
+        names = ", ".join(cases)
+        if not common:
+            raise ClaimError(f"{names}: {quantity} was measured in separate runs; run with --measure-again")
+        session = max(common, key=bool)  # one that is known, where there is one
+        chosen = {case: each[session] for case, each in found.items()}
+        turns = {record.turn(quantity) for record in chosen.values()}
+        if len(turns) > 1:
+            self.notes[f"{names}: {quantity} was measured one after the other, not in turn"] = None
+        elif "" in turns and len(cases) > 1:
+            # Records and evidence files from before turns were stored.
+            self.notes[f"{names}: it is not known whether {quantity} was measured in one run"] = None
+        for case, record in chosen.items():
+            # The note is that of an evidence file.
+            if record.is_disturbed(quantity) or record.speed[quantity].note:
+                self.disturbed.add(case)
+        return {case: record.speed[quantity].rounds for case, record in chosen.items()}
+
+    def _sessions(self, case: str, quantity: str) -> dict[str, Record]:
+        """Records of a case with rounds of a speed, the first of each measuring session by its name."""
+        found: dict[str, Record] = {}
         note = ""
         for record in self._case(case).values():
-            timing: Timing | None = record.speed.get(quantity) or record.memory.get(quantity)
-            size = record.size.get(quantity)
-            if quantity in record.speed and timing is not None and timing.rounds:
-                if record.is_disturbed(quantity) or timing.note:  # the note is that of an evidence file
-                    self.disturbed.add(case)
-                return timing.rounds
-            value = timing.value if timing is not None else size
+            timing: Timing | None = record.speed.get(quantity)
+            if timing is not None and timing.rounds:
+                found.setdefault(record.session(quantity), record)
+            elif timing is not None:
+                note = timing.note
+        if not found:
+            raise ClaimError(f"{case} has no {quantity}{note and f' ({note})'}")
+        return found
+
+    def _exact(self, case: str, quantity: str) -> float:
+        """A peak of memory or a size, which every seed has."""
+        note = ""
+        for record in self._case(case).values():
+            timing: Timing | None = record.memory.get(quantity)
+            value = timing.value if timing is not None else record.size.get(quantity)
             if value is not None and value > 0:
-                return (float(value),)
+                return float(value)
             note = timing.note if timing is not None else note
         raise ClaimError(f"{case} has no {quantity}{note and f' ({note})'}")

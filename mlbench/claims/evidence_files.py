@@ -7,6 +7,7 @@ anywhere."""
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,15 @@ from mlbench.planning.suite import Suite
 from mlbench.records.record import Estimate, Record, Timing, parse_json
 from mlbench.records.store import results_settings
 
-__all__ = ["SCHEMA", "EvidenceFile", "evidence_text", "read_evidence", "save_evidence"]
+__all__ = [
+    "SCHEMA",
+    "EvidenceFile",
+    "evidence_text",
+    "machine_facts",
+    "machine_text",
+    "read_evidence",
+    "save_evidence",
+]
 
 #: Version of the file format.
 SCHEMA = 1
@@ -58,17 +67,25 @@ def evidence_text(suite: Suite, records: Sequence[Record], looks: AllLooks) -> s
     head = {
         "evidence": SCHEMA,
         "suite": suite.name,
-        "finished": newest.finished,
-        "environment": {k: newest.environment[k] for k in _ENVIRONMENT if k in newest.environment},
-        "libraries": newest.conditions.get("libraries", {}),
+        **machine_facts(newest),
         "looks": looks_to_plain(looks),
     }
     lines = [f" {_dump(key)}: {_dump(value)}," for key, value in head.items()]
+    sessions = _sessions(records)
     cases = [
-        f"  {_dump(case)}: {{\n" + ",\n".join(_case_lines(group, names)) + "\n  }"
+        f"  {_dump(case)}: {{\n" + ",\n".join(_case_lines(group, names, sessions)) + "\n  }"
         for case, group in _by_case(records).items()
     ]
     return "\n".join(["{", *lines, ' "cases": {', ",\n".join(cases), " }", "}"]) + "\n"
+
+
+def machine_facts(record: Record) -> dict[str, Any]:
+    """When a record was finished, on which machine and with which libraries, as plain data."""
+    return {
+        "finished": record.finished,
+        "environment": {k: record.environment[k] for k in _ENVIRONMENT if k in record.environment},
+        "libraries": record.conditions.get("libraries", {}),
+    }
 
 
 def read_evidence(path: Path) -> EvidenceFile:
@@ -96,6 +113,20 @@ def read_evidence(path: Path) -> EvidenceFile:
         raise StoreError(f"{path}: not an evidence file ({error!r})") from None
 
 
+def machine_text(
+    finished: str, what: str, environment: Mapping[str, Any], libraries: Mapping[str, str]
+) -> str:
+    """Until when, on which machine and with which libraries something was measured, in one sentence. what:
+    how much of it, as "2 cases, 3 seeds each"."""
+    device = environment.get("device_name") or environment.get("device", "")
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(libraries.items()))
+    return (
+        f"Measured until {finished[:10]}: {what}, on "
+        f"{environment.get('cpu', '?')}, {environment.get('cores', '?')} cores"
+        f"{f', {device}' if device and device != 'cpu' else ''}; {versions}."
+    )
+
+
 def _by_case(records: Sequence[Record]) -> dict[str, list[Record]]:
     found: dict[str, list[Record]] = {}
     for record in sorted(records, key=lambda record: (record.case, record.seed)):
@@ -103,7 +134,21 @@ def _by_case(records: Sequence[Record]) -> dict[str, list[Record]]:
     return found
 
 
-def _case_lines(records: Sequence[Record], names: Sequence[str]) -> Iterator[str]:
+def _sessions(records: Sequence[Record]) -> Counter[tuple[str, str]]:
+    """The number of cases with rounds of a speed from a measuring session, by the names of both. Of several
+    records of a case the file keeps the rounds of the session that most cases have."""
+    found = {
+        (record.case, name, record.session(name))
+        for record in records
+        for name, timing in record.speed.items()
+        if timing.rounds
+    }
+    return Counter((name, session) for _, name, session in found)
+
+
+def _case_lines(
+    records: Sequence[Record], names: Sequence[str], sessions: Counter[tuple[str, str]]
+) -> Iterator[str]:
     """Lines of one case."""
     yield f'   "settings": {_dump(results_settings(records[-1].settings))}'
     yield f'   "seeds": {_dump({str(r.seed): r.fingerprint[:16] for r in records})}'
@@ -118,12 +163,15 @@ def _case_lines(records: Sequence[Record], names: Sequence[str]) -> Iterator[str
             announced = {"unit": first.unit, "higher_is_better": first.higher_is_better}
             yield f"   {_dump(f'metric {name}')}: {_dump({**announced, 'values': known})}"
         for group in ("speed", "memory"):
-            record = next((record for record in done if name in getattr(record, group)), None)
-            if record is not None:
+            measured = [record for record in done if name in getattr(record, group)]
+            if measured:
+                record = max(measured, key=lambda each: sessions[name, each.session(name)])
                 timing = getattr(record, group)[name]
                 rounds = [float(f"{value:.{_DIGITS}g}") for value in timing.rounds]
                 note = timing.note or ("other work slowed the machine" if record.is_disturbed(name) else "")
                 plain = {"value": timing.value, "unit": timing.unit, "rounds": rounds, "note": note}
+                if record.turn(name):
+                    plain["turn"] = record.turn(name)
                 yield f"   {_dump(f'{group} {name}')}: {_dump(plain)}"
         size = next((r.size[name] for r in done if r.size.get(name) is not None), None)
         if size is not None:
@@ -137,6 +185,7 @@ def _records(data: Mapping[str, Any]) -> Iterator[Record]:
         for key, value in found.items():
             group, _, name = key.partition(" ")
             groups.setdefault(group, {})[name] = value
+        speeds = groups.get("speed", {})
         for seed, fingerprint in found["seeds"].items():
             metrics = {
                 name: Estimate(
@@ -157,8 +206,9 @@ def _records(data: Mapping[str, Any]) -> Iterator[Record]:
                 settings=found["settings"],
                 metrics=metrics,
                 size={name: _number(each) for name, each in groups.get("size", {}).items()},
-                speed=_timings(groups.get("speed", {})),
+                speed=_timings(speeds),
                 memory=_timings(groups.get("memory", {})),
+                measured={"turns": {name: str(each.get("turn", "")) for name, each in speeds.items()}},
                 environment=dict(data["environment"]),
                 finished=data["finished"],
             )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mlbench.claims.evidence_files import EvidenceFile, read_evidence
+from mlbench.claims.evidence_files import EvidenceFile, machine_text, read_evidence
 from mlbench.claims.formats import claims_markdown
 from mlbench.claims.judgement import Answer, Judgement
 from mlbench.claims.suite_claims import claims_of_file
@@ -15,6 +15,7 @@ from mlbench.errors import StoreError
 from mlbench.planning.document import load_document
 from mlbench.planning.sizes import choose_size
 from mlbench.planning.suite import Suite, read_suite
+from mlbench.planning.suite_plugins import suite_registry
 from mlbench.registry import Registry
 
 __all__ = ["findings_page"]
@@ -30,9 +31,16 @@ class _Study:
     lacking: Sequence[Suite] = ()
 
 
-def findings_page(suites: Sequence[Path], folder: Path, registry: Registry, command: str) -> str:
+def findings_page(
+    suites: Sequence[Path],
+    folder: Path,
+    registry: Registry,
+    command: str,
+    more: Callable[[Suite], Sequence[str]] = lambda suite: (),
+) -> str:
     """The page. suites: files, each of which has an evidence file for one size at least in `folder`. command:
-    that makes the page, to be named on it. Raises StoreError, SuiteError."""
+    that makes the page, to be named on it. more: lines that follow the claims of a suite, such as on its
+    tuning. Raises StoreError, SuiteError."""
     studies = [study for path in suites for study in _studies(path, folder, registry)]
     counts = Counter(each.verdict for study in studies for each in study.judgements)
     total = ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Answer if counts[verdict])
@@ -50,13 +58,14 @@ def findings_page(suites: Sequence[Path], folder: Path, registry: Registry, comm
         "images in each. What the verdicts mean: [claims.md](claims.md).",
     ]
     for study in studies:
-        lines += ["", *_section(study)]
+        lines += ["", *_section(study, more(study.suite))]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def _studies(path: Path, folder: Path, registry: Registry) -> list[_Study]:
     """The suite at every size that has an evidence file."""
     document = load_document(path)
+    registry = suite_registry(document, registry)
     found, lacking = [], []
     for size in choose_size(document).names or (None,):
         suite = read_suite(document, registry, size=size)
@@ -74,9 +83,10 @@ def _studies(path: Path, folder: Path, registry: Registry) -> list[_Study]:
     return found
 
 
-def _section(study: _Study) -> Iterator[str]:
+def _section(study: _Study, more: Sequence[str]) -> Iterator[str]:
     suite, file = study.suite, study.file
     yield claims_markdown(study.judgements, suite.heading, intro=[*_intro(suite), _made(file)]).rstrip()
+    yield from more
     for other in study.lacking:
         answered = {each.claim.id for each in study.judgements if each.verdict is not Answer.NOT_MEASURABLE}
         only = [claim.id for claim in other.claims if claim.id not in answered]
@@ -98,11 +108,5 @@ def _made(file: EvidenceFile) -> str:
     seeds = Counter(record.case for record in file.records if record.status == "done")
     counts = sorted(set(seeds.values()))
     several = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0] if counts else 0)
-    machine = file.environment
-    device = machine.get("device_name") or machine.get("device", "")
-    libraries = ", ".join(f"{name} {version}" for name, version in sorted(file.libraries.items()))
-    return (
-        f"Measured until {file.finished[:10]}: {len(seeds)} cases, {several} seeds each, on "
-        f"{machine.get('cpu', '?')}, {machine.get('cores', '?')} cores"
-        f"{f', {device}' if device and device != 'cpu' else ''}; {libraries}."
-    )
+    what = f"{len(seeds)} cases, {several} seeds each"
+    return machine_text(file.finished, what, file.environment, file.libraries)

@@ -46,7 +46,7 @@ def claims_table(judgements: Sequence[Judgement], title: str = "") -> Table:
 def claims_notes(judgements: Sequence[Judgement]) -> list[str]:
     """Why claims have no verdict, which seeds do not count, and which speeds are doubtful, one line each."""
     found = [(each, each.reason and f"{each.verdict.value}: {each.reason}") for each in judgements]
-    found += [(each, text(each)) for each in judgements for text in (_failed_text, _disturbed_text)]
+    found += [(each, text) for each in judgements for text in _limits(each)]
     return [f"{each.claim.id}: {text}" for each, text in found if text]
 
 
@@ -73,9 +73,8 @@ def _details(judgement: Judgement) -> Iterator[str]:
                 yield f"- {effect_text(part) if is_claimed else f'{part.label}: {_value_text(part)}'}"
         if finding.note and finding.note != judgement.reason:
             yield f"note: {finding.note}"
-    for text in (_failed_text(judgement), _disturbed_text(judgement)):
-        if text:
-            yield f"note: {text}"
+    for text in _limits(judgement):
+        yield f"note: {text}"
     if judgement.reason:
         yield f"open: {judgement.reason}"
     if options.caveat:
@@ -118,6 +117,7 @@ def _plain(judgement: Judgement) -> dict[str, Any]:
         "reason": judgement.reason,
         "failed": list(judgement.failed),
         "disturbed": list(judgement.disturbed),
+        "notes": list(judgement.notes),
         "finding": asdict(judgement.finding) if judgement.finding else None,
         "looks": asdict(judgement.looks) if judgement.looks else None,
     }
@@ -146,6 +146,11 @@ def _test_text(judgement: Judgement) -> str:
         counts = ", ".join(map(str, judgement.looks.counts))
         text += f"; tested at {counts} of at most {judgement.looks.most} seeds"
     return text
+
+
+def _limits(judgement: Judgement) -> list[str]:
+    """What limits the values that a claim rests on, one line each."""
+    return [*filter(None, (_failed_text(judgement), _disturbed_text(judgement))), *judgement.notes]
 
 
 def _failed_text(judgement: Judgement) -> str:

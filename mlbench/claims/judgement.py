@@ -1,7 +1,9 @@
 """Judgements: the verdict on every claim of a suite, from the records of its cases.
 
 All claims of a suite are tested together: their two-sided p-values are corrected by Holm's method, so that
-the chance of even one wrong verdict among them is at most 5 %."""
+the chance of even one wrong verdict among them is at most 5 %. Claims that no values could decide, such as a
+ranking of four variants, are never decided and so do not count (Tarone, Biometrics 1990): that follows from
+their design, not from the values."""
 
 from __future__ import annotations
 
@@ -40,7 +42,8 @@ class Judgement:
     """The verdict on one claim. finding: None where it is not measurable. p: two-sided, corrected for all
     claims. reason: why there is no verdict, or what would bring one; "" else. looks: None where the claim was
     tested once. failed: seeds that do not count, as a case failed or has no value there. disturbed: cases
-    whose speed was measured while other work slowed the machine."""
+    whose speed was measured while other work slowed the machine. notes: what else limits the values, one line
+    each."""
 
     claim: Claim
     verdict: Answer
@@ -50,6 +53,7 @@ class Judgement:
     looks: Looks | None = None
     failed: tuple[int, ...] = ()
     disturbed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def judge(
@@ -79,7 +83,7 @@ def judge(
             found.append((claim, _tested(claim, evidence, order, seeds, known), ""))
         except ClaimError as error:
             found.append((claim, _Test(looks=known), str(error)))
-    adjusted = holm([test.p for _, test, _ in found if test.finding is not None])
+    adjusted = holm([test.p for _, test, _ in found if _is_decidable(test.finding)])
     # Holm's method compares the smallest p-value of those that are not decided with this level.
     level = ALPHA / max(1, sum(p > ALPHA for p in adjusted))
     judgements = []
@@ -88,13 +92,13 @@ def judge(
         if finding is None:
             judgements.append(Judgement(claim, Answer.NOT_MEASURABLE, reason=reason, looks=test.looks))
             continue
-        p = adjusted.pop(0)
+        p = adjusted.pop(0) if _is_decidable(finding) else 1.0
         verdict = Answer.INCONCLUSIVE
         if p <= ALPHA:
             verdict = Answer.SUPPORTED if finding.support < finding.refute else Answer.REFUTED
         reason = _undecided(finding, level) if verdict is Answer.INCONCLUSIVE else ""
         judgements.append(
-            Judgement(claim, verdict, finding, p, reason, test.looks, test.failed, test.disturbed)
+            Judgement(claim, verdict, finding, p, reason, test.looks, test.failed, test.disturbed, test.notes)
         )
     return judgements
 
@@ -132,7 +136,7 @@ def _check_device(claim: Claim, records: Sequence[Record]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Test:
-    """The test of one claim. p: two-sided, before the correction for several claims. failed, disturbed: see
+    """The test of one claim. p: two-sided, before the correction for several claims. The last three: see
     `Judgement`."""
 
     finding: Finding | None = None
@@ -140,6 +144,7 @@ class _Test:
     looks: Looks | None = None
     failed: tuple[int, ...] = ()
     disturbed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def _tested(
@@ -170,9 +175,16 @@ def _tested(
     return _Test(last, sequential_p(p_values, looks.counts, looks.most), looks, *_remarks(given))
 
 
-def _remarks(evidence: Evidence) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """The seeds that do not count, and the cases with disturbed speeds, of what a claim asked for."""
-    return tuple(sorted(evidence.failed)), tuple(sorted(evidence.disturbed))
+def _remarks(evidence: Evidence) -> tuple[tuple[int, ...], tuple[str, ...], tuple[str, ...]]:
+    """The seeds that do not count, the cases with disturbed speeds and the notes, of what a claim asked
+    for."""
+    return tuple(sorted(evidence.failed)), tuple(sorted(evidence.disturbed)), tuple(evidence.notes)
+
+
+def _is_decidable(finding: Finding | None) -> bool:
+    """Whether a finding is there, and some values of its cases would decide the claim if it were the only
+    one."""
+    return finding is not None and 2 * finding.least <= ALPHA
 
 
 def _two_sided(finding: Finding) -> float:
@@ -185,6 +197,11 @@ def _undecided(finding: Finding, level: float) -> str:
     effect: Effect = finding.effect
     if finding.note:
         return finding.note
+    if 2 * finding.least > level:
+        return (
+            f"its p-value is at least {2 * finding.least:.3f} with any number of seeds, and {level:.2g} "
+            "is needed among the open claims"
+        )
     if effect.kind == "exact":
         return "sizes have no noise; only more cases would decide it"
     if effect.kind == "rounds":

@@ -63,7 +63,6 @@ def write_looks(folder: Path, looks: Mapping[str, Looks]) -> None:
     kept = read_looks(folder)
     for name, new in looks.items():
         kept[name] = [*(each for each in kept.get(name, ()) if each.records != new.records), new]
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, json.dumps(looks_to_plain(kept), indent=1).encode() + b"\n")
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlbench.commands.installed import installed_registry
-from mlbench.parameters import case_options, json_option, results_option
+from mlbench.parameters import case_options, json_option, plugin_option, results_option
 
 if TYPE_CHECKING:
     from mlbench.claims.judgement import Judgement
@@ -84,17 +84,22 @@ def claims(
 @click.argument("suites", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--records", type=click.Path(path_type=Path, exists=True, file_okay=False), required=True,
-    help="Folder of files written by mlbench claims --save.",
+    help="Folder of files written by mlbench claims --save and mlbench tune show --save.",
 )  # fmt: skip
 @click.option("--output", "-o", type=click.Path(path_type=Path, dir_okay=False), help="File to write.")
+@plugin_option
 def findings(suites: tuple[Path, ...], records: Path, output: Path | None) -> None:
-    """Make a page of the claims of SUITES and their verdicts, in Markdown."""
+    """Make a page of the claims of SUITES and their verdicts, and of their tunings, in Markdown."""
     from mlbench.atomic_write import write_atomically
     from mlbench.claims.findings import findings_page
+    from mlbench.tuning.findings_section import tuning_section
 
+    registry = installed_registry()
     target = f" -o {output}" if output else ""
     command = f"mlbench findings {' '.join(map(str, suites))} --records {records}{target}"
-    page = findings_page(suites, records, installed_registry(), command)
+    page = findings_page(
+        suites, records, registry, command, lambda suite: tuning_section(suite, records, registry)
+    )
     if output is None:
         click.echo(page, nl=False)
     else:

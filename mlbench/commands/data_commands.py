@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from mlbench.commands.installed import installed_registry
-from mlbench.parameters import json_option
+from mlbench.parameters import json_option, plugin_option
 
 if TYPE_CHECKING:
     from mlbench.commands.data import NamedSource
@@ -29,10 +29,11 @@ def data() -> None:
 
 
 def _root(function: F) -> F:
-    return click.option(
+    root = click.option(
         "--root", type=click.Path(path_type=Path, file_okay=False), callback=_absolute, metavar="FOLDER",
         help="Folder of the data; default MLBENCH_DATA, else this folder.",
-    )(function)  # fmt: skip
+    )  # fmt: skip
+    return root(plugin_option(function))
 
 
 def _absolute(context: click.Context, parameter: click.Parameter, root: Path | None) -> Path:

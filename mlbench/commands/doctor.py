@@ -12,7 +12,6 @@ from pathlib import Path
 from mlbench.environment import cache_dir, check_torch, devices, library_versions
 from mlbench.errors import MlbenchError
 from mlbench.plugins import Plugin
-from mlbench.registry import Registry
 from mlbench.table import Table
 
 __all__ = ["examination_table", "examine"]
@@ -34,9 +33,10 @@ def examine(plugins: Sequence[Plugin]) -> list[dict[str, str]]:
         findings.append(_finding(f"device {device.name}", device.product, problem))
     for plugin in plugins:
         value = f"{plugin.package} {plugin.version}, components: {len(plugin.components)}"
-        findings.append(_finding(f"plugin {plugin.name}", value, plugin.error))
+        problem = "; ".join(plugin.notes())
+        findings.append(_finding(f"plugin {plugin.name}", value, problem))
     count = sum(len(plugin.components) for plugin in plugins)
-    findings.append(_finding("components", str(count), _problem(partial(Registry, plugins))))
+    findings.append(_finding("components", str(count)))
     data = os.environ.get("MLBENCH_DATA")
     if data is None:
         findings.append(_finding("MLBENCH_DATA", "not set: relative data paths start at the suite file"))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
-import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from mlbench.commands.prose import filled, formula_of
 from mlbench.table import Table
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ __all__ = [
     "component_text",
     "components_json",
     "components_table",
+    "option_list",
     "plan_duration",
     "plan_json",
     "plan_table",
@@ -47,29 +48,34 @@ def components_json(entries: Sequence[Entry]) -> str:
     return _dump([_component(entry) for entry in entries])
 
 
-def component_text(entry: Entry) -> str:
-    """One component in full: summary, source, package, documentation, options."""
+def component_text(entry: Entry, width: int = 80) -> str:
+    """One component in full: summary, source, package, documentation, options, and what its kind asks."""
+    from mlbench.commands.kinds import KindContract, duty_lines, given_lines
+
     component, plugin, options = entry.component, entry.plugin, entry.options
     lines = [
-        f"{component.kind} {component.name}: {component.summary}",
+        *filled(f"{component.kind} {component.name}: {component.summary}", width),
         f"source:   {component.source or 'none stated'}",
         f"package:  {plugin.package} {plugin.version} (plugin {plugin.name})",
         f"class:    {component.options}",
         "",
-        inspect.getdoc(entry.options_class) or "",
+        *filled(inspect.getdoc(entry.options_class) or "", width),
         "",
         "Options:" if options else "No options.",
     ]
     for option in options:
         default = "required" if option.default is None else f"default {option.default}"
-        lines.append(f"  {option.name}: {option.type}, {default}")
-        lines += textwrap.wrap(option.description, 78, initial_indent=6 * " ", subsequent_indent=6 * " ")
+        lines += filled(f"{option.name}: {option.type}, {default}", width, "  ")
+        lines += filled(option.description, width, 6 * " ")
     if brought := entry.options_class.settings():
         lines += [
             "",
             "Settings of other sections, where the suite does not set them:",
             *_settings_lines(brought),
         ]
+    kind = KindContract.of(component.kind)
+    lines += ["", f"Kind {kind.kind}: {kind.summary} (more: mlbench show {kind.kind})"]
+    lines += [*given_lines(kind, width), f"returns:  {kind.returns}", *duty_lines(kind, width)]
     return "\n".join(lines)
 
 
@@ -82,21 +88,41 @@ def _settings_lines(sections: Mapping[str, Any]) -> list[str]:
 
 
 def component_json(entry: Entry) -> str:
-    """One component as JSON."""
+    """One component as JSON, with the contract of its kind."""
+    from mlbench.commands.kinds import KindContract
+
+    documentation = inspect.getdoc(entry.options_class) or ""
+    data = {
+        **_component(entry),
+        "class": entry.component.options,
+        "documentation": documentation,
+        "formula": formula_of(documentation),
+        "options": option_list(entry),
+        "settings": entry.options_class.settings(),
+        "contract": KindContract.of(entry.component.kind).plain(),
+    }
+    return _dump(data)
+
+
+def option_list(entry: Entry) -> list[dict[str, Any]]:
+    """The options of a component as plain data; `default` is None where one is required."""
     options = [asdict(option) for option in entry.options]
     for option in options:
         option["required"] = option["default"] is None
         option["default"] = None if option["required"] else json.loads(option["default"])
-    return _dump({**_component(entry), "options": options})
+    return options
 
 
 def plugins_table(plugins: Sequence[Plugin]) -> Table:
-    """Plugins with their components or their error."""
-    rows = [
-        (plugin.name, f"{plugin.package} {plugin.version}", str(len(plugin.components)), plugin.error)
-        for plugin in plugins
-    ]
-    return Table(("plugin", "package", "components", "error"), rows, numbers=("components",))
+    """Plugins with their components, the seconds of their import, and what is set aside."""
+    rows = []
+    for plugin in plugins:
+        errors = [f"{each}: {each.error}" if each.kind else each.error for each in plugin.problems()]
+        package = f"{plugin.package} {plugin.version}"
+        seconds = f"{plugin.seconds:.2f}"
+        rows.append((plugin.name, package, str(len(plugin.components)), seconds, "; ".join(errors)))
+    headings = ("plugin", "package", "components", "seconds", "error")
+    return Table(headings, rows, numbers=("components", "seconds"))
 
 
 def plugins_json(plugins: Sequence[Plugin]) -> str:

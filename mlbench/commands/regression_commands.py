@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlbench.commands.installed import installed_registry
-from mlbench.parameters import FiniteRange, case_options, json_option, results_option, size_option
+from mlbench.parameters import (
+    FiniteRange,
+    case_options,
+    json_option,
+    plugin_option,
+    results_option,
+    size_option,
+)
 
 if TYPE_CHECKING:
     from mlbench.regression.record_set import RecordSet
@@ -36,6 +43,7 @@ _BASELINES = Path("results") / "baselines"
 @click.argument("after")
 @_suite_file
 @size_option
+@plugin_option
 @results_option
 @_level
 @click.option("--markdown", is_flag=True, help="Print Markdown.")

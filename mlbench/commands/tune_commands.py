@@ -90,8 +90,12 @@ def run(
 @plan_options
 @_limit
 @results_option
+@click.option(
+    "--save", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER",
+    help="Write what the report rests on into a small file there.",
+)  # fmt: skip
 @json_option
-def show(suite: str, results: Path, as_json: bool, **request: Any) -> None:
+def show(suite: str, results: Path, save: Path | None, as_json: bool, **request: Any) -> None:
     """Report the trials of a SUITE: by its file, those of the current file; by its name, the newest."""
     from mlbench.planning.heading import read_heading
     from mlbench.planning.request import PlanRequest
@@ -124,7 +128,12 @@ def show(suite: str, results: Path, as_json: bool, **request: Any) -> None:
         raise StoreError(
             f"no trials of the suite {heading.name!r} in {results}; make some with: mlbench tune {file}"
         )
-    _show(study.outcome(store), as_json=as_json)
+    outcome = study.outcome(store)
+    _show(outcome, as_json=as_json)
+    if save is not None:
+        from mlbench.tuning.tuning_files import save_tuning
+
+        click.echo(f"{save_tuning(outcome, save)} written", err=True)
 
 
 def _show(outcome: Outcome, *, as_json: bool) -> None:

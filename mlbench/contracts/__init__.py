@@ -6,8 +6,9 @@ The options classes stand in `mlbench.contracts.options`, which imports pydantic
 
 from __future__ import annotations
 
+from mlbench.contracts.catalogue import CatalogueItem
 from mlbench.contracts.claims import Cases, Effect, Finding
-from mlbench.contracts.component import CONTRACT, KINDS, Component
+from mlbench.contracts.component import CONTRACT, OLDEST_CONTRACT, Component
 from mlbench.contracts.data import (
     GALLERY,
     QUERY,
@@ -36,6 +37,7 @@ from mlbench.contracts.evaluation import (
     Target,
     ThresholdPolicy,
 )
+from mlbench.contracts.kinds import EVERY_KIND, KINDS, Duty, Kind
 from mlbench.contracts.learning import (
     BatchSampler,
     CentreLoss,
@@ -64,8 +66,10 @@ from mlbench.contracts.shapes import (
 __all__ = [
     "ACCEPT_NOTHING",
     "CONTRACT",
+    "EVERY_KIND",
     "GALLERY",
     "KINDS",
+    "OLDEST_CONTRACT",
     "QUERY",
     "SPLITS",
     "Advice",
@@ -75,6 +79,7 @@ __all__ = [
     "BatchSampler",
     "BatchesShape",
     "Cases",
+    "CatalogueItem",
     "CentreLoss",
     "CentreSampler",
     "CentresShape",
@@ -87,12 +92,14 @@ __all__ = [
     "DataState",
     "Dataset",
     "Distiller",
+    "Duty",
     "Effect",
     "EmbeddingMetric",
     "FeatureShape",
     "Features",
     "Finding",
     "GroupedSplit",
+    "Kind",
     "LossShape",
     "Mixed",
     "MixedLoss",

@@ -47,7 +47,10 @@ class Finding:
 
     effect: the number that the verdict rests on most. support, refute: p-values, as of an `Effect`, of the
     claim as a whole. parts: further numbers, such as the effect in each stratum or each row of a table. note:
-    what else is to be known, one line.
+    what else is to be known, one line. least: the smallest p-value that any values of these cases could give,
+    where it does not fall with the number of samples, as in a permutation test over few variants. It must not
+    depend on the values. A claim that even this p-value would not decide is not counted among the claims for
+    whose number p-values are corrected.
     """
 
     effect: Effect
@@ -55,11 +58,14 @@ class Finding:
     refute: float
     parts: tuple[Effect, ...] = ()
     note: str = ""
+    least: float = 0.0
 
     @classmethod
-    def of(cls, effect: Effect, parts: Sequence[Effect] = (), note: str = "") -> Finding:
+    def of(
+        cls, effect: Effect, parts: Sequence[Effect] = (), note: str = "", *, least: float = 0.0
+    ) -> Finding:
         """The claim that one effect makes."""
-        return cls(effect, effect.support, effect.refute, tuple(parts), note)
+        return cls(effect, effect.support, effect.refute, tuple(parts), note, least)
 
     @classmethod
     def of_all(cls, effects: Sequence[Effect], parts: Sequence[Effect] = (), note: str = "") -> Finding:

@@ -87,7 +87,11 @@ class RegularisedLoss(Protocol):
 
 class CentreSampler(Protocol):
     """Owner of the class centres. A torch.nn.Module; its parameters join the optimiser at the recipe's
-    centre_lr with the recipe's weight decay. A `RowSampler` updates them itself."""
+    centre_lr with the recipe's weight decay. A `RowSampler` updates them itself.
+
+    It computes cosines and cross entropy in float32 at least, under autocast too: a margin loss multiplies
+    cosines by its scale. Draws of a step depend on the context's seed and on what is in its state alone, such
+    as `torch_generator(seed, step)` with the number of the step in a buffer."""
 
     def __call__(self, embeddings: torch.Tensor, labels: torch.Tensor, loss: CentreLoss) -> torch.Tensor:
         """embeddings: (N, D) float, any length; labels: (N,) int64 in [0, num_classes).

@@ -15,7 +15,7 @@ Metrics, threshold policies, recipes, mixings and augmentations without state ne
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_t
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, PrivateAttr, model_validator
 from pydantic_core import CoreSchema
 
+from mlbench.contracts.catalogue import CatalogueItem
 from mlbench.contracts.claims import Cases
 from mlbench.contracts.nested import nested_schema
 from mlbench.contracts.shapes import (
@@ -137,6 +138,12 @@ class Options(BaseModel):
         """Settings for other sections where the suite does not say otherwise: a mapping as under `base`, such
         as {"mixing": {"name": "mixup"}, "backbone": {"drop_path": 0.05}}."""
         return {}
+
+    @classmethod
+    def catalogue(cls) -> Iterable[CatalogueItem]:
+        """What the component offers by name, such as the models of a library, for `mlbench list --search`.
+        Quickly: no torch, no network."""
+        return ()
 
 
 def _type_of(annotation: Any, owner: type, *, bounds: bool = False) -> Any:

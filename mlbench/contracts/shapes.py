@@ -69,7 +69,11 @@ Need = Literal["positives", "negatives", "square", "triplets"]
 
 class LossShape(NamedTuple):
     """Requirements of a loss: class centres for each class (0 for none), its own trained parameters, which
-    are no part of the deployed model, and what it needs in a batch to learn from it."""
+    are no part of the deployed model, and what it needs in a batch to learn from it.
+
+    needs: of "positives" (pairs of one class), "negatives" (pairs of two classes), "triplets" (rows that are
+    anchor, positive, negative, anchor, ...) and "square" (the images of a class next to each other, and as
+    many of each as there are classes)."""
 
     centres_per_class: int = 0
     parameters: int = 0

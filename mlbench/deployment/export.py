@@ -22,11 +22,13 @@ from mlbench.environment import find_device
 from mlbench.errors import ExportError, StoreError, first_line, hint
 from mlbench.evaluation.similarity_grid import on_grid
 from mlbench.evaluation.threshold import Threshold
+from mlbench.planning.document import load_document
 from mlbench.planning.plan import Case, make_plan
 from mlbench.planning.plugin_code import named
 from mlbench.planning.request import PlanRequest
 from mlbench.planning.selection import Selection, suite_records
 from mlbench.planning.suite import recorded_suite
+from mlbench.planning.suite_plugins import suite_registry
 from mlbench.records.record import Record
 from mlbench.records.report import headline_metrics, metric_text, remarks_of
 from mlbench.records.store import Store
@@ -76,6 +78,8 @@ def export(request: Request, registry: Registry, progress: Progress) -> list[Sco
     # In float32, as the CPU may lack the precision of training.
     settings = {**record.settings, "precision": "fp32"}
     path = heading.path or Path(f"{heading.name}.yaml")  # where the suite file would be
+    if heading.path is not None:
+        registry = suite_registry(load_document(path), registry)
     suite = recorded_suite(heading.name, path, record.case, record.seed, settings, where, registry)
     case = make_plan(suite, find_device("cpu")).cases[0]
     _check_data(record, case)

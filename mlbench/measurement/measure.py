@@ -8,6 +8,7 @@ rounds.
 from __future__ import annotations
 
 import contextlib
+import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -46,7 +47,8 @@ class _Series:
     """The rounds of one subject so far.
 
     facts: the first answer. failed: reasons, by stage or size. lost: why the subject cannot be measured at
-    all. restarted: whether the process has ended without a stage to blame.
+    all. restarted: whether the process has ended without a stage to blame. turn: name of the group with which
+    it takes its rounds in turn, see `mlbench.records.record.Record.turn`.
     """
 
     subject: Subject
@@ -56,6 +58,7 @@ class _Series:
     lost: str = ""
     restarted: bool = False
     reference_minimum: float | None = None
+    turn: str = ""
 
     @property
     def most(self) -> int:
@@ -115,7 +118,10 @@ def measure(
     series = [_Series(subject) for subject in subjects]
     waiting = list(cases)
     total = sum(each.most for each in series)
-    for group in _groups(subjects):
+    session = uuid.uuid4().hex[:12]
+    for place, group in enumerate(_groups(subjects)):
+        for number in group:
+            series[number].turn = f"{session}.{place}"
 
         def report() -> None:
             done = sum(each.done if each.facts or each.lost else 0 for each in series)
@@ -241,6 +247,7 @@ def _measurement(case: Case, device: str, parts: Mapping[str, _Series]) -> Measu
         measured={
             **sizes,
             "reference_minimum": model.reference_minimum,
+            "turns": {name: each.turn for stage, each in parts.items() for name in STAGES[stage]},
             **{name: model.facts.get(name) for name in ("threads", "reference_version")},
             "device": device,
             "precision": case.spec.precision,

@@ -53,11 +53,13 @@ def joined(
         return found
     measured: dict[str, Any] = {}
     speed, memory, size = dict(found.speed), dict(found.memory), dict(found.size)
+    turns = dict(found.measured.get("turns", {}))
     lowest = [found.measured.get("reference_minimum")]
     for stage, record in earlier.items():
         measured |= record.measured
         lowest.append(record.measured.get("reference_minimum"))
         speed |= {name: record.speed[name] for name in STAGES[stage]}
+        turns |= {name: record.turn(name) for name in STAGES[stage]}
         memory |= {name: each for name, each in record.memory.items() if _stage_of_memory(name) == stage}
         size |= {
             name: record.size[name] for name in SIZES if name in record.size and _stage_of_size(name) == stage
@@ -68,7 +70,8 @@ def joined(
         measured["training_batch_size"] = case.recipe.batch_size
     known = [each for each in lowest if each is not None]
     taken = {stage: record.key for stage, record in earlier.items()}
-    measured |= {**found.measured, "reference_minimum": min(known, default=None), "taken_from": taken}
+    lowest_known = min(known, default=None)
+    measured |= {**found.measured, "reference_minimum": lowest_known, "turns": turns, "taken_from": taken}
     return replace(
         found,
         speed={name: speed[name] for name in ordered},

@@ -270,7 +270,7 @@ def _forecast(
                 batches = BatchesShape(len(parts["batch_sampler"].component.build(context)))
     if batches.batches < 1 and len(train) >= recipe.batch_size:
         sampler = parts["batch_sampler"]
-        mistake = sampler.mistake(
+        mistake = sampler.misstatement(
             f"it makes {batches.batches} batches of {len(train)} training images at recipe.batch_size "
             f"{recipe.batch_size}; expected at least 1, or an OptionError that says what to change"
         )

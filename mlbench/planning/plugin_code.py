@@ -12,6 +12,7 @@ from traceback import walk_tb
 from types import FrameType
 
 from mlbench.errors import MlbenchError, PluginError, first_line
+from mlbench.local_modules import file_of
 from mlbench.planning.spec import Part
 
 __all__ = ["named", "raised_in"]
@@ -53,7 +54,7 @@ def named(parts: Iterable[Part]) -> Iterator[None]:
 def _owners(frame: FrameType, parts: list[Part]) -> list[Part]:
     """The parts that the code of a frame may belong to: those with the most of its module's name in common,
     of one plugin; one of them where the frame is a method of its options or no other has its module."""
-    module = str(frame.f_globals.get("__name__", "")).split(".")
+    module = _names(str(frame.f_globals.get("__name__", "")))
     shared = [(_shared(module, _module(part)), part) for part in parts]
     most = max((count for count, _ in shared), default=0)
     if not most:
@@ -66,7 +67,12 @@ def _owners(frame: FrameType, parts: list[Part]) -> list[Part]:
 
 
 def _module(part: Part) -> list[str]:
-    return part.entry.component.options.partition(":")[0].split(".")
+    return _names(part.entry.component.options.partition(":")[0])
+
+
+def _names(module: str) -> list[str]:
+    """The dotted name. The module of a file that the user named has nothing in common with the core."""
+    return [module] if file_of(module) is not None else module.split(".")
 
 
 def _shared(one: list[str], other: list[str]) -> int:

@@ -18,7 +18,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SINGLE_KEYS = ("claims",)
 
 #: Keys of a suite that are the same at every size.
-_FIXED = ("suite", "sizes")
+_FIXED = ("suite", "sizes", "plugins")
 
 
 @dataclass(frozen=True)

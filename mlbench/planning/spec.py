@@ -187,21 +187,21 @@ class Part:
             raise
         # Foreign code may raise anything.
         except Exception as error:
-            raise self.mistake(f"{question} failed: {first_line(error)}") from error
+            raise self.misstatement(f"{question} failed: {first_line(error)}") from error
 
     def predict(self, given: Any) -> Any:
         """The result of `predict`, of the type that the kind asks for, or None. Raises as `ask`."""
         predicted = self.ask("predict", given)
         expected = PREDICTIONS[self.entry.component.kind]
         if predicted is not None and not isinstance(predicted, expected):
-            raise self.mistake(f"predict returned {predicted!r}; expected a {expected.__name__} or None")
+            raise self.misstatement(f"predict returned {predicted!r}; expected a {expected.__name__} or None")
         return predicted
 
     def quantities(self) -> Mapping[str, Quantity]:
         """The quantities of a metric. Raises as `ask`."""
         found = self.ask("quantities")
         if not isinstance(found, Mapping) or not all(isinstance(each, Quantity) for each in found.values()):
-            raise self.mistake(f"quantities returned {found!r}; expected a mapping of names to Quantity")
+            raise self.misstatement(f"quantities returned {found!r}; expected a mapping of names to Quantity")
         return found
 
     def lr_factors(self) -> Mapping[str, float]:
@@ -211,14 +211,21 @@ class Part:
             isinstance(pattern, str) and isinstance(factor, int | float) and 0 < factor < math.inf
             for pattern, factor in found.items()
         ):
-            raise self.mistake(
+            raise self.misstatement(
                 f"lr_factors returned {found!r}; expected a mapping of patterns to numbers above 0"
             )
         return found
 
     def mistake(self, problem: str) -> PluginError:
-        """The error for what the component gave against the contract of its kind."""
-        return PluginError(f"{self.entry}: {problem}; this is a mistake in {self.plugin_text}")
+        """The error for what the component gave while the case runs, against the contract of its kind."""
+        return PluginError(self._blamed(problem))
+
+    def misstatement(self, problem: str) -> ComponentError:
+        """The error for a wrong answer of the component to a question about it, before anything runs."""
+        return ComponentError(self._blamed(problem))
+
+    def _blamed(self, problem: str) -> str:
+        return f"{self.entry}: {problem}; this is a mistake in {self.plugin_text}"
 
     @property
     def plugin_text(self) -> str:

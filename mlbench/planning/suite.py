@@ -33,6 +33,7 @@ from mlbench.planning.spec import (
     Part,
     Spec,
 )
+from mlbench.planning.suite_plugins import suite_registry
 from mlbench.planning.variants import MAX_SUITE_NAME, Variant, expand
 from mlbench.records.record import MEASURED, PAIR_LIST, TRAINED
 from mlbench.registry import Registry
@@ -50,6 +51,7 @@ class _File(BaseModel):
     title: str = ""
     question: str = ""
     source: str = ""
+    plugins: list[str] = []  # see `suite_registry`
     base: dict[str, Any]
     matrix: dict[str, Any] = {}
     include: list[dict[str, Any]] = []
@@ -114,6 +116,7 @@ def read_suite(
     whole: Document, registry: Registry, *, overrides: Sequence[str] = (), size: str | None = None
 ) -> Suite:
     """Check a suite from its document. Raises SuiteError as `load_suite` does."""
+    registry = suite_registry(whole, registry)
     sized = choose_size(whole, size)
     document = sized.document
     file, variants = _read(sized)

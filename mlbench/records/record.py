@@ -190,6 +190,16 @@ class Record:
         lowest = self.measured.get("reference_minimum")
         return bool(reference) and lowest is not None and median(reference) > DISTURBED * lowest
 
+    def turn(self, speed: str) -> str:
+        """Name of the group of cases that took the rounds of a speed in turn; "" for records from before it
+        was stored."""
+        return str(self.measured.get("turns", {}).get(speed, ""))
+
+    def session(self, speed: str) -> str:
+        """Name of the session in which a speed was measured. It has several groups, one after the other,
+        where its models are too large for one: "a1b2.0" and "a1b2.1" are groups of the session "a1b2"."""
+        return self.turn(speed).partition(".")[0]
+
     def plain(self) -> dict[str, Any]:
         """As plain JSON data."""
         return asdict(self)
@@ -271,6 +281,8 @@ def _check(data: Mapping[str, Any]) -> None:
                 raise ValueError(f"{group}.{name}: expected rounds above 0")
             if isinstance(each, Mapping) and not isinstance(each.get("heading", ""), str):
                 raise ValueError(f"{group}.{name}.heading: expected text")
+    if not isinstance(data.get("measured", {}).get("turns", {}), Mapping):
+        raise ValueError("measured.turns: expected a mapping")
     lowest = data.get("measured", {}).get("reference_minimum")
     if lowest is not None and not _is_finite(lowest):
         raise ValueError("measured.reference_minimum: expected a number")

@@ -4,56 +4,89 @@
     def test_component(check):
         check()
 
-Checks are plain callables. A failed check raises AssertionError with the requirement that is not met; a check
-that cannot run raises unittest.SkipTest, which pytest and unittest understand. `python -m
-mlbench.testing` prints a small suite with a case for every installed component.
+Checks are plain callables. A failed check raises AssertionError with what to change; a check that cannot run
+raises unittest.SkipTest, which pytest and unittest understand. `python -m mlbench.testing NAME` runs the
+checks of installed components from the shell, and `python -m mlbench.testing` prints a small suite with a
+case for every installed component.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
 from mlbench.contracts import KINDS, Component
 from mlbench.errors import ComponentError, hint
 from mlbench.testing.catalogue import catalogue_suite, example_options
-from mlbench.testing.check import Check, Subject
-from mlbench.testing.component import CHECKS, imports_nothing_heavy
+from mlbench.testing.check import Check, ExpectedFailure, Outcome, Subject
+from mlbench.testing.component import CHECKS
+from mlbench.testing.importing import imports_nothing_heavy
 
-__all__ = ["Check", "catalogue_suite", "checks", "example_options", "imports_nothing_heavy"]
+__all__ = [
+    "Check",
+    "ExpectedFailure",
+    "Outcome",
+    "catalogue_suite",
+    "checks",
+    "example_options",
+    "imports_nothing_heavy",
+]
 
-#: Module with the checks of each kind. These modules import torch.
+#: Module with the checks of each kind, besides those in `_SHARED`. These modules import torch.
 _MODULES = {
-    "dataset": "images",
+    "dataset": "datasets",
     "augmentation": "images",
     "mixing": "images",
     "backbone": "network",
-    "neck": "network",
+    "neck": "neck",
     "loss": "loss",
     "sampler": "learning",
     "distiller": "learning",
-    "batch_sampler": "learning",
-    "recipe": "learning",
+    "batch_sampler": "batches",
+    "recipe": "batches",
     "metric": "evaluation",
     "threshold": "evaluation",
     "claim": "claims",
 }
+#: Modules with checks of several kinds.
+_SHARED = ("regularisers", "calls", "lr_factors", "gathering")
 
 
-def checks(component: Component, **given: Any) -> Iterator[Check]:
-    """Yield the checks of a component: those of every kind first, then those of its kind.
+def checks(
+    component: Component, *, expected_failures: Mapping[str, str] | None = None, **given: Any
+) -> Iterator[Check]:
+    """The checks of a component: those of every kind first, then those of its kind.
 
     given: options that replace the defaults, and arguments of `build` that replace the small values of the
     checks: image_size for an augmentation or a backbone (image_size=96 for a backbone that needs it),
     features for a neck, and the fields of the context where `build` takes one (LossContext for a loss).
-    Raises ComponentError for an unknown kind.
+    expected_failures: names of checks that the component fails, each with the reason. Such a check raises
+    ExpectedFailure, which pytest shows as skipped; once it passes, it fails and says to remove the entry.
+
+    Raises ComponentError for an unknown kind, and for an unknown check or an empty reason among
+    `expected_failures`.
     """
+    if not isinstance(component, Component):
+        raise ComponentError(f"checks() got {component!r}; pass a Component, as mlbench_components returns")
     if component.kind not in KINDS:
-        raise ComponentError(f"unknown kind {component.kind!r} ({hint(component.kind, KINDS)})")
+        raise ComponentError(f"unknown kind {component.kind!r} ({hint(str(component.kind), KINDS)})")
+    functions = _functions(component.kind)
+    expected = dict(expected_failures or {})
+    for name, reason in expected.items():
+        if name not in functions:
+            raise ComponentError(
+                f"expected_failures: the kind {component.kind} has no check {name!r} "
+                f"({hint(name, functions)})"
+            )
+        if not (isinstance(reason, str) and reason.strip()):
+            raise ComponentError(f"expected_failures: {name} has no reason; write why the component fails it")
     subject = Subject(component, given)
-    kind: tuple[Callable[[Subject], None], ...] = import_module(
-        f"mlbench.testing.{_MODULES[component.kind]}"
-    ).CHECKS[component.kind]
-    for function in (*CHECKS, *kind):
-        yield Check(subject, function)
+    return iter([Check(subject, each, expected.get(name, "")) for name, each in functions.items()])
+
+
+def _functions(kind: str) -> dict[str, Callable[[Subject], object]]:
+    """The checks of a kind by name."""
+    modules = [import_module(f"mlbench.testing.{name}") for name in (_MODULES[kind], *_SHARED)]
+    functions = [*CHECKS, *(each for module in modules for each in module.CHECKS.get(kind, ()))]
+    return {each.__name__: each for each in functions}

@@ -1,9 +1,5 @@
-"""`python -m mlbench.testing` prints a suite with a case for every installed component."""
+"""`python -m mlbench.testing [NAME]`."""
 
-import sys
+from mlbench.testing.command import main
 
-from mlbench.plugins import load_plugins
-from mlbench.registry import Registry
-from mlbench.testing.catalogue import catalogue_suite
-
-sys.stdout.write(catalogue_suite(Registry(load_plugins())))
+main(prog_name="python -m mlbench.testing")

@@ -1,10 +1,15 @@
-"""A check of one requirement of the contract on one component."""
+"""A check of one requirement of the contract on one component.
+
+A message of a failure has two parts: what the component does, and what to change.
+"""
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 from unittest import SkipTest
 
 from mlbench.contracts import KINDS, Component
@@ -15,11 +20,11 @@ from mlbench.contracts.options import (
     LossContext,
     SamplerContext,
 )
-from mlbench.errors import DataError, MlbenchError, OptionError, WeightsError
+from mlbench.errors import DataError, MlbenchError, OptionError, WeightsError, first_line
 from mlbench.plugins import Plugin
 from mlbench.registry import Entry
 
-__all__ = ["Check", "Subject", "expect"]
+__all__ = ["Check", "ExpectedFailure", "Outcome", "Subject", "expect"]
 
 #: Context class by kind, for kinds whose `build` takes a context.
 _CONTEXTS: Mapping[str, Any] = {
@@ -39,8 +44,15 @@ _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+class ExpectedFailure(SkipTest):
+    """A check fails as its entry in `expected_failures` says; pytest and unittest show it as skipped."""
+
+
 def expect(condition: object, message: str) -> None:
-    """Raise AssertionError with the message unless the condition holds, under `python -O` too."""
+    """Raise AssertionError with the message unless the condition holds, under `python -O` too.
+
+    message: what the component does, and what to change.
+    """
     if not condition:
         raise AssertionError(message)
 
@@ -86,10 +98,8 @@ class Subject:
 
     def attempt(self, **arguments: Any) -> Any:
         """The built component, or the MlbenchError that it raises."""
-        if missing := self.missing():
-            raise SkipTest(f"{self} needs the options {', '.join(missing)}; pass them to checks()")
         try:
-            return self._options().build(*self._complete(arguments))
+            return self.made_options().build(*self._complete(arguments))
         except (DataError, WeightsError) as error:
             raise SkipTest(f"{self} needs files: {error}") from None
         except MlbenchError as error:
@@ -97,19 +107,22 @@ class Subject:
 
     def predict(self, **arguments: Any) -> Any:
         """The component's prediction; None if it makes none."""
-        return self._options().predict(*self._complete(arguments))
+        return self.made_options().predict(*self._complete(arguments))
 
     def quantities(self) -> Any:
         """Quantities that a metric announces."""
-        return self._options().quantities()
+        return self.made_options().quantities()
 
     def claim(self) -> Any:
         """A claim, which is its options. Raises SkipTest as `build`."""
-        if missing := self.missing():
-            raise SkipTest(f"{self} needs the options {', '.join(missing)}; pass them to checks()")
-        return self._options()
+        return self.made_options()
 
-    def _options(self) -> Any:
+    def made_options(self) -> Any:
+        """The options. Raises SkipTest if a required one is missing, OptionError for a wrong one."""
+        if missing := self.missing():
+            raise SkipTest(
+                f"{self} needs the options {', '.join(missing)}; pass them to checks(), or with --set"
+            )
         return self.entry.make(self.options)
 
     def _complete(self, arguments: Mapping[str, Any]) -> list[Any]:
@@ -128,12 +141,24 @@ class Subject:
         return False
 
 
+class Outcome(NamedTuple):
+    """What a check found. message: what to change, why it was skipped, or why the failure is expected; for a
+    check that passed, what it measured, mostly nothing."""
+
+    state: Literal["passed", "failed", "skipped", "expected failure"]
+    message: str
+
+
 @dataclass(frozen=True)
 class Check:
-    """A callable that returns if the component passes, else raises AssertionError or unittest.SkipTest."""
+    """A callable that returns if the component passes, else raises AssertionError or unittest.SkipTest.
+
+    function: the check; it may return a text for those who read the outcome. expected: why the component may
+    fail it; empty where it must pass."""
 
     subject: Subject
-    function: Callable[[Subject], None]
+    function: Callable[[Subject], object]
+    expected: str = ""
 
     @property
     def name(self) -> str:
@@ -143,4 +168,54 @@ class Check:
         return f"{self.subject}-{self.name}"
 
     def __call__(self) -> None:
-        self.function(self.subject)
+        """Raises AssertionError for a failure, also where the component raised something else, and for a
+        check that passes in spite of `expected`. Raises SkipTest where the check cannot run, and
+        ExpectedFailure, a SkipTest, for an expected failure."""
+        self._run()
+
+    def outcome(self) -> Outcome:
+        """The same as a value."""
+        try:
+            return Outcome("passed", self._run())
+        except ExpectedFailure as error:
+            return Outcome("expected failure", str(error))
+        except SkipTest as error:
+            return Outcome("skipped", str(error))
+        except AssertionError as error:
+            return Outcome("failed", str(error))
+
+    def _run(self) -> str:
+        try:
+            found = self.function(self.subject)
+        except SkipTest:
+            raise
+        # The component is foreign code and may raise anything.
+        except (Exception, SystemExit) as error:
+            message = str(error) if isinstance(error, AssertionError) else self._raised(error)
+            if self.expected:
+                raise ExpectedFailure(f"{self.expected} ({message})") from None
+            if isinstance(error, AssertionError):
+                raise
+            raise AssertionError(message) from error
+        expect(
+            not self.expected,
+            f"{self.name} passes; remove it from expected_failures, where the reason is {self.expected!r}",
+        )
+        return str(found or "")
+
+    def _raised(self, error: BaseException) -> str:
+        """The message for an error of the component that no check expects."""
+        if isinstance(error, MlbenchError):
+            other = ", or pass checks() other options" if isinstance(error, OptionError) else ""
+            return f"{error}; correct this{other}"
+        package = self.subject.component.options.partition(":")[0].partition(".")[0]
+        frames = list(traceback.walk_tb(error.__traceback__))
+        own = [
+            (frame, line)
+            for frame, line in frames
+            if str(frame.f_globals.get("__name__")).partition(".")[0] == package
+        ]
+        frame, line = (own or frames)[-1]
+        place = f"{Path(frame.f_code.co_filename).name}:{line}"
+        words = self.name.replace("_", " ")
+        return f"{place} raises {first_line(error)}; change it so that the check {words!r} can call it"

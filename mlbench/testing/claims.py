@@ -13,6 +13,7 @@ from mlbench.planning.variants import label_text
 from mlbench.records.record import MEASURED, Estimate, Record, Timing
 from mlbench.seeding import numpy_generator
 from mlbench.testing.check import Subject, expect
+from mlbench.testing.random_state import untouched
 
 __all__ = ["CHECKS"]
 
@@ -75,16 +76,23 @@ def _judged(subject: Subject) -> Any:
         return subject.claim().judge(_evidence(subject))
     except ClaimError as error:
         raise AssertionError(
-            f"judge() answers where all cases of compared() have all of quantities(): {error}"
+            f"judge() raises a ClaimError where all cases of compared() have all of quantities(): {error}; "
+            "name in them all that it reads"
         ) from None
 
 
 def claim_names_its_cases(subject: Subject) -> None:
     groups = subject.claim().compared()
-    expect(groups, "compared() gives at least one group, such as [[case]] where nothing is compared")
+    expect(
+        groups,
+        f"compared() returns {groups!r}; return at least one group, such as [[case]] for a claim on one case",
+    )
     for group in groups:
         known = bool(group) and all(each and isinstance(each, str | Mapping) for each in group)
-        expect(known, f"a group of compared() has names of cases, or labels by axis; not {group!r}")
+        expect(
+            known,
+            f"compared() has the group {group!r}; return names of cases, or labels by axis; not {group!r}",
+        )
 
 
 def claim_names_its_quantities(subject: Subject) -> None:
@@ -92,26 +100,38 @@ def claim_names_its_quantities(subject: Subject) -> None:
     known = (
         bool(names) and not isinstance(names, str) and all(isinstance(name, str) and name for name in names)
     )
-    expect(known, f"quantities() gives names of metrics, speeds and sizes; not {names!r}")
+    expect(known, f"quantities() returns {names!r}; return a list of names of metrics, speeds and sizes")
 
 
 def claim_is_judged_by_evidence(subject: Subject) -> None:
     found = _judged(subject)
-    expect(isinstance(found, Finding), f"judge() returns a Finding, not {found!r}")
-    expect(isinstance(found.effect, Effect), f"the effect of a finding is an Effect, not {found.effect!r}")
+    expect(
+        isinstance(found, Finding),
+        f"judge() returns {found!r}; return a Finding, as Finding.of(effect) gives",
+    )
+    expect(
+        isinstance(found.effect, Effect), f"the effect of the finding is {found.effect!r}; make it an Effect"
+    )
     effects = (found.effect, *found.parts)
     for p in (each for one in (found, *effects) for each in (one.support, one.refute)):
-        expect(0 <= p <= 1, f"support and refute are p-values in [0, 1], not {p!r}")
+        expect(0 <= p <= 1, f"support or refute is {p!r}; give p-values in [0, 1]")
     for each in effects:
-        expect(each.label, "every effect has a label")
-        expect(math.isfinite(each.value), f"the value of {each.label} is a number, not {each.value!r}")
+        expect(each.label, "an effect has no label; pass label= to it, which the report shows")
+        expect(
+            math.isfinite(each.value),
+            f"the value of {each.label} is {each.value!r}; compute a finite number, or raise a ClaimError",
+        )
         known = None in (each.low, each.high) or each.low <= each.high
-        expect(known, f"low is at most high; not so: {each.label}")
+        expect(known, f"low of {each.label} is {each.low}, above high, {each.high}; exchange them")
 
 
 def claim_is_judged_alike_by_equal_evidence(subject: Subject) -> None:
-    found = [_judged(subject) for _ in range(2)]
-    expect(found[0] == found[1], "judge() gives the same for the same evidence")
+    with untouched("judge()", "draw from a generator with a fixed seed"):
+        found = [_judged(subject) for _ in range(2)]
+    expect(
+        found[0] == found[1],
+        "judge() gives two findings for the same evidence; draw from a generator with a fixed seed",
+    )
 
 
 def claim_without_a_case_is_a_claim_error(subject: Subject) -> None:
@@ -123,9 +143,13 @@ def claim_without_a_case_is_a_claim_error(subject: Subject) -> None:
             continue
         except Exception as error:
             raise AssertionError(
-                f"judge() raises a ClaimError where a case has no records, not {error!r}"
+                f"judge() raises {error!r} where a case has no records; raise a ClaimError instead, as "
+                "evidence.values() does"
             ) from None
-        raise AssertionError(f"judge() raises a ClaimError without records of {case}, which it compares")
+        raise AssertionError(
+            f"judge() answers without records of {case}, which it compares; read them with "
+            "evidence.values(), which raises a ClaimError"
+        )
 
 
 CHECKS: dict[str, tuple[Callable[[Subject], None], ...]] = {

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from mlbench.contracts import CurveMetric, EmbeddingMetric, Quantity, RankMetric
+from mlbench.contracts import ACCEPT_NOTHING, CurveMetric, EmbeddingMetric, Quantity, RankMetric
 from mlbench.errors import ThresholdError
 from mlbench.evaluation.curve import Curve
 from mlbench.evaluation.embeddings import Embeddings
 from mlbench.evaluation.ranks import Ranks
 from mlbench.seeding import numpy_generator
 from mlbench.testing.check import Subject, expect
+from mlbench.testing.random_state import untouched
 
 __all__ = ["CHECKS"]
 
@@ -44,14 +45,33 @@ def _measured(metric: Any) -> dict[str, Any]:
 def metric_gives_the_values_of_quantities(subject: Subject) -> None:
     announced = subject.quantities()
     mapped = isinstance(announced, Mapping) and all(isinstance(each, Quantity) for each in announced.values())
-    expect(mapped and announced, "quantities() returns a mapping of names to Quantity, with at least one")
+    expect(
+        mapped and announced,
+        f"quantities() returns {announced!r}; return a mapping of names to Quantity, with at least one",
+    )
     metric = subject.build()
     kinds = (RankMetric, CurveMetric, EmbeddingMetric)
-    expect(isinstance(metric, kinds), "a metric has per_query(), of_curve() or of_embeddings()")
-    measured = _measured(metric)
-    odd = sorted(announced.keys() ^ measured.keys())
-    expect(not odd, f"a metric gives exactly the values of quantities(); different: {', '.join(odd)}")
-    expect(_measured(subject.build()).keys() == measured.keys(), "a metric always gives the same names")
+    expect(
+        isinstance(metric, kinds),
+        f"build returns {metric!r}; give the metric per_query(), of_curve() or of_embeddings()",
+    )
+    with untouched("the metric", "draw from a generator with a fixed seed"):
+        measured = _measured(metric)
+    if silent := sorted(announced.keys() - measured.keys()):
+        raise AssertionError(
+            f"the metric gives no value of {', '.join(silent)}, which quantities() announces; return exactly "
+            "the names of quantities()"
+        )
+    if odd := sorted(measured.keys() - announced.keys()):
+        raise AssertionError(
+            f"the metric gives {', '.join(odd)}, which quantities() does not announce; add the names there, "
+            "or correct them"
+        )
+    again = _measured(subject.build()).keys()
+    expect(
+        again == measured.keys(),
+        f"a second build gives {', '.join(sorted(again))}; return the same names always",
+    )
 
 
 def rank_metric_takes_queries_separately(subject: Subject) -> None:
@@ -61,9 +81,16 @@ def rank_metric_takes_queries_separately(subject: Subject) -> None:
     together = metric.per_query(_ranks())
     alone = metric.per_query(Ranks(np.array([1, 3]), np.array([0, 2])))
     for name, values in together.items():
-        expect(np.shape(values) == (3,), f"{name} has one value for each query: (3,), not {np.shape(values)}")
+        expect(
+            np.shape(values) == (3,),
+            f"{name} of 3 queries has another shape; return one value for each, (3,), not {np.shape(values)}",
+        )
         close = np.isclose(values[0], alone[name][0], equal_nan=True)
-        expect(close, f"{name} of a query does not depend on the other queries")
+        expect(
+            close,
+            f"{name} of a query is {values[0]:g} among three and {alone[name][0]:g} alone; compute it from "
+            "the query's own ranks, without the other queries",
+        )
 
 
 def curve_metric_takes_resamples(subject: Subject) -> None:
@@ -73,7 +100,11 @@ def curve_metric_takes_resamples(subject: Subject) -> None:
     curve = _curve()
     without = metric.of_curve(curve, None)
     plain = metric.of_curve(curve, 0.3)
-    expect(without.keys() == plain.keys(), "a metric gives the same names without a threshold")
+    expect(
+        without.keys() == plain.keys(),
+        f"without a threshold, of_curve() gives {', '.join(without) or 'nothing'}; return the same names, "
+        "with a text that says why there is no value",
+    )
     accepted, false, ties, positives, negatives = (
         np.stack([each, each])
         for each in (
@@ -89,11 +120,17 @@ def curve_metric_takes_resamples(subject: Subject) -> None:
     for name, value in plain.items():
         if np.ndim(resampled[name]) == 1 and not isinstance(value, str):
             same = np.allclose(np.asarray(resampled[name], np.float64), float(value), equal_nan=True)
-            expect(same, f"{name} of several curves on a leading axis equals that of each curve")
+            expect(
+                same,
+                f"{name} of two equal curves on a leading axis differs from that of one; reduce over the "
+                "last axis alone, such as sum(-1)",
+            )
         else:
             right = isinstance(value, str) or np.ndim(value) == 0
             expect(
-                right, f"{name} is a number, one number for each curve, or a text that says why there is none"
+                right,
+                f"{name} has shape {np.shape(value)}; return a number, one number for each curve, or a text "
+                "that says why there is none",
             )
 
 
@@ -106,25 +143,42 @@ def embedding_metric_takes_resamples(subject: Subject) -> None:
     values = metric.of_embeddings(embeddings)
     resampled = metric.resampled(embeddings, np.array([[1.0] * 24, [2.0] * 24]))
     for name, found in resampled.items():
-        expect(np.shape(found) == (2,), f"resampled gives one {name} for each row of weights, here (2,)")
+        expect(
+            np.shape(found) == (2,),
+            f"resampled() gives {name} of shape {np.shape(found)} for 2 rows of weights; return one value "
+            "for each row, here (2,)",
+        )
         close = np.isclose(found[0], float(values[name]), equal_nan=True)
-        expect(close, f"{name} of images that all count once is {values[name]}; resampled gives {found[0]}")
+        expect(
+            close,
+            f"{name} of images that all count once is {values[name]}; resampled() gives {found[0]}; weight "
+            "each image by its column",
+        )
 
 
 def threshold_is_a_similarity(subject: Subject) -> None:
     policy = subject.build()
     for curve in (_curve(), None):
         try:
-            similarity = policy(curve)
+            with untouched("the policy", "draw from a generator with a fixed seed"):
+                similarity = policy(curve)
         except ThresholdError as error:
-            expect(str(error).strip(), "a ThresholdError has a message that says what the curve can reach")
+            expect(
+                str(error).strip(), "a ThresholdError has no message; write what the curve can reach instead"
+            )
             continue
-        number = isinstance(similarity, float) and -1 <= similarity <= 1
+        number = isinstance(similarity, float) and (-1 <= similarity <= 1 or similarity == ACCEPT_NOTHING)
         expect(
             number,
-            f"a policy returns a cosine similarity in [-1, 1] or raises ThresholdError; not {similarity!r}",
+            f"the policy returns {similarity!r}; return a cosine similarity in [-1, 1] as a float, or "
+            "ACCEPT_NOTHING, or raise ThresholdError",
         )
-        expect(policy(curve) == similarity, "a policy returns the same threshold for the same curve")
+        again = policy(curve)
+        expect(
+            again == similarity,
+            f"the policy returns {similarity!r}, then {again!r} for the same curve; draw nothing, and keep "
+            "no state",
+        )
 
 
 CHECKS: dict[str, tuple[Callable[[Subject], None], ...]] = {

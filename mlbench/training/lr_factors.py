@@ -70,7 +70,7 @@ def own_factors(part: Part, built: Any) -> dict[nn.Parameter, float]:
     for pattern, factor in part.lr_factors().items():
         matched = [name for name in named if fnmatchcase(name, pattern)]
         if not matched:
-            raise part.mistake(
+            raise part.misstatement(
                 f"lr_factors has the pattern {pattern!r}, which matches none of its parameters "
                 f"({hint(pattern, named)})"
             )
@@ -79,7 +79,7 @@ def own_factors(part: Part, built: Any) -> dict[nn.Parameter, float]:
     if not isinstance(built, RowSampler):
         return {named[name]: factor for name, factor in factors.items()}
     if len(set(factors.values())) > 1:
-        raise part.mistake(
+        raise part.misstatement(
             "lr_factors gives its parameters different factors, but `update` gets one learning rate; state "
             "one for '*'"
         )

@@ -63,12 +63,15 @@ class Locks:
             self._all.release()
 
     def take(self, name: str) -> FileLock | None:
-        """The lock called `name`, taken; None where a process that is alive holds it."""
+        """The lock called `name`, taken; None where a process that is alive holds it. Raises StoreError where
+        its file cannot be written."""
         lock = FileLock(self._path(name), blocking=False)
         try:
             lock.acquire()
         except Timeout:
             return None
+        except OSError as error:
+            raise write_error(self._path(name), error) from None
         return lock
 
     def drop(self, name: str, lock: FileLock) -> None:

@@ -16,7 +16,14 @@ from mlbench.table import Table
 from mlbench.tuning.outcome import Outcome
 from mlbench.tuning.trial import Trial
 
-__all__ = ["outcome_json", "outcome_notes", "outcome_sentences", "spread_table", "trials_table"]
+__all__ = [
+    "outcome_json",
+    "outcome_markdown",
+    "outcome_notes",
+    "outcome_sentences",
+    "spread_table",
+    "trials_table",
+]
 
 _DEFAULT = "default"
 
@@ -63,18 +70,29 @@ def outcome_sentences(outcome: Outcome) -> list[str]:
     winner = outcome.winner
     if winner is None or winner.objective is None:
         return ["no trial is done"]
-    name = outcome.objective
-    found = [
-        f"winner: {outcome.name(winner)}, {name} {metric_text(winner.objective)} on calibration, "
-        f"{_estimate(outcome.test(winner))} on test",
+    return [
+        _winner(outcome, winner),
         "its settings, for the suite:",
         *(f"  {key}: {flow_text(value)}" for key, value in outcome.settings(winner).items()),
         f"or: {_command(outcome, winner)}",
+        *_comparisons(outcome, winner),
     ]
-    if outcome.default["calibration"]:
-        calibration, test = (_seeds(outcome.default[split]) for split in ("calibration", "test"))
-        found.append(f"default settings: {name} {calibration} on calibration, {test} on test")
-    return [*found, *_chance(outcome), *_optimism(outcome, winner)]
+
+
+def outcome_markdown(outcome: Outcome) -> list[str]:
+    """The spread of the trials as a table in Markdown, and what became of the winner as a list. A trial must
+    be done."""
+    winner, spread = outcome.winner, spread_table(outcome)
+    assert winner is not None
+    assert spread is not None
+    rows = [spread.headings, ["---"] * len(spread.headings), *spread.rows]
+    settings = ", ".join(f"{key} {_text(value)}" for key, value in winner.values.items())
+    found = [
+        f"{_winner(outcome, winner)}; {settings}",
+        *_comparisons(outcome, winner),
+        *outcome_notes(outcome),
+    ]
+    return [*(f"| {' | '.join(row)} |" for row in rows), "", *(f"- {line}" for line in found)]
 
 
 def outcome_notes(outcome: Outcome) -> list[str]:
@@ -129,6 +147,21 @@ def _trial(outcome: Outcome, trial: Trial) -> dict[str, Any]:
         **asdict(trial),
         "test": {"value": test.value, "low": test.low, "high": test.high},
     }
+
+
+def _winner(outcome: Outcome, winner: Trial) -> str:
+    assert winner.objective is not None
+    score = f"{outcome.objective} {metric_text(winner.objective)} on calibration"
+    return f"winner: {outcome.name(winner)}, {score}, {_estimate(outcome.test(winner))} on test"
+
+
+def _comparisons(outcome: Outcome, winner: Trial) -> list[str]:
+    """The winner beside the default settings, chance, and its own test score."""
+    found = []
+    if outcome.default["calibration"]:
+        calibration, test = (_seeds(outcome.default[split]) for split in ("calibration", "test"))
+        found.append(f"default settings: {outcome.objective} {calibration} on calibration, {test} on test")
+    return [*found, *_chance(outcome), *_optimism(outcome, winner)]
 
 
 def _chance(outcome: Outcome) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from mlbench.atomic_write import full_disk, write_error
 from mlbench.errors import StoreError, first_line
 from mlbench.planning.document import parse_value
 from mlbench.records.store import Store
@@ -85,7 +87,7 @@ class Study:
         Inside the block no other process runs it. A trial without a result at the end of the block is run
         again by the next `claim`, of any process.
         """
-        with self.locks.choosing(), _journal_errors(self._folder):
+        with self.locks.choosing(), self.journal_errors():
             found = self._claimed(most)
         if found is None:
             yield None
@@ -99,8 +101,13 @@ class Study:
 
     def add_repeat(self, key: str) -> None:
         """Keep the key of a record of the case as the suite has it."""
-        if f"{_REPEAT}{key}" not in self._study.user_attrs:
-            self._study.set_user_attr(f"{_REPEAT}{key}", True)
+        with self.journal_errors():
+            if f"{_REPEAT}{key}" not in self._study.user_attrs:
+                self._study.set_user_attr(f"{_REPEAT}{key}", True)
+
+    def journal_errors(self) -> AbstractContextManager[None]:
+        """Inside, errors of the journal are a StoreError."""
+        return _journal_errors(self._folder)
 
     def outcome(self, store: Store) -> Outcome:
         """The trials and repeats so far, with their records."""
@@ -147,6 +154,7 @@ class Claim:
 
     def __init__(self, study: Study, trial: optuna.Trial) -> None:
         self._study = study._study
+        self._errors = study.journal_errors
         self._trial = trial
         self.number = trial.number
         self.values = {
@@ -156,7 +164,7 @@ class Claim:
 
     def report(self, step: int, value: float) -> None:
         """Keep the score of an evaluation. A trial that is run again reports what it has reported."""
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), self._errors():
             warnings.simplefilter("ignore")  # Optuna warns of the second report
             self._trial.report(value, step)
 
@@ -167,14 +175,16 @@ class Claim:
 
     def done(self, objective: float, records: Sequence[str]) -> None:
         """The trial has its result. records: keys of its records."""
-        self._trial.set_user_attr("records", list(records))
-        self._study.tell(self._trial, objective)
+        with self._errors():
+            self._trial.set_user_attr("records", list(records))
+            self._study.tell(self._trial, objective)
 
     def failed(self, error: str, records: Sequence[str], *, pruned: bool = False) -> None:
         """The trial ended without a result."""
-        self._trial.set_user_attr("records", list(records))
-        self._trial.set_user_attr("error", error)
-        self._study.tell(self._trial, state=TrialState.PRUNED if pruned else TrialState.FAIL)
+        with self._errors():
+            self._trial.set_user_attr("records", list(records))
+            self._trial.set_user_attr("error", error)
+            self._study.tell(self._trial, state=TrialState.PRUNED if pruned else TrialState.FAIL)
 
 
 def find_study(folder: Path, name: str) -> Study | None:
@@ -271,12 +281,14 @@ def _storage(folder: Path) -> JournalStorage:
 
 @contextlib.contextmanager
 def _journal_errors(folder: Path) -> Iterator[None]:
-    """Errors of a damaged journal as one line."""
+    """Errors of a damaged journal, and of a full disk, as one line."""
     try:
         yield
     except StoreError:
         raise
     except (OSError, ValueError, KeyError, AssertionError) as error:
+        if (full := full_disk(error)) is not None:
+            raise write_error(folder / _JOURNAL, full) from None
         raise StoreError(
             f"{folder / _JOURNAL}: cannot be used ({first_line(error)}); move it away to start again"
         ) from None

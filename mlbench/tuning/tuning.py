@@ -22,12 +22,13 @@ from mlbench.planning.request import PlanRequest
 from mlbench.planning.settings import Changes
 from mlbench.planning.sizes import Sized, choose_size
 from mlbench.planning.suite import Suite, changed_specs, read_suite
+from mlbench.planning.suite_plugins import suite_registry
 from mlbench.records.store import results_settings
 from mlbench.registry import Registry
 from mlbench.seeding import MAX_SEED
 from mlbench.tuning.space import Dimension, read_space
 
-__all__ = ["STORE_SUFFIX", "Section", "Tuning", "has_tuning", "read_tuning"]
+__all__ = ["STORE_SUFFIX", "Section", "Tuning", "has_tuning", "read_section", "read_tuning", "tuning_source"]
 
 #: End of the name of the store with the trials of a suite. No suite can have it, as a name has no "+".
 STORE_SUFFIX = "+tune"
@@ -47,6 +48,7 @@ class _Keys(BaseModel):
     seeds: list[Annotated[int, Field(ge=0, le=MAX_SEED)]] = []
     repeats: Annotated[int, Field(ge=0, le=100)] = 5
     pruning: bool = True
+    source: str = ""
     space: dict[str, Any]
 
 
@@ -131,12 +133,13 @@ def read_tuning(path: Path, registry: Registry, request: PlanRequest) -> Tuning:
     Raises SuiteError for the first mistake, with file, line and key, and what `PlanRequest.plan` raises.
     """
     whole = load_document(path)
+    registry = suite_registry(whole, registry)
     sized = choose_size(whole, request.size)
     document = sized.document
     precision = (f"precision={request.precision}",) if request.precision else ()
     overrides = (*request.overrides, *precision)
     suite = read_suite(whole, registry, overrides=overrides, size=request.size)
-    section = _read_section(document, suite)
+    section = read_section(document, suite)
     _check_overrides(overrides, section, document)
     higher = _direction(document, suite, section)
     suite = replace(suite, name=f"{suite.name}{STORE_SUFFIX}")
@@ -201,7 +204,13 @@ class _Plans:
         return make_plan(suite, self.device, seeds=tuple(seeds), limit=self.limit, known=self.known)
 
 
-def _read_section(document: Document, suite: Suite) -> Section:
+def tuning_source(path: Path, size: str | None) -> str:
+    """What the section `tune` of a suite file says of a published tuning, "" where it says nothing."""
+    return str(choose_size(load_document(path), size).document.data["tune"].get("source", ""))
+
+
+def read_section(document: Document, suite: Suite) -> Section:
+    """The section `tune` of a suite at one size. Raises SuiteError for a mistake in it."""
     given = document.data.get("tune")
     if not given:
         raise SuiteError(f"{document.where(('tune',))}: the suite has no section tune, such as {_EXAMPLE}")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
-from mlbench.plugin import BackboneOptions, BackboneShape
-from mlbench_backbones.clip_config import predict_tower, read_config
+from mlbench.plugin import BackboneOptions, BackboneShape, CatalogueItem
+from mlbench_backbones.clip_config import clip_catalogue, predict_tower, read_config
 from mlbench_backbones.clip_weights import check_clip_weights, clip_weights_version, load_tower
 from mlbench_backbones.timm_backbone import Output
 
@@ -24,7 +25,8 @@ class OpenClip(BackboneOptions):
     training_only: ClassVar[frozenset[str]] = frozenset({"trainable_from"})
 
     model: str = "ViT-B-32"
-    """Name of the model in open_clip ("ViT-B-32", "RN50", "ViT-B-16-SigLIP")."""
+    """Name of the model in open_clip ("ViT-B-32", "RN50", "ViT-B-16-SigLIP"). Find one: mlbench list backbone
+    --search 'vit-*'."""
     weights: str = "openai"
     """Tag of open_clip ("openai", "laion2b_s34b_b79k"), from the local cache or the hub; none (random, from
     torch's global generator); or the path of a .pt, .pth, .bin or .safetensors checkpoint of the open_clip
@@ -58,3 +60,8 @@ class OpenClip(BackboneOptions):
         layers = layers_of_tower(self.model, tower, self.output, image_size)
         cut = cut_index("backbone open_clip", self.model, layers, self.trainable_from)
         return CutBackbone(layers, cut, mean=mean, std=std, weights=origin)
+
+    @classmethod
+    def catalogue(cls) -> Iterable[CatalogueItem]:
+        """open_clip's models, with the image size of their configuration."""
+        return clip_catalogue()

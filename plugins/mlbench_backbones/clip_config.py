@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from mlbench.plugin import BackboneShape, FeatureShape, OptionError, TokensShape, close_match, hint
-from mlbench_backbones.clip_tags import model_on_hub
+from mlbench.plugin import (
+    BackboneShape,
+    CatalogueItem,
+    FeatureShape,
+    OptionError,
+    TokensShape,
+    close_match,
+    hint,
+)
+from mlbench_backbones.clip_tags import model_on_hub, tags_of
 
-__all__ = ["has_model", "predict_tower", "read_config"]
+__all__ = ["clip_catalogue", "has_model", "predict_tower", "read_config"]
 
 #: Settings of a transformer tower whose parameters `predict_tower` does not count.
 _UNUSUAL = (
@@ -90,6 +99,20 @@ def predict_tower(configuration: dict[str, Any], image_size: int, output: str) -
     if output == "tokens":
         return BackboneShape(parameters, TokensShape(channels, side, side, 1))
     return BackboneShape(parameters, pooled or FeatureShape(channels, side, side))
+
+
+def clip_catalogue() -> Iterator[CatalogueItem]:
+    """Every model that open_clip has a configuration of; parameters where they are known without building."""
+    for name in sorted(_files()):
+        configuration = read_config(name)
+        size = configuration["vision_cfg"].get("image_size", 224)
+        side = size if isinstance(size, int) else max(size)
+        tags = tuple(tags_of(name) or ())
+        options = {"model": name}
+        if "openai" not in tags:
+            options["weights"] = tags[0] if tags else "none"
+        parameters = predict_tower(configuration, side, "pooled").parameters
+        yield CatalogueItem(name, options, "", parameters, side, tags)
 
 
 @cache

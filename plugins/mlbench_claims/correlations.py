@@ -8,7 +8,7 @@ from itertools import permutations
 
 import numpy as np
 
-__all__ = ["CORRELATIONS", "mean_draws", "permutation_tails"]
+__all__ = ["CORRELATIONS", "least_tail", "mean_draws", "permutation_tails"]
 
 #: Above this number of orders the permutation test draws this many at random.
 _ORDERS = 5040
@@ -62,6 +62,12 @@ CORRELATIONS: Mapping[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "kendall": kendall,
     "pearson": pearson,
 }
+
+
+def least_tail(count: int) -> float:
+    """The smallest share that `permutation_tails` can give for `count` variants."""
+    orders = math.factorial(count)
+    return 1 / (orders if orders <= _ORDERS else _ORDERS + 1)
 
 
 def permutation_tails(

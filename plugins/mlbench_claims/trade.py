@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from mlbench.plugin import Cases, ClaimError, ClaimOptions, Effect, Evidence, Finding, OptionError
+from mlbench.plugin import MEASURED, Cases, ClaimOptions, Effect, Evidence, Finding, OptionError, hint
 
 __all__ = ["Trade"]
 
@@ -22,7 +22,7 @@ class Trade(ClaimOptions):
     (-0.02: it loses at most .02) and at_most the ratios to its costs (0.5: at most half). The claim holds
     where the metric and every cost hold.
 
-    Raises OptionError without any limit, and for at_least without a metric."""
+    Raises OptionError without any limit, for at_least without a metric, and for a cost that is a metric."""
 
     case: Cases
     """The case, or labels on axes for several."""
@@ -42,6 +42,10 @@ class Trade(ClaimOptions):
             raise OptionError("trade: metric and at_least belong together; give both, or neither", "metric")
         if self.at_least is None and not self.at_most:
             raise OptionError("trade: nothing is claimed; give metric and at_least, or at_most", "at_most")
+        for name in self.at_most:
+            if name not in MEASURED:
+                expected = f"expected speeds, memory and sizes ({hint(name, MEASURED)})"
+                raise OptionError(f"trade: {name!r} is no cost; {expected}", "at_most")
         return self
 
     def compared(self) -> Sequence[Sequence[Cases]]:
@@ -67,8 +71,6 @@ class Trade(ClaimOptions):
                 yield values.effect((1.0, -1.0), bound=self.at_least, label=self.metric)
         for name, most in self.at_most.items():
             values = evidence.values(cases, name)
-            if values.kind == "seeds":
-                raise ClaimError(f"at_most takes speeds, memory and sizes, and {name} is a metric")
             limit = most * (1 + _ROUNDING)
             if self.than is None:
                 yield values.level_of(0, bound=limit, at_most=True, label=name)

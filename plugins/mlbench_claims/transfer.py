@@ -93,15 +93,21 @@ class Transfer(ClaimOptions):
     def _ranking(self, values: Values) -> Finding:
         import numpy as np
 
+        from mlbench_claims.correlations import least_tail
+
         samples = values.sign * np.array(values.matrix())
         effects = {
             name: self._correlation(samples, name, values) for name in ("spearman", "kendall", "pearson")
         }
         others = [effect for name, effect in effects.items() if name != self.correlation]
-        note = ""
-        if len(self.small) < 5:
-            note = f"{len(self.small)} variants are too few for a verdict on their ranking; 5 are needed"
-        return Finding.of(effects[self.correlation], (*others, *self._parts(values)), note)
+        count = len(self.small)
+        note = f"{count} variants have too few orders for a verdict on their ranking; 5 are needed"
+        return Finding.of(
+            effects[self.correlation],
+            (*others, *self._parts(values)),
+            note if count < 5 else "",
+            least=least_tail(count),
+        )
 
     def _correlation(self, samples: np.ndarray, name: str, values: Values) -> Effect:
         """The correlation of the means, tested against 0. samples: (S, small and large)."""

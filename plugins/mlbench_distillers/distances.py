@@ -57,8 +57,12 @@ class _Distance(DistillerOptions):
 
 
 class Kl(_Distance):
-    """KL(softmax(teacher / temperature) || softmax(student / temperature)) over the teacher's dimensions,
-    mean over the batch (after Hinton et al., arXiv:1503.02531, without their factor temperature²).
+    """Divergence of the softmax over the teacher's dimensions (after Hinton et al., arXiv:1503.02531, without
+    their factor temperature²).
+
+        distance = KL(softmax(v / temperature) || softmax(u / temperature))
+
+    u: unit vector of the embedding, after the projection; v: of the teacher's. A mean over the batch.
 
     For unit vectors and temperature 1 this is about (1 - cos) / teacher_dim, less than .004 for 512
     dimensions. With weight 1 that is almost nothing compared with a margin loss, which starts near 38. A
@@ -75,7 +79,11 @@ class Kl(_Distance):
 
 
 class Cosine(_Distance):
-    """1 - cos between embedding and teacher, mean over the batch: in [0, 2], near 1 at the start.
+    """One minus the cosine between embedding and teacher: in [0, 2], near 1 at the start.
+
+        distance = 1 - u . v
+
+    u: unit vector of the embedding, after the projection; v: of the teacher's. A mean over the batch.
 
     This is half the squared difference of the unit vectors (after Romero et al., arXiv:1412.6550, who also
     pass the student's features through an extra layer)."""
@@ -87,8 +95,12 @@ class Cosine(_Distance):
 
 
 class L1(_Distance):
-    """Absolute difference of the unit vectors, mean over the batch and the teacher's dimensions (after Romero
-    et al., arXiv:1412.6550, who square it).
+    """Absolute difference of the unit vectors (after Romero et al., arXiv:1412.6550, who square it).
+
+        distance = mean over d of |u_d - v_d|
+
+    u: unit vector of the embedding, after the projection; v: of the teacher's; d: the teacher's dimensions. A
+    mean over the batch.
 
     At most 2 / sqrt(teacher_dim), and near 1.1 / sqrt(teacher_dim) at the start: .05 for 512 dimensions."""
 
@@ -102,8 +114,13 @@ class Relational(_Distance):
     """Relational knowledge distillation (Park et al., arXiv:1904.05068): distances between the images of a
     batch, and angles between triples of them, are compared with the teacher's. Takes any widths.
 
-    Distances are divided by their mean over the batch. Differences of distances and of cosines of angles pass
-    the Huber loss with its bend at 1. The means are over pairs and triples of different images (published
+        distance = distance_weight * mean over i, j of huber(d_ij - D_ij)
+                 + angle_weight * mean over i, j, k of huber(c_ijk - C_ijk)
+
+    d_ij: distance of the unit vectors of the embeddings i and j, divided by the mean distance; c_ijk: cosine
+    of the angle at j between i and k; D, C: the same of the teacher's. huber has its bend at 1.
+
+    The means are over pairs and triples of different images (published
     code also counts the empty ones, 1 / N of the pairs and 3 / N of the triples). Published weights are 1 and
     2 for embeddings (the default), and 25 and 50 beside the cross entropy of a classifier. Published student
     embeddings keep their length; here they have length 1, as wherever mlbench compares embeddings.

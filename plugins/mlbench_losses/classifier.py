@@ -27,7 +27,13 @@ class _Classifier(LossOptions):
 
 
 class LinearCrossEntropy(_Classifier):
-    """Softmax cross entropy of a linear layer on the embeddings, with label smoothing (arXiv:1512.00567)."""
+    """Softmax cross entropy of a linear layer on the embeddings, with label smoothing (arXiv:1512.00567).
+
+        loss = -sum over j of target_j * log softmax(W x + b)_j
+        target_j = (1 - smoothing) * [j = label] + smoothing / classes
+
+    x: the embedding; W, b: weights of the linear layer. A mean over the batch.
+    """
 
     def build(self, context: LossContext) -> CrossEntropyLoss:
         from mlbench_losses.linear_classifier import CrossEntropyLoss
@@ -38,6 +44,12 @@ class LinearCrossEntropy(_Classifier):
 class Bce(_Classifier):
     """Binary cross entropy of a linear layer on the embeddings, one yes or no for each class
     (arXiv:2110.00476), with the targets of timm's Mixup and BinaryCrossEntropy.
+
+        loss = -mean over j of (target_j * log p_j + (1 - target_j) * log(1 - p_j))
+        p = sigmoid(W x + b)
+        target_j = (1 - smoothing) * [j = label] + smoothing / classes
+
+    x: the embedding; W, b: weights of the linear layer. A mean over the batch.
 
     The targets of a mixed image are the shares of its two classes. With target_threshold they are 1 for each
     class whose share is above it and 0 for every other; smoothing then only decides which are above.

@@ -46,7 +46,13 @@ class _Stateless(_Scaled):
 
 
 class Softmax(_Stateless):
-    """The normalised softmax loss (Wang et al., arXiv:1704.06369): CosFace without its margin."""
+    """The normalised softmax loss (Wang et al., arXiv:1704.06369): CosFace without its margin.
+
+        logit of class j = scale * cos(t_j)
+
+    t_j: angle between the embedding and the centre of class j. The loss is the cross entropy of the logits,
+    a mean over the batch.
+    """
 
     def logits(self, cosines: torch.Tensor, targets: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
         """cosines: (N, K, 1) float in [-1, 1]; targets and norms: not used. Returns logits (N, K)."""
@@ -57,8 +63,14 @@ class Softmax(_Stateless):
 
 
 class CosFace(_Stateless):
-    """The additive cosine margin loss (Wang et al., arXiv:1801.09414): scale * (cosine - margin) for the
-    target."""
+    """The additive cosine margin loss (Wang et al., arXiv:1801.09414).
+
+        logit of the label's class = scale * (cos(t_j) - margin)
+        logit of another class     = scale * cos(t_j)
+
+    t_j: angle between the embedding and the centre of class j. The loss is the cross entropy of the logits,
+    a mean over the batch.
+    """
 
     speed_neutral: ClassVar[frozenset[str]] = frozenset({"scale", "margin"})
 
@@ -104,8 +116,13 @@ class _Angular(_Scaled):
 
 
 class ArcFace(_Angular):
-    """The additive angular margin loss (Deng et al., arXiv:1801.07698): scale * cos(angle + margin) for the
-    target.
+    """The additive angular margin loss (Deng et al., arXiv:1801.07698).
+
+        logit of the label's class = scale * cos(t_j + margin)
+        logit of another class     = scale * cos(t_j)
+
+    t_j: angle between the embedding and the centre of class j. The loss is the cross entropy of the logits,
+    a mean over the batch.
 
     The two gradients make two different losses. `exact` is the formula: its gradient has the factor
     sin(t + margin) / sin(t). Where t + margin is above pi, the target's cosine is replaced by
@@ -125,7 +142,14 @@ class ArcFace(_Angular):
 
 class SubcenterArcFace(_Angular):
     """ArcFace with several centres for each class, of which the nearest counts, so that atypical images do
-    not pull on the centre of the others (arXiv:1801.07698, section 3.3)."""
+    not pull on the centre of the others (arXiv:1801.07698, section 3.3).
+
+        logit of the label's class = scale * cos(t_j + margin)
+        logit of another class     = scale * cos(t_j)
+
+    t_j: smallest angle between the embedding and a centre of class j. The loss is the cross entropy of the
+    logits, a mean over the batch.
+    """
 
     centres_per_class: Annotated[int, Field(ge=1)] = 3
     """Centres of each class."""
@@ -136,7 +160,17 @@ class SubcenterArcFace(_Angular):
 
 class AdaFace(_Scaled):
     """A margin that adapts to the quality of the image, measured by the length of its embedding
-    (arXiv:2204.00964). It needs a neck that does not normalise the length to 1."""
+    (Kim et al., arXiv:2204.00964). It needs a neck that does not normalise the length to 1.
+
+        q = clip(h * (length - mean) / (std + 0.001), -1, 1)
+        m = cos(t_j - margin * q) - margin * (1 + q)
+        logit of the label's class = scale * m
+        logit of another class     = scale * cos(t_j)
+
+    t_j: angle between the embedding and the centre of class j; t_j - margin * q is clipped to [0, pi]. mean,
+    std: running statistics of the lengths, which are clipped to [0.001, 100]. q has no gradient. The loss is
+    the cross entropy of the logits, a mean over the batch.
+    """
 
     speed_neutral: ClassVar[frozenset[str]] = frozenset({"scale", "margin", "h", "momentum"})
 
@@ -154,7 +188,16 @@ class AdaFace(_Scaled):
 
 
 class CurricularFace(_Scaled):
-    """ArcFace that emphasises easy negatives first and hard ones later (arXiv:2004.00288)."""
+    """ArcFace that emphasises easy negatives first and hard ones later (Huang et al., arXiv:2004.00288).
+
+        logit of the label's class y = scale * cos(t_y + margin)
+        logit of an easy class j     = scale * cos(t_j)
+        logit of a hard class j      = scale * cos(t_j) * (r + cos(t_j))
+
+    t_j: angle between the embedding and the centre of class j, which is hard where cos(t_j) is above
+    cos(t_y + margin). r: running mean of cos(t_y), 0 at the start. Beyond pi, cos(t_y + margin) is replaced
+    as in `arcface`. The loss is the cross entropy of the logits, a mean over the batch.
+    """
 
     speed_neutral: ClassVar[frozenset[str]] = frozenset({"scale", "margin", "momentum"})
 
@@ -170,11 +213,17 @@ class CurricularFace(_Scaled):
 
 
 class MagFace(_Stateless):
-    """ArcFace with a margin that grows with the length a of the embedding, and a term g(a) that rewards
-    length, so that easy images get long embeddings (Meng et al., arXiv:2103.06627). For the target the logit
-    is scale * cos(angle + m(a)), where m rises linearly from l_m at a = l_a to u_m at a = u_a; the loss is
-    their cross entropy plus lambda_g times the mean of g(a) = a / u_a^2 + 1 / a, which is lowest at u_a and
-    recorded as "magnitude". Lengths outside [l_a, u_a] count as the nearest end.
+    """ArcFace with a margin that grows with the length of the embedding, and a term that rewards length, so
+    that easy images get long embeddings (Meng et al., arXiv:2103.06627).
+
+        logit of the label's class = scale * cos(t_j + m(a))
+        logit of another class     = scale * cos(t_j)
+        m(a) = l_m + (u_m - l_m) * (a - l_a) / (u_a - l_a)
+        loss = cross entropy of the logits + lambda_g * mean of g(a)
+        g(a) = a / u_a^2 + 1 / a
+
+    t_j: angle between the embedding and the centre of class j. a: length of the embedding, which counts as
+    l_a below it and as u_a above it. g is lowest at u_a; lambda_g times its mean is recorded as "magnitude".
 
     It needs a neck with lengths of its own between l_a and u_a: outside, a length has no gradient, and a neck
     that makes all lengths equal (layer norm: the root of dim) leaves ArcFace.

@@ -28,9 +28,12 @@ class _OnPairs(LossOptions):
 
 
 class TripletPair(_OnPairs):
-    """Triplet loss with a term that pulls positive pairs together (arXiv:1503.03832 has the first term):
-    mean max(0, d_ap - d_an + margin) + pair_weight * mean d_ap, with d = 1 - cosine, in [0, 2], between an
-    anchor and its positive (same label) or negative (another label).
+    """Triplet loss with a term that pulls positive pairs together (arXiv:1503.03832 has the first term).
+
+        loss = mean of max(0, d_ap - d_an + margin) + pair_weight * mean of d_ap
+
+    d = 1 - cosine, in [0, 2], between an anchor a and its positive p (same label) or negative n (another
+    label).
 
     A batch without a triplet has the loss 0. Computes in float32 at least, under autocast too."""
 
@@ -60,7 +63,15 @@ class TripletPair(_OnPairs):
 
 
 class MultiSimilarity(_OnPairs):
-    """The multi-similarity loss with its pair mining (arXiv:1904.06627), of pytorch-metric-learning."""
+    """The multi-similarity loss with its pair mining (Wang et al., arXiv:1904.06627), of
+    pytorch-metric-learning.
+
+        loss = 1 / alpha * log(1 + sum over p of exp(-alpha * (s_p - base)))
+             + 1 / beta  * log(1 + sum over n of exp(beta * (s_n - base)))
+
+    s_p, s_n: cosines of an image to its positives and negatives. Those count with s_p below the largest
+    s_n + epsilon, and with s_n above the smallest s_p - epsilon. A mean over the batch.
+    """
 
     alpha: _Positive = 2.0
     """Sharpness for positive pairs."""
@@ -84,9 +95,14 @@ class MultiSimilarity(_OnPairs):
 
 
 class Contrastive(_OnPairs):
-    """The contrastive loss (Hadsell et al., 2006) of pytorch-metric-learning, on Euclidean distances d of
-    unit vectors, not squared: mean of the positive pairs' max(0, d - pos_margin) that are above 0, plus that
-    of the negative pairs' max(0, neg_margin - d)."""
+    """The contrastive loss (Hadsell et al., 2006) of pytorch-metric-learning, on distances that are not
+    squared.
+
+        loss = mean of max(0, d_p - pos_margin) + mean of max(0, neg_margin - d_n)
+
+    d_p, d_n: Euclidean distances of the unit vectors of positive and of negative pairs. Each mean is over the
+    pairs for which it is above 0.
+    """
 
     pos_margin: _NotNegative = 0.0
     """Distance below which a positive pair has the loss 0."""
@@ -102,7 +118,14 @@ class Contrastive(_OnPairs):
 
 
 class SupCon(_OnPairs):
-    """The supervised contrastive loss (arXiv:2004.11362, its L_out), of pytorch-metric-learning."""
+    """The supervised contrastive loss (Khosla et al., arXiv:2004.11362, its L_out), of
+    pytorch-metric-learning.
+
+        loss = -mean over p of log(exp(s_p / T) / sum over a of exp(s_a / T))
+
+    s_p: cosines of an image to its positives; s_a: to all other images of the batch; T: temperature. A mean
+    over the images for which it is above 0.
+    """
 
     temperature: _Positive = 0.1
     """Divisor of the cosines."""
@@ -116,8 +139,15 @@ class SupCon(_OnPairs):
 
 
 class ProxyAnchor(LossOptions):
-    """The proxy anchor loss (arXiv:2003.13911), of pytorch-metric-learning. It has a proxy for each class,
-    which the paper trains at 100 times the learning rate (the recipe's centre_lr)."""
+    """The proxy anchor loss (Kim et al., arXiv:2003.13911), of pytorch-metric-learning. It has a proxy for
+    each class, which the paper trains at 100 times the learning rate (the recipe's centre_lr).
+
+        loss = mean over B of log(1 + sum over P of exp(-alpha * (s - margin)))
+             + mean over C of log(1 + sum over N of exp(alpha * (s + margin)))
+
+    s: cosine of an embedding to the proxy of a class. C: all classes; B: those in the batch; P: images of the
+    class; N: of other classes.
+    """
 
     margin: _NotNegative = 0.1
     """Margin of the cosine, for positive and for negative pairs."""

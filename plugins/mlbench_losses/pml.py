@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import model_validator
 
-from mlbench.plugin import LossContext, LossOptions, LossShape, OptionError, hint
+from mlbench.plugin import CatalogueItem, LossContext, LossOptions, LossShape, OptionError, hint
 from mlbench_losses.needs import LIBRARY_NEEDS
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Pml(LossOptions):
     do not compare images by their labels (InstanceLoss)."""
 
     loss: str = "TripletMarginLoss"
-    """Class name in pytorch_metric_learning.losses."""
+    """Class name in pytorch_metric_learning.losses. Find one: mlbench list loss --search '*margin*'."""
     options: dict[str, Any] | None = None
     """Arguments of its constructor, by name; null for its defaults."""
     miner: str | None = None
@@ -95,6 +95,22 @@ class Pml(LossOptions):
         if self.miner is not None:
             miner = builder.build("miners", self.miner, self.miner_options or {}, option="miner_options")
         return LibraryLoss(loss, miner, num_classes=builder.classes)
+
+    @classmethod
+    def catalogue(cls) -> Iterator[CatalogueItem]:
+        """The library's losses and miners."""
+        return _library()
+
+
+def _library() -> Iterator[CatalogueItem]:
+    """Losses of the library that can be used here, and its miners."""
+    for name in known_names("losses"):
+        if name not in _UNFIT:
+            needs = " and ".join(LIBRARY_NEEDS.get(name, ()))
+            about = "with vectors of weights for each class" if name in _VECTORS else ""
+            yield CatalogueItem(name, {"loss": name}, f"needs {needs} in a batch" if needs else about)
+    for name in known_names("miners"):
+        yield CatalogueItem(name, {"miner": name}, "chooses the pairs or triplets of the loss")
 
 
 def known_names(part: str) -> list[str]:

@@ -22,14 +22,16 @@ _Depth = Annotated[int, Field(ge=1)]
 class Retrieval(MetricOptions):
     """Recall@K, Precision@K, R-Precision, MAP@R, mAP and MRR, averaged over queries that have a positive.
 
-    For R positives in the gallery, the k-th of them at rank r_k:
-    Recall@K: 1 if r_1 <= K, else 0 (also called CMC@K; Recall@1 is the accuracy of the nearest neighbour).
-    Precision@K, for K above 1: share of positives among the first K (at K = 1 it equals Recall@1).
-    R-Precision: share of positives among the first R.
-    MAP@R: sum of k / r_k over all r_k <= R, divided by R ("A Metric Learning Reality Check",
-    arXiv:2003.08505).
-    mAP: mean of k / r_k over all R positives.
-    MRR: 1 / r_1.
+        Recall@K    = 1 if r_1 <= K, else 0
+        Precision@K = share of positives among the first K, for K above 1
+        R-Precision = share of positives among the first R
+        MAP@R       = sum of k / r_k over all r_k <= R, divided by R
+        mAP         = mean of k / r_k over all R positives
+        MRR         = 1 / r_1
+
+    R: number of positives of a query in the gallery; r_k: rank of the k-th of them. Recall@K is also called
+    CMC@K; Recall@1 is the accuracy of the nearest neighbour, and equals Precision@1. MAP@R is that of "A
+    Metric Learning Reality Check" (arXiv:2003.08505).
     """
 
     k: Annotated[tuple[_Depth, ...], Field(min_length=1)] = (1, 5, 10)

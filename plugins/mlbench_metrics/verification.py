@@ -21,11 +21,17 @@ _Rate = Annotated[float, Field(gt=0, lt=1)]
 class Verification(MetricOptions):
     """F1 and others at the fitted threshold, and values over all thresholds.
 
-    At the fitted threshold: precision, recall, F1, F-beta and accuracy. Over all thresholds: the best F1 on
-    the same pairs (optimistic) and its lead over F1 at the fitted threshold, AUROC, average precision, equal
-    error rate, and for each false positive rate x the best recall of a threshold with an FPR of at most x
-    (TPR@FPR, also TAR@FAR), its complement (FNMR@FMR) and that threshold. A rate that a single false pair
-    would exceed is not resolvable and has no values.
+        precision = TP / (TP + FP)
+        recall    = TP / (TP + FN) = TPR,  FPR = FP / (FP + TN)
+        F-beta    = (1 + beta^2) * TP / ((1 + beta^2) * TP + beta^2 * FN + FP)
+        accuracy  = (TP + TN) / all pairs
+
+    TP, FN: accepted and rejected pairs of one class; FP, TN: of two classes. A pair is accepted whose cosine
+    is at least the threshold. At the fitted threshold: precision, recall, F1, F-beta and accuracy. Over all
+    thresholds: the best F1 on the same pairs (optimistic) and its lead over F1 at the fitted threshold,
+    AUROC, average precision, equal error rate, and for each false positive rate x the best recall of a
+    threshold with an FPR of at most x (TPR@FPR, also TAR@FAR), its complement (FNMR@FMR) and that threshold.
+    A rate that a single false pair would exceed is not resolvable and has no values.
     """
 
     beta: Annotated[float, Field(gt=0)] = 0.5

@@ -17,6 +17,11 @@ __all__ = ["Pooled"]
 class Pooled(NeckOptions):
     """The mean of each channel over the map, dropout (arXiv:1207.0580), then unit length. Nothing is learnt.
 
+        embedding = x / |x|
+        x_c = dropout(mean over the map of f_c)
+
+    f: the features (C, h, w). Without normalise: x.
+
     The embeddings are as wide as the features. Tokens that belong to no position of the image are ignored.
     """
 

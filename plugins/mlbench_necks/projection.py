@@ -67,9 +67,12 @@ class Projection(NeckOptions):
 
 
 class Flatten(Projection):
-    """Every position of the map in one vector of C * h * w numbers, then the linear layers.
+    """Every position of the map in one vector, then the linear layers, as in ArcFace (arXiv:1801.07698).
 
-    As in ArcFace (arXiv:1801.07698).
+        embedding = norm(W2 norm(W1 x))
+        x = all C * h * w numbers of the map
+
+    With layers 1: norm(W1 x).
     """
 
     def inputs(self, features: Features) -> int:
@@ -82,7 +85,13 @@ class Flatten(Projection):
 
 
 class Gap(Projection):
-    """The mean of each channel over the map, then the linear layers (arXiv:1312.4400)."""
+    """The mean of each channel over the map, then the linear layers (arXiv:1312.4400).
+
+        embedding = norm(W2 norm(W1 x))
+        x_c = mean over the map of f_c
+
+    f: the features (C, h, w). With layers 1: norm(W1 x).
+    """
 
     def gather(self, features: Features) -> nn.Module:
         from mlbench_necks.projection_neck import GlobalAveragePool, on_map
@@ -93,8 +102,13 @@ class Gap(Projection):
 class Gem(Projection):
     """Generalised mean of each channel over the map, then the linear layers (arXiv:1711.02512).
 
-    (mean of x^p)^(1/p) with one learnt p: 1 is the mean, large p the maximum. Values below 1e-6 count as
-    1e-6, so it is meant for features that are mostly positive, such as those behind a ReLU."""
+        embedding = norm(W2 norm(W1 x))
+        x_c = (mean over the map of max(f_c, 1e-6)^p)^(1 / p)
+
+    f: the features (C, h, w). p: one learnt number; 1 gives the mean, large p the maximum. As values below
+    1e-6 count as 1e-6, it is meant for features that are mostly positive, such as those behind a ReLU. With
+    layers 1: norm(W1 x).
+    """
 
     power: Annotated[float, Field(gt=0)] = 3.0
     """p before training."""
@@ -109,7 +123,12 @@ class Gem(Projection):
 
 
 class Squeeze(Projection):
-    """A 1x1 convolution without bias to C // ratio channels, then as `flatten`.
+    """A 1x1 convolution without bias to C // ratio channels, then as `flatten` (arXiv:1312.4400).
+
+        embedding = norm(W2 norm(W1 x))
+        x = all numbers of K f
+
+    f: the features (C, h, w); K: weights of the convolution, (C // ratio, C). With layers 1: norm(W1 x).
 
     Raises OptionError if `ratio` leaves no channel.
     """
@@ -140,6 +159,11 @@ class Squeeze(Projection):
 
 class Token(Projection):
     """The class token, then the linear layers (arXiv:2010.11929).
+
+        embedding = norm(W2 norm(W1 x))
+        x = the first token (C)
+
+    With layers 1: norm(W1 x).
 
     Raises OptionError if the backbone gives no class token.
     """

@@ -17,6 +17,7 @@ from mlbench.planning.plan import Plan
 from mlbench.plugins import load_plugins
 from mlbench.records.record import Estimate
 from mlbench.registry import Registry
+from mlbench.tuning.findings_section import tuning_section
 
 MORE = """\
 title: Heads
@@ -108,5 +109,8 @@ def test_the_page_of_findings_in_docs_is_that_of_the_committed_evidence(
     (command,) = re.findall(r"^\$ (mlbench findings .*)$", page, re.MULTILINE)
     suites = [Path(word) for word in command.split() if word.endswith(".yaml")]
     assert suites == sorted(Path("suites").glob("study*.yaml"))
-    made = findings_page(suites, Path("results/studies"), Registry(load_plugins()), command)
+    folder, registry = Path("results/studies"), Registry(load_plugins())
+    made = findings_page(
+        suites, folder, registry, command, lambda suite: tuning_section(suite, folder, registry)
+    )
     assert made == page, f"docs/findings.md is stale; run: {command}"

@@ -7,12 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
-from conftest import TESTS, TOY_SUITE, install_plugin
+from click.testing import Result
+from conftest import TOY_SUITE
 from made_records import planned_record
 
 from mlbench.claims.looks import read_looks
-from mlbench.cli import main
 from mlbench.environment import find_device
 from mlbench.planning.plan import make_plan
 from mlbench.planning.suite import load_suite
@@ -57,21 +56,11 @@ QUICK = ("--device", "cpu")
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """The command line in this process, with the toys installed and a suite toy.yaml."""
-    install_plugin(tmp_path / "site", "toys")
-    monkeypatch.syspath_prepend(tmp_path / "site")
-    monkeypatch.syspath_prepend(TESTS)
-    monkeypatch.chdir(tmp_path)
+def run(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """The command line on the CPU, beside a suite toy.yaml."""
     monkeypatch.setenv("COLUMNS", "100")
     Path("toy.yaml").write_text(SUITE)
-
-    def run(*arguments: str, code: int = 0) -> Result:
-        result = CliRunner().invoke(main, [*arguments, *QUICK])
-        assert result.exit_code == code, result.output
-        return result
-
-    return run
+    return lambda *arguments, code=0: run(*arguments, *QUICK, code=code)
 
 
 @pytest.fixture

@@ -171,7 +171,11 @@ def test_check_counts_and_its_code_says_whether_all_is_well(data: Callable[..., 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("acme_box", "unknown dataset 'acme_box' (did you mean 'acme_boxes'?)"),
+        (
+            "acme_box",
+            "unknown dataset 'acme_box' (did you mean 'acme_boxes'?); plugins that were left out may have "
+            "it: datasets",
+        ),
         (
             "acme_free",
             "the data set 'acme_free' has no files to fetch; these have: acme_boxes, acme_secret",

@@ -11,8 +11,7 @@ from mlbench.errors import DeviceError
 from mlbench.plugins import Plugin
 
 GOOD = Plugin("good", "good", "acme", "1.0", (Component("neck", "mine", "a:b", ""),))
-SAME = Plugin("same", "same", "other", "2.0", (Component("neck", "mine", "a:b", ""),))
-BROKEN = Plugin("broken", "broken", "acme", "1.0", error="ImportError: no lib")
+BROKEN = Plugin("broken", "broken", "acme", "1.0", error="ImportError: no lib", fix="install lib")
 
 
 @pytest.fixture(autouse=True)
@@ -37,14 +36,13 @@ def test_devices_plugins_and_libraries_are_found_with_their_problems() -> None:
     assert found["device cuda:0"] == ("H200", "no CUDA build")
     assert found["device cpu"] == ("EPYC", "")
     assert found["plugin good"] == ("acme 1.0, components: 1", "")
-    assert found["plugin broken"] == ("acme 1.0, components: 0", "ImportError: no lib")
+    assert found["plugin broken"] == (
+        "acme 1.0, components: 0",
+        "plugin 'broken' (acme 1.0) is set aside: ImportError: no lib; install lib",
+    )
     assert found["components"] == ("1", "")
     assert found["torch"][1] == ""
     assert found["results folder"][1] == found["cache folder"][1] == ""
-
-
-def test_two_plugins_with_one_name_are_a_problem_and_no_crash() -> None:
-    assert "two plugins register neck 'mine'" in examined(GOOD, SAME)["components"][1]
 
 
 def test_a_data_folder_that_is_not_there_is_a_problem(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 from unittest.mock import ANY
 
@@ -11,6 +12,7 @@ from mlbench.commands import listing
 from mlbench.planning.plan import Plan
 from mlbench.plugin import Component, Features, LossContext, LossOptions, NeckOptions
 from mlbench.plugins import Plugin
+from mlbench.registration import Fault
 from mlbench.registry import Registry
 
 
@@ -68,7 +70,8 @@ def test_components_json_is_complete(toys_only: Registry) -> None:
 
 
 def test_component_text_shows_options_and_documentation(toys_only: Registry) -> None:
-    assert listing.component_text(toys_only.get("neck", "toy")).splitlines() == [
+    lines = listing.component_text(toys_only.get("neck", "toy")).splitlines()
+    assert lines[: lines.index("Kind neck: feature maps to embeddings (more: mlbench show neck)")] == [
         "neck toy: a toy",
         "source:   arXiv:1",
         "package:  acme 1.2 (plugin toys)",
@@ -83,15 +86,35 @@ def test_component_text_shows_options_and_documentation(toys_only: Registry) -> 
         "  rate: float, default 0.5",
         "      Share of things that are dropped. This description is long enough for a",
         "      second line in the listing.",
+        "",
     ]
     lines = listing.component_text(toys_only.get("loss", "bare")).splitlines()
-    assert (lines[1], lines[-1]) == ("source:   none stated", "No options.")
+    assert lines[1] == "source:   none stated"
+    assert "No options." in lines
+
+
+def test_component_text_ends_with_what_its_kind_asks(toys_only: Registry) -> None:
+    text = listing.component_text(toys_only.get("loss", "bare"), width=60)
+    assert "given:    build is given LossContext(num_classes, dim)" in text
+    assert "returns:  CentreLoss | PairLoss" in text
+    assert "  logits (N, K), finite for targets of -1\n      logits_keep_the_contract\n" in text
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_component_text_shows_settings_of_other_sections(registry: Registry) -> None:
     lines = listing.component_text(registry.get("recipe", "preset")).splitlines()
     at = lines.index("Settings of other sections, where the suite does not set them:")
     assert lines[at + 1] == "  image:         {crop_ratio: 0.5}"
+
+
+def test_component_json_has_all_that_the_text_has(toys_only: Registry) -> None:
+    data = json.loads(listing.component_json(toys_only.get("neck", "toy")))
+    assert (data["documentation"], data["formula"], data["class"]) == ("A toy.", "", "test_listing:Toy")
+    assert data["contract"]["given"] == [
+        {"name": "features", "type": "FeatureShape | TokensShape", "fields": [], "meaning": ""}
+    ]
+    duty = {"text": "finite embeddings under bfloat16 autocast", "check": "neck_runs_in_bfloat16"}
+    assert duty in data["contract"]["duties"]
 
 
 def test_component_json_tells_required_from_null(toys_only: Registry) -> None:
@@ -110,12 +133,20 @@ def test_component_json_tells_required_from_null(toys_only: Registry) -> None:
 
 
 def test_plugins_are_shown_with_their_errors(toys_only: Registry) -> None:
-    plugins = (*toys_only.plugins, Plugin("bad", "bad", "acme", "1", error="ImportError: x"))
+    fault = Fault("its summary is None", "correct it", "neck", "mine")
+    plugins = (
+        *toys_only.plugins,
+        Plugin("bad", "bad", "acme", "1", error="ImportError: x"),
+        Plugin("half", "half", "acme", "1", faults=(fault,), seconds=0.25, printed="hello\n"),
+    )
     assert listing.plugins_table(plugins).rows == [
-        ("toys", "acme 1.2", "3", ""),
-        ("bad", "acme 1", "0", "ImportError: x"),
+        ("toys", "acme 1.2", "3", "0.00", ""),
+        ("bad", "acme 1", "0", "0.00", "ImportError: x"),
+        ("half", "acme 1", "0", "0.25", "neck 'mine': its summary is None; its import prints 'hello'"),
     ]
-    assert json.loads(listing.plugins_json(plugins))[1]["error"] == "ImportError: x"
+    shown = json.loads(listing.plugins_json(plugins))
+    assert shown[1]["error"] == "ImportError: x"
+    assert shown[2]["faults"] == [asdict(fault)]
 
 
 def test_plan_table_has_a_row_a_case(planned: Callable[..., Plan]) -> None:

@@ -7,35 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
-from conftest import TESTS, install_plugin
+from click.testing import Result
 from made_tuning import TUNE
 
-from mlbench.cli import main
 from mlbench.records.store import Store
 from mlbench.tuning.study import newest_study
 
 Write = Callable[..., Path]
 
 QUICK = TUNE.replace("repeats: 2", "repeats: 0\n  trials: 2")
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """The command line in this process, in an empty folder, with the toys installed."""
-    install_plugin(tmp_path / "site", "toys")
-    monkeypatch.syspath_prepend(tmp_path / "site")
-    monkeypatch.syspath_prepend(TESTS)
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.delenv("COLUMNS", raising=False)
-
-    def run(*arguments: object, code: int = 0) -> Result:
-        result = CliRunner().invoke(main, list(map(str, arguments)))
-        assert result.exit_code == code, result.output
-        return result
-
-    return run
 
 
 def test_tune_runs_and_reports_and_show_reports_the_same(run: Callable[..., Result], write: Write) -> None:

@@ -293,12 +293,19 @@ def test_one_machine_has_one_minimum_for_all_cases(planned) -> None:
     plan = planned("matrix:\n  neck.dim: [8, 16]\n", overrides=(*QUICK, "measure.rounds=2"))
     found = measured(*plan.cases, process=Scripted(noisy))
     assert [each.measured["reference_minimum"] for each in found] == [0.4, 0.4]
+    one, two = (each.measured["turns"] for each in found)
+    assert one == two
+    (later,) = measured(plan.cases[0], process=Scripted(noisy))
+    assert later.measured["turns"]["images_per_second"] != one["images_per_second"]
 
 
 def test_models_that_do_not_fit_together_are_measured_one_after_the_other(planned, monkeypatch) -> None:
     monkeypatch.setattr(module, "GROUP_BYTES", 1)
     plan = planned("matrix:\n  neck.dim: [8, 16]\n", overrides=(*QUICK, "measure.rounds=1"))
     process = Scripted(noisy)
-    measured(*plan.cases, process=process)
+    found = measured(*plan.cases, process=process)
     one, two = ([("load", n), (n, "inference"), ("clear",)] for n in (0, 1))
     assert [each[:2] for each in process.asked] == [*one, *two]
+    first, second = (each.measured["turns"]["images_per_second"].split(".") for each in found)
+    assert first[0] == second[0]  # the session
+    assert (first[1], second[1]) == ("0", "1")

@@ -21,7 +21,7 @@ def record(case, device: Device = CPU, **changes: object) -> Record:
         speed={name: Timing(10.0, (10.0,), reference=(1.0,)) for name in SPEEDS},
         memory={name: Timing(5.0, (5.0,)) for name in ("peak_cpu", "training_peak_cpu")},
         size={"flops": 7},
-        measured={"reference_minimum": 1.0, "threads": 1},
+        measured={"reference_minimum": 1.0, "threads": 1, "turns": dict.fromkeys(SPEEDS, "old.0")},
     )
     bare = Record(suite="toy", case=case.name, seed=0, fingerprint="f" * 8, status="done", finished="1")
     return replace(bare, **{**joined(case, found, {}, device).facts(bare), **changes})
@@ -110,7 +110,11 @@ def test_new_and_earlier_stages_make_one_measurement(planned) -> None:
     new = Measurement(
         speed={"training_images_per_second": Timing(3.0, (3.0,))},
         memory={"training_peak_cpu": Timing(2.0)},
-        measured={"reference_minimum": 0.5, "threads": 4},
+        measured={
+            "reference_minimum": 0.5,
+            "threads": 4,
+            "turns": {"training_images_per_second": "new.0"},
+        },
     )
     found = joined(case, new, known, CPU)
     assert {name: each.value for name, each in found.speed.items()} == {
@@ -118,6 +122,10 @@ def test_new_and_earlier_stages_make_one_measurement(planned) -> None:
         "training_images_per_second": 3.0,
     }
     assert list(found.speed) == list(SPEEDS)
+    assert found.measured["turns"] == {
+        **dict.fromkeys(SPEEDS, "old.0"),
+        "training_images_per_second": "new.0",
+    }
     assert {name: each.value for name, each in found.memory.items()} == {
         "peak_cpu": 5.0,
         "training_peak_cpu": 2.0,

@@ -71,6 +71,11 @@ def test_a_claim_is_read_with_its_options_and_places(planned: Planned) -> None:
             "claims.it.needs",
             "'needs' of claim 'better' is \"tpu\"; expected 'cuda' | null",
         ),
+        (
+            suite(metric='""', at_most="{bytes: 9, f1: 0.5}").replace("name: better", "name: trade"),
+            "claims.it.at_most",
+            "trade: 'f1' is no cost; expected speeds, memory and sizes",
+        ),
         (suite().replace("name: better", "name: beter"), "claims.it", "(did you mean 'better'?)"),
         (suite().replace("name: better", "source: x"), "claims.it", "which kind of claim? it has no name;"),
         (suite().replace("  it:", "  a b:"), "claims.a b", "'a b' cannot be the id of a claim"),

@@ -25,6 +25,12 @@ ALL = [
 ]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _imports_in_one_process():
+    """Import the modules of all components in one process, whose results their checks then use."""
+    imports_nothing_heavy(*COMPONENTS)
+
+
 @pytest.mark.parametrize("check", ALL, ids=str)
 def test_component(check):
     check()

@@ -159,6 +159,7 @@ def test_tolerances_are_those_that_metrics_announced() -> None:
         {"speed": {"images_per_second": {"value": 1.0, "rounds": 3}}},
         {"speed": {"images_per_second": {"value": 1.0, "reference": [0.0]}}},
         {"memory": {"peak_cpu": 7}},
+        {"measured": {"turns": "a.0"}},
         {"measured": {"reference_minimum": "night"}},
         {"measured": {"reference_minimum": [0.1]}},
         {"environment": "here"},

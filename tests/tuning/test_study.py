@@ -1,10 +1,11 @@
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import full_disk
 
 from mlbench.errors import StoreError
 from mlbench.tuning.study import Study, find_study, newest_study
@@ -136,6 +137,38 @@ def test_half_a_line_of_a_killed_process_is_removed(tmp_path: Path, open_before:
     other = study if open_before else opened(tmp_path)
     finish(other, 1)
     assert [trial.state for trial in opened(tmp_path).trials()] == ["done", "done"]
+
+
+@pytest.mark.parametrize("step", ["repeat", "trial", "report", "done", "failed"])
+def test_a_full_disk_is_one_line_and_loses_no_trial(tmp_path: Path, step: str) -> None:
+    """The disk is full when one of the entries is written. The next process finds all that came before it,
+    and runs the trial again."""
+    study = opened(tmp_path)
+    (values,) = finish(study, 1)
+    journal = tmp_path / "journal.jsonl"
+
+    def full(name: str) -> AbstractContextManager[None]:
+        return full_disk(journal.stat().st_size + 10) if name == step else nullcontext()
+
+    def write() -> None:
+        with full("repeat"):
+            study.add_repeat("r")
+        with ExitStack() as stack:
+            with full("trial"):
+                claim = stack.enter_context(study.claim(2))
+            assert claim is not None
+            with full("report"):
+                claim.report(1, 0.5)
+            with full(step):
+                claim.failed("bad", ["r1"]) if step == "failed" else claim.done(0.5, ["r1"])
+
+    message = rf"^{journal}: cannot be written \(File too large\); free space or choose another folder$"
+    with pytest.raises(StoreError, match=message):
+        write()
+    again = opened(tmp_path)
+    assert (again.trials()[0].values, again.trials()[0].objective) == (values, values["loss.margin"])
+    finish(again, 1)
+    assert [trial.state for trial in again.trials()] == ["done", "done"]
 
 
 def test_a_damaged_journal_is_one_line(tmp_path: Path) -> None:

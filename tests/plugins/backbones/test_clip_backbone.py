@@ -389,3 +389,17 @@ def test_model_name_may_have_a_slash():
 
 def test_tag_may_be_written_as_on_the_hub():
     predict_tower(224, model="ViT-B/32", weights="laion2B-s34B-b79K")
+
+
+def test_catalogue_has_every_model_with_a_tag_that_exists():
+    items = {item.name: item for item in OpenClip.catalogue()}
+    assert set(items) == set(open_clip.list_models())
+    assert items["ViT-B-32"].options == {"model": "ViT-B-32"}
+    assert (items["ViT-B-32"].parameters, items["ViT-B-32"].image_size) == (87_849_216, 224)
+    assert items["ViT-B-16-SigLIP-256"].options == {"model": "ViT-B-16-SigLIP-256", "weights": "webli"}
+    tags = set(open_clip.list_pretrained())
+    for item in items.values():
+        assert (
+            item.options.get("weights") == "none"
+            or (item.name, item.options.get("weights", "openai")) in tags
+        )

@@ -206,3 +206,13 @@ def test_make_table_reproduces_the_table(model):
 def test_table_refuses_images_below_the_stride():
     with pytest.raises(OptionError, match=r"images of 20 px are smaller than the stride of convnext_atto"):
         predict_shape("convnext_atto", 20)
+
+
+def test_catalogue_has_every_model_and_weights_that_exist() -> None:
+    items = {item.name: item for item in timm_table.timm_catalogue()}
+    assert items["resnet50"].options == {"model": "resnet50", "weights": "hub"}
+    assert items["resnet50"].weights[0] == "a1_in1k"
+    assert (items["resnet50"].parameters, items["resnet50"].image_size) == (23_508_032, 224)
+    assert items["tf_efficientnet_lite0"].options == {"model": "tf_efficientnet_lite0"}
+    assert items["efficientnet_b0_gn"].options == {"model": "efficientnet_b0_gn", "weights": "none"}
+    assert items["efficientnet_b0_gn"].weights == ()

@@ -116,12 +116,14 @@ def test_no_speed_is_more_than_all_of_it_worse(registry: Registry) -> None:
         asked(registry, "better", timed("latency_p50", ROUNDS), PAIR, **given)
 
 
-def test_strata_of_other_sizes_are_left_out(registry: Registry) -> None:
+def test_strata_of_other_sizes_are_left_out_and_named(registry: Registry) -> None:
     axes = {
         "a": {"neck": "x", "data": "1"}, "b": {"neck": "y", "data": "1"},
         "e": {"neck": "x", "data": "2"}, "f": {"neck": "y", "data": "2"},
     }  # fmt: skip
     stated = claim(registry, "better", case={"neck": "x"}, than={"neck": "y"})
-    found = stated.options.judge(Evidence(records({"a": A, "b": B}), axes, removed=["e", "f"]))
+    evidence = Evidence(records({"a": A, "b": B}), axes, removed=["e", "f"])
+    found = stated.options.judge(evidence)
     assert found.support == pytest.approx(p_above(A - B))
+    assert list(evidence.notes) == ["this size of the suite leaves out 2"]
     assert METRIC in stated.options.quantities()

@@ -6,13 +6,16 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from claim_studies import claim, draws, finding, judged
+from claim_studies import claim, draws, finding, judged, records
 from scipy import stats
 
-from mlbench.claims.judgement import Answer
+from mlbench.claims.judgement import Answer, judge
+from mlbench.claims.looks import Looks
+from mlbench.claims.sequential import boundaries
+from mlbench.deciding import can_be_decided
 from mlbench.errors import OptionError
 from mlbench.registry import Registry
-from mlbench_claims.correlations import CORRELATIONS, mean_draws, permutation_tails
+from mlbench_claims.correlations import CORRELATIONS, least_tail, mean_draws, permutation_tails
 
 ORACLES = {
     "spearman": lambda a, b: stats.spearmanr(a, b).statistic,
@@ -45,11 +48,13 @@ def test_permutation_tails_as_by_all_orders(name: str) -> None:
     above = sum(each >= given - 1e-9 for each in every) / 120
     below = sum(each <= given + 1e-9 for each in every) / 120
     assert tails == pytest.approx((above, below))
+    assert least_tail(5) == 1 / 120
 
 
 def test_permutation_tails_of_many_variants_are_drawn() -> None:
     a = np.arange(9.0)
     assert permutation_tails(a, a, "spearman", np.random.default_rng(0))[0] == pytest.approx(1 / 5041)
+    assert least_tail(9) == 1 / 5041
     assert permutation_tails(a, -a, "spearman", np.random.default_rng(0))[0] == 1
 
 
@@ -91,7 +96,53 @@ def test_a_ranking_within_the_noise_is_inconclusive(registry: Registry) -> None:
 def test_four_variants_are_too_few(registry: Registry) -> None:
     (found,) = judged([claim(registry, "transfer", small=SMALL[:4], large=LARGE[:4])], transfer_draws(0.01))
     assert (found.verdict, finding(found).support) == (Answer.INCONCLUSIVE, pytest.approx(1 / 24))
-    assert found.reason == "4 variants are too few for a verdict on their ranking; 5 are needed"
+    assert found.reason == "4 variants have too few orders for a verdict on their ranking; 5 are needed"
+
+
+def test_four_variants_do_not_count_among_the_claims(registry: Registry) -> None:
+    """Whatever the values are: no order of four variants has a two-sided p-value below 2 / 24."""
+    ranking = claim(registry, "transfer", "ranking", small=SMALL[:4], large=LARGE[:4])
+    other = claim(registry, "better", "other", case="a", than="b")
+    for noise in (0.01, 20.0):
+        values = transfer_draws(noise)
+        (alone,) = judged([other], values)
+        found, beside = judged([ranking, other], values)
+        assert (beside.p, beside.verdict) == (alone.p, alone.verdict)
+        assert (found.p, found.verdict) == (1.0, Answer.INCONCLUSIVE)
+        assert not can_be_decided(found, 100)
+
+
+def test_five_variants_count_and_say_what_is_too_few_beside_others(registry: Registry) -> None:
+    ranking = claim(registry, "transfer", "ranking", small=SMALL, large=LARGE)
+    others = [claim(registry, "better", f"o{n}", case="a", than="b", by=100.0) for n in range(3)]
+    values = transfer_draws(0.01)
+    found, *_ = judged([ranking, *others], values)
+    assert found.p == pytest.approx(2 / 120)  # the others are refuted, and so decided first
+    values["b"] = values["a"] + np.array([0.0, 1, -1, 1, -1])
+    others = [claim(registry, "better", f"o{n}", case="a", than="b") for n in range(3)]
+    found, *_ = judged([ranking, *others], values)
+    assert found.reason == (
+        "its p-value is at least 0.017 with any number of seeds, and 0.013 is needed among the open claims"
+    )
+
+
+@pytest.mark.parametrize(
+    ("counts", "most", "expected"),
+    [
+        ((3, 4), 5, True),
+        ((3,), 20, False),  # with so many looks none may
+    ],
+)
+def test_looks_whose_share_no_order_reaches_add_no_seeds(
+    registry: Registry, counts: tuple[int, ...], most: int, expected: bool
+) -> None:
+    ranking = claim(registry, "transfer", small=SMALL, large=LARGE)
+    known = records(transfer_draws(20.0))
+    axes = {case: {} for case in (*SMALL, *LARGE)}
+    (found,) = judge([ranking], known, axes, seeds=range(3), looks={"c": Looks(counts, most)})
+    bounds = boundaries([*counts, *range(counts[-1] + 1, most + 1)], most, 0.05)[len(counts) :]
+    assert (max(bounds) >= 2 / 120) is expected
+    assert can_be_decided(found, most) is expected
 
 
 @pytest.mark.parametrize("name", ["kendall", "pearson"])

@@ -283,3 +283,12 @@ def test_pml_explains_what_is_wrong_with_a_batch(options, labels, message):
     loss = Pml(**options).build(CONTEXT)
     with pytest.raises(TrainingError, match=message):
         loss(*batch(*labels))
+
+
+def test_catalogue_has_the_losses_that_can_be_used_and_the_miners():
+    items = {item.name: item for item in Pml.catalogue()}
+    assert "VICRegLoss" not in items
+    assert items["CircleLoss"][1:3] == ({"loss": "CircleLoss"}, "needs positives and negatives in a batch")
+    assert items["SoftTripleLoss"].summary == "with vectors of weights for each class"
+    assert items["BatchHardMiner"].options == {"miner": "BatchHardMiner"}
+    assert items.keys() == {*known_names("losses"), *known_names("miners")} - UNFIT

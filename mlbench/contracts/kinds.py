@@ -1,0 +1,211 @@
+"""The kinds of components: what each is for, and what the contract asks of what a component builds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
+
+__all__ = ["EVERY_KIND", "KINDS", "Duty", "Kind"]
+
+
+class Duty(NamedTuple):
+    """One requirement of the contract, and the name of the check in `mlbench.testing` that tests it."""
+
+    text: str
+    check: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of component.
+
+    summary: what it is for. duties: what the result of `method` must have and do, beside `EVERY_KIND`.
+    method: the method of its options class that mlbench calls for the result. types: what else passes between
+    mlbench and its components: a name of `mlbench.contracts`, or "module:Class"."""
+
+    summary: str
+    duties: tuple[Duty, ...]
+    method: str = "build"
+    types: tuple[str, ...] = ()
+
+
+def _duties(**texts: str) -> tuple[Duty, ...]:
+    """Duties by the names of their checks."""
+    return tuple(Duty(text, check) for check, text in texts.items())
+
+
+#: What the contract asks of a component of any kind.
+EVERY_KIND: tuple[Duty, ...] = _duties(
+    summary_is_one_line="a summary of one line, 11 to 101 characters, without a full stop",
+    source_is_a_paper_or_an_address="a source such as arXiv:1801.09414, an https address, or none",
+    every_option_is_documented="a docstring of the class and one below each option",
+    defaults_are_valid="defaults that keep their own types and bounds",
+    settings_are_a_mapping_of_sections="settings() that a suite could state",
+    speeds_depend_on_known_options="speed_neutral and training_only that name options",
+    catalogue_has_valid_options="catalogue() with options that a suite can set",
+)
+
+#: Every kind of component.
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        "dataset": Kind(
+            "labelled images in train, calibration and test splits",
+            _duties(
+                dataset_has_three_splits="three splits with images; version, disjoint, notes",
+                labels_are_contiguous="labels 0 .. num_classes - 1 in every split, each with an image",
+                classes_have_names="class names, unique; where disjoint, none of test in another split",
+                roles_allow_a_test="queries and a gallery in calibration and test",
+                images_are_always_the_same="RGB images, always with the same bits; a split can be pickled",
+                pairs_are_right="pairs() that agree with the labels, if it has pairs",
+            ),
+            types=(
+                "Split",
+                "GroupedSplit",
+                "PairedDataset",
+                "PairList",
+                "DataSource",
+                "DataCheck",
+                "PartCount",
+            ),
+        ),
+        "augmentation": Kind(
+            "random changes to a training image",
+            _duties(
+                augmentation_gives_rgb_images="a new RGB image from one of any size, which stays as it is",
+                augmentation_draws_from_its_generator_alone="the same bits for the same generator; picklable",
+            ),
+        ),
+        "mixing": Kind(
+            "random mixes of the images of a training batch",
+            _duties(
+                mixes_have_their_shapes="images float32 in [0, 255] and partners on the CPU, or None",
+                share_is_true="share of the image itself, 1 - share of its partner",
+                mixing_draws_from_its_generator_alone="the same mix for the same generator",
+            ),
+            types=("Mixed",),
+        ),
+        "backbone": Kind(
+            "images to feature maps",
+            _duties(
+                has_a_frozen_and_a_trained_part="a torch.nn.Module with the parts `frozen` and `trained`",
+                forward_is_trained_after_frozen="forward(x) == trained(frozen(x)), finite",
+                feature_shape_matches_features="features of the shape `feature_shape`",
+                has_normalisation_and_weights_origin="mean, std of three channels, and `weights` in words",
+                only_the_trained_part_is_trained="gradients in `trained` alone; `frozen` keeps its state",
+                predict_is_what_is_built="parameters and shape as predict() says, if it does",
+                same_seed_gives_the_same_weights="random weights from torch's generator",
+                works_as_a_teacher="the same vectors every time in evaluation mode",
+                backbone_runs_in_bfloat16="finite features under bfloat16 autocast",
+                lr_factors_match_parameters="lr_factors() that name its parameters, if any",
+            ),
+            types=("BackboneShape", "FeatureShape", "TokensShape"),
+        ),
+        "neck": Kind(
+            "feature maps to embeddings",
+            _duties(
+                embeddings_have_its_dim="a torch.nn.Module with `dim`; rows that depend on their image alone",
+                neck_has_finite_gradients="finite gradients of input and parameters",
+                neck_predict_is_what_is_built="parameters and dim as predict() says, if it does",
+                neck_runs_in_bfloat16="finite embeddings under bfloat16 autocast",
+                lr_factors_match_parameters="lr_factors() that name its parameters, if any",
+            ),
+            types=("FeatureShape", "TokensShape", "NeckShape"),
+        ),
+        "loss": Kind(
+            "what training minimises",
+            _duties(
+                loss_has_a_finite_gradient="centres_per_class and logits(), or a call that gives a scalar",
+                batches_without_pairs_are_finite="finite where a batch has no positive or no negative pair",
+                extreme_embeddings_are_finite="finite for equal and opposite embeddings",
+                logits_keep_the_contract="logits (N, K), finite for targets of -1",
+                loss_predict_is_what_is_built="parameters and centres as predict() says, if it does",
+                loss_states_its_needs="needs in predict() for the pairs without which it learns nothing",
+                loss_can_be_stored="all its state in state_dict()",
+                mixed_with_a_share_of_one_is_the_loss="mixed(), if any, that is the loss at a share of 1",
+                loss_runs_in_bfloat16="a finite gradient under bfloat16 autocast",
+                lr_factors_match_parameters="lr_factors() that name its parameters, if any",
+                regularisers_are_finite_scalars="regularisers(), if any, that gives finite scalars",
+            ),
+            types=("MixedLoss", "LossShape"),
+        ),
+        "sampler": Kind(
+            "the class centres, and which of them take part in a step",
+            _duties(
+                centres_learn="a torch.nn.Module with the centres: a step changes them",
+                centres_predict_is_what_is_built="parameters as predict() says, if it does",
+                centres_can_be_stored="all its state in state_dict()",
+                same_seed_gives_the_same_steps="the same steps for the same seed",
+                centres_run_in_bfloat16="a finite loss under bfloat16 autocast",
+                lr_factors_match_parameters="lr_factors() that name its parameters, if any",
+            ),
+            types=(
+                "CentreLoss",
+                "RowSampler",
+                "CentresShape",
+                "mlbench.contracts.options:HeadContext",
+                "Advice",
+                "Choice",
+            ),
+        ),
+        "distiller": Kind(
+            "distance between embeddings and those of a teacher",
+            _duties(
+                distance_has_finite_gradients="a torch.nn.Module with images, weight; a finite scalar",
+                equal_vectors_are_nearest="0 for equal vectors",
+                distance_runs_in_bfloat16="finite under bfloat16 autocast",
+                lr_factors_match_parameters="lr_factors() that name its parameters, if any",
+            ),
+        ),
+        "batch_sampler": Kind(
+            "which training images make up a batch",
+            _duties(
+                batches_are_as_many_as_len="len() batches an epoch, each a list of 1 to batch_size indices",
+                batches_predict_is_what_is_built="batches and pairs as predict() says, if it does",
+                same_generator_gives_the_same_batches="the same batches for the same generator",
+            ),
+            types=("BatchesShape",),
+        ),
+        "recipe": Kind(
+            "optimiser, schedule and length of training",
+            _duties(
+                recipe_is_valid="options that fit together",
+            ),
+        ),
+        "metric": Kind(
+            "what is evaluated on the embeddings",
+            _duties(
+                metric_gives_the_values_of_quantities="per_query(), of_curve() or of_embeddings()",
+                rank_metric_takes_queries_separately="per_query() that takes any part of the queries",
+                curve_metric_takes_resamples="of_curve() that takes many resamples at once",
+                embedding_metric_takes_resamples="resampled(), if any, that takes many resamples at once",
+            ),
+            types=(
+                "Quantity",
+                "mlbench.evaluation.ranks:Ranks",
+                "mlbench.evaluation.curve:Curve",
+                "mlbench.evaluation.embeddings:Embeddings",
+            ),
+        ),
+        "threshold": Kind(
+            "which threshold to deploy, fitted on the calibration split",
+            _duties(
+                threshold_is_a_similarity="a cosine similarity, ACCEPT_NOTHING, or ThresholdError",
+            ),
+            types=("Target", "mlbench.evaluation.curve:Curve"),
+        ),
+        "claim": Kind(
+            "a statement about several cases that their records support or refute",
+            _duties(
+                claim_is_judged_by_evidence="an effect, and p-values of the claim and of its opposite",
+                claim_names_its_cases="compared() with groups of cases",
+                claim_names_its_quantities="quantities() with names of metrics, speeds or sizes",
+                claim_is_judged_alike_by_equal_evidence="the same for the same evidence",
+                claim_without_a_case_is_a_claim_error="ClaimError where a case has no records",
+            ),
+            method="judge",
+            types=("mlbench.claims.evidence:Evidence", "mlbench.claims.evidence:Values", "Finding", "Effect"),
+        ),
+    }
+)

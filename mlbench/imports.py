@@ -1,0 +1,96 @@
+"""Imports of plugins' code: timed, with its output kept away from stdout, and interrupts named."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
+from dataclasses import dataclass
+from time import perf_counter
+from types import TracebackType
+
+__all__ = ["Import", "fault_place", "guarded_import"]
+
+
+@dataclass(slots=True)
+class Import:
+    """What an import was like. seconds: its duration. printed: the text that it wrote to stdout."""
+
+    seconds: float = 0.0
+    printed: str = ""
+
+
+@contextmanager
+def guarded_import(what: str) -> Iterator[Import]:
+    """Foreign code may be imported and called inside the block; `Import` is complete after it.
+
+    The code may not write to stdout, which is for results: what it prints is collected, and what its
+    libraries in C and its processes write goes to stderr. Raises what the code raises; KeyboardInterrupt with
+    a message that names `what`.
+    """
+    found, output = Import(), _Output()
+    start = perf_counter()
+    try:
+        with redirect_stdout(output), _descriptor_of_stderr():
+            yield found
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted while importing {what}") from None
+    finally:
+        found.seconds = perf_counter() - start
+        found.printed = output.finish()
+
+
+class _Output(io.TextIOBase):
+    """Collects text until it is finished, and passes later text on to stderr: a log may keep this stream."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] | None = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        if self._parts is None:
+            return sys.stderr.write(text)
+        self._parts.append(text)
+        return len(text)
+
+    def finish(self) -> str:
+        """The text so far."""
+        text = "".join(self._parts or ())
+        self._parts = None
+        return text
+
+
+@contextmanager
+def _descriptor_of_stderr() -> Iterator[None]:
+    """File descriptor 1 is that of stderr inside the block."""
+    try:
+        kept = os.dup(1)
+    except OSError:  # stdout is closed
+        yield
+        return
+    try:
+        with suppress(OSError):
+            os.dup2(2, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def fault_place(error: BaseException, package: str) -> str:
+    """Where in the code of a top-level package or module an error arose, as "FILE, line N"; "" where it arose
+    elsewhere."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}, line {error.lineno}"
+    found = ""
+    trace: TracebackType | None = error.__traceback__
+    while trace is not None:
+        frame = trace.tb_frame
+        if str(frame.f_globals.get("__name__", "")).partition(".")[0] == package:
+            found = f"{frame.f_code.co_filename}, line {trace.tb_lineno}"
+        trace = trace.tb_next
+    return found

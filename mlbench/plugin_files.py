@@ -1,0 +1,131 @@
+"""Plugins of one file that the user names, without a package: `--plugin FILE`, or `plugins` of a suite."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any, cast
+
+from mlbench.contracts import Component
+from mlbench.errors import SuiteError
+from mlbench.local_modules import add_file, file_hash, file_of
+from mlbench.plugins import Plugin, load_plugins
+
+__all__ = ["FILE_PACKAGE", "PluginFile", "add_plugin_files"]
+
+#: Shown as the package of a plugin of one file. Its version is the hash of the file, and its name the path.
+FILE_PACKAGE = "(file)"
+
+
+@dataclass(frozen=True, slots=True)
+class PluginFile:
+    """A file with components. path: of the file. origin: where it was named, for messages."""
+
+    path: Path
+    origin: str
+
+
+def add_plugin_files(plugins: Sequence[Plugin], files: Sequence[PluginFile]) -> tuple[Plugin, ...]:
+    """The plugins, and those of the files that are not among them yet.
+
+    Raises SuiteError for a file that is missing or no plugin, and for a component that another plugin has.
+    """
+    found = list(plugins)
+    for file in files:
+        module = _module(file)
+        if any(plugin.target == module for plugin in found):
+            continue
+        plugin = _load(file, module)
+        _check_names(plugin, file, found)
+        found.append(plugin)
+    return tuple(found)
+
+
+def _module(file: PluginFile) -> str:
+    path = file.path
+    if path.is_dir():
+        raise SuiteError(
+            f"{file.origin}: a folder; expected a Python file, or install it: pip install -e {path}"
+        )
+    if path.suffix != ".py":
+        raise SuiteError(f"{file.origin}: not a Python file; expected a name that ends in .py")
+    try:
+        return add_file(path)
+    except FileNotFoundError:
+        raise SuiteError(f"{file.origin}: no such file: {path.resolve()}") from None
+    except OSError as error:
+        raise SuiteError(f"{file.origin}: {path} cannot be read ({error.strerror})") from None
+
+
+def _load(file: PluginFile, module: str) -> Plugin:
+    source = _Source(str(file.path), module)
+    (plugin,) = load_plugins(sources=[cast(EntryPoint, source)])
+    if plugin.error:
+        raise SuiteError(f"{file.origin}: {file.path}:{source.line}: {plugin.error}{_advice(file, source)}")
+    components = tuple(_own(component, file.path.stem, module) for component in plugin.components)
+    version = file_hash(file.path)
+    return replace(plugin, package=FILE_PACKAGE, version=version, components=components)
+
+
+def _own(component: Component, stem: str, module: str) -> Component:
+    """The component with its target in the file's module: the file calls itself by its own name."""
+    named, _, attribute = component.options.partition(":")
+    return replace(component, options=f"{module}:{attribute}") if named == stem else component
+
+
+def _check_names(plugin: Plugin, file: PluginFile, others: Sequence[Plugin]) -> None:
+    owners = {(each.kind, each.name): other for other in others for each in other.components}
+    for each in plugin.components:
+        owner = owners.get((each.kind, each.name))
+        if owner is not None:
+            raise SuiteError(
+                f"{file.origin}: {file.path} registers the {each.kind} {each.name!r}, which plugin "
+                f"{owner.name!r} ({owner.package} {owner.version}) has; choose another name"
+            )
+
+
+def _advice(file: PluginFile, source: _Source) -> str:
+    """What to do about an import of a file that stands beside the plugin."""
+    error = source.error
+    missing = error.name.partition(".")[0] if isinstance(error, ModuleNotFoundError) and error.name else ""
+    beside = file.path.parent
+    if missing and ((beside / f"{missing}.py").is_file() or (beside / missing).is_dir()):
+        return "; a plugin of one file imports no others beside it; make a package: mlbench plugin new NAME"
+    return ""
+
+
+class _Source:
+    """Stands for an entry point: imports the file's module, and keeps what goes wrong and in which line."""
+
+    dist = None
+
+    def __init__(self, name: str, value: str) -> None:
+        self.name = name
+        self.value = value
+        self.line = 1
+        self.error: BaseException | None = None
+
+    def load(self) -> Any:
+        try:
+            module = import_module(self.value)
+        except BaseException as error:
+            self.error, self.line = error, self._line_of(error)
+            raise
+        hook = getattr(module, "mlbench_components", None)
+        self.line = getattr(getattr(hook, "__code__", None), "co_firstlineno", 1)
+        return module
+
+    def _line_of(self, error: BaseException) -> int:
+        """The last line of the file that the error passed through."""
+        file = str(file_of(self.value))
+        if isinstance(error, SyntaxError) and error.filename == file:
+            return error.lineno or 1
+        line, trace = 1, error.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename == file:
+                line = trace.tb_lineno
+            trace = trace.tb_next
+        return line

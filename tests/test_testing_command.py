@@ -1,0 +1,175 @@
+"""`python -m mlbench.testing NAME`, expected failures, and the check of imports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from unittest import SkipTest
+
+import pytest
+import toys
+from click.testing import CliRunner, Result
+
+from mlbench.contracts import Component
+from mlbench.errors import ComponentError
+from mlbench.plugins import Plugin, load_plugins
+from mlbench.testing import ExpectedFailure, checks, command, importing, imports_nothing_heavy
+
+BROKEN = Plugin("torn", "torn_plugin", "torn-package", "2.1", error="ImportError: no module named 'x'")
+
+
+def named(component: Component, name: str, **given):
+    (check,) = [each for each in checks(component, **given) if each.name == name]
+    return check
+
+
+TOY = next(each for each in toys.mlbench_components() if each.kind == "augmentation")
+
+
+def test_expected_failure_is_skipped_with_its_reason() -> None:
+    nameless = Component("augmentation", "toy", TOY.options, "short")
+    reasons = {"summary_is_one_line": "it is a toy"}
+    with pytest.raises(SkipTest, match=r"it is a toy \(the summary of Component is 'short'; write") as raised:
+        named(nameless, "summary_is_one_line", expected_failures=reasons)()
+    assert isinstance(raised.value, ExpectedFailure)
+    for check in checks(nameless, expected_failures=reasons):
+        assert (check.outcome().state == "expected failure") == (check.name == "summary_is_one_line")
+
+
+def test_expected_failure_that_passes_fails() -> None:
+    check = named(TOY, "defaults_are_valid", expected_failures={"defaults_are_valid": "it is a toy"})
+    with pytest.raises(AssertionError, match=r"defaults_are_valid passes; remove it from expected_failures"):
+        check()
+
+
+@pytest.mark.parametrize(
+    ("expected", "message"),
+    [
+        (
+            {"defaults_are_vald": "why"},
+            r"no check 'defaults_are_vald' \(did you mean 'defaults_are_valid'\?\)",
+        ),
+        (
+            {"loss_has_a_finite_gradient": "why"},
+            "the kind augmentation has no check 'loss_has_a_finite_gradient'",
+        ),
+        ({"defaults_are_valid": " "}, "defaults_are_valid has no reason; write why"),
+        ({"defaults_are_valid": None}, "defaults_are_valid has no reason; write why"),
+    ],
+)
+def test_expected_failures_are_checked_before_any_check_runs(expected, message) -> None:
+    with pytest.raises(ComponentError, match=message):
+        checks(TOY, expected_failures=expected)
+
+
+@pytest.fixture
+def shell(monkeypatch: pytest.MonkeyPatch):
+    """Run the command with the built-in plugins, the toys as another plugin, and a broken plugin."""
+    toy = Plugin("toys", "toys", "toy_package", "1.0", tuple(toys.mlbench_components()))
+    monkeypatch.setattr(command, "load_plugins", lambda: (*load_plugins(), toy, BROKEN))
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(command.main, arguments)
+
+    return run
+
+
+def test_command_prints_a_line_for_each_check(shell) -> None:
+    result = shell("threshold/fixed", "--set", "distance=.25")
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("threshold fixed (mlbench ")
+    assert lines[0].endswith(") with distance=0.25")
+    assert "  passed  threshold_is_a_similarity" in lines
+    assert any(line.startswith("  passed  module_imports_lightly: 0.") for line in lines)
+    assert (lines[-1], result.exit_code) == (f"{len(lines) - 2} passed", 0)
+    assert result.stderr == (
+        "note: plugin 'torn' (torn-package 2.1) cannot be loaded: ImportError: no module named 'x'\n"
+    )
+
+
+def test_command_shows_failures_skips_and_expected_failures(shell) -> None:
+    result = shell("best_f1", "--expect", "threshold_is_a_similarity=no reason")
+    assert "  failed  threshold_is_a_similarity: threshold_is_a_similarity passes; remove" in result.stdout
+    assert (result.stdout.splitlines()[-1], result.exit_code) == ("1 failed, 8 passed", 1)
+
+    result = shell("toy-package", "--kind", "augmentation")
+    assert "  failed  summary_is_one_line: the summary of Component is " in result.stdout
+    assert result.exit_code == 1
+
+    expected = (
+        "--expect",
+        "summary_is_one_line=it is a toy",
+        "--expect",
+        "every_option_is_documented=so too",
+    )
+    result = shell("jitter", *expected)
+    assert "  expected failure summary_is_one_line: it is a toy (the summary" in result.stdout
+    assert (result.stdout.splitlines()[-1], result.exit_code) == ("2 expected failures, 8 passed", 0)
+
+    result = shell("lfw", "--kind", "dataset")
+    assert "  skipped dataset_has_three_splits: dataset-lfw needs the options path" in result.stdout
+    assert (result.stdout.splitlines()[-1], result.exit_code) == ("6 passed, 8 skipped", 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "code"),
+    [
+        (["best_f2"], "no component, plugin or package is called 'best_f2' (did you mean 'best_f1'?)", 1),
+        (["gap", "--kind", "loss"], "no loss, and no plugin or package with one, is called 'gap'", 1),
+        (["zzz"], "plugins that failed to load may have it: torn (ImportError: no module named 'x')", 1),
+        (["loss/cosfac"], "unknown loss 'cosfac' (did you mean 'cosface'?)", 1),
+        (["gap", "--kind", "nek"], "unknown kind 'nek' (did you mean 'neck'?)", 1),
+        (["torn_package"], "plugin 'torn' of torn-package 2.1 cannot be loaded: ImportError", 1),
+        (["necks", "--set", "dim=8"], "need one component, and these match: neck/flatten, neck/gap", 1),
+        (["fixed", "--set", "distance"], "--set distance: expected NAME=VALUE", 2),
+        (["best_f1", "--expect", "similarity=x"], "the kind threshold has no check 'similarity'", 1),
+        (["--kind", "loss"], "need the NAME of a component", 2),
+    ],
+)
+def test_command_names_what_is_wrong(shell, arguments, message, code) -> None:
+    result = shell(*arguments)
+    assert message in result.stderr
+    assert result.exit_code == code
+    assert result.stdout == ""
+
+
+def written(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> Component:
+    (folder / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(folder)
+    return Component("loss", name, f"{name}:Loss", "a loss that does not import well")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("kit_printing", "print('hello')\nprint('again')\n", "kit_printing prints 'hello' to stdout, which"),
+        ("kit_system", "import os\nos.system('echo hello')\n", "kit_system prints 'hello' to stdout, which"),
+        ("kit_raising", "raise OSError('a\\nb')\n", "importing kit_raising raises OSError: a; make it"),
+        ("kit_leaving", "import sys\nsys.exit(3)\n", "importing kit_leaving raises SystemExit: 3; make it"),
+        ("kit_dying", "import os\nos._exit(3)\n", "raises the process ended with 3; make it"),
+    ],
+)
+def test_check_of_imports_finds_the_fault(tmp_path, monkeypatch, name, text, message) -> None:
+    component = written(tmp_path, monkeypatch, name, text)
+    with pytest.raises(AssertionError) as raised:
+        named(component, "module_imports_lightly")()
+    assert message in str(raised.value)
+
+
+def test_check_of_imports_has_a_limit_of_seconds(monkeypatch) -> None:
+    monkeypatch.setattr(importing, "_known", {"toys": importing._Import([], "", 1.25, "")})
+    with pytest.raises(
+        AssertionError, match=r"toys takes 1\.2 s of CPU time, more than 1 s; move its imports"
+    ):
+        named(TOY, "module_imports_lightly")()
+    monkeypatch.setattr(importing, "_known", {"toys": importing._Import([], "", 0.5, "")})
+    assert named(TOY, "module_imports_lightly").outcome() == ("passed", "0.50 s of CPU time")
+
+
+def test_imports_nothing_heavy_names_the_module() -> None:
+    light = Component("loss", "light", "mlbench.errors:OptionError", "imports nothing")
+    heavy = Component("loss", "heavy", "mlbench.training.model:build_model", "imports torch")
+    imports_nothing_heavy(light)
+    with pytest.raises(
+        AssertionError, match=r"mlbench.training.model imports .*'torch'.* at its top; import"
+    ):
+        imports_nothing_heavy(heavy, light)
