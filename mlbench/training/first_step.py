@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -39,14 +39,16 @@ class FirstStep:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Raises PluginError in the block for a loss or a distance that is no scalar or has no gradient."""
-        spec, terms = self._case.spec, self._objective.terms
+        """Raises PluginError in the block for a loss, a regulariser or a distance that is no scalar, and for
+        a loss or a distance without a gradient."""
+        spec = self._case.spec
+        terms: Any = self._objective.terms
         modules: list[tuple[Any, Part]] = []
         for term in terms:
-            assert isinstance(term, Term)
             # A sampler computes the scalar from the logits of the loss.
             part = part_of(self._case, term) if term.centres is None else spec.parts["sampler"]
             modules.append((term, part))
+            term.regularisers = self._checked(term)
         if self._objective.distiller is not None:
             modules.append((self._objective.distiller, spec.parts["distiller"]))
         handles = [module.register_forward_hook(self._hook(module, part)) for module, part in modules]
@@ -55,6 +57,8 @@ class FirstStep:
         finally:
             for handle in handles:
                 handle.remove()
+            for term in terms:
+                del term.regularisers  # the method of its class is left
 
     def _hook(self, module: Any, part: Part) -> Callable[..., None]:
         blamed = part_of(self._case, module) if isinstance(module, Term) else part
@@ -70,6 +74,26 @@ class FirstStep:
             self._returned.append(_Returned(blamed, value.detach(), finite))
 
         return check
+
+    def _checked(self, term: Term) -> Callable[[torch.Tensor], Mapping[str, torch.Tensor]]:
+        """The method `regularisers` of a term, checked."""
+        part, regularisers = part_of(self._case, term), term.regularisers
+
+        def checked(embeddings: torch.Tensor) -> Mapping[str, torch.Tensor]:
+            found: Any = regularisers(embeddings)
+            if not isinstance(found, Mapping):
+                raise part.mistake(f"regularisers returned {shown(found)}; expected scalars by name")
+            finite = torch.isfinite(embeddings.detach()).all()
+            for name, value in found.items():
+                if not isinstance(value, torch.Tensor) or value.ndim or not value.is_floating_point():
+                    raise part.mistake(
+                        f"regularisers returned {shown(value)} as {name!r}; expected a scalar: a float "
+                        "tensor of shape ()"
+                    )
+                self._returned.append(_Returned(part, value.detach(), finite))
+            return found
+
+        return checked
 
     def explain(self) -> None:
         """Raise the error for a first loss that is not finite: nothing was updated before, so it is not the

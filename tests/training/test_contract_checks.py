@@ -81,6 +81,8 @@ class WrongLoss(LossOptions):
     how: str
 
     def build(self, context: Any) -> Any:
+        if self.how.startswith("term "):
+            return WrongTerms(self.how.removeprefix("term "))
         return WrongLogits() if self.how == "logits" else object() if self.how == "object" else self
 
     def __call__(self, embeddings: torch.Tensor, labels: torch.Tensor) -> Any:
@@ -94,6 +96,20 @@ class WrongLogits:
 
     def logits(self, cosines: torch.Tensor, targets: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
         return cosines
+
+
+class WrongTerms:
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+    def __call__(self, embeddings: torch.Tensor, labels: torch.Tensor) -> Any:
+        return embeddings.square().mean()
+
+    def regularisers(self, embeddings: torch.Tensor) -> Any:
+        lengths = embeddings.norm(dim=1)
+        if self.how == "unnamed":
+            return lengths.mean()
+        return {"length": lengths if self.how == "vector" else lengths.mean() * float(self.how)}
 
 
 class WrongDistiller(DistillerOptions):
@@ -274,6 +290,14 @@ def failure(plan: Any, folder: Path) -> str:
             "tensor of shape (2, 6)",
         ),
         (
+            "loss={name: wrong, how: term unnamed}",
+            "loss 'wrong': regularisers returned float32 of shape (); expected scalars by name",
+        ),
+        (
+            "loss={name: wrong, how: term vector}",
+            "loss 'wrong': regularisers returned float32 of shape (8,) as 'length'; expected a scalar",
+        ),
+        (
             "distiller=wrong",
             "distiller 'wrong': it returned float32 of shape (8,); expected a scalar: a float tensor",
         ),
@@ -374,14 +398,14 @@ def test_a_plugin_with_several_components_is_named_without_the_component(plan, t
     assert failure(plan(*changes), tmp_path).startswith(told)
 
 
-@pytest.mark.parametrize("number", ["nan", "inf"])
+@pytest.mark.parametrize("number", ["nan", "inf", "term nan"])
 def test_a_loss_that_is_not_finite_at_first_is_not_the_learning_rates_fault(
     plan, tmp_path, number: str
 ) -> None:
     error = failure(plan(f"loss={{name: wrong, how: {number}}}"), tmp_path)
     assert error == (
-        f"loss 'wrong' of {WHO} returned {number} at step 1, on finite embeddings and before any update of "
-        "the weights; expected a finite number"
+        f"loss 'wrong' of {WHO} returned {number.removeprefix('term ')} at step 1, on finite embeddings and "
+        "before any update of the weights; expected a finite number"
     )
 
 
