@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import random
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 import test_testing
 from test_testing import CHANGE, failures
 
+from mlbench import testing
 from mlbench.contracts import KINDS
 from mlbench.plugin import Component, Features, LossContext, LossOptions, NeckOptions
 from mlbench.testing import checks
@@ -152,3 +156,25 @@ def test_every_check_has_a_component_that_violates_it(kind) -> None:
         *(check for _, check, _ in test_testing.GENERAL_FAULTS),
     }
     assert {check.name for check in checks(component)} <= violated
+
+
+def messages(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and text of each message of a failure in a module; "X" for what is filled in."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("expect", "AssertionError"):
+            message = node.args[-1]
+            yield message.lineno, text(message)
+
+
+def text(node: ast.AST) -> str:
+    if isinstance(node, ast.JoinedStr):
+        return "".join(text(part) for part in node.values)
+    return str(node.value) if isinstance(node, ast.Constant) else "X"
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path(testing.__file__).parent.glob("*.py")), ids=lambda path: path.stem
+)
+def test_every_message_says_what_to_change(path) -> None:
+    lacking = [(line, found) for line, found in messages(path) if found != "X" and not found.endswith("; X")]
+    assert [each for each in lacking if not CHANGE.search(each[1])] == []
