@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
-from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from mlbench.contracts import Component
 from mlbench.errors import SuiteError
 from mlbench.local_modules import add_file, file_hash, file_of
 from mlbench.plugins import Plugin, load_plugins
+from mlbench.registration import Fault
 
 __all__ = ["FILE_PACKAGE", "PluginFile", "add_plugin_files"]
 
@@ -62,12 +62,21 @@ def _module(file: PluginFile) -> str:
 
 def _load(file: PluginFile, module: str) -> Plugin:
     source = _Source(str(file.path), module)
-    (plugin,) = load_plugins(sources=[cast(EntryPoint, source)])
-    if plugin.error:
-        raise SuiteError(f"{file.origin}: {file.path}:{source.line}: {plugin.error}{_advice(file, source)}")
+    (plugin,) = load_plugins(sources=[source])
+    for problem in _problems(plugin):
+        raise SuiteError(f"{file.origin}: {file.path}:{source.line}: {problem}{_advice(file, source)}")
     components = tuple(_own(component, file.path.stem, module) for component in plugin.components)
     version = file_hash(file.path)
     return replace(plugin, package=FILE_PACKAGE, version=version, components=components)
+
+
+def _problems(plugin: Plugin) -> Iterator[str]:
+    """What sets the plugin or one of its components aside: an error, as the user named the file."""
+    if plugin.error:
+        # A file is left out by not naming it.
+        yield plugin.error if "--block" in plugin.fix else Fault(plugin.error, plugin.fix).text
+    for fault in plugin.faults:
+        yield f"{fault}: {fault.text}"
 
 
 def _own(component: Component, stem: str, module: str) -> Component:

@@ -200,7 +200,8 @@ def test_commands_take_the_file_before_or_after_their_name(file: Path, before: b
 
 COMMANDS = """
     run, results, validate, plan, claims, findings, export, check, compare, baseline save, tune run,
-    tune show, evaluate, advise, list, show, plugins, doctor, data list, data fetch, data check
+    tune show, evaluate, advise, list, show, plugins, plugins doctor, doctor, data list, data fetch,
+    data check
 """
 
 

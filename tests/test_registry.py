@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -225,3 +226,9 @@ def test_every_built_in_options_class_imports_and_keeps_the_contract() -> None:
     for each in Registry(load_plugins()):
         assert each.options is not None
         assert each.provenance["code"]
+
+
+def test_a_registry_can_be_pickled_for_the_measuring_process() -> None:
+    copy = pickle.loads(pickle.dumps(Registry([plugin("one", "gap")])))
+    assert copy.names("neck") == ["gap"]
+    copy.note("a line that nobody takes")

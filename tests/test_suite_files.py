@@ -81,13 +81,15 @@ def test_a_study_has_two_sizes_that_say_what_they_leave_out(path: Path) -> None:
 
 
 #: Options with which every case of a study runs in little time: few and small images, one epoch on one view
-#: of each, and batches that few classes fill.
+#: of each, no intervals, and batches that few classes fill.
 SMOKE = {
     "study1-docclassifier": "--limit 80 --set recipe.batch_size=2 --set recipe.epochs=1 --set recipe.views=1 "
     "--set image.size=32 --set image.teacher_size=32",
     "study2-rsb": "--limit 16 --set recipe.epochs=1 --set recipe.views=1",
-    "study3-labels": "--limit 24 --set recipe.batch_size=12 --set batch_sampler.triplets=12",
-    "study4-transfer": "--limit 32 --set recipe.epochs=1 --set recipe.views=1 --set image.size=16",
+    "study3-labels": "--limit 24 --set recipe.batch_size=12 --set batch_sampler.triplets=12 "
+    "--set evaluation.resamples=0",
+    "study4-transfer": "--limit 32 --set recipe.epochs=1 --set recipe.views=1 --set image.size=16 "
+    "--set evaluation.resamples=0",
 }
 
 #: Changes of a study's file whose cases differ in what the options above would set in all of them alike.

@@ -753,6 +753,7 @@ GENERAL_FAULTS = [
     ({"summary": "short"}, "summary_is_one_line", "one line"),
     ({"summary": None}, "summary_is_one_line", "is None; write one line"),
     ({"summary": "it ends with a full stop."}, "summary_is_one_line", "full stop"),
+    ({"source": None}, "source_is_a_paper_or_an_address", "is None; write it as"),
     ({"source": "Deng et al."}, "source_is_a_paper_or_an_address", "arXiv:1801.09414"),
     ({"source": None}, "source_is_a_paper_or_an_address", "the source of Component is None"),
     (

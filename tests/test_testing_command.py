@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from unittest import SkipTest
 
@@ -12,17 +13,46 @@ from click.testing import CliRunner, Result
 from mlbench.contracts import Component
 from mlbench.errors import ComponentError
 from mlbench.plugins import Plugin, load_plugins
+from mlbench.registration import Fault
 from mlbench.testing import ExpectedFailure, checks, command, importing, imports_nothing_heavy
 
-BROKEN = Plugin("torn", "torn_plugin", "torn-package", "2.1", error="ImportError: no module named 'x'")
+TOY = next(each for each in toys.mlbench_components() if each.kind == "augmentation")
+MISSING = "ImportError: no module named 'x'"
+BROKEN = Plugin("torn", "torn_plugin", "torn-package", "2.1", error=MISSING, fix="install x")
+ASIDE = "plugin 'torn' (torn-package 2.1) is set aside: ImportError: no module named 'x'; install x"
+FAULTY = Plugin(
+    "part",
+    "part",
+    "part-package",
+    "1.0",
+    (replace(TOY, name="whole"),),
+    faults=(Fault("its summary is None", "write one line", "loss", "half"),),
+)
+HALF = "loss 'half' of plugin 'part' (part-package 1.0) is set aside: its summary is None; write one line"
+
+
+FILE = """\
+from mlbench.plugin import Component, ThresholdOptions, hookimpl
+
+
+class Half(ThresholdOptions):
+    \'\'\'Half.\'\'\'
+
+    def __call__(self, curve):
+        if curve is None:
+            raise ValueError("no curve")
+        return 0.5
+
+
+@hookimpl
+def mlbench_components():
+    return [Component("threshold", "kit_half", "kit_file:Half", "half of the way to one")]
+"""
 
 
 def named(component: Component, name: str, **given):
     (check,) = [each for each in checks(component, **given) if each.name == name]
     return check
-
-
-TOY = next(each for each in toys.mlbench_components() if each.kind == "augmentation")
 
 
 def test_expected_failure_is_skipped_with_its_reason() -> None:
@@ -65,7 +95,9 @@ def test_expected_failures_are_checked_before_any_check_runs(expected, message) 
 def shell(monkeypatch: pytest.MonkeyPatch):
     """Run the command with the built-in plugins, the toys as another plugin, and a broken plugin."""
     toy = Plugin("toys", "toys", "toy_package", "1.0", tuple(toys.mlbench_components()))
-    monkeypatch.setattr(command, "load_plugins", lambda: (*load_plugins(), toy, BROKEN))
+    monkeypatch.setattr(
+        command, "load_plugins", lambda **choice: (*load_plugins(**choice), toy, BROKEN, FAULTY)
+    )
 
     def run(*arguments: str) -> Result:
         return CliRunner().invoke(command.main, arguments)
@@ -81,15 +113,13 @@ def test_command_prints_a_line_for_each_check(shell) -> None:
     assert "  passed  threshold_is_a_similarity" in lines
     assert any(line.startswith("  passed  module_imports_lightly: 0.") for line in lines)
     assert (lines[-1], result.exit_code) == (f"{len(lines) - 2} passed", 0)
-    assert result.stderr == (
-        "note: plugin 'torn' (torn-package 2.1) cannot be loaded: ImportError: no module named 'x'\n"
-    )
+    assert result.stderr.splitlines() == [f"note: {ASIDE}", f"note: {HALF}"]
 
 
 def test_command_shows_failures_skips_and_expected_failures(shell) -> None:
     result = shell("best_f1", "--expect", "threshold_is_a_similarity=no reason")
     assert "  failed  threshold_is_a_similarity: threshold_is_a_similarity passes; remove" in result.stdout
-    assert (result.stdout.splitlines()[-1], result.exit_code) == ("1 failed, 8 passed", 1)
+    assert (result.stdout.splitlines()[-1], result.exit_code) == ("1 failed, 9 passed", 1)
 
     result = shell("toy-package", "--kind", "augmentation")
     assert "  failed  summary_is_one_line: the summary of Component is " in result.stdout
@@ -103,11 +133,11 @@ def test_command_shows_failures_skips_and_expected_failures(shell) -> None:
     )
     result = shell("jitter", *expected)
     assert "  expected failure summary_is_one_line: it is a toy (the summary" in result.stdout
-    assert (result.stdout.splitlines()[-1], result.exit_code) == ("2 expected failures, 8 passed", 0)
+    assert (result.stdout.splitlines()[-1], result.exit_code) == ("2 expected failures, 9 passed", 0)
 
     result = shell("lfw", "--kind", "dataset")
     assert "  skipped dataset_has_three_splits: dataset-lfw needs the options path" in result.stdout
-    assert (result.stdout.splitlines()[-1], result.exit_code) == ("6 passed, 8 skipped", 0)
+    assert (result.stdout.splitlines()[-1], result.exit_code) == ("7 passed, 8 skipped", 0)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +148,7 @@ def test_command_shows_failures_skips_and_expected_failures(shell) -> None:
         (["zzz"], "plugins that failed to load may have it: torn (ImportError: no module named 'x')", 1),
         (["loss/cosfac"], "unknown loss 'cosfac' (did you mean 'cosface'?)", 1),
         (["gap", "--kind", "nek"], "unknown kind 'nek' (did you mean 'neck'?)", 1),
-        (["torn_package"], "plugin 'torn' of torn-package 2.1 cannot be loaded: ImportError", 1),
+        (["loss/half"], HALF, 1),
         (["necks", "--set", "dim=8"], "need one component, and these match: neck/flatten, neck/gap", 1),
         (["fixed", "--set", "distance"], "--set distance: expected NAME=VALUE", 2),
         (["best_f1", "--expect", "similarity=x"], "the kind threshold has no check 'similarity'", 1),
@@ -130,6 +160,47 @@ def test_command_names_what_is_wrong(shell, arguments, message, code) -> None:
     assert message in result.stderr
     assert result.exit_code == code
     assert result.stdout == ""
+
+
+def test_command_fails_for_what_is_set_aside(shell) -> None:
+    result = shell("torn_package")
+    assert (result.stdout, result.stderr) == (f"failed  {ASIDE}\n", f"note: {HALF}\n")
+    assert result.exit_code == 1
+
+    result = shell("half")
+    assert (result.stdout, result.exit_code) == (f"failed  {HALF}\n", 1)
+
+    result = shell("part", "--kind", "augmentation")
+    assert result.stdout.startswith("augmentation whole (part-package 1.0)\n")
+    result = shell("part")
+    assert result.stdout.startswith(f"failed  {HALF}\naugmentation whole (part-package 1.0)\n")
+    assert result.exit_code == 1
+
+
+def test_command_checks_a_file_of_components(shell, tmp_path) -> None:
+    shell_file = tmp_path / "kit_file.py"
+    shell_file.write_text(FILE)
+    result = shell(str(shell_file))
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("threshold kit_half ((file) ")
+    assert any(line.startswith("  passed  module_imports_lightly: 0.") for line in lines)
+    failed = [line for line in lines if line.startswith("  failed")]
+    raised = (
+        "kit_file.py:9 raises ValueError: no curve; change it so that the check 'threshold is a similarity'"
+    )
+    assert failed == [f"  failed  threshold_is_a_similarity: {raised} can call it"]
+    assert result.exit_code == 1
+
+    result = shell("no_such_file.py")
+    assert "no_such_file.py: no such file" in result.stderr
+    assert result.exit_code == 2
+
+
+def test_command_loads_what_the_environment_chooses(shell, monkeypatch) -> None:
+    monkeypatch.setenv("MLBENCH_BLOCK", "necks")
+    result = shell("neck/squeeze")
+    assert "unknown neck 'squeeze'" in result.stderr
+    assert result.exit_code == 1
 
 
 def written(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> Component:

@@ -34,6 +34,10 @@ __all__ = ["export", "match"]
     help="Folder to write into.",
 )  # fmt: skip
 @click.option("--int8", is_flag=True, help="Write a file with 8-bit weights, too, and compare it.")
+@click.option(
+    "--width", type=click.IntRange(1),
+    help="Cut the embeddings to one of the case's widths, with its threshold; default the whole.",
+)  # fmt: skip
 @json_option
 def export(
     as_json: bool,
@@ -219,6 +223,7 @@ def _plain(each: Score) -> dict[str, Any]:
     return {
         "model": each.name,
         "file": str(each.file) if each.file else None,
+        "width": each.width,
         "bytes": each.bytes,
         "images_per_second": each.images_per_second,
         "rounds": list(each.rounds),

@@ -7,12 +7,13 @@ import json
 import click
 
 from mlbench.commands.installed import command_registry, installed_plugins
-from mlbench.parameters import json_option
+from mlbench.parameters import json_option, plugin_option
 
 __all__ = ["plugins"]
 
 
 @click.group(invoke_without_command=True)
+@plugin_option
 @json_option
 @click.pass_context
 def plugins(context: click.Context, as_json: bool) -> None:
@@ -30,6 +31,7 @@ def plugins(context: click.Context, as_json: bool) -> None:
 
 
 @plugins.command("doctor")
+@plugin_option
 @json_option
 def plugins_doctor(as_json: bool) -> None:
     """Import every third-party component, and show what is wrong with the plugins and how to mend it."""

@@ -243,7 +243,8 @@ class NeckOptions(TrainedOptions):
 
 @dataclass(frozen=True, slots=True)
 class LossContext:
-    """num_classes: classes of the train split. dim: width of the embeddings."""
+    """num_classes: classes of the train split. dim: width of the embeddings; a case with nested widths builds
+    its losses once for each."""
 
     num_classes: int
     dim: int
@@ -263,9 +264,9 @@ class LossOptions(TrainedOptions):
 
 @dataclass(frozen=True, slots=True)
 class SamplerContext:
-    """num_classes: classes of the train split. dim: width of the embeddings. centres_per_class: as the loss
-    needs. batch_size: images. batch_labels: largest number of different labels in a batch. seed: the case's
-    derived seed for this component."""
+    """num_classes: classes of the train split. dim: width of the embeddings, as in `LossContext`.
+    centres_per_class: as the loss needs. batch_size: images. batch_labels: largest number of different labels
+    in a batch. seed: the case's derived seed for this component."""
 
     num_classes: int
     dim: int

@@ -46,6 +46,8 @@ class Card:
     "float32" or "int8". size, resize, crop_ratio: as `mlbench.planning.spec.ImageSettings` has them.
     white: white level of images with more than 8 bits, None to find it for each image (see
     `mlbench.images.bit_depth`).
+    width: numbers of an embedding, None in a file of an earlier version. widths: nested widths (see
+    `mlbench.planning.widths`), of which the first numbers are embeddings too; () for none.
     similarity: smallest similarity of a match; None without a threshold, for the reason in note.
     """
 
@@ -62,6 +64,8 @@ class Card:
     similarity: float | None
     note: str = ""
     white: float | None = None
+    width: int | None = None
+    widths: tuple[int, ...] = ()
 
     @property
     def distance(self) -> float | None:
@@ -85,6 +89,8 @@ class Card:
             "threshold_similarity": "" if self.similarity is None else repr(self.similarity),
             "threshold_distance": "" if self.distance is None else repr(self.distance),
             "threshold_note": self.note,
+            "width": "" if self.width is None else str(self.width),
+            "nested_widths": ", ".join(map(str, self.widths)),
             **_ALWAYS,
             **({"batch": _INT8} if self.precision == "int8" else {}),
         }
@@ -94,6 +100,7 @@ class Card:
         """A card from a file's metadata. Raises StoreError, naming `where`, for other metadata."""
         try:
             similarity, white = metadata["threshold_similarity"], metadata.get("white")
+            width, widths = metadata.get("width"), metadata.get("nested_widths")
             found = cls(
                 suite=metadata["suite"],
                 case=metadata["case"],
@@ -108,6 +115,8 @@ class Card:
                 similarity=float(similarity) if similarity else None,
                 note=metadata["threshold_note"],
                 white=float(white) if white else None,
+                width=int(width) if width else None,
+                widths=tuple(map(int, widths.split(","))) if widths else (),
             )
         except (KeyError, ValueError) as error:
             raise StoreError(
@@ -131,6 +140,7 @@ class Card:
             "resize": self.resize in get_args(Resize),
             "crop_ratio": 0 < self.crop_ratio <= 1,
             "white": self.white is None or 0 < self.white < math.inf,
+            "width": self.width is None or self.width > 0,
             "threshold_similarity": self.similarity is None or math.isfinite(self.similarity),
         }
         return [name for name, fine in sound.items() if not fine]

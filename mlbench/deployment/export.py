@@ -14,6 +14,7 @@ import torch
 from mlbench import __version__
 from mlbench.atomic_write import full_disk, write_atomically
 from mlbench.deployment.card import Card
+from mlbench.deployment.cut import CutModel
 from mlbench.deployment.match import INT8
 from mlbench.deployment.onnx_model import to_int8, to_onnx, with_metadata
 from mlbench.deployment.trial import Progress, Score, Trial
@@ -31,6 +32,7 @@ from mlbench.planning.suite_plugins import suite_registry
 from mlbench.records.record import Record
 from mlbench.records.report import headline_metrics, metric_text, remarks_of
 from mlbench.records.store import Store
+from mlbench.records.widths import cut_record, widths_of
 from mlbench.registry import Registry
 from mlbench.training.assembly import Assembly, assemble
 from mlbench.training.model import state_hash
@@ -49,7 +51,7 @@ METRIC_TOLERANCE, IMAGES = 0.01, 2
 class Request:
     """What to export. suite: its name, or its file, which is planned as `plan` says. seed: None for the
     finished one with the median threshold. results: folder of the records. output: folder of the files. int8:
-    whether to write a quantised file too."""
+    whether to write a quantised file too. width: of the case, to cut the embeddings to; None for all."""
 
     suite: str
     case: str
@@ -58,6 +60,7 @@ class Request:
     results: Path = Path("results")
     output: Path = Path("export")
     int8: bool = False
+    width: int | None = None
 
 
 def export(request: Request, registry: Registry, progress: Progress) -> list[Score]:
@@ -96,9 +99,11 @@ def _exported(
     assembly = assemble(case, "cpu", progress)
     _load_weights(assembly, record, checkpoints)
     progress("exporting", 0, 1)
-    graphs = {"float32": to_onnx(assembly.model, case.spec.image.size)}
+    width = request.width or assembly.model.neck.dim
+    model = assembly.model if width == assembly.model.neck.dim else CutModel(assembly.model, width).eval()
+    graphs = {"float32": to_onnx(model, case.spec.image.size)}
     with _scratch_folder() as folder:
-        trial = Trial(assembly, _threshold(record), folder, progress)
+        trial = Trial(assembly, model, _threshold(record), folder, progress)
         own = trial.torch()
         remarks = remarks_of(record.evaluation).values()
         own = replace(own, notes=tuple(dict.fromkeys((*chosen, *remarks, *own.notes))))
@@ -150,8 +155,12 @@ def _write(score: Score, graph: bytes, record: Record, case: Case, folder: Path)
         similarity=score.threshold.similarity,
         note=score.threshold.note,
         white=getattr(case.dataset, "white", None),
+        width=score.width,
+        widths=tuple(each for each in widths_of(record) if each < score.width),
     )
     end = INT8 if score.name == "int8" else ".onnx"
+    if score.width < max(widths_of(record), default=0):
+        end = f"-w{score.width}{end}"
     file = folder / f"{record.suite}-{record.case}-s{record.seed}{end}"
     data = with_metadata(graph, card.metadata())
     write_atomically(file, data)
@@ -159,13 +168,14 @@ def _write(score: Score, graph: bytes, record: Record, case: Case, folder: Path)
 
 
 def _record(found: Selection, request: Request) -> tuple[Record, tuple[str, ...]]:
-    """The finished record of the case, and a note on the choice of the seed. Raises StoreError."""
+    """The finished record of the case, at the width, and notes on the choice of seed and width. Raises
+    StoreError."""
     records, where = found.records, request.suite
     names = dict.fromkeys((*(each.case for each in records), *(each.case for each in found.lacking)))
     if request.case not in names:
         raise StoreError(f"{where}: no case {request.case!r} ({hint(request.case, list(names))})")
     absent = {each.seed: each for each in found.lacking if each.case == request.case}
-    seeds = {record.seed: record for record in records if record.case == request.case}
+    seeds = {record.seed: _at(record, request.width) for record in records if record.case == request.case}
     if absent and (request.seed in absent or not seeds):
         each = absent.get(request.seed or 0, next(iter(absent.values())))
         size = f" --size {found.heading.size}" if found.heading.size else ""
@@ -177,7 +187,31 @@ def _record(found: Selection, request: Request) -> tuple[Record, tuple[str, ...]
     record = seeds[seed]
     if record.status != "done":
         raise StoreError(f"case {record.case!r} failed and left nothing to export: {record.error}")
-    return record, notes
+    return record, (*notes, *_on_widths(record, request.width))
+
+
+def _at(record: Record, width: int | None) -> Record:
+    """The record at a nested width. Raises StoreError for a width that its case does not have."""
+    widths = widths_of(record)
+    if width is None or record.status != "done" or width in widths[-1:]:
+        return record
+    if not widths:
+        raise StoreError(f"case {record.case!r} has no nested widths; leave --width {width} out")
+    if width not in widths:
+        known = ", ".join(map(str, widths))
+        raise StoreError(f"case {record.case!r} has no width {width} (there are: {known})")
+    return cut_record(record, width)
+
+
+def _on_widths(record: Record, width: int | None) -> list[str]:
+    """A note on the nested widths of the case."""
+    widths = widths_of(record)
+    if not widths:
+        return []
+    known = ", ".join(map(str, widths))
+    if width in (None, widths[-1]):
+        return [f"the case has the widths {known}; --width cuts the embeddings to one of them"]
+    return [f"embeddings are cut to the first {width} of {widths[-1]} numbers; widths of the case: {known}"]
 
 
 def _median_seed(seeds: Mapping[int, Record]) -> tuple[int, tuple[str, ...]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn.functional import normalize
 
 from mlbench.contracts import SplitName
@@ -41,17 +42,18 @@ Progress = Callable[[str, int, int], None]
 class Score:
     """Metrics of a model on the test images.
 
-    metrics: at the threshold of the case. threshold: of this model; refitted: metrics at it, where it is not
-    the case's. file, bytes, images_per_second, rounds: None or empty for the PyTorch model. difference:
-    largest absolute difference of a component of an embedding from PyTorch's. answers_differ: share of the
-    test pairs that are a match to one of this model and PyTorch's but not to the other, at the threshold of
-    the case; None without one. refitted_answers_differ: likewise at this model's own threshold. notes: for
-    the user, such as why there is no speed.
+    metrics: at the threshold of the case. width: numbers of an embedding. threshold: of this model; refitted:
+    metrics at it, where it is not the case's. file, bytes, images_per_second, rounds: None or empty for the
+    PyTorch model. difference: largest absolute difference of a component of an embedding from PyTorch's.
+    answers_differ: share of the test pairs that are a match to one of this model and PyTorch's but not to the
+    other, at the threshold of the case; None without one. refitted_answers_differ: likewise at this model's
+    own threshold. notes: for the user, such as why there is no speed.
     """
 
     name: str
     metrics: Mapping[str, Estimate]
     threshold: Threshold
+    width: int
     file: Path | None = None
     bytes: int | None = None
     images_per_second: float | None = None
@@ -66,14 +68,16 @@ class Score:
 class Trial:
     """Embeds the scored images with one model after the other, and takes the metrics of a run.
 
-    assembly: of the case, with the model that is exported, in evaluation mode on the CPU. folder: for model
+    assembly: of the case. model: what is exported of it, in evaluation mode on the CPU. folder: for model
     files that are tried. progress: called with (what, done, total).
     """
 
-    def __init__(self, assembly: Assembly, threshold: Threshold, folder: Path, progress: Progress) -> None:
+    def __init__(
+        self, assembly: Assembly, model: nn.Module, threshold: Threshold, folder: Path, progress: Progress
+    ) -> None:
         self._case = assembly.case
         self._scored_split = assembly.case.spec.evaluation.split
-        self._model = assembly.model
+        self._model = model
         self._inputs = cache(assembly.inputs.get)
         self._threshold = threshold
         self._folder = folder
@@ -84,7 +88,7 @@ class Trial:
     def torch(self) -> Score:
         """Metrics of the PyTorch model."""
         metrics, notes = self._scored(self._expected, self._threshold)
-        return Score("PyTorch", metrics, self._threshold, notes=notes)
+        return Score("PyTorch", metrics, self._threshold, self._expected.vectors.shape[1], notes=notes)
 
     def onnx(self, name: str, graph: bytes, *, refit: bool) -> Score:
         """Metrics of a model file. graph: its bytes. refit: whether to fit a new threshold, as for 8-bit
@@ -115,6 +119,7 @@ class Trial:
             name,
             metrics,
             self._threshold,
+            found.vectors.shape[1],
             difference=difference,
             answers_differ=self._differing(found, self._threshold),
             notes=_said_of(name, notes),

@@ -19,6 +19,7 @@ __all__ = [
     "comparable",
     "in_memory",
     "mean_similarity",
+    "prefixes",
     "vector_norms",
 ]
 
@@ -73,6 +74,26 @@ def in_memory(embeddings: Embeddings) -> Embeddings:
     return (
         embeddings if isinstance(vectors, np.ndarray) else replace(embeddings, vectors=vectors.cpu().numpy())
     )
+
+
+def prefixes(embeddings: Embeddings, width: int) -> Embeddings:
+    """The first `width` numbers of each embedding, with unit length: embeddings of a nested width
+    (arXiv:2205.13147). Raises DataError as `vector_norms`."""
+    vectors = embeddings.vectors[:, :width]
+    norms = vector_norms(replace(embeddings, vectors=vectors, name=f"{embeddings.name} at width {width}"))
+    units: Any
+    divisors: Any
+    if isinstance(vectors, np.ndarray):
+        units, divisors = np.empty(vectors.shape, vectors.dtype), norms[:, None]
+    else:
+        import torch
+
+        units = torch.empty(vectors.shape, dtype=vectors.dtype, device=vectors.device)
+        divisors = torch.from_numpy(norms)[:, None].to(vectors.device)
+    for start in range(0, len(vectors), _ROWS):  # the quotients are float64
+        rows = slice(start, start + _ROWS)
+        units[rows] = vectors[rows] / divisors[rows]
+    return replace(embeddings, vectors=units)
 
 
 def vector_norms(embeddings: Embeddings) -> np.ndarray:

@@ -64,17 +64,20 @@ def joined(
         size |= {
             name: record.size[name] for name in SIZES if name in record.size and _stage_of_size(name) == stage
         }
-    ordered = (name for names in STAGES.values() for name in names if name in speed)
+    if earlier:
+        speed = {name: speed[name] for names in STAGES.values() for name in names if name in speed}
     measured["batch_size"] = case.spec.measure.batch_size
     if "training" in stages_of(case):
         measured["training_batch_size"] = case.recipe.batch_size
     known = [each for each in lowest if each is not None]
     taken = {stage: record.key for stage, record in earlier.items()}
     lowest_known = min(known, default=None)
-    measured |= {**found.measured, "reference_minimum": lowest_known, "turns": turns, "taken_from": taken}
+    measured |= {**found.measured, "reference_minimum": lowest_known, "turns": turns}
+    if taken:
+        measured["taken_from"] = taken
     return replace(
         found,
-        speed={name: speed[name] for name in ordered},
+        speed=speed,
         memory=memory,
         size=size,
         measured=_with_keys(case, measured, device),

@@ -74,6 +74,7 @@ def stage_key(case: Case, stage: str) -> str:
     if training:
         facts += [image.train_size, image.teacher_size, compute.deterministic, compute.accumulate]
         facts += [case.forecast.classes, case.forecast.batch_labels, "augmentation" in spec.parts]
+        facts += spec.widths.values
     elif stage != "latency":
         facts.append(measure.batch_size)
     # The parts are compiled one by one, so the cut between them changes the compiled code.

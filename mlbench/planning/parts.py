@@ -24,6 +24,7 @@ from mlbench.planning.spec import (
     located,
 )
 from mlbench.planning.variants import Variant
+from mlbench.planning.widths import Widths, read_widths
 from mlbench.registry import Registry
 
 __all__ = ["SharedParts", "always", "component_part", "metric_parts", "spell_out", "types_of", "validated"]
@@ -90,11 +91,12 @@ def spell_out(variant: Variant, registry: Registry, shared: SharedParts) -> Spec
     if precision not in PRECISIONS:
         known = hint(precision, PRECISIONS)
         raise SuiteError(f"{settings.where('precision')}: unknown precision {precision!r} ({known})")
+    losses = _losses(variant, parts, settings, registry)
     return Spec(
         name=variant.name,
         axes=variant.axes,
         parts=parts,
-        losses=_losses(variant, parts, settings, registry),
+        losses=losses,
         metrics=shared.get(
             "metrics", settings.leaves("metrics"), lambda: metric_parts(variant, settings, registry)
         ),
@@ -103,6 +105,7 @@ def spell_out(variant: Variant, registry: Registry, shared: SharedParts) -> Spec
         evaluation=plain(EvaluationSettings, "evaluation"),
         measure=plain(MeasureSettings, "measure"),
         precision=precision,
+        widths=_widths(settings, losses),
     )
 
 
@@ -139,6 +142,14 @@ def _losses(
             raise SuiteError(f"{where}: the weight of loss {name!r} is {weight!r}; expected a number >= 0")
         losses[name] = WeightedLoss(_member("loss", rest, where, registry), float(weight))
     return losses
+
+
+def _widths(settings: Settings, losses: Mapping[str, WeightedLoss]) -> Widths:
+    widths = read_widths(settings.value("widths"), settings.where("widths"))
+    for name in losses if widths.values else ():
+        if "@" in name:  # as the losses of nested widths are called
+            raise SuiteError(f"{settings.where('losses', name)}: with widths, no loss may have @ in its name")
+    return widths
 
 
 def validated(model: type[M], section: str, settings: Settings) -> M:

@@ -288,12 +288,13 @@ def _forecast(
             check_features(parts["neck"], backbone.feature_shape)
             neck = predict(parts["neck"], backbone.feature_shape)
     _check_sizes(spec, neck, predict)
+    # Asked even where the width is not known: a component may refuse the number of classes.
+    widths = spec.widths.of(neck.dim) if neck else spec.widths.values or (1,)
+    terms = [(each, width) for each in spec.losses.values() for width in widths]
     losses = []
-    for each in spec.losses.values():
+    for each, width in terms:
         with each.part.located():
-            loss: LossShape | None = predict(
-                each.part, LossContext(train.num_classes, neck.dim if neck else 1)
-            )
+            loss: LossShape | None = predict(each.part, LossContext(train.num_classes, width))
             losses.append(loss)
             if loss is not None and loss.centres_per_class:
                 check_sampler(parts, each.part)
@@ -301,11 +302,11 @@ def _forecast(
     found: tuple[str, ...] = ()
     if steps:
         made = Batches(parts["batch_sampler"], batches, recipe.batch_size, steps)
-        found = check_batches(made, zip((each.part for each in spec.losses.values()), losses, strict=True))
+        found = check_batches(made, zip((each.part for each, _ in terms), losses, strict=True))
     most = recipe.batch_size if batches.labels is None else batches.labels
     batch_labels = min(most, train.num_classes)
     centres: list[CentresShape | None] = []
-    for loss in losses if "sampler" in parts else []:
+    for loss, (_, width) in zip(losses, terms, strict=True) if "sampler" in parts else ():
         if loss is not None and not loss.centres_per_class:
             continue
         with parts["sampler"].located():
@@ -313,8 +314,7 @@ def _forecast(
                 parts["sampler"],
                 SamplerContext(
                     num_classes=train.num_classes,
-                    # Asked even where the width is not known: a sampler may refuse the number of classes.
-                    dim=neck.dim if neck else 1,
+                    dim=width,
                     centres_per_class=loss.centres_per_class if loss else 1,
                     batch_size=recipe.batch_size,
                     batch_labels=batch_labels,

@@ -25,8 +25,11 @@ COLLECTIONS: Mapping[str, str] = MappingProxyType({"losses": "loss", "metrics": 
 #: Sections with options but without a component.
 _PLAIN = ("image", "compute", "evaluation", "measure")
 
+#: Sections that are one value.
+_VALUES = ("precision", "widths")
+
 #: Every section of a case.
-SECTIONS = (*COMPONENTS, *COLLECTIONS, *_PLAIN, "precision")
+SECTIONS = (*COMPONENTS, *COLLECTIONS, *_PLAIN, *_VALUES)
 
 #: Turns a key path into text for messages ("suite.yaml:12: base.neck.dim").
 Where = Callable[[KeyPath], str]
@@ -68,7 +71,7 @@ class Changes:
             section, dot, option = name.partition(".")
             if section not in SECTIONS:
                 raise SuiteError(f"{here}: unknown key {section!r} ({hint(section, SECTIONS)})")
-            if dot and (not option or section == "precision"):
+            if dot and (not option or section in _VALUES):
                 raise SuiteError(f"{here}: unknown key {name!r}; {_expected(section)}")
             if dot:
                 places = dict(_places(value, where, (*key, name))) if section in COMPONENTS else {}
@@ -77,7 +80,7 @@ class Changes:
                 changes.replaced[section] = here
                 for index, each in enumerate(value):
                     changes._put((section, each), Leaf({}, where((*key, name, index))))
-            elif isinstance(value, Mapping) and section != "precision":
+            elif isinstance(value, Mapping) and section not in _VALUES:
                 if "name" in value and section in COMPONENTS:
                     changes.replaced[section] = here
                 for inner, inner_value in value.items():
@@ -88,6 +91,9 @@ class Changes:
                 changes.replaced[section] = here
                 component = section in COMPONENTS and value is not None
                 changes._put((section, "name") if component else (section,), Leaf(value, here))
+            elif isinstance(value, list) and section == "widths":
+                changes.replaced[section] = here
+                changes._put((section,), Leaf(value, here))
             else:
                 raise SuiteError(f"{here}: {_expected(section)}, not {value!r}")
         return changes
@@ -217,6 +223,8 @@ def _with_inner(options: Any, keys: Sequence[str], value: Any) -> Any:
 def _expected(section: str) -> str:
     if section == "precision":
         return "expected the name of a precision"
+    if section == "widths":
+        return "expected a list of widths that ends with the neck's dim, such as [32, 64, 256]"
     if section == "metrics":
         return (
             "expected names of metrics, such as [retrieval, verification], or a mapping of each one's options"

@@ -25,7 +25,9 @@ from mlbench.errors import (
 )
 from mlbench.images.preprocess import Resize
 from mlbench.planning.gallery import GalleryName
+from mlbench.planning.widths import Widths
 from mlbench.records.record import EVALUATED
+from mlbench.records.widths import at_width, nested_quantities
 from mlbench.registry import Entry
 
 __all__ = [
@@ -287,6 +289,7 @@ class Spec:
     evaluation: EvaluationSettings
     measure: MeasureSettings
     precision: str
+    widths: Widths
 
     def every_part(self) -> Iterator[Part]:
         """Every component of the experiment, with inner ones."""
@@ -315,8 +318,29 @@ class Spec:
         return found
 
     def quantities(self) -> dict[str, Quantity]:
-        """Quantities of evaluation itself and of the metrics, by name. Raises SuiteError when two have the
-        same name."""
+        """Quantities of evaluation itself and of the metrics, by name, also of every nested width. Raises
+        SuiteError when two have the same name."""
+        found = whole = self._whole_quantities()
+        for width in self.widths.nested:
+            nested = nested_quantities(whole, width)
+            if twice := sorted(nested.keys() & whole.keys()):
+                raise SuiteError(
+                    f"{self.widths.where}: a metric is called {twice[0]!r}, as is that of a width"
+                )
+            found = {**found, **nested}
+        return found
+
+    def width_of(self, quantity: str) -> tuple[str, int | None]:
+        """A quantity of `quantities` by its name at the whole width, and its nested width, None for the
+        whole."""
+        whole = self._whole_quantities()
+        for width in self.widths.nested:
+            name = quantity.removesuffix(at_width("", width))
+            if name != quantity and name in whole:
+                return name, width
+        return quantity, None
+
+    def _whole_quantities(self) -> dict[str, Quantity]:
         found = dict(EVALUATED)
         for part in self.metrics.values():
             with part.located():
@@ -328,7 +352,7 @@ class Spec:
         return found
 
     def metric_of(self, quantity: str) -> Part:
-        """The metric that announces a quantity of `quantities`."""
+        """The metric that announces a quantity of the whole width."""
         return next(part for part in self.metrics.values() if quantity in part.component.quantities())
 
     def plain(self) -> dict[str, Any]:
@@ -343,6 +367,8 @@ class Spec:
                 for name, each in self.losses.items()
             }
         metrics = {name: dict(part.options) for name, part in self.metrics.items()}
+        if self.widths.values:
+            data["widths"] = list(self.widths.values)
         return {
             **data,
             "metrics": metrics,

@@ -126,7 +126,8 @@ def read_suite(
     specs = tuple(spell_out(variant, registry, shared) for variant in variants)
     _check_teachers(variants, specs)
     _check_distinct(variants, specs, overrides)
-    distinct = {id(spec.metrics): spec for spec in specs}.values()  # most cases share theirs
+    # Most cases share theirs.
+    distinct = {(id(spec.metrics), spec.widths.values): spec for spec in specs}.values()
     evaluated = {name: each for spec in distinct for name, each in spec.quantities().items()}
     measured = evaluated.keys() | MEASURED.keys()
     for name in file.tolerances:
@@ -297,7 +298,7 @@ def recorded_suite(
     """A suite of one case and one seed, from the settings in a record (see `Spec.plain`). path: of its suite
     file, which need not exist. where: of the record, for messages. Raises SuiteError."""
     # A section that the record does not have is absent: settings of a component must not add it.
-    absent = dict.fromkeys((*COMPONENTS, *COLLECTIONS))
+    absent = dict.fromkeys((*COMPONENTS, *COLLECTIONS, "widths"))
     written = Settings().updated(Changes.read({**absent, **settings}, always(where)))
     spec = spell_out(Variant(case, {}, written, where), registry, SharedParts(()))
     return Suite(name, "", "", "", path, (spec,), (seed,), {})

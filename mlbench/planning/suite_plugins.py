@@ -27,4 +27,4 @@ def suite_registry(document: Document, registry: Registry) -> Registry:
         PluginFile(folder / name, f"{document.where(('plugins', index))} {name}")
         for index, name in enumerate(given)
     ]
-    return Registry(add_plugin_files(registry.plugins, files))
+    return registry.replaced(add_plugin_files(registry.plugins, files))

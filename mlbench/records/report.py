@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import statistics
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from mlbench.errors import first_few
 from mlbench.records.record import PAIR_LIST, THRESHOLD, Estimate, Record
+from mlbench.records.widths import at_width, cut_record, widths_of
 from mlbench.table import Table
 
 __all__ = [
@@ -134,7 +135,8 @@ _MEASURED_COLUMNS = (
 
 
 def results_table(records: Sequence[Record], title: str, watched: Collection[str] = ()) -> Table:
-    """A table with one row per case: means over its seeds, ± their standard deviation, and intervals.
+    """A table with one row per case, and below it one for each nested width: means over its seeds, ± their
+    standard deviation, and intervals.
 
     watched: metrics for which the suite states a tolerance; they come first.
     """
@@ -223,8 +225,10 @@ def notes_of(records: Sequence[Record]) -> list[str]:
             "run --measure-again measures again"
         )
     for case in dict.fromkeys(record.case for record in records):
-        if text := _disagreement([record for record in records if record.case == case]):
-            notes.append(f"{case}: {text}")
+        group = [record for record in records if record.case == case]
+        for label, each in ((case, group), *((f"{case} at {name}", cut) for name, cut in _cut(group))):
+            if text := _disagreement(each):
+                notes.append(f"{label}: {text}")
     return notes
 
 
@@ -260,7 +264,14 @@ def _columns(records: Sequence[Record], watched: Collection[str]) -> list[_Colum
     for record in records:
         for name, each in record.metrics.items():
             announced.setdefault(name, each)
-    asked = [name for name in watched if name in announced]
+    # Nested widths have rows of their own, and no columns.
+    whole = {
+        at_width(name, width): name
+        for record in records
+        for width in widths_of(record)[:-1]
+        for name in record.metrics
+    }
+    asked = list(dict.fromkeys(whole.get(name, name) for name in watched if name in announced))
     metrics = [_metric(name, announced[name], headline=True) for name in asked]
     metrics += [
         _metric(name, each, headline=each.headline and not asked)
@@ -291,7 +302,20 @@ def _rows(records: Sequence[Record], columns: Sequence[_Column]) -> list[list[st
         blank = [""] * (len(columns) - 1)
         cells = [_cell(column, done) for column in columns] if done else ["failed", *blank]
         rows.append([case, *([] if same else [count]), *cells])
+        for name, cut in _cut(done):
+            cells = [_cell(each, cut) if _has_metric(cut, each.name) else "" for each in columns]
+            rows.append([f"  {name}", *([] if same else [""]), *cells])
     return rows
+
+
+def _cut(records: Sequence[Record]) -> Iterator[tuple[str, list[Record]]]:
+    """The records of a case at each nested width, the largest first, with its name in a table."""
+    for width in sorted({width for each in records for width in widths_of(each)[:-1]}, reverse=True):
+        yield f"width {width}", [cut_record(each, width) for each in records]
+
+
+def _has_metric(records: Sequence[Record], name: str) -> bool:
+    return any(name in record.metrics for record in records)
 
 
 def _cell(column: _Column, records: Sequence[Record]) -> str:

@@ -61,26 +61,31 @@ def _epochs(subject: Subject) -> tuple[Any, list[list[list[int]]]]:
 def batches_are_as_many_as_len(subject: Subject) -> None:
     sampler, epochs = _epochs(subject)
     for batches in epochs:
-        _expect_batches(sampler, batches, _BATCH_SIZE, len(_LABELS))
+        _expect_batches(sampler, batches, _BATCH_SIZE, _LABELS)
 
 
-def _expect_batches(sampler: Any, batches: list[list[int]], batch_size: int, images: int) -> None:
+def _described(batch_size: int, labels: np.ndarray) -> str:
+    return f"batches of {batch_size} of {len(labels)} images of {len(set(labels.tolist()))} classes"
+
+
+def _expect_batches(sampler: Any, batches: list[list[int]], batch_size: int, labels: np.ndarray) -> None:
+    what = _described(batch_size, labels)
     expect(
         len(batches) == len(sampler) > 0,
-        f"len() is {len(sampler)}; an epoch has {len(batches)} batches; return from __len__ what batches() "
-        "yields, at least 1",
+        f"len() is {len(sampler)}; an epoch has {len(batches)} batches ({what}); return from __len__ what "
+        "batches() yields, at least 1, or raise an OptionError in build and predict",
     )
     for batch in batches:
         plain = isinstance(batch, list) and all(type(index) is int for index in batch)
         expect(plain, f"a batch is a {type(batch).__name__}; yield a list of int, such as indices.tolist()")
         expect(
             0 < len(batch) <= batch_size,
-            f"a batch has {len(batch)} images; yield 1 to batch_size ({batch_size}) images",
+            f"a batch has {len(batch)} images ({what}); yield 1 to batch_size images",
         )
         expect(
-            min(batch) >= 0 and max(batch) < images,
-            f"a batch has the indices {min(batch)} to {max(batch)}; yield indices in [0, number of images), "
-            f"here {images}",
+            min(batch) >= 0 and max(batch) < len(labels),
+            f"a batch has the indices {min(batch)} to {max(batch)} ({what}); yield indices in [0, number of "
+            "images)",
         )
 
 
@@ -90,7 +95,7 @@ def batches_of_odd_sizes(subject: Subject) -> None:
     for batch_size, labels in _OTHERS:
         if not {"labels", "batch_size"}.isdisjoint(subject.arguments):
             return
-        what = f"batches of {batch_size} of {len(labels)} images of {len(set(labels.tolist()))} classes"
+        what = _described(batch_size, labels)
         sampler = subject.attempt(
             labels=labels, batch_size=batch_size, embed=lambda labels=labels: _embeddings(len(labels))
         )
@@ -103,7 +108,7 @@ def batches_of_odd_sizes(subject: Subject) -> None:
             )
             continue
         expect(not refused, f"predict refuses {what} and build does not; raise the OptionError in both")
-        _expect_batches(sampler, _epoch(sampler), batch_size, len(labels))
+        _expect_batches(sampler, _epoch(sampler), batch_size, labels)
 
 
 def batches_predict_is_what_is_built(subject: Subject) -> None:

@@ -208,12 +208,14 @@ class Check:
         if isinstance(error, MlbenchError):
             other = ", or pass checks() other options" if isinstance(error, OptionError) else ""
             return f"{error}; correct this{other}"
-        package = self.subject.component.options.partition(":")[0].partition(".")[0]
+        module = self.subject.component.options.partition(":")[0]
+        # The module of a plugin of one file is within mlbench; that of another is alone or in a package.
+        package = module if module.startswith("mlbench.") else module.partition(".")[0]
         frames = list(traceback.walk_tb(error.__traceback__))
         own = [
             (frame, line)
             for frame, line in frames
-            if str(frame.f_globals.get("__name__")).partition(".")[0] == package
+            if f"{frame.f_globals.get('__name__')}.".startswith(f"{package}.")
         ]
         frame, line = (own or frames)[-1]
         place = f"{Path(frame.f_code.co_filename).name}:{line}"

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,7 +16,9 @@ import click
 from mlbench.contracts import KINDS, Component
 from mlbench.errors import ComponentError, MlbenchError, SuiteError, hint
 from mlbench.planning.document import parse_value
-from mlbench.plugins import environment_choice, load_plugins
+from mlbench.plugin_files import PluginFile, add_plugin_files
+from mlbench.plugins import Plugin, environment_choice, load_plugins
+from mlbench.registration import Fault
 from mlbench.registry import Entry, Registry
 from mlbench.testing import checks
 from mlbench.testing.catalogue import catalogue_suite, example_options
@@ -41,27 +44,40 @@ __all__ = ["main"]
     help="A check that fails, and why; an error once it passes.",
 )
 def main(name: str | None, kind: str | None, options: tuple[str, ...], expected: tuple[str, ...]) -> None:
-    """Run the checks of NAME, one line each: a component (cosface, or loss/cosface), or a plugin or package
-    for all of its components. Without NAME, print a suite with a case for every installed component.
+    """Run the checks of NAME, one line each: a component (cosface, or loss/cosface), or a plugin, package
+    or Python file for all of its components. Without NAME, print a suite with a case for every installed
+    component.
 
     Without --set, built-in components with required options are checked with examples of them."""
     try:
-        block, only = environment_choice()
-        registry = Registry(load_plugins(block=block, only=only))
-        for plugin in registry.broken:
-            where = f"{plugin.name!r} ({plugin.package} {plugin.version})"
-            click.echo(f"note: plugin {where} cannot be loaded: {plugin.error}", err=True)
-        if name is None:
-            if kind or options or expected:
-                raise SuiteError("--kind, --set and --expect need the NAME of a component")
-            sys.stdout.write(catalogue_suite(registry))
-            return
-        given = {key: parse_value(value, f"--set {key}={value}") for key, value in _pairs(options, "--set")}
-        failed = _run(find(registry, name, kind), given, dict(_pairs(expected, "--expect")))
+        failed = _main(name, kind, options, expected)
     except MlbenchError as error:
         click.echo(f"mlbench.testing: {error}", err=True)
         sys.exit(2 if isinstance(error, SuiteError) else 1)
     sys.exit(1 if failed else 0)
+
+
+def _main(name: str | None, kind: str | None, options: Sequence[str], expected: Sequence[str]) -> bool:
+    """Returns whether a check failed."""
+    block, only = environment_choice()
+    plugins = load_plugins(block=block, only=only)
+    if name is not None and name.endswith(".py"):
+        file = PluginFile(Path(name), name)
+        plugins, name = add_plugin_files(plugins, [file]), str(file.path)
+    registry = Registry(plugins)
+    aside = [] if name is None else list(_set_aside(registry, name, kind))
+    for line in (note for plugin in registry.plugins for note in plugin.notes() if note not in aside):
+        click.echo(f"note: {line}", err=True)
+    if name is None:
+        if kind or options or expected:
+            raise SuiteError("--kind, --set and --expect need the NAME of a component")
+        sys.stdout.write(catalogue_suite(registry))
+        return False
+    given = {key: parse_value(value, f"--set {key}={value}") for key, value in _pairs(options, "--set")}
+    entries = find(registry, name, kind, needed=not aside)
+    for line in aside:
+        click.echo(f"failed  {line}")
+    return _run(entries, given, dict(_pairs(expected, "--expect"))) or bool(aside)
 
 
 def _pairs(texts: Sequence[str], option: str) -> list[tuple[str, str]]:
@@ -74,43 +90,49 @@ def _pairs(texts: Sequence[str], option: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def find(registry: Registry, name: str, kind: str | None = None) -> list[Entry]:
-    """Components with this name (or "kind/name"), and those of a plugin or package with it; with `kind`, of
-    this kind alone. Raises ComponentError where there is none, naming a plugin that failed to load."""
-    if "/" in name:
+def find(registry: Registry, name: str, kind: str | None = None, *, needed: bool = True) -> list[Entry]:
+    """Components with this name (or "kind/name"), and those of a plugin, package or file with it; with
+    `kind`, of this kind alone. Raises ComponentError where there is none, if one is `needed`."""
+    if "/" in name and not name.endswith(".py"):
         first, _, rest = name.partition("/")
         return [registry.get(first.strip(), rest.strip())]
     if kind is not None and kind not in KINDS:
         raise ComponentError(f"unknown kind {kind!r} ({hint(kind, KINDS)})")
-    plain = _plain(name)
-    for plugin in registry.broken:
-        if plain in (_plain(plugin.name), _plain(plugin.package)):
-            raise ComponentError(
-                f"plugin {plugin.name!r} of {plugin.package} {plugin.version} cannot be loaded: "
-                f"{plugin.error}; mend {plugin.target}, then run this again"
-            )
     every = [entry for entry in registry if kind in (None, entry.component.kind)]
-    found = [
-        entry
-        for entry in every
-        if name == entry.component.name or plain in (_plain(entry.plugin.name), _plain(entry.plugin.package))
-    ]
-    if not found:
+    found = [each for each in every if name == each.component.name or _is_called(each.plugin, name)]
+    if needed and not found:
         names = {
             text
             for entry in every
             for text in (entry.component.name, entry.plugin.name, entry.plugin.package)
         }
-        message = f"no component, plugin or package is called {name!r} ({hint(name, names)})"
-        if kind is not None:
-            message = (
-                f"no {kind}, and no plugin or package with one, is called {name!r} ({hint(name, names)})"
-            )
+        what = (
+            "component, plugin or package" if kind is None else f"{kind}, and no plugin or package with one,"
+        )
+        message = f"no {what} is called {name!r} ({hint(name, names)})"
         if registry.broken:
             broken = ", ".join(f"{plugin.name} ({plugin.error})" for plugin in registry.broken)
             message += f"; plugins that failed to load may have it: {broken}"
         raise ComponentError(message)
     return found
+
+
+def _set_aside(registry: Registry, name: str, kind: str | None) -> Iterator[str]:
+    """Notes on the plugin or component with this name, where it is set aside with an error."""
+    for plugin in registry.plugins:
+        whole = _is_called(plugin, name)
+        if whole and plugin.error:
+            yield f"{plugin} is set aside: {Fault(plugin.error, plugin.fix).text}"
+        for fault in plugin.faults:
+            # Where a component of this name is in use, such as a built-in one, that one is meant.
+            named = fault.name == name and name not in registry.names(fault.kind)
+            if (whole or named) and kind in (None, fault.kind):
+                yield f"{fault} of {plugin} is set aside: {fault.text}"
+
+
+def _is_called(plugin: Plugin, name: str) -> bool:
+    """Whether this is the name of the plugin or of its package."""
+    return _plain(name) in (_plain(plugin.name), _plain(plugin.package))
 
 
 def _plain(name: str) -> str:
@@ -132,7 +154,8 @@ def _run(entries: Sequence[Entry], given: Mapping[str, Any], expected: Mapping[s
     text = ", ".join(
         f"{count} {state}{'s' * _plural(state, count)}" for state, count in sorted(states.items())
     )
-    click.echo(text)
+    if text:
+        click.echo(text)
     return bool(states["failed"])
 
 

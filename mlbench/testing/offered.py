@@ -15,10 +15,12 @@ _TRIED = 20
 def catalogue_has_valid_options(subject: Subject) -> None:
     items = list(subject.entry.options_class.catalogue())
     odd = [item for item in items if not isinstance(item, CatalogueItem)]
-    expect(not odd, f"catalogue() must give CatalogueItems; not so: {odd[:1]!r}")
+    expect(not odd, f"catalogue() gives {odd[:1]!r}; return CatalogueItems")
     for item in items[:: max(1, len(items) // _TRIED)]:
         try:
             subject.entry.make(item.options)
         except OptionError as error:
-            message = f"catalogue() must give options that a suite can set; {item.name}: {error}"
-            raise AssertionError(message) from None
+            raise AssertionError(
+                f"catalogue() offers {item.name} with options that a suite cannot set: {error}; correct "
+                "them, or leave the item out"
+            ) from None

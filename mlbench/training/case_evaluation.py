@@ -8,13 +8,14 @@ from functools import cache
 
 from mlbench.contracts import PairedDataset, SplitName
 from mlbench.evaluation.calibration import calibrate
-from mlbench.evaluation.embeddings import Embeddings
+from mlbench.evaluation.embeddings import Embeddings, prefixes
 from mlbench.evaluation.engine import Engine
 from mlbench.evaluation.estimates import BuiltMetric
 from mlbench.evaluation.protocol import describe_protocol
 from mlbench.evaluation.split_evaluation import SplitEvaluation, evaluate_split
 from mlbench.evaluation.threshold import Threshold
 from mlbench.planning.plan import Case
+from mlbench.records.widths import nested_estimates
 from mlbench.seeding import numpy_generator
 from mlbench.training.comparisons import compared
 
@@ -22,15 +23,22 @@ __all__ = ["build_engine", "evaluate_case", "fitted_threshold", "score"]
 
 Embed = Callable[[SplitName], Embeddings]
 
+#: Facts that a record keeps of the evaluation at each nested width.
+_OF_A_WIDTH = ("threshold", "mean_similarity", "pair_list")
+
 
 def evaluate_case(case: Case, embed: Embed, progress: Callable[[int, int], None]) -> SplitEvaluation:
-    """Every metric of a case. embed: embeddings of a split by the trained model. progress: of the scored
-    images."""
-    engine = build_engine(case, progress)
+    """Every metric of a case, also at each nested width. embed: embeddings of a split by the trained model.
+    progress: of the scored images."""
     embed = cache(embed)  # calibration and test may have the same gallery
     calibration = compared(case, "calibration", embed)
     scored = compared(case, case.spec.evaluation.split, embed)
-    found = score(case, scored, fitted_threshold(case, calibration, engine), engine)
+    nested, passes = case.spec.widths.nested, max(len(case.spec.widths.values), 1)
+    engines = [build_engine(case, _part_of(progress, at, passes)) for at in range(passes)]
+    found = _evaluate(case, calibration, scored, engines[0])
+    for width, engine in zip(nested, engines[1:], strict=True):
+        inner = _evaluate(case, prefixes(calibration, width), prefixes(scored, width), engine)
+        found = _with_width(found, inner, width)
     protocol = {
         **found.facts.get("protocol", {}),
         "gallery": case.spec.evaluation.gallery,
@@ -39,6 +47,26 @@ def evaluate_case(case: Case, embed: Embed, progress: Callable[[int, int], None]
     if case.spec.evaluation.split == "train":
         protocol |= {"split": "train", "text": f"its own training images: {protocol['text']}"}
     return replace(found, facts={**found.facts, "protocol": protocol})
+
+
+def _part_of(progress: Callable[[int, int], None], at: int, passes: int) -> Callable[[int, int], None]:
+    """The progress of one of several passes over the same images."""
+    return lambda done, total: progress(at * total + done, passes * total)
+
+
+def _evaluate(case: Case, calibration: Embeddings, scored: Embeddings, engine: Engine) -> SplitEvaluation:
+    return score(case, scored, fitted_threshold(case, calibration, engine), engine)
+
+
+def _with_width(found: SplitEvaluation, inner: SplitEvaluation, width: int) -> SplitEvaluation:
+    """An evaluation with that of a nested width, whose notes are added where they are not those of all."""
+    facts = {name: inner.facts[name] for name in _OF_A_WIDTH if name in inner.facts}
+    return replace(
+        found,
+        metrics={**found.metrics, **nested_estimates(inner.metrics, width)},
+        facts={**found.facts, "widths": {**found.facts.get("widths", {}), str(width): facts}},
+        notes=[*found.notes, *(f"width {width}: {note}" for note in inner.notes if note not in found.notes)],
+    )
 
 
 def build_engine(case: Case, progress: Callable[[int, int], None] = lambda done, total: None) -> Engine:

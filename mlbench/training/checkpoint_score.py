@@ -9,7 +9,7 @@ from mlbench.contracts.evaluation import CurveMetric
 from mlbench.contracts.options import Recipe
 from mlbench.evaluation.all_pairs_evaluation import evaluate_all_pairs
 from mlbench.evaluation.calibration import calibrate
-from mlbench.evaluation.embeddings import Embeddings
+from mlbench.evaluation.embeddings import Embeddings, prefixes
 from mlbench.evaluation.engine import Engine, verification_curve
 from mlbench.evaluation.estimates import BuiltMetric
 from mlbench.evaluation.threshold import Threshold
@@ -33,6 +33,7 @@ def build_score(case: Case, engine: Engine) -> Callable[[Embeddings], Estimate]:
     engine = replace(engine, resamples=0)
     if not name:
         return lambda embeddings: Estimate(float(verification_curve(embeddings, engine).fbeta().max()))
+    name, width = case.spec.width_of(name)
     part = case.spec.metric_of(name)
     built = BuiltMetric.of(part.component, str(part))
     policy_part = case.spec.parts["threshold"]
@@ -40,6 +41,8 @@ def build_score(case: Case, engine: Engine) -> Callable[[Embeddings], Estimate]:
     generator = numpy_generator(case.seed, "bootstrap")  # draws nothing
 
     def score(embeddings: Embeddings) -> Estimate:
+        if width is not None:
+            embeddings = prefixes(embeddings, width)
         threshold = Threshold(None)
         if isinstance(built.metric, CurveMetric):
             with policy_part.blamed():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,14 +18,18 @@ from mlbench.training.objective import Objective, Term, part_of
 __all__ = ["FirstStep"]
 
 
+_SCALAR = "a scalar: a float tensor of shape ()"
+
+
 @dataclass(frozen=True)
 class _Returned:
     """What a loss or distiller returned: a scalar. finite: whether all embeddings that it got were finite.
-    Both stay on the device, because reading them waits for it."""
+    Both stay on the device, because reading them waits for it. role: of the scalar, in words."""
 
     part: Part
     value: torch.Tensor
     finite: torch.Tensor
+    role: str = ""
 
 
 class FirstStep:
@@ -50,20 +54,40 @@ class FirstStep:
         if self._objective.distiller is not None:
             modules.append((self._objective.distiller, spec.parts["distiller"]))
         handles = [module.register_forward_hook(self._hook(module, part)) for module, part in modules]
+        for term in terms:
+            setattr(term, "regularisers", self._checked_regularisers(term))  # noqa: B010 - in place of a method
         try:
             yield
         finally:
             for handle in handles:
                 handle.remove()
+            for term in terms:
+                delattr(term, "regularisers")
+
+    def _checked_regularisers(self, term: Any) -> Callable[[torch.Tensor], Mapping[str, torch.Tensor]]:
+        part, regularisers = part_of(self._case, term), term.regularisers
+
+        def checked(embeddings: torch.Tensor) -> Mapping[str, torch.Tensor]:
+            found: Any = regularisers(embeddings)
+            if not isinstance(found, Mapping):
+                raise part.mistake(
+                    f"regularisers returned {shown(found)}; expected a mapping of names to scalars"
+                )
+            for name, value in found.items():
+                if not _is_scalar(value):
+                    raise part.mistake(f"its regulariser {name!r} is {shown(value)}; expected {_SCALAR}")
+                finite = torch.isfinite(embeddings.detach()).all()
+                self._returned.append(_Returned(part, value.detach(), finite, f" as {name!r}"))
+            return found
+
+        return checked
 
     def _hook(self, module: Any, part: Part) -> Callable[..., None]:
         blamed = part_of(self._case, module) if isinstance(module, Term) else part
 
         def check(module: Any, given: tuple[Any, ...], value: Any) -> None:
-            if not isinstance(value, torch.Tensor) or value.ndim or not value.is_floating_point():
-                raise part.mistake(
-                    f"it returned {shown(value)}; expected a scalar: a float tensor of shape ()"
-                )
+            if not _is_scalar(value):
+                raise part.mistake(f"it returned {shown(value)}; expected {_SCALAR}")
             if not value.requires_grad and given[0].requires_grad:
                 raise part.mistake("the scalar that it returned has no gradient, so nothing would be trained")
             finite = torch.isfinite(given[0].detach()).all()
@@ -85,7 +109,12 @@ class FirstStep:
                     f"they come from {model}"
                 )
             if not torch.isfinite(each.value):
+                gave = f"{each.part} returned {each.value.item()}{each.role}"
                 raise PluginError(
-                    f"{each.part} returned {each.value.item()} at step 1, on finite embeddings and before "
-                    f"any update of the weights{advice}; expected a finite number"
+                    f"{gave} at step 1, on finite embeddings and before any update of the weights{advice}; "
+                    "expected a finite number"
                 )
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.ndim == 0 and value.is_floating_point()

@@ -13,7 +13,7 @@ from mlbench.errors import hint
 from mlbench.planning.plan import Case
 from mlbench.planning.spec import Part, Spec
 from mlbench.training.model import EmbeddingModel
-from mlbench.training.objective import Term
+from mlbench.training.objective import Term, part_of
 
 __all__ = ["lr_factors", "own_factors", "stated_lr_factors"]
 
@@ -28,7 +28,7 @@ def lr_factors(
     parameters, and for a `RowSampler` with several factors.
     """
     recipe, found = case.recipe, {}
-    for name, part, built in _parts(case.spec, terms, model, distiller):
+    for name, part, built in _parts(case, terms, model, distiller):
         factor = recipe.lr_factors.get(name, 1.0)
         if name in ("loss", "sampler"):
             factor *= recipe.centre_lr
@@ -48,14 +48,15 @@ def stated_lr_factors(spec: Spec) -> dict[str, dict[str, float]]:
 
 
 def _parts(
-    spec: Spec, terms: Iterable[Term], model: EmbeddingModel | None, distiller: Any
+    case: Case, terms: Iterable[Term], model: EmbeddingModel | None, distiller: Any
 ) -> Iterator[tuple[str, Part, Any]]:
     """Each built part: its name in `Recipe.lr_factors`, its component, and what the component built."""
+    spec = case.spec
     if model is not None:
         yield "backbone", spec.parts["backbone"], model.backbone
         yield "neck", spec.parts["neck"], model.neck
     for term in terms:
-        yield "loss", spec.losses[term.name].part, term.loss
+        yield "loss", part_of(case, term), term.loss
         if term.centres is not None:
             yield "sampler", spec.parts["sampler"], term.centres
     if distiller is not None:

@@ -23,6 +23,7 @@ from mlbench.contracts.options import DistillerContext, LossContext, SamplerCont
 from mlbench.errors import ComponentError
 from mlbench.planning.plan import Case, check_sampler
 from mlbench.planning.spec import Part, WeightedLoss
+from mlbench.records.widths import at_width
 from mlbench.seeding import derive, torch_seed
 from mlbench.training.contract_checks import check_built
 from mlbench.training.model import EmbeddingModel, Teacher
@@ -53,19 +54,27 @@ class Batch:
 
 
 class Term(nn.Module):
-    """One loss, with its class centres if it has any, and its weight in the sum."""
+    """One loss on the first `width` numbers of the embeddings, with its class centres if it has any, and its
+    weight in the sum."""
 
     def __init__(
-        self, name: str, loss: CentreLoss | PairLoss, centres: CentreSampler | None, weight: float
+        self,
+        name: str,
+        loss: CentreLoss | PairLoss,
+        centres: CentreSampler | None,
+        weight: float,
+        width: int | None = None,
     ) -> None:
         super().__init__()
         self.name = name
         self.loss = loss
         self.centres = centres
         self.weight = weight
+        self.width = width
 
     def forward(self, embeddings: torch.Tensor, batch: Batch) -> torch.Tensor:
         """embeddings: (N, D) float. Returns the loss, a scalar, without the weight and the regularisers."""
+        embeddings = self._prefixes(embeddings)
         if batch.others is None:
             return self._of(embeddings, batch.labels)
         if isinstance(self.loss, MixedLoss):
@@ -82,8 +91,12 @@ class Term(nn.Module):
         """Further terms of the loss by name, scalars without the weight. embeddings: (N, D) float."""
         if not isinstance(self.loss, RegularisedLoss):
             return {}
+        embeddings = self._prefixes(embeddings)
         with torch.autocast(embeddings.device.type, enabled=False):
             return self.loss.regularisers(embeddings.to(torch.promote_types(embeddings.dtype, torch.float32)))
+
+    def _prefixes(self, embeddings: torch.Tensor) -> torch.Tensor:
+        return embeddings if self.width is None else embeddings[:, : self.width].contiguous()
 
     def _of(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         if self.centres is None:
@@ -152,10 +165,17 @@ def build_objective(case: Case, model: EmbeddingModel, teacher: Teacher | None =
 def build_terms(case: Case, dim: int) -> list[Term]:
     """The losses of a case, with their class centres, for embeddings of `dim` numbers.
 
-    Raises SuiteError, with the place of the component, for a loss with class centres without a sampler, and
-    where a loss or a sampler cannot take the case's mixed images.
+    A case with nested widths has a loss and class centres of its own for each, and the mean over the widths
+    counts (arXiv:2205.13147 has their sum). Raises SuiteError, with the place of the component, for a loss
+    with class centres without a sampler, and where a loss or a sampler cannot take the case's mixed images;
+    with the place of the widths where they do not fit `dim`.
     """
-    return [_build_term(case, dim, name, chosen) for name, chosen in case.spec.losses.items()]
+    widths = case.spec.widths.of(dim)
+    return [
+        _build_term(case, width, name, chosen)
+        for name, chosen in case.spec.losses.items()
+        for width in widths
+    ]
 
 
 def part_of(case: Case, term: Term) -> Part:
@@ -174,9 +194,15 @@ def build_distiller(case: Case, dim: int, teacher_dim: int) -> Distiller:
 
 
 def _build_term(case: Case, dim: int, name: str, chosen: WeightedLoss) -> Term:
-    parts = case.spec.parts
+    """The term of one width, `dim`. That of the whole width is drawn as in a case without nested ones."""
+    parts, widths = case.spec.parts, case.spec.widths
+    path = (f"width {dim}",) if dim in widths.nested else ()
+    weight, width = chosen.weight, None
+    if widths.values:
+        weight, width = weight / len(widths.values), dim
+    title = at_width(name, dim) if path else name
     with chosen.part.located():
-        with torch_seed(case.seed, "loss", name):
+        with torch_seed(case.seed, "loss", name, *path):
             built = chosen.part.component.build(LossContext(case.forecast.classes, dim))
             loss = check_built(chosen.part, built)
         if not isinstance(loss, CentreLoss):
@@ -185,15 +211,16 @@ def _build_term(case: Case, dim: int, name: str, chosen: WeightedLoss) -> Term:
                     f"{chosen.part.entry} compares images by their labels and cannot take mixed ones; "
                     "set mixing: null, or choose a loss with class centres"
                 )
-            return Term(name, loss, None, chosen.weight)
+            return Term(title, loss, None, weight, width)
         check_sampler(parts, chosen.part)
-    return Term(name, loss, _build_centres(case, dim, loss, name), chosen.weight)
-
-
-def _build_centres(case: Case, dim: int, loss: CentreLoss, name: str) -> CentreSampler:
-    part = case.spec.parts["sampler"]
     # A single loss draws the same as before cases could have several.
-    path = () if len(case.spec.losses) == 1 else (name,)
+    path = path if len(case.spec.losses) == 1 else (name, *path)
+    return Term(title, loss, _build_centres(case, dim, loss, path), weight, width)
+
+
+def _build_centres(case: Case, dim: int, loss: CentreLoss, path: tuple[str, ...]) -> CentreSampler:
+    """The class centres of one term. path: of its random draws."""
+    part = case.spec.parts["sampler"]
     context = SamplerContext(
         num_classes=case.forecast.classes,
         dim=dim,

@@ -28,7 +28,7 @@ KEPT_BYTES = 1 << 30
 
 _MODEL = ("backbone", "neck", "image")
 _BATCHES = ("dataset", "image", "batch_sampler", "recipe")
-_TERMS = (*_MODEL, "dataset", "loss", "losses", "sampler", "mixing", "batch_sampler", "recipe")
+_TERMS = (*_MODEL, "widths", "dataset", "loss", "losses", "sampler", "mixing", "batch_sampler", "recipe")
 _DISTILLATION = (*_MODEL, "teacher", "distiller")
 
 Progress = Callable[[str, int, int], None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ class Study:
 
     def __init__(self, folder: Path, name: str, facts: Mapping[str, Any] | None = None) -> None:
         self.name = name
-        self._folder = folder
+        self.journal_errors = partial(_journal_errors, folder)
         self.locks = Locks(folder / "locks")
         with _journal_errors(folder):
             storage = _storage(folder)
@@ -105,10 +105,6 @@ class Study:
             if f"{_REPEAT}{key}" not in self._study.user_attrs:
                 self._study.set_user_attr(f"{_REPEAT}{key}", True)
 
-    def journal_errors(self) -> AbstractContextManager[None]:
-        """Inside, errors of the journal are a StoreError."""
-        return _journal_errors(self._folder)
-
     def outcome(self, store: Store) -> Outcome:
         """The trials and repeats so far, with their records."""
         facts = self._study.user_attrs
@@ -125,12 +121,20 @@ class Study:
             if each.state == TrialState.RUNNING:
                 lock = self.locks.take(_lock_name(self.name, each.number))
                 if lock is not None:
-                    return Claim(self, optuna.Trial(self._study, each._trial_id)), lock
+                    return self._claim(each.number, lock, each), lock
         if len(trials) >= most:
             return None
         lock = self.locks.take(_lock_name(self.name, len(trials)))
         assert lock is not None, "a trial is created and locked by one process at a time"
-        return Claim(self, self._study.ask()), lock
+        return self._claim(len(trials), lock), lock
+
+    def _claim(self, number: int, lock: FileLock, known: FrozenTrial | None = None) -> Claim:
+        """The claim of a trial, new or known, with its lock, which is dropped where that fails."""
+        try:
+            return Claim(self, optuna.Trial(self._study, known._trial_id) if known else self._study.ask())
+        except BaseException:
+            self.locks.drop(_lock_name(self.name, number), lock)
+            raise
 
     def _trial(self, frozen: FrozenTrial) -> Trial:
         attributes = frozen.user_attrs

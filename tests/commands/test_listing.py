@@ -113,7 +113,10 @@ def test_component_json_has_all_that_the_text_has(toys_only: Registry) -> None:
     assert data["contract"]["given"] == [
         {"name": "features", "type": "FeatureShape | TokensShape", "fields": [], "meaning": ""}
     ]
-    duty = {"text": "finite embeddings under bfloat16 autocast", "check": "neck_runs_in_bfloat16"}
+    duty = {
+        "text": "a torch.nn.Module with `dim`; rows that depend on their image alone",
+        "check": "embeddings_have_its_dim",
+    }
     assert duty in data["contract"]["duties"]
 
 

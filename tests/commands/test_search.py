@@ -110,7 +110,11 @@ class Unsettable(Offering):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("Odd", "not so: ['small']"), ("Unsettable", "tall: unknown key 'height'"), ("Offering", "")],
+    [
+        ("Odd", "gives ['small']; return CatalogueItems"),
+        ("Unsettable", "offers tall with options that a suite cannot set: unknown key 'height'"),
+        ("Offering", ""),
+    ],
 )
 def test_the_kit_checks_catalogues(name: str, message: str) -> None:
     component = Component("neck", "any", f"test_search:{name}", "any component")

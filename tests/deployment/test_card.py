@@ -23,7 +23,13 @@ CARD = Card(
 
 
 @pytest.mark.parametrize(
-    "card", [CARD, replace(CARD, similarity=None, note="no threshold does"), replace(CARD, white=4095.0)]
+    "card",
+    [
+        CARD,
+        replace(CARD, similarity=None, note="no threshold does"),
+        replace(CARD, white=4095.0),
+        replace(CARD, width=64, widths=(16, 32)),
+    ],
 )
 def test_card_reads_what_it_wrote(card: Card) -> None:
     metadata = card.metadata()
@@ -53,6 +59,7 @@ def test_card_of_a_file_from_elsewhere_is_refused(change: dict[str, str | None])
         {"crop_ratio": "0.0"},
         {"image_size": "0"},
         {"white": "-1.0"},
+        {"width": "0"},
         {"threshold_similarity": "nan"},
     ],
 )

@@ -46,6 +46,7 @@ cases:
   prefix: {backbone: {name: toy, frozen: true}, image: {size: 24, resize: pad, crop_ratio: 0.9}}
   pairs: {dataset: toy_pairs, loss: pair, sampler: null, recipe: {name: preset}, mixing: null}
   closed: {dataset: {name: toy, closed: true}, evaluation: {gallery: train}}
+  nested: {widths: [4, 8]}
   nothing: {threshold: nothing}
   failing: {loss: nan, sampler: null}
 """
@@ -66,6 +67,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Pa
         "prefix": "done",
         "pairs": "done",
         "closed": "done",
+        "nested": "done",
         "nothing": "done",
         "failing": "failed",
     }
@@ -121,6 +123,42 @@ def test_export_computes_what_was_scored(write, finished: Path, tmp_path: Path, 
     assert (card.weights, card.precision) == ("random", "float32")
     found = session.embed(np.zeros((3, 3, card.size, card.size), np.uint8))
     assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(3), abs=1e-6)
+
+
+def test_export_cuts_the_embeddings_to_a_width(write, finished: Path, tmp_path: Path) -> None:
+    first, whole = write("nested", width=8)
+    own, score = write("nested", width=4)
+    assert whole.file.name == "toy-nested-s3.onnx"
+    assert first.notes[0] == "the case has the widths 4, 8; --width cuts the embeddings to one of them"
+    assert score.file == tmp_path / "export" / "toy-nested-s3-w4.onnx"
+    assert "embeddings are cut to the first 4 of 8 numbers; widths of the case: 4, 8" in own.notes
+    assert (own.width, score.width, score.answers_differ) == (4, 4, 0)
+    record = record_of(finished, "nested", 3)
+    assert record.size["centres"] == 6 * (4 + 8)
+    known = {
+        name.removesuffix("@4"): each.value
+        for name, each in record.metrics.items()
+        if name.endswith("@4") and each.value is not None
+    }
+    assert values(own.metrics) == pytest.approx(known, abs=1e-5)
+    sessions = [OnnxSession(each.file, threads=1) for each in (whole, score)]
+    assert [(each.card.width, each.card.widths) for each in sessions] == [(8, (4,)), (4, ())]
+    assert sessions[1].card.distance == record.evaluation["widths"]["4"]["threshold"]["distance"]
+    images = np.random.default_rng(0).integers(0, 256, (3, 3, 16, 16), dtype=np.uint8)
+    prefix, found = sessions[0].embed(images)[:, :4], sessions[1].embed(images)
+    np.testing.assert_allclose(found, prefix / np.linalg.norm(prefix, axis=1, keepdims=True), atol=1e-6)
+
+
+def test_export_cut_to_a_width_is_checked_against_the_record_at_that_width(write, monkeypatch) -> None:
+    from mlbench.records import widths
+
+    def changed(record: Record, width: int) -> Record:
+        found = widths.cut_record(record, width)
+        return replace(found, metrics={**found.metrics, "f1": replace(found.metrics["f1"], value=0.01)})
+
+    monkeypatch.setattr(export_module, "cut_record", changed)
+    with pytest.raises(ExportError, match=r"scores f1 0\.\d+ here and 0\.0100 in its record"):
+        write("nested", width=4)
 
 
 def test_export_takes_the_first_seed_and_the_suite_by_its_file(write, finished: Path) -> None:
@@ -286,6 +324,8 @@ def test_export_refuses_a_checkpoint_that_is_gone_damaged_or_of_another_model(
     [
         ({"case": "plian"}, r"no case 'plian' \(did you mean 'plain'\?\)"),
         ({"case": "plain", "seed": 0}, r"case 'plain' has no seed 0 \(there are: 3\)"),
+        ({"case": "nested", "width": 5}, r"case 'nested' has no width 5 \(there are: 4, 8\)"),
+        ({"case": "plain", "width": 4}, r"case 'plain' has no nested widths; leave --width 4 out"),
         ({"case": "failing"}, r"case 'failing' failed and left nothing to export: loss 'nan' of"),
         (
             {"case": "plain", "suite": "toi"},

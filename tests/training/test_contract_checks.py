@@ -81,6 +81,8 @@ class WrongLoss(LossOptions):
     how: str
 
     def build(self, context: Any) -> Any:
+        if self.how in ("list", "rows", "infinite"):
+            return WrongRegularisers(self.how)
         return WrongLogits() if self.how == "logits" else object() if self.how == "object" else self
 
     def __call__(self, embeddings: torch.Tensor, labels: torch.Tensor) -> Any:
@@ -94,6 +96,22 @@ class WrongLogits:
 
     def logits(self, cosines: torch.Tensor, targets: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
         return cosines
+
+
+class WrongRegularisers:
+    centres_per_class = 1
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+    def logits(self, cosines: torch.Tensor, targets: torch.Tensor, norms: torch.Tensor) -> torch.Tensor:
+        return cosines.amax(2)
+
+    def regularisers(self, embeddings: torch.Tensor) -> Any:
+        lengths = embeddings.norm(dim=1)
+        return {"list": [lengths.mean()], "rows": {"length": lengths}}.get(
+            self.how, {"length": lengths.mean() * float("inf")}
+        )
 
 
 class WrongDistiller(DistillerOptions):
@@ -273,6 +291,8 @@ def failure(plan: Any, folder: Path) -> str:
             "loss 'wrong': logits returned float32 of shape (2, 6, 1) for 2 images and 6 classes; expected a "
             "tensor of shape (2, 6)",
         ),
+        ("loss={name: wrong, how: list}", "loss 'wrong': regularisers returned a list; expected a mapping"),
+        ("loss={name: wrong, how: rows}", "loss 'wrong': its regulariser 'length' is float32 of shape (8,)"),
         (
             "distiller=wrong",
             "distiller 'wrong': it returned float32 of shape (8,); expected a scalar: a float tensor",
@@ -383,6 +403,11 @@ def test_a_loss_that_is_not_finite_at_first_is_not_the_learning_rates_fault(
         f"loss 'wrong' of {WHO} returned {number} at step 1, on finite embeddings and before any update of "
         "the weights; expected a finite number"
     )
+
+
+def test_a_regulariser_that_is_not_finite_at_first_is_named(plan, tmp_path) -> None:
+    error = failure(plan("loss={name: wrong, how: infinite}"), tmp_path)
+    assert error.startswith(f"loss 'wrong' of {WHO} returned inf as 'length' at step 1, on finite embeddings")
 
 
 def test_embeddings_that_are_not_finite_at_first_are_the_models_fault(plan, tmp_path) -> None:
