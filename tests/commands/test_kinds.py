@@ -43,7 +43,7 @@ def test_contract_of_a_loss() -> None:
         "LossContext(num_classes, dim)",
         "CentreLoss | PairLoss",
     )
-    assert found.given[0].meaning == "num_classes: classes of the train split. dim: width of the embeddings."
+    assert found.given[0].meaning.startswith("num_classes: classes of the train split. dim: width of the")
     assert [each.name for each in found.types] == ["CentreLoss", "PairLoss", "MixedLoss", "LossShape"]
     logits = next(each for each in found.types[0].members if each.name == "logits")
     assert logits.signature == (
