@@ -13,12 +13,14 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from unittest import SkipTest
 
 import pytest
 import yaml
 from conftest import TESTS, TOY_SUITE, install_plugin, mlbench
 
 from mlbench.cli import main
+from mlbench.commands.kinds import KindContract, kind_text
 from mlbench.commands.listing import component_text
 from mlbench.commands.prose import formula_of
 from mlbench.planning.suite import load_suite
@@ -193,11 +195,18 @@ def test_first_plugin_passes_its_tests_and_its_suite_loads(
     assert {spec.name for spec in loaded.specs} == {"cosface", "circle"}
 
 
+def test_first_plugin_opens_with_the_contract_of_a_loss() -> None:
+    shown = blocks(FIRST, "console")[0].partition("\n")[2].removesuffix("...\n")
+    assert kind_text(KindContract.of("loss"), [], width=80).startswith(shown)
+
+
 def passes(check: Check) -> bool:
     try:
         check()
     except AssertionError:
         return False
+    except SkipTest:  # it does not apply to the component
+        return True
     return True
 
 

@@ -65,7 +65,7 @@ class Around(NeckOptions):
 def known(registry) -> Registry:
     components = (
         Component("loss", "scaled", f"{__name__}:Scaled", "scaled"),
-        Component("augmentation", "chain", f"{__name__}:Chain", "chain"),
+        Component("augmentation", "several", f"{__name__}:Chain", "several"),
         Component("neck", "around", f"{__name__}:Around", "around"),
     )
     return Registry((*registry.plugins, Plugin("acme", "acme", "acme-parts", "1.2", components)))
@@ -191,10 +191,10 @@ cases:
 
 
 def test_lists_of_components_are_checked_one_by_one(suite) -> None:
-    (spec,) = suite("", "augmentation={name: chain, parts: [jitter, {name: chain, last: jitter}]}").specs
+    (spec,) = suite("", "augmentation={name: several, parts: [jitter, {name: several, last: jitter}]}").specs
     assert spec.plain()["augmentation"] == {
-        "name": "chain",
-        "parts": [{"name": "jitter"}, {"name": "chain", "parts": [], "last": {"name": "jitter"}}],
+        "name": "several",
+        "parts": [{"name": "jitter"}, {"name": "several", "parts": [], "last": {"name": "jitter"}}],
         "last": None,
     }
     assert list(spec.parts["augmentation"].inner) == ["parts.0", "parts.1", "parts.1.last"]
@@ -202,7 +202,7 @@ def test_lists_of_components_are_checked_one_by_one(suite) -> None:
 cases:
   a:
     augmentation:
-      name: chain
+      name: several
       parts:
       - jitter
       - name: jitter
@@ -220,10 +220,14 @@ def test_an_inner_component_may_have_a_default(suite) -> None:
 
 
 def test_show_says_what_an_inner_component_is(known) -> None:
-    text = component_text(known.get("loss", "scaled"))
-    assert "  inner: loss (its name, or a mapping of name and options), required\n      The loss." in text
-    assert "list of augmentation (its name" in component_text(known.get("augmentation", "chain"))
-    assert 'default {"name": "gap", "dim": 8}' in component_text(known.get("neck", "around"))
+    def text(kind: str, name: str) -> str:
+        return " ".join(component_text(known.get(kind, name)).split())  # lines are wrapped
+
+    assert "inner: loss (its name, or a mapping of name and options), required The loss." in text(
+        "loss", "scaled"
+    )
+    assert "list of augmentation (its name" in text("augmentation", "several")
+    assert 'default {"name": "gap", "dim": 8}' in text("neck", "around")
 
 
 def test_a_case_with_inner_components_can_be_sent_to_the_measuring_process(suite) -> None:
