@@ -71,10 +71,12 @@ class BuiltMetric:
         missing."""
         names = set(returned)
         extra = ", ".join(sorted(names - self.quantities.keys()))
-        missing = ", ".join(sorted(self.quantities.keys() - names)) if all_of_them else ""
-        if extra or missing:
+        missing = ", ".join(sorted(self.quantities.keys() - names))
+        if extra or (missing and all_of_them):
+            # A metric of several kinds may return the others elsewhere.
+            silent = "announced and not returned" if all_of_them else "announced and not returned here"
             raise self.mistake(
-                "metrics must return the quantities that they announce; announced and not returned: "
+                f"metrics must return the quantities that they announce; {silent}: "
                 f"{missing or 'none'}; returned and not announced: {extra or 'none'}"
             )
 
@@ -86,7 +88,9 @@ def per_query_values(metrics: Sequence[BuiltMetric], ranks: Ranks) -> dict[str, 
     for each in metrics:
         if isinstance(each.metric, RankMetric):
             values = each.metric.per_query(ranks)
-            each.expect_announced(values, all_of_them=False)
+            each.expect_announced(
+                values, all_of_them=not isinstance(each.metric, CurveMetric | EmbeddingMetric)
+            )
             found |= {name: each.numbers(name, value, ranks.counts.shape) for name, value in values.items()}
     return found
 
