@@ -465,7 +465,11 @@ class FaultyMetric(MetricOptions):
         if self.fault == "draws":
             random.random()
         value = best / best.max() if self.fault == "together" else best
+        if self.fault == "nan":
+            value = value * np.nan
         name = "second" if self.fault == "name" else "first"
+        if self.fault == "text":
+            return {name: ["best"] * len(value)}
         return {name: value[:1] if self.fault == "shape" else value}
 
     def of_embeddings(self, embeddings: Any) -> Any:
@@ -623,6 +627,8 @@ FAULTS = [
     ("batch_sampler", "crashes", "batches_of_odd_sizes", "raises ZeroDivisionError"),
     ("recipe", "mapping", "recipe_is_valid", "returns a dict"),
     ("metric", "name", "metric_gives_the_values_of_quantities", "no value of first"),
+    ("metric", "nan", "metric_gives_the_values_of_quantities", "first is nan; return finite numbers"),
+    ("metric", "text", "metric_gives_the_values_of_quantities", "first is a list; return numbers"),
     ("metric", "shape", "rank_metric_takes_queries_separately", "(3,), not (1,)"),
     ("metric", "threshold", "curve_metric_takes_resamples", "without a threshold"),
     ("metric", "axes", "curve_metric_takes_resamples", "on a leading axis"),

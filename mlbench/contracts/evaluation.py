@@ -73,7 +73,9 @@ class RankMetric(Protocol):
     """A metric of each query's ranking. mlbench computes means over queries, means by class and intervals."""
 
     def per_query(self, ranks: Ranks) -> Mapping[str, np.ndarray]:
-        """Name to (Q,) float. May be called with a part of the queries at a time."""
+        """Name to (Q,) finite float. May be called with a part of the queries at a time.
+
+        Every query has at least one positive. A value that is not finite fails the case."""
         ...
 
 
@@ -82,7 +84,8 @@ class CurveMetric(Protocol):
     """A metric of the verification curve over all pairs."""
 
     def of_curve(self, curve: Curve, threshold: float | None) -> Mapping[str, np.ndarray | float | str]:
-        """Name to value, or to a text with the reason why there is no value.
+        """Name to finite value, or to a text with the reason why there is no value. A value that is not
+        finite is left out of the record, with a note.
 
         threshold: cosine similarity that the threshold policy found on the calibration split, None where it
         found none, `ACCEPT_NOTHING` where it accepts no pair: precision then has no value. For
@@ -101,9 +104,11 @@ class EmbeddingMetric(Protocol):
     values; NaN for a resample without a value."""
 
     def of_embeddings(self, embeddings: Embeddings) -> Mapping[str, np.ndarray | float | str]:
-        """Name to value, to (N,) values of the images, or to a text with the reason why there is no value.
+        """Name to finite value, to (N,) values of the images, or to a text with the reason why there is no
+        value. A value that is not finite is left out of the record, with a note.
 
-        Of values of the images, mlbench computes the mean over queries and its interval. The vectors are a
+        Of values of the images, mlbench computes the mean over queries and its interval; that of a query must
+        be finite, else the case fails. The vectors are a
         NumPy array on every device."""
         ...
 

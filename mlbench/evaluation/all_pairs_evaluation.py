@@ -13,6 +13,7 @@ import numpy as np
 from mlbench.evaluation.all_pairs import AllPairs
 from mlbench.evaluation.bootstrap import Bootstrap
 from mlbench.evaluation.curve import Curve
+from mlbench.evaluation.embedding_estimates import NOT_A_NUMBER
 from mlbench.evaluation.embeddings import Embeddings, collapse_note, mean_similarity
 from mlbench.evaluation.engine import Engine
 from mlbench.evaluation.estimates import BuiltMetric, curve_estimates, estimate_metrics, per_query_values
@@ -69,6 +70,11 @@ class AllPairsEvaluation:
             )
         if self.threshold.similarity is None:
             notes.append(f"no threshold: {self.threshold.note}")
+        notes += [
+            f"{name} has no value: {each.note}"
+            for name, each in self.metrics.items()
+            if each.note.startswith(NOT_A_NUMBER)
+        ]
         if collapsed := collapse_note(self.facts["mean_similarity"], self.name):
             notes.append(collapsed)
         return [*notes, *self.threshold.remarks.values()]

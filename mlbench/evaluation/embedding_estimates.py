@@ -13,7 +13,7 @@ from mlbench.evaluation.bootstrap import Bootstrap
 from mlbench.evaluation.embeddings import Embeddings
 from mlbench.records.record import Estimate
 
-__all__ = ["NOT_A_NUMBER", "embedding_estimates", "to_estimate", "to_numbers"]
+__all__ = ["NOT_A_NUMBER", "embedding_estimates", "expect_finite", "to_estimate", "to_numbers"]
 
 #: Note of a value that is NaN or infinite.
 NOT_A_NUMBER = "not a number"
@@ -29,7 +29,7 @@ def embedding_estimates(
     `EmbeddingMetric`) and the bootstrap resamples.
 
     classes: (C,) ascending, the labels that the bootstrap resamples. Raises ComponentError for values that
-    are not numbers or have another shape.
+    are not numbers or have another shape, and for values of queries that are not finite.
     """
     values = metric.of_embeddings(embeddings)
     members = embeddings.queries | embeddings.gallery
@@ -64,6 +64,7 @@ def embedding_estimates(
 
 def _mean(name: str, values: np.ndarray, index: np.ndarray, bootstrap: Bootstrap) -> Estimate:
     """The mean of values of queries. index: (Q,) their classes."""
+    expect_finite(name, values, "queries")
     mean = values.mean()
     if not bootstrap.resamples:
         return to_estimate(name, mean)
@@ -94,6 +95,16 @@ def to_estimate(name: str, value: Any, spread: tuple[Bootstrap, float, np.ndarra
     bootstrap, centre, resampled = spread
     interval = bootstrap.interval(number, centre, resampled)
     return Estimate(number) if interval is None else Estimate(number, *interval)
+
+
+def expect_finite(name: str, values: np.ndarray, of: str) -> None:
+    """Raise ComponentError unless all values are finite. of: what they are the values of, in the plural."""
+    wrong = values[~np.isfinite(values)]
+    if len(wrong):
+        raise ComponentError(
+            f"metric {name!r} is {wrong[0]} for {len(wrong):,} of {len(values):,} {of}; expected a finite "
+            "number for each"
+        )
 
 
 def to_numbers(name: str, values: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:

@@ -16,6 +16,7 @@ from mlbench.evaluation.curve import Curve
 from mlbench.evaluation.embedding_estimates import (
     NOT_A_NUMBER,
     embedding_estimates,
+    expect_finite,
     to_estimate,
     to_numbers,
 )
@@ -82,8 +83,8 @@ class BuiltMetric:
 
 
 def per_query_values(metrics: Sequence[BuiltMetric], ranks: Ranks) -> dict[str, np.ndarray]:
-    """The values of all rank metrics, (Q,) float64 each. Raises PluginError for values of another kind or
-    that were not announced."""
+    """The values of all rank metrics, (Q,) float64 each. Raises PluginError for values of another kind, that
+    are not finite or that were not announced."""
     found: dict[str, np.ndarray] = {}
     for each in metrics:
         if isinstance(each.metric, RankMetric):
@@ -91,7 +92,17 @@ def per_query_values(metrics: Sequence[BuiltMetric], ranks: Ranks) -> dict[str, 
             each.expect_announced(
                 values, all_of_them=not isinstance(each.metric, CurveMetric | EmbeddingMetric)
             )
-            found |= {name: each.numbers(name, value, ranks.counts.shape) for name, value in values.items()}
+            found |= {name: _finite(each, name, value, ranks) for name, value in values.items()}
+    return found
+
+
+def _finite(metric: BuiltMetric, name: str, values: Any, ranks: Ranks) -> np.ndarray:
+    """A return value of `per_query`. Raises PluginError if it is not a finite number for each query."""
+    found = metric.numbers(name, values, ranks.counts.shape)
+    try:
+        expect_finite(name, found, "queries")
+    except ComponentError as error:
+        raise metric.mistake(str(error)) from None
     return found
 
 

@@ -67,10 +67,26 @@ def metric_gives_the_values_of_quantities(subject: Subject) -> None:
             f"the metric gives {', '.join(odd)}, which quantities() does not announce; add the names there, "
             "or correct them"
         )
+    for name, value in measured.items():
+        _expect_finite(name, value)
     again = _measured(subject.build()).keys()
     expect(
         again == measured.keys(),
         f"a second build gives {', '.join(sorted(again))}; return the same names always",
+    )
+
+
+def _expect_finite(name: str, value: Any) -> None:
+    try:
+        numbers = np.asarray(0 if isinstance(value, str) else value, np.float64)
+    except (TypeError, ValueError):
+        kind = type(value).__name__
+        raise AssertionError(f"{name} is a {kind}; return numbers, or a text that says why not") from None
+    wrong = numbers[~np.isfinite(numbers)]
+    expect(
+        not wrong.size,
+        f"{name} is {wrong.flat[0] if wrong.size else ''}; return finite numbers; of_curve() and of_embeddings() "
+        "may return a text that says why there is none instead",
     )
 
 

@@ -128,3 +128,28 @@ def test_values_of_another_shape_name_the_metric() -> None:
         told = f"^metric 'length' of plugin 'acme': metric 'length' has shape {shapes}$"
         with pytest.raises(PluginError, match=told):
             estimate(metric, sample())
+
+
+@pytest.mark.parametrize(("at", "fails"), [(0, True), (-2, False)], ids=["query", "no query"])
+def test_values_of_queries_must_be_finite(at: int, fails: bool) -> None:
+    class OfSome:
+        def of_embeddings(self, embeddings):
+            values = lengths(embeddings)
+            values[at] = np.inf
+            return {"length": values}
+
+    if not fails:
+        assert estimate(OfSome(), sample()).value is not None
+        return
+    with pytest.raises(PluginError, match=r"^metric 'length' of plugin 'acme': .* is inf for 1 of 22 queries"):
+        estimate(OfSome(), sample())
+
+
+def test_a_name_that_a_metric_of_two_kinds_misspells_stands_with_the_announced_one() -> None:
+    class Both(Plain):
+        def per_query(self, ranks):
+            return {"lenght": np.ones(len(ranks.counts))}
+
+    told = "not returned here: length; returned and not announced: lenght"
+    with pytest.raises(PluginError, match=told):
+        estimate(Both(), sample())

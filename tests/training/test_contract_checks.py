@@ -202,6 +202,9 @@ class WrongMetric(MetricOptions):
     def quantities(self) -> dict[str, Quantity]:
         return {"own": Quantity("anything"), "other": Quantity("anything")}
 
+    def build(self) -> Any:
+        return NoNumber() if self.how == "curve" else self
+
     def per_query(self, ranks: Any) -> dict[str, Any]:
         if self.how == "crash":
             raise AttributeError("best")
@@ -210,9 +213,15 @@ class WrongMetric(MetricOptions):
             "missing": {"own": values},
             "more": {"own": values, "other": values, "extra": values},
             "shape": {"own": values, "other": values[1:]},
-            "nan": {"own": values, "other": values * np.nan},
+            "nan": {"own": values, "other": np.where(np.arange(len(values)) < 3, np.nan, values)},
+            "misspelt": {"own": values, "othr": values},
         }
         return wrong[self.how]
+
+
+class NoNumber:
+    def of_curve(self, curve: Any, threshold: float | None) -> dict[str, Any]:
+        return {"own": curve.auroc, "other": curve.auroc * np.nan}
 
 
 class WrongThreshold(ThresholdOptions):
@@ -325,6 +334,14 @@ def failure(plan: Any, folder: Path) -> str:
             "announced and not returned: none; returned and not announced: ex",
         ),
         ("metrics={wrong: {how: shape}}", "metric 'other' has shape (23,); expected (24,)"),
+        (
+            "metrics={wrong: {how: misspelt}}",
+            "announced and not returned: other; returned and not announced: othr",
+        ),
+        (
+            "metrics={wrong: {how: nan}}",
+            "metric 'other' is nan for 3 of 24 queries; expected a finite number for each",
+        ),
         ("threshold=wrong", "WrongThreshold returned nan; expected a cosine similarity in [-1, 1]"),
         ("threshold={name: wrong, value: 1.5}", "WrongThreshold returned 1.5; expected a cosine similarity"),
     ],
@@ -425,10 +442,12 @@ def test_a_loss_that_diverges_is_blamed_on_the_learning_rate(plan, tmp_path) -> 
 
 def test_a_metric_that_is_not_a_number_is_named_in_its_note(plan, tmp_path) -> None:
     (record,) = runner.run(
-        plan("metrics={wrong: {how: nan}}"), Store(tmp_path, "toy"), Ears(), measuring=False
+        plan("metrics={wrong: {how: curve}}"), Store(tmp_path, "toy"), Ears(), measuring=False
     )
-    assert record.metrics["own"].value == 1
-    assert record.metrics["other"].note == f"not a number, from metric 'wrong' of {WHO}"
+    assert record.metrics["own"].value is not None
+    note = f"not a number, from metric 'wrong' of {WHO}"
+    assert record.metrics["other"].note == note
+    assert f"other has no value: {note}" in record.notes
 
 
 def test_no_batches_are_blamed_on_the_batch_sampler(plan) -> None:
