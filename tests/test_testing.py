@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import threading
+from itertools import repeat
 from typing import Annotated, Any, ClassVar
 from unittest import SkipTest
 
@@ -417,7 +418,7 @@ class Batches:
         return 3 if self.fault == "len" else 2
 
     def batches(self, generator: np.random.Generator) -> Any:
-        for _ in range(2):
+        for _ in repeat(0) if self.fault == "endless" else range(2):
             indices = generator.permutation(self.count)[: self.batch_size]
             if self.fault == "global":
                 indices[0] = random.randrange(self.count)
@@ -615,6 +616,7 @@ FAULTS = [
     ("distiller", "roots", "distance_has_finite_gradients", "gradients of 5 images"),
     ("distiller", "offset", "equal_vectors_are_nearest", "of equal vectors is 1"),
     ("batch_sampler", "len", "batches_are_as_many_as_len", "len() is 3"),
+    ("batch_sampler", "endless", "batches_are_as_many_as_len", "an epoch has more than 2 batches"),
     ("batch_sampler", "range", "batches_are_as_many_as_len", "[0, number of images)"),
     ("batch_sampler", "array", "batches_are_as_many_as_len", "a list of int"),
     ("batch_sampler", "predict", "batches_predict_is_what_is_built", "predict returns 3 batches"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,8 @@ def _sampler(subject: Subject) -> Any:
 
 
 def _epoch(sampler: Any, epoch: int = 0) -> list[list[int]]:
-    return list(sampler.batches(numpy_generator(0, "batches", epoch)))
+    """Batches of an epoch, at most one more than there should be, as `batches()` may never end."""
+    return list(islice(sampler.batches(numpy_generator(0, "batches", epoch)), len(sampler) + 1))
 
 
 def _epochs(subject: Subject) -> tuple[Any, list[list[list[int]]]]:
@@ -70,9 +71,10 @@ def _described(batch_size: int, labels: np.ndarray) -> str:
 
 def _expect_batches(sampler: Any, batches: list[list[int]], batch_size: int, labels: np.ndarray) -> None:
     what = _described(batch_size, labels)
+    count = f"{len(batches)}" if len(batches) <= len(sampler) else f"more than {len(sampler)}"
     expect(
         len(batches) == len(sampler) > 0,
-        f"len() is {len(sampler)}; an epoch has {len(batches)} batches ({what}); return from __len__ what "
+        f"len() is {len(sampler)}; an epoch has {count} batches ({what}); return from __len__ what "
         "batches() yields, at least 1, or raise an OptionError in build and predict",
     )
     for batch in batches:

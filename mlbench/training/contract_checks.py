@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -99,9 +100,11 @@ def epoch_batches(
     part: Part, batches: BatchSampler, images: int, batch_size: int, generator: np.random.Generator
 ) -> list[Sequence[int]]:
     """The batches of one epoch. part: of the batch sampler. images: in the train split."""
-    found: list[Sequence[int]] = list(batches.batches(generator))
+    # One more than there should be: batches() may never end.
+    found: list[Sequence[int]] = list(islice(batches.batches(generator), len(batches) + 1))
     if len(found) != len(batches):
-        raise part.mistake(f"its len() is {len(batches)}, and an epoch has {len(found)} batches")
+        count = f"{len(found)}" if len(found) < len(batches) else f"more than {len(batches)}"
+        raise part.mistake(f"its len() is {len(batches)}, and an epoch has {count} batches")
     sizes = [len(batch) for batch in found]
     if min(sizes) < 1 or max(sizes) > batch_size:
         wrong = min(sizes) if min(sizes) < 1 else max(sizes)

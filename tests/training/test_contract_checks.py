@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Literal
 
@@ -144,6 +145,8 @@ class Batches:
         if self.how == "crash":
             raise LookupError("no such class")
         rows = [list(range(8 * at, 8 * at + 8)) for at in range(3)]
+        if self.how == "endless":
+            yield from cycle(rows)
         wrong = {"outside": [[24], *rows[1:]], "negative": [[-1], *rows[1:]], "empty": [[], *rows[1:]]}
         wrong |= {"fewer": rows[:2], "more": [*rows, [0]], "large": [list(range(9)), *rows[1:]]}
         yield from wrong.get(self.how, [[0.5], *rows[1:]])
@@ -307,7 +310,8 @@ def failure(plan: Any, folder: Path) -> str:
             "distiller 'wrong': it returned float32 of shape (8,); expected a scalar: a float tensor",
         ),
         ("batch_sampler={name: wrong, how: fewer}", "its len() is 3, and an epoch has 2 batches"),
-        ("batch_sampler={name: wrong, how: more}", "its len() is 3, and an epoch has 4 batches"),
+        ("batch_sampler={name: wrong, how: more}", "its len() is 3, and an epoch has more than 3 batches"),
+        ("batch_sampler={name: wrong, how: endless}", "its len() is 3, and an epoch has more than 3 batches"),
         ("batch_sampler={name: wrong, how: outside}", "it chose image 24; images run from 0 to 23"),
         ("batch_sampler={name: wrong, how: negative}", "it chose image -1; images run from 0 to 23"),
         ("batch_sampler={name: wrong, how: empty}", "it made a batch of 0 images; expected 1 to 8"),
