@@ -426,7 +426,12 @@ class Batches:
                 np.random.random()  # noqa: NPY002
             if self.fault == "range":
                 indices[0] = self.count
-            yield indices if self.fault == "array" else indices.tolist()
+            yield {
+                "array": indices,
+                "rows": indices[None],
+                "floats": indices / 2,
+                "ragged": [[0], [1, 2]],
+            }.get(self.fault, indices.tolist())
 
 
 class FaultyBatchSampler(BatchSamplerOptions):
@@ -618,7 +623,9 @@ FAULTS = [
     ("batch_sampler", "len", "batches_are_as_many_as_len", "len() is 3"),
     ("batch_sampler", "endless", "batches_are_as_many_as_len", "an epoch has more than 2 batches"),
     ("batch_sampler", "range", "batches_are_as_many_as_len", "[0, number of images)"),
-    ("batch_sampler", "array", "batches_are_as_many_as_len", "a list of int"),
+    ("batch_sampler", "rows", "same_generator_gives_the_same_batches", "is a ndarray of shape (1, 12)"),
+    ("batch_sampler", "floats", "batches_are_as_many_as_len", "type float64; yield a list of int"),
+    ("batch_sampler", "ragged", "batches_are_as_many_as_len", "a batch is a list; yield a list of int"),
     ("batch_sampler", "predict", "batches_predict_is_what_is_built", "predict returns 3 batches"),
     ("batch_sampler", "labels", "batches_predict_is_what_is_built", "at most 1 labels"),
     ("batch_sampler", "global", "same_generator_gives_the_same_batches", "from the generator"),
@@ -680,6 +687,10 @@ def faulty(name: str) -> Component:
 @pytest.mark.parametrize("name", list(dict.fromkeys(fault[0] for fault in FAULTS)))
 def test_checks_pass_without_a_fault(name) -> None:
     assert failures(faulty(name), fault="").keys() <= GENERAL
+
+
+def test_batches_may_be_arrays() -> None:
+    assert failures(faulty("batch_sampler"), fault="array").keys() <= GENERAL
 
 
 @pytest.mark.parametrize(("name", "fault", "check", "message"), FAULTS)

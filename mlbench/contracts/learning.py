@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -152,6 +152,6 @@ class BatchSampler(Protocol):
         """Batches in an epoch."""
         ...
 
-    def batches(self, generator: np.random.Generator) -> Iterator[list[int]]:
-        """Indices of each batch of one epoch."""
+    def batches(self, generator: np.random.Generator) -> Iterator[Sequence[int] | np.ndarray]:
+        """Indices of each batch of one epoch: a sequence of int, or an integer array with one dimension."""
         ...

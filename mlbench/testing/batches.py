@@ -49,8 +49,26 @@ def _sampler(subject: Subject) -> Any:
 
 
 def _epoch(sampler: Any, epoch: int = 0) -> list[list[int]]:
-    """Batches of an epoch, at most one more than there should be, as `batches()` may never end."""
-    return list(islice(sampler.batches(numpy_generator(0, "batches", epoch)), len(sampler) + 1))
+    """Batches of an epoch, at most one more than there should be, as `batches()` may never end. Raises
+    AssertionError for a batch that is no sequence or array of indices."""
+    batches = islice(sampler.batches(numpy_generator(0, "batches", epoch)), len(sampler) + 1)
+    return [_indices(batch) for batch in batches]
+
+
+def _indices(batch: Any) -> list[int]:
+    try:
+        found = np.asarray(batch)
+    except ValueError:  # lists of different lengths
+        found = np.empty(())
+    right = found.ndim == 1 and (found.dtype.kind in "iu" or not len(found))
+    what = f" of shape {found.shape} and type {found.dtype}" if found.ndim else ""
+    expect(
+        right,
+        f"a batch is a {type(batch).__name__}{what}; yield a list of int or an integer array with one "
+        "dimension, such as indices.tolist()",
+    )
+    indices: list[int] = found.tolist()
+    return indices
 
 
 def _epochs(subject: Subject) -> tuple[Any, list[list[list[int]]]]:
@@ -78,8 +96,6 @@ def _expect_batches(sampler: Any, batches: list[list[int]], batch_size: int, lab
         "batches() yields, at least 1, or raise an OptionError in build and predict",
     )
     for batch in batches:
-        plain = isinstance(batch, list) and all(type(index) is int for index in batch)
-        expect(plain, f"a batch is a {type(batch).__name__}; yield a list of int, such as indices.tolist()")
         expect(
             0 < len(batch) <= batch_size,
             f"a batch has {len(batch)} images ({what}); yield 1 to batch_size images",

@@ -85,8 +85,8 @@ def _expect_finite(name: str, value: Any) -> None:
     wrong = numbers[~np.isfinite(numbers)]
     expect(
         not wrong.size,
-        f"{name} is {wrong.flat[0] if wrong.size else ''}; return finite numbers; of_curve() and of_embeddings() "
-        "may return a text that says why there is none instead",
+        f"{name} is {wrong.flat[0] if wrong.size else ''}; return finite numbers; of_curve() and "
+        "of_embeddings() may return a text that says why there is none instead",
     )
 
 

@@ -6,7 +6,6 @@ that name the component, its plugin and what was expected.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -98,26 +97,32 @@ def check_logits(part: Part, loss: CentreLoss, classes: int, device: torch.devic
 
 def epoch_batches(
     part: Part, batches: BatchSampler, images: int, batch_size: int, generator: np.random.Generator
-) -> list[Sequence[int]]:
+) -> list[list[int]]:
     """The batches of one epoch. part: of the batch sampler. images: in the train split."""
     # One more than there should be: batches() may never end.
-    found: list[Sequence[int]] = list(islice(batches.batches(generator), len(batches) + 1))
+    found = [np.asarray(batch) for batch in islice(batches.batches(generator), len(batches) + 1)]
     if len(found) != len(batches):
         count = f"{len(found)}" if len(found) < len(batches) else f"more than {len(batches)}"
         raise part.mistake(f"its len() is {len(batches)}, and an epoch has {count} batches")
+    for batch in found:
+        if batch.ndim != 1:
+            raise part.mistake(
+                f"it made a batch that is {shown(batch)}; expected a sequence or an array with one "
+                "dimension, of image indices"
+            )
     sizes = [len(batch) for batch in found]
     if min(sizes) < 1 or max(sizes) > batch_size:
         wrong = min(sizes) if min(sizes) < 1 else max(sizes)
         raise part.mistake(
             f"it made a batch of {wrong} images; expected 1 to {batch_size} (recipe.batch_size)"
         )
-    indices = np.concatenate([np.asarray(batch) for batch in found])
+    indices = np.concatenate(found)
     if indices.dtype.kind not in "iu":
         raise part.mistake(f"its batches hold {indices.dtype} values; expected whole numbers, image indices")
     if indices.min() < 0 or indices.max() >= images:
         wrong = indices.min() if indices.min() < 0 else indices.max()
         raise part.mistake(f"it chose image {wrong}; images run from 0 to {images - 1}")
-    return found
+    return [batch.tolist() for batch in found]
 
 
 @dataclass(frozen=True)

@@ -149,6 +149,7 @@ class Batches:
             yield from cycle(rows)
         wrong = {"outside": [[24], *rows[1:]], "negative": [[-1], *rows[1:]], "empty": [[], *rows[1:]]}
         wrong |= {"fewer": rows[:2], "more": [*rows, [0]], "large": [list(range(9)), *rows[1:]]}
+        wrong |= {"arrays": [np.array(row) for row in rows], "square": [np.zeros((2, 2), int), *rows[1:]]}
         yield from wrong.get(self.how, [[0.5], *rows[1:]])
 
 
@@ -317,6 +318,10 @@ def failure(plan: Any, folder: Path) -> str:
         ("batch_sampler={name: wrong, how: empty}", "it made a batch of 0 images; expected 1 to 8"),
         ("batch_sampler={name: wrong, how: large}", "it made a batch of 9 images; expected 1 to 8"),
         (
+            "batch_sampler={name: wrong, how: square}",
+            "it made a batch that is int64 of shape (2, 2); expected a sequence or an array with one",
+        ),
+        (
             "batch_sampler={name: wrong, how: floats}",
             "its batches hold float64 values; expected",
         ),
@@ -452,6 +457,13 @@ def test_a_metric_that_is_not_a_number_is_named_in_its_note(plan, tmp_path) -> N
     note = f"not a number, from metric 'wrong' of {WHO}"
     assert record.metrics["other"].note == note
     assert f"other has no value: {note}" in record.notes
+
+
+def test_batches_may_be_arrays(plan, tmp_path) -> None:
+    (record,) = runner.run(
+        plan("batch_sampler={name: wrong, how: arrays}"), Store(tmp_path, "toy"), Ears(), measuring=False
+    )
+    assert record.status == "done"
 
 
 def test_no_batches_are_blamed_on_the_batch_sampler(plan) -> None:
