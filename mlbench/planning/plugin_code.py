@@ -10,12 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from traceback import walk_tb
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from mlbench.errors import MlbenchError, PluginError, first_line
 from mlbench.local_modules import file_of
-from mlbench.planning.spec import Part
 
-__all__ = ["named", "raised_in"]
+if TYPE_CHECKING:
+    from mlbench.planning.spec import Part
+
+__all__ = ["named", "place_in", "raised_in"]
 
 
 def raised_in(error: BaseException, parts: Iterable[Part]) -> str:
@@ -23,8 +26,19 @@ def raised_in(error: BaseException, parts: Iterable[Part]) -> str:
     x.py:12"; the plugin alone where several of its components may have. "" where none has, and for memory
     that ran out, which is no component's mistake.
     """
+    who, place = _raised(error, parts)
+    return f"{who}, {place}" if who else ""
+
+
+def place_in(error: BaseException, part: Part) -> str:
+    """Where the code of the part raised the error: "X.predict at x.py:12"; "" as `raised_in`."""
+    return _raised(error, [part])[1]
+
+
+def _raised(error: BaseException, parts: Iterable[Part]) -> tuple[str, str]:
+    """Component and plugin, and place, of the code that raised the error, as in `raised_in`."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return ""
+        return "", ""
     known = list({id(part): part for part in parts}.values())
     for frame, line in reversed(list(walk_tb(error.__traceback__))):
         owners = _owners(frame, known)
@@ -32,8 +46,8 @@ def raised_in(error: BaseException, parts: Iterable[Part]) -> str:
             one = owners[0]
             who = str(one) if len({str(each) for each in owners}) == 1 else one.plugin_text
             code = frame.f_code
-            return f"{who}, {code.co_qualname} at {Path(code.co_filename).name}:{line}"
-    return ""
+            return who, f"{code.co_qualname} at {Path(code.co_filename).name}:{line}"
+    return "", ""
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from mlbench.errors import (
 )
 from mlbench.images.preprocess import Resize
 from mlbench.planning.gallery import GalleryName
+from mlbench.planning.plugin_code import place_in
 from mlbench.planning.widths import Widths
 from mlbench.records.record import EVALUATED
 from mlbench.records.widths import at_width, nested_quantities
@@ -187,7 +188,9 @@ class Part:
             raise
         # Foreign code may raise anything.
         except Exception as error:
-            raise self.misstatement(f"{question} failed: {first_line(error)}") from error
+            place = place_in(error, self)
+            failed = f"{question} failed: {first_line(error)}" + (f", raised in {place}" if place else "")
+            raise self.misstatement(failed) from error
 
     def predict(self, given: Any) -> Any:
         """The result of `predict`, of the type that the kind asks for, or None. Raises as `ask`."""

@@ -416,7 +416,8 @@ class Mistaken(toys.ToyLoss):
     [
         (
             "raises",
-            "loss 'mine': predict failed: ZeroDivisionError: division by zero; this is a mistake",
+            "loss 'mine': predict failed: ZeroDivisionError: division by zero, raised in "
+            r"Mistaken\.predict at test_plan\.py:\d+; this is a mistake in plugin 'acme' \(acme 1\.0\)",
         ),
         (
             "type",
