@@ -444,6 +444,10 @@ class FaultyBatchSampler(BatchSamplerOptions):
     def build(self, context: BatchContext) -> Batches:
         if self.fault == "refuses" and context.batch_size % 2:
             raise OptionError("batch sampler faulty: an even batch_size")
+        if self.fault == "embeds":
+            context.embed()  # type: ignore[misc]
+        if self.fault == "insists":
+            assert context.embed is not None
         return Batches(len(context.labels), context.batch_size, self.fault)
 
 
@@ -622,6 +626,8 @@ FAULTS = [
     ("distiller", "offset", "equal_vectors_are_nearest", "of equal vectors is 1"),
     ("batch_sampler", "len", "batches_are_as_many_as_len", "len() is 3"),
     ("batch_sampler", "endless", "batches_are_as_many_as_len", "an epoch has more than 2 batches"),
+    ("batch_sampler", "embeds", "batches_are_built_without_embeddings", "build raises TypeError"),
+    ("batch_sampler", "insists", "batches_are_built_without_embeddings", "build raises AssertionError"),
     ("batch_sampler", "range", "batches_are_as_many_as_len", "[0, number of images)"),
     ("batch_sampler", "rows", "same_generator_gives_the_same_batches", "is a ndarray of shape (1, 12)"),
     ("batch_sampler", "floats", "batches_are_as_many_as_len", "type float64; yield a list of int"),

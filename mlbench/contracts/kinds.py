@@ -176,6 +176,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             _duties(
                 batches_are_as_many_as_len="len() batches an epoch, each of 1 to batch_size indices",
                 batches_of_odd_sizes="any batch size, or OptionError by build() and predict() alike",
+                batches_are_built_without_embeddings="embed() called in batches() alone, not before",
                 batches_predict_is_what_is_built="batches and pairs as predict() says, if it does",
                 same_generator_gives_the_same_batches="the same batches for the same generator",
                 batches_keep_global_generators="draws from its generator alone",

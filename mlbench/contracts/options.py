@@ -324,7 +324,8 @@ class BatchContext:
 
     labels: (N,) of the train split: an integer array for `build`, any sequence of integers for `predict`.
     batch_size: images. embed: embeddings of the train split without augmentation by the model as it is now,
-    (N, D) float32 of unit length; None while a run is planned.
+    (N, D) float32 of unit length; None for `predict`, and for `build` while a run is planned and checked, so
+    that only `batches` can call it.
     """
 
     labels: np.ndarray | Sequence[int]

@@ -34,7 +34,7 @@ from mlbench.planning.batch_needs import Batches, check_batches
 from mlbench.planning.claims import DERIVED, check_fairness
 from mlbench.planning.gallery import check_protocol
 from mlbench.planning.limit import limited
-from mlbench.planning.plugin_code import named
+from mlbench.planning.plugin_code import EMBED_IS_NONE, named
 from mlbench.planning.spec import Part, Spec, check_features
 from mlbench.planning.suite import Suite
 from mlbench.provenance import core_hash
@@ -266,7 +266,7 @@ def _forecast(
         )
         if batches is None:
             context = BatchContext(labels_of(train), recipe.batch_size)
-            with named([parts["batch_sampler"]]):
+            with named([parts["batch_sampler"]], EMBED_IS_NONE):
                 batches = BatchesShape(len(parts["batch_sampler"].component.build(context)))
     if batches.batches < 1 and len(train) >= recipe.batch_size:
         sampler = parts["batch_sampler"]

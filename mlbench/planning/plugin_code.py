@@ -18,7 +18,13 @@ from mlbench.local_modules import file_of
 if TYPE_CHECKING:
     from mlbench.planning.spec import Part
 
-__all__ = ["named", "place_in", "raised_in"]
+__all__ = ["EMBED_IS_NONE", "named", "place_in", "raised_in"]
+
+#: What to do where a batch sampler needs the embeddings too early (see `BatchContext`).
+EMBED_IS_NONE = (
+    "embed of the BatchContext is None while a run is planned and checked; keep the context in build(), and "
+    "call its embed() in batches()"
+)
 
 
 def raised_in(error: BaseException, parts: Iterable[Part]) -> str:
@@ -51,8 +57,10 @@ def _raised(error: BaseException, parts: Iterable[Part]) -> tuple[str, str]:
 
 
 @contextmanager
-def named(parts: Iterable[Part]) -> Iterator[None]:
-    """An error of a component's code that is raised in the block becomes a PluginError that names it."""
+def named(parts: Iterable[Part], missing: str = "") -> Iterator[None]:
+    """An error of a component's code that is raised in the block becomes a PluginError that names it.
+
+    missing: which argument is None in the block, and what to do, for a TypeError about None."""
     try:
         yield
     except MlbenchError:
@@ -62,7 +70,9 @@ def named(parts: Iterable[Part]) -> Iterator[None]:
         where = raised_in(error, parts)
         if not where:
             raise
-        raise PluginError(f"{first_line(error)}; raised in {where}") from error
+        about_none = isinstance(error, TypeError) and "NoneType" in str(error)
+        more = f"; {missing}" if missing and about_none else ""
+        raise PluginError(f"{first_line(error)}; raised in {where}{more}") from error
 
 
 def _owners(frame: FrameType, parts: list[Part]) -> list[Part]:

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import groupby, islice
 from typing import Any
+from unittest import SkipTest
 
 import numpy as np
 
 from mlbench.contracts import BatchesShape
 from mlbench.contracts.options import Recipe
-from mlbench.errors import MlbenchError
+from mlbench.errors import MlbenchError, first_line
 from mlbench.seeding import numpy_generator
 from mlbench.testing.check import Subject, expect
 from mlbench.testing.copying import copies
@@ -129,6 +130,29 @@ def batches_of_odd_sizes(subject: Subject) -> None:
         _expect_batches(sampler, _epoch(sampler), batch_size, labels)
 
 
+def batches_are_built_without_embeddings(subject: Subject) -> None:
+    """`embed` is None while a run is planned and checked."""
+    if "embed" in subject.arguments:
+        return
+    asked = {
+        "build": lambda: subject.attempt(labels=_LABELS, batch_size=_BATCH_SIZE, embed=None),
+        "predict": lambda: subject.predict(labels=_LABELS.tolist(), batch_size=_BATCH_SIZE, embed=None),
+    }
+    for name, ask in asked.items():
+        try:
+            found = ask()
+            if isinstance(found, MlbenchError):
+                raise found
+        except SkipTest:
+            raise
+        # The component is foreign code and may raise anything.
+        except Exception as error:
+            raise AssertionError(
+                f"{name} raises {first_line(error)} where embed is None, as it is while a run is planned and "
+                "checked; keep the context, and call its embed() in batches()"
+            ) from error
+
+
 def batches_predict_is_what_is_built(subject: Subject) -> None:
     shape = subject.predict(labels=_LABELS.tolist(), batch_size=_BATCH_SIZE, embed=None)
     if shape is None:
@@ -220,6 +244,7 @@ CHECKS: dict[str, tuple[Callable[[Subject], object], ...]] = {
     "batch_sampler": (
         batches_are_as_many_as_len,
         batches_of_odd_sizes,
+        batches_are_built_without_embeddings,
         batches_predict_is_what_is_built,
         same_generator_gives_the_same_batches,
         batches_keep_global_generators,

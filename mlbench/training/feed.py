@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from mlbench.contracts import BatchSampler, Mixing
 from mlbench.contracts.options import BatchContext
 from mlbench.planning.plan import Case
+from mlbench.planning.plugin_code import EMBED_IS_NONE, named
 from mlbench.seeding import numpy_generator
 from mlbench.training.contract_checks import CheckedMixing, check_built
 from mlbench.training.device_inputs import to_device
@@ -103,10 +104,12 @@ def training_inputs(case: Case) -> InputSpec:
 def build_batches(
     case: Case, labels: np.ndarray, embed: Callable[[], np.ndarray] | None = None
 ) -> BatchSampler:
-    """The batch sampler of a case. labels, embed: see `BatchContext`. Raises SuiteError with its place."""
+    """The batch sampler of a case. labels, embed: see `BatchContext`. Raises SuiteError with its place,
+    and PluginError for a mistake of the sampler."""
     part = case.spec.parts["batch_sampler"]
     with part.located():
-        built = part.component.build(BatchContext(labels, case.recipe.batch_size, embed))
+        with named([part], EMBED_IS_NONE if embed is None else ""):
+            built = part.component.build(BatchContext(labels, case.recipe.batch_size, embed))
         batches: BatchSampler = check_built(part, built)
         predicted = case.forecast.steps // max(case.recipe.epochs, 1)
         if len(batches) < 1 or (case.recipe.epochs and len(batches) != predicted):

@@ -141,9 +141,7 @@ def test_values_of_queries_must_be_finite(at: int, fails: bool) -> None:
     if not fails:
         assert estimate(OfSome(), sample()).value is not None
         return
-    with pytest.raises(
-        PluginError, match=r"plugin .acme.: .* is inf for 1 of \d+ queries"
-    ):
+    with pytest.raises(PluginError, match=r"plugin .acme.: .* is inf for 1 of \d+ queries"):
         estimate(OfSome(), sample())
 
 

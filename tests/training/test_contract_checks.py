@@ -15,7 +15,7 @@ from torch import nn
 from toys import ToyDataset
 
 from mlbench import runner
-from mlbench.contracts import Component, FeatureShape, Mixed, Quantity
+from mlbench.contracts import BatchesShape, Component, FeatureShape, Mixed, Quantity
 from mlbench.contracts.options import (
     AugmentationOptions,
     BackboneOptions,
@@ -37,6 +37,7 @@ from mlbench.planning.suite import load_suite
 from mlbench.plugins import Plugin
 from mlbench.records.store import Store
 from mlbench.registry import Registry
+from mlbench.training.preflight import preflight
 
 WHO = "plugin 'acme' (acme-parts 1.2)"
 
@@ -130,7 +131,12 @@ class WrongDistiller(DistillerOptions):
 class WrongBatches(BatchSamplerOptions):
     how: str
 
+    def predict(self, context: BatchContext) -> BatchesShape | None:
+        return BatchesShape(3) if self.how == "predicted" else None
+
     def build(self, context: BatchContext) -> Any:
+        if self.how in ("embeds", "predicted"):
+            context.embed()  # type: ignore[misc]
         return Batches(self.how)
 
 
@@ -457,6 +463,23 @@ def test_a_metric_that_is_not_a_number_is_named_in_its_note(plan, tmp_path) -> N
     note = f"not a number, from metric 'wrong' of {WHO}"
     assert record.metrics["other"].note == note
     assert f"other has no value: {note}" in record.notes
+
+
+def test_a_batch_sampler_that_embeds_too_early_is_told_what_to_do(plan) -> None:
+    told = (
+        r"^TypeError: .NoneType. object is not callable; raised in batch_sampler .wrong. of "
+        rf"{re.escape(WHO)}, WrongBatches\.build at test_contract_checks\.py:\d+; embed of the "
+        r"BatchContext is None .* batches\(\)$"
+    )
+    with pytest.raises(PluginError, match=told):
+        plan("batch_sampler={name: wrong, how: embeds}")
+
+
+def test_a_preflight_notes_what_a_batch_sampler_that_embeds_too_early_should_do(plan) -> None:
+    chosen = plan("batch_sampler={name: wrong, how: predicted}")
+    (note,) = preflight(chosen.cases, "cpu", lambda *_: None).notes.values()
+    assert f"raised in batch_sampler 'wrong' of {WHO}, WrongBatches.build at" in note
+    assert note.endswith("call its embed() in batches()")
 
 
 def test_batches_may_be_arrays(plan, tmp_path) -> None:
