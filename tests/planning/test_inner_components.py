@@ -126,7 +126,7 @@ def test_a_claim_may_compare_inner_components(suite, differ: str) -> None:
     more = f"cases:\n  a: {{loss.inner: crashing}}\n  b: {{loss.inner: pair, OTHER}}\nclaims:\n  c: {claim}\n"
     whole = BASE + "  loss: {name: scaled}\n" + more
     make_plan(suite(whole=whole.replace(", OTHER", "")), Device("cpu", "test"))
-    with pytest.raises(SuiteError, match="'a' and 'b' differ in loss.factor"):
+    with pytest.raises(SuiteError, match=r"'a' and 'b' differ in loss.factor"):
         make_plan(suite(whole=whole.replace("OTHER", "loss.factor: 3.0")), Device("cpu", "test"))
 
 

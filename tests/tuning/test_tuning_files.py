@@ -164,7 +164,9 @@ def test_a_tuned_case_may_have_a_component_of_a_file_that_the_suite_names(
 ) -> None:
     monkeypatch.setenv("MLBENCH_LOCAL_MODULES", "{}")
     saved.with_name("mine.py").write_text(POLICY)
-    saved.write_text(saved.read_text().replace("threshold: best_f1", "threshold: mine") + "plugins: [mine.py]\n")
+    saved.write_text(
+        saved.read_text().replace("threshold: best_f1", "threshold: mine") + "plugins: [mine.py]\n"
+    )
     file = Path("kept/toy+tune.json")
     data = json.loads(file.read_text())
     data["settings"]["threshold"] = {"name": "mine"}
