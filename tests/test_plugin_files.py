@@ -220,6 +220,20 @@ def suite_of(path: Path, plugins: str, loss: str = "mine") -> Path:
     return path
 
 
+def test_what_the_import_of_a_suites_file_prints_is_noted(
+    file: Path, tmp_path: Path, registry: Registry
+) -> None:
+    file.write_text('print("hello")\n' + LOSS)
+    suite = suite_of(tmp_path / "s.yaml", "[mine.py]")
+    notes: list[str] = []
+    noting = Registry(registry.plugins, note=notes.append)
+    load_suite(suite, noting)
+    load_suite(suite, noting)  # the file is imported once
+    (note,) = notes
+    assert note.startswith(f"plugin '{file}' (")
+    assert note.endswith(f": its import prints 'hello'; remove the print from {file}")
+
+
 def fingerprint(suite: Path, registry: Registry) -> str:
     return make_plan(load_suite(suite, registry), Device("cpu", "test")).cases[0].fingerprint
 
