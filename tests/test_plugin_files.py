@@ -326,6 +326,11 @@ def test_a_suite_with_a_file_runs_measures_exports_and_is_tuned(trained: dict[st
     for command in (("results", "s.yaml", "--json"), ("export", "s.yaml", "base"), ("tune", "s.yaml")):
         done = mlbench(*command, "--device", "cpu", env=trained)
         assert done.returncode == 0, (command, done.stderr)
+    by_name = mlbench("export", "toy", "base", env=trained)
+    assert by_name.returncode == 2
+    assert by_name.stderr.endswith(
+        "the case has components of a Python file: give the suite's file, or --plugin FILE\n"
+    )
 
 
 @pytest.mark.slow
