@@ -239,7 +239,7 @@ def _fix(error: BaseException, plugin: Plugin) -> str:
     module = plugin.target.partition(":")[0]
     if isinstance(error, ModuleNotFoundError) and error.name:
         if f"{module}.".startswith(f"{error.name}."):
-            return f"install {plugin.package} again"
+            return f"correct the entry point {plugin.target!r}, then install {plugin.package} again"
         return f"install what provides the module {error.name!r}"
     place = fault_place(error, module.partition(".")[0])
     return f"correct {place or plugin.target}, or leave the plugin out with --block {plugin.name}"

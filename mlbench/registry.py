@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlbench.contracts import KINDS, Component
 from mlbench.errors import ComponentError, OptionError, first_line, hint
-from mlbench.imports import guarded_import
+from mlbench.imports import fault_place, guarded_import
 from mlbench.plugins import SLOW, Plugin, environment_choice, load_plugins
 from mlbench.provenance import code_hash, libraries_of
 from mlbench.registration import NAME, Fault
@@ -123,9 +123,10 @@ class Entry:
             raise
         # Foreign code may raise anything; only cases that need this component fail.
         except BaseException as error:
-            reason = first_line(error)
+            place = fault_place(error, module_name.partition(".")[0])
             raise ComponentError(
-                f"{self} of {self.plugin} cannot be imported from {target}: {reason}"
+                f"{self} of {self.plugin} cannot be imported from {target}: {first_line(error)}"
+                f"{place and f' ({place})'}"
             ) from error
         if run.printed.strip():
             line = run.printed.strip().splitlines()[0]

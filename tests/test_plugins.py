@@ -138,7 +138,11 @@ def mlbench_components():
         (HALFWAY, "correct {file}, line 7, or leave the plugin out with --block acme_broken"),
         ("MLBENCH_CONTRACT = 2\n" + GOOD, "upgrade mlbench"),
         ("MLBENCH_CONTRACT = 0\n" + GOOD, "install a newer version of acme_broken"),
-        ("x = 1", "mark mlbench_components with mlbench.plugin.hookimpl"),
+        (
+            "x = 1",
+            "mark mlbench_components with mlbench.plugin.hookimpl, and let the entry point name the module "
+            "that has it",
+        ),
         (
             "from mlbench.plugin import TripletOptions",
             "upgrade mlbench or the plugin, whichever is older",

@@ -78,9 +78,11 @@ def test_a_note_is_a_line_of_its_own() -> None:
 
 def test_a_terminal_gets_a_bar_that_names_case_and_stage(planned: Callable[..., Plan]) -> None:
     progress, clock, stream = opened(terminal=True)
+    before = set(threading.enumerate())  # threads of earlier tests may still be ending
     with progress:
         run(progress, clock, planned().cases[0], [DONE, FAILED])
-        assert "progress" not in {thread.name for thread in threading.enumerate()}
+        started = set(threading.enumerate()) - before
+        assert "progress" not in {thread.name for thread in started}
     text = stream.getvalue()
     assert "[1/2] base seed 0: Recall@1 0.910" in text
     assert "[2/2] base seed 0: training" in text

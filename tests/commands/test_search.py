@@ -128,7 +128,8 @@ def test_nearest_names() -> None:
     assert nearest("zzz", ["gap"]) == []
 
 
-def test_list_finds_models_and_losses_of_libraries() -> None:
+def test_list_finds_models_and_losses_of_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)  # pytest-xdist may set it
     shown = CliRunner().invoke(main, ["list", "backbone", "--search", "resnet5?"])
     assert shown.exit_code == 0, shown.output
     (row,) = [line for line in shown.output.splitlines() if "model: resnet50," in line]
