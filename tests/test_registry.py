@@ -237,3 +237,12 @@ def test_a_registry_can_be_pickled_for_the_measuring_process() -> None:
     copy = pickle.loads(pickle.dumps(Registry([plugin("one", "gap")])))
     assert copy.names("neck") == ["gap"]
     copy.note("a line that nobody takes")
+
+
+def test_inner_components_of_an_entry_alone_are_those_that_the_environment_chooses(monkeypatch) -> None:
+    component = Component("neck", "mine", "mine:Mine", "summary")
+    alone = Plugin("one", "mine", "acme", "1.0")
+    assert Entry(component, alone).inner("neck", "gap").plugin.name == "necks"
+    monkeypatch.setenv("MLBENCH_BLOCK", "necks")
+    with pytest.raises(ComponentError, match="unknown neck 'gap'"):
+        Entry(component, alone).inner("neck", "gap")
