@@ -134,7 +134,7 @@ def batches_are_built_without_embeddings(subject: Subject) -> None:
     """`embed` is None while a run is planned and checked."""
     if "embed" in subject.arguments:
         return
-    asked = {
+    asked: dict[str, Callable[[], Any]] = {
         "build": lambda: subject.attempt(labels=_LABELS, batch_size=_BATCH_SIZE, embed=None),
         "predict": lambda: subject.predict(labels=_LABELS.tolist(), batch_size=_BATCH_SIZE, embed=None),
     }
