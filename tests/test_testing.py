@@ -270,6 +270,8 @@ def pair_loss(num_classes: int, dim: int, fault: str) -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.proxies = nn.Parameter(torch.randn(num_classes, dim))
+            if fault == "frozen":  # which is no fault
+                self.shift = nn.Parameter(torch.zeros(1), requires_grad=False)
             self.seen = 0.0
 
         def forward(self, embeddings: Any, labels: Any) -> Any:
@@ -672,6 +674,10 @@ def faulty(name: str) -> Component:
 @pytest.mark.parametrize("name", list(dict.fromkeys(fault[0] for fault in FAULTS)))
 def test_checks_pass_without_a_fault(name) -> None:
     assert failures(faulty(name), fault="").keys() <= GENERAL
+
+
+def test_frozen_parameters_of_a_loss_are_allowed() -> None:
+    assert failures(faulty("pair_loss"), fault="frozen").keys() <= GENERAL
 
 
 @pytest.mark.parametrize(("name", "fault", "check", "message"), FAULTS)

@@ -37,7 +37,8 @@ def _rank(rank: int) -> Iterator[None]:
 
 
 def _values(subject: Subject, own: Collection[int]) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
-    """Value of the loss, and its gradients: of the embeddings of the ranks `own`, then of its parameters."""
+    """Value of the loss, and its gradients: of the embeddings of the ranks `own`, then of its trained
+    parameters."""
     trial = Trial(subject, torch_seed(0, "loss"))
     if isinstance(trial.loss, CentreLoss):
         raise SkipTest(f"{subject} has class centres, which a sampler gathers")
@@ -47,7 +48,7 @@ def _values(subject: Subject, own: Collection[int]) -> tuple[torch.Tensor, list[
     parameters = list(trial.loss.parameters()) if isinstance(trial.loss, nn.Module) else []
     with torch_seed(0, "gathered"):
         value = trial.value(torch.cat(parts), trial.labels)
-    leaves = [*(part for part in parts if part.requires_grad), *parameters]
+    leaves = [each for each in (*parts, *parameters) if each.requires_grad]
     gradients = torch.autograd.grad(value, leaves, allow_unused=True)
     return value.detach(), list(gradients)
 

@@ -203,11 +203,12 @@ def loss_predict_is_what_is_built(subject: Subject) -> None:
         return
     expect(isinstance(shape, LossShape), f"predict returns {shape!r}; return a LossShape or None")
     loss = Trial(subject).loss
-    parameters = sum(p.numel() for p in loss.parameters()) if isinstance(loss, nn.Module) else 0
+    own = loss.parameters() if isinstance(loss, nn.Module) else ()
+    trained = sum(parameter.numel() for parameter in own if parameter.requires_grad)
     expect(
-        shape.parameters == parameters,
-        f"predict returns {shape.parameters} parameters; there are {parameters}; set LossShape.parameters to "
-        "as many",
+        shape.parameters == trained,
+        f"predict returns {shape.parameters} parameters; there are {trained} trained ones; set "
+        "LossShape.parameters to as many",
     )
     centres = loss.centres_per_class if isinstance(loss, CentreLoss) else 0
     predicted = shape.centres_per_class
