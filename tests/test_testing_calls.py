@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from test_testing import CHANGE, failures
 
 from mlbench import testing
 from mlbench.contracts import KINDS
+from mlbench.contracts.options import BASES
 from mlbench.plugin import Component, Features, LossContext, LossOptions, NeckOptions
 from mlbench.testing import checks
 
@@ -178,3 +180,39 @@ def text(node: ast.AST) -> str:
 def test_every_message_says_what_to_change(path) -> None:
     lacking = [(line, found) for line, found in messages(path) if found != "X" and not found.endswith("; X")]
     assert [each for each in lacking if not CHANGE.search(each[1])] == []
+
+
+def returning(self: Any, *arguments: Any) -> Any:
+    return self.returned or None
+
+
+#: Options of each kind, whose `build` returns None or a text, which cannot be used.
+RETURNING = {kind: base for kind, base in BASES.items() if "build" in KINDS[kind].method}
+for _kind, _base in RETURNING.items():
+    globals()[f"Returning_{_kind}"] = type(
+        f"Returning_{_kind}",
+        (_base,),
+        {
+            "__module__": __name__,
+            "__annotations__": {"returned": str},
+            "returned": "",
+            "build": returning,
+            "quantities": returning,
+        },
+    )
+
+
+@pytest.mark.parametrize("returned", ["", "text"])
+@pytest.mark.parametrize("kind", RETURNING)
+def test_result_of_build_is_at_fault_and_not_the_file_that_uses_it(kind, returned) -> None:
+    component = Component(kind, "faulty", f"test_testing_calls:Returning_{kind}", "with a wrong result")
+    given = {"epochs": 1, "batch_size": 4} if kind == "recipe" else {}
+    found = failures(component, returned=returned, **given).values()
+    assert not [message for message in found if re.search(r"\.py:\d+ raises", message)]
+    assert all(CHANGE.search(message) for message in found)
+    wanted = (
+        "returns ('text'|a str)|with what the component returns; return a"
+        if returned
+        else "^build returns None; return a"
+    )
+    assert [message for message in found if re.search(wanted, message)]

@@ -42,6 +42,22 @@ _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "backbone": ("image_size",),
     "neck": ("features",),
 }
+#: What `build` returns, by kind.
+_BUILT: Mapping[str, str] = {
+    "augmentation": "a callable that takes a PIL image and a generator",
+    "backbone": "a torch.nn.Module with the parts `frozen` and `trained`",
+    "batch_sampler": "an object with batches() and __len__()",
+    "claim": "a claim with judge()",
+    "dataset": "an object with version, disjoint, notes and split()",
+    "distiller": "a torch.nn.Module with `images` and `weight`",
+    "loss": "a loss with centres_per_class and logits(), or one that is called with embeddings and labels",
+    "metric": "an object with per_query(), of_curve() or of_embeddings()",
+    "mixing": "a callable that takes images and a generator",
+    "neck": "a torch.nn.Module with the attribute `dim`",
+    "recipe": "a Recipe",
+    "sampler": "a torch.nn.Module that is called with embeddings, labels and a loss",
+    "threshold": "a callable that takes a curve",
+}
 
 
 class ExpectedFailure(SkipTest):
@@ -97,13 +113,15 @@ class Subject:
         return built
 
     def attempt(self, **arguments: Any) -> Any:
-        """The built component, or the MlbenchError that it raises."""
+        """The built component, or the MlbenchError that it raises. Raises AssertionError for None."""
         try:
-            return self.made_options().build(*self._complete(arguments))
+            built = self.made_options().build(*self._complete(arguments))
         except (DataError, WeightsError) as error:
             raise SkipTest(f"{self} needs files: {error}") from None
         except MlbenchError as error:
             return error
+        expect(built is not None, f"build returns None; return {_BUILT[self.component.kind]}")
+        return built
 
     def predict(self, **arguments: Any) -> Any:
         """The component's prediction; None if it makes none."""
@@ -211,13 +229,18 @@ class Check:
         module = self.subject.component.options.partition(":")[0]
         # The module of a plugin of one file is within mlbench; that of another is alone or in a package.
         package = module if module.startswith("mlbench.") else module.partition(".")[0]
-        frames = list(traceback.walk_tb(error.__traceback__))
         own = [
             (frame, line)
-            for frame, line in frames
+            for frame, line in traceback.walk_tb(error.__traceback__)
             if f"{frame.f_globals.get('__name__')}.".startswith(f"{package}.")
         ]
-        frame, line = (own or frames)[-1]
-        place = f"{Path(frame.f_code.co_filename).name}:{line}"
         words = self.name.replace("_", " ")
+        if not own:  # what the component returned is at fault, not the file that used it
+            kind = self.subject.component.kind
+            return (
+                f"the check {words!r} raises {first_line(error)} with what the component returns; return "
+                f"{_BUILT[kind]} from build (`mlbench show {kind}` has the whole contract)"
+            )
+        frame, line = own[-1]
+        place = f"{Path(frame.f_code.co_filename).name}:{line}"
         return f"{place} raises {first_line(error)}; change it so that the check {words!r} can call it"
