@@ -196,6 +196,66 @@ def test_command_checks_a_file_of_components(shell, tmp_path) -> None:
     assert result.exit_code == 2
 
 
+BROKEN_CLASSES = {
+    "sys": "import sys\nsys.exit(3)\n",
+    "missing": "",
+    "default": """\
+from mlbench.plugin import LossOptions
+
+
+class Loss(LossOptions):
+    margin: float = "wide"
+
+    def build(self, context):
+        return None
+""",
+    "validator": """\
+from pydantic import field_validator
+
+from mlbench.plugin import LossOptions
+
+
+class Loss(LossOptions):
+    margin: float = 1.0
+
+    @field_validator("margin")
+    @classmethod
+    def _inverse(cls, margin):
+        return 1 / 0
+
+    def build(self, context):
+        return None
+""",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "check", "message"),
+    [
+        ("sys", "module_imports_lightly", "importing kit_sys raises SystemExit: 3; make it importable"),
+        ("missing", "defaults_are_valid", "cannot be imported from kit_missing:Loss: AttributeError"),
+        ("default", "defaults_are_valid", "margin"),
+        ("validator", "defaults_are_valid", "ZeroDivisionError"),
+    ],
+)
+def test_command_reports_options_that_cannot_be_made_once(
+    monkeypatch, tmp_path, name, check, message
+) -> None:
+    component = written(tmp_path, monkeypatch, f"kit_{name}", BROKEN_CLASSES[name])
+    plugin = Plugin("kit", "kit", "kit-package", "1.0", (component,))
+    monkeypatch.setattr(command, "load_plugins", lambda **choice: (plugin,))
+    result = CliRunner().invoke(command.main, [f"kit_{name}", *(("--set", "margin=2") * (name == "validator"))])
+    lines = result.stdout.splitlines()
+    (failed,) = [line for line in lines if line.startswith("  failed")]
+    assert failed.startswith(f"  failed  {check}: ")
+    assert message in failed
+    skipped = [line for line in lines if line.startswith("  skipped")]
+    assert len(skipped) > 10
+    assert all(line.endswith(f"loss-kit_{name} needs options that load; see {check}") for line in skipped)
+    assert "under test" not in result.stdout
+    assert result.exit_code == 1
+
+
 def test_command_loads_what_the_environment_chooses(shell, monkeypatch) -> None:
     monkeypatch.setenv("MLBENCH_BLOCK", "necks")
     result = shell("neck/squeeze")

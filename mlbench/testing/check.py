@@ -5,9 +5,11 @@ A message of a failure has two parts: what the component does, and what to chang
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from unittest import SkipTest
@@ -21,7 +23,6 @@ from mlbench.contracts.options import (
     SamplerContext,
 )
 from mlbench.errors import DataError, MlbenchError, OptionError, WeightsError, first_line
-from mlbench.plugins import Plugin
 from mlbench.registry import Entry
 
 __all__ = ["Check", "ExpectedFailure", "Outcome", "Subject", "expect"]
@@ -58,6 +59,9 @@ _BUILT: Mapping[str, str] = {
     "sampler": "a torch.nn.Module that is called with embeddings, labels and a loss",
     "threshold": "a callable that takes a curve",
 }
+#: Checks that need no options, so that they run where the options cannot be made.
+_IMPORTS = "module_imports_lightly"
+_NEED_NO_OPTIONS = ("summary_is_one_line", "source_is_a_paper_or_an_address", _IMPORTS)
 
 
 class ExpectedFailure(SkipTest):
@@ -79,10 +83,10 @@ class Subject:
     given: options, and arguments of `build` that replace the small values of the checks.
     """
 
-    def __init__(self, component: Component, given: Mapping[str, Any]) -> None:
-        arguments = _ARGUMENTS[component.kind]
-        self.component = component
-        self.entry = Entry(component, Plugin("under test", component.options, "unregistered", "0"))
+    def __init__(self, entry: Entry, given: Mapping[str, Any]) -> None:
+        self.component: Component = entry.component
+        self.entry = entry
+        arguments = _ARGUMENTS[self.component.kind]
         self.options = dict(given)
         self.arguments: dict[str, Any] = {}
         if given.keys() & set(arguments):  # an option of the component comes before an argument of that name
@@ -142,6 +146,24 @@ class Subject:
                 f"{self} needs the options {', '.join(missing)}; pass them to checks(), or with --set"
             )
         return self.entry.make(self.options)
+
+    @cached_property
+    def fault(self) -> BaseException | None:
+        """What making the options raises; None where they can be made, and where required ones are missing."""
+        try:
+            self.made_options()
+        except SkipTest:
+            return None
+        # The component is foreign code and may raise anything.
+        except (Exception, SystemExit) as error:
+            return error
+        return None
+
+    @property
+    def reporter(self) -> str:
+        """The check that fails because of `fault`, so that it is reported once."""
+        is_imported = self.component.options.partition(":")[0] in sys.modules
+        return "defaults_are_valid" if is_imported else _IMPORTS
 
     def _complete(self, arguments: Mapping[str, Any]) -> list[Any]:
         """Positional arguments of `build` and `predict`: these, or the author's own."""
@@ -203,8 +225,13 @@ class Check:
             return Outcome("failed", str(error))
 
     def _run(self) -> str:
+        subject = self.subject
         try:
-            found = self.function(self.subject)
+            if self.name not in _NEED_NO_OPTIONS and subject.fault and self.name != subject.reporter:
+                raise SkipTest(f"{subject} needs options that load; see {subject.reporter}")
+            found = self.function(subject)
+            if subject.fault and self.name == subject.reporter:
+                raise subject.fault
         except SkipTest:
             raise
         # The component is foreign code and may raise anything.

@@ -20,7 +20,7 @@ from mlbench.plugin_files import PluginFile, add_plugin_files
 from mlbench.plugins import Plugin, environment_choice, load_plugins
 from mlbench.registration import Fault
 from mlbench.registry import Entry, Registry
-from mlbench.testing import checks
+from mlbench.testing import checks_of
 from mlbench.testing.catalogue import catalogue_suite, example_options
 
 __all__ = ["main"]
@@ -166,7 +166,7 @@ def _plural(state: str, count: int) -> bool:
 def _run_one(entry: Entry, options: Mapping[str, Any], expected: Mapping[str, str]) -> list[str]:
     """Print the checks of a component with these options. Returns the state of each."""
     component: Component = entry.component
-    made = checks(component, expected_failures=expected, **options)
+    made = checks_of(entry, options, expected)
     text = ", ".join(f"{name}={value}" for name, value in options.items())
     click.echo(
         f"{component.kind} {component.name} ({entry.plugin.package} {entry.plugin.version})"
