@@ -149,7 +149,7 @@ class Subject:
 
     @cached_property
     def fault(self) -> BaseException | None:
-        """What making the options raises; None where they can be made, and where required ones are missing."""
+        """What making the options raises; None if it succeeds or required ones are missing."""
         try:
             self.made_options()
         except SkipTest:

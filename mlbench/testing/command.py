@@ -95,6 +95,12 @@ def find(registry: Registry, name: str, kind: str | None = None, *, needed: bool
     `kind`, of this kind alone. Raises ComponentError where there is none, if one is `needed`."""
     if "/" in name and not name.endswith(".py"):
         first, _, rest = name.partition("/")
+        if first.strip() not in KINDS or not rest.strip():
+            near = f" (before the slash: {hint(first, KINDS)})" if rest else ""
+            raise ComponentError(
+                f"{name!r} is no NAME; give a component (cosface, or loss/cosface), a plugin, a package or a "
+                f"Python file{_folder(name) or near}"
+            )
         return [registry.get(first.strip(), rest.strip())]
     if kind is not None and kind not in KINDS:
         raise ComponentError(f"unknown kind {kind!r} ({hint(kind, KINDS)})")
@@ -109,12 +115,19 @@ def find(registry: Registry, name: str, kind: str | None = None, *, needed: bool
         what = (
             "component, plugin or package" if kind is None else f"{kind}, and no plugin or package with one,"
         )
-        message = f"no {what} is called {name!r} ({hint(name, names)})"
+        message = f"no {what} is called {name!r} ({hint(name, names)}){_folder(name)}"
         if registry.broken:
             broken = ", ".join(f"{plugin.name} ({plugin.error})" for plugin in registry.broken)
             message += f"; plugins that failed to load may have it: {broken}"
         raise ComponentError(message)
     return found
+
+
+def _folder(name: str) -> str:
+    """What to say about a name that is a folder's; else nothing."""
+    if not Path(name).is_dir():
+        return ""
+    return "; this is a folder: install the package in it and give the package's name"
 
 
 def _set_aside(registry: Registry, name: str, kind: str | None) -> Iterator[str]:
