@@ -44,6 +44,8 @@ def neck(channels: int, fault: str) -> Any:
 
         def forward(self, features: Any) -> Any:
             embeddings = self.linear(features.mean((2, 3))) + self.offset
+            if fault == "nan":
+                return embeddings * float("nan")
             if fault == "squeezes":
                 return embeddings.squeeze(0)
             if fault == "batch":
@@ -89,6 +91,8 @@ def loss(fault: str) -> Any:
             apart = (embeddings[:, None] - embeddings).square().sum(2)
             value = (apart * same).sum() / same.sum()
             rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+            if fault == "nan":
+                return value * float("nan")
             if fault == "rank":
                 return value + rank
             if fault == "world":
@@ -146,6 +150,21 @@ def test_check_finds_the_fault(kind, fault, check, message) -> None:
     assert message in found
     assert "\n" not in found
     assert CHANGE.search(found)
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("neck", ("takes_any_batch_size", "state_dict_is_complete", "can_be_compiled")),
+        ("loss", ("takes_any_batch_size", "gathered_batch_has_the_same_loss")),
+    ],
+)
+def test_output_that_is_not_finite_gets_no_other_diagnosis(kind, names) -> None:
+    found = failures(component(kind), fault="nan")
+    assert {"every_option_is_documented", *names} <= found.keys()
+    del found["every_option_is_documented"]
+    assert all(re.search("not finite|is nan", message) for message in found.values())
+    assert all("is not finite; clamp" in found[name] for name in names)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -75,7 +75,9 @@ def checks(
     return checks_of(entry, given, expected_failures or {})
 
 
-def checks_of(entry: Entry, given: Mapping[str, Any], expected_failures: Mapping[str, str]) -> Iterator[Check]:
+def checks_of(
+    entry: Entry, given: Mapping[str, Any], expected_failures: Mapping[str, str]
+) -> Iterator[Check]:
     """As `checks`, of a component whose plugin is known."""
     component = entry.component
     if component.kind not in KINDS:

@@ -13,6 +13,7 @@ from torch import nn
 from mlbench.contracts import CentreLoss
 from mlbench.seeding import torch_seed
 from mlbench.testing.check import Subject, expect
+from mlbench.testing.finite import expect_finite
 from mlbench.testing.loss import Trial
 
 __all__ = ["CHECKS"]
@@ -57,6 +58,8 @@ def gathered_batch_has_the_same_loss(subject: Subject) -> None:
     """Two ranks gather their embeddings, in order, and each has gradients for its own half alone. Value and
     gradients are those of one process with the whole batch."""
     whole, gradients = _values(subject, range(_RANKS))
+    expect_finite("the loss", whole)
+    expect_finite("a gradient of the loss", gradients)
     shared = gradients[_RANKS:]
     for rank in range(_RANKS):
         with _rank(rank):

@@ -14,6 +14,7 @@ from mlbench.contracts import CentreLoss, LossShape, MixedLoss, Need
 from mlbench.contracts.options import LossContext
 from mlbench.seeding import torch_generator, torch_seed
 from mlbench.testing.check import Subject, expect
+from mlbench.testing.finite import expect_finite
 
 __all__ = ["CHECKS", "PROVIDED", "Trial", "described", "expect_gradient"]
 
@@ -156,6 +157,7 @@ def logits_keep_the_contract(subject: Subject) -> None:
     with torch.no_grad():
         cosines, norms = trial.cosines(trial.embeddings), trial.embeddings.norm(dim=1)
         absent = torch.where(torch.arange(len(trial.labels)) % 2 == 0, trial.labels, -1)
+        expect_finite("logits()", trial.loss.logits(cosines, trial.labels, norms))
         logits = trial.loss.logits(cosines, absent, norms)
         wanted = (len(absent), trial.classes)
         expect(
@@ -184,6 +186,7 @@ def _expect_target_logits(trial: Trial, cosines: torch.Tensor, norms: torch.Tens
     """cosines: (N, K)."""
     loss, column = trial.loss, trial.labels.unsqueeze(1)
     own = loss.target_logits(cosines.gather(1, column).squeeze(1), norms).unsqueeze(1)
+    expect_finite("target_logits()", own)
     close = torch.allclose(
         (loss.scale * cosines).scatter(1, column, own),
         loss.logits(cosines.unsqueeze(2), trial.labels, norms),
@@ -253,6 +256,8 @@ def mixed_with_a_share_of_one_is_the_loss(subject: Subject) -> None:
     others = trial.labels.flip(0)
     whole = trial.loss.mixed(trial.embeddings, trial.labels, others, 1.0)
     plain = trial.value(trial.embeddings, trial.labels)
+    expect_finite("the loss", plain.detach())
+    expect_finite("mixed()", whole.detach())
     expect(
         torch.allclose(whole, plain, rtol=1e-4),
         f"with a share of 1, mixed() returns {float(whole.detach()):g} and the loss of the labels is "
