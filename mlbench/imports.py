@@ -42,14 +42,15 @@ def guarded_import(what: str) -> Iterator[Import]:
         found.printed = output.finish()
 
 
-class _Output(io.TextIOBase):
-    """Collects text until it is finished, and passes later text on to stderr: a log may keep this stream."""
+class _Output(io.TextIOWrapper):
+    """Collects text until it is finished, and passes later text on to stderr: a log may keep this stream.
+
+    It has the members of the usual stdout, such as `buffer` and `reconfigure`, which code may use."""
 
     def __init__(self) -> None:
+        self._bytes = io.BytesIO()
+        super().__init__(self._bytes, encoding="utf-8", write_through=True)
         self._parts: list[str] | None = []
-
-    def writable(self) -> bool:
-        return True
 
     def write(self, text: str) -> int:
         if self._parts is None:
@@ -59,7 +60,8 @@ class _Output(io.TextIOBase):
 
     def finish(self) -> str:
         """The text so far."""
-        text = "".join(self._parts or ())
+        written = self._bytes.getvalue().decode(errors="replace")
+        text = "".join(self._parts or ()) + written
         self._parts = None
         return text
 

@@ -91,8 +91,8 @@ def _check_names(plugin: Plugin, file: PluginFile, others: Sequence[Plugin]) -> 
         owner = owners.get((each.kind, each.name))
         if owner is not None:
             raise SuiteError(
-                f"{file.origin}: {file.path} registers the {each.kind} {each.name!r}, which plugin "
-                f"{owner.name!r} ({owner.package} {owner.version}) has; choose another name"
+                f"{file.origin}: {file.path} registers the {each.kind} {each.name!r}, which {owner} has; "
+                "choose another name"
             )
 
 

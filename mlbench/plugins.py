@@ -13,6 +13,7 @@ from mlbench.contracts import CONTRACT, Component
 from mlbench.errors import first_line, hint
 from mlbench.hookspecs import ENTRY_POINT_GROUP
 from mlbench.imports import fault_place, guarded_import
+from mlbench.local_modules import file_of
 from mlbench.registration import Fault, RegistrationError, checked_contract, registered
 
 __all__ = ["SLOW", "Plugin", "Source", "environment_choice", "idle_patterns", "left_out", "load_plugins"]
@@ -83,7 +84,8 @@ class Plugin:
     def _manners(self) -> Iterator[Fault]:
         if self.printed.strip():
             line = self.printed.strip().splitlines()[0]
-            yield Fault(f"its import prints {line!r}", f"remove the print from {self.target}")
+            place = file_of(self.target) or self.target
+            yield Fault(f"its import prints {line!r}", f"remove the print from {place}")
         if self.seconds > SLOW and not self.built_in:
             yield Fault(f"its import took {self.seconds:.1f} s", "import large packages inside build")
 
@@ -237,7 +239,7 @@ def _fix(error: BaseException, plugin: Plugin) -> str:
     module = plugin.target.partition(":")[0]
     if isinstance(error, ModuleNotFoundError) and error.name:
         if f"{module}.".startswith(f"{error.name}."):
-            return f"install {plugin.package} again"
+            return f"correct the entry point {plugin.target!r}, then install {plugin.package} again"
         return f"install what provides the module {error.name!r}"
     place = fault_place(error, module.partition(".")[0])
     return f"correct {place or plugin.target}, or leave the plugin out with --block {plugin.name}"

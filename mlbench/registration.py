@@ -83,8 +83,12 @@ def registered(plugin: Any, name: str) -> tuple[tuple[Component, ...], tuple[Fau
         manager.register(plugin, name=name)
         manager.check_pending()  # else a misspelt hook name would be ignored without an error
     except pluggy.PluginValidationError as error:
-        raise RegistrationError(str(error).partition("\n")[0], "name the hook mlbench_components()") from None
-    marker = "mark mlbench_components with mlbench.plugin.hookimpl"
+        problem = str(error).partition("\n")[0].partition(" in plugin ")[0]
+        raise RegistrationError(problem, "name the hook mlbench_components()") from None
+    marker = (
+        "mark mlbench_components with mlbench.plugin.hookimpl, and let the entry point name the module that "
+        "has it"
+    )
     if not manager.get_hookcallers(plugin):
         raise RegistrationError("it has no hook", marker)
     hook = manager.hook.mlbench_components

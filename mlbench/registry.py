@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from mlbench.contracts import KINDS, Component
 from mlbench.errors import ComponentError, OptionError, first_line, hint
-from mlbench.imports import guarded_import
-from mlbench.plugins import SLOW, Plugin, load_plugins
+from mlbench.imports import fault_place, guarded_import
+from mlbench.plugins import SLOW, Plugin, environment_choice, load_plugins
 from mlbench.provenance import code_hash, libraries_of
 from mlbench.registration import NAME, Fault
 
@@ -26,7 +26,8 @@ __all__ = ["Entry", "Registry"]
 class Entry:
     """A registered component and its plugin. Its options class is imported when it is first asked for.
 
-    registry: has the inner components of its options; None for the installed ones."""
+    registry: has the inner components of its options; None for the installed ones that the environment
+    chooses."""
 
     component: Component
     plugin: Plugin
@@ -81,9 +82,12 @@ class Entry:
     def _names(self, kind: str) -> list[str]:
         return self._registry.names(kind)
 
-    @property
+    @cached_property
     def _registry(self) -> Registry:
-        return Registry(load_plugins()) if self.registry is None else self.registry
+        if self.registry is not None:
+            return self.registry
+        block, only = environment_choice()
+        return Registry(load_plugins(block=block, only=only))
 
     @cached_property
     def libraries(self) -> dict[str, str]:
@@ -119,9 +123,10 @@ class Entry:
             raise
         # Foreign code may raise anything; only cases that need this component fail.
         except BaseException as error:
-            reason = first_line(error)
+            place = fault_place(error, module_name.partition(".")[0])
             raise ComponentError(
-                f"{self} of {self.plugin} cannot be imported from {target}: {reason}"
+                f"{self} of {self.plugin} cannot be imported from {target}: {first_line(error)}"
+                f"{place and f' ({place})'}"
             ) from error
         if run.printed.strip():
             line = run.printed.strip().splitlines()[0]

@@ -220,6 +220,20 @@ def suite_of(path: Path, plugins: str, loss: str = "mine") -> Path:
     return path
 
 
+def test_what_the_import_of_a_suites_file_prints_is_noted(
+    file: Path, tmp_path: Path, registry: Registry
+) -> None:
+    file.write_text('print("hello")\n' + LOSS)
+    suite = suite_of(tmp_path / "s.yaml", "[mine.py]")
+    notes: list[str] = []
+    noting = Registry(registry.plugins, note=notes.append)
+    load_suite(suite, noting)
+    load_suite(suite, noting)  # the file is imported once
+    (note,) = notes
+    assert note.startswith(f"plugin '{file}' (")
+    assert note.endswith(f": its import prints 'hello'; remove the print from {file}")
+
+
 def fingerprint(suite: Path, registry: Registry) -> str:
     return make_plan(load_suite(suite, registry), Device("cpu", "test")).cases[0].fingerprint
 
@@ -312,6 +326,11 @@ def test_a_suite_with_a_file_runs_measures_exports_and_is_tuned(trained: dict[st
     for command in (("results", "s.yaml", "--json"), ("export", "s.yaml", "base"), ("tune", "s.yaml")):
         done = mlbench(*command, "--device", "cpu", env=trained)
         assert done.returncode == 0, (command, done.stderr)
+    by_name = mlbench("export", "toy", "base", env=trained)
+    assert by_name.returncode == 2
+    assert by_name.stderr.endswith(
+        "the case has components of a Python file: give the suite's file, or --plugin FILE\n"
+    )
 
 
 @pytest.mark.slow

@@ -138,7 +138,11 @@ def mlbench_components():
         (HALFWAY, "correct {file}, line 7, or leave the plugin out with --block acme_broken"),
         ("MLBENCH_CONTRACT = 2\n" + GOOD, "upgrade mlbench"),
         ("MLBENCH_CONTRACT = 0\n" + GOOD, "install a newer version of acme_broken"),
-        ("x = 1", "mark mlbench_components with mlbench.plugin.hookimpl"),
+        (
+            "x = 1",
+            "mark mlbench_components with mlbench.plugin.hookimpl, and let the entry point name the module "
+            "that has it",
+        ),
         (
             "from mlbench.plugin import TripletOptions",
             "upgrade mlbench or the plugin, whichever is older",
@@ -335,3 +339,11 @@ def test_loading_plugins_imports_no_options_class(third_party: Install) -> None:
     third_party("acme_neck", GOOD.replace("acme_neck:Mine", "acme_options:Mine"))
     load_plugins()
     assert "acme_options" not in sys.modules
+
+
+def test_an_import_may_use_all_members_of_stdout(third_party: Install) -> None:
+    use = "import sys\nsys.stdout.reconfigure(errors='replace')\nsys.stdout.buffer.write(b'bytes')\n"
+    third_party("acme_bytes", use + "print(sys.stdout.encoding.lower())\n" + GOOD)
+    found = loaded("acme_bytes")
+    assert found.error == ""
+    assert found.printed == "utf-8\nbytes"

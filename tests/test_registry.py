@@ -143,26 +143,31 @@ def test_an_options_class_is_imported_when_it_is_first_used(third_party: Install
 @pytest.mark.parametrize(
     ("code", "attribute", "reason"),
     [
-        ("import nowhere_to_be_found", "Mine", "ModuleNotFoundError: No module named 'nowhere_to_be_found'"),
-        ("raise SystemExit(1)", "Mine", "SystemExit: 1"),
+        (
+            "import nowhere_to_be_found",
+            "Mine",
+            "ModuleNotFoundError: No module named 'nowhere_to_be_found' ({file}, line 1)",
+        ),
+        ("raise SystemExit(1)", "Mine", "SystemExit: 1 ({file}, line 1)"),
         (CODE, "Yours", "AttributeError: module 'acme_neck' has no attribute 'Yours'"),
         (
             CODE.replace("dim: int = 8", "dim = 8"),
             "Mine",
             "PydanticUserError: A non-annotated attribute was detected: `dim = 8`. All model fields require "
             "a type annotation; if `dim` is not meant to be a field, you may be able to resolve this error "
-            "by annotating it as a `ClassVar` or updating `model_config['ignored_types']`.",
+            "by annotating it as a `ClassVar` or updating `model_config['ignored_types']`. ({file}, line 4)",
         ),
     ],
 )
 def test_an_options_class_that_cannot_be_imported_is_named(
-    third_party: Install, code: str, attribute: str, reason: str
+    third_party: Install, tmp_path: Path, code: str, attribute: str, reason: str
 ) -> None:
     third_party("acme_neck", code)
     with pytest.raises(ComponentError) as caught:
         _ = entry("acme_neck", attribute).options
     assert str(caught.value) == (
-        f"neck 'mine' of plugin 'one' (acme 1.0) cannot be imported from acme_neck:{attribute}: {reason}"
+        f"neck 'mine' of plugin 'one' (acme 1.0) cannot be imported from acme_neck:{attribute}: "
+        + reason.format(file=tmp_path / "site" / "acme_neck.py")
     )
 
 
@@ -232,3 +237,12 @@ def test_a_registry_can_be_pickled_for_the_measuring_process() -> None:
     copy = pickle.loads(pickle.dumps(Registry([plugin("one", "gap")])))
     assert copy.names("neck") == ["gap"]
     copy.note("a line that nobody takes")
+
+
+def test_inner_components_of_an_entry_alone_are_those_that_the_environment_chooses(monkeypatch) -> None:
+    component = Component("neck", "mine", "mine:Mine", "summary")
+    alone = Plugin("one", "mine", "acme", "1.0")
+    assert Entry(component, alone).inner("neck", "gap").plugin.name == "necks"
+    monkeypatch.setenv("MLBENCH_BLOCK", "necks")
+    with pytest.raises(ComponentError, match="unknown neck 'gap'"):
+        Entry(component, alone).inner("neck", "gap")

@@ -29,7 +29,12 @@ def new(name: str, kind: str, more: tuple[str, ...], output: Path | None) -> Non
     """Write a package NAME with a component that works, its tests, a suite and a workflow for CI."""
     from mlbench.commands.plugin_package import PluginPackage, write_package
 
-    package = PluginPackage(name, tuple(dict.fromkeys((kind, *more))))
+    kinds = (kind, *more)
+    if twice := [each for each in KINDS if kinds.count(each) > 1]:
+        raise click.UsageError(
+            f"--with {twice[0]}: a new package has one component of a kind; add the others to it by hand"
+        )
+    package = PluginPackage(name, kinds)
     package.check(installed_registry())
     folder = output or Path(name)
     write_package(package, folder)
@@ -38,5 +43,5 @@ def new(name: str, kind: str, more: tuple[str, ...], output: Path | None) -> Non
     place = shlex.quote(str(folder))
     click.echo(f"{folder} written; next:")
     click.echo(f"  pip install -e {place}")
-    click.echo(f"  pytest {place}")
+    click.echo(f"  python -m pytest {place}")
     click.echo(f"  mlbench run {shlex.quote(str(folder / 'suite.yaml'))}")

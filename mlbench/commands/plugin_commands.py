@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import click
 
@@ -34,7 +35,9 @@ def plugins(context: click.Context, as_json: bool) -> None:
 @plugin_option
 @json_option
 def plugins_doctor(as_json: bool) -> None:
-    """Import every third-party component, and show what is wrong with the plugins and how to mend it."""
+    """Import every third-party component, and show what is wrong with the plugins and how to mend it.
+
+    Exits with code 1 if something is wrong."""
     from mlbench.commands.plugin_doctor import plugin_examination, plugin_examination_table
     from mlbench.table import print_table
 
@@ -43,3 +46,5 @@ def plugins_doctor(as_json: bool) -> None:
         click.echo(json.dumps(examined, indent=1, ensure_ascii=False))
     else:
         print_table(plugin_examination_table(examined))
+    if any(each["problems"] for each in examined):
+        sys.exit(1)

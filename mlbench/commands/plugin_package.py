@@ -114,12 +114,12 @@ class PluginPackage:
                 ".gitignore": "gitignore.in",
                 ".github/workflows/ci.yml": "ci.yml.in",
                 f"src/{self.module}/__init__.py": "init.py.in",
-                "tests/test_package.py": "test_package.py.in",
+                f"tests/test_{self.module}.py": "test_package.py.in",
             }.items()
         }
         for kind in self.kinds:
             found[self.module_of(kind)] = _filled(f"{kind}/component.py.in", self._names(kind))
-            found[f"tests/test_{kind}.py"] = _filled(f"{kind}/test.py.in", self._names(kind))
+            found[f"tests/test_{self.module}_{kind}.py"] = _filled(f"{kind}/test.py.in", self._names(kind))
         return found
 
     def _names(self, kind: str) -> dict[str, str]:

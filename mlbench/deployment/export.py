@@ -19,7 +19,7 @@ from mlbench.deployment.match import INT8
 from mlbench.deployment.onnx_model import to_int8, to_onnx, with_metadata
 from mlbench.deployment.trial import Progress, Score, Trial
 from mlbench.environment import find_device
-from mlbench.errors import ExportError, StoreError, first_line, hint
+from mlbench.errors import ExportError, StoreError, SuiteError, first_line, hint
 from mlbench.evaluation.similarity_grid import on_grid
 from mlbench.evaluation.threshold import Threshold
 from mlbench.planning.document import load_document
@@ -29,6 +29,7 @@ from mlbench.planning.request import PlanRequest
 from mlbench.planning.selection import Selection, suite_records
 from mlbench.planning.suite import recorded_suite
 from mlbench.planning.suite_plugins import suite_registry
+from mlbench.plugin_files import FILE_PACKAGE
 from mlbench.records.record import Record
 from mlbench.records.report import headline_metrics, metric_text, remarks_of
 from mlbench.records.store import Store
@@ -80,7 +81,16 @@ def export(request: Request, registry: Registry, progress: Progress) -> list[Sco
     path = heading.path or Path(f"{heading.name}.yaml")  # where the suite file would be
     if heading.path is not None:
         registry = suite_registry(load_document(path), registry)
-    suite = recorded_suite(heading.name, path, record.case, record.seed, settings, where, registry)
+    try:
+        suite = recorded_suite(heading.name, path, record.case, record.seed, settings, where, registry)
+    except SuiteError as error:
+        if heading.path is not None or all(
+            each["package"] != FILE_PACKAGE for each in record.components.values()
+        ):
+            raise
+        raise SuiteError(
+            f"{error}; the case has components of a Python file: give the suite's file, or --plugin FILE"
+        ) from None
     case = make_plan(suite, find_device("cpu")).cases[0]
     _check_data(record, case)
     with named(case.spec.every_part()):

@@ -45,7 +45,7 @@ def check_batches(batches: Batches, losses: Iterable[tuple[Part, LossShape | Non
             if need not in get_args(Need):
                 raise SuiteError(
                     f"{part.where()}: {part.entry} needs {need!r} in a batch ({hint(need, get_args(Need))}); "
-                    f"this is a mistake in plugin {part.entry.plugin.name!r}"
+                    f"this is a mistake in {part.plugin_text}"
                 )
             if (found := _expected(batches.shape, need)) is None:
                 continue

@@ -160,11 +160,11 @@ def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
 def _covers(name: str, key: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether naming `name` allows a difference in `key`: the same setting, one inside it, or an option that
     only one of two different components has."""
-    section, _, option = name.partition(".")
     if key == name or key.startswith(f"{name}."):
         return True
+    component, _, option = name.rpartition(".")
     foreign = (key in one) != (key in other)
-    return option == "name" and foreign and key.startswith(f"{section}.")
+    return option == "name" and foreign and key.startswith(f"{component}.")
 
 
 def _unfair(claim: Claim, key: str, one: str, other: str, facts: Mapping[str, Mapping[str, Any]]) -> str:

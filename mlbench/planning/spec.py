@@ -230,8 +230,7 @@ class Part:
     @property
     def plugin_text(self) -> str:
         """Plugin, package and version, for messages."""
-        plugin = self.entry.plugin
-        return f"plugin {plugin.name!r} ({plugin.package} {plugin.version})"
+        return str(self.entry.plugin)
 
     def __str__(self) -> str:
         return f"{self.entry} of {self.plugin_text}"

@@ -15,7 +15,8 @@ __all__ = ["suite_registry"]
 def suite_registry(document: Document, registry: Registry) -> Registry:
     """The registry with the components of the suite's own files, whose paths start at the suite's folder.
 
-    Raises SuiteError for files that are missing or no plugins."""
+    Problems of their imports, such as prints, are noted. Raises SuiteError for files that are missing or no
+    plugins."""
     given = document.data.get("plugins") if isinstance(document.data, dict) else None
     if not given:
         return registry
@@ -27,4 +28,8 @@ def suite_registry(document: Document, registry: Registry) -> Registry:
         PluginFile(folder / name, f"{document.where(('plugins', index))} {name}")
         for index, name in enumerate(given)
     ]
-    return registry.replaced(add_plugin_files(registry.plugins, files))
+    plugins = add_plugin_files(registry.plugins, files)
+    for plugin in plugins[len(registry.plugins) :]:
+        for line in plugin.notes():
+            registry.note(line)
+    return registry.replaced(plugins)

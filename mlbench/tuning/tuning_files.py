@@ -17,6 +17,7 @@ from mlbench.errors import StoreError
 from mlbench.planning.document import load_document
 from mlbench.planning.sizes import choose_size
 from mlbench.planning.suite import Suite, recorded_suite
+from mlbench.planning.suite_plugins import suite_registry
 from mlbench.records.record import Record, parse_json
 from mlbench.records.store import results_settings
 from mlbench.registry import Registry
@@ -87,8 +88,8 @@ def read_tuning_file(path: Path) -> TuningFile:
 def check_current(found: TuningFile, suite: Suite, where: str, registry: Registry) -> None:
     """Raise StoreError where the suite, at its size, has another section `tune` now, or other settings of the
     case."""
-    old = found.outcome.facts["section"]
-    section = read_section(choose_size(load_document(suite.path), suite.size or None).document, suite)
+    old, document = found.outcome.facts["section"], load_document(suite.path)
+    section = read_section(choose_size(document, suite.size or None).document, suite)
     # How many trials there are in all does not change one of them.
     if {**section.plain(), "trials": None} != {**old, "trials": None}:
         raise StoreError(f"{where}: the section tune of {suite.path} was another one; tune again")
@@ -96,7 +97,8 @@ def check_current(found: TuningFile, suite: Suite, where: str, registry: Registr
         return
     (spec,) = (spec for spec in suite.specs if spec.name == section.case)
     # Read as a suite, so that an option that came later has its default.
-    then = recorded_suite(suite.name, suite.path, section.case, 0, found.settings, where, registry)
+    own = suite_registry(document, registry)
+    then = recorded_suite(suite.name, suite.path, section.case, 0, found.settings, where, own)
     if _plain_settings(then.specs[0].plain()) != _plain_settings(spec.plain()):
         raise StoreError(f"{where}: {section.case!r} had other settings; tune again")
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from mlbench.contracts import BatchesShape, LossShape
 from mlbench.errors import SuiteError
+from mlbench.planning.batch_needs import Batches, check_batches
 
 
 def test_batches_of_one_class_teach_a_pair_loss_nothing(planned) -> None:
@@ -60,3 +62,13 @@ def test_a_forecast_has_the_share_of_images_that_an_epoch_shows(planned) -> None
     m_per_class = "batch_sampler={name: m_per_class, m: 4}"
     drawn = [planned(overrides=each).cases[0].forecast.drawn for each in ((), (m_per_class,))]
     assert drawn == [1.0, pytest.approx(1 - (1 - 2 / 6) ** 3)]
+
+
+def test_an_unknown_need_is_a_mistake_in_the_plugin_of_the_loss(planned) -> None:
+    parts = planned().cases[0].spec.parts
+    batches = Batches(parts["batch_sampler"], BatchesShape(3), 8, 6)
+    message = (
+        r"loss 'cosface' needs 'pears' in a batch .*; this is a mistake in plugin 'losses' \(mlbench .*\)$"
+    )
+    with pytest.raises(SuiteError, match=message):
+        check_batches(batches, [(parts["loss"], LossShape(needs=("pears",)))])  # type: ignore[arg-type]

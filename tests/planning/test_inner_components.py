@@ -120,6 +120,16 @@ def test_the_fingerprint_depends_on_inner_options_and_the_record_has_the_provena
     assert stage_key(case(), "training") != stage_key(case("loss.inner=pair"), "training")
 
 
+@pytest.mark.parametrize("differ", ["loss.inner", "loss.inner.name"])
+def test_a_claim_may_compare_inner_components(suite, differ: str) -> None:
+    claim = f"{{name: better, sentence: so, case: a, than: b, metric: recall_at_1, differ: [{differ}]}}"
+    more = f"cases:\n  a: {{loss.inner: crashing}}\n  b: {{loss.inner: pair, OTHER}}\nclaims:\n  c: {claim}\n"
+    whole = BASE + "  loss: {name: scaled}\n" + more
+    make_plan(suite(whole=whole.replace(", OTHER", "")), Device("cpu", "test"))
+    with pytest.raises(SuiteError, match=r"'a' and 'b' differ in loss.factor"):
+        make_plan(suite(whole=whole.replace("OTHER", "loss.factor: 3.0")), Device("cpu", "test"))
+
+
 @pytest.mark.parametrize(
     ("change", "place", "told"),
     [

@@ -38,6 +38,21 @@ seeds: [0, 1]
 claims:
   small: {name: trade, sentence: It is small., case: base, at_most: {bytes: 100}}
 """
+POLICY = '''\
+from mlbench.plugin import Component, ThresholdOptions, hookimpl
+
+
+class Mine(ThresholdOptions):
+    """Always the same threshold."""
+
+    def __call__(self, curve):
+        return 0.5
+
+
+@hookimpl
+def mlbench_components():
+    return [Component("threshold", "mine", "mine:Mine", "always the same threshold")]
+'''
 
 
 @pytest.mark.parametrize("repeats", [[0.5, 0.52, 0.54], []])
@@ -141,4 +156,19 @@ def test_a_tuning_of_other_settings_is_refused(saved: Path, registry: Registry) 
         with pytest.raises(StoreError, match=rf"^kept/toy\+tune\.json: {message}$"):
             tuning_section(load_suite(saved, registry), Path("kept"), registry)
     saved.write_text(text.replace("trials: 3", "trials: 31"))
+    assert tuning_section(load_suite(saved, registry), Path("kept"), registry)
+
+
+def test_a_tuned_case_may_have_a_component_of_a_file_that_the_suite_names(
+    saved: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLBENCH_LOCAL_MODULES", "{}")
+    saved.with_name("mine.py").write_text(POLICY)
+    saved.write_text(
+        saved.read_text().replace("threshold: best_f1", "threshold: mine") + "plugins: [mine.py]\n"
+    )
+    file = Path("kept/toy+tune.json")
+    data = json.loads(file.read_text())
+    data["settings"]["threshold"] = {"name": "mine"}
+    file.write_text(json.dumps(data))
     assert tuning_section(load_suite(saved, registry), Path("kept"), registry)
