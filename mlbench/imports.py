@@ -83,16 +83,18 @@ def _descriptor_of_stderr() -> Iterator[None]:
         os.close(kept)
 
 
-def fault_place(error: BaseException, package: str) -> str:
-    """Where in the code of a top-level package or module an error arose, as "FILE, line N"; "" where it arose
-    elsewhere."""
+def fault_place(error: BaseException, module: str) -> str:
+    """Where in the code of a module or its top-level package an error arose, as "FILE, line N"; "" where it
+    arose elsewhere."""
+    # A plugin of one file is a module within mlbench.
+    own = module if module.startswith("mlbench.") else module.partition(".")[0]
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}, line {error.lineno}"
     found = ""
     trace: TracebackType | None = error.__traceback__
     while trace is not None:
         frame = trace.tb_frame
-        if str(frame.f_globals.get("__name__", "")).partition(".")[0] == package:
+        if f"{frame.f_globals.get('__name__', '')}.".startswith(f"{own}."):
             found = f"{frame.f_code.co_filename}, line {trace.tb_lineno}"
         trace = trace.tb_next
     return found

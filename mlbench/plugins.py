@@ -241,5 +241,5 @@ def _fix(error: BaseException, plugin: Plugin) -> str:
         if f"{module}.".startswith(f"{error.name}."):
             return f"correct the entry point {plugin.target!r}, then install {plugin.package} again"
         return f"install what provides the module {error.name!r}"
-    place = fault_place(error, module.partition(".")[0])
+    place = fault_place(error, module)
     return f"correct {place or plugin.target}, or leave the plugin out with --block {plugin.name}"

@@ -123,7 +123,7 @@ class Entry:
             raise
         # Foreign code may raise anything; only cases that need this component fail.
         except BaseException as error:
-            place = fault_place(error, module_name.partition(".")[0])
+            place = fault_place(error, module_name)
             raise ComponentError(
                 f"{self} of {self.plugin} cannot be imported from {target}: {first_line(error)}"
                 f"{place and f' ({place})'}"

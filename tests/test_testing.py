@@ -271,6 +271,8 @@ def pair_loss(num_classes: int, dim: int, fault: str) -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.proxies = nn.Parameter(torch.randn(num_classes, dim))
+            if fault == "frozen":  # which is no fault
+                self.shift = nn.Parameter(torch.zeros(1), requires_grad=False)
             self.seen = 0.0
 
         def forward(self, embeddings: Any, labels: Any) -> Any:
@@ -308,7 +310,7 @@ def centre_loss(fault: str) -> Any:
         scale = 8.0
 
         def target_logits(self, cosines: Any, norms: Any) -> Any:
-            return 8 * cosines + (fault == "target")
+            return 8 * cosines + {"target": 1, "nan target": float("nan")}.get(fault, 0)
 
         def regularisers(self, embeddings: Any) -> Any:
             lengths = embeddings.norm(dim=1)
@@ -322,6 +324,8 @@ def centre_loss(fault: str) -> Any:
 
         def logits(self, cosines: Any, targets: Any, norms: Any) -> Any:
             logits = 8 * cosines.squeeze(2)
+            if fault == "nan":
+                logits = logits * float("nan")
             if fault == "angles":
                 logits = torch.cos(torch.acos(cosines.squeeze(2))) * 8
             if fault == "batch":
@@ -395,6 +399,8 @@ def distiller(dim: int, teacher_dim: int, fault: str) -> Any:
 
         def forward(self, students: Any, teachers: Any) -> Any:
             apart = (students.float() - teachers).square().sum(1)
+            if fault == "nan":
+                return apart.mean() * float("nan")
             if fault == "roots":
                 return apart.sqrt().mean()
             if fault == "deviation":
@@ -616,6 +622,8 @@ FAULTS = [
     ("centre_loss", "other terms", "regularisers_are_finite_scalars", "the same names for every batch"),
     ("centre_loss", "inverse", "regularisers_are_finite_scalars", "length is inf of embeddings of length 0"),
     ("centre_loss", "target", "logits_keep_the_contract", "does not return target_logits() at the target"),
+    ("centre_loss", "nan target", "logits_keep_the_contract", "target_logits() is not finite; clamp"),
+    ("centre_loss", "nan", "logits_keep_the_contract", "logits() is not finite; clamp"),
     ("sampler", "fixed", "centres_learn", "changes nothing in state_dict()"),
     ("sampler", "state", "centres_can_be_stored", "with the same results"),
     ("sampler", "global", "same_seed_gives_the_same_steps", "equal losses"),
@@ -623,6 +631,7 @@ FAULTS = [
     ("distiller", "refuses", "distance_has_finite_gradients", "takes neither equal widths nor unequal ones"),
     ("distiller", "images", "distance_has_finite_gradients", '"clean" or "augmented"'),
     ("distiller", "roots", "distance_has_finite_gradients", "gradients of 5 images"),
+    ("distiller", "nan", "equal_vectors_are_nearest", "the distance is not finite; clamp"),
     ("distiller", "offset", "equal_vectors_are_nearest", "of equal vectors is 1"),
     ("batch_sampler", "len", "batches_are_as_many_as_len", "len() is 3"),
     ("batch_sampler", "endless", "batches_are_as_many_as_len", "an epoch has more than 2 batches"),
@@ -697,6 +706,10 @@ def test_checks_pass_without_a_fault(name) -> None:
 
 def test_batches_may_be_arrays() -> None:
     assert failures(faulty("batch_sampler"), fault="array").keys() <= GENERAL
+
+
+def test_frozen_parameters_of_a_loss_are_allowed() -> None:
+    assert failures(faulty("pair_loss"), fault="frozen").keys() <= GENERAL
 
 
 @pytest.mark.parametrize(("name", "fault", "check", "message"), FAULTS)

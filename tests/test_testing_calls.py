@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from test_testing import CHANGE, failures
 
 from mlbench import testing
 from mlbench.contracts import KINDS
+from mlbench.contracts.options import BASES
 from mlbench.plugin import Component, Features, LossContext, LossOptions, NeckOptions
 from mlbench.testing import checks
 
@@ -42,6 +44,8 @@ def neck(channels: int, fault: str) -> Any:
 
         def forward(self, features: Any) -> Any:
             embeddings = self.linear(features.mean((2, 3))) + self.offset
+            if fault == "nan":
+                return embeddings * float("nan")
             if fault == "squeezes":
                 return embeddings.squeeze(0)
             if fault == "batch":
@@ -87,6 +91,8 @@ def loss(fault: str) -> Any:
             apart = (embeddings[:, None] - embeddings).square().sum(2)
             value = (apart * same).sum() / same.sum()
             rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+            if fault == "nan":
+                return value * float("nan")
             if fault == "rank":
                 return value + rank
             if fault == "world":
@@ -146,6 +152,21 @@ def test_check_finds_the_fault(kind, fault, check, message) -> None:
     assert CHANGE.search(found)
 
 
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("neck", ("takes_any_batch_size", "state_dict_is_complete", "can_be_compiled")),
+        ("loss", ("takes_any_batch_size", "gathered_batch_has_the_same_loss")),
+    ],
+)
+def test_output_that_is_not_finite_gets_no_other_diagnosis(kind, names) -> None:
+    found = failures(component(kind), fault="nan")
+    assert {"every_option_is_documented", *names} <= found.keys()
+    del found["every_option_is_documented"]
+    assert all(re.search("not finite|is nan", message) for message in found.values())
+    assert all("is not finite; clamp" in found[name] for name in names)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_check_has_a_component_that_violates_it(kind) -> None:
     component = Component(kind, "any", "test_testing_calls:FaultyCallLoss", "only its kind matters")
@@ -178,3 +199,39 @@ def text(node: ast.AST) -> str:
 def test_every_message_says_what_to_change(path) -> None:
     lacking = [(line, found) for line, found in messages(path) if found != "X" and not found.endswith("; X")]
     assert [each for each in lacking if not CHANGE.search(each[1])] == []
+
+
+def returning(self: Any, *arguments: Any) -> Any:
+    return self.returned or None
+
+
+#: Options of each kind, whose `build` returns None or a text, which cannot be used.
+RETURNING = {kind: base for kind, base in BASES.items() if "build" in KINDS[kind].method}
+for _kind, _base in RETURNING.items():
+    globals()[f"Returning_{_kind}"] = type(
+        f"Returning_{_kind}",
+        (_base,),
+        {
+            "__module__": __name__,
+            "__annotations__": {"returned": str},
+            "returned": "",
+            "build": returning,
+            "quantities": returning,
+        },
+    )
+
+
+@pytest.mark.parametrize("returned", ["", "text"])
+@pytest.mark.parametrize("kind", RETURNING)
+def test_result_of_build_is_at_fault_and_not_the_file_that_uses_it(kind, returned) -> None:
+    component = Component(kind, "faulty", f"test_testing_calls:Returning_{kind}", "with a wrong result")
+    given = {"epochs": 1, "batch_size": 4} if kind == "recipe" else {}
+    found = failures(component, returned=returned, **given).values()
+    assert not [message for message in found if re.search(r"\.py:\d+ raises", message)]
+    assert all(CHANGE.search(message) for message in found)
+    wanted = (
+        "returns ('text'|a str)|with what the component returns; return a"
+        if returned
+        else "^build returns None; return a"
+    )
+    assert [message for message in found if re.search(wanted, message)]

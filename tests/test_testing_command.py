@@ -147,6 +147,13 @@ def test_command_shows_failures_skips_and_expected_failures(shell) -> None:
         (["gap", "--kind", "loss"], "no loss, and no plugin or package with one, is called 'gap'", 1),
         (["zzz"], "plugins that failed to load may have it: torn (ImportError: no module named 'x')", 1),
         (["loss/cosfac"], "unknown loss 'cosfac' (did you mean 'cosface'?)", 1),
+        (["losss/cosface"], "'losss/cosface' is no NAME; give a component (cosface, or loss/cosface)", 1),
+        (["losss/cosface"], "a Python file (before the slash: did you mean 'loss'?)", 1),
+        (
+            ["necks/"],
+            "'necks/' is no NAME; give a component (cosface, or loss/cosface), a plugin, a package",
+            1,
+        ),
         (["gap", "--kind", "nek"], "unknown kind 'nek' (did you mean 'neck'?)", 1),
         (["loss/half"], HALF, 1),
         (["necks", "--set", "dim=8"], "need one component, and these match: neck/flatten, neck/gap", 1),
@@ -194,6 +201,80 @@ def test_command_checks_a_file_of_components(shell, tmp_path) -> None:
     result = shell("no_such_file.py")
     assert "no_such_file.py: no such file" in result.stderr
     assert result.exit_code == 2
+
+
+def test_command_says_what_a_name_may_be_for_a_folder(shell, tmp_path, monkeypatch) -> None:
+    (tmp_path / "anmrr").mkdir()
+    monkeypatch.chdir(tmp_path)
+    result = shell("anmrr/")
+    assert "'anmrr/' is no NAME; give a component (cosface, or loss/cosface), a plugin" in result.stderr
+    assert "; this is a folder: install the package in it and give the package's name" in result.stderr
+    result = shell("anmrr")
+    assert "is called 'anmrr'" in result.stderr
+    assert "; this is a folder: install the package in it and give the package's name" in result.stderr
+    assert result.exit_code == 1
+
+
+BROKEN_CLASSES = {
+    "sys": "import sys\nsys.exit(3)\n",
+    "missing": "",
+    "default": """\
+from mlbench.plugin import LossOptions
+
+
+class Loss(LossOptions):
+    margin: float = "wide"
+
+    def build(self, context):
+        return None
+""",
+    "validator": """\
+from pydantic import field_validator
+
+from mlbench.plugin import LossOptions
+
+
+class Loss(LossOptions):
+    margin: float = 1.0
+
+    @field_validator("margin")
+    @classmethod
+    def _inverse(cls, margin):
+        return 1 / 0
+
+    def build(self, context):
+        return None
+""",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "check", "message"),
+    [
+        ("sys", "module_imports_lightly", "importing kit_sys raises SystemExit: 3; make it importable"),
+        ("missing", "defaults_are_valid", "cannot be imported from kit_missing:Loss: AttributeError"),
+        ("default", "defaults_are_valid", "margin"),
+        ("validator", "defaults_are_valid", "ZeroDivisionError"),
+    ],
+)
+def test_command_reports_options_that_cannot_be_made_once(
+    monkeypatch, tmp_path, name, check, message
+) -> None:
+    component = written(tmp_path, monkeypatch, f"kit_{name}", BROKEN_CLASSES[name])
+    plugin = Plugin("kit", "kit", "kit-package", "1.0", (component,))
+    monkeypatch.setattr(command, "load_plugins", lambda **choice: (plugin,))
+    result = CliRunner().invoke(
+        command.main, [f"kit_{name}", *(("--set", "margin=2") * (name == "validator"))]
+    )
+    lines = result.stdout.splitlines()
+    (failed,) = [line for line in lines if line.startswith("  failed")]
+    assert failed.startswith(f"  failed  {check}: ")
+    assert message in failed
+    skipped = [line for line in lines if line.startswith("  skipped")]
+    assert len(skipped) > 10
+    assert all(line.endswith(f"loss-kit_{name} needs options that load; see {check}") for line in skipped)
+    assert "under test" not in result.stdout
+    assert result.exit_code == 1
 
 
 def test_command_loads_what_the_environment_chooses(shell, monkeypatch) -> None:

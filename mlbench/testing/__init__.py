@@ -18,6 +18,8 @@ from typing import Any
 
 from mlbench.contracts import KINDS, Component
 from mlbench.errors import ComponentError, hint
+from mlbench.plugins import Plugin
+from mlbench.registry import Entry
 from mlbench.testing.catalogue import catalogue_suite, example_options
 from mlbench.testing.check import Check, ExpectedFailure, Outcome, Subject
 from mlbench.testing.component import CHECKS
@@ -69,10 +71,19 @@ def checks(
     """
     if not isinstance(component, Component):
         raise ComponentError(f"checks() got {component!r}; pass a Component, as mlbench_components returns")
+    entry = Entry(component, Plugin("under test", component.options, "unregistered", "0"))
+    return checks_of(entry, given, expected_failures or {})
+
+
+def checks_of(
+    entry: Entry, given: Mapping[str, Any], expected_failures: Mapping[str, str]
+) -> Iterator[Check]:
+    """As `checks`, of a component whose plugin is known."""
+    component = entry.component
     if component.kind not in KINDS:
         raise ComponentError(f"unknown kind {component.kind!r} ({hint(str(component.kind), KINDS)})")
     functions = _functions(component.kind)
-    expected = dict(expected_failures or {})
+    expected = dict(expected_failures)
     for name, reason in expected.items():
         if name not in functions:
             raise ComponentError(
@@ -81,7 +92,7 @@ def checks(
             )
         if not (isinstance(reason, str) and reason.strip()):
             raise ComponentError(f"expected_failures: {name} has no reason; write why the component fails it")
-    subject = Subject(component, given)
+    subject = Subject(entry, given)
     return iter([Check(subject, each, expected.get(name, "")) for name, each in functions.items()])
 
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from mlbench.seeding import torch_generator, torch_seed
 from mlbench.testing.check import Subject, expect
+from mlbench.testing.finite import expect_finite
 from mlbench.testing.random_state import drawing_from_torch_alone, expect_not_seeded, untouched
 from mlbench.testing.usage import MOST, Usage, usages
 
@@ -30,6 +31,7 @@ def takes_any_batch_size(subject: Subject) -> None:
         usage.train(False)
         with torch.no_grad():
             whole = usage.call(usage.batch(MOST))
+            expect_finite(f"the output for a batch of {MOST}", whole)
             for size in _SIZES:
                 part = usage.call(usage.batch(size))
                 wanted = (size, *whole.shape[1:])
@@ -38,6 +40,7 @@ def takes_any_batch_size(subject: Subject) -> None:
                     f"the output for a batch of {size} has shape {tuple(part.shape)}; return {wanted} (do "
                     "not squeeze a batch of 1)",
                 )
+                expect_finite(f"the output for a batch of {size}", part)
                 expect(
                     _close(part, whole[:size], 1e-4),
                     f"in evaluation mode, the output for an image differs in a batch of {size} and of "
@@ -100,6 +103,7 @@ def state_dict_is_complete(subject: Subject) -> None:
             usage.train(usage.is_objective)
             with torch.no_grad(), torch_seed(0, "stored"):
                 outputs.append(usage.call(usage.batch(MOST)))
+        expect_finite("the output after a training step", outputs[0])
         expect(
             torch.equal(*outputs),
             "the output after load_state_dict differs from the original's; keep everything that it depends "
@@ -117,6 +121,8 @@ def can_be_compiled(subject: Subject) -> None:
         if subject.component.kind == "backbone":
             parts = [usage.part.frozen, usage.part.trained]
         plain = _output_and_gradients(usage, parts)
+        expect_finite("the output", plain[0])
+        expect_finite("a gradient of the parameters", plain[1:])
         torch.compiler.reset()
         try:
             with warnings.catch_warnings():

@@ -5,9 +5,11 @@ A message of a failure has two parts: what the component does, and what to chang
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from unittest import SkipTest
@@ -21,7 +23,6 @@ from mlbench.contracts.options import (
     SamplerContext,
 )
 from mlbench.errors import DataError, MlbenchError, OptionError, WeightsError, first_line
-from mlbench.plugins import Plugin
 from mlbench.registry import Entry
 
 __all__ = ["Check", "ExpectedFailure", "Outcome", "Subject", "expect"]
@@ -42,6 +43,25 @@ _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "backbone": ("image_size",),
     "neck": ("features",),
 }
+#: What `build` returns, by kind.
+_BUILT: Mapping[str, str] = {
+    "augmentation": "a callable that takes a PIL image and a generator",
+    "backbone": "a torch.nn.Module with the parts `frozen` and `trained`",
+    "batch_sampler": "an object with batches() and __len__()",
+    "claim": "a claim with judge()",
+    "dataset": "an object with version, disjoint, notes and split()",
+    "distiller": "a torch.nn.Module with `images` and `weight`",
+    "loss": "a loss with centres_per_class and logits(), or one that is called with embeddings and labels",
+    "metric": "an object with per_query(), of_curve() or of_embeddings()",
+    "mixing": "a callable that takes images and a generator",
+    "neck": "a torch.nn.Module with the attribute `dim`",
+    "recipe": "a Recipe",
+    "sampler": "a torch.nn.Module that is called with embeddings, labels and a loss",
+    "threshold": "a callable that takes a curve",
+}
+#: Checks that need no options, so that they run where the options cannot be made.
+_IMPORTS = "module_imports_lightly"
+_NEED_NO_OPTIONS = ("summary_is_one_line", "source_is_a_paper_or_an_address", _IMPORTS)
 
 
 class ExpectedFailure(SkipTest):
@@ -63,10 +83,10 @@ class Subject:
     given: options, and arguments of `build` that replace the small values of the checks.
     """
 
-    def __init__(self, component: Component, given: Mapping[str, Any]) -> None:
-        arguments = _ARGUMENTS[component.kind]
-        self.component = component
-        self.entry = Entry(component, Plugin("under test", component.options, "unregistered", "0"))
+    def __init__(self, entry: Entry, given: Mapping[str, Any]) -> None:
+        self.component: Component = entry.component
+        self.entry = entry
+        arguments = _ARGUMENTS[self.component.kind]
         self.options = dict(given)
         self.arguments: dict[str, Any] = {}
         if given.keys() & set(arguments):  # an option of the component comes before an argument of that name
@@ -97,13 +117,15 @@ class Subject:
         return built
 
     def attempt(self, **arguments: Any) -> Any:
-        """The built component, or the MlbenchError that it raises."""
+        """The built component, or the MlbenchError that it raises. Raises AssertionError for None."""
         try:
-            return self.made_options().build(*self._complete(arguments))
+            built = self.made_options().build(*self._complete(arguments))
         except (DataError, WeightsError) as error:
             raise SkipTest(f"{self} needs files: {error}") from None
         except MlbenchError as error:
             return error
+        expect(built is not None, f"build returns None; return {_BUILT[self.component.kind]}")
+        return built
 
     def predict(self, **arguments: Any) -> Any:
         """The component's prediction; None if it makes none."""
@@ -124,6 +146,24 @@ class Subject:
                 f"{self} needs the options {', '.join(missing)}; pass them to checks(), or with --set"
             )
         return self.entry.make(self.options)
+
+    @cached_property
+    def fault(self) -> BaseException | None:
+        """What making the options raises; None if it succeeds or required ones are missing."""
+        try:
+            self.made_options()
+        except SkipTest:
+            return None
+        # The component is foreign code and may raise anything.
+        except (Exception, SystemExit) as error:
+            return error
+        return None
+
+    @property
+    def reporter(self) -> str:
+        """The check that fails because of `fault`, so that it is reported once."""
+        is_imported = self.component.options.partition(":")[0] in sys.modules
+        return "defaults_are_valid" if is_imported else _IMPORTS
 
     def _complete(self, arguments: Mapping[str, Any]) -> list[Any]:
         """Positional arguments of `build` and `predict`: these, or the author's own."""
@@ -185,8 +225,13 @@ class Check:
             return Outcome("failed", str(error))
 
     def _run(self) -> str:
+        subject = self.subject
         try:
-            found = self.function(self.subject)
+            if self.name not in _NEED_NO_OPTIONS and subject.fault and self.name != subject.reporter:
+                raise SkipTest(f"{subject} needs options that load; see {subject.reporter}")
+            found = self.function(subject)
+            if subject.fault and self.name == subject.reporter:
+                raise subject.fault
         except SkipTest:
             raise
         # The component is foreign code and may raise anything.
@@ -211,13 +256,18 @@ class Check:
         module = self.subject.component.options.partition(":")[0]
         # The module of a plugin of one file is within mlbench; that of another is alone or in a package.
         package = module if module.startswith("mlbench.") else module.partition(".")[0]
-        frames = list(traceback.walk_tb(error.__traceback__))
         own = [
             (frame, line)
-            for frame, line in frames
+            for frame, line in traceback.walk_tb(error.__traceback__)
             if f"{frame.f_globals.get('__name__')}.".startswith(f"{package}.")
         ]
-        frame, line = (own or frames)[-1]
-        place = f"{Path(frame.f_code.co_filename).name}:{line}"
         words = self.name.replace("_", " ")
+        if not own:  # what the component returned is at fault, not the file that used it
+            kind = self.subject.component.kind
+            return (
+                f"the check {words!r} raises {first_line(error)} with what the component returns; return "
+                f"{_BUILT[kind]} from build (`mlbench show {kind}` has the whole contract)"
+            )
+        frame, line = own[-1]
+        place = f"{Path(frame.f_code.co_filename).name}:{line}"
         return f"{place} raises {first_line(error)}; change it so that the check {words!r} can call it"

@@ -20,7 +20,7 @@ from mlbench.plugin_files import PluginFile, add_plugin_files
 from mlbench.plugins import Plugin, environment_choice, load_plugins
 from mlbench.registration import Fault
 from mlbench.registry import Entry, Registry
-from mlbench.testing import checks
+from mlbench.testing import checks_of
 from mlbench.testing.catalogue import catalogue_suite, example_options
 
 __all__ = ["main"]
@@ -95,6 +95,12 @@ def find(registry: Registry, name: str, kind: str | None = None, *, needed: bool
     `kind`, of this kind alone. Raises ComponentError where there is none, if one is `needed`."""
     if "/" in name and not name.endswith(".py"):
         first, _, rest = name.partition("/")
+        if first.strip() not in KINDS or not rest.strip():
+            near = f" (before the slash: {hint(first, KINDS)})" if rest else ""
+            raise ComponentError(
+                f"{name!r} is no NAME; give a component (cosface, or loss/cosface), a plugin, a package or a "
+                f"Python file{_folder(name) or near}"
+            )
         return [registry.get(first.strip(), rest.strip())]
     if kind is not None and kind not in KINDS:
         raise ComponentError(f"unknown kind {kind!r} ({hint(kind, KINDS)})")
@@ -109,12 +115,19 @@ def find(registry: Registry, name: str, kind: str | None = None, *, needed: bool
         what = (
             "component, plugin or package" if kind is None else f"{kind}, and no plugin or package with one,"
         )
-        message = f"no {what} is called {name!r} ({hint(name, names)})"
+        message = f"no {what} is called {name!r} ({hint(name, names)}){_folder(name)}"
         if registry.broken:
             broken = ", ".join(f"{plugin.name} ({plugin.error})" for plugin in registry.broken)
             message += f"; plugins that failed to load may have it: {broken}"
         raise ComponentError(message)
     return found
+
+
+def _folder(name: str) -> str:
+    """What to say about a name that is a folder's; else nothing."""
+    if not Path(name).is_dir():
+        return ""
+    return "; this is a folder: install the package in it and give the package's name"
 
 
 def _set_aside(registry: Registry, name: str, kind: str | None) -> Iterator[str]:
@@ -166,7 +179,7 @@ def _plural(state: str, count: int) -> bool:
 def _run_one(entry: Entry, options: Mapping[str, Any], expected: Mapping[str, str]) -> list[str]:
     """Print the checks of a component with these options. Returns the state of each."""
     component: Component = entry.component
-    made = checks(component, expected_failures=expected, **options)
+    made = checks_of(entry, options, expected)
     text = ", ".join(f"{name}={value}" for name, value in options.items())
     click.echo(
         f"{component.kind} {component.name} ({entry.plugin.package} {entry.plugin.version})"

@@ -13,6 +13,7 @@ from torch import nn
 from mlbench.contracts import CentreLoss
 from mlbench.seeding import torch_seed
 from mlbench.testing.check import Subject, expect
+from mlbench.testing.finite import expect_finite
 from mlbench.testing.loss import Trial
 
 __all__ = ["CHECKS"]
@@ -37,7 +38,8 @@ def _rank(rank: int) -> Iterator[None]:
 
 
 def _values(subject: Subject, own: Collection[int]) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
-    """Value of the loss, and its gradients: of the embeddings of the ranks `own`, then of its parameters."""
+    """Value of the loss, and its gradients: of the embeddings of the ranks `own`, then of its trained
+    parameters."""
     trial = Trial(subject, torch_seed(0, "loss"))
     if isinstance(trial.loss, CentreLoss):
         raise SkipTest(f"{subject} has class centres, which a sampler gathers")
@@ -47,7 +49,7 @@ def _values(subject: Subject, own: Collection[int]) -> tuple[torch.Tensor, list[
     parameters = list(trial.loss.parameters()) if isinstance(trial.loss, nn.Module) else []
     with torch_seed(0, "gathered"):
         value = trial.value(torch.cat(parts), trial.labels)
-    leaves = [*(part for part in parts if part.requires_grad), *parameters]
+    leaves = [each for each in (*parts, *parameters) if each.requires_grad]
     gradients = torch.autograd.grad(value, leaves, allow_unused=True)
     return value.detach(), list(gradients)
 
@@ -56,6 +58,8 @@ def gathered_batch_has_the_same_loss(subject: Subject) -> None:
     """Two ranks gather their embeddings, in order, and each has gradients for its own half alone. Value and
     gradients are those of one process with the whole batch."""
     whole, gradients = _values(subject, range(_RANKS))
+    expect_finite("the loss", whole)
+    expect_finite("a gradient of the loss", gradients)
     shared = gradients[_RANKS:]
     for rank in range(_RANKS):
         with _rank(rank):

@@ -13,6 +13,7 @@ from mlbench.contracts import CentresShape, RowSampler
 from mlbench.errors import MlbenchError
 from mlbench.seeding import torch_generator, torch_seed
 from mlbench.testing.check import Subject, expect
+from mlbench.testing.finite import expect_finite
 
 __all__ = ["CENTRES", "CHECKS", "Cosines", "distiller_widths"]
 
@@ -193,7 +194,9 @@ def equal_vectors_are_nearest(subject: Subject) -> None:
         if students.shape != teachers.shape or list(distiller.parameters()):
             continue
         with torch.no_grad():
-            none, some = float(distiller(teachers, teachers)), float(distiller(students, teachers))
+            distances = distiller(teachers, teachers), distiller(students, teachers)
+        expect_finite("the distance", distances)
+        none, some = map(float, distances)
         expect(
             none < some and abs(none) < 1e-4,
             f"the distance of equal vectors is {none:g}; subtract what it is there, so that it is 0",

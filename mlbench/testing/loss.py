@@ -14,6 +14,7 @@ from mlbench.contracts import CentreLoss, LossShape, MixedLoss, Need
 from mlbench.contracts.options import LossContext
 from mlbench.seeding import torch_generator, torch_seed
 from mlbench.testing.check import Subject, expect
+from mlbench.testing.finite import expect_finite
 
 __all__ = ["CHECKS", "PROVIDED", "Trial", "described", "expect_gradient"]
 
@@ -156,6 +157,7 @@ def logits_keep_the_contract(subject: Subject) -> None:
     with torch.no_grad():
         cosines, norms = trial.cosines(trial.embeddings), trial.embeddings.norm(dim=1)
         absent = torch.where(torch.arange(len(trial.labels)) % 2 == 0, trial.labels, -1)
+        expect_finite("logits()", trial.loss.logits(cosines, trial.labels, norms))
         logits = trial.loss.logits(cosines, absent, norms)
         wanted = (len(absent), trial.classes)
         expect(
@@ -184,6 +186,7 @@ def _expect_target_logits(trial: Trial, cosines: torch.Tensor, norms: torch.Tens
     """cosines: (N, K)."""
     loss, column = trial.loss, trial.labels.unsqueeze(1)
     own = loss.target_logits(cosines.gather(1, column).squeeze(1), norms).unsqueeze(1)
+    expect_finite("target_logits()", own)
     close = torch.allclose(
         (loss.scale * cosines).scatter(1, column, own),
         loss.logits(cosines.unsqueeze(2), trial.labels, norms),
@@ -203,11 +206,12 @@ def loss_predict_is_what_is_built(subject: Subject) -> None:
         return
     expect(isinstance(shape, LossShape), f"predict returns {shape!r}; return a LossShape or None")
     loss = Trial(subject).loss
-    parameters = sum(p.numel() for p in loss.parameters()) if isinstance(loss, nn.Module) else 0
+    own = loss.parameters() if isinstance(loss, nn.Module) else ()
+    trained = sum(parameter.numel() for parameter in own if parameter.requires_grad)
     expect(
-        shape.parameters == parameters,
-        f"predict returns {shape.parameters} parameters; there are {parameters}; set LossShape.parameters to "
-        "as many",
+        shape.parameters == trained,
+        f"predict returns {shape.parameters} parameters; there are {trained} trained ones; set "
+        "LossShape.parameters to as many",
     )
     centres = loss.centres_per_class if isinstance(loss, CentreLoss) else 0
     predicted = shape.centres_per_class
@@ -252,6 +256,8 @@ def mixed_with_a_share_of_one_is_the_loss(subject: Subject) -> None:
     others = trial.labels.flip(0)
     whole = trial.loss.mixed(trial.embeddings, trial.labels, others, 1.0)
     plain = trial.value(trial.embeddings, trial.labels)
+    expect_finite("the loss", plain.detach())
+    expect_finite("mixed()", whole.detach())
     expect(
         torch.allclose(whole, plain, rtol=1e-4),
         f"with a share of 1, mixed() returns {float(whole.detach()):g} and the loss of the labels is "

@@ -53,13 +53,13 @@ def forward_is_trained_after_frozen(subject: Subject) -> None:
     with torch.no_grad():
         whole, parts = backbone(images), backbone.trained(backbone.frozen(images))
     expect(
+        torch.isfinite(whole).all(),
+        "features are not finite for images in [0, 1]; check the initialisation of the weights",
+    )
+    expect(
         torch.allclose(whole, parts, rtol=1e-4, atol=1e-5),
         "forward(x) differs from trained(frozen(x)); write forward as `return self.trained(self.frozen(x))`, "
         "because mlbench caches the output of frozen",
-    )
-    expect(
-        torch.isfinite(whole).all(),
-        "features are not finite for images in [0, 1]; check the initialisation of the weights",
     )
 
 
