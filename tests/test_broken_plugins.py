@@ -160,6 +160,8 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.chdir(folder)
         call("run", "toy.yaml", "--device", "cpu", "--no-measure")
         yield folder
+    for module in [each for each in sys.modules if each.startswith("acme")]:
+        del sys.modules[module]  # distributions of other tests have such names
 
 
 @pytest.fixture(scope="module")

@@ -171,7 +171,7 @@ def test_output_that_is_not_finite_gets_no_other_diagnosis(kind, names) -> None:
 def test_every_check_has_a_component_that_violates_it(kind) -> None:
     component = Component(kind, "any", "test_testing_calls:FaultyCallLoss", "only its kind matters")
     violated = {
-        "catalogue_has_valid_options",  # in commands/test_search
+        "catalogue_has_valid_options",  # in commands/test_list_search
         "module_imports_lightly",  # in test_testing_command
         *(check for _, _, check, _ in (*test_testing.FAULTS, *FAULTS)),
         *(check for _, check, _ in test_testing.GENERAL_FAULTS),

@@ -55,9 +55,11 @@ class Short(Recipe):
 @pytest.fixture
 def registered() -> Registry:
     components = (
-        Component("neck", "base", "test_reference:Base", "a base", "arXiv:1312.4400"),
-        Component("neck", "preset", "test_reference:Preset", "the base with batch norm", "https://a.org"),
-        Component("recipe", "short", "test_reference:Short", "a short training for tests"),
+        Component("neck", "base", "test_reference_pages:Base", "a base", "arXiv:1312.4400"),
+        Component(
+            "neck", "preset", "test_reference_pages:Preset", "the base with batch norm", "https://a.org"
+        ),
+        Component("recipe", "short", "test_reference_pages:Short", "a short training for tests"),
     )
     return Registry([Plugin("toys", "test_reference", "acme", "1.2", components)])
 

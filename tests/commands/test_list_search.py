@@ -56,11 +56,11 @@ class Odd(Offering):
 @pytest.fixture
 def offering() -> Registry:
     components = [
-        Component("neck", name.lower(), f"test_search:{name}", f"a neck that is {about}")
+        Component("neck", name.lower(), f"test_list_search:{name}", f"a neck that is {about}")
         for name, about in (("Offering", "large inside"), ("Raising", "broken"), ("Odd", "odd"))
     ]
-    components.append(Component("metric", "any", "test_search:Gone", "a metric that has no module"))
-    return Registry([Plugin("toys", "test_search", "acme", "1.2", tuple(components))])
+    components.append(Component("metric", "any", "test_list_search:Gone", "a metric that has no module"))
+    return Registry([Plugin("toys", "test_list_search", "acme", "1.2", tuple(components))])
 
 
 def found_by(pattern: str, registry: Registry) -> list[str]:
@@ -117,7 +117,7 @@ class Unsettable(Offering):
     ],
 )
 def test_the_kit_checks_catalogues(name: str, message: str) -> None:
-    component = Component("neck", "any", f"test_search:{name}", "any component")
+    component = Component("neck", "any", f"test_list_search:{name}", "any component")
     (check,) = [each for each in checks(component) if each.name == "catalogue_has_valid_options"]
     with pytest.raises(AssertionError, match=re.escape(message)) if message else nullcontext():
         check()
