@@ -13,7 +13,7 @@ from mlbench.errors import PluginError, TrainingError
 from mlbench.planning.plan import Case
 from mlbench.planning.spec import Part
 from mlbench.training.contract_checks import shown
-from mlbench.training.objective import Objective, Term, part_of
+from mlbench.training.objective import Objective, Term
 
 __all__ = ["FirstStep"]
 
@@ -44,31 +44,25 @@ class FirstStep:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Raises PluginError in the block for a loss or a distance that is no scalar or has no gradient."""
-        spec, terms = self._case.spec, self._objective.terms
-        modules: list[tuple[Any, Part]] = []
-        for term in terms:
+        parts = self._case.spec.parts
+        hooks: list[tuple[Any, Callable[..., None]]] = []
+        for term in self._objective.terms:
             assert isinstance(term, Term)
             # A sampler computes the scalar from the logits of the loss.
-            part = part_of(self._case, term) if term.centres is None else spec.parts["sampler"]
-            modules.append((term, part))
+            returner = term.part if term.centres is None else parts["sampler"]
+            hooks.append((term, self._of_scalar(returner, term.part)))
+            hooks.append((term.regularisers, self._of_regularisers(term.part)))
         if self._objective.distiller is not None:
-            modules.append((self._objective.distiller, spec.parts["distiller"]))
-        handles = [module.register_forward_hook(self._hook(module, part)) for module, part in modules]
-        for term in terms:
-            setattr(term, "regularisers", self._checked_regularisers(term))  # noqa: B010 - in place of a method
+            hooks.append((self._objective.distiller, self._of_scalar(parts["distiller"], parts["distiller"])))
+        handles = [module.register_forward_hook(hook) for module, hook in hooks]
         try:
             yield
         finally:
             for handle in handles:
                 handle.remove()
-            for term in terms:
-                delattr(term, "regularisers")
 
-    def _checked_regularisers(self, term: Any) -> Callable[[torch.Tensor], Mapping[str, torch.Tensor]]:
-        part, regularisers = part_of(self._case, term), term.regularisers
-
-        def checked(embeddings: torch.Tensor) -> Mapping[str, torch.Tensor]:
-            found: Any = regularisers(embeddings)
+    def _of_regularisers(self, part: Part) -> Callable[..., None]:
+        def check(module: Any, given: tuple[Any, ...], found: Any) -> None:
             if not isinstance(found, Mapping):
                 raise part.mistake(
                     f"regularisers returned {shown(found)}; expected a mapping of names to scalars"
@@ -76,14 +70,13 @@ class FirstStep:
             for name, value in found.items():
                 if not _is_scalar(value):
                     raise part.mistake(f"its regulariser {name!r} is {shown(value)}; expected {_SCALAR}")
-                finite = torch.isfinite(embeddings.detach()).all()
+                finite = torch.isfinite(given[0].detach()).all()
                 self._returned.append(_Returned(part, value.detach(), finite, f" as {name!r}"))
-            return found
 
-        return checked
+        return check
 
-    def _hook(self, module: Any, part: Part) -> Callable[..., None]:
-        blamed = part_of(self._case, module) if isinstance(module, Term) else part
+    def _of_scalar(self, part: Part, blamed: Part) -> Callable[..., None]:
+        """part: what returns the scalar. blamed: what makes it, where it is not finite."""
 
         def check(module: Any, given: tuple[Any, ...], value: Any) -> None:
             if not _is_scalar(value):

@@ -13,7 +13,7 @@ from mlbench.errors import hint
 from mlbench.planning.plan import Case
 from mlbench.planning.spec import Part, Spec
 from mlbench.training.model import EmbeddingModel
-from mlbench.training.objective import Term, part_of
+from mlbench.training.objective import Term
 
 __all__ = ["lr_factors", "own_factors", "stated_lr_factors"]
 
@@ -56,7 +56,7 @@ def _parts(
         yield "backbone", spec.parts["backbone"], model.backbone
         yield "neck", spec.parts["neck"], model.neck
     for term in terms:
-        yield "loss", part_of(case, term), term.loss
+        yield "loss", term.part, term.loss
         if term.centres is not None:
             yield "sampler", spec.parts["sampler"], term.centres
     if distiller is not None:

@@ -12,7 +12,7 @@ from mlbench.planning.spec import Part
 from mlbench.seeding import torch_seed
 from mlbench.training.assembly import Assembly
 from mlbench.training.contract_checks import check_logits, shown
-from mlbench.training.objective import Objective, part_of
+from mlbench.training.objective import Objective
 
 __all__ = ["check_losses", "check_model"]
 
@@ -66,6 +66,5 @@ def check_losses(case: Case, objective: Objective, device: torch.device) -> None
     terms: Any = objective.terms
     for term in terms:
         if term.centres is not None:
-            part = part_of(case, term)
             with torch_seed(case.seed, "preflight", device=device):
-                check_logits(part, term.loss, case.forecast.classes, device)
+                check_logits(term.part, term.loss, case.forecast.classes, device)

@@ -28,7 +28,7 @@ from mlbench.seeding import derive, torch_seed
 from mlbench.training.contract_checks import check_built
 from mlbench.training.model import EmbeddingModel, Teacher
 
-__all__ = ["Batch", "Objective", "Term", "build_distiller", "build_objective", "build_terms", "part_of"]
+__all__ = ["Batch", "Objective", "Term", "build_distiller", "build_objective", "build_terms"]
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,29 @@ class Batch:
         return self.inputs if self.clean is None else torch.cat([self.inputs, self.clean])
 
 
+class _Regularisers(nn.Module):
+    """Further terms of a loss. A module, so that its results can be checked by hooks."""
+
+    def __init__(self, loss: CentreLoss | PairLoss) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, embeddings: torch.Tensor) -> Mapping[str, torch.Tensor]:
+        if not isinstance(self.loss, RegularisedLoss):
+            return {}
+        with torch.autocast(embeddings.device.type, enabled=False):
+            return self.loss.regularisers(embeddings.to(torch.promote_types(embeddings.dtype, torch.float32)))
+
+
 class Term(nn.Module):
     """One loss on the first `width` numbers of the embeddings, with its class centres if it has any, and its
-    weight in the sum."""
+    weight in the sum. part: the component that the loss was built from. regularisers: further terms of the
+    loss by name, from embeddings (N, width) float: scalars without the weight."""
 
     def __init__(
         self,
         name: str,
+        part: Part,
         loss: CentreLoss | PairLoss,
         centres: CentreSampler | None,
         weight: float,
@@ -67,14 +83,15 @@ class Term(nn.Module):
     ) -> None:
         super().__init__()
         self.name = name
+        self.part = part
         self.loss = loss
+        self.regularisers = _Regularisers(loss)
         self.centres = centres
         self.weight = weight
         self.width = width
 
     def forward(self, embeddings: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """embeddings: (N, D) float. Returns the loss, a scalar, without the weight and the regularisers."""
-        embeddings = self._prefixes(embeddings)
+        """embeddings: (N, width) float. Returns the loss, a scalar, without weight and regularisers."""
         if batch.others is None:
             return self._of(embeddings, batch.labels)
         if isinstance(self.loss, MixedLoss):
@@ -87,15 +104,8 @@ class Term(nn.Module):
         with _evaluating(self.loss):
             return more * main + less * self._of(embeddings, others)
 
-    def regularisers(self, embeddings: torch.Tensor) -> Mapping[str, torch.Tensor]:
-        """Further terms of the loss by name, scalars without the weight. embeddings: (N, D) float."""
-        if not isinstance(self.loss, RegularisedLoss):
-            return {}
-        embeddings = self._prefixes(embeddings)
-        with torch.autocast(embeddings.device.type, enabled=False):
-            return self.loss.regularisers(embeddings.to(torch.promote_types(embeddings.dtype, torch.float32)))
-
-    def _prefixes(self, embeddings: torch.Tensor) -> torch.Tensor:
+    def prefixes(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """What the term sees of the embeddings, (N, D) float: (N, width)."""
         return embeddings if self.width is None else embeddings[:, : self.width].contiguous()
 
     def _of(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -128,9 +138,9 @@ class Objective(nn.Module):
         terms: Any = self.terms
         found: list[tuple[str, torch.Tensor, float]] = []
         for term in terms:
-            name = f"loss {term.name}"
-            found.append((name, term(embeddings[:count], batch), term.weight))
-            further = term.regularisers(embeddings[:count])
+            name, seen = f"loss {term.name}", term.prefixes(embeddings[:count])
+            found.append((name, term(seen, batch), term.weight))
+            further = term.regularisers(seen)
             found += [(f"{name} {key}", value, term.weight) for key, value in further.items()]
         if self.distiller is not None:
             assert batch.targets is not None
@@ -178,12 +188,6 @@ def build_terms(case: Case, dim: int) -> list[Term]:
     ]
 
 
-def part_of(case: Case, term: Term) -> Part:
-    """The loss that a term was built from: its name starts with that of the loss."""
-    names = [name for name in case.spec.losses if term.name.startswith(name)]
-    return case.spec.losses[max(names, key=len)].part
-
-
 def build_distiller(case: Case, dim: int, teacher_dim: int) -> Distiller:
     """The distiller of a case, for embeddings of `dim` numbers. Raises SuiteError with its place."""
     part = case.spec.parts["distiller"]
@@ -211,11 +215,12 @@ def _build_term(case: Case, dim: int, name: str, chosen: WeightedLoss) -> Term:
                     f"{chosen.part.entry} compares images by their labels and cannot take mixed ones; "
                     "set mixing: null, or choose a loss with class centres"
                 )
-            return Term(title, loss, None, weight, width)
+            return Term(title, chosen.part, loss, None, weight, width)
         check_sampler(parts, chosen.part)
     # A single loss draws the same as before cases could have several.
     path = path if len(case.spec.losses) == 1 else (name, *path)
-    return Term(title, loss, _build_centres(case, dim, loss, path), weight, width)
+    centres = _build_centres(case, dim, loss, path)
+    return Term(title, chosen.part, loss, centres, weight, width)
 
 
 def _build_centres(case: Case, dim: int, loss: CentreLoss, path: tuple[str, ...]) -> CentreSampler:

@@ -96,11 +96,11 @@ def read_space(given: Any, where: Where, key: KeyPath) -> dict[str, Dimension]:
 
 
 def _check_twice(names: Mapping[str, Any], where: Where, key: KeyPath) -> None:
-    """Raise SuiteError where the space has a section as a whole and an option of it."""
+    """Raise SuiteError where the space has a setting as a whole and a part of it, as an option of an inner
+    component."""
     for name in names:
-        section = name.partition(".")[0]
-        if section != name and section in names:
-            raise SuiteError(f"{where((*key, name))}: the space replaces the whole {section} too; drop one")
+        if wholes := [each for each in names if name.startswith(f"{each}.")]:
+            raise SuiteError(f"{where((*key, name))}: the space replaces the whole {wholes[0]} too; drop one")
 
 
 def _dimension(form: Any, where: Where, key: KeyPath) -> Dimension:

@@ -133,3 +133,8 @@ def test_a_sampler_with_an_optimiser_of_its_own_has_one_factor(planned, monkeypa
     term.centres.register_parameter("bias", nn.Parameter(torch.zeros(1)))
     with pytest.raises(SuiteError, match=r"sampler 'partial_fc': .* different factors.* state one for '\*'"):
         lr_factors(case, objective.terms)
+
+
+def test_a_part_of_the_default_is_refused_with_what_to_write(planned) -> None:
+    with pytest.raises(SuiteError, match=r"; write all of it: recipe\.lr_factors=\{neck: 2\}$"):
+        planned(overrides=("recipe.lr_factors.neck=2",))

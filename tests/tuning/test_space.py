@@ -111,6 +111,10 @@ FORMS = "{low: 0.1, high: 0.6}, with log: true or a step, or {choices: [a, b]}"
             {"neck.dim": {"low": 8, "high": 16}, "neck": {"choices": ["gap", "squeeze"]}},
             "space.neck.dim: the space replaces the whole neck too; drop one",
         ),
+        (
+            {"loss.inner": {"choices": ["a", "b"]}, "loss.inner.margin": {"low": 0.1, "high": 0.6}},
+            "space.loss.inner.margin: the space replaces the whole loss.inner too; drop one",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_with_its_place(given: Any, message: str) -> None:
