@@ -180,7 +180,7 @@ def tracked(plan: Plan, folder: Path, lines: Lines | None = None, **options: Any
     store, lines = Store(folder, "toy"), lines or Lines()
     with Tracking(plan.suite.trackers, plan, store.folder, lines, lines.note) as listener:
         records = runner.run(plan, store, listener, **options)
-        listener.finish(records, lambda: [])
+        listener.finish(records, list)
     return records
 
 
@@ -194,7 +194,9 @@ def timeless(record: Record) -> dict[str, Any]:
 
 
 def test_a_tracker_hears_the_whole_run(planned: Planned, tmp_path: Path) -> None:
-    plan = planned("matrix:\n  neck.name: [gap, flatten]\ntrack: ears\n", overrides=("recipe.evaluate_every=2",))
+    plan = planned(
+        "matrix:\n  neck.name: [gap, flatten]\ntrack: ears\n", overrides=("recipe.evaluate_every=2",)
+    )
     gap, flatten = tracked(plan, tmp_path)
     names = [name for name, _ in EVENTS]
     case = ["case_started", "epoch", "epoch", "case_finished"]
@@ -289,9 +291,7 @@ def test_a_tracker_that_refuses_ends_the_run_before_it_starts(planned: Planned, 
     plan = planned("track: [ears, {name: rude, at: build, how: refuses}]\n")
     with pytest.raises(TrackerError) as caught:
         tracked(plan, tmp_path / "results", lines)
-    assert str(caught.value) == (
-        f"{plan.suite.path}:13: track.1: tracker 'rude' needs a library; install it"
-    )
+    assert str(caught.value) == (f"{plan.suite.path}:13: track.1: tracker 'rude' needs a library; install it")
     assert lines.notes == []
     assert not (tmp_path / "results").exists()
 
@@ -345,7 +345,9 @@ def test_a_finished_case_is_not_tracked_again(planned: Planned, tmp_path: Path) 
 
 
 def test_claims_come_at_the_end(planned: Planned, tmp_path: Path) -> None:
-    claim = "claims: {much: {name: better, sentence: So., case: a, than: b, metric: f1, differ: [loss.margin]}}"
+    claim = (
+        "claims: {much: {name: better, sentence: So., case: a, than: b, metric: f1, differ: [loss.margin]}}"
+    )
     plan = planned(f"track: ears\ncases: {{a: {{}}, b: {{loss.margin: 0.2}}}}\n{claim}\n")
     store, lines = Store(tmp_path, "toy"), Lines()
     from mlbench.claims.suite_claims import claims_of_store
@@ -420,5 +422,8 @@ def test_the_command_line_refuses_before_training(loud: Callable[..., Result]) -
         "mlbench: --track {name: loud, refuse: true}: tracker 'loud' needs a voice"
     )
     shown = loud("run", "toy.yaml", "--track", "lout", *OPTIONS, code=2)
-    assert shown.stderr.splitlines()[-1] == "mlbench: --track lout: unknown tracker 'lout' (did you mean 'loud'?)"
+    assert (
+        shown.stderr.splitlines()[-1]
+        == "mlbench: --track lout: unknown tracker 'lout' (did you mean 'loud'?)"
+    )
     assert not os.path.exists("results")

@@ -62,7 +62,9 @@ def test_a_run_is_read_back(
     run = runs["good"]
     assert {name: run.data.metrics[name] for name in expected(good)} == pytest.approx(expected(good))
     history = reader.get_metric_history(run.info.run_id, "training/loss")
-    assert [(each.step, each.value) for each in history] == list(enumerate(good.training["curves"]["loss"], 1))
+    assert [(each.step, each.value) for each in history] == list(
+        enumerate(good.training["curves"]["loss"], 1)
+    )
     assert run.data.params["recipe.lr"] == str(good.settings["recipe"]["lr"])
     assert run.data.params["neck.dim"] == "8"
     assert run.data.tags["mlbench.fingerprint"] == good.fingerprint

@@ -105,9 +105,7 @@ def test_a_run_is_read_back(monkeypatch: pytest.MonkeyPatch, registry: Registry,
 
 
 @pytest.mark.slow
-def test_a_stopped_run_is_marked(
-    monkeypatch: pytest.MonkeyPatch, registry: Registry, tmp_path: Path
-) -> None:
+def test_a_stopped_run_is_marked(monkeypatch: pytest.MonkeyPatch, registry: Registry, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         tracked_run(monkeypatch, registry, tmp_path, OFFLINE, stop_after=2)
     (run,) = read_back(tmp_path / "results" / "toy" / "wandb").values()
