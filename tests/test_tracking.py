@@ -80,7 +80,7 @@ class RudeOptions(TrackerOptions):
         if self.how == "disturbs":
             print("rude words")
             random.seed(0)
-            np.random.seed(0)
+            np.random.seed(0)  # noqa: NPY002
             torch.manual_seed(0)
             torch.rand(3)
 

@@ -72,7 +72,7 @@ def test_a_mistake_on_the_command_line_shows_what_was_typed(
 
 
 def test_a_tracker_is_no_setting_of_a_case(write: Write, registry: Registry) -> None:
-    with pytest.raises(SuiteError, match="--set track=mlflow: trackers are no part of a case; .* --track"):
+    with pytest.raises(SuiteError, match=r"--set track=mlflow: trackers are no part of a case; .* --track"):
         load_suite(write(), registry, overrides=("track=mlflow",))
 
 

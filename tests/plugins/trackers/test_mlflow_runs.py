@@ -61,10 +61,9 @@ def test_a_run_is_read_back(
     assert {name: run.info.status for name, run in runs.items()} == {"good": "FINISHED", "bad": "FAILED"}
     run = runs["good"]
     assert {name: run.data.metrics[name] for name in expected(good)} == pytest.approx(expected(good))
+    losses = good.training["curves"]["loss"]
     history = reader.get_metric_history(run.info.run_id, "training/loss")
-    assert [(each.step, each.value) for each in history] == list(
-        enumerate(good.training["curves"]["loss"], 1)
-    )
+    assert [(each.step, each.value) for each in history] == list(enumerate(losses, 1))
     assert run.data.params["recipe.lr"] == str(good.settings["recipe"]["lr"])
     assert run.data.params["neck.dim"] == "8"
     assert run.data.tags["mlbench.fingerprint"] == good.fingerprint
@@ -90,5 +89,5 @@ def test_a_stopped_run_is_killed_and_the_next_joins_its_experiment(
 
 def test_a_folder_is_no_store(registry: Registry, tmp_path: Path) -> None:
     options = registry.get("tracker", "mlflow").make({"uri": "mlruns"})
-    with pytest.raises(TrackerError, match="'mlruns' is a folder, .* sqlite:///mlflow.db"):
+    with pytest.raises(TrackerError, match=r"'mlruns' is a folder, .* sqlite:///mlflow.db"):
         options.build(TrackerContext("toy", "", tmp_path))

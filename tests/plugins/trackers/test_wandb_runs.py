@@ -54,11 +54,9 @@ def records_of(path: Path) -> Iterator[Any]:
             break
         whole += data[place + 7 : place + 7 + length]
         place += 7 + length
-        if kind in (1, 4):  # whole, or the last fragment
-            record, whole = Record(), b""
-            record.ParseFromString(data[place - length : place] if kind == 1 else joined)
-            yield record
-        joined = whole
+        if kind in (1, 4):  # a whole record, or its last fragment
+            yield Record.FromString(whole)
+            whole = b""
 
 
 def read_back(folder: Path) -> dict[str, dict[str, Any]]:
@@ -114,7 +112,7 @@ def test_a_stopped_run_is_marked(monkeypatch: pytest.MonkeyPatch, registry: Regi
 
 def test_without_a_key_nothing_asks_for_one(registry: Registry, tmp_path: Path) -> None:
     options = registry.get("tracker", "wandb").make({})
-    with pytest.raises(TrackerError, match="no key for the W&B server; set WANDB_API_KEY, .* mode: offline"):
+    with pytest.raises(TrackerError, match=r"no key for the W&B server; set WANDB_API_KEY, .* mode: offline"):
         options.build(TrackerContext("toy", "", tmp_path))
 
 
