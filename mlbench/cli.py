@@ -144,7 +144,7 @@ _suite_file = click.argument("suite", type=click.Path(path_type=Path))
 @click.option("--max-seeds", type=click.IntRange(2), show_default="20", help="Of --until-decided: at most.")
 @click.option(
     "--track", multiple=True, metavar="NAME",
-    help="Also send the run to: mlflow, '{name: tensorboard, folder: runs}'; none: not to the suite's.",
+    help="Also send the run to: mlflow, '{name: wandb, mode: offline}'; none leaves the suite's out.",
 )  # fmt: skip
 @_wide
 @json_option

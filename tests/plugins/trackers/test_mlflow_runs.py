@@ -16,7 +16,7 @@ from mlbench.contracts.options import TrackerContext
 from mlbench.errors import TrackerError
 from mlbench.registry import Registry
 
-pytest.importorskip("mlflow")
+pytest.importorskip("mlflow", exc_type=ImportError)
 pytestmark = [
     pytest.mark.skipif(int(version("mlflow-skinny").partition(".")[0]) < 3, reason="needs MLflow 3"),
     # SQLAlchemy's, of the way in which MLflow uses it.

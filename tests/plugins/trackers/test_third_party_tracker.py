@@ -1,9 +1,10 @@
-"""The tracker of docs/trackers.md, loaded from its file, works and keeps the contract."""
+"""The tracker of docs/trackers.md works; a built-in one without its library says so."""
 
 from __future__ import annotations
 
 import csv
 import re
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -12,6 +13,9 @@ import pytest
 from click.testing import Result
 from conftest import TESTS, TOY_SUITE
 
+from mlbench.contracts.options import TrackerContext
+from mlbench.errors import TrackerError
+from mlbench.registry import Registry
 from mlbench.testing import checks
 
 (CODE,) = re.findall(r"```python\n(.*?)```", (TESTS.parent / "docs/trackers.md").read_text(), flags=re.DOTALL)
@@ -37,3 +41,17 @@ def test_it_keeps_the_contract(component) -> None:
     names = {str(check).rpartition("-")[2]: check for check in checks(component)}
     names["tracker_takes_a_run_that_stops"]()
     names["tracker_leaves_the_process_alone"]()
+
+
+@pytest.mark.parametrize(
+    ("name", "module"), [("tensorboard", "torch.utils.tensorboard"), ("mlflow", "mlflow"), ("wandb", "wandb")]
+)
+def test_a_missing_library_is_named_with_its_extra(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, module: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(TrackerError) as caught:
+        registry.get("tracker", name).make({}).build(TrackerContext("toy", "", tmp_path))
+    assert str(caught.value).startswith(
+        f"tracker '{name}' needs mlbench[{name}]: pip install 'mlbench[{name}]' (ModuleNotFoundError: "
+    )
