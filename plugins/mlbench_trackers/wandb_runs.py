@@ -27,6 +27,9 @@ _VARIABLES = {"WANDB_ERROR_REPORTING": "false", "WANDB_SILENT": "true"}
 #: Seconds after which a server counts as gone.
 _INIT_TIMEOUT = 20.0
 
+#: Runs that are open at once, as each keeps three files open.
+_MOST_OPEN = 100
+
 #: Exit codes with which W&B shows a run as finished, killed or failed.
 _EXIT_CODES = {"finished": 0, "interrupted": 255, "failed": 1}
 
@@ -35,8 +38,9 @@ class WandB(TrackerOptions):
     """Runs of a Weights & Biases project, one for each case and seed, in a group for each suite.
 
     Settings are the configuration; every epoch is a step of the history; metrics with the ends of their
-    intervals, sizes and speeds are the summary. The runs stay open until the speeds are measured. Offline
-    runs are sent later with `wandb sync FOLDER/wandb/offline-run-*`."""
+    intervals, sizes and speeds are the summary. The runs stay open until the speeds are measured; of more
+    than 100 the first are closed before, without speeds. Offline runs are sent later with `wandb sync
+    FOLDER/wandb/offline-run-*`."""
 
     libraries: ClassVar[tuple[str, ...]] = ("wandb",)
 
@@ -132,6 +136,8 @@ class _Runs(Tracker):
         self._codes[key] = 0 if record["status"] == "done" else 1
         if self._codes[key]:
             self._finish(key)
+        while len(self._runs) > _MOST_OPEN:
+            self._finish(next(iter(self._runs)))
 
     def run_finished(self, run: FinishedRun) -> None:
         if not self._runs and not self._codes:

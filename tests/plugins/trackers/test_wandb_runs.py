@@ -19,6 +19,7 @@ from tracked_runs import expected, tracked_run
 from mlbench.contracts.options import TrackerContext
 from mlbench.errors import TrackerError
 from mlbench.registry import Registry
+from mlbench_trackers import wandb_runs
 
 pytest.importorskip("wandb")
 
@@ -108,6 +109,18 @@ def test_a_stopped_run_is_marked(monkeypatch: pytest.MonkeyPatch, registry: Regi
         tracked_run(monkeypatch, registry, tmp_path, OFFLINE, stop_after=2)
     (run,) = read_back(tmp_path / "results" / "toy" / "wandb").values()
     assert (run["exit"], len(run["history"])) == (255, 1)
+
+
+@pytest.mark.slow
+def test_of_many_runs_the_first_are_closed_early(
+    monkeypatch: pytest.MonkeyPatch, registry: Registry, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(wandb_runs, "_MOST_OPEN", 0)
+    good, _ = tracked_run(monkeypatch, registry, tmp_path, OFFLINE)
+    run = read_back(tmp_path / "results" / "toy" / "wandb")["good s0"]
+    assert run["exit"] == 0
+    assert run["summary"]["metrics/f1"] == good.metrics["f1"].value
+    assert "speed/images_per_second" not in run["summary"]
 
 
 def test_without_a_key_nothing_asks_for_one(registry: Registry, tmp_path: Path) -> None:
