@@ -27,6 +27,8 @@ PLUGIN = [
     "CONTRACT",
     "GALLERY",
     "IMAGE_SUFFIXES",
+    "ImageList",
+    "ListedImage",
     "MEASURED",
     "QUERY",
     "SPLITS",
