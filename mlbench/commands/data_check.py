@@ -145,7 +145,7 @@ def findings_lines(found: DataFindings) -> Iterator[str]:
         yield (
             f"near duplicates: cosine {found.near['threshold']:g} or more between features of "
             f"{found.near['model']} at {found.near['image_size']} pixels, {found.near['images']:,} different "
-            "images"
+            f"images; of two classes, also {found.near['pixels']:g} between their pixels"
         )
         if found.near["pairs_kept"] < found.near["pairs"]:
             yield (

@@ -1,8 +1,7 @@
-"""Features of images by a pretrained network, for near duplicates."""
+"""Features of images by a pretrained network, and small grey copies, for near duplicates."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,9 +20,16 @@ MODEL = {"model": "tf_efficientnet_lite0", "weights": "bundled", "output": "pool
 SIDE = 128
 
 
-@dataclass
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+#: Pixels of a side of a thumbnail.
+_THUMBNAIL = 32
+
+
 class Features:
     """Features of unit length, computed batch by batch; as float16 they take 2.5 kB for each image.
+
+    vectors: (N, 1280) float16. thumbnails: (N, 1024) uint8, grey levels of 32x32 pixels.
 
     registry: of the components, of which the backbone timm is used. total: number of images.
     """
@@ -36,6 +42,7 @@ class Features:
         self._mean = torch.tensor(backbone.mean, device=self._device).view(shape) * 255
         self._std = torch.tensor(backbone.std, device=self._device).view(shape) * 255
         self.vectors = np.zeros((total, backbone.feature_shape.channels), np.float16)
+        self.thumbnails = np.zeros((total, _THUMBNAIL**2), np.uint8)
 
     def take(self, squares: Squares) -> None:
         """Compute the features of some images; those of images that are never taken stay 0."""
@@ -44,3 +51,6 @@ class Features:
             inputs = pixels.float().sub_(self._mean).div_(self._std)
             vectors = normalize(self._network(inputs).flatten(1))
         self.vectors[squares.positions] = vectors.cpu().numpy()
+        grey = squares.pixels @ _LUMA
+        cells = grey.reshape(len(grey), _THUMBNAIL, SIDE // _THUMBNAIL, _THUMBNAIL, SIDE // _THUMBNAIL)
+        self.thumbnails[squares.positions] = cells.mean((2, 4)).reshape(len(grey), -1)

@@ -12,8 +12,8 @@ import numpy as np
 from mlbench.inspection.copies import copy_findings, different_images, near_findings
 from mlbench.inspection.facts import class_findings, file_findings, part_facts, size_findings
 from mlbench.inspection.features import MODEL, SIDE, Features
-from mlbench.inspection.findings import NEAR, DataFindings
-from mlbench.inspection.near import NearPairs, near_pairs
+from mlbench.inspection.findings import NEAR, PIXELS, DataFindings
+from mlbench.inspection.near import NearPairs, correlations, near_pairs
 from mlbench.inspection.pool import Pool
 from mlbench.inspection.scan import scan
 from mlbench.inspection.subject import Subject
@@ -58,8 +58,9 @@ def inspect_images(
         positions = different_images(pool, found.digests, readable)
         compare = partial(progress, "comparing images")
         pairs = near_pairs(features.vectors[positions], near.threshold, compare)
-        findings += near_findings(pool, positions, pairs)
         searched = _searched(near, positions, pairs)
+        pairs = _confirmed(pool, positions, pairs, features.thumbnails)
+        findings += near_findings(pool, positions, pairs)
     findings += file_findings(pool, found)
     findings += class_findings(pool, subject, facts)
     findings += size_findings(pool, subject, found, readable)
@@ -71,12 +72,21 @@ def inspect_images(
     )  # fmt: skip
 
 
+def _confirmed(pool: Pool, positions: np.ndarray, pairs: NearPairs, thumbnails: np.ndarray) -> NearPairs:
+    """The pairs without those of two classes whose pixels differ: classes may look alike."""
+    labels = pool.labels[positions]
+    same = labels[pairs.first] == labels[pairs.second]
+    keep = same | (correlations(thumbnails[positions], pairs) >= PIXELS)
+    return NearPairs(pairs.first[keep], pairs.second[keep], pairs.cosines[keep], pairs.found)
+
+
 def _searched(near: NearSearch, positions: np.ndarray, pairs: NearPairs) -> dict[str, Any]:
     return {
         "model": MODEL["model"],
         "weights": MODEL["weights"],
         "image_size": SIDE,
         "threshold": near.threshold,
+        "pixels": PIXELS,
         "images": len(positions),
         "pairs": pairs.found,
         "pairs_kept": len(pairs.first),

@@ -1,4 +1,4 @@
-"""Pairs of vectors with a high cosine, and the groups that they form."""
+"""Pairs of vectors with a high cosine, the groups that they form, and the correlation of their pixels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["MOST_PAIRS", "NearPairs", "components", "near_pairs"]
+__all__ = ["MOST_PAIRS", "NearPairs", "components", "correlations", "near_pairs"]
 
 #: Pairs that are kept at most; of more, the most similar ones.
 MOST_PAIRS = 1_000_000
@@ -54,6 +54,20 @@ def components(pairs: NearPairs, count: int) -> np.ndarray:
     ones = np.ones(len(pairs.first), np.int8)
     graph = coo_array((ones, (pairs.first, pairs.second)), shape=(count, count))
     found: np.ndarray = connected_components(graph, directed=False)[1]
+    return found
+
+
+def correlations(thumbnails: np.ndarray, pairs: NearPairs) -> np.ndarray:
+    """Correlation of the pixels of each pair: (P,) float32, 0 for an image of one colour. thumbnails: (N, D)
+    uint8."""
+    found = np.zeros(len(pairs.first), np.float32)
+    for start in range(0, len(found), _COLUMNS):
+        chosen = slice(start, start + _COLUMNS)
+        one, two = (thumbnails[each[chosen]].astype(np.float32) for each in (pairs.first, pairs.second))
+        one -= one.mean(1, keepdims=True)
+        two -= two.mean(1, keepdims=True)
+        scale = np.linalg.norm(one, axis=1) * np.linalg.norm(two, axis=1)
+        found[chosen] = (one * two).sum(1) / np.maximum(scale, 1e-6)
     return found
 
 
