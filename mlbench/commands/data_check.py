@@ -142,14 +142,15 @@ def findings_lines(found: DataFindings) -> Iterator[str]:
         if left > 0:
             yield f"    and {left:,} more"
     if found.near:
+        near = found.near
         yield (
-            f"near duplicates: cosine {found.near['threshold']:g} or more between features of "
-            f"{found.near['model']} at {found.near['image_size']} pixels, {found.near['images']:,} different "
-            f"images; of two classes, also {found.near['pixels']:g} between their pixels"
+            f"near duplicates, among {near['images']:,} different images: in a class, cosine "
+            f"{near['threshold']:g} or more between features of {near['model']}; across classes, "
+            f"{near['looser']:g} and a correlation of {near['pixels']:g} between the pixels"
         )
-        if found.near["pairs_kept"] < found.near["pairs"]:
+        if near["pairs_kept"] < near["pairs"]:
             yield (
-                f"near duplicates: {found.near['pairs']:,} pairs, of which the {found.near['pairs_kept']:,} "
+                f"near duplicates: {near['pairs']:,} pairs, of which the {near['pairs_kept']:,} "
                 "most similar are grouped; a higher --near finds fewer"
             )
 

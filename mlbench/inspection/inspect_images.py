@@ -12,7 +12,7 @@ import numpy as np
 from mlbench.inspection.copies import copy_findings, different_images, near_findings
 from mlbench.inspection.facts import class_findings, file_findings, part_facts, size_findings
 from mlbench.inspection.features import MODEL, SIDE, Features
-from mlbench.inspection.findings import NEAR, PIXELS, DataFindings
+from mlbench.inspection.findings import LOOSER, NEAR, PIXELS, DataFindings
 from mlbench.inspection.near import NearPairs, correlations, near_pairs
 from mlbench.inspection.pool import Pool
 from mlbench.inspection.scan import scan
@@ -57,9 +57,8 @@ def inspect_images(
     if near is not None and features is not None:
         positions = different_images(pool, found.digests, readable)
         compare = partial(progress, "comparing images")
-        pairs = near_pairs(features.vectors[positions], near.threshold, compare)
+        pairs = _near_pairs(pool, positions, features, near.threshold, compare)
         searched = _searched(near, positions, pairs)
-        pairs = _confirmed(pool, positions, pairs, features.thumbnails)
         findings += near_findings(pool, positions, pairs)
     findings += file_findings(pool, found)
     findings += class_findings(pool, subject, facts)
@@ -72,12 +71,25 @@ def inspect_images(
     )  # fmt: skip
 
 
-def _confirmed(pool: Pool, positions: np.ndarray, pairs: NearPairs, thumbnails: np.ndarray) -> NearPairs:
-    """The pairs without those of two classes whose pixels differ: classes may look alike."""
+def _near_pairs(
+    pool: Pool,
+    positions: np.ndarray,
+    features: Features,
+    threshold: float,
+    progress: Callable[[int, int], None],
+) -> NearPairs:
+    """Pairs of images that are nearly the same, by their place in `positions`."""
     labels = pool.labels[positions]
-    same = labels[pairs.first] == labels[pairs.second]
-    keep = same | (correlations(thumbnails[positions], pairs) >= PIXELS)
-    return NearPairs(pairs.first[keep], pairs.second[keep], pairs.cosines[keep], pairs.found)
+    vectors, thumbnails = features.vectors[positions], features.thumbnails[positions]
+
+    def accept(first: np.ndarray, second: np.ndarray, cosines: np.ndarray) -> np.ndarray:
+        # Classes may look alike, so images of two need the same pixels.
+        keep = (labels[first] == labels[second]) & (cosines >= threshold)
+        rest = np.flatnonzero(~keep)
+        keep[rest] = correlations(thumbnails, first[rest], second[rest]) >= PIXELS
+        return keep
+
+    return near_pairs(vectors, max(0.0, threshold - LOOSER), accept, progress)
 
 
 def _searched(near: NearSearch, positions: np.ndarray, pairs: NearPairs) -> dict[str, Any]:
@@ -86,6 +98,7 @@ def _searched(near: NearSearch, positions: np.ndarray, pairs: NearPairs) -> dict
         "weights": MODEL["weights"],
         "image_size": SIDE,
         "threshold": near.threshold,
+        "looser": round(max(0.0, near.threshold - LOOSER), 4),
         "pixels": PIXELS,
         "images": len(positions),
         "pairs": pairs.found,

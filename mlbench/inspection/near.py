@@ -12,12 +12,15 @@ __all__ = ["MOST_PAIRS", "NearPairs", "components", "correlations", "near_pairs"
 #: Pairs that are kept at most; of more, the most similar ones.
 MOST_PAIRS = 1_000_000
 
+#: Which pairs to keep: takes the two rows (P,) and the cosine (P,) of each pair, returns (P,) bool.
+Accept = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
 _ROWS, _COLUMNS = 2048, 8192  # of a block of cosines, 64 MB
 
 
 class NearPairs(NamedTuple):
     """first, second: (P,) int64 positions, first < second. cosines: (P,) float32. found: number of pairs
-    above the threshold, of which the most similar P are kept. Sorted by position."""
+    accepted, of which the most similar P are kept. Sorted by position."""
 
     first: np.ndarray
     second: np.ndarray
@@ -28,16 +31,17 @@ class NearPairs(NamedTuple):
 def near_pairs(
     vectors: np.ndarray,
     threshold: float,
+    accept: Accept | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     most: int = MOST_PAIRS,
 ) -> NearPairs:
-    """All pairs of rows with a cosine of at least `threshold`.
+    """All pairs of rows with a cosine of at least `threshold` that `accept` accepts.
 
     vectors: (N, D) floating, of unit length. Takes N * N / 2 products of rows, in blocks of bounded memory.
     """
     kept = NearPairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32), 0)
     chunks: list[NearPairs] = []
-    for pairs in _blocks(vectors, threshold, progress):
+    for pairs in _blocks(vectors, threshold, accept, progress):
         chunks.append(pairs)
         if sum(len(each.first) for each in chunks) > most:
             kept, chunks = _strongest([kept, *chunks], most), []
@@ -57,13 +61,15 @@ def components(pairs: NearPairs, count: int) -> np.ndarray:
     return found
 
 
-def correlations(thumbnails: np.ndarray, pairs: NearPairs) -> np.ndarray:
-    """Correlation of the pixels of each pair: (P,) float32, 0 for an image of one colour. thumbnails: (N, D)
-    uint8."""
-    found = np.zeros(len(pairs.first), np.float32)
+def correlations(thumbnails: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Correlation of the pixels of each pair: (P,) float32, 0 for an image of one colour.
+
+    thumbnails: (N, D) uint8. first, second: (P,) rows of it.
+    """
+    found = np.zeros(len(first), np.float32)
     for start in range(0, len(found), _COLUMNS):
         chosen = slice(start, start + _COLUMNS)
-        one, two = (thumbnails[each[chosen]].astype(np.float32) for each in (pairs.first, pairs.second))
+        one, two = (thumbnails[each[chosen]].astype(np.float32) for each in (first, second))
         one -= one.mean(1, keepdims=True)
         two -= two.mean(1, keepdims=True)
         scale = np.linalg.norm(one, axis=1) * np.linalg.norm(two, axis=1)
@@ -72,7 +78,7 @@ def correlations(thumbnails: np.ndarray, pairs: NearPairs) -> np.ndarray:
 
 
 def _blocks(
-    vectors: np.ndarray, threshold: float, progress: Callable[[int, int], None]
+    vectors: np.ndarray, threshold: float, accept: Accept | None, progress: Callable[[int, int], None]
 ) -> Iterator[NearPairs]:
     count = len(vectors)
     for top in range(0, count, _ROWS):
@@ -82,8 +88,12 @@ def _blocks(
             first, second = np.nonzero(cosines >= threshold)
             values = cosines[first, second]
             first, second = first + top, second + left
-            upper = first < second
-            yield NearPairs(first[upper], second[upper], values[upper], int(upper.sum()))
+            keep = first < second
+            first, second, values = first[keep], second[keep], values[keep]
+            if accept is not None:
+                keep = accept(first, second, values)
+                first, second, values = first[keep], second[keep], values[keep]
+            yield NearPairs(first, second, values, len(first))
         progress(min(top + _ROWS, count), count)
 
 
