@@ -27,8 +27,6 @@ PLUGIN = [
     "CONTRACT",
     "GALLERY",
     "IMAGE_SUFFIXES",
-    "ImageList",
-    "ListedImage",
     "MEASURED",
     "QUERY",
     "SPLITS",

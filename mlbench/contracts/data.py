@@ -22,8 +22,6 @@ __all__ = [
     "DataState",
     "Dataset",
     "GroupedSplit",
-    "ImageList",
-    "ListedImage",
     "Mixed",
     "Mixing",
     "PairList",
@@ -163,28 +161,6 @@ class DataSource(Protocol):
     def check(self, progress: DataProgress) -> DataCheck:
         """Read every file. Missing files are a problem in the result, not an error."""
         ...
-
-
-class ListedImage(NamedTuple):
-    """An image that a data set lists. path: of its file, relative to the list's folder or absolute. box: x1,
-    y1, x2, y2 in pixels of the upright image; None for all of it. split: None where the list does not state
-    it. group: images of one class and group are not compared; "" for none."""
-
-    path: str
-    label: str
-    split: SplitName | None = None
-    box: tuple[float, float, float, float] | None = None
-    group: str = ""
-
-
-class ImageList(NamedTuple):
-    """The images that a data set lists, before any is read. notes: for the user. white: value of white in
-    images of more than 8 bits, None where each file defines it."""
-
-    folder: Path
-    images: Sequence[ListedImage]
-    notes: Sequence[str] = ()
-    white: float | None = None
 
 
 class Augmentation(Protocol):

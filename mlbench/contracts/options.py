@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from mlbench.claims.evidence import Evidence
     from mlbench.contracts.claims import Finding
-    from mlbench.contracts.data import Augmentation, Dataset, DataSource, ImageList, Mixing
+    from mlbench.contracts.data import Augmentation, Dataset, DataSource, Mixing
     from mlbench.contracts.evaluation import (
         CurveMetric,
         EmbeddingMetric,
@@ -176,11 +176,6 @@ class DatasetOptions(Options):
     @classmethod
     def source(cls, root: Path) -> DataSource | None:
         """Where to get the files, for `mlbench data`; None for a data set without files of its own."""
-        return None
-
-    def listed(self, root: Path) -> ImageList | None:
-        """The image files that the data set lists, unread, for `mlbench data check`; None where there is no
-        list. root: start of relative paths. Raises DataError as `build` does."""
         return None
 
 

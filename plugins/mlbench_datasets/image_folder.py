@@ -19,8 +19,6 @@ from mlbench.plugin import (
     SPLITS,
     DataError,
     DatasetContext,
-    ImageList,
-    ListedImage,
     OptionError,
     SplitName,
     find_path,
@@ -32,7 +30,7 @@ from mlbench_datasets.duplicates import HashedImage, duplicate_notes
 from mlbench_datasets.folder import read_folder
 from mlbench_datasets.image_index import Index, index_images
 from mlbench_datasets.image_split import ImageSplit
-from mlbench_datasets.manifest import MANIFEST_SUFFIXES, Manifest, ManifestRow, read_manifest
+from mlbench_datasets.manifest import MANIFEST_SUFFIXES, ManifestRow, read_manifest
 from mlbench_datasets.notes import examples, left_out, remarked
 from mlbench_datasets.partition import MIN_CLASSES, Divided
 from mlbench_datasets.split_set import SplitSet
@@ -91,13 +89,19 @@ class ImageFolder(DivideOptions):
     a note: one white for all images keeps their relative brightness. Required for integers above 65535 and
     for floats."""
 
-    def listed(self, root: Path) -> ImageList:
-        _, folder, manifest = self._read(root)
-        images = [ListedImage(row.path, row.label, row.split, row.box, row.group) for row in manifest.rows]
-        return ImageList(folder, images, manifest.notes, self.white)
-
     def build(self, context: DatasetContext) -> SplitSet[ImageSplit]:
-        place, root, manifest = self._read(context.root)
+        place = find_path(context.root / Path(self.path).expanduser())
+        if place.suffix.lower() in MANIFEST_SUFFIXES and not place.is_dir():
+            manifest, root = read_manifest(place, self.group), place.parent
+        elif place.is_file():
+            suffixes = " or ".join(MANIFEST_SUFFIXES)
+            raise DataError(f"{place}: neither a folder nor a manifest, which ends in {suffixes}")
+        elif self.group:
+            raise OptionError(
+                f"{place}: group is {self.group!r}, but only a manifest has columns; write one", "group"
+            )
+        else:
+            manifest, root = read_folder(place, self.level), place
         # In one Unicode form, so that the order, and with it the version, is the same on every file system.
         manifest.rows.sort(key=lambda row: (one_form(row.path), row.box or ()))
         files = list(dict.fromkeys(row.path for row in manifest.rows))  # boxes may share one
@@ -124,20 +128,6 @@ class ImageFolder(DivideOptions):
         for name in SPLITS:
             version.update(splits[name].fingerprint(digests[members[name]]))
         return SplitSet(version.hexdigest(), disjoint, tuple(notes), splits, self.white)
-
-    def _read(self, start: Path) -> tuple[Path, Path, Manifest]:
-        """The folder or manifest, the folder of its paths, and its rows."""
-        place = find_path(start / Path(self.path).expanduser())
-        if place.suffix.lower() in MANIFEST_SUFFIXES and not place.is_dir():
-            return place, place.parent, read_manifest(place, self.group)
-        if place.is_file():
-            suffixes = " or ".join(MANIFEST_SUFFIXES)
-            raise DataError(f"{place}: neither a folder nor a manifest, which ends in {suffixes}")
-        if self.group:
-            raise OptionError(
-                f"{place}: group is {self.group!r}, but only a manifest has columns; write one", "group"
-            )
-        return place, place, read_folder(place, self.level)
 
 
 def _readable(
