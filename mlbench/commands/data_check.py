@@ -63,14 +63,9 @@ def target_of(text: str, registry: Registry) -> Target:
 
 def check_files(place: Path, target: Target, level: int | None, options: Inspection) -> list[DataFindings]:
     """Inspect the images of a folder or of a manifest. Raises DataError."""
-    from mlbench.inspection.subject import of_folder, of_list
+    from mlbench.inspection.subject import of_folder, of_manifest
 
-    if target == "folder":
-        subject = of_folder(place, level)
-    else:
-        options_class = options.registry.get("dataset", "image_folder")
-        listed = options_class.make({"path": str(place.absolute())}).listed(place.parent)
-        subject = of_list(listed, f"manifest {place}")
+    subject = of_folder(place, level) if target == "folder" else of_manifest(place)
     return [_inspected(subject, options)]
 
 

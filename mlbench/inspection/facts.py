@@ -81,7 +81,7 @@ def class_findings(pool: Pool, subject: Subject, facts: Sequence[PartFacts]) -> 
         if single:
             yield Finding(
                 "single_images", "note",
-                f"classes with one image{_of(part.split)}, which is no query: {len(single):,} of "
+                f"classes with one image{_of(part.split)}, which has no positive: {len(single):,} of "
                 f"{len(part.classes):,}", len(single), names=single,
             )  # fmt: skip
     for each in facts:

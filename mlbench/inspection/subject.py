@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from mlbench.contracts import SPLITS, Dataset, GroupedSplit, ImageList, Split
+from mlbench.contracts import SPLITS, Dataset, GroupedSplit, Split
 from mlbench.errors import DataError
 from mlbench.images.class_folders import ClassFolders, read_class_folders
 from mlbench.images.decode import Box, UnreadableImageError, decode
+from mlbench.images.manifest import read_manifest
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-__all__ = ["ImageSource", "Part", "Shown", "Subject", "of_dataset", "of_folder", "of_list"]
+__all__ = ["ImageSource", "Part", "Shown", "Subject", "of_dataset", "of_folder", "of_manifest"]
 
 #: Images of files are decoded with at least so many pixels on the shorter side, if the file has as many.
 _SHORT_SIDE = 512
@@ -114,7 +115,7 @@ def of_folder(folder: Path, level: int | None = None) -> Subject:
     alone = sum(not label for _, label, _ in rows)
     if alone and found.depth:
         notes.append(f"images outside of class folders, checked without a label: {alone:,}")
-    parts = _parts([(split, label, path, None, "") for split, label, path in rows], folder, None)
+    parts = _parts([(split, label, path, None, "") for split, label, path in rows], folder)
     named = found.classes(level)
     source = f"folder {folder}"
     if found.depth > 1:
@@ -123,16 +124,18 @@ def of_folder(folder: Path, level: int | None = None) -> Subject:
     return Subject(source, parts, notes=tuple(notes), look_alike=_forms(found, level), empty=empty)
 
 
-def of_list(listed: ImageList, source: str) -> Subject:
-    """The images that a manifest lists."""
-    rows = [(each.split or "", each.label, each.path, each.box, each.group) for each in listed.images]
-    return Subject(source, _parts(rows, listed.folder, listed.white), notes=tuple(listed.notes))
+def of_manifest(file: Path) -> Subject:
+    """The images that a manifest lists; labels may be absent. Raises DataError with file and line of the
+    first error in it."""
+    manifest = read_manifest(file, needs_labels=False)
+    rows = [(each.split or "", each.label, each.path, each.box, each.group) for each in manifest.rows]
+    return Subject(f"manifest {file}", _parts(rows, file.parent), notes=tuple(manifest.notes))
 
 
 _Row = tuple[str, str, str, Box | None, str]
 
 
-def _parts(rows: Sequence[_Row], root: Path, white: float | None) -> tuple[Part, ...]:
+def _parts(rows: Sequence[_Row], root: Path) -> tuple[Part, ...]:
     """Parts of files. rows: split, label, path, box and group of each image."""
     import numpy as np
 
@@ -154,17 +157,10 @@ def _parts(rows: Sequence[_Row], root: Path, white: float | None) -> tuple[Part,
         classes = sorted({row[1] for row in here if row[1]})
         positions = {label: position for position, label in enumerate(classes)}
         groups = [numbers.get(row[4], repeated.get((row[2], row[3]), -1)) for row in here]
-        files = _Files(str(root), [row[2] for row in here], [row[3] for row in here], white)
+        files = _Files(str(root), [row[2] for row in here], [row[3] for row in here])
         labels = np.array([positions.get(row[1], -1) for row in here], np.int64)
-        parts.append(
-            Part(
-                name,
-                files,
-                labels,
-                classes,
-                np.array(groups, np.int64) if any(map((-1).__ne__, groups)) else None,
-            )
-        )
+        grouped = np.array(groups, np.int64) if max(groups) >= 0 else None
+        parts.append(Part(name, files, labels, classes, grouped))
     return tuple(parts)
 
 
@@ -175,13 +171,12 @@ class _Files:
     root: str
     paths: list[str]
     boxes: list[Box | None]
-    white: float | None
 
     def read(self, index: int) -> Shown:
         box = self.boxes[index]
         try:
             data = Path(self.root, self.paths[index]).read_bytes()
-            image, size, remarks = decode(data, short_side=_SHORT_SIDE, box=box, white=self.white)
+            image, size, remarks = decode(data, short_side=_SHORT_SIDE, box=box)
         except OSError as error:
             raise DataError(error.strerror or str(error)) from None
         except UnreadableImageError as error:
