@@ -25,7 +25,7 @@ def copy_findings(pool: Pool, digests: np.ndarray, readable: np.ndarray) -> Iter
     leaks: Counter[tuple[int, int]] = Counter()
     conflicts: list[list[int]] = []
     inside: list[list[int]] = []
-    for members in _same(digests, readable):
+    for members in _same(pool, digests, readable):
         units: dict[tuple[int, int], list[int]] = defaultdict(list)
         for each in members:
             group = int(pool.groups[each])
@@ -72,7 +72,7 @@ def copy_findings(pool: Pool, digests: np.ndarray, readable: np.ndarray) -> Iter
 
 def different_images(pool: Pool, digests: np.ndarray, readable: np.ndarray) -> np.ndarray:
     """Positions of one image of each kind of copies, ascending: of the first split, class and file."""
-    same = {members[0]: members[1:] for members in _ranked_same(pool, digests, readable)}
+    same = {members[0]: members[1:] for members in _same(pool, digests, readable)}
     keep = readable.copy()
     keep[[each for others in same.values() for each in others]] = False
     return np.flatnonzero(keep)
@@ -129,8 +129,8 @@ def _chain(members: Sequence[tuple[float, int, int]]) -> list[int]:
     return list(dict.fromkeys(each for _, *pair in members for each in pair))
 
 
-def _same(digests: np.ndarray, readable: np.ndarray) -> Iterator[list[int]]:
-    """Positions of images with the same digest, for each digest of two images or more."""
+def _same(pool: Pool, digests: np.ndarray, readable: np.ndarray) -> Iterator[list[int]]:
+    """Positions of images with the same digest, ranked, for each digest of two images or more."""
     where = np.flatnonzero(readable)
     if not len(where):
         return
@@ -138,15 +138,10 @@ def _same(digests: np.ndarray, readable: np.ndarray) -> Iterator[list[int]]:
     order = np.argsort(numbers, kind="stable")
     for members in np.split(where[order], np.flatnonzero(np.diff(numbers[order])) + 1):
         if len(members) > 1:
-            yield members.tolist()
-
-
-def _ranked_same(pool: Pool, digests: np.ndarray, readable: np.ndarray) -> Iterator[list[int]]:
-    for members in _same(digests, readable):
-        yield pool.ranked(members)
+            yield pool.ranked(members.tolist())
 
 
 def _finding(pool: Pool, name: str, level: Level, groups: list[list[int]], count: int, text: str) -> Finding:
-    named = [tuple(map(pool.image, pool.ranked(group))) for group in groups]
+    named = [tuple(map(pool.image, group)) for group in groups]
     named.sort(key=lambda images: (images[0].file, images))
     return Finding(name, level, text, count, tuple(map(ImageGroup, named)))
