@@ -109,6 +109,15 @@ def _plan(suite: Path, note: Callable[[str], None] | None = None, **request: Any
     return made
 
 
+def _note_leaks(plan: Plan, results: Path, note: Callable[[str], None]) -> None:
+    """Say what `mlbench data check` has found in two splits of the same data."""
+    from mlbench.inspection.findings import kept_leaks
+
+    versions = {str(case.dataset.version) for case in plan.cases}
+    for line in kept_leaks(results / plan.suite.name, versions, plan.suite.path):
+        note(line)
+
+
 def _note(line: str) -> None:
     click.echo(f"note: {line}", err=True)
 
@@ -172,6 +181,7 @@ def run(
     with RunProgress(open_console(stderr=True)) as progress:
         progress.stage("reading the suite and its data", 0, 1)
         plan = _plan(suite, progress.note, **options)
+        _note_leaks(plan, results, progress.note)
         store = Store(results, plan.suite.name)
         check_required(plan.suite, required)
         if deciding:
@@ -294,7 +304,8 @@ def plan(suite: Path, results: Path, power: bool, as_json: bool, **options: Any)
 @main.command()
 @_suite_file
 @case_options
-def validate(suite: Path, **options: Any) -> None:
+@results_option
+def validate(suite: Path, results: Path, **options: Any) -> None:
     """Check a suite file and its data. Trains nothing."""
     made = _plan(suite, **options)
     from mlbench.planning.request import PlanRequest
@@ -306,6 +317,7 @@ def validate(suite: Path, **options: Any) -> None:
     click.echo(f"{suite}: fine; cases: {len(names)}, runs: {len(made.cases)}")
     for note in dict.fromkeys(note for case in made.cases for note in case.notes):
         _note(note)
+    _note_leaks(made, results, _note)
 
 
 def _check_kind(kind: str) -> None:

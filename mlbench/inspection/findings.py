@@ -4,7 +4,7 @@ folder, where no record is looked for."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +24,7 @@ __all__ = [
     "Level",
     "PartFacts",
     "findings_json",
+    "kept_leaks",
     "read_findings",
     "write_findings",
 ]
@@ -159,6 +160,23 @@ def read_findings(folder: Path) -> tuple[DataFindings, ...]:
         return tuple(_findings(each) for each in data["data_sets"])
     except (KeyError, TypeError, ValueError, AttributeError):
         raise StoreError(f"{path}: not the findings of mlbench data check; {_AGAIN}") from None
+
+
+def kept_leaks(folder: Path, versions: Collection[str], suite: Path) -> list[str]:
+    """Notes on images in two splits, from the findings kept in the results folder of a suite, where they are
+    of the same data. versions: of the data sets now. A file that cannot be read is a note, too."""
+    try:
+        kept = read_findings(folder)
+    except StoreError as error:
+        return [str(error)]
+    leaks = ("copies_across_splits", "near_across_splits")
+    return [
+        f"{finding.text} (mlbench data check {suite})"
+        for each in kept
+        if each.version in versions
+        for finding in each.findings
+        if finding.name in leaks
+    ]
 
 
 _AGAIN = "run mlbench data check SUITE again"
