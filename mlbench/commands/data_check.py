@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from mlbench.errors import DataError
-from mlbench.inspection.findings import DataFindings, ImageGroup, write_findings
+from mlbench.inspection.findings import DataFindings, ImageGroup, ImageName, write_findings
 from mlbench.planning.plan import Case
 from mlbench.planning.request import PlanRequest
 from mlbench.registry import Registry
@@ -20,6 +20,7 @@ _SUITES = (".yaml", ".yml")
 _MANIFESTS = (".csv", ".parquet")
 _SHOWN = 3  # groups and names of a finding
 _IN_A_GROUP = 4
+_WIDTH = 96  # of a group on one line
 
 #: What the argument of `mlbench data check` names.
 Target = Literal["suite", "folder", "manifest", "data set"]
@@ -131,9 +132,10 @@ def findings_lines(found: DataFindings) -> Iterator[str]:
     """The findings, each with its first examples, and how near duplicates were searched."""
     for finding in found.findings:
         yield f"{finding.level}: {finding.text}"
-        shown = [*map(_group, finding.groups[:_SHOWN])] or finding.names[:_SHOWN]
-        yield from (f"    {line}" for line in shown)
-        left = max(len(finding.groups), len(finding.names)) - len(shown)
+        for group in finding.groups[:_SHOWN]:
+            yield from (f"    {line}" for line in _group(group))
+        yield from (f"    {name}" for name in finding.names[:_SHOWN])
+        left = max(len(finding.groups), len(finding.names)) - _SHOWN
         if left > 0:
             yield f"    and {left:,} more"
     if found.near:
@@ -150,15 +152,26 @@ def findings_lines(found: DataFindings) -> Iterator[str]:
             )
 
 
-def _group(group: ImageGroup) -> str:
-    similar = "" if group.similarity is None else f"{group.similarity:.3f}  "
+def _group(group: ImageGroup) -> Iterator[str]:
+    """The first images of a group, on one line if they fit."""
+    sign, similar = (" = ", "") if group.similarity is None else (" ~ ", f"{group.similarity:.3f}  ")
     labels = {image.label for image in group.images} - {""}
-    named = [
-        image.file
-        + (f" ({image.split})" if image.split and not image.file.startswith(image.split) else "")
-        + (f" [{image.label}]" if len(labels) > 1 and image.label else "")
-        for image in group.images
-    ]
-    sign = " = " if group.similarity is None else " ~ "
-    more = len(named) - _IN_A_GROUP
-    return similar + sign.join(named[:_IN_A_GROUP]) + (f"{sign}{more:,} more" if more > 0 else "")
+    named = [_named(image, labelled=len(labels) > 1) for image in group.images[:_IN_A_GROUP]]
+    if len(group.images) > _IN_A_GROUP:
+        named.append(f"{len(group.images) - _IN_A_GROUP:,} more")
+    line = similar + sign.join(named)
+    if len(line) <= _WIDTH:
+        yield line
+        return
+    yield similar + named[0]
+    yield from (" " * len(similar) + sign + name for name in named[1:])
+
+
+def _named(image: ImageName, *, labelled: bool) -> str:
+    """An image by its file, with split and class where the path does not name them."""
+    text = image.file
+    if image.split and not image.file.startswith(image.split):
+        text += f" ({image.split})"
+    if labelled and image.label and image.label not in image.file:
+        text += f" [{image.label}]"
+    return text

@@ -203,8 +203,8 @@ class _SplitImages:
         return Shown(image.convert("RGB"), image.size)
 
     def name(self, index: int) -> str:
-        source = getattr(self.split, "source", None)  # not every split has files
-        return str(source(index)) if callable(source) else ""
+        where = getattr(self.split, "where", None)  # not every split has files
+        return str(where(index)) if callable(where) else ""
 
 
 def _part_of_split(name: str, split: Split) -> Part:
