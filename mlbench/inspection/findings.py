@@ -43,6 +43,8 @@ LOOSER = 0.12
 
 _SCHEMA = 1
 
+_KEPT = 8  # data sets and versions in the file
+
 #: error: an evaluation on these images is wrong, or a file cannot be read. warning: likely a mistake.
 #: note: what is worth knowing.
 Level = Literal["error", "warning", "note"]
@@ -128,9 +130,16 @@ class DataFindings:
 
 
 def write_findings(folder: Path, found: Sequence[DataFindings]) -> Path:
-    """Write the findings of a suite into its results folder. Raises StoreError."""
+    """Write the findings of a suite into its results folder, with the latest ones of other versions of its
+    data. Raises StoreError."""
     path = folder / DATA_FILE
-    write_atomically(path, findings_json(found).encode(errors="surrogateescape") + b"\n")
+    try:
+        earlier = read_findings(folder)
+    except StoreError:  # damaged: written anew
+        earlier = ()
+    versions = {each.version for each in found}
+    kept = [*found, *(each for each in earlier if each.version not in versions)][: max(_KEPT, len(found))]
+    write_atomically(path, findings_json(kept).encode(errors="surrogateescape") + b"\n")
     return path
 
 

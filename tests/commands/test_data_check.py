@@ -115,6 +115,14 @@ def test_a_suite_is_checked_with_its_splits_and_its_findings_are_kept(
     assert json.loads(check("shop.yaml", "--json", code=1).stdout) == json.loads(kept.read_text())
 
 
+def test_each_data_set_of_a_suite_is_checked_once(shop: Path, check: Callable[..., Result]) -> None:
+    cases = "cases: {one: {}, same: {neck.dim: 4}, other: {dataset.calibration: 0.5, dataset.seed: 3}}\n"
+    Path("shop.yaml").write_text(SUITE + cases)
+    (plain, other) = json.loads(check("shop.yaml", "--json").stdout)["data_sets"]
+    assert (plain["dataset"]["seed"], other["dataset"]["seed"]) == (0, 3)
+    assert plain["version"] != other["version"]
+
+
 def test_validate_and_run_say_the_leaks_of_the_same_data(
     shop: Path, check: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:

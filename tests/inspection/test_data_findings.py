@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from mlbench.inspection.findings import (
     ImageGroup,
     ImageName,
     PartFacts,
+    kept_leaks,
     read_findings,
     write_findings,
 )
@@ -38,6 +40,27 @@ def test_findings_are_read_back_as_written(tmp_path: Path) -> None:
     assert write_findings(tmp_path, [FOUND, FOUND]) == tmp_path / DATA_FILE
     assert read_findings(tmp_path) == (FOUND, FOUND)
     assert [each.name for each in FOUND.of_level("warning")] == ["similar_names"]
+
+
+def test_other_versions_are_kept_and_the_same_is_replaced(tmp_path: Path) -> None:
+    other, newer = replace(FOUND, version="other"), replace(FOUND, notes=("newer",))
+    write_findings(tmp_path, [FOUND])
+    write_findings(tmp_path, [other])
+    write_findings(tmp_path, [newer])
+    assert read_findings(tmp_path) == (newer, other)
+    for number in range(20):
+        write_findings(tmp_path, [replace(FOUND, version=str(number))])
+    assert [each.version for each in read_findings(tmp_path)] == [str(number) for number in range(19, 11, -1)]
+    (tmp_path / DATA_FILE).write_text("{")
+    write_findings(tmp_path, [FOUND])
+    assert read_findings(tmp_path) == (FOUND,)
+
+
+def test_leaks_of_the_same_version_are_told(tmp_path: Path) -> None:
+    write_findings(tmp_path, [FOUND])
+    assert kept_leaks(tmp_path, {"abc"}, Path("s.yaml")) == ["the same image (mlbench data check s.yaml)"]
+    assert kept_leaks(tmp_path, {"abd"}, Path("s.yaml")) == []
+    assert kept_leaks(tmp_path / "none", {"abc"}, Path("s.yaml")) == []
 
 
 def test_no_record_is_looked_for_there(tmp_path: Path) -> None:
