@@ -115,8 +115,8 @@ def facts_table(found: DataFindings) -> Table:
             f"{each.images:,}",
             f"{each.classes:,}" if each.classes else "none",
             _range(each.class_sizes) if each.classes else "",
-            f"{_range(each.short_sides)} px",
-            _range(each.aspects, "g"),
+            f"{_range(each.short_sides)} px" if each.images else "",
+            _range(each.aspects, "g") if each.images else "",
         )
         for each in found.parts
     ]
@@ -141,7 +141,7 @@ def findings_lines(found: DataFindings) -> Iterator[str]:
     if found.near:
         near = found.near
         yield (
-            f"near duplicates, among {near['images']:,} different images: in a class, cosine "
+            f"near duplicates (different images: {near['images']:,}): in a class, cosine "
             f"{near['threshold']:g} or more between features of {near['model']}; across classes, "
             f"{near['looser']:g} and a correlation of {near['pixels']:g} between the pixels"
         )

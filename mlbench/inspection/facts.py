@@ -64,7 +64,9 @@ def gini(counts: np.ndarray) -> float:
     return float((2 * ranks - len(counts) - 1) @ counts / (len(counts) * counts.sum()))
 
 
-def class_findings(pool: Pool, subject: Subject, facts: Sequence[PartFacts]) -> Iterator[Finding]:
+def class_findings(
+    pool: Pool, subject: Subject, facts: Sequence[PartFacts], readable: np.ndarray
+) -> Iterator[Finding]:
     """Findings on classes: shared by splits, with one image, of very different sizes, with similar names."""
     for first, second in combinations(range(len(pool.parts)), 2):
         one, two = pool.parts[first], pool.parts[second]
@@ -75,8 +77,9 @@ def class_findings(pool: Pool, subject: Subject, facts: Sequence[PartFacts]) -> 
                 f"classes of {two.split} that {one.split} has, too: {len(names):,} of {len(two.classes):,}; "
                 "metrics on them say little about new classes", len(names), names=names,
             )  # fmt: skip
-    for part in pool.parts:
-        counts = np.bincount(part.labels[part.labels >= 0], minlength=len(part.classes))
+    for part, start in zip(pool.parts, pool.starts.tolist(), strict=False):
+        known = readable[start : start + len(part)] & (part.labels >= 0)
+        counts = np.bincount(part.labels[known], minlength=len(part.classes))
         single = tuple(sorted(part.classes[label] for label in np.flatnonzero(counts == 1).tolist()))
         if single:
             yield Finding(

@@ -61,7 +61,7 @@ def inspect_images(
         searched = _searched(near, positions, pairs)
         findings += near_findings(pool, positions, pairs)
     findings += file_findings(pool, found)
-    findings += class_findings(pool, subject, facts)
+    findings += class_findings(pool, subject, facts, readable)
     findings += size_findings(pool, subject, found, readable)
     rank = {"error": 0, "warning": 1, "note": 2}
     findings.sort(key=lambda finding: rank[finding.level])

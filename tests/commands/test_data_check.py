@@ -185,6 +185,6 @@ def test_a_name_is_a_data_set_before_a_folder(shop: Path, check: Callable[..., R
 def test_near_duplicates_are_described(shop: Path, check: Callable[..., Result]) -> None:
     result = check("shop", near=True)
     assert result.stdout.splitlines()[-1] == (
-        "near duplicates, among 12 different images: in a class, cosine 0.92 or more between features of "
+        "near duplicates (different images: 12): in a class, cosine 0.92 or more between features of "
         "tf_efficientnet_lite0; across classes, 0.8 and a correlation of 0.97 between the pixels"
     )

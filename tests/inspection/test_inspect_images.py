@@ -310,3 +310,11 @@ def test_near_duplicates_are_resized_and_saved_again(shop: Path, registry: Regis
     assert found.near is not None
     assert (found.near["images"], found.near["pairs"]) == (14, 1)
     assert list(dict.fromkeys(stages)) == ["reading images", "comparing images"]
+
+
+def test_a_folder_without_a_readable_image_has_findings(tmp_path: Path, registry: Registry) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/1.png").write_bytes(b"x")
+    found = inspect_images(of_folder(tmp_path), NearSearch(registry), lambda *_: None, workers=0)
+    assert [each.name for each in found.findings] == ["unreadable"]
+    assert (found.parts[0].images, found.parts[0].short_sides) == (0, (0, 0, 0))
