@@ -238,6 +238,21 @@ def test_splits_of_any_data_set_are_read_by_their_contract() -> None:
     assert findings["long_images"].count == 11
 
 
+class Located(Drawn):
+    """A split that knows its files."""
+
+    def where(self, index: int) -> str:
+        return f"{self.split}/{index}.png"
+
+
+def test_a_split_that_knows_its_files_names_them() -> None:
+    splits = {name: Located(name, 2, broken=1) for name in ("train", "calibration", "test")}
+    drawn: Any = DrawnSet(**splits)
+    found = by_name(inspected(of_dataset(drawn, "suite", {"name": "drawn"}, 64, shared=False)))
+    assert files(found["copies_across_splits"]) == ["train/0.png", "calibration/0.png", "test/0.png"]
+    assert found["unreadable"].names[2] == "train/1.png (RuntimeError: the pen)"
+
+
 def test_images_without_labels_have_no_label_conflict() -> None:
     test = Drawn("test", 4, role=0)
     drawn: Any = DrawnSet(train=Drawn("train", 4), calibration=Drawn("calibration", 4), test=test)
