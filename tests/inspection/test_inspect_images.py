@@ -249,7 +249,8 @@ def test_a_split_that_knows_its_files_names_them() -> None:
     splits = {name: Located(name, 2, broken=1) for name in ("train", "calibration", "test")}
     drawn: Any = DrawnSet(**splits)
     found = by_name(inspected(of_dataset(drawn, "suite", {"name": "drawn"}, 64, shared=False)))
-    assert files(found["copies_across_splits"]) == ["train/0.png", "calibration/0.png", "test/0.png"]
+    (group,) = found["copies_across_splits"].groups
+    assert [image.file for image in group.images] == ["train/0.png", "calibration/0.png", "test/0.png"]
     assert found["unreadable"].names[2] == "train/1.png (RuntimeError: the pen)"
 
 
