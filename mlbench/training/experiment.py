@@ -40,7 +40,7 @@ def experiment(
     assembly: Assembly,
     folder: Path,
     progress: Callable[[str, int, int], None],
-    observe: Observer = lambda epoch, score: None,
+    observe: Observer = lambda end: None,
 ) -> Outcome:
     """Train and evaluate a case. folder: for its checkpoints, and for the metrics of each class.
 
