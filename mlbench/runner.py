@@ -105,8 +105,10 @@ def run(
                         ready.take(case)
                         records[case.key] = _renamed(made[case.fingerprint], case, store)
                     else:
+                        if force:
+                            store.remove_state(case.key)
                         records[case.key] = _experiment_record(case, plan, store, listener, ready)
-                        store.put(records[case.key])
+                        _put(store, records[case.key])
                         durations.learn(case, records[case.key])
                     if records[case.key].status == "done":
                         made[case.fingerprint] = records[case.key]
@@ -136,7 +138,7 @@ def run_case(
     plan: Plan,
     store: Store,
     listener: Listener,
-    observe: Observer = lambda epoch, score: None,
+    observe: Observer = lambda end: None,
 ) -> Record:
     """Train, evaluate and store one case of a plan, without a measurement. Returns its record.
 
@@ -148,8 +150,14 @@ def run_case(
 
     with _torch_threads(threads()):
         record = _experiment_record(case, plan, store, listener, Preflight(), observe)
-    store.put(record)
+    _put(store, record)
     return record
+
+
+def _put(store: Store, record: Record) -> None:
+    """Store the record of a case that has ended, and remove the state from which it could go on."""
+    store.put(record)
+    store.remove_state(record.key)
 
 
 def _rename(plan: Plan, store: Store) -> None:
@@ -258,7 +266,7 @@ def _experiment_record(
     store: Store,
     listener: Listener,
     ready: Preflight,
-    observe: Observer = lambda epoch, score: None,
+    observe: Observer = lambda end: None,
 ) -> Record:
     """Train and evaluate a case. Returns its record without a measurement, or with the error of a failure."""
     import torch

@@ -6,6 +6,8 @@ import json
 import os
 import random
 import re
+import subprocess
+import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +32,7 @@ from mlbench.planning.suite import load_suite
 from mlbench.plugins import Plugin
 from mlbench.records.record import Record, Timing
 from mlbench.records.report import results_markdown
-from mlbench.records.store import Store
+from mlbench.records.store import UNFINISHED, Store
 from mlbench.registry import Entry, Registry
 from mlbench.training import case_evaluation, checkpoint_score
 from mlbench.training.model import build_model
@@ -777,3 +779,53 @@ def test_editing_a_metric_trains_again_and_measures_nothing(planned, tmp_path, m
     edited("loss")
     runner.run(planned(), store, ears)
     assert (len(ears.cases), len(asked)) == (2, 3)  # its training speed
+
+
+@pytest.mark.parametrize("moment", ["during", pytest.param("after", marks=pytest.mark.slow)])
+def test_a_killed_run_goes_on_to_the_record_of_an_undisturbed_one(
+    write, tmp_path, installed_toys, moment
+) -> None:
+    """A real process is killed while it writes its third state, or just after it."""
+
+    def process(code: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", code], env=installed_toys, capture_output=True, text=True, check=False
+        )
+
+    def command(folder: str) -> list[str]:
+        options = ["--device", "cpu", "--no-measure", "--set", "compute.save_every=1e-9"]
+        return ["run", str(write()), *options, "--results", str(tmp_path / folder)]
+
+    killed = process(f"""
+import os, signal
+from mlbench.cli import main
+from mlbench.training import saved_state
+written, write = [], saved_state.write_atomically
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+def torn(file):
+    file.write(b"PK" * 1000)
+    file.flush()
+    kill()
+def deadly(path, data):
+    written.append(path)
+    write(path, torn if len(written) == 3 and {moment!r} == "during" else data)
+    if len(written) == 3:
+        kill()
+saved_state.write_atomically = deadly
+main({command("killed")})
+""")
+    assert killed.returncode == -9, killed.stderr
+    assert list(tmp_path.glob(f"killed/**/{UNFINISHED}"))
+    after = process(f"""
+from mlbench.cli import main
+for command in {[command("killed"), command("whole")]}:
+    main(command, standalone_mode=False)
+""")
+    assert after.returncode == 0, after.stderr
+    assert not list(tmp_path.glob(f"**/{UNFINISHED}"))
+    found, expected = (Store(tmp_path / name, "toy").read()[0] for name in ("killed", "whole"))
+    assert found[0].training["continued"] == [2 if moment == "during" else 3]
+    continued = timeless(found[0])
+    del continued["training"]["continued"]
+    assert [continued, *map(timeless, found[1:])] == list(map(timeless, expected))

@@ -31,7 +31,7 @@ from mlbench.training.assembly import assemble
 from mlbench.training.feed import build_feed
 from mlbench.training.inputs import InputSpec, encode
 from mlbench.training.model import Encoder
-from mlbench.training.train import Step
+from mlbench.training.step import Step
 
 __all__ = ["Stopwatch"]
 

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mlbench.training import train as module
 from mlbench.training.assembly import assemble
-from mlbench.training.train import Step
+from mlbench.training.step import Step
 from mlbench_losses import linear_classifier
 from mlbench_samplers.class_centres import ClassCentres
 
