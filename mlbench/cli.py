@@ -142,6 +142,10 @@ _suite_file = click.argument("suite", type=click.Path(path_type=Path))
 @require_option
 @click.option("--until-decided", "deciding", is_flag=True, help="Add seeds until every claim is decided.")
 @click.option("--max-seeds", type=click.IntRange(2), show_default="20", help="Of --until-decided: at most.")
+@click.option(
+    "--track", multiple=True, metavar="NAME",
+    help="Also send the run to: mlflow, '{name: tensorboard, folder: runs}'; none: not to the suite's.",
+)  # fmt: skip
 @_wide
 @json_option
 def run(
@@ -153,6 +157,7 @@ def run(
     required: tuple[str, ...],
     deciding: bool,
     max_seeds: int | None,
+    track: tuple[str, ...],
     wide: bool,
     as_json: bool,
     **options: Any,
@@ -165,20 +170,24 @@ def run(
     if max_seeds is not None and not deciding:
         raise click.UsageError("--max-seeds belongs to --until-decided; give both")
     from mlbench import runner
+    from mlbench.claims.suite_claims import claims_of_store
     from mlbench.commands.progress import RunProgress
     from mlbench.console import open_console
     from mlbench.records.store import Store
+    from mlbench.tracking import Tracking
 
     with RunProgress(open_console(stderr=True)) as progress:
         progress.stage("reading the suite and its data", 0, 1)
-        plan = _plan(suite, progress.note, **options)
+        plan = _plan(suite, progress.note, track=track, **options)
         store = Store(results, plan.suite.name)
         check_required(plan.suite, required)
-        if deciding:
-            if not plan.suite.claims:
-                raise click.UsageError(f"--until-decided: {suite} states no claims")
-            plan = decided_plan(plan, store, progress, max_seeds or 20, options["limit"])
-        records = runner.run(plan, store, progress, force=force, again=again, measuring=measuring)
+        if deciding and not plan.suite.claims:
+            raise click.UsageError(f"--until-decided: {suite} states no claims")
+        with Tracking(plan.suite.trackers, plan, store.folder, progress, progress.note) as tracking:
+            if deciding:
+                plan = decided_plan(plan, store, tracking, max_seeds or 20, options["limit"])
+            records = runner.run(plan, store, tracking, force=force, again=again, measuring=measuring)
+            tracking.finish(records, lambda: claims_of_store(plan, store, options["seeds"]))
     _show(records, plan.suite.heading, plan.suite.tolerances, "json" if as_json else "table", wide=wide)
     supported = show_claims(plan, store, options["seeds"], required, quiet=as_json)
     if any(record.status != "done" and record.case not in plan.suite.optional for record in records):

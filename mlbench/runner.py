@@ -29,7 +29,7 @@ from mlbench.records.store import Store
 
 if TYPE_CHECKING:
     from mlbench.training.preflight import Preflight
-    from mlbench.training.train import Observer
+    from mlbench.training.train import EpochEnd, Observer
 
 __all__ = ["Listener", "run", "run_case"]
 
@@ -43,6 +43,9 @@ class Listener(Protocol):
 
     def stage(self, what: str, done: int, total: int) -> None:
         """Progress within a case."""
+
+    def epoch(self, case: Case, epoch: int, values: Mapping[str, float]) -> None:
+        """An epoch, counted from 1, is trained. values: see `mlbench.contracts.Tracker.epoch`."""
 
     def finished(self, record: Record) -> None:
         """A case is trained and evaluated, or has failed. Its speed may still be measured."""
@@ -285,6 +288,11 @@ def _experiment_record(
         "conditions": dict(case.conditions),
         "environment": environment(plan.device, torch.get_num_threads()),
     }
+
+    def observed(end: EpochEnd) -> None:
+        listener.epoch(case, end.number, end.values)
+        observe(end)
+
     unchecked = [ready.notes[case.key]] if case.key in ready.notes else []
     start = time.perf_counter()
     seconds: Mapping[str, float] = {}
@@ -293,7 +301,7 @@ def _experiment_record(
             ready.take(case) or assemble(case, plan.device.name, listener.stage),
             store.checkpoints(case.key),
             listener.stage,
-            observe,
+            observed,
         )
         now = settled(case, plan.device)
         if now.key != case.key:

@@ -44,6 +44,7 @@ class Ears:
     def __init__(self) -> None:
         self.cases: list[str] = []
         self.stages: list[str] = []
+        self.epochs: list[tuple[str, int, dict[str, float]]] = []
         self.records: list[Record] = []
 
     def case(self, case, position: int, total: int, left: str) -> None:
@@ -53,6 +54,9 @@ class Ears:
         assert done <= total
         if self.stages[-1:] != [what]:
             self.stages.append(what)
+
+    def epoch(self, case, epoch: int, values) -> None:
+        self.epochs.append((case.name, epoch, dict(values)))
 
     def finished(self, record: Record) -> None:
         self.records.append(record)
