@@ -294,8 +294,10 @@ class _RandomInputs:
     def labels(self) -> np.ndarray:
         return self._labels
 
-    def batches(self, order: Iterable[Sequence[int]], epoch: int = 0) -> Iterator[torch.Tensor]:
-        for _ in order:
+    def batches(
+        self, order: Iterable[Sequence[int]], epoch: int = 0, start: int = 0
+    ) -> Iterator[torch.Tensor]:
+        for _ in itertools.islice(order, start, None):
             if self._network is None:
                 yield self._images
             else:
