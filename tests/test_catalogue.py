@@ -94,7 +94,9 @@ def test_every_component_runs(precision, tmp_path) -> None:
 def test_only_data_sets_that_need_files_and_trackers_are_left_out() -> None:
     """Left out components are listed in comments."""
     lines = [line for line in catalogue_suite(Registry(PLUGINS)).splitlines() if line.startswith("#")]
-    assert [line for line in lines if not line.startswith(("# Left out: dataset-", "# Left out: tracker-"))] == []
+    assert [
+        line for line in lines if not line.startswith(("# Left out: dataset-", "# Left out: tracker-"))
+    ] == []
     assert any(line.startswith("# Left out: dataset-image_folder: missing key 'path'") for line in lines)
 
 

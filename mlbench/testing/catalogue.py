@@ -180,7 +180,9 @@ def catalogue_suite(registry: Registry, base: _Sections | None = None) -> str:
     for entry in registry:
         for name, sections in _examples(entry.component):
             if entry.component.kind == "tracker":
-                left_out.append(f"{name}: it is no part of a case; mlbench run --track {entry.component.name}")
+                left_out.append(
+                    f"{name}: it is no part of a case; mlbench run --track {entry.component.name}"
+                )
                 continue
             try:
                 _check(entry, sections)
