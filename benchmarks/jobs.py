@@ -1,8 +1,8 @@
 """How much faster `mlbench run --jobs 2` trains cases on frozen features than one process does.
 
-Each round runs the same suite three ways, in turn with the others, with the features in the cache: one process
-with every core, one process with one thread, and two processes with one thread each. Prints each row when it is
-there, and the ratios of the medians: python benchmarks/jobs.py [--rounds 3] [--cases 6]
+Each round runs the same suite three ways, in turn with the others, with the features in the cache: one
+process with every core, one with one thread, and two with one thread each. Prints each row when it is there,
+and the ratios of the medians: python benchmarks/jobs.py [--rounds 3] [--cases 6]
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ import toys
 from conftest import TOY_SUITE, full_disk, mlbench
 from stub_measuring import stub_measuring
 
-from mlbench import runner
+from mlbench import case_record, runner
 from mlbench.contracts import BackboneShape, Component
 from mlbench.contracts.options import BackboneOptions
 from mlbench.environment import Device
@@ -169,7 +169,7 @@ def test_a_renamed_case_is_not_run_again(planned, tmp_path, monkeypatch, links) 
     (old,) = runner.run(planned("matrix:\n  neck.dim: {eight: 8}\n"), store, Ears())
     files = the_files(store, old.key)
     plan = planned("cases:\n  better: {neck.dim: 8}\nmatrix: {neck.dim: {two: 2}}\n", cases="better")
-    monkeypatch.setattr(runner, "_experiment_record", None)
+    monkeypatch.setattr(runner, "case_record", None)
     ears = Ears()
     (new,) = runner.run(plan, store, ears)
     assert ears.cases == []
@@ -222,9 +222,9 @@ def test_cases_that_differ_in_how_speed_is_measured_are_trained_once(
     planned, tmp_path, monkeypatch, force
 ) -> None:
     run: list[str] = []
-    experiment = runner._experiment_record
+    experiment = runner.case_record
     monkeypatch.setattr(
-        runner, "_experiment_record", lambda case, *more: run.append(case.name) or experiment(case, *more)
+        runner, "case_record", lambda case, *more: run.append(case.name) or experiment(case, *more)
     )
     plan = planned("cases:\n  a: {measure.batch_size: 8}\n  b: {measure.batch_size: 9}\n", cases="[ab]")
     records = runner.run(plan, Store(tmp_path, "toy"), Ears(), force=force)
@@ -674,7 +674,7 @@ def test_a_failure_is_told_though_its_traceback_cannot_be_written(planned, tmp_p
     def full(path: Path, data: bytes) -> None:
         raise StoreError(f"{path}: cannot be written (No space left on device)")
 
-    monkeypatch.setattr(runner, "write_atomically", full)
+    monkeypatch.setattr(case_record, "write_atomically", full)
     message = r"error.txt: cannot be written \(.*\) \(before, the case failed: RuntimeError: boom\)"
     with pytest.raises(StoreError, match=message):
         runner.run(planned(overrides=("loss=crashing", "sampler=null")), Store(tmp_path, "toy"), Ears())
