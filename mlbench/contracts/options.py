@@ -407,7 +407,7 @@ class TrackerContext:
     """What a tracker is built for.
 
     suite: its name, with the size. title: one line, "" where it has none. folder: of the suite's records,
-    which may not exist yet; a folder within it is a good place for files."""
+    which exists by the first event; a folder within it is a good place for files."""
 
     suite: str
     title: str

@@ -167,8 +167,8 @@ EXAMPLES: Mapping[tuple[str, str], Mapping[str, _Sections]] = MappingProxyType(
 
 def catalogue_suite(registry: Registry, base: _Sections | None = None) -> str:
     """A suite in YAML with a case for every component that needs no files of the user: one epoch over a few
-    small images each; for a claim, a claim about other cases; without trackers. Comments list the components left out, with the
-    reason.
+    small images each; for a claim, a claim about other cases; without trackers. Comments list the components
+    left out, with the reason.
 
     base: sections that replace those of the suite, such as {"dataset": {"name": "mine"}}.
     """

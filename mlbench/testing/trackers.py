@@ -98,6 +98,7 @@ def _build(subject: Subject, folder: Path) -> Any:
 def _play(subject: Subject, events: Sequence[_Event], folder: Path) -> None:
     """Build the tracker and call it with the events."""
     tracker = _build(subject, folder)
+    (folder / "made up").mkdir(exist_ok=True)
     for event, arguments in events:
         method = getattr(tracker, event, None)
         if method is None:
@@ -125,7 +126,7 @@ def tracker_has_an_event(subject: Subject) -> None:
             known, f"build returns {tracker!r}, which has none of the methods {', '.join(_EVENTS)}; write one"
         )
         made = [path.name for path in folder.iterdir()]
-        expect(not made, f"build creates {', '.join(made)}; create files at the first event, not before")
+        expect(not made, f"build creates {', '.join(made)}; make files at the first event, not before")
 
 
 def tracker_takes_every_event(subject: Subject) -> None:
@@ -150,21 +151,27 @@ def tracker_leaves_the_process_alone(subject: Subject) -> None:
     ):
         _play(subject, _whole_run(), folder)
         here = Path.cwd()
-        expect(here.samefile(folder), f"the tracker changes the current folder to {here}; use whole paths")
+        expect(
+            here.samefile(folder),
+            f"the tracker changes the current folder to {here}; keep it, and pass whole paths",
+        )
     assert os.getcwd() == place
     changed = sorted(
         name
         for name in variables.keys() | os.environ.keys()
         if variables.get(name) != os.environ.get(name) and name != "PWD"
     )
+    for name in changed:
+        os.environ.pop(name, None)
+        os.environ.update({name: variables[name]} if name in variables else {})
     expect(
         not changed,
-        f"the tracker changes the environment variables {', '.join(changed)}; restore them after each call",
+        f"the tracker changes the environment variables {', '.join(changed)}; set them back after each call",
     )
     line = printed.getvalue().strip().splitlines()[:1]
     expect(
         not printed.getvalue(),
-        f"the tracker prints {line[0] if line else ''!r} to stdout, which is for results; use logging, or stderr",
+        f"the tracker prints {line[0] if line else ''!r} to stdout, which is for results; write to stderr",
     )
 
 

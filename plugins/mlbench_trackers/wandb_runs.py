@@ -21,8 +21,11 @@ from mlbench_trackers.surroundings import library_call, revision
 
 __all__ = ["WandB"]
 
-#: No reports to the makers of W&B besides the runs.
-_VARIABLES = {"WANDB_ERROR_REPORTING": "false"}
+#: No reports to the makers of W&B besides the runs, and no lines on the terminal.
+_VARIABLES = {"WANDB_ERROR_REPORTING": "false", "WANDB_SILENT": "true"}
+
+#: Seconds after which a server counts as gone.
+_INIT_TIMEOUT = 20.0
 
 #: Exit codes with which W&B shows a run as finished, killed or failed.
 _EXIT_CODES = {"finished": 0, "interrupted": 255, "failed": 1}
@@ -115,6 +118,7 @@ class _Runs(Tracker):
                     console="off",
                     disable_git=True,
                     save_code=False,
+                    init_timeout=_INIT_TIMEOUT,
                     x_disable_stats=True,  # a thread that would disturb the measurement of speeds
                 ),
             )
