@@ -151,6 +151,8 @@ _suite_file = click.argument("suite", type=click.Path(path_type=Path))
 @require_option
 @click.option("--until-decided", "deciding", is_flag=True, help="Add seeds until every claim is decided.")
 @click.option("--max-seeds", type=click.IntRange(2), show_default="20", help="Of --until-decided: at most.")
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Train N cases at once.")
+@click.option("--devices", metavar="NAMES", help="Train cases at once on these, such as cuda:0,cuda:1.")
 @click.option(
     "--track", multiple=True, metavar="NAME",
     help="Also send the run to: mlflow, '{name: wandb, mode: offline}'; none leaves the suite's out.",
@@ -166,6 +168,8 @@ def run(
     required: tuple[str, ...],
     deciding: bool,
     max_seeds: int | None,
+    jobs: int | None,
+    devices: str | None,
     track: tuple[str, ...],
     wide: bool,
     as_json: bool,
@@ -180,6 +184,7 @@ def run(
         raise click.UsageError("--max-seeds belongs to --until-decided; give both")
     from mlbench import runner
     from mlbench.claims.suite_claims import claims_of_store
+    from mlbench.commands.places import places
     from mlbench.commands.progress import RunProgress
     from mlbench.console import open_console
     from mlbench.records.store import Store
@@ -187,6 +192,7 @@ def run(
 
     with RunProgress(open_console(stderr=True)) as progress:
         progress.stage("reading the suite and its data", 0, 1)
+        options["device"], at_once = places(options["device"], devices, jobs, progress.note)
         plan = _plan(suite, progress.note, track=track, **options)
         _note_leaks(plan, results, progress.note)
         store = Store(results, plan.suite.name)
@@ -195,8 +201,10 @@ def run(
             raise click.UsageError(f"--until-decided: {suite} states no claims")
         with Tracking(plan.suite.trackers, plan, store.folder, progress, progress.note) as tracking:
             if deciding:
-                plan = decided_plan(plan, store, tracking, max_seeds or 20, options["limit"])
-            records = runner.run(plan, store, tracking, force=force, again=again, measuring=measuring)
+                plan = decided_plan(plan, store, tracking, max_seeds or 20, options["limit"], at_once)
+            records = runner.run(
+                plan, store, tracking, force=force, again=again, measuring=measuring, devices=at_once
+            )
             tracking.finish(records, lambda: claims_of_store(plan, store, options["seeds"]))
     _show(records, plan.suite.heading, plan.suite.tolerances, "json" if as_json else "table", wide=wide)
     supported = show_claims(plan, store, options["seeds"], required, quiet=as_json)
