@@ -418,6 +418,9 @@ class Batches:
         self.count, self.batch_size, self.fault = count, batch_size, fault
         if fault == "closure":
             self.draw = lambda generator: generator.permutation(count)
+        self.epochs = 0
+        if fault == "unread":
+            self.state_dict = lambda: {"count": np.array(count)}
         if fault == "seeds":
             np.random.seed(0)  # noqa: NPY002
         if fault == "crashes":
@@ -435,12 +438,15 @@ class Batches:
                 np.random.random()  # noqa: NPY002
             if self.fault == "range":
                 indices[0] = self.count
+            if self.fault == "remembers":
+                indices = (indices + self.epochs) % self.count
             yield {
                 "array": indices,
                 "rows": indices[None],
                 "floats": indices / 2,
                 "ragged": [[0], [1, 2]],
             }.get(self.fault, indices.tolist())
+        self.epochs += 1
 
 
 class FaultyBatchSampler(BatchSamplerOptions):
@@ -681,6 +687,8 @@ FAULTS = [
     ("batch_sampler", "draws", "batches_keep_global_generators", "batches() draws from or seeds"),
     ("batch_sampler", "seeds", "batches_keep_global_generators", "build() draws from or seeds"),
     ("batch_sampler", "closure", "batch_sampler_can_be_pickled", "keep no lambdas"),
+    ("batch_sampler", "remembers", "interrupted_sampler_goes_on", "add state_dict() and load_state_dict()"),
+    ("batch_sampler", "unread", "interrupted_sampler_goes_on", "cannot be read back"),
     ("batch_sampler", "refuses", "batches_of_odd_sizes", "refuses batches of 1 of 32 images"),
     ("batch_sampler", "crashes", "batches_of_odd_sizes", "raises ZeroDivisionError"),
     ("recipe", "mapping", "recipe_is_valid", "returns a dict"),

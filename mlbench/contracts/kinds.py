@@ -179,6 +179,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 batches_are_built_without_embeddings="embed() called in batches() alone, not before",
                 batches_predict_is_what_is_built="batches and pairs as predict() says, if it does",
                 same_generator_gives_the_same_batches="the same batches for the same generator",
+                interrupted_sampler_goes_on="state_dict() and load_state_dict(), if epochs depend on others",
                 batches_keep_global_generators="draws from its generator alone",
                 batch_sampler_can_be_pickled="the same batches by pickled and deep copies",
             ),
