@@ -53,6 +53,7 @@ def runs_of(client: Any, experiment: str) -> dict[str, Any]:
     return {run.data.tags["mlbench.case"]: run for run in client.search_runs([found.experiment_id])}
 
 
+@pytest.mark.slow
 def test_a_run_is_read_back(
     monkeypatch: pytest.MonkeyPatch, registry: Registry, tmp_path: Path, client: Callable[[Path], Any]
 ) -> None:
