@@ -26,6 +26,7 @@ from mlbench.planning.plugin_code import raised_in
 from mlbench.records.harness import save_benchmarks
 from mlbench.records.record import Record
 from mlbench.records.store import Store
+from mlbench.revision import revision_facts
 
 if TYPE_CHECKING:
     from mlbench.training.preflight import Preflight
@@ -229,7 +230,11 @@ def _remeasured(record: Record, case: Case, took: float, device: Device) -> Reco
     return replace(
         record,
         settings=case.spec.plain(),
-        environment=environment(device, torch.get_num_threads()),
+        environment={
+            **environment(device, torch.get_num_threads()),
+            # The results are those of the revision that made them; a later one has the same code.
+            **{name: record.environment[name] for name in ("revision",) if name in record.environment},
+        },
         seconds={**record.seconds, "measure": took, "total": total},
         finished=_now(),
     )
@@ -275,7 +280,10 @@ def _experiment_record(
         "settings": case.spec.plain(),
         "components": case.spec.provenance(),
         "conditions": dict(case.conditions),
-        "environment": environment(plan.device, torch.get_num_threads()),
+        "environment": {
+            **environment(plan.device, torch.get_num_threads()),
+            **revision_facts(plan.suite.path.resolve().parent),
+        },
     }
     unchecked = [ready.notes[case.key]] if case.key in ready.notes else []
     start = time.perf_counter()

@@ -1,0 +1,1 @@
+"""Histories of suites over many runs and revisions."""
