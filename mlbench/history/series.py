@@ -31,7 +31,8 @@ class Break:
 @dataclass(frozen=True)
 class Series:
     """A quantity of a case over its runs, oldest first. group: metrics, speed, memory or size. machine: of
-    speeds and memory, whose runs on other machines are other series; "" elsewhere. noise: standard deviation
+    speeds and memory, whose runs on other machines are other series; "" elsewhere. heading: of a metric, as
+    it announced it. noise: standard deviation
     from run to run, a share of the value for speeds and memory. paced: whether a speed is corrected by the
     reference workload. remark: why there is no search for steps, "" where there is one."""
 
@@ -41,6 +42,7 @@ class Series:
     machine: str
     unit: str
     higher_is_better: bool | None
+    heading: str
     points: tuple[Point, ...]
     breaks: tuple[Break, ...] = ()
     moves: tuple[Move, ...] = ()
@@ -96,7 +98,7 @@ def _metric(case: str, name: str, runs: Sequence[Run], tolerance: float) -> Seri
             sides = points[start + edges[0] : start + step.at], points[start + step.at : start + edges[1]]
             moves.append(judged_means(_shifted(step, start), points, sides, last.higher_is_better, tolerance))
     return Series(
-        case, "metrics", name, "", last.unit, last.higher_is_better, tuple(points), breaks, tuple(moves),
+        case, "metrics", name, "", last.unit, last.higher_is_better, last.heading, tuple(points), breaks, tuple(moves),
         noise=_noise([p.value for p in points], breaks, moves), tolerance=tolerance,
         remark=_remark(points, breaks),
     )  # fmt: skip
@@ -133,7 +135,7 @@ def _timing(case: str, group: str, name: str, machine: str, runs: Sequence[Run],
         for step in find_steps(logs[start:end]):
             moves.append(judged_shares(_shifted(step, start), points, higher, tolerance))
     return Series(
-        case, group, name, machine, unit, higher, tuple(points), breaks, tuple(moves),
+        case, group, name, machine, unit, higher, "", tuple(points), breaks, tuple(moves),
         noise=_noise(logs, breaks, moves), tolerance=tolerance, paced=paced, remark=_remark(points, breaks),
     )  # fmt: skip
 
@@ -147,7 +149,7 @@ def _size(case: str, name: str, runs: Sequence[Run], tolerance: float) -> Series
     higher = MEASURED.get(name, ("", False))[1]
     moves = [exact_move(each, points, higher, tolerance) for each in exact_steps([p.value for p in points])]
     return Series(
-        case, "size", name, "", MEASURED.get(name, ("", False))[0], higher, tuple(points),
+        case, "size", name, "", MEASURED.get(name, ("", False))[0], higher, "", tuple(points),
         moves=tuple(moves), tolerance=tolerance, remark="" if len(points) > 1 else "1 run",
     )  # fmt: skip
 
