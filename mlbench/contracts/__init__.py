@@ -49,6 +49,7 @@ from mlbench.contracts.learning import (
     RowSampler,
 )
 from mlbench.contracts.network import Backbone, Neck
+from mlbench.contracts.section import Chart, Part, Section
 from mlbench.contracts.shapes import (
     Advice,
     BackboneShape,
@@ -83,6 +84,7 @@ __all__ = [
     "CentreLoss",
     "CentreSampler",
     "CentresShape",
+    "Chart",
     "Choice",
     "Component",
     "CurveMetric",
@@ -110,11 +112,13 @@ __all__ = [
     "PairList",
     "PairLoss",
     "PairedDataset",
+    "Part",
     "PartCount",
     "Quantity",
     "RankMetric",
     "RegularisedLoss",
     "RowSampler",
+    "Section",
     "Split",
     "SplitName",
     "Target",

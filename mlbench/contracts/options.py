@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     )
     from mlbench.contracts.learning import BatchSampler, CentreLoss, CentreSampler, Distiller, PairLoss
     from mlbench.contracts.network import Backbone, Neck
+    from mlbench.contracts.section import Section
+    from mlbench.page.context import PageContext
 
 __all__ = [
     "BASES",
@@ -77,6 +79,7 @@ __all__ = [
     "Recipe",
     "SamplerContext",
     "SamplerOptions",
+    "SectionOptions",
     "ThresholdOptions",
     "TrainedOptions",
 ]
@@ -399,6 +402,20 @@ class ClaimOptions(Options):
         claim was decided. Raises ClaimError where they cannot answer."""
 
 
+class SectionOptions(Options):
+    """Options of a section of the report page. Every installed section is on the page of every suite.
+
+    place: sections stand in ascending order of it; the built-in ones have 100 (the answer), 200 (cases), 300
+    (charts of cases), 400 to 590 (one case) and 900 (how it was made)."""
+
+    place: ClassVar[int] = 700
+
+    @abstractmethod
+    def build(self, context: PageContext) -> Section | None:
+        """The section, or None where there is nothing to say. A section that raises is left out, with a line
+        on the page."""
+
+
 #: Parts of a case that are trained, as `Recipe.lr_factors` names them.
 TRAINED_PARTS = ("backbone", "neck", "loss", "sampler", "distiller")
 
@@ -544,7 +561,8 @@ BASES: Mapping[str, type[Options]] = {
     "metric": MetricOptions,
     "threshold": ThresholdOptions,
     "claim": ClaimOptions,
+    "section": SectionOptions,
 }
 
-# A recipe and a claim are no parts of another component.
-NESTED.update({base: kind for kind, base in BASES.items() if kind not in ("recipe", "claim")})
+# A recipe, a claim and a section are no parts of another component.
+NESTED.update({base: kind for kind, base in BASES.items() if kind not in ("recipe", "claim", "section")})

@@ -1,15 +1,14 @@
-"""Charts of a history: a quantity of every case over time, with intervals, steps and breaks."""
+"""Charts of a history: a quantity of a case over time, with intervals, steps and breaks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from mlbench.contracts import Chart
 from mlbench.history.series import Series
 from mlbench.history.texts import (
     change_text,
-    day_text,
+    counted,
     quantity_text,
     run_text,
     scaled,
@@ -19,88 +18,89 @@ from mlbench.history.texts import (
 )
 from mlbench.regression.change import Verdict
 
-__all__ = ["quantity_chart"]
+__all__ = ["series_chart"]
 
 _COLOURS = {Verdict.WORSE: "var(--bad)", Verdict.BETTER: "var(--good)"}
 
+#: How far the drawn range goes beyond that of the values, as a share of it, where intervals are wider.
+_BEYOND = 0.75
 
-def quantity_chart(series: Sequence[Series]) -> Chart:
-    """One quantity of several cases over time. series: of the same quantity and machine."""
-    first = series[0]
-    points = [row for each in series for row in _points(each)]
-    steps = [row for each in series for row in _steps(each)]
-    unit = unit_text(first)
-    title = quantity_text(first) + (f" ({unit})" if unit else "")
-    x = {"field": "t", "type": "temporal", "scale": {"type": "utc"}, "title": None}
-    y = {"field": "v", "type": "quantitative", "scale": {"zero": False, "nice": True}, "title": title}
-    faded = {"condition": {"param": "picked", "value": 1}, "value": 0.08}
+
+def series_chart(series: Series) -> Chart:
+    """The chart of a series: points joined by a line, broken where values are not comparable, with their
+    intervals, and an upright line where a step begins."""
+    points = _points(series)
+    unit = unit_text(series)
+    x = {"field": "t", "type": "temporal", "scale": {"type": "utc"}, "title": None, "axis": {"tickCount": 5}}
+    scale = {"zero": False, "domain": _domain(series)}
+    y = {"field": "v", "type": "quantitative", "scale": scale, "title": unit or None}
     told = [
-        {"field": "case", "title": "case"},
-        {"field": "text", "title": quantity_text(first)},
+        {"field": "text", "title": quantity_text(series)},
         {"field": "range", "title": "interval"},
         {"field": "run", "title": "revision"},
-        {"field": "day", "title": "finished"},
-    ]
-    colour = {
-        "field": "case",
-        "type": "nominal",
-        "sort": [each.case for each in series],
-        "title": None,
-        "legend": {"orient": "bottom", "columns": 4} if len(series) > 1 else None,
-    }
-    layers: list[dict[str, Any]] = [
         {
-            "mark": {"type": "rule", "strokeWidth": 1.5, "strokeDash": [5, 3]},
-            "data": {"values": steps},
-            "encoding": {
-                "x": x,
-                "color": {"field": "colour", "type": "nominal", "scale": None, "legend": None},
-                "opacity": faded,
-                "tooltip": [
-                    {"field": "case", "title": "case"},
-                    {"field": "step", "title": "step"},
-                    {"field": "verdict", "title": "verdict"},
-                    {"field": "from", "title": "last before"},
-                    {"field": "to", "title": "first after"},
-                ],
-            },
-        },
-        {
-            "mark": {"type": "rule", "strokeWidth": 1},
-            "encoding": {
-                "x": x,
-                "y": {**y, "field": "l"},
-                "y2": {"field": "h"},
-                "color": colour,
-                "opacity": {"condition": {"param": "picked", "value": 0.45}, "value": 0.05},
-            },
-        },
-        {
-            "mark": {"type": "line", "strokeWidth": 1.5},
-            "encoding": {
-                "x": x,
-                "y": y,
-                "color": colour,
-                "detail": {"field": "part"},
-                "opacity": faded,
-            },
-        },
-        {
-            "params": [{"name": "picked", "select": {"type": "point", "fields": ["case"]}, "bind": "legend"}],
-            "mark": {"type": "point", "filled": True, "size": 45},
-            "encoding": {"x": x, "y": y, "color": colour, "opacity": faded, "tooltip": told},
+            "field": "t",
+            "type": "temporal",
+            "title": "finished (UTC)",
+            "format": "%Y-%m-%d %H:%M",
+            "formatType": "utc",
         },
     ]
-    if not steps:
-        del layers[0]
-    spec = {"height": 230, "data": {"values": points}, "layer": layers}
-    runs = max(len(each.points) for each in series)
-    cases = f"{len(series)} cases" if len(series) > 1 else first.case
+    layers: list[dict[str, Any]] = []
+    for verdict in dict.fromkeys(move.verdict for move in series.moves):
+        colour = _COLOURS.get(verdict, "var(--soft)") if verdict else "var(--soft)"
+        layers.append(
+            {
+                "mark": {"type": "rule", "strokeWidth": 2, "strokeDash": [5, 3], "color": colour},
+                "data": {"values": _steps(series, verdict)},
+                "encoding": {
+                    "x": x,
+                    "tooltip": [
+                        {"field": "step", "title": "step"},
+                        {"field": "verdict", "title": "verdict"},
+                        {"field": "from", "title": "last before"},
+                        {"field": "to", "title": "first after"},
+                    ],
+                },
+            }
+        )
+    if any("l" in row for row in points):
+        layers.append(
+            {
+                "mark": {"type": "rule", "opacity": 0.45, "clip": True, "color": "var(--c1)"},
+                "transform": [{"filter": "isValid(datum.l)"}],
+                "encoding": {"x": x, "y": {**y, "field": "l"}, "y2": {"field": "h"}},
+            }
+        )
+    layers += [
+        {
+            "mark": {"type": "line", "strokeWidth": 1.5, "color": "var(--c1)"},
+            "encoding": {"x": x, "y": y, "detail": {"field": "part"}},
+        },
+        {
+            "mark": {"type": "point", "filled": True, "size": 40, "color": "var(--c1)"},
+            "encoding": {"x": x, "y": y, "tooltip": told},
+        },
+    ]
     return Chart(
-        spec,
-        f"{quantity_text(first)} of {cases} over {runs} runs, with {len(steps)} steps; "
-        "the table below has the values.",
+        {"height": 150, "data": {"values": points}, "layer": layers},
+        f"{quantity_text(series)} of {series.case} over {counted(len(points), 'run')}, "
+        f"with {counted(len(series.moves), 'step')}; the table below has the values.",
     )
+
+
+def _domain(series: Series) -> list[float]:
+    """What the chart covers: the intervals, but at most so much that the values stay apart."""
+    values = [scaled(series, point.value) for point in series.points]
+    low, high = min(values), max(values)
+    room = (high - low) * _BEYOND or abs(low) * 0.05 or 1.0
+    ends = [
+        scaled(series, end) for point in series.points for end in (point.low, point.high) if end is not None
+    ]
+    least, most = min([*ends, low]), max([*ends, high])
+    least, most = max(least, low - room), min(most, high + room)
+    margin = (most - least) * 0.05 or room
+    return [least - margin, most + margin]
 
 
 def _points(series: Series) -> list[dict[str, Any]]:
@@ -111,13 +111,11 @@ def _points(series: Series) -> list[dict[str, Any]]:
         if point.measured != point.value:
             text += f" (measured {value_text(series, point.measured)})"
         row: dict[str, Any] = {
-            "case": series.case,
             "t": point.run.finished,
             "v": scaled(series, point.value),
             "text": text,
             "range": "–",
             "run": run_text(point.run),
-            "day": day_text(point.run),
             "part": sum(at <= place for at in breaks),
         }
         if point.low is not None and point.high is not None:
@@ -128,16 +126,15 @@ def _points(series: Series) -> list[dict[str, Any]]:
     return rows
 
 
-def _steps(series: Series) -> list[dict[str, Any]]:
+def _steps(series: Series, verdict: Verdict | None) -> list[dict[str, str]]:
     return [
         {
-            "case": series.case,
             "t": move.after.finished,
-            "colour": _COLOURS.get(move.verdict, "var(--soft)") if move.verdict else "var(--soft)",
             "step": change_text(series, move),
             "verdict": verdict_text(move.verdict, series.tolerance),
             "from": run_text(move.before),
             "to": run_text(move.after),
         }
         for move in series.moves
+        if move.verdict is verdict
     ]

@@ -22,8 +22,8 @@ LEVEL = 0.95
 class Point:
     """The quantity in one run. value: mean over the seeds; of a speed the median of the rounds, as it would
     be at the usual pace of the machine (see `Series.paced`). measured: the value without that correction.
-    low, high: its interval, None where there is none. basis: of the interval, "3 seeds", "classes" or
-    "7 rounds". seeds: values by seed, for metrics."""
+    low, high: its interval, None where there is none. basis: of the interval, "3 seeds", "classes" (the
+    mean of the seeds' intervals) or "7 rounds". seeds: values by seed, for metrics."""
 
     run: Run
     value: float

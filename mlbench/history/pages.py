@@ -10,12 +10,14 @@ from itertools import groupby
 from typing import Any
 
 from mlbench.contracts import Chart, Part, Section
-from mlbench.history.charts import quantity_chart
+from mlbench.history.charts import series_chart
+from mlbench.history.moves import Move
 from mlbench.history.series import Series
 from mlbench.history.steps import ENOUGH, FEWEST
-from mlbench.history.suite_history import SuiteHistory
+from mlbench.history.suite_history import Event, SuiteHistory
 from mlbench.history.texts import (
     change_text,
+    counted,
     day_text,
     interval_text,
     noise_text,
@@ -30,9 +32,17 @@ from mlbench.regression.change import Verdict
 
 __all__ = ["front_sections", "page_names", "suite_sections"]
 
-#: What the front page lists of either direction, what a page lists of a suite, and events and causes of one
-#: turn.
-_FRONT, _TURNS, _ROWS, _CAUSES = 12, 60, 12, 24
+#: Turns that the front page lists of either direction, and those that the page of a suite lists.
+_FRONT, _TURNS = 12, 60
+
+#: Events of a turn that the front page lists, and those that the page of a suite lists without a click.
+_FEW, _ROWS = 6, 12
+
+#: Differences that a turn lists.
+_CAUSES = 24
+
+#: Charts of one quantity on one machine.
+_CHARTS = 24
 
 #: Rows of the table of runs.
 _RUNS = 500
@@ -115,9 +125,7 @@ def suite_sections(history: SuiteHistory) -> list[tuple[str, Section]]:
     return [*found, ("runs", Section("Runs", (_runs(history),))), ("reading", _reading())]
 
 
-def _answer(
-    histories: Sequence[SuiteHistory], worse: Sequence[Turn], failing: bool
-) -> tuple[str, str]:
+def _answer(histories: Sequence[SuiteHistory], worse: Sequence[Turn], failing: bool) -> tuple[str, str]:
     """The first sentences of the front page."""
     cases = sum(len(history.runs) for history in histories)
     searched = [each for history in histories for each in history.series if not each.remark]
@@ -126,11 +134,14 @@ def _answer(
             "No history is long enough to search for steps yet.",
             f"{ENOUGH} comparable runs of a case are needed; `mlbench compare` compares any two runs.",
         )
-    about = f"{len(searched)} series of {cases} cases in {len(histories)} suites were searched."
+    about = (
+        f"Searched for steps: {len(searched)} series of {counted(cases, 'case')} "
+        f"in {counted(len(histories), 'suite')}."
+    )
     if not worse:
         return ("Some cases fail now." if failing else "Nothing got worse."), about
     turn = worse[0]
-    event = turn.events[0]
+    event = _gravest_first(turn)[0]
     series, move = event.series, event.move
     later = later_move(event)
     state = "" if later is None else " (changed again since)"
@@ -149,6 +160,10 @@ def _turns_part(turns: Sequence[Turn], names: Mapping[str, str], most: int, **va
 
 
 def _turn(turn: Turn, page: str) -> dict[str, Any]:
+    """A turn as text. page: of its suite, on the front page; "" on that page itself."""
+    machines = len({event.series.machine for event in turn.events if event.series.machine}) > 1
+    rows = [_event_row(each.series, each.move, machines) for each in _gravest_first(turn)]
+    listed = _FEW if page else _ROWS
     subject = str(turn.after.revision.get("subject", ""))
     return {
         "suite": turn.suite,
@@ -156,27 +171,29 @@ def _turn(turn: Turn, page: str) -> dict[str, Any]:
         "title": " ".join(filter(None, (run_text(turn.after), subject))),
         "day": day_text(turn.after),
         "before": " ".join(dict.fromkeys((turn.before.label, day_text(turn.before)))).strip(),
-        "rows": [_event_row(event.series, event.move) for event in _largest_first(turn)[:_ROWS]],
-        "more_rows": max(0, len(turn.events) - _ROWS),
+        "rows": rows[:listed],
+        "rest": [] if page else rows[listed:],
+        "more_rows": max(0, len(rows) - listed) if page else 0,
         "causes": turn.causes[:_CAUSES],
         "more_causes": max(0, len(turn.causes) - _CAUSES),
     }
 
 
-def _largest_first(turn: Turn) -> list[Any]:
+def _gravest_first(turn: Turn) -> list[Event]:
+    """The events of a turn: losses before gains, headline quantities before others."""
     order = [Verdict.WORSE, Verdict.BETTER, Verdict.INCONCLUSIVE, Verdict.SAME, None]
-    return sorted(
-        turn.events, key=lambda each: (order.index(each.move.verdict), -abs(each.move.relative or 0.0))
-    )
+    # Of equals, the order of the quantities of a suite.
+    return sorted(turn.events, key=lambda each: (order.index(each.move.verdict), not each.series.headline))
 
 
-def _event_row(series: Series, move: Any) -> dict[str, str]:
+def _event_row(series: Series, move: Move, machines: bool) -> dict[str, str]:
+    """machines: whether to name the machine."""
     later = [each for each in series.moves if each.step.at > move.step.at]
     unit = unit_text(series)
     return {
         "case": series.case,
         "quantity": quantity_text(series) + (f" ({unit})" if unit else ""),
-        "machine": series.machine,
+        "machine": series.machine if machines else "",
         "before": value_text(series, move.step.before),
         "after": value_text(series, move.step.after),
         "change": change_text(series, move),
@@ -219,23 +236,24 @@ def _search(history: SuiteHistory) -> str:
 
 def _quantities(anchor: str, series: Sequence[Series]) -> Part:
     ordered = sorted(series, key=lambda each: _quantity_order(series, each))
-    shown, charts = [], {}
-    for number, ((name, machine), group) in enumerate(
-        groupby(ordered, key=lambda each: (each.name, each.machine))
-    ):
+    shown: list[dict[str, Any]] = []
+    charts: dict[str, Chart] = {}
+    for _, group in groupby(ordered, key=lambda each: (each.name, each.machine)):
         members = list(group)
         verdicts = [move.verdict for each in members for move in each.moves]
-        name_of_chart = f"{anchor}{number}" if any(len(each.points) > 1 for each in members) else ""
-        if name_of_chart:
-            charts[name_of_chart] = quantity_chart(members)
+        # Those with steps first, where there are too many.
+        drawn = sorted((each for each in members if len(each.points) > 1), key=lambda each: not each.moves)
+        names = {each.case: f"{anchor}-{len(shown)}-{place}" for place, each in enumerate(drawn[:_CHARTS])}
+        charts |= {names[each.case]: series_chart(each) for each in drawn[:_CHARTS]}
         unit = unit_text(members[0])
         shown.append(
             {
-                "anchor": f"{anchor}-{number}",
+                "anchor": f"{anchor}-{len(shown)}",
                 "title": quantity_text(members[0]) + (f" ({unit})" if unit else ""),
-                "machine": machine,
-                "chart": name_of_chart,
-                "open": number == 0 or Verdict.WORSE in verdicts,
+                "machine": members[0].machine,
+                "charts": [(each.case, names[each.case]) for each in members if each.case in names],
+                "not_drawn": f"{len(drawn) - _CHARTS} cases are not drawn." if len(drawn) > _CHARTS else "",
+                "open": not shown or (members[0].headline and Verdict.WORSE in verdicts),
                 "worse": verdicts.count(Verdict.WORSE),
                 "better": verdicts.count(Verdict.BETTER),
                 "rows": [_series_row(each) for each in members],

@@ -13,10 +13,13 @@ from mlbench.history.runs import Run
 from mlbench.history.steps import ENOUGH, Step, exact_steps, find_steps, noise
 from mlbench.records.record import MEASURED, Estimate, Record, Timing
 from mlbench.regression.change import CONDITIONS
-from mlbench.regression.comparison import TOLERANCES
+from mlbench.regression.comparison import GATED, TOLERANCES
 from mlbench.regression.statistics import median_interval, paired_interval
 
 __all__ = ["Break", "Series", "series_of"]
+
+#: Seeds from which on the interval of a point is over seeds: of two, it is wider than any chart.
+_SEEDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +35,9 @@ class Break:
 class Series:
     """A quantity of a case over its runs, oldest first. group: metrics, speed, memory or size. machine: of
     speeds and memory, whose runs on other machines are other series; "" elsewhere. heading: of a metric, as
-    it announced it. noise: standard deviation
-    from run to run, a share of the value for speeds and memory. paced: whether a speed is corrected by the
-    reference workload. remark: why there is no search for steps, "" where there is one."""
+    it announced it. headline: whether its metric announced it as one, or a gate watches it. noise: standard
+    deviation from run to run, a share of the value for speeds and memory. paced: whether a speed is
+    corrected by the reference workload. remark: why there is no search for steps, "" where there is one."""
 
     case: str
     group: str
@@ -43,6 +46,7 @@ class Series:
     unit: str
     higher_is_better: bool | None
     heading: str
+    headline: bool
     points: tuple[Point, ...]
     breaks: tuple[Break, ...] = ()
     moves: tuple[Move, ...] = ()
@@ -59,7 +63,8 @@ def series_of(case: str, runs: Sequence[Run], tolerances: Mapping[str, float]) -
     names = [name for run in runs for record in run.done for name in record.metrics]
     headlines = {n for run in runs for each in run.done for n, e in each.metrics.items() if e.headline}
     for name in sorted(dict.fromkeys(names), key=lambda name: name not in headlines):
-        found.append(_metric(case, name, runs, tolerances.get(name, 0.0)))
+        headline = name in headlines or name in tolerances
+        found.append(_metric(case, name, runs, tolerances.get(name, 0.0), headline=headline))
     for group in ("speed", "memory"):
         names = [name for run in runs for record in run.done for name in getattr(record, group)]
         for name in _in_order(names):
@@ -73,7 +78,7 @@ def series_of(case: str, runs: Sequence[Run], tolerances: Mapping[str, float]) -
     return [each for each in found if each.points]
 
 
-def _metric(case: str, name: str, runs: Sequence[Run], tolerance: float) -> Series:
+def _metric(case: str, name: str, runs: Sequence[Run], tolerance: float, *, headline: bool) -> Series:
     points, last = [], Estimate(None)
     for run in runs:
         known = {r.seed: r.metrics[name] for r in run.done if name in r.metrics}
@@ -82,10 +87,13 @@ def _metric(case: str, name: str, runs: Sequence[Run], tolerance: float) -> Seri
             continue
         last = known[next(reversed(seeds))]
         mean = fmean(seeds.values())
-        low, high, basis = last.low, last.high, "classes"
-        if (interval := paired_interval([*seeds.values()], LEVEL)) is not None:
+        lows = [each.low for each in known.values() if each.low is not None]
+        highs = [each.high for each in known.values() if each.high is not None]
+        low, high, basis = (fmean(lows), fmean(highs), "classes") if lows and highs else (None, None, "")
+        interval = paired_interval([*seeds.values()], LEVEL)
+        if interval is not None and (len(seeds) >= _SEEDS or low is None):
             low, high, basis = interval.low, interval.high, f"{len(seeds)} seeds"
-        points.append(Point(run, mean, mean, low, high, basis if low is not None else "", seeds))
+        points.append(Point(run, mean, mean, low, high, basis, seeds))
     breaks = tuple(_breaks(points, _metric_facts))
     moves: list[Move] = []
     for start, end in _stretches(points, breaks):
@@ -98,8 +106,8 @@ def _metric(case: str, name: str, runs: Sequence[Run], tolerance: float) -> Seri
             sides = points[start + edges[0] : start + step.at], points[start + step.at : start + edges[1]]
             moves.append(judged_means(_shifted(step, start), points, sides, last.higher_is_better, tolerance))
     return Series(
-        case, "metrics", name, "", last.unit, last.higher_is_better, last.heading, tuple(points), breaks, tuple(moves),
-        noise=_noise([p.value for p in points], breaks, moves), tolerance=tolerance,
+        case, "metrics", name, "", last.unit, last.higher_is_better, last.heading, headline, tuple(points),
+        breaks, tuple(moves), noise=_noise([p.value for p in points], breaks, moves), tolerance=tolerance,
         remark=_remark(points, breaks),
     )  # fmt: skip
 
@@ -135,7 +143,7 @@ def _timing(case: str, group: str, name: str, machine: str, runs: Sequence[Run],
         for step in find_steps(logs[start:end]):
             moves.append(judged_shares(_shifted(step, start), points, higher, tolerance))
     return Series(
-        case, group, name, machine, unit, higher, "", tuple(points), breaks, tuple(moves),
+        case, group, name, machine, unit, higher, "", name in GATED, tuple(points), breaks, tuple(moves),
         noise=_noise(logs, breaks, moves), tolerance=tolerance, paced=paced, remark=_remark(points, breaks),
     )  # fmt: skip
 
@@ -149,7 +157,7 @@ def _size(case: str, name: str, runs: Sequence[Run], tolerance: float) -> Series
     higher = MEASURED.get(name, ("", False))[1]
     moves = [exact_move(each, points, higher, tolerance) for each in exact_steps([p.value for p in points])]
     return Series(
-        case, "size", name, "", MEASURED.get(name, ("", False))[0], higher, "", tuple(points),
+        case, "size", name, "", MEASURED.get(name, ("", False))[0], higher, "", name in GATED, tuple(points),
         moves=tuple(moves), tolerance=tolerance, remark="" if len(points) > 1 else "1 run",
     )  # fmt: skip
 

@@ -39,8 +39,8 @@ class Failure:
 
 @dataclass(frozen=True)
 class SuiteHistory:
-    """The history of a suite. runs: by case, oldest first. events: the newest first, of one run the largest
-    losses first. remarks: on what is left out, one line each."""
+    """The history of a suite. runs: by case, oldest first. events: the newest first, of one time in the
+    order of `series`. remarks: on what is left out, one line each."""
 
     name: str
     runs: Mapping[str, tuple[Run, ...]]
@@ -78,21 +78,13 @@ def suite_history(
     events = [
         Event(each, move, differences(move.before, move.after)) for each in series for move in each.moves
     ]
+    events.sort(key=lambda event: moment(event.move.after.finished), reverse=True)
     remarks = (
         (f"only the newest {MOST} runs of a case are shown; older ones left out: {first_few(left_out, 3)}",)
         if left_out
         else ()
     )
-    return SuiteHistory(
-        name, runs, series, tuple(sorted(events, key=_order)), tuple(_failures(runs)), remarks
-    )
-
-
-def _order(event: Event) -> tuple[float, bool, float]:
-    """Newest first, then losses before gains, then by the size of the change."""
-    move = event.move
-    worse = move.verdict is Verdict.WORSE
-    return -moment(move.after.finished).timestamp(), not worse, -abs(move.relative or 0.0)
+    return SuiteHistory(name, runs, series, tuple(events), tuple(_failures(runs)), remarks)
 
 
 def _failures(runs: Mapping[str, Sequence[Run]]) -> Iterator[Failure]:

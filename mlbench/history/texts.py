@@ -10,11 +10,13 @@ from mlbench.regression.change import Verdict
 
 __all__ = [
     "change_text",
+    "counted",
     "day_text",
     "interval_text",
     "noise_text",
     "quantity_text",
     "run_text",
+    "scaled",
     "unit_text",
     "value_text",
     "verdict_text",
@@ -99,4 +101,9 @@ def _signed(series: Series, value: float, like: float) -> str:
         text = metric_text(abs(value), 4, like=like or None)
     else:
         text = value_text(series, abs(value))
-    return f"{'−' if value < 0 else '+'}{text}"
+    return f"{'-' if value < 0 else '+'}{text}"
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with its noun: "1 case", "2 cases", "2 series"."""
+    return f"{count} {noun}{'' if count == 1 or noun.endswith('s') else 's'}"
