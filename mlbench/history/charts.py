@@ -9,6 +9,7 @@ from mlbench.history.series import Series
 from mlbench.history.texts import (
     change_text,
     counted,
+    day_text,
     quantity_text,
     run_text,
     scaled,
@@ -116,6 +117,7 @@ def _points(series: Series) -> list[dict[str, Any]]:
             "text": text,
             "range": "–",
             "run": run_text(point.run),
+            "day": day_text(point.run),
             "part": sum(at <= place for at in breaks),
         }
         if point.low is not None and point.high is not None:

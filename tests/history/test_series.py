@@ -148,8 +148,8 @@ def test_a_history_has_the_newest_events_first_and_failures() -> None:
     history = suite_history("s", records)
     assert [(event.series.case, event.move.verdict) for event in history.events] == [
         ("gap", Verdict.BETTER),
-        ("speed", Verdict.WORSE),
         ("gap", Verdict.WORSE),
+        ("speed", Verdict.WORSE),
     ]
     assert [cause.name for cause in history.events[0].causes] == ["commit"]
     (failure,) = history.failures
