@@ -58,8 +58,8 @@ class PageContext:
 
     @cached_property
     def headlines(self) -> Mapping[str, str]:
-        """Headings of the headline metrics, by name, in their order."""
-        return headline_metrics(self.records, self.tolerances)
+        """Headings of the headline metrics, by name: those for which the suite states a tolerance first."""
+        return {**headline_metrics(self.records, self.tolerances), **headline_metrics(self.records)}
 
     @cached_property
     def metrics(self) -> Mapping[str, str]:

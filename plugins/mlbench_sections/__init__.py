@@ -9,11 +9,14 @@ from mlbench.plugin import Component, hookimpl
 # fmt: off
 #: Name, options class within this package; summary.
 _COMPONENTS = (
-    ("answer", "answer:Answer", "the question of the suite, the case to take and why, and the verdicts on its claims"),
+    ("answer", "answer:Answer",
+     "the question of the suite, the case to take and why, and the verdicts on its claims"),
     ("cases", "cases:Cases", "a table of all cases with every metric, speed and size, and their intervals"),
-    ("trade_offs", "trade_offs:TradeOffs", "each headline metric against size, latency and throughput, with the front"),
+    ("trade_offs", "trade_offs:TradeOffs",
+     "each headline metric against size, latency and throughput, with the front"),
     ("training", "training:Training", "losses, scores and learning rates over the epochs of training"),
-    ("origin", "origin:Origin", "notes, data, environment, fingerprints, and the command that makes the results again"),
+    ("origin", "origin:Origin",
+     "notes, data, environment, fingerprints, and the command that makes the results again"),
 )
 # fmt: on
 
