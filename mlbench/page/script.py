@@ -12,6 +12,8 @@ from mlbench.errors import StoreError
 
 __all__ = ["chart_script"]
 
+_SNIPPET = "window.vegaEmbed = vegaEmbed;"
+
 
 @cache
 def chart_script() -> str:
@@ -24,7 +26,7 @@ def chart_script() -> str:
         import vl_convert
 
         # In a function, as the bundle declares its names at the top.
-        text = f"(function () {{\n{vl_convert.javascript_bundle(None)}\n}})();\n"
+        text = f"(function () {{\n{vl_convert.javascript_bundle(_SNIPPET)}\n}})();\n"
         text = text.replace("</script", "<\\/script")
         with suppress(StoreError):  # a cache that cannot be written costs time alone
             write_atomically(path, text.encode())
