@@ -44,7 +44,7 @@ class PageWriter:
         home: tuple[str, str] | None = None,
     ) -> None:
         self.title = title
-        self.images = images or Images()
+        self.images = Images() if images is None else images
         self._cases = cases
         self._kind = kind
         self._home = home
