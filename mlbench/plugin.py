@@ -83,8 +83,8 @@ if TYPE_CHECKING:
     from mlbench.contracts.options import Recipe as Recipe
     from mlbench.contracts.options import SamplerContext as SamplerContext
     from mlbench.contracts.options import SamplerOptions as SamplerOptions
-    from mlbench.contracts.options import ThresholdOptions as ThresholdOptions
     from mlbench.contracts.options import SectionOptions as SectionOptions
+    from mlbench.contracts.options import ThresholdOptions as ThresholdOptions
     from mlbench.contracts.section import Chart as Chart
     from mlbench.contracts.section import Part as Part
     from mlbench.contracts.section import Section as Section

@@ -24,8 +24,8 @@ class Chart:
 class Part:
     """A part of a section. template: HTML as a Jinja2 template, which is given `values` and, as functions,
     `chart(name)` of one of `charts` and `image(number, text)` of an image of `PageContext.image`. Values are
-    escaped; an unknown name is an error. case: the case that it is about, "" for no single one; the page shows
-    the parts of one case at a time, chosen by the reader."""
+    escaped; an unknown name is an error. case: the case that it is about, "" for no single one; the page
+    shows the parts of one case at a time, chosen by the reader."""
 
     template: str
     values: Mapping[str, Any] = field(default_factory=dict)

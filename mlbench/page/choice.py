@@ -50,12 +50,16 @@ def choose(rankings: Sequence[Ranking], rows: Sequence[CaseRow]) -> Choice:
     reasons = [_quality(ranking, case) for ranking in agreeing]
     if cost:
         reasons.append(f"Of the {len(equal)} cases of which that is true, {cost}.")
-    doubts = [
-        f"{each.heading} would choose otherwise: {each.equal[0]} has {metric_text(each.means[each.equal[0]])}"
-        f" and {case} {metric_text(each.means[case]) if case in each.means else 'none'}, more than noise apart."
-        for each in against
-    ]
+    doubts = [_objection(each, case) for each in against]
     return Choice(case, tuple(reasons), (*doubts, *_seed_doubts(first)), tuple(equal))
+
+
+def _objection(ranking: Ranking, case: str) -> str:
+    best = ranking.equal[0]
+    text = f"{ranking.heading} would choose otherwise: {best} has {metric_text(ranking.means[best])}"
+    if case not in ranking.means:
+        return f"{text}, and {case} is not ranked by it."
+    return f"{text} and {case} {metric_text(ranking.means[case])}, more than noise apart."
 
 
 def _quality(ranking: Ranking, case: str) -> str:

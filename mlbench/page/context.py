@@ -58,8 +58,8 @@ class PageContext:
 
     @cached_property
     def headlines(self) -> Mapping[str, str]:
-        """Headings of the headline metrics, by name, in their order."""
-        return headline_metrics(self.records, self.tolerances)
+        """Headings of the headline metrics, by name: those for which the suite states a tolerance first."""
+        return {**headline_metrics(self.records, self.tolerances), **headline_metrics(self.records)}
 
     @cached_property
     def metrics(self) -> Mapping[str, str]:
@@ -97,7 +97,7 @@ class PageContext:
         return next((r.metrics[name].higher_is_better for r in self.done if name in r.metrics), None)
 
     def image(self, case: str, index: int) -> int | None:
-        """The number of an image of the split that a case of `findings` was scored on, to be shown by a
-        template or a chart; None where the page has no images. The same image has the same number."""
+        """The number of an image of a case of `findings`, to be shown by a template or a chart; None where
+        the page has no images. The same image has the same number. index: as in the details."""
         found = self.findings.get(case)
-        return None if found is None else self.images.number(found.split, index)
+        return None if found is None else self.images.number(*found.source(index))

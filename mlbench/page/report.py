@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mlbench.atomic_write import write_atomically
 from mlbench.claims.suite_claims import claims_of_store
 from mlbench.errors import StoreError
 from mlbench.page.context import PageContext
+from mlbench.page.gather import gather_findings
 from mlbench.page.images import Images
 from mlbench.page.sections import add_sections
 from mlbench.page.writer import PageWriter
@@ -88,13 +89,15 @@ def page_html(context: PageContext, registry: Registry, note: Callable[[str], No
 def _write(
     found: Selection, store: Store, request: ReportRequest, registry: Registry, note: Callable[[str], None]
 ) -> Path:
-    context = _context(found, store, request)
+    context = _context(found, store, request, registry, note)
     path = request.output or report_path(store)
     write_atomically(path, page_html(context, registry, note).encode(), advice="name another file with -o")
     return path
 
 
-def _context(found: Selection, store: Store, request: ReportRequest) -> PageContext:
+def _context(
+    found: Selection, store: Store, request: ReportRequest, registry: Registry, note: Callable[[str], None]
+) -> PageContext:
     plan, heading = found.plan, found.heading
     remarks = list(found.remarks)
     judgements = []
@@ -103,8 +106,7 @@ def _context(found: Selection, store: Store, request: ReportRequest) -> PageCont
             judgements = claims_of_store(plan, store, request.plan.seeds)
         except StoreError as error:
             remarks.append(f"claims are not judged: {error}")
-    images = Images(shown=request.images)
-    return PageContext(
+    context = PageContext(
         title=heading.title,
         question=plan.suite.question if plan else "",
         source=plan.suite.source if plan else "",
@@ -114,8 +116,13 @@ def _context(found: Selection, store: Store, request: ReportRequest) -> PageCont
         command=_command(heading.path, request) if plan else "",
         lacking=[str(each) for each in found.lacking],
         remarks=remarks,
-        images=images,
+        images=Images(shown=request.images),
     )
+    ranked = list(context.rankings[0].means) if context.rankings else []
+    order = dict.fromkeys(filter(None, (context.choice.case, *ranked, *(row.name for row in context.rows))))
+    headline = next(iter(context.headlines), "")
+    findings, text = gather_findings(found, store, list(order), headline, request.case, registry, note)
+    return replace(context, findings=findings, findings_note=text)
 
 
 def _command(path: Path | None, request: ReportRequest) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 
@@ -11,10 +12,13 @@ from mlbench.errors import StoreError
 
 __all__ = ["chart_script"]
 
+_SNIPPET = "window.vegaEmbed = vegaEmbed;"
+
 
 @cache
 def chart_script() -> str:
-    """JavaScript that sets `vegaEmbed`, about 0.9 MB. Bundling it takes seconds, so it is kept in the cache."""
+    """JavaScript that sets `vegaEmbed`, about 0.9 MB. Bundling it takes seconds, so it is kept in the
+    cache."""
     path = cache_dir() / "page" / f"vega-{version('vl-convert-python')}.js"
     try:
         return path.read_text(encoding="utf-8")
@@ -22,9 +26,8 @@ def chart_script() -> str:
         import vl_convert
 
         # In a function, as the bundle declares its names at the top.
-        text = f"(function () {{\n{vl_convert.javascript_bundle()}\n}})();\n".replace("</script", "<\\/script")
-        try:
+        text = f"(function () {{\n{vl_convert.javascript_bundle(_SNIPPET)}\n}})();\n"
+        text = text.replace("</script", "<\\/script")
+        with suppress(StoreError):  # a cache that cannot be written costs time alone
             write_atomically(path, text.encode())
-        except StoreError:  # a cache that cannot be written costs time alone
-            pass
         return text

@@ -42,7 +42,7 @@ def add_sections(
 
 
 def _leave_out(writer: PageWriter, entry: Entry, error: Exception, note: Callable[[str], None]) -> None:
-    plugin = entry.plugin
-    line = f"section {entry.component.name!r} of {plugin.package} {plugin.version} is left out: {first_line(error)}"
+    whose = f"{entry.plugin.package} {entry.plugin.version}"
+    line = f"section {entry.component.name!r} of {whose} is left out: {first_line(error)}"
     writer.add_fault(line)
     note(line)

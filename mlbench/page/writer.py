@@ -44,7 +44,7 @@ class PageWriter:
         home: tuple[str, str] | None = None,
     ) -> None:
         self.title = title
-        self.images = images or Images()
+        self.images = Images() if images is None else images
         self._cases = cases
         self._kind = kind
         self._home = home
@@ -68,19 +68,23 @@ class PageWriter:
         """The page. script: relative address of a file with `chart_script()`; "" to have it in the page."""
         addresses, notes = self.images.encoded()
         shown = {case for each in self._sections for case, _ in each.parts}
-        return _environment().get_template("page.html").render(
-            title=self.title,
-            kind=self._kind,
-            home=self._home,
-            sections=self._sections,
-            cases=[case for case in self._cases if case in shown],
-            faults=[*self._faults, *notes],
-            charts=self._charts,
-            images=chart_json(addresses) if addresses else "",
-            style=_asset("page.css"),
-            behaviour=_asset("page.js"),
-            library=chart_script() if self._charts and not script else "",
-            script=script if self._charts else "",
+        return (
+            _environment()
+            .get_template("page.html")
+            .render(
+                title=self.title,
+                kind=self._kind,
+                home=self._home,
+                sections=self._sections,
+                cases=[case for case in self._cases if case in shown],
+                faults=[*self._faults, *notes],
+                charts=self._charts,
+                images=chart_json(addresses) if addresses else "",
+                style=_asset("page.css"),
+                behaviour=_asset("page.js"),
+                library=chart_script() if self._charts and not script else "",
+                script=script if self._charts else "",
+            )
         )
 
     def _rendered(self, part: Part, charts: list[str]) -> Markup:
@@ -120,14 +124,13 @@ def _complete(chart: Chart) -> Mapping[str, Any]:
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(
+    return Environment(
         loader=PackageLoader("mlbench.page"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment
 
 
 @cache

@@ -23,6 +23,7 @@ from mlbench.contracts.options import (
     SamplerContext,
 )
 from mlbench.errors import DataError, MlbenchError, OptionError, WeightsError, first_line
+from mlbench.page.context import PageContext
 from mlbench.registry import Entry
 
 __all__ = ["Check", "ExpectedFailure", "Outcome", "Subject", "expect"]
@@ -34,6 +35,7 @@ _CONTEXTS: Mapping[str, Any] = {
     "distiller": DistillerContext,
     "loss": LossContext,
     "sampler": SamplerContext,
+    "section": PageContext,
 }
 #: Arguments of `build` by kind; for a context, its fields.
 _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
@@ -57,6 +59,7 @@ _BUILT: Mapping[str, str] = {
     "neck": "a torch.nn.Module with the attribute `dim`",
     "recipe": "a Recipe",
     "sampler": "a torch.nn.Module that is called with embeddings, labels and a loss",
+    "section": "a Section, or None",
     "threshold": "a callable that takes a curve",
 }
 #: Checks that need no options, so that they run where the options cannot be made.

@@ -14,8 +14,8 @@ __all__ = ["Answer"]
 
 
 class Answer(SectionOptions):
-    """The case to take: the best within noise in the headline metrics, and of several such cases the smallest,
-    then the fastest; with what speaks against it, and the verdicts on the suite's claims."""
+    """The case to take: the best within noise in the headline metrics, and of several such cases the
+    smallest, then the fastest; with what speaks against it, and the verdicts on the suite's claims."""
 
     place: ClassVar[int] = 100
 
@@ -43,11 +43,19 @@ def _figures(context: PageContext) -> Iterator[tuple[str, str, str]]:
     for name, heading in context.headlines.items():
         if name in row.figures:
             yield heading, figure_text(row.figures[name]), range_text(row.figures[name])
-    for name, heading in (("bytes", "MB"), ("latency_p50", "ms for one image"), ("images_per_second", "images/s")):
+    for name, heading in (
+        ("bytes", "MB"),
+        ("latency_p50", "ms for one image"),
+        ("images_per_second", "images/s"),
+    ):
         if name in row.figures:
             yield heading, measure_text(name, row.figures[name]), ""
     if "threshold" in row.figures:
-        yield "same up to distance", figure_text(row.figures["threshold"]), range_text(row.figures["threshold"])
+        yield (
+            "same up to distance",
+            figure_text(row.figures["threshold"]),
+            range_text(row.figures["threshold"]),
+        )
 
 
 def _facts(context: PageContext) -> Iterator[tuple[str, str]]:

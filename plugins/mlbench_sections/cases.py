@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar
 
+from pydantic import Field
+
 from mlbench.plugin import CaseRow, PageContext, Section, SectionOptions
 from mlbench_sections.quantities import MEASURES, figure_text, measure_text, range_text
 from mlbench_sections.templates import template
-from pydantic import Field
 
 __all__ = ["Cases"]
 
@@ -42,7 +43,9 @@ class Cases(SectionOptions):
         if len(shown) < len(rows):
             left_out.append(f"{len(rows) - len(shown):,} of {len(rows):,} cases are not in this table")
         if len(kept) < len(names):
-            left_out.append(f"{len(names) - len(kept)} further columns are left out; `mlbench results` has them")
+            left_out.append(
+                f"{len(names) - len(kept)} further columns are left out; `mlbench results` has them"
+            )
         return Section.of(
             "Cases",
             template("cases"),

@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar
 
+from pydantic import Field
+
 from mlbench.plugin import PageContext, Record, Section, SectionOptions
 from mlbench_sections.templates import template
-from pydantic import Field
 
 __all__ = ["Origin"]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, ClassVar
 
+from pydantic import Field
+
 from mlbench.plugin import CaseRow, Chart, PageContext, Section, SectionOptions, metric_text
 from mlbench_sections.quantities import MEASURES
 from mlbench_sections.templates import template
-from pydantic import Field
 
 __all__ = ["TradeOffs", "front"]
 
@@ -17,8 +18,8 @@ _COSTS = (("bytes", False), ("latency_p50", False), ("images_per_second", True))
 
 
 class TradeOffs(SectionOptions):
-    """Each headline metric against size, latency and throughput. On the front are the cases that no other case
-    matches in both; they are named."""
+    """Each headline metric against size, latency and throughput. On the front are the cases that no other
+    case matches in both; they are named."""
 
     place: ClassVar[int] = 300
 
@@ -69,7 +70,12 @@ class TradeOffs(SectionOptions):
         others = [row for row in ordered if row.name not in on_front][: self.points]
         measure = MEASURES[cost]
         values = list(_values([*best, *others], on_front, name, cost))
-        x = {"field": "x", "type": "quantitative", "title": measure.heading, "scale": {"zero": False, "padding": 12}}
+        x = {
+            "field": "x",
+            "type": "quantitative",
+            "title": measure.heading,
+            "scale": {"zero": False, "padding": 12},
+        }
         y = {"field": "y", "type": "quantitative", "title": heading, "scale": {"zero": False}}
         tooltip = [
             {"field": "case", "title": "case"},
@@ -96,13 +102,26 @@ class TradeOffs(SectionOptions):
                         "x": x,
                         "y": y,
                         "tooltip": tooltip,
-                        "color": {"condition": {"test": "datum.front", "value": "var(--c2)"}, "value": "var(--c8)"},
-                        "shape": {"condition": {"test": "datum.front", "value": "circle"}, "value": "diamond"},
+                        "color": {
+                            "condition": {"test": "datum.front", "value": "var(--c2)"},
+                            "value": "var(--c8)",
+                        },
+                        "shape": {
+                            "condition": {"test": "datum.front", "value": "circle"},
+                            "value": "diamond",
+                        },
                     },
                 },
                 {
                     "transform": [{"filter": "datum.front" if len(values) > 12 else "true"}],
-                    "mark": {"type": "text", "align": "left", "dx": 8, "dy": -6, "limit": 130, "fontSize": 11},
+                    "mark": {
+                        "type": "text",
+                        "align": "left",
+                        "dx": 8,
+                        "dy": -6,
+                        "limit": 130,
+                        "fontSize": 11,
+                    },
                     "encoding": {"x": x, "y": y, "text": {"field": "case"}},
                 },
             ],

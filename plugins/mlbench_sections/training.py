@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar
 
+from pydantic import Field
+
 from mlbench.plugin import Chart, PageContext, Section, SectionOptions
 from mlbench_sections.templates import template
-from pydantic import Field
 
 __all__ = ["Training"]
 

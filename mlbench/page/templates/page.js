@@ -33,12 +33,16 @@
     }
     return node;
   };
-  const readouts = (place, view) => {
+  const readouts = (place, view, spec) => {
     for (const readout of all("[data-readout]", place.closest(".of-case, section"))) {
-      const rows = JSON.parse(readout.dataset.rows);
-      const show = (name, value) => all("[data-value]", readout).forEach((each) => { each.textContent = (rows[Math.round(value)] || {})[each.dataset.value] || "–"; });
-      view.addSignalListener(readout.dataset.readout, show);
-      show("", view.signal(readout.dataset.readout));
+      const name = readout.dataset.readout;
+      const rows = spec.data.values;
+      const show = (_, value) => {
+        const row = rows.reduce((best, each) => Math.abs(each[name] - value) < Math.abs(best[name] - value) ? each : best);
+        for (const each of all("[data-value]", readout)) each.textContent = row[each.dataset.value].toFixed(Number(each.dataset.digits));
+      };
+      view.addSignalListener(name, show);
+      show(name, view.signal(name));
     }
   };
   const drawn = [];
@@ -48,7 +52,7 @@
     const spec = withImages(read(`chart-${place.dataset.chart}`));
     const tooltip = { disableDefaultStyle: true, sanitize: (value) => { const holder = document.createElement("span"); holder.textContent = String(value); return holder.innerHTML; } };
     drawn.push(vegaEmbed(place, spec, { renderer: "svg", actions: false, mode: "vega-lite", config, tooltip, ast: false })
-      .then((result) => { if ((spec.params || []).some((each) => each.bind)) readouts(place, result.view); })
+      .then((result) => { if ((spec.params || []).some((each) => each.bind && each.bind.input)) readouts(place, result.view, spec); })
       .catch((error) => { place.textContent = `This chart cannot be drawn: ${error.message}`; place.classList.add("fault"); console.error(error); }));
   };
   const drawAll = () => { if (window.vegaEmbed) all("[data-chart]").forEach(draw); return Promise.all(drawn); };
