@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
-from importlib.resources import files
 from itertools import groupby
 from typing import Any
 
@@ -15,6 +13,7 @@ from mlbench.history.moves import Move
 from mlbench.history.series import Series
 from mlbench.history.steps import ENOUGH, FEWEST
 from mlbench.history.suite_history import Event, SuiteHistory
+from mlbench.history.templates import template
 from mlbench.history.texts import (
     change_text,
     counted,
@@ -92,7 +91,7 @@ def front_sections(
     return [
         ("worse", Section("What got worse", (first,))),
         ("better", Section("What got better", (second,))),
-        ("suites", Section("Suites", (Part(_template("suites"), {"rows": rows, "remarks": remarks}),))),
+        ("suites", Section("Suites", (Part(template("suites"), {"rows": rows, "remarks": remarks}),))),
         ("reading", _reading()),
     ]
 
@@ -156,7 +155,7 @@ def _turns_part(turns: Sequence[Turn], names: Mapping[str, str], most: int, **va
     more = f"{len(turns) - most} older ones are on the pages of the suites." if len(turns) > most else ""
     given = {"answer": "", "answer_more": "", "failures": [], "linked": bool(names), "more": more}
     shown = [_turn(turn, names.get(turn.suite, "")) for turn in turns[:most]]
-    return Part(_template("turns") + _template("lately"), {**given, "turns": shown, **values})
+    return Part(template("turns") + template("lately"), {**given, "turns": shown, **values})
 
 
 def _turn(turn: Turn, page: str) -> dict[str, Any]:
@@ -260,7 +259,7 @@ def _quantities(anchor: str, series: Sequence[Series]) -> Part:
                 "notes": _series_notes(members),
             }
         )
-    return Part(_template("quantities"), {"shown": shown}, charts)
+    return Part(template("quantities"), {"shown": shown}, charts)
 
 
 def _quantity_order(series: Sequence[Series], each: Series) -> tuple[int, str, int]:
@@ -320,14 +319,9 @@ def _runs(history: SuiteHistory) -> Part:
         for run in runs[:_RUNS]
     ]
     lines = [f"{len(runs) - _RUNS} older runs are not listed."] if len(runs) > _RUNS else []
-    return Part(_template("runs"), {"rows": rows, "more": " ".join([*lines, *history.remarks])})
+    return Part(template("runs"), {"rows": rows, "more": " ".join([*lines, *history.remarks])})
 
 
 def _reading() -> Section:
     values = {"fewest": FEWEST, "enough": ENOUGH}
-    return Section("How to read this", (Part(_template("reading"), values),))
-
-
-@cache
-def _template(name: str) -> str:
-    return files("mlbench.history").joinpath("templates", f"{name}.html").read_text(encoding="utf-8")
+    return Section("How to read this", (Part(template("reading"), values),))
