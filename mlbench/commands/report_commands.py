@@ -29,9 +29,20 @@ __all__ = ["report", "write_run_report"]
 )  # fmt: skip
 @click.option("--open", "opened", is_flag=True, help="Show the page in a browser.")
 @click.option("--case", default="", metavar="GLOB", help="Cases to show in detail; default the best ones.")
+@click.option(
+    "--section", "sections", multiple=True, metavar="NAME.OPTION=VALUE",
+    help="Set an option of a section: map.method=umap (mlbench list section).",
+)  # fmt: skip
 @click.option("--no-images", "images", is_flag=True, flag_value=False, default=True, help="No images on it.")
 def report(
-    suite: str, results: Path, output: Path | None, opened: bool, case: str, images: bool, **request: Any
+    suite: str,
+    results: Path,
+    output: Path | None,
+    opened: bool,
+    case: str,
+    sections: tuple[str, ...],
+    images: bool,
+    **request: Any,
 ) -> None:
     """Write a page about a SUITE: which case to take, what it gets wrong, and whether the numbers are real.
 
@@ -40,7 +51,12 @@ def report(
     from mlbench.planning.request import PlanRequest
 
     asked = ReportRequest(
-        results=results, plan=PlanRequest(**request), output=output, case=case, images=images
+        results=results,
+        plan=PlanRequest(**request),
+        output=output,
+        case=case,
+        images=images,
+        sections=sections,
     )
     path = suite_report(suite, asked, installed_registry, _note)
     click.echo(f"{path} written")
