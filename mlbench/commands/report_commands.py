@@ -33,6 +33,10 @@ __all__ = ["report", "write_run_report"]
 )  # fmt: skip
 @click.option("--open", "opened", is_flag=True, help="Show the page in a browser.")
 @click.option("--case", default="", metavar="GLOB", help="Cases to show in detail; default the best ones.")
+@click.option(
+    "--section", "sections", multiple=True, metavar="NAME.OPTION=VALUE",
+    help="Set an option of a section: map.method=umap (mlbench list section).",
+)  # fmt: skip
 @click.option("--no-images", "images", is_flag=True, flag_value=False, default=True, help="No images on it.")
 def report(
     suite: str | None,
@@ -41,6 +45,7 @@ def report(
     output: Path | None,
     opened: bool,
     case: str,
+    sections: tuple[str, ...],
     images: bool,
     **request: Any,
 ) -> None:
@@ -53,15 +58,20 @@ def report(
     from mlbench.planning.request import PlanRequest
 
     asked = ReportRequest(
-        results=results, plan=PlanRequest(**request), output=output, case=case, images=images
+        results=results,
+        plan=PlanRequest(**request),
+        output=output,
+        case=case,
+        images=images,
+        sections=sections,
     )
     if (suite is None) == (compared is None):
         raise click.UsageError("give either a SUITE or --compare BEFORE AFTER")
     if suite is not None:
         path = suite_report(suite, asked, installed_registry, _note)
     elif compared is not None:
-        if asked.plan != PlanRequest(size=asked.plan.size):
-            raise click.UsageError("--compare takes of the options of a run --size alone")
+        if asked.plan != PlanRequest(size=asked.plan.size) or sections:
+            raise click.UsageError("--compare takes no options of sections, and of those of a run --size alone")
         path = compared_report(*compared, asked, installed_registry, _note)
     click.echo(f"{path} written")
     if opened:

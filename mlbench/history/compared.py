@@ -3,6 +3,7 @@ settings, and which queries changed sides."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from fnmatch import fnmatchcase
@@ -104,15 +105,24 @@ def _verdict_section(found: Comparison, headlines: dict[str, str]) -> Section:
         if any(each.name == name and each.difference is not None for each in found.changes)
     }
     values = {
-        "summary": summary(found).capitalize(),
-        "counts": f"{len(worse)} worse, {len(better)} better of "
-        f"{len(found.changes)} quantities compared, watched or not ({100 * _LEVEL:g}% intervals).",
+        "take": f"{len(worse)} worse, {len(better)} better of {len(found.changes)} quantities",
+        "lines": [
+            *(line for name, heading in headlines.items() if (line := _tally(found, name, heading))),
+            f"Watched by a check: {summary(found)}. Intervals: {100 * _LEVEL:g} %.",
+        ],
         "missing": missing_sentences(found),
         "worse": [_cells(each) for each in _watched_first(worse)],
         "better": [_cells(each) for each in _watched_first(better)],
         "charts": [(name, headlines[name]) for name in charts],
     }
     return Section("What changed", (Part(template("verdict"), values, charts),))
+
+
+def _tally(found: Comparison, name: str, heading: str) -> str:
+    """The verdicts on one quantity over the cases: "Recall@1: 1 worse, 3 same"; "" for no such quantity."""
+    verdicts = [change_row(each)[-1] for each in found.changes if each.name == name and each.verdict]
+    counts = Counter(verdicts)
+    return f"{heading}: {', '.join(f'{counts[word]} {word}' for word in counts)}" if counts else ""
 
 
 def _query_section(queries: Sequence[CaseChanges], shown: Sequence[CaseChanges], images: Images) -> Section:
@@ -221,7 +231,7 @@ def _forest(name: str, heading: str, changes: Sequence[Change]) -> Chart:
         }
     )
     return Chart(
-        {"height": {"step": 26}, "data": {"values": rows}, "layer": layers},
+        {"height": {"step": 26}, "autosize": {"type": "fit-x", "contains": "padding"}, "data": {"values": rows}, "layer": layers},
         f"Difference in {heading} of {counted(len(rows), 'case')} with intervals; the table has the values.",
     )
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from mlbench.atomic_write import write_atomically
 from mlbench.claims.suite_claims import claims_of_store
@@ -13,7 +14,7 @@ from mlbench.errors import StoreError
 from mlbench.page.context import PageContext
 from mlbench.page.gather import gather_findings
 from mlbench.page.images import Images
-from mlbench.page.sections import add_sections
+from mlbench.page.sections import add_sections, section_options
 from mlbench.page.writer import PageWriter
 from mlbench.planning.plan import Plan
 from mlbench.planning.request import PlanRequest
@@ -30,13 +31,14 @@ class ReportRequest:
     """What to report. results: folder of the records. plan: as a run of the suite's file was asked for.
     output: the file, None for report.html in the folder of the suite's records. case: glob pattern of the
     cases that are shown in detail, "" for the best ones. images: whether the page may have small copies of
-    the data set's images."""
+    the data set's images. sections: "NAME.OPTION=VALUE" texts, options of sections."""
 
     results: Path = Path("results")
     plan: PlanRequest = field(default_factory=PlanRequest)
     output: Path | None = None
     case: str = ""
     images: bool = True
+    sections: tuple[str, ...] = ()
 
 
 def report_path(store: Store) -> Path:
@@ -74,24 +76,32 @@ def plan_report(
     return _write(found, store, request, registry, note)
 
 
-def page_html(context: PageContext, registry: Registry, note: Callable[[str], None]) -> str:
-    """The page of a suite."""
+def page_html(
+    context: PageContext,
+    registry: Registry,
+    note: Callable[[str], None],
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+) -> str:
+    """The page of a suite. options: of sections, by their names."""
     writer = PageWriter(
         context.title,
         kind="mlbench report",
         cases=list(context.findings),
         images=context.images,
     )
-    add_sections(writer, context, registry, note)
+    add_sections(writer, context, registry, note, options or {})
     return writer.html()
 
 
 def _write(
     found: Selection, store: Store, request: ReportRequest, registry: Registry, note: Callable[[str], None]
 ) -> Path:
+    options = section_options(request.sections, registry)
     context = _context(found, store, request, registry, note)
     path = request.output or report_path(store)
-    write_atomically(path, page_html(context, registry, note).encode(), advice="name another file with -o")
+    write_atomically(
+        path, page_html(context, registry, note, options).encode(), advice="name another file with -o"
+    )
     return path
 
 

@@ -38,7 +38,7 @@ class Cases(SectionOptions):
         kept = names[: max(len([name for name in first if name in has]), self.cells // len(rows) - 1)]
         most = max(1, self.cells // (len(kept) + 1))
         shown = _ordered(rows, context)[:most]
-        heads = [_head(name, context, position < len(first)) for position, name in enumerate(kept)]
+        heads = [_head(name, context, name in first) for name in kept]
         left_out = []
         if len(shown) < len(rows):
             left_out.append(f"{len(rows) - len(shown):,} of {len(rows):,} cases are not in this table")

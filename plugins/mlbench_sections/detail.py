@@ -15,8 +15,9 @@ Made = tuple[dict[str, Any], dict[str, Chart]] | None
 
 
 def share(context: PageContext, most: int, total: int, least: int) -> int:
-    """How much each case may show: `most`, or its share of `total` for all cases, and `least` in any case."""
-    return max(least, min(most, total // max(1, len(context.findings))))
+    """How much each case may show: its share of `total` for all cases, but at least `least`; never more than
+    `most`."""
+    return min(most, max(least, total // max(1, len(context.findings))))
 
 
 def picture(context: PageContext, case: str, image: int, **more: Any) -> dict[str, Any]:
