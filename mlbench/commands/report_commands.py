@@ -71,7 +71,7 @@ def report(
         path = suite_report(suite, asked, installed_registry, _note)
     elif compared is not None:
         if asked.plan != PlanRequest(size=asked.plan.size) or sections:
-            raise click.UsageError("--compare takes no options of sections, and of those of a run --size alone")
+            raise click.UsageError("--compare takes neither --section nor options of a run but --size")
         path = compared_report(*compared, asked, installed_registry, _note)
     click.echo(f"{path} written")
     if opened:

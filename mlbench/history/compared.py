@@ -231,7 +231,7 @@ def _forest(name: str, heading: str, changes: Sequence[Change]) -> Chart:
         }
     )
     return Chart(
-        {"height": {"step": 26}, "autosize": {"type": "fit-x", "contains": "padding"}, "data": {"values": rows}, "layer": layers},
+        {"height": 26 * len(rows) + 10, "data": {"values": rows}, "layer": layers},
         f"Difference in {heading} of {counted(len(rows), 'case')} with intervals; the table has the values.",
     )
 
