@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import install_plugin
+from conftest import TESTS, install_plugin
 from made_page import Made
 
+from mlbench.contracts import Component
 from mlbench.evaluation.details import DETAILS, read_details
 from mlbench.records.record import MEASURED, Record
 from mlbench.records.store import Store
+from mlbench.testing import checks
 
 
 @pytest.fixture(scope="module")
@@ -250,6 +252,22 @@ def test_a_faulty_section_is_left_out_and_named(made: Made, monkeypatch: pytest.
     assert "half" not in re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
     assert "<p>6 records, &lt;u&gt;</p>" in text
     assert text.index('id="answer"') < text.index('id="fine"') < text.index('id="cases"')
+
+
+def test_the_section_of_the_documentation_works(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (TESTS.parent / "docs/report.md").read_text(), re.DOTALL)
+    site = made.folder / "documented"
+    install_plugin(site, "documented_section")
+    (site / "documented_section.py").write_text(code)
+    monkeypatch.syspath_prepend(site)
+    output = made.folder / "documented.html"
+    options = ("--section", "seeds.wanted=5", "-o", output)
+    done = made.invoke("report", made.suite.name, "--device", "cpu", *options)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert "<li>untrained: 2 of 5 seeds</li>" in output.read_text()
+    component = Component("section", "seeds", "documented_section:Seeds", "the number of seeds of each case")
+    for check in checks(component):
+        check()
 
 
 def test_a_page_that_cannot_be_written_costs_the_run_a_note(made: Made) -> None:
