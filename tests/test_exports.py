@@ -77,6 +77,7 @@ PLUGIN = [
     "Finding",
     "GroupedSplit",
     "HeadContext",
+    "LocatedSplit",
     "LossContext",
     "LossOptions",
     "LossShape",
