@@ -238,12 +238,15 @@ def results(suite: str, results: Path, markdown: bool, wide: bool, as_json: bool
 @click.option(
     "--classes", type=click.Path(path_type=Path), help="Write means of each class to this CSV file."
 )
+@click.option(
+    "--details", type=click.Path(path_type=Path), help="Write details of images and pairs to this .npz file."
+)
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Of resamples and of the share.")
 @click.option("--device", default="cpu", metavar="NAME", help="cpu, cuda, cuda:1 or auto.")
 @click.option("--threads", type=click.IntRange(1), help="On the CPU; default all cores.")
 @plugin_option
 @json_option
-def evaluate(file: Path, classes: Path | None, as_json: bool, **options: Any) -> None:
+def evaluate(file: Path, classes: Path | None, details: Path | None, as_json: bool, **options: Any) -> None:
     """Evaluate a FILE of embeddings from any model: .npz, .npy or .parquet."""
     from mlbench.atomic_write import write_atomically
     from mlbench.commands.progress import RunProgress
@@ -254,13 +257,17 @@ def evaluate(file: Path, classes: Path | None, as_json: bool, **options: Any) ->
     with RunProgress(open_console(stderr=True), file.name) as progress:
         progress.stage("reading", 0, 1)
         found = evaluate_file(
-            EvaluationRequest(file=file, **options),
+            EvaluationRequest(file=file, details=details is not None, **options),
             installed_registry(),
             lambda done, total: progress.stage("evaluating", done, total),
         )
     if classes is not None and found.evaluation is not None:
         names = [str(each) for each in found.evaluation.classes]
         write_atomically(classes, found.evaluation.classes_csv(names).encode())
+    if details is not None and found.evaluation is not None and found.evaluation.details is not None:
+        from mlbench.evaluation.details import write_details
+
+        write_details(details, found.evaluation.details)
     if as_json:
         click.echo(report.assessment_json(found.metrics, found.facts, found.notes))
         return

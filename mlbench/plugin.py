@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from mlbench.contracts.data import DataSource as DataSource
     from mlbench.contracts.data import DataState as DataState
     from mlbench.contracts.data import GroupedSplit as GroupedSplit
+    from mlbench.contracts.data import LocatedSplit as LocatedSplit
     from mlbench.contracts.data import Mixed as Mixed
     from mlbench.contracts.data import Mixing as Mixing
     from mlbench.contracts.data import PairedDataset as PairedDataset
@@ -158,7 +159,7 @@ _NAMES = {
     "mlbench.contracts.component": "CONTRACT Component",
     "mlbench.contracts.data": (
         "GALLERY QUERY SPLITS Augmentation DataCheck DataProgress DataSource DataState Dataset "
-        "GroupedSplit Mixed Mixing PairList PairedDataset PartCount Split SplitName"
+        "GroupedSplit LocatedSplit Mixed Mixing PairList PairedDataset PartCount Split SplitName"
     ),
     "mlbench.contracts.evaluation": (
         "ACCEPT_NOTHING CurveMetric EmbeddingMetric Quantity RankMetric Target ThresholdPolicy"

@@ -81,6 +81,7 @@ PLUGIN = [
     "Finding",
     "GroupedSplit",
     "HeadContext",
+    "LocatedSplit",
     "LossContext",
     "LossOptions",
     "LossShape",

@@ -127,6 +127,9 @@ class FaultySplit(toys.ToySplit):
     def role(self, index: int) -> int:
         return 1 if self.fault == "roles" else 3
 
+    def where(self, index: int) -> Any:
+        return index if self.fault == "where" else f"{index}.png"
+
 
 class FaultyDatasetOptions(DatasetOptions):
     fault: str
@@ -554,6 +557,7 @@ class FaultyThreshold(ThresholdOptions):
 
 FAULTS = [
     ("dataset", "version", "dataset_has_three_splits", "the same version"),
+    ("dataset", "where", "dataset_has_three_splits", "`where(0)` of the train split is 0; return a string"),
     ("dataset", "labels", "labels_are_contiguous", "0 .. 3"),
     ("dataset", "images", "images_are_always_the_same", "global generators of Python"),
     ("dataset", "grey", "images_are_always_the_same", "in mode L"),

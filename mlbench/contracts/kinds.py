@@ -79,6 +79,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             types=(
                 "Split",
                 "GroupedSplit",
+                "LocatedSplit",
                 "PairedDataset",
                 "PairList",
                 "DataSource",

@@ -247,8 +247,9 @@ def _sweep(curve: Curve, threshold: Threshold) -> Sweep:
 
 
 def _exact_from(curve: Curve) -> float:
-    """The lowest edge of the histogram that is a threshold of the curve."""
-    return float(_EDGES[np.isin(_EDGES, curve.similarities)].min())
+    """The edge of the histogram from which all edges are thresholds of the curve."""
+    lacking = np.flatnonzero(~np.isin(_EDGES, curve.similarities))
+    return float(_EDGES[lacking[-1] + 1 if len(lacking) else 0])
 
 
 def _histogram(curve: Curve, exact_from: float, sampled: np.ndarray) -> Histogram:

@@ -12,6 +12,7 @@ from mlbench.history.series import Series
 from mlbench.history.templates import template
 from mlbench.history.texts import (
     change_text,
+    counted,
     noise_text,
     quantity_text,
     run_text,
@@ -26,22 +27,38 @@ __all__ = ["quantities_part"]
 #: Charts of one quantity on one machine.
 _CHARTS = 24
 
+#: Points of all charts of one part: a point takes about 170 bytes of the page.
+_POINTS = 15_000
+
 #: Notes on one quantity.
 _NOTES = 12
 
 
 def quantities_part(anchor: str, series: Sequence[Series]) -> Part:
     """Series, those of the same quantity and machine together. anchor: of the section."""
-    ordered = sorted(series, key=lambda each: _quantity_order(series, each))
+    quantities, cases = (
+        {name: place for place, name in enumerate(dict.fromkeys(names))}
+        for names in ((each.name for each in series), (each.case for each in series))
+    )
+    ordered = sorted(series, key=lambda each: (quantities[each.name], each.machine, cases[each.case]))
     shown: list[dict[str, Any]] = []
     charts: dict[str, Chart] = {}
+    room = _POINTS
     for _, group in groupby(ordered, key=lambda each: (each.name, each.machine)):
         members = list(group)
         verdicts = [move.verdict for each in members for move in each.moves]
+        names: dict[str, str] = {}
+        left_out = 0
         # Those with steps first, where there are too many.
-        drawn = sorted((each for each in members if len(each.points) > 1), key=lambda each: not each.moves)
-        names = {each.case: f"{anchor}-{len(shown)}-{place}" for place, each in enumerate(drawn[:_CHARTS])}
-        charts |= {names[each.case]: series_chart(each) for each in drawn[:_CHARTS]}
+        for each in sorted(members, key=lambda each: not each.moves):
+            if len(each.points) < 2:
+                continue
+            if len(names) >= _CHARTS or len(each.points) > room:
+                left_out += 1
+                continue
+            names[each.case] = f"{anchor}-{len(shown)}-{len(names)}"
+            charts[names[each.case]] = series_chart(each)
+            room -= len(each.points)
         unit = unit_text(members[0])
         shown.append(
             {
@@ -49,7 +66,9 @@ def quantities_part(anchor: str, series: Sequence[Series]) -> Part:
                 "title": quantity_text(members[0]) + (f" ({unit})" if unit else ""),
                 "machine": members[0].machine,
                 "charts": [(each.case, names[each.case]) for each in members if each.case in names],
-                "not_drawn": f"{len(drawn) - _CHARTS} cases are not drawn." if len(drawn) > _CHARTS else "",
+                "not_drawn": f"Not drawn, so that the page stays small: {counted(left_out, 'case')}."
+                if left_out
+                else "",
                 "open": not shown or (members[0].headline and Verdict.WORSE in verdicts),
                 "worse": verdicts.count(Verdict.WORSE),
                 "better": verdicts.count(Verdict.BETTER),
@@ -58,12 +77,6 @@ def quantities_part(anchor: str, series: Sequence[Series]) -> Part:
             }
         )
     return Part(template("quantities"), {"shown": shown}, charts)
-
-
-def _quantity_order(series: Sequence[Series], each: Series) -> tuple[int, str, int]:
-    names = list(dict.fromkeys(other.name for other in series))
-    cases = list(dict.fromkeys(other.case for other in series))
-    return names.index(each.name), each.machine, cases.index(each.case)
 
 
 def _series_row(series: Series) -> dict[str, Any]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from mlbench.contracts import LocatedSplit
 from mlbench.page.images import ImageSource
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ class CaseFindings:
     def name_of(self, image: int) -> str:
         """What to find an image by: its file where the data set knows it, else its number in its split."""
         name, index = self.details.place(image)
-        source: Any = getattr(self.splits.get(name), "source", None)
-        return str(source(index)) if callable(source) else f"{name} {index}"
+        split = self.splits.get(name)
+        return (split.where(index) if isinstance(split, LocatedSplit) else "") or f"{name} {index}"
 
     def text(self, image: int) -> str:
         """An image in words: its class and its name."""

@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from mlbench.contracts import Split
-from mlbench.environment import find_device
-from mlbench.errors import MlbenchError, StoreError, hint
+from mlbench.errors import MlbenchError, StoreError, first_line, hint
 from mlbench.evaluation.details import DETAILS, Details, read_details
 from mlbench.page.findings import CaseFindings
-from mlbench.planning.plan import make_plan
+from mlbench.planning.recorded import SuiteImages, check_version
 from mlbench.planning.selection import Selection
-from mlbench.planning.suite import recorded_suite
 from mlbench.records.record import Record
 from mlbench.records.store import Store
 from mlbench.registry import Registry
@@ -47,7 +45,7 @@ def gather_findings(
     names = [name for name in order if name in groups and (not pattern or fnmatchcase(name, pattern))]
     if pattern and not names:
         raise StoreError(f"--case {pattern}: no case with results matches ({hint(pattern, groups)})")
-    readers = _Readers(found, store, registry)
+    readers = _Readers(found, registry)
     result: dict[str, CaseFindings] = {}
     having = 0
     for name in names:
@@ -94,48 +92,32 @@ def _median(
 
 
 class _Readers:
-    """The splits of records, each data set built once."""
+    """The splits of records, each data set built once: those of the plan, or else built again."""
 
-    def __init__(self, found: Selection, store: Store, registry: Registry) -> None:
-        self._found = found
-        self._store = store
+    def __init__(self, found: Selection, registry: Registry) -> None:
+        self._datasets = (
+            {(case.name, case.seed): case.dataset for case in found.plan.cases} if found.plan else {}
+        )
+        self._heading = found.heading
         self._registry = registry
-        self._known: dict[str, tuple[Any, str]] = {}
+        self._built: SuiteImages | None = None
 
     def splits(self, record: Record, details: Details) -> tuple[dict[str, Split], str]:
         """The scored split and the gallery, by name, and "", or none and why not."""
-        dataset, why = self._dataset(record)
-        if dataset is None:
-            return {}, why
-        if str(dataset.version) != str(record.data.get("version")):
-            return {}, (
-                f"the images are not shown: the data set is version {dataset.version} now, and was "
-                f"{record.data.get('version')}"
-            )
-        names: Any = dict.fromkeys((details.split, details.gallery))
-        return {name: dataset.split(name) for name in names}, ""
-
-    def _dataset(self, record: Record) -> tuple[Any, str]:
-        plan = self._found.plan
-        if plan is not None:
-            for case in plan.cases:
-                if (case.name, case.seed) == (record.case, record.seed):
-                    return case.dataset, ""
-        key = repr((record.settings.get("dataset"), record.settings.get("image")))
-        if key not in self._known:
-            self._known[key] = self._built(record)
-        return self._known[key]
-
-    def _built(self, record: Record) -> tuple[Any, str]:
-        heading = self._found.heading
-        where = str(self._store.folder / f"{record.key}.json")
-        path = heading.path or Path(f"{heading.name}.yaml")
         try:
-            suite = recorded_suite(
-                heading.name, path, record.case, record.seed, record.settings, where, self._registry
-            )
-            return make_plan(suite, find_device("cpu")).cases[0].dataset, ""
-        # The data set may be foreign code.
+            return self._read(record, details), ""
+        # The data set may be foreign code; the page has the rest.
         except Exception as error:
-            reason = str(error) if isinstance(error, MlbenchError) else f"{type(error).__name__}: {error}"
-            return None, f"the images cannot be read: {reason}"
+            reason = str(error) if isinstance(error, MlbenchError) else first_line(error)
+            return {}, f"images are not shown: {reason}"
+
+    def _read(self, record: Record, details: Details) -> dict[str, Split]:
+        dataset = self._datasets.get((record.case, record.seed))
+        if dataset is not None:
+            check_version(record, dataset)
+            names: Any = dict.fromkeys((details.split, details.gallery))
+            return {name: dataset.split(name) for name in names}
+        if self._built is None:
+            self._built = SuiteImages(self._heading, self._registry)
+        images = self._built.of(record)
+        return {details.gallery: images.searched or images.scored, details.split: images.scored}

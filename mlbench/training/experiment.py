@@ -44,7 +44,8 @@ def experiment(
     progress: Callable[[str, int, int], None],
     observe: Observer = lambda epoch, score: None,
 ) -> Outcome:
-    """Train and evaluate a case. folder: for its checkpoints, and for the metrics of each class.
+    """Train and evaluate a case. folder: for its checkpoints, the metrics of each class and the
+    details of its evaluation.
 
     Raises MlbenchError for a part that cannot be built, read or trained.
     """

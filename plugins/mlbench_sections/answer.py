@@ -92,6 +92,8 @@ def _doubts(context: PageContext) -> Iterator[str]:
     row = next((each for each in context.rows if each.name == context.choice.case), None)
     if row is not None and any(each.disturbed for each in row.figures.values()):
         yield "Its speed was measured while other work slowed the machine (~)."
-    tested = [each for each in context.verdicts if each["verdict"] in ("inconclusive", "refuted")]
-    for each in tested:
-        yield f"The claim {each['id']} is {each['verdict']}."
+    for verdict in ("refuted", "inconclusive", "not measurable here"):
+        names = [str(each["id"]) for each in context.verdicts if each["verdict"] == verdict]
+        if names:
+            claims = f"the claim {names[0]} is" if len(names) == 1 else f"the claims {', '.join(names)} are"
+            yield f"{claims[0].upper()}{claims[1:]} {verdict}."

@@ -30,7 +30,7 @@ class Threshold(SectionOptions):
         rows = [
             {
                 "distance": float(distance),
-                "precision": float(precision),
+                "precision": float(precision) if accepted > 0 else None,  # of no pairs there is none
                 "recall": float(recall),
                 "F1": float(f1),
                 "accepted": float(accepted),
@@ -55,14 +55,14 @@ class Threshold(SectionOptions):
         return values, {"sweep": _chart(rows, fitted, low, high)}
 
 
-def _target(rows: list[dict[str, float]], precision: float) -> dict[str, Any]:
+def _target(rows: list[dict[str, Any]], precision: float) -> dict[str, Any]:
     """The largest distance at which pairs have a precision."""
-    known = [row for row in rows if row["precision"] >= precision and row["accepted"] > 0]
+    known = [row for row in rows if row["precision"] is not None and row["precision"] >= precision]
     return {"precision": precision, "row": known[-1] if known else None}
 
 
 def _chart(
-    rows: list[dict[str, float]], fitted: dict[str, float] | None, low: float | None, high: float | None
+    rows: list[dict[str, Any]], fitted: dict[str, Any] | None, low: float | None, high: float | None
 ) -> Chart:
     # Beyond the distance where nearly everything is accepted, nothing changes.
     last = next((row["distance"] for row in rows if row["recall"] >= 0.9999), rows[-1]["distance"])

@@ -112,22 +112,21 @@ class TradeOffs(SectionOptions):
                         },
                     },
                 },
-                {
-                    "transform": [{"filter": "datum.front" if len(values) > 12 else "true"}],
-                    "mark": {
-                        "type": "text",
-                        "align": "left",
-                        "dx": 8,
-                        "dy": -6,
-                        "limit": 130,
-                        "fontSize": 11,
-                    },
-                    "encoding": {"x": x, "y": y, "text": {"field": "case"}},
-                },
+                *(self._names(x, y, len(values), right=right) for right in (False, True)),
             ],
         }
         names = ", ".join(row.name for row in best[:12])
         return Chart(spec, f"{heading} of each case against {measure.heading}. On the front: {names}.")
+
+    def _names(self, x: dict[str, Any], y: dict[str, Any], count: int, *, right: bool) -> dict[str, Any]:
+        """Names of cases beside their points, on the side where there is room."""
+        side = {"align": "right", "dx": -8} if right else {"align": "left", "dx": 8}
+        chosen = "datum.right" if right else "!datum.right"
+        return {
+            "transform": [{"filter": f"{chosen} && datum.front" if count > 12 else chosen}],
+            "mark": {"type": "text", "dy": -6, "limit": 130, "fontSize": 11, **side},
+            "encoding": {"x": x, "y": y, "text": {"field": "case"}},
+        }
 
 
 def front(rows: Sequence[CaseRow], name: str, cost: str, *, higher: bool, more: bool) -> list[CaseRow]:
@@ -146,6 +145,8 @@ def front(rows: Sequence[CaseRow], name: str, cost: str, *, higher: bool, more: 
 
 
 def _values(rows: Sequence[CaseRow], best: set[str], name: str, cost: str) -> Iterator[dict[str, Any]]:
+    costs = [row.figures[cost].value for row in rows]
+    middle = (min(costs) + max(costs)) / 2
     for row in rows:
         metric = row.figures[name]
         yield {
@@ -156,4 +157,5 @@ def _values(rows: Sequence[CaseRow], best: set[str], name: str, cost: str) -> It
             "high": metric.high,
             "value": metric_text(metric.value),
             "front": row.name in best,
+            "right": row.figures[cost].value > middle,
         }

@@ -173,7 +173,7 @@ def check_curve(case: oracle.Case, found: Details) -> None:
 
 @pytest.mark.parametrize(("on_torch", "cases"), [(False, 4), (True, 1)])
 def test_details_equal_the_naive_oracle(on_torch: bool, cases: int) -> None:
-    @settings(max_examples=40, deadline=None, derandomize=True)
+    @settings(max_examples=20, deadline=None, derandomize=True)
     @given(st.integers(0, 2**32 - 1))
     def holds(seed: int) -> None:
         generator = np.random.default_rng(seed)
@@ -220,6 +220,89 @@ def test_neither_threads_nor_memory_change_details(tmp_path: Path) -> None:
     one, two = read_details(tmp_path / "a.npz"), read_details(tmp_path / "threads.npz")
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "threads.npz").read_bytes()
     assert_equal(one, two)
+
+
+@pytest.mark.parametrize("kind", ["random", "collapsed", "duplicates"])
+def test_tables_of_many_images_are_cut_to_the_worst(kind: str) -> None:
+    generator = np.random.default_rng(3)
+    sample = noisy(900, 300, dim=6)
+    vectors = sample.vectors
+    if kind == "collapsed":
+        vectors = np.ones_like(vectors)
+    if kind == "duplicates":
+        vectors = vectors[generator.integers(200, size=900)]
+    sample = replace(sample, vectors=vectors)
+    found = details_of(sample)
+    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    scores, labels = units @ units.T, sample.labels
+    same = labels[:, None] == labels
+    np.fill_diagonal(scores, -3)
+    right = np.where(same, scores, -2).max(1)
+    wrong = np.where(same, -2, scores).max(1)
+    margins = np.where(found.rank > 1, right - wrong, np.inf)
+    assert len(found.worst.query) == 200
+    np.testing.assert_allclose(margins[found.worst.query], np.sort(margins)[:200], atol=1e-6)
+    nearest = np.sort(scores, axis=1)[:, :-6:-1]
+    np.testing.assert_allclose(found.worst.similarity, nearest[found.worst.query], atol=1e-6)
+    above = np.triu(np.ones_like(same), 1)
+    for table, expected in (
+        (found.hardest_negatives, -np.sort(-scores[above & ~same])[:100]),
+        (found.hardest_positives, np.sort(scores[above & same])[:100]),
+        (found.near, -np.sort(-scores[above & (on_grid(scores) >= NEAR - 1e-5)])[:200]),
+    ):
+        np.testing.assert_allclose(table.similarity, expected, atol=1e-6)
+        np.testing.assert_allclose(scores[table.a, table.b], table.similarity, atol=1e-6)
+        assert (table.a < table.b).all()
+        assert np.array_equal(labels[table.a] == labels[table.b], table.same)
+        assert len(set(zip(table.a.tolist(), table.b.tolist(), strict=True))) == len(table)
+    assert found.near.total == (above & (on_grid(scores) >= NEAR - 1e-5)).sum()
+    assert len(found.confused) == 100
+    assert (np.diff(found.confused.count) <= 0).all()
+
+
+def test_a_histogram_of_many_images_is_estimated_below_the_positives_alone() -> None:
+    generator = np.random.default_rng(0)
+    labels = np.repeat(np.arange(300), 3)
+    vectors = generator.normal(size=(300, 32))[labels] + 0.2 * generator.normal(size=(900, 32))
+    found = details_of(Embeddings.of(vectors.astype(np.float32), labels))
+    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    negatives = (units @ units.T)[labels[:, None] != labels]
+    exact = np.histogram(negatives, found.histogram.edges)[0]
+    part = found.histogram.edges[:-1] >= found.histogram.exact_from
+    assert 0 < part.sum() < 30
+    assert found.sampled == 112
+    assert np.abs(found.histogram.negatives - exact)[part].max() <= 2  # scores at an edge, in float64 here
+    assert found.histogram.negatives.sum() == len(negatives) == found.sweep.negatives
+    assert np.abs(found.histogram.negatives - exact).sum() < 0.05 * len(negatives)
+    assert found.histogram.positives.sum() == found.sweep.positives
+
+
+@pytest.mark.parametrize(("dim", "reduced"), [(2, False), (40, False), (600, True)])
+def test_a_map_has_the_principal_components(dim: int, reduced: bool) -> None:
+    generator = np.random.default_rng(0)
+    vectors = generator.normal(size=(2100, dim)).astype(np.float32)
+    vectors[:, 1] *= 3
+    sample = Embeddings.of(vectors, np.arange(2100) // 2)
+    found = details_of(sample).map
+    assert (len(found), found.reduced) == (2000, reduced)
+    assert (np.diff(found.index) > 0).all()
+    assert np.array_equal(found.label, sample.labels[found.index])
+    units = vectors[found.index] / np.linalg.norm(vectors[found.index], axis=1, keepdims=True)
+    centred = (units - units.mean(0)).astype(np.float64)
+    _, values, directions = np.linalg.svd(centred, full_matrices=False)
+    np.testing.assert_allclose(found.explained, values[:2] ** 2 / (values**2).sum(), atol=1e-4)
+    for axis, column in enumerate((found.x, found.y)):
+        expected = centred @ directions[axis]
+        np.testing.assert_allclose(np.abs(column), np.abs(expected), atol=1e-3)
+    assert found.vectors.nbytes <= 2 << 20
+    if not reduced:
+        np.testing.assert_allclose(found.vectors, units, atol=1e-3)
+
+
+def test_a_map_of_collapsed_embeddings_is_one_point() -> None:
+    found = details_of(Embeddings.of(np.ones((8, 300), np.float32), np.arange(8) // 2)).map
+    assert not np.any([found.x, found.y])
+    assert not found.explained.any()
 
 
 def assert_equal(one: object, other: object) -> None:

@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import install_plugin
+from conftest import TESTS, install_plugin
 from made_page import Made
 
+from mlbench.contracts import Component
 from mlbench.evaluation.details import DETAILS, read_details
 from mlbench.records.record import MEASURED, Record
 from mlbench.records.store import Store
+from mlbench.testing import checks
 
 
 @pytest.fixture(scope="module")
@@ -252,6 +254,22 @@ def test_a_faulty_section_is_left_out_and_named(made: Made, monkeypatch: pytest.
     assert text.index('id="answer"') < text.index('id="fine"') < text.index('id="cases"')
 
 
+def test_the_section_of_the_documentation_works(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (TESTS.parent / "docs/report.md").read_text(), re.DOTALL)
+    site = made.folder / "documented"
+    install_plugin(site, "documented_section")
+    (site / "documented_section.py").write_text(code)
+    monkeypatch.syspath_prepend(site)
+    output = made.folder / "documented.html"
+    options = ("--section", "seeds.wanted=5", "-o", output)
+    done = made.invoke("report", made.suite.name, "--device", "cpu", *options)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert "<li>untrained: 2 of 5 seeds</li>" in output.read_text()
+    component = Component("section", "seeds", "documented_section:Seeds", "the number of seeds of each case")
+    for check in checks(component):
+        check()
+
+
 def test_a_page_that_cannot_be_written_costs_the_run_a_note(made: Made) -> None:
     (made.folder / "blocked").mkdir(exist_ok=True)
     page = made.page
@@ -288,7 +306,7 @@ def test_images_of_other_data_are_not_shown(made: Made) -> None:
         path.write_text(text)
     assert done.exit_code == 0
     found = output.read_text()
-    shown = "the images are not shown: the data set is version" in found
+    shown = "images are not shown: the data set is not the one that case" in found
     assert shown or "seed 1" in found  # the other seed may be the median
 
 

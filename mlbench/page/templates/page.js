@@ -39,7 +39,7 @@
       const rows = spec.data.values;
       const show = (_, value) => {
         const row = rows.reduce((best, each) => Math.abs(each[name] - value) < Math.abs(best[name] - value) ? each : best);
-        for (const each of all("[data-value]", readout)) each.textContent = row[each.dataset.value].toFixed(Number(each.dataset.digits));
+        for (const each of all("[data-value]", readout)) each.textContent = typeof row[each.dataset.value] === "number" ? row[each.dataset.value].toFixed(Number(each.dataset.digits)) : "–";
       };
       view.addSignalListener(name, show);
       show(name, view.signal(name));
