@@ -2,10 +2,15 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import Result
+from conftest import TOY_SUITE
 
+from mlbench.records.store import Store
+from mlbench.regression.baseline import read_baseline
 from mlbench.revision import revision_facts
 
 
@@ -43,3 +48,23 @@ def test_without_git_ci_names_the_commit(tmp_path: Path, monkeypatch: pytest.Mon
     assert revision_facts(tmp_path / "b") == {"revision": {"commit": "1" * 40}}
     monkeypatch.setenv("PATH", str(tmp_path))  # no git at all
     assert revision_facts(tmp_path / "c") == {"revision": {"commit": "1" * 40}}
+
+
+def test_a_record_and_its_baseline_name_the_revision_which_outdates_nothing(
+    run: Callable[..., Result],
+) -> None:
+    git(Path(), "init", "-q")
+    Path("toy.yaml").write_text(TOY_SUITE + "matrix: {neck.dim: [8]}\n")
+    git(Path(), "add", "toy.yaml")
+    git(Path(), "commit", "-q", "-m", "Add the toys")
+    first = git(Path(), "rev-parse", "HEAD")
+    for _ in range(2):
+        run("run", "toy.yaml", "--device", "cpu", "--no-measure")
+        (record,) = Store(Path("results"), "toy").read()[0]
+        found = record.environment["revision"]
+        assert (found["commit"], found["subject"], found["changed"]) == (first, "Add the toys", False)
+        git(Path(), "commit", "-q", "--allow-empty", "-m", "Change nothing")
+        revision_facts.cache_clear()
+    run("baseline", "save", "toy", "-o", "b.json")
+    (kept,) = read_baseline(Path("b.json").read_bytes(), "b.json").records
+    assert kept.environment["revision"] == found

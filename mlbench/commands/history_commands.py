@@ -23,6 +23,7 @@ def publish(places: tuple[Path, ...], output: Path, title: str, by_commit: bool)
     RESULTS are folders of records of any depth, such as the artefacts of many runs, and baselines. The site
     is plain files, which open without a server.
     """
+    from mlbench.history.pages import search_text
     from mlbench.history.reading import read_records
     from mlbench.history.site import check_folder, site_files, write_site
     from mlbench.history.steps import check_ruptures
@@ -53,4 +54,6 @@ def publish(places: tuple[Path, ...], output: Path, title: str, by_commit: bool)
         failing = f"; failing now: {', '.join(each.run.case for each in history.failures)}"
         cases = counted(len(history.runs), "case")
         click.echo(f"{history.name}: {cases}, {runs}, {steps}{failing if history.failures else ''}")
+        if any(each.remark for each in history.series):
+            click.echo(f"note: {history.name}: searched for steps: {search_text(history)}", err=True)
     click.echo(f"{output / 'index.html'} written")

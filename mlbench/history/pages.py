@@ -22,7 +22,7 @@ from mlbench.history.turn_parts import gravest_first, turns_part
 from mlbench.history.turns import Turn, later_move, turns_of
 from mlbench.regression.change import Verdict
 
-__all__ = ["front_sections", "page_names", "suite_sections"]
+__all__ = ["front_sections", "page_names", "search_text", "suite_sections"]
 
 #: Turns that the front page lists of either direction, and those that the page of a suite lists.
 _FRONT, _TURNS = 12, 60
@@ -76,7 +76,7 @@ def suite_sections(history: SuiteHistory) -> list[tuple[str, Section]]:
         {},
         _TURNS,
         failures=_failures(history, "#runs"),
-        none=f"No step. {_search(history)}",
+        none=f"No step. {search_text(history)}",
     )
     found = [("steps", Section("Steps", (steps,)))]
     for anchor, title, groups in (
@@ -145,12 +145,12 @@ def _suite_row(history: SuiteHistory, page: str) -> dict[str, Any]:
         "worse": len(history.of_verdict(Verdict.WORSE)),
         "better": len(history.of_verdict(Verdict.BETTER)),
         "failing": len(history.failures),
-        "search": _search(history),
+        "search": search_text(history),
     }
 
 
-def _search(history: SuiteHistory) -> str:
-    """How much of the history was long enough for a search."""
+def search_text(history: SuiteHistory) -> str:
+    """How much of a history was long enough for a search: "3 of 9 series; 6 too short (...)"."""
     noisy = [each for each in history.series if each.group != "size"]
     short = [each for each in noisy if each.remark]
     if not noisy:
