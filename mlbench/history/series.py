@@ -11,7 +11,7 @@ from statistics import fmean, median
 from mlbench.history.moves import LEVEL, Move, Point, exact_move, judged_means, judged_shares
 from mlbench.history.runs import Run
 from mlbench.history.steps import ENOUGH, Step, exact_steps, find_steps, noise
-from mlbench.records.record import MEASURED, Estimate, Record, Timing
+from mlbench.records.record import MEASURED, Estimate, Timing
 from mlbench.regression.change import CONDITIONS
 from mlbench.regression.comparison import GATED, TOLERANCES
 from mlbench.regression.statistics import median_interval, paired_interval
@@ -95,21 +95,39 @@ def _metric(case: str, name: str, runs: Sequence[Run], tolerance: float, *, head
             low, high, basis = interval.low, interval.high, f"{len(seeds)} seeds"
         points.append(Point(run, mean, mean, low, high, basis, seeds))
     breaks = tuple(_breaks(points, _metric_facts))
-    moves: list[Move] = []
-    for start, end in _stretches(points, breaks):
-        values = [point.value for point in points[start:end]]
-        for place, step in enumerate(steps := find_steps(values)):
-            edges = (
-                steps[place - 1].at if place else 0,
-                steps[place + 1].at if place + 1 < len(steps) else end - start,
-            )
-            sides = points[start + edges[0] : start + step.at], points[start + step.at : start + edges[1]]
-            moves.append(judged_means(_shifted(step, start), points, sides, last.higher_is_better, tolerance))
+    if any(not _common_seeds(points[start:end]) for start, end in _stretches(points, breaks)):
+        breaks = tuple(_breaks(points, _metric_facts, _seeds_of))
+    moves = [
+        move
+        for start, end in _stretches(points, breaks)
+        for move in _metric_moves(points, start, end, last.higher_is_better, tolerance)
+    ]
     return Series(
         case, "metrics", name, "", last.unit, last.higher_is_better, last.heading, headline, tuple(points),
         breaks, tuple(moves), noise=_noise([p.value for p in points], breaks, moves), tolerance=tolerance,
         remark=_remark(points, breaks),
     )  # fmt: skip
+
+
+def _metric_moves(
+    points: Sequence[Point], start: int, end: int, higher: bool | None, tolerance: float
+) -> Iterator[Move]:
+    """The moves in a range of comparable points, by the means over the seeds that all of them have."""
+    common = _common_seeds(points[start:end])
+    values = [fmean((point.seeds or {})[seed] for seed in common) for point in points[start:end]]
+    steps = [_shifted(step, start) for step in find_steps(values)]
+    ends = [start, *(step.at for step in steps), end]
+    for place, step in enumerate(steps):
+        sides = points[ends[place] : step.at], points[step.at : ends[place + 2]]
+        yield judged_means(step, points, sides, higher, tolerance)
+
+
+def _common_seeds(points: Sequence[Point]) -> list[int]:
+    """The seeds that all points have, if they are at least half of the seeds of each; else none. Means over
+    other seeds differ without any change."""
+    sets = [set(point.seeds or {}) for point in points]
+    common = set.intersection(*sets) if sets else set()
+    return sorted(common) if all(2 * len(common) >= len(each) for each in sets) else []
 
 
 def _timing(case: str, group: str, name: str, machine: str, runs: Sequence[Run], tolerance: float) -> Series:
@@ -124,12 +142,12 @@ def _timing(case: str, group: str, name: str, machine: str, runs: Sequence[Run],
             unit, higher = timed[-1].unit or unit, timed[-1].higher_is_better
     paces = [_pace(timings) for _, timings in raw]
     paced = group == "speed" and bool(paces) and all(pace is not None for pace in paces)
-    usual = median(pace or 1.0 for pace in paces) if paced else 1.0
+    usual = _usual_paces(raw, paces) if paced else {}
     points = []
     for (run, timings), pace in zip(raw, paces, strict=True):
         measured = fmean(each.value or 0.0 for each in timings)
         # At a pace of twice the usual seconds the machine does half of its usual work.
-        factor = (pace or 1.0) / usual if paced else 1.0
+        factor = (pace or 1.0) / usual[_version(run)] if paced else 1.0
         factor = factor if higher else 1 / factor
         rounds = [each for timing in timings for each in timing.rounds]
         interval = median_interval(rounds, LEVEL)
@@ -162,17 +180,24 @@ def _size(case: str, name: str, runs: Sequence[Run], tolerance: float) -> Series
     )  # fmt: skip
 
 
-def _breaks(points: Sequence[Point], facts: Callable[[Record], Mapping[str, str]]) -> Iterator[Break]:
+def _breaks(points: Sequence[Point], *facts: Callable[[Point], Mapping[str, str]]) -> Iterator[Break]:
     """Places at which facts that values must share differ from those of the run before."""
     for at, (old, new) in enumerate(pairwise(points), start=1):
-        then, now = (facts(point.run.done[0]) for point in (old, new))
-        for name in then:
-            if then[name] != now[name]:
-                yield Break(at, f"other {name} ({then[name]} before, {now[name]} after)")
-                break
+        then, now = (
+            {name: fact for each in facts for name, fact in each(point).items()} for point in (old, new)
+        )
+        changed = [name for name in then if then[name] != now[name]]
+        if changed:
+            name = changed[0]
+            yield Break(at, f"other {name} ({then[name]} before, {now[name]} after)")
 
 
-def _metric_facts(record: Record) -> dict[str, str]:
+def _seeds_of(point: Point) -> dict[str, str]:
+    return {"seeds": ", ".join(map(str, sorted(point.seeds or {})))}
+
+
+def _metric_facts(point: Point) -> dict[str, str]:
+    record = point.run.done[0]
     protocol = record.evaluation.get("protocol", {})
     return {
         "data": str(record.data.get("version", "")),
@@ -180,11 +205,13 @@ def _metric_facts(record: Record) -> dict[str, str]:
     }
 
 
-def _speed_facts(record: Record) -> dict[str, str]:
+def _speed_facts(point: Point) -> dict[str, str]:
+    record = point.run.done[0]
     return {what: str(record.measured.get(name)) for name, what in CONDITIONS.items()}
 
 
-def _memory_facts(record: Record) -> dict[str, str]:
+def _memory_facts(point: Point) -> dict[str, str]:
+    record = point.run.done[0]
     names = ("batch_size", "training_batch_size")
     return {CONDITIONS[name]: str(record.measured.get(name)) for name in names}
 
@@ -218,6 +245,18 @@ def _pace(timings: Sequence[Timing]) -> float | None:
     if not all(each.reference for each in timings):
         return None
     return median(second for each in timings for second in each.reference)
+
+
+def _usual_paces(raw: Sequence[tuple[Run, object]], paces: Sequence[float | None]) -> dict[str, float]:
+    """The median pace for each version of the reference workload."""
+    known: dict[str, list[float]] = {}
+    for (run, _), pace in zip(raw, paces, strict=True):
+        known.setdefault(_version(run), []).append(pace or 1.0)
+    return {version: median(each) for version, each in known.items()}
+
+
+def _version(run: Run) -> str:
+    return str(run.done[0].measured.get("reference_version"))
 
 
 def _in_order(names: Sequence[str]) -> list[str]:

@@ -68,6 +68,24 @@ def test_a_metric_is_not_compared_across_other_data() -> None:
     assert series.remark == "too short: 3 runs since the last break, of 6 that a step needs"
 
 
+def test_other_seeds_are_no_step() -> None:
+    def seeds(numbers: range, *chosen: int) -> list[Record]:
+        values = {0: 0.9, 1: 0.7, 2: 0.8}
+        return [
+            made(number, seed, metrics={"f1": Estimate(values[seed])})
+            for number in numbers
+            for seed in chosen
+        ]
+
+    one, all_, two = seeds(range(6), 0), seeds(range(6, 12), 0, 1, 2), seeds(range(12, 18), 0, 1)
+    series = only([*all_, *two])  # two of three are enough to go on
+    assert (series.moves, series.breaks) == ((), ())
+    assert series.points[0].value == pytest.approx(0.8)
+    series = only([*one, *all_])
+    assert series.moves == ()
+    assert [each.reason for each in series.breaks] == ["other seeds (0 before, 0, 1, 2 after)"]
+
+
 def test_speeds_of_two_machines_are_two_series() -> None:
     fast = speeds([200] * 6, environment={"cpu": "fast"})
     slow = speeds([100] * 6, environment={"cpu": "slow"})
