@@ -4,7 +4,7 @@ settings, and which queries changed sides."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -36,6 +36,9 @@ _LEVEL = 0.95
 
 #: Queries of a case in either direction that are shown, and those without a click.
 _QUERIES, _FIRST = 24, 6
+
+#: Cases that a line lists one by one.
+_FEW = 4
 
 #: Cases whose queries are shown: those with the most changed ones.
 _CASES = 12
@@ -89,25 +92,30 @@ def comparison_page(
         images=pictures,
         kind="mlbench report --compare",
     )
-    page.add("verdict", _verdict_section(found, headlines))
+    page.add("verdict", _verdict_section(found, headlines, shown))
     page.add("queries", _query_section(queries, shown, pictures))
     page.add("differences", _difference_section(old.records, new.records))
     page.add("changes", _change_section(found))
     return page.html()
 
 
-def _verdict_section(found: Comparison, headlines: dict[str, str]) -> Section:
+def _verdict_section(found: Comparison, headlines: dict[str, str], shown: Sequence[CaseChanges]) -> Section:
+    """shown: the cases whose queries are shown."""
     worse = [each for each in found.changes if each.verdict is Verdict.WORSE]
     better = [each for each in found.changes if each.verdict is Verdict.BETTER]
+    open_ = (Verdict.INCONCLUSIVE, Verdict.INCOMPARABLE)
+    undecided = sum(each.verdict in open_ for each in found.changes)
     charts = {
         name: _forest(name, heading, [each for each in found.changes if each.name == name])
         for name, heading in headlines.items()
         if any(each.name == name and each.difference is not None for each in found.changes)
     }
     values = {
-        "take": f"{len(worse)} worse, {len(better)} better of {len(found.changes)} quantities",
+        "take": f"{len(worse)} worse, {len(better)} better, {undecided} undecided "
+        f"of {counted(len(found.changes), 'compared value')}",
         "lines": [
             *(line for name, heading in headlines.items() if (line := _tally(found, name, heading))),
+            *_query_lines(shown),
             f"Watched by a check: {summary(found)}. Intervals: {100 * _LEVEL:g} %.",
         ],
         "missing": missing_sentences(found),
@@ -119,10 +127,28 @@ def _verdict_section(found: Comparison, headlines: dict[str, str]) -> Section:
 
 
 def _tally(found: Comparison, name: str, heading: str) -> str:
-    """The verdicts on one quantity over the cases: "Recall@1: 1 worse, 3 same"; "" for no such quantity."""
-    verdicts = [change_row(each)[-1] for each in found.changes if each.name == name and each.verdict]
-    counts = Counter(verdicts)
-    return f"{heading}: {', '.join(f'{counts[word]} {word}' for word in counts)}" if counts else ""
+    """One quantity in a line: of few cases the values, else the numbers of verdicts; "" for none."""
+    changes = [each for each in found.changes if each.name == name]
+    if len(changes) > _FEW:
+        counts = Counter(change_row(each)[-1] for each in changes)
+        return f"{heading}: {', '.join(f'{count} {word}' for word, count in counts.items())}"
+    texts = []
+    for each in changes:
+        cells = _cells(each)
+        texts.append(f"{each.case} {cells['before']} → {cells['after']} ({cells['verdict']})")
+    return f"{heading}: {', '.join(texts)}" if texts else ""
+
+
+def _query_lines(shown: Sequence[CaseChanges]) -> Iterator[str]:
+    """The numbers of changed queries of the seeds that are shown, in one line."""
+    texts = []
+    for each in shown[:_FEW]:
+        if each.shown is not None and each.after is not None:
+            wrong, right, compared = each.shown
+            counts = f"{len(wrong):,} wrong now, {len(right):,} right now of {compared:,}"
+            texts.append(f"{each.case} {counts} (seed {each.after.record.seed})")
+    if texts:
+        yield f"Queries: {'; '.join(texts)}"
 
 
 def _query_section(queries: Sequence[CaseChanges], shown: Sequence[CaseChanges], images: Images) -> Section:

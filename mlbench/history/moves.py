@@ -69,7 +69,7 @@ def judged_means(
     if verdict is not None and abs(difference) <= tolerance:
         verdict = Verdict.SAME
     if interval is None:
-        note = "1 seed: another may not show it" if len(common) == 1 else "no seed on both sides"
+        note = "1 seed" if len(common) == 1 else "no seed on both sides"
     else:
         low, high = min(low, interval.low), max(high, interval.high)
         if interval.low <= 0 <= interval.high:

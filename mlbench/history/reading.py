@@ -39,8 +39,9 @@ def read_records(places: Sequence[Path]) -> Found:
         except StoreError as error:
             remarks.append(f"left out: {error}")
             continue
-        if not records:
+        if records is None:
             others.append(str(path))
+            continue
         for record in records:
             if stated is not None:
                 tolerances[record.suite] = stated
@@ -79,8 +80,8 @@ def _files(place: Path) -> Iterator[Path]:
             )
 
 
-def _read(path: Path) -> tuple[Sequence[Record], Mapping[str, float] | None]:
-    """Records of a file, and the tolerances that it states; no records for other JSON."""
+def _read(path: Path) -> tuple[Sequence[Record] | None, Mapping[str, float] | None]:
+    """Records of a file, and the tolerances that it states; None for other JSON."""
     try:
         data = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
@@ -90,8 +91,10 @@ def _read(path: Path) -> tuple[Sequence[Record], Mapping[str, float] | None]:
         records, stated = found.records, found.tolerances
     elif isinstance(data, dict) and {"fingerprint", "suite", "case"} <= data.keys():
         records, stated = (Record.from_plain(data, str(path)),), None
+    elif isinstance(data, dict) and {"machine_info", "benchmarks"} <= data.keys():
+        return (), None  # speeds in the form of pytest-benchmark, which every run writes beside its records
     else:
-        return (), None
+        return None, None
     for record in records:
         try:
             moment(record.finished)

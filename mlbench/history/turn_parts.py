@@ -79,7 +79,7 @@ def _event_row(series: Series, move: Move, machines: bool) -> dict[str, str]:
         "before": value_text(series, move.step.before),
         "after": value_text(series, move.step.after),
         "change": change_text(series, move),
-        "interval": interval_text(series, move) or "exact",
+        "interval": interval_text(series, move) or ("exact" if series.group == "size" else "no noise"),
         "class": move.verdict.value if move.verdict in (Verdict.WORSE, Verdict.BETTER) else "",
         "verdict": verdict_text(move.verdict, series.tolerance),
         "note": move.note,

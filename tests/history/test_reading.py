@@ -33,9 +33,11 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "s" / "newer.json").write_text(json.dumps({**made(1).plain(), "schema": 99, "suite": "s"}))
     (tmp_path / "s" / "timeless.json").write_text(json.dumps(replace(made(1), finished="?").plain()))
     (tmp_path / "other.json").write_text("[1]")
+    (tmp_path / "0001_mlbench.json").write_text('{"machine_info": {}, "benchmarks": []}')
     found = read_records([tmp_path])
     assert len(found.suites["s"]) == 1
     text = "\n".join(found.remarks)
+    assert "0001_mlbench" not in text
     for name, why in (
         ("broken.json", "cannot be read"),
         ("newer.json", "schema 99"),

@@ -22,7 +22,7 @@ def test_a_step_of_a_metric_names_its_runs_and_verdict() -> None:
     assert (move.before.label, move.after.label) == (commit(3)[:10], commit(4)[:10])
     assert (move.step.at, move.verdict) == (4, Verdict.WORSE)
     assert move.relative == pytest.approx(-1 / 9)
-    assert move.note == "1 seed: another may not show it"
+    assert move.note == "1 seed"
     assert series.remark == ""
 
 
