@@ -112,7 +112,7 @@ def _points(series: Series) -> list[dict[str, Any]]:
         if point.measured != point.value:
             text += f" (measured {value_text(series, point.measured)})"
         row: dict[str, Any] = {
-            "t": point.run.finished,
+            "t": point.run.at,
             "v": scaled(series, point.value),
             "text": text,
             "range": "–",
@@ -131,7 +131,7 @@ def _points(series: Series) -> list[dict[str, Any]]:
 def _steps(series: Series, verdict: Verdict | None) -> list[dict[str, str]]:
     return [
         {
-            "t": move.after.finished,
+            "t": move.after.at,
             "step": change_text(series, move),
             "verdict": verdict_text(move.verdict, series.tolerance),
             "from": run_text(move.before),

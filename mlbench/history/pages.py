@@ -134,7 +134,7 @@ def _failures(history: SuiteHistory, page: str) -> list[dict[str, str]]:
 
 def _suite_row(history: SuiteHistory, page: str) -> dict[str, Any]:
     runs = [run for case in history.runs.values() for run in case]
-    newest = max(runs, key=lambda run: run.finished)
+    newest = max(runs, key=lambda run: run.at)
     return {
         "suite": history.name,
         "page": page,
@@ -163,7 +163,7 @@ def search_text(history: SuiteHistory) -> str:
 
 def _runs(history: SuiteHistory) -> Part:
     runs = sorted(
-        (run for case in history.runs.values() for run in case), key=lambda run: run.finished, reverse=True
+        (run for case in history.runs.values() for run in case), key=lambda run: run.at, reverse=True
     )
     rows = [
         {

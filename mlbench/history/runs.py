@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,9 +20,11 @@ _DIGITS = 10
 @dataclass(frozen=True)
 class Run:
     """Records of one case, revision, machine, settings and conditions, each seed once, in the order of their
-    seeds."""
+    seeds. at: its place in time (UTC, ISO 8601 to the second): when the last record was finished, or the time
+    of its commit (see `runs_of`)."""
 
     records: tuple[Record, ...]
+    at: str = ""
 
     @property
     def case(self) -> str:
@@ -37,7 +39,7 @@ class Run:
     @property
     def finished(self) -> str:
         """When the last of its records was finished: UTC, ISO 8601, to the second."""
-        return max(moment(record.finished) for record in self.records).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return _text(max(moment(record.finished) for record in self.records))
 
     @property
     def revision(self) -> Mapping[str, Any]:
@@ -73,7 +75,8 @@ def runs_of(records: Iterable[Record], *, by_commit: bool = False) -> tuple[Run,
             groups.append(open_[key])
         open_[key][record.seed] = record
     runs = [Run(tuple(record for _, record in sorted(group.items()))) for group in groups]
-    return tuple(sorted(runs, key=lambda run: _place(run, by_commit)))
+    placed = [replace(run, at=_text(_place(run, by_commit))) for run in runs]
+    return tuple(sorted(placed, key=lambda run: (run.at, run.finished)))
 
 
 def moment(text: str) -> datetime:
@@ -82,12 +85,16 @@ def moment(text: str) -> datetime:
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
-def _place(run: Run, by_commit: bool) -> tuple[datetime, str]:
+def _place(run: Run, by_commit: bool) -> datetime:
     told = str(run.revision.get("time", "")) if by_commit else ""
     try:
-        return moment(told or run.finished), run.finished
+        return moment(told or run.finished)
     except ValueError:
-        return moment(run.finished), run.finished
+        return moment(run.finished)
+
+
+def _text(time: datetime) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _revision(record: Record) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mlbench.errors import first_few
 from mlbench.history.differences import Difference, differences
 from mlbench.history.moves import Move
-from mlbench.history.runs import Run, moment, runs_of
+from mlbench.history.runs import Run, runs_of
 from mlbench.history.series import Series, series_of
 from mlbench.records.record import Record, default_tolerances
 from mlbench.regression.change import Verdict
@@ -78,7 +78,7 @@ def suite_history(
     events = [
         Event(each, move, differences(move.before, move.after)) for each in series for move in each.moves
     ]
-    events.sort(key=lambda event: moment(event.move.after.finished), reverse=True)
+    events.sort(key=lambda event: event.move.after.at, reverse=True)
     remarks = (
         (f"only the newest {MOST} runs of a case are shown; older ones left out: {first_few(left_out, 3)}",)
         if left_out

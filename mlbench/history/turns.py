@@ -48,7 +48,7 @@ def turns_of(
         )
         for key, events in groups.items()
     ]
-    return sorted(turns, key=lambda turn: turn.after.finished, reverse=True)
+    return sorted(turns, key=lambda turn: turn.after.at, reverse=True)
 
 
 def later_move(event: Event) -> Move | None:
@@ -64,4 +64,4 @@ def _place(event: Event) -> tuple[object, ...]:
     commits: Mapping[str, object] = after.revision
     if commits.get("commit"):
         return before.revision.get("commit"), commits["commit"], commits.get("changed")
-    return after.finished[:10], event.causes
+    return after.at[:10], event.causes

@@ -41,7 +41,9 @@ def test_runs_are_in_the_order_of_commits_when_asked() -> None:
 
     records = [at("2026-01-02T00:00:00+01:00", "2026-03-01"), at("2026-01-01T00:00:00Z", "2026-03-02")]
     assert [run.finished[:10] for run in runs_of(records)] == ["2026-03-01", "2026-03-02"]
-    assert [run.finished[:10] for run in runs_of(records, by_commit=True)] == ["2026-03-02", "2026-03-01"]
+    placed = runs_of(records, by_commit=True)
+    assert [run.finished[:10] for run in placed] == ["2026-03-02", "2026-03-01"]
+    assert [run.at for run in placed] == ["2026-01-01T00:00:00Z", "2026-01-01T23:00:00Z"]
 
 
 def test_files_changed_since_the_commit_are_marked() -> None:
