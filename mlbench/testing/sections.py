@@ -115,7 +115,7 @@ def section_is_always_the_same(subject: Subject) -> None:
             found = [_page(subject, context) for _ in range(2)]
         expect(
             found[0] == found[1],
-            f"build() gives two sections for {what}; read no clock, and draw from a generator with a fixed seed",
+            f"build() gives two sections for {what}; draw from a generator with a fixed seed, read no clock",
         )
 
 

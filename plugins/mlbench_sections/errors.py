@@ -12,8 +12,8 @@ from mlbench_sections.detail import Made, by_case, picture, share
 
 __all__ = ["Errors"]
 
-#: Rows of all cases together.
-_TOTAL = 300
+#: Rows of a case, and of all cases together.
+_MOST, _TOTAL = 50, 200
 
 #: Rows of a case that are shown without a click.
 _FIRST = 8
@@ -25,11 +25,11 @@ class Errors(SectionOptions):
 
     place: ClassVar[int] = 280
 
-    rows: Annotated[int, Field(ge=1, le=200)] = 50
-    """Queries of a case at most; fewer where there are more than six cases."""
+    rows: Annotated[int, Field(ge=1, le=200)] | None = None
+    """Queries of a case at most; null for 50, and fewer where there are more than four cases in detail."""
 
     def build(self, context: PageContext) -> Section | None:
-        rows = share(context, self.rows, _TOTAL, 5)
+        rows = self.rows or share(context, _MOST, _TOTAL, 5)
 
         def part(case: str, found: CaseFindings) -> Made:
             details = found.details

@@ -108,8 +108,9 @@ def test_the_charts_have_the_numbers_of_the_details(made: Made, records: list[Re
         assert details is not None
         assert record.metrics["precision"].value == pytest.approx(point["precision"], rel=1e-12)
         assert record.metrics["recall"].value == pytest.approx(point["recall"], rel=1e-12)
-        assert [row["distance"] for row in shown] == details.sweep.distance[: len(shown)].tolist()
-        assert [row["recall"] for row in shown] == details.sweep.recall[: len(shown)].tolist()
+        for name in ("distance", "recall", "accepted"):
+            whole = getattr(details.sweep, name)[: len(shown)]
+            assert [row[name] for row in shown] == [round(float(value), 6) for value in whole]
     trade_off = next(each for each in charts(text) if "front" in each["data"]["values"][0])
     for row in trade_off["data"]["values"]:
         own = [record for record in records if record.case == row["case"]]
