@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from mlbench.plugin import CaseFindings, PageContext, Section, SectionOptions
+from mlbench.plugin import CaseFindings, PageContext, Part, Section, SectionOptions
 from mlbench_sections.detail import Made, by_case, picture, share
 
 __all__ = ["Errors"]
@@ -40,7 +40,11 @@ class Errors(SectionOptions):
                 return None
             return {"counted": counted, "wrong": wrong, "rows": shown, "first": _FIRST}, {}
 
-        return by_case(context, "What it gets wrong", "errors", part)
+        section = by_case(context, "What it gets wrong", "errors", part)
+        if section is None or not context.findings_note:
+            return section
+        note = Part('<p class="note">{{ note }}</p>', {"note": context.findings_note})
+        return Section(section.title, (note, *section.parts))
 
 
 def _row(context: PageContext, case: str, found: CaseFindings, at: int) -> dict[str, Any]:
