@@ -1,8 +1,8 @@
 """What details cost: an evaluation with its calibration, all metrics and intervals, without details and with
 them, and the file that they are written to.
 
-One thread, five images a class; the calibration images are half as many. Processor times, taken in turns in one
-process, medians over rounds.
+One thread, five images a class; the calibration images are half as many. Processor times, taken in turns in
+one process, medians over rounds.
 
     python benchmarks/details.py [--sizes 1000 10000 50000] [--dim 128] [--rounds 5] [--json]
 """
