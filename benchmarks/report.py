@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-#: Cases and test images of each row.
-ROWS = ((1, 200), (4, 1_000), (20, 20_000), (1_000, 200_000))
+#: Cases, test images, and wrong queries that are asked for of each case, 0 for the default.
+ROWS = ((1, 200, 0), (4, 1_000, 0), (20, 20_000, 0), (20, 20_000, 50), (1_000, 200_000, 0))
 
 #: Cases that have details; a page shows fewer.
 DETAILED = 25
@@ -46,10 +46,10 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     rows = []
-    for cases, images in ROWS:
+    for cases, images, wrong in ROWS:
         with tempfile.TemporaryDirectory() as folder:
             make(Path(folder), cases, images)
-            row = measured(Path(folder), cases, images)
+            row = measured(Path(folder), cases, images, wrong)
         rows.append(row)
         if not arguments.json:
             print(", ".join(f"{name} {value:,}" for name, value in row.items()), flush=True)
@@ -57,15 +57,17 @@ def main() -> None:
         print(json.dumps(rows))
 
 
-def measured(folder: Path, cases: int, images: int) -> dict[str, float]:
-    from mlbench.commands.installed import installed_registry
+def measured(folder: Path, cases: int, images: int, wrong: int) -> dict[str, float]:
     from mlbench.page.report import ReportRequest, suite_report
     from mlbench.page.script import chart_script
+    from mlbench.plugins import load_plugins
+    from mlbench.registry import Registry
 
     chart_script()
     before = time.perf_counter()
-    request = ReportRequest(results=folder / "results", output=folder / "page.html")
-    path = suite_report("made-up", request, installed_registry, lambda line: None)
+    sections = (f"errors.rows={wrong}",) if wrong else ()
+    request = ReportRequest(results=folder / "results", output=folder / "page.html", sections=sections)
+    path = suite_report("made-up", request, lambda: Registry(load_plugins()), lambda line: None)
     seconds = time.perf_counter() - before
     text = path.read_text(encoding="utf-8")
     return {
@@ -75,22 +77,24 @@ def measured(folder: Path, cases: int, images: int) -> dict[str, float]:
         "MB": round(len(text.encode()) / 1e6, 2),
         "thumbnails": text.count("data:image/webp"),
         "places of images": text.count("data-image="),
+        "gallery rows": text.count('aria-label="Query '),
     }
 
 
 def make(folder: Path, cases: int, images: int) -> None:
     """Records of a suite, with details of some of its cases."""
-    from mlbench.commands.installed import installed_registry
     from mlbench.evaluation.details import DETAILS, write_details
     from mlbench.planning.request import PlanRequest
+    from mlbench.plugins import load_plugins
     from mlbench.records.record import Estimate, Record, Timing
     from mlbench.records.store import Store
+    from mlbench.registry import Registry
     from mlbench.seeding import numpy_generator
 
     views = 10
     suite = folder / "made-up.yaml"
     suite.write_text(SUITE.format(classes=images // views, views=views))
-    plan = PlanRequest(device="cpu").plan(suite, installed_registry())
+    plan = PlanRequest(device="cpu").plan(suite, Registry(load_plugins()))
     (case,) = plan.cases
     quantities = case.spec.quantities()
     store = Store(folder / "results", "made-up")

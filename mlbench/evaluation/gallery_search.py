@@ -8,12 +8,15 @@ import numpy as np
 
 from mlbench.evaluation.all_pairs import AllPairs
 from mlbench.evaluation.engine import Engine
-from mlbench.evaluation.similarity_grid import on_grid
+from mlbench.evaluation.similarity_grid import STEP
 
 __all__ = ["Hits", "NearestImages", "NegativeHistogram", "Searched", "SimilarNegatives", "search_gallery"]
 
 #: Number of nearest images that are kept for a query.
 NEAREST = 5
+
+#: Grid points on either side of 0, with some beyond 1 for rounding errors.
+_HALF_GRID = round(1 / STEP) + 256
 
 #: Bits of a key below the score: one for the class, the others for the place.
 _PLACE_BITS = 31
@@ -51,27 +54,29 @@ class NearestImages:
 
     def __init__(self, rows: np.ndarray) -> None:
         self.rows = rows
-        self._keys = np.full((len(rows), NEAREST), _NO_KEY)
-        self._right = np.full((len(rows), 1), _NO_KEY)
+        self._keys = np.full((len(rows), NEAREST), _NO_KEY)  # descending
+        self._right = np.full(len(rows), _NO_KEY)
 
     def add(self, tile: Searched) -> None:
         """Search a tile whose queries include some of these."""
         mine, inside = _members(self.rows, tile.rows)
-        if not len(mine):
-            return
-        same, compared = tile.same[inside], tile.compared[inside]
-        keys = np.where(compared, _keys(tile.scores[inside], tile.left, same), _NO_KEY)
-        right = np.where(same & compared, keys, _NO_KEY).max(1, keepdims=True)
-        self._right[mine] = np.maximum(self._right[mine], right)
-        both = np.concatenate([self._keys[mine], keys], axis=1)
-        self._keys[mine] = -np.partition(-both, NEAREST - 1, axis=1)[:, :NEAREST]
+        scores, same = tile.scores[inside], tile.same[inside]
+        # Most scores are below the last that is kept: keys are made for the others alone.
+        _, last, _ = _decoded(self._keys[mine, -1:])
+        row, column = np.nonzero((~(scores < last) | same) & tile.compared[inside])
+        keys = _keys(scores[row, column], column + tile.left, same[row, column])
+        of_class = same[row, column]
+        np.maximum.at(self._right, mine[row[of_class]], keys[of_class])
+        rows = np.concatenate([np.repeat(np.arange(len(mine)), NEAREST), row])
+        every = np.concatenate([self._keys[mine].ravel(), keys])
+        order = np.lexsort((-every, rows))
+        rank = np.arange(len(rows)) - np.searchsorted(rows[order], rows[order])
+        self._keys[mine] = every[order[rank < NEAREST]].reshape(-1, NEAREST)
 
     def result(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """place, similarity, same, right and right_similarity, as described."""
-        keys = -np.sort(-self._keys, axis=1)
-        place, similarity, same = _decoded(keys)
         right, right_similarity, _ = _decoded(self._right)
-        return place, similarity, same, right[:, 0], right_similarity[:, 0]
+        return *_decoded(self._keys), right, right_similarity
 
 
 class SimilarNegatives:
@@ -104,15 +109,23 @@ class NegativeHistogram:
     (B + 1,) ascending, on the grid."""
 
     def __init__(self, rows: np.ndarray, edges: np.ndarray) -> None:
-        self.rows, self._edges = rows, edges
-        self.counts = np.zeros(len(edges) - 1, np.int64)
+        self.rows = rows
+        # The first point of each bin on the grid; rounding errors beyond -1 and 1 are in the outer bins.
+        self._first = np.append(0, np.rint(edges[1:-1] / STEP).astype(np.int64) + _HALF_GRID)
+        self._points = np.zeros(2 * _HALF_GRID + 1, np.int64)
 
     def add(self, tile: Searched) -> None:
         """Count a tile whose queries include some of these."""
         _, inside = _members(self.rows, tile.rows)
         scores = tile.scores[inside][~tile.same[inside]]
-        bins = np.searchsorted(self._edges, on_grid(scores), side="right") - 1
-        self.counts += np.bincount(np.clip(bins, 0, len(self.counts) - 1), minlength=len(self.counts))
+        points = np.rint(scores / np.float32(STEP)).astype(np.int64) + _HALF_GRID
+        self._points += np.bincount(points, minlength=len(self._points))
+
+    @property
+    def counts(self) -> np.ndarray:
+        """(B,) int64."""
+        found: np.ndarray = np.add.reduceat(self._points, self._first)
+        return found
 
 
 def search_gallery(
@@ -152,12 +165,12 @@ def _members(rows: np.ndarray, some: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return mine, inside
 
 
-def _keys(scores: np.ndarray, left: int, same: np.ndarray) -> np.ndarray:
-    """Distinct numbers that order the images of each row: a nearer image has the higher number."""
+def _keys(scores: np.ndarray, places: np.ndarray, same: np.ndarray) -> np.ndarray:
+    """Distinct numbers that order the images of a query: a nearer image has the higher number. (n,) each."""
     bits = (scores + np.float32(0)).view(np.int32).astype(np.int64)  # -0 becomes 0
     ordered = np.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
-    places = (1 << _PLACE_BITS) - 1 - (left + np.arange(scores.shape[1]))
-    return (ordered << (_PLACE_BITS + 1)) + (~same).astype(np.int64) * (1 << _PLACE_BITS) + places
+    below = (1 << _PLACE_BITS) - 1 - places
+    return (ordered << (_PLACE_BITS + 1)) + (~same).astype(np.int64) * (1 << _PLACE_BITS) + below
 
 
 def _decoded(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -64,7 +64,9 @@ def gather_findings(
             splits, why = readers.splits(record, details)
             result[name] = CaseFindings(record, details, splits, why)
     text = ""
-    if having > len(result):
+    if names and not having:
+        text = "Single images are not shown: no record has details of its evaluation; run the cases again."
+    elif having > len(result):
         text = (
             f"Single images are shown of {len(result)} cases, the best ones; {having - len(result)} more "
             "have them: mlbench report --case GLOB shows others."

@@ -20,7 +20,7 @@ _SIDES = ((700, 96), (1500, 72), (1 << 62, 48))
 _QUALITY = 55  # of WebP
 
 #: Bytes of all images as they are written in the page.
-_LIMIT = 3_000_000
+_LIMIT = 1_800_000
 
 
 @dataclass(frozen=True)

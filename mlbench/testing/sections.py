@@ -101,11 +101,11 @@ def section_renders(subject: Subject) -> None:
         for name, chart in (each for part in getattr(section, "parts", ()) for each in part.charts.items()):
             expect(
                 isinstance(chart.description, str) and chart.description.strip(),
-                f"the chart {name!r} has no description; say in a sentence what it shows",
+                f"the chart {name!r} has no description; write in a sentence what it shows",
             )
             expect(
                 not _has_key(chart.spec, "url"),
-                f"the chart {name!r} has the key 'url'; put its rows into data.values, as a page is one file",
+                f"the chart {name!r} has the key 'url'; return its rows in data.values: a page is one file",
             )
 
 
@@ -115,7 +115,7 @@ def section_is_always_the_same(subject: Subject) -> None:
             found = [_page(subject, context) for _ in range(2)]
         expect(
             found[0] == found[1],
-            f"build() gives two sections for {what}; use no clock, and a generator with a fixed seed",
+            f"build() gives two sections for {what}; draw from a generator with a fixed seed, read no clock",
         )
 
 
@@ -124,7 +124,7 @@ def section_escapes_names(subject: Subject) -> None:
     context = PageContext(**{**given, "title": "t", "records": _records(_MARKUP, "large")})
     expect(
         _MARKUP not in _page(subject, context),
-        f"the section has the name of the case {_MARKUP!r} as markup; let the template escape it, not |safe",
+        f"the section has the name of the case {_MARKUP!r} as markup; remove |safe from the template",
     )
 
 

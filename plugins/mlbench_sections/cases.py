@@ -22,7 +22,7 @@ class Cases(SectionOptions):
 
     place: ClassVar[int] = 200
 
-    cells: Annotated[int, Field(ge=1)] = 24_000
+    cells: Annotated[int, Field(ge=1)] = 10_000
     """Cells of the table; above, the last columns are left out, and then the last cases."""
 
     def build(self, context: PageContext) -> Section | None:

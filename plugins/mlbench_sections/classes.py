@@ -13,7 +13,7 @@ from mlbench_sections.detail import Made, by_case, share
 __all__ = ["Classes"]
 
 #: Rows of all cases together.
-_TOTAL = 1200
+_TOTAL = 800
 
 
 class Classes(SectionOptions):

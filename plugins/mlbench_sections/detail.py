@@ -21,9 +21,12 @@ def share(context: PageContext, most: int, total: int, least: int) -> int:
 
 
 def picture(context: PageContext, case: str, image: int, **more: Any) -> dict[str, Any]:
-    """An image for a template: its number, class, name and both as text; `more` as it is."""
+    """An image for a template: its number, class, name without the folder of the class, and both as text;
+    `more` as it is."""
     found = context.findings[case]
-    facts = {"class": found.class_of(image), "name": found.name_of(image), "text": found.text(image)}
+    kind = found.class_of(image)
+    name = found.name_of(image).removeprefix(f"{kind}/")
+    facts = {"class": kind, "name": name, "text": found.text(image)}
     return {"number": context.image(case, image), **facts, **more}
 
 
@@ -40,5 +43,5 @@ def by_case(
                 given = {"case": case, "seed": found.record.seed, "why": found.why, **values}
                 yield Part(template(name), given, charts, case)
 
-    made = tuple(parts())
-    return Section(title, made) if made else None
+    found = tuple(parts())
+    return Section(title, found) if found else None

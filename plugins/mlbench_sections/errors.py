@@ -7,13 +7,13 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from mlbench.plugin import CaseFindings, PageContext, Section, SectionOptions
+from mlbench.plugin import CaseFindings, PageContext, Part, Section, SectionOptions
 from mlbench_sections.detail import Made, by_case, picture, share
 
 __all__ = ["Errors"]
 
-#: Rows of all cases together.
-_TOTAL = 300
+#: Rows of a case, and of all cases together.
+_MOST, _TOTAL = 50, 200
 
 #: Rows of a case that are shown without a click.
 _FIRST = 8
@@ -25,11 +25,11 @@ class Errors(SectionOptions):
 
     place: ClassVar[int] = 280
 
-    rows: Annotated[int, Field(ge=1, le=200)] = 50
-    """Queries of a case at most; fewer where there are more than six cases."""
+    rows: Annotated[int, Field(ge=1, le=200)] | None = None
+    """Queries of a case at most; null for 50, and fewer where there are more than four cases in detail."""
 
     def build(self, context: PageContext) -> Section | None:
-        rows = share(context, self.rows, _TOTAL, 5)
+        rows = self.rows or share(context, _MOST, _TOTAL, 5)
 
         def part(case: str, found: CaseFindings) -> Made:
             details = found.details
@@ -40,7 +40,11 @@ class Errors(SectionOptions):
                 return None
             return {"counted": counted, "wrong": wrong, "rows": shown, "first": _FIRST}, {}
 
-        return by_case(context, "What it gets wrong", "errors", part)
+        section = by_case(context, "What it gets wrong", "errors", part)
+        if section is None or not context.findings_note:
+            return section
+        note = Part('<p class="note">{{ note }}</p>', {"note": context.findings_note})
+        return Section(section.title, (note, *section.parts))
 
 
 def _row(context: PageContext, case: str, found: CaseFindings, at: int) -> dict[str, Any]:

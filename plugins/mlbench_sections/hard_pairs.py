@@ -13,7 +13,7 @@ from mlbench_sections.detail import Made, by_case, picture, share
 __all__ = ["HardPairs", "pair_rows"]
 
 #: Pairs of each kind of all cases together.
-_TOTAL = 120
+_TOTAL = 72
 
 
 class HardPairs(SectionOptions):
@@ -26,7 +26,7 @@ class HardPairs(SectionOptions):
     """Pairs of each kind of a case at most; fewer where there are many cases."""
 
     def build(self, context: PageContext) -> Section | None:
-        count = share(context, self.pairs, _TOTAL, 4)
+        count = share(context, self.pairs, _TOTAL, 3)
 
         def part(case: str, found: CaseFindings) -> Made:
             hardest = (found.details.hardest_positives, found.details.hardest_negatives)

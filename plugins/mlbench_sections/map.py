@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Map"]
 
 #: Points, and images of points, of all cases together.
-_POINTS, _IMAGES = 6000, 500
+_POINTS, _IMAGES = 5000, 300
 
 #: Classes up to which each has a colour of its own.
 _COLOURED = 8
@@ -34,7 +34,7 @@ class Map(SectionOptions):
     """Images of a case at most; fewer where there are many cases."""
 
     def build(self, context: PageContext) -> Section | None:
-        points, images = share(context, self.points, _POINTS, 200), share(context, 300, _IMAGES, 40)
+        points, images = share(context, self.points, _POINTS, 200), share(context, 200, _IMAGES, 10)
 
         def part(case: str, found: CaseFindings) -> Made:
             details = found.details

@@ -27,7 +27,7 @@ class Origin(SectionOptions):
 
     def build(self, context: PageContext) -> Section | None:
         records = context.records
-        notes = [*context.notes, *context.lacking, *context.remarks]
+        notes = [*context.notes, *context.lacking, *context.remarks, *filter(None, [context.findings_note])]
         shown = records[: self.fingerprints]
         return Section.of(
             "Notes and origin",

@@ -26,15 +26,15 @@ class Similarities(SectionOptions):
         histogram, sweep = found.details.histogram, found.details.sweep
         rows: list[dict[str, Any]] = []
         counts = (
-            ("positive: same class", histogram.positives),
-            ("negative: other class", histogram.negatives),
+            ("same class", histogram.positives),
+            ("other class", histogram.negatives),
         )
         for what, numbers in counts:
             total = int(numbers.sum())
             for at, count in enumerate(numbers):
                 if count:
-                    low, high = float(histogram.edges[at]), float(histogram.edges[at + 1])
-                    share = int(count) / total
+                    low, high = (round(float(each), 4) for each in histogram.edges[at : at + 2])
+                    share = round(int(count) / total, 7)
                     rows.append({"low": low, "high": high, "pairs": int(count), "share": share, "what": what})
         if not rows:
             return None

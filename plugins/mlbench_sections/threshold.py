@@ -7,9 +7,15 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from mlbench.plugin import CaseFindings, Chart, PageContext, Section, SectionOptions
-from mlbench_sections.detail import Made, by_case
+from mlbench_sections.detail import Made, by_case, share
 
 __all__ = ["Threshold"]
+
+#: Points of a curve that are drawn where there are at most ten cases; details have as many.
+_POINTS = 400
+
+#: Decimals of what is drawn; the fitted threshold has all.
+_DECIMALS = 6
 
 
 class Threshold(SectionOptions):
@@ -23,9 +29,11 @@ class Threshold(SectionOptions):
     """Precisions of the table."""
 
     def build(self, context: PageContext) -> Section | None:
-        return by_case(context, "Threshold", "threshold", self._part)
+        step = -(-_POINTS // share(context, _POINTS, 10 * _POINTS, 100))
+        return by_case(context, "Threshold", "threshold", lambda case, found: self._part(found, step))
 
-    def _part(self, case: str, found: CaseFindings) -> Made:
+    def _part(self, found: CaseFindings, step: int) -> Made:
+        """step: every how many-th point is drawn."""
         sweep = found.details.sweep
         rows = [
             {
@@ -52,7 +60,7 @@ class Threshold(SectionOptions):
             "positives": sweep.positives,
             "negatives": sweep.negatives,
         }
-        return values, {"sweep": _chart(rows, fitted, low, high)}
+        return values, {"sweep": _chart(rows[::step] + rows[-1:] if step > 1 else rows, fitted, low, high)}
 
 
 def _target(rows: list[dict[str, Any]], precision: float) -> dict[str, Any]:
@@ -67,7 +75,11 @@ def _chart(
     # Beyond the distance where nearly everything is accepted, nothing changes.
     last = next((row["distance"] for row in rows if row["recall"] >= 0.9999), rows[-1]["distance"])
     last = min(rows[-1]["distance"], max(last * 1.05, (high or 0.0) * 1.1))
-    shown = [row for row in rows if row["distance"] <= last]
+    shown = [
+        {name: None if value is None else round(value, _DECIMALS) for name, value in row.items()}
+        for row in rows
+        if row["distance"] <= last or row is fitted
+    ]
     start = fitted["distance"] if fitted else shown[len(shown) // 2]["distance"]
     x = {"field": "distance", "type": "quantitative", "title": "distance", "scale": {"nice": False}}
     layers: list[dict[str, Any]] = []

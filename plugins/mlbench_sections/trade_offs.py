@@ -25,7 +25,7 @@ class TradeOffs(SectionOptions):
 
     metrics: Annotated[int, Field(ge=1)] = 2
     """Headline metrics, the first ones."""
-    points: Annotated[int, Field(ge=2)] = 400
+    points: Annotated[int, Field(ge=2)] = 150
     """Cases in a chart besides the front, the best ones by the metric."""
 
     def build(self, context: PageContext) -> Section | None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import sys
 from html.parser import HTMLParser
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -108,8 +111,9 @@ def test_the_charts_have_the_numbers_of_the_details(made: Made, records: list[Re
         assert details is not None
         assert record.metrics["precision"].value == pytest.approx(point["precision"], rel=1e-12)
         assert record.metrics["recall"].value == pytest.approx(point["recall"], rel=1e-12)
-        assert [row["distance"] for row in shown] == details.sweep.distance[: len(shown)].tolist()
-        assert [row["recall"] for row in shown] == details.sweep.recall[: len(shown)].tolist()
+        for name in ("distance", "recall", "accepted"):
+            whole = getattr(details.sweep, name)[: len(shown)]
+            assert [row[name] for row in shown] == [round(float(value), 6) for value in whole]
     trade_off = next(each for each in charts(text) if "front" in each["data"]["values"][0])
     for row in trade_off["data"]["values"]:
         own = [record for record in records if record.case == row["case"]]
@@ -308,6 +312,39 @@ def test_images_of_other_data_are_not_shown(made: Made) -> None:
     found = output.read_text()
     shown = "images are not shown: the data set is not the one that case" in found
     assert shown or "seed 1" in found  # the other seed may be the median
+
+
+def test_umap_needs_its_package(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "umap", None)
+    output = made.folder / "no-umap.html"
+    options = ("--section", "map.method=umap", "-o", output)
+    done = made.invoke("report", made.suite.name, "--device", "cpu", *options)
+    assert done.exit_code == 0
+    advice = "umap needs mlbench[umap]: pip install 'mlbench[umap]'"
+    assert re.fullmatch(
+        rf"note: section 'map' of mlbench \S+ is left out: {re.escape(advice)}\n", done.stderr
+    )
+
+
+@pytest.mark.slow
+def test_umap_draws_the_map(made: Made) -> None:
+    output = made.folder / "umap.html"
+    options = ("--section", "map.method=umap", "--case", "8", "-o", output)
+    done = made.invoke("report", made.suite.name, "--device", "cpu", *options)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert "UMAP, in which distances between groups mean little" in output.read_text()
+
+
+def test_records_without_details_have_a_page(made: Made, tmp_path: Path) -> None:
+    place = tmp_path / "toy"
+    place.mkdir()
+    for path in made.page.parent.glob("*.json"):
+        shutil.copy(path, place)
+    done = made.invoke("report", made.suite.name, "--device", "cpu", "--results", tmp_path)
+    assert (done.exit_code, done.stderr) == (0, "")
+    text = (place / "report.html").read_text()
+    assert "no record has details of its evaluation; run the cases again" in text
+    assert 'id="errors"' not in text
 
 
 def test_no_number_of_the_page_is_infinite(made: Made) -> None:

@@ -7,7 +7,7 @@
   // Images: each is in the page once, and shown in any number of places.
   for (const image of all("img[data-image]")) {
     const address = images[Number(image.dataset.image)];
-    if (address) image.src = address; else { image.removeAttribute("title"); image.classList.add("empty"); }
+    if (address) image.src = address; else image.classList.add("empty");
   }
 
   // Colours.
