@@ -36,16 +36,13 @@ def series_chart(series: Series) -> Chart:
     scale = {"zero": False, "domain": _domain(series)}
     y = {"field": "v", "type": "quantitative", "scale": scale, "title": unit or None}
     told = [
-        {"field": "text", "title": quantity_text(series)},
-        {"field": "range", "title": "interval"},
-        {"field": "run", "title": "revision"},
-        {
-            "field": "t",
-            "type": "temporal",
-            "title": "finished (UTC)",
-            "format": "%Y-%m-%d %H:%M",
-            "formatType": "utc",
-        },
+        {"field": field, "type": "nominal", "title": title}
+        for field, title in (
+            ("text", quantity_text(series)),
+            ("range", "interval"),
+            ("run", "revision"),
+            ("day", "finished (UTC)"),
+        )
     ]
     layers: list[dict[str, Any]] = []
     for verdict in dict.fromkeys(move.verdict for move in series.moves):
@@ -57,10 +54,13 @@ def series_chart(series: Series) -> Chart:
                 "encoding": {
                     "x": x,
                     "tooltip": [
-                        {"field": "step", "title": "step"},
-                        {"field": "verdict", "title": "verdict"},
-                        {"field": "from", "title": "last before"},
-                        {"field": "to", "title": "first after"},
+                        {"field": field, "type": "nominal", "title": title}
+                        for field, title in (
+                            ("step", "step"),
+                            ("verdict", "verdict"),
+                            ("from", "last before"),
+                            ("to", "first after"),
+                        )
                     ],
                 },
             }

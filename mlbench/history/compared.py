@@ -232,7 +232,7 @@ def _forest(name: str, heading: str, changes: Sequence[Change]) -> Chart:
     x = {"type": "quantitative", "title": f"difference in {heading}", "axis": axis}
     colour = {"field": "colour", "type": "nominal", "scale": None, "legend": None}
     told = [
-        {"field": field, "title": field if field != "text" else "difference"}
+        {"field": field, "type": "nominal", "title": field if field != "text" else "difference"}
         for field in ("case", "text", "interval", "verdict")
     ]
     layers: list[dict[str, Any]] = [

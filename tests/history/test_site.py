@@ -118,6 +118,10 @@ def test_the_front_page_answers_what_got_worse(site: Path, browser: Any) -> None
     shown = page.locator("figure[data-chart]:visible")
     before = shown.count()
     assert before == page.locator("figure[data-chart]:visible svg").count() > 0
+    page.locator("figure[data-chart] svg path[aria-roledescription='point']").first.hover()
+    told = page.locator("#vg-tooltip-element").inner_text()
+    assert "0.9000" in told
+    assert "2026-01-01 00:00" in told
     page.locator("details.quantity:not([open]) > summary").first.click()
     page.wait_for_function(
         "before => document.querySelectorAll('figure[data-chart] svg').length > before", arg=before
