@@ -15,6 +15,7 @@ from tracked_runs import expected, tracked_run
 from mlbench.contracts.options import TrackerContext
 from mlbench.errors import TrackerError
 from mlbench.registry import Registry
+from mlbench_trackers.values import revision
 
 pytest.importorskip("mlflow", exc_type=ImportError)
 pytestmark = [
@@ -70,6 +71,7 @@ def test_a_run_is_read_back(
     assert run.data.params["neck.dim"] == "8"
     assert run.data.tags["mlbench.fingerprint"] == good.fingerprint
     assert runs["bad"].data.tags["mlbench.error"] == bad.error
+    assert run.data.tags.get("mlflow.source.git.commit", "") == revision(good.plain())
     experiment = reader.get_experiment_by_name("toy")
     assert experiment.tags == {"mlbench.claim.much": "not measurable here"}
 
