@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-__all__ = ["RecordedImages", "SuiteImages"]
+__all__ = ["RecordedImages", "SuiteImages", "check_version"]
 
 
 @dataclass(frozen=True)
