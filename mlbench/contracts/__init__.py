@@ -63,6 +63,7 @@ from mlbench.contracts.shapes import (
     Need,
     TokensShape,
 )
+from mlbench.contracts.tracking import FinishedRun, TrackedCase, Tracker
 
 __all__ = [
     "ACCEPT_NOTHING",
@@ -99,6 +100,7 @@ __all__ = [
     "FeatureShape",
     "Features",
     "Finding",
+    "FinishedRun",
     "GroupedSplit",
     "Kind",
     "LocatedSplit",
@@ -122,4 +124,6 @@ __all__ = [
     "Target",
     "ThresholdPolicy",
     "TokensShape",
+    "TrackedCase",
+    "Tracker",
 ]
