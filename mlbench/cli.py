@@ -26,10 +26,13 @@ from mlbench.commands.claims_commands import (
 )
 from mlbench.commands.data_commands import data
 from mlbench.commands.export_commands import export, match
+from mlbench.commands.history_commands import publish
 from mlbench.commands.installed import Loading, installed_plugins, installed_registry, note_idle
 from mlbench.commands.package_commands import plugin
 from mlbench.commands.plugin_commands import plugins
 from mlbench.commands.regression_commands import baseline, check, compare
+from mlbench.commands.report_commands import report as report_page
+from mlbench.commands.report_commands import write_run_report
 from mlbench.commands.tune_commands import tune
 from mlbench.contracts import KINDS
 from mlbench.deprecation import show_deprecations
@@ -95,6 +98,8 @@ def main(context: click.Context, block: tuple[str, ...], no_plugins: bool) -> No
 
 for command in (data, export, match, claims, findings, compare, baseline, check, tune, plugin, plugins):
     main.add_command(command)
+main.add_command(report_page)
+main.add_command(publish)
 
 
 def _plan(suite: Path, note: Callable[[str], None] | None = None, **request: Any) -> Plan:
@@ -208,6 +213,7 @@ def run(
             tracking.finish(records, lambda: claims_of_store(plan, store, options["seeds"]))
     _show(records, plan.suite.heading, plan.suite.tolerances, "json" if as_json else "table", wide=wide)
     supported = show_claims(plan, store, options["seeds"], required, quiet=as_json)
+    write_run_report(plan, records, store, options, quiet=as_json)
     if any(record.status != "done" and record.case not in plan.suite.optional for record in records):
         sys.exit(1)
     if not supported:

@@ -50,6 +50,7 @@ from mlbench.contracts.learning import (
     RowSampler,
 )
 from mlbench.contracts.network import Backbone, Neck
+from mlbench.contracts.section import Chart, Part, Section
 from mlbench.contracts.shapes import (
     Advice,
     BackboneShape,
@@ -85,6 +86,7 @@ __all__ = [
     "CentreLoss",
     "CentreSampler",
     "CentresShape",
+    "Chart",
     "Choice",
     "Component",
     "CurveMetric",
@@ -114,11 +116,13 @@ __all__ = [
     "PairList",
     "PairLoss",
     "PairedDataset",
+    "Part",
     "PartCount",
     "Quantity",
     "RankMetric",
     "RegularisedLoss",
     "RowSampler",
+    "Section",
     "Split",
     "SplitName",
     "Target",
