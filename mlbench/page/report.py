@@ -16,9 +16,11 @@ from mlbench.page.gather import gather_findings
 from mlbench.page.images import Images
 from mlbench.page.sections import add_sections, section_options
 from mlbench.page.writer import PageWriter
+from mlbench.planning.document import load_document
 from mlbench.planning.plan import Plan
 from mlbench.planning.request import PlanRequest
 from mlbench.planning.selection import Selection, suite_records
+from mlbench.planning.suite_plugins import suite_registry
 from mlbench.records.record import Record
 from mlbench.records.store import Store
 from mlbench.registry import Registry
@@ -96,6 +98,8 @@ def page_html(
 def _write(
     found: Selection, store: Store, request: ReportRequest, registry: Registry, note: Callable[[str], None]
 ) -> Path:
+    if found.plan is not None:  # the suite may have plugins of its own
+        registry = suite_registry(load_document(found.plan.suite.path), registry)
     options = section_options(request.sections, registry)
     context = _context(found, store, request, registry, note)
     path = request.output or report_path(store)
