@@ -17,6 +17,7 @@ from mlbench.page.images import Images
 from mlbench.page.sections import add_sections, section_options
 from mlbench.page.writer import PageWriter
 from mlbench.planning.document import load_document
+from mlbench.planning.heading import Heading
 from mlbench.planning.plan import Plan
 from mlbench.planning.request import PlanRequest
 from mlbench.planning.selection import Selection, suite_records
@@ -70,8 +71,6 @@ def plan_report(
     note: Callable[[str], None],
 ) -> Path:
     """Write the page of a plan that was run, and return its path. Raises StoreError."""
-    from mlbench.planning.heading import Heading
-
     suite = plan.suite
     heading = Heading(suite.name, suite.heading, suite.path, suite.tolerances, True, suite.size)
     found = Selection(heading, tuple(records), plan=plan)
