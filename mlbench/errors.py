@@ -12,7 +12,8 @@
     ├── ClaimError         the records at hand cannot answer a claim
     ├── TrainingError      training cannot continue (a loss that is not finite, labels out of range)
     ├── StoreError         records, caches or model files cannot be read or written
-    └── ExportError        a model cannot be exported
+    ├── ExportError        a model cannot be exported
+    └── TrackerError       a tracker cannot be used: a library, an account or a folder is missing
 
 A message is one line and says what is wrong, where, what was expected and what to do. The command
 line prints it without a traceback; anything that is not an MlbenchError is a bug and shows one.
@@ -35,6 +36,7 @@ __all__ = [
     "StoreError",
     "SuiteError",
     "ThresholdError",
+    "TrackerError",
     "TrainingError",
     "WeightsError",
     "close_match",
@@ -102,6 +104,10 @@ class StoreError(MlbenchError):
 
 class ExportError(MlbenchError):
     """A model cannot be exported."""
+
+
+class TrackerError(MlbenchError):
+    """A tracker cannot be used: a library, an account or a folder is missing. Nothing has run yet."""
 
 
 def first_line(error: BaseException) -> str:

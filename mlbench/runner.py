@@ -29,7 +29,7 @@ from mlbench.records.store import Store
 
 if TYPE_CHECKING:
     from mlbench.training.preflight import Preflight
-    from mlbench.training.train import Observer
+    from mlbench.training.train import EpochEnd, Observer
 
 __all__ = ["Listener", "run", "run_case"]
 
@@ -43,6 +43,9 @@ class Listener(Protocol):
 
     def stage(self, what: str, done: int, total: int) -> None:
         """Progress within a case."""
+
+    def epoch(self, case: Case, epoch: int, values: Mapping[str, float]) -> None:
+        """An epoch, counted from 1, is trained. values: see `mlbench.contracts.Tracker.epoch`."""
 
     def finished(self, record: Record) -> None:
         """A case is trained and evaluated, or has failed. Its speed may still be measured."""
@@ -136,7 +139,7 @@ def run_case(
     plan: Plan,
     store: Store,
     listener: Listener,
-    observe: Observer = lambda epoch, score: None,
+    observe: Observer = lambda end: None,
 ) -> Record:
     """Train, evaluate and store one case of a plan, without a measurement. Returns its record.
 
@@ -258,7 +261,7 @@ def _experiment_record(
     store: Store,
     listener: Listener,
     ready: Preflight,
-    observe: Observer = lambda epoch, score: None,
+    observe: Observer = lambda end: None,
 ) -> Record:
     """Train and evaluate a case. Returns its record without a measurement, or with the error of a failure."""
     import torch
@@ -277,6 +280,11 @@ def _experiment_record(
         "conditions": dict(case.conditions),
         "environment": environment(plan.device, torch.get_num_threads()),
     }
+
+    def observed(end: EpochEnd) -> None:
+        listener.epoch(case, end.number, end.values)
+        observe(end)
+
     unchecked = [ready.notes[case.key]] if case.key in ready.notes else []
     start = time.perf_counter()
     seconds: Mapping[str, float] = {}
@@ -285,7 +293,7 @@ def _experiment_record(
             ready.take(case) or assemble(case, plan.device.name, listener.stage),
             store.checkpoints(case.key),
             listener.stage,
-            observe,
+            observed,
         )
         now = settled(case, plan.device)
         if now.key != case.key:

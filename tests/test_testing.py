@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import threading
 from itertools import repeat
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 from unittest import SkipTest
 
@@ -57,6 +59,7 @@ from mlbench.plugin import (
     Section,
     SectionOptions,
     ThresholdOptions,
+    TrackerOptions,
 )
 from mlbench.testing import checks
 from mlbench.testing.component import CHECKS
@@ -579,6 +582,37 @@ class FaultyThreshold(ThresholdOptions):
         return values.get(self.fault, 0.5)
 
 
+class FaultyTracker(TrackerOptions):
+    fault: str
+
+    def build(self, context: Any) -> Any:
+        if self.fault == "early":
+            Path("made.txt").touch()
+        return object() if self.fault == "deaf" else self
+
+    def case_started(self, case: Any, position: int, total: int) -> None:
+        if self.fault == "prints":
+            print("started", case.name)
+        if self.fault == "draws":
+            random.random()
+        if self.fault == "variable":
+            os.environ["FAULTY"] = "yes"
+        if self.fault == "moves":
+            os.chdir("/")
+
+    def epoch(self, case: Any, epoch: int, values: Any) -> None:
+        if self.fault == "changes":
+            values.clear()
+
+    def case_finished(self, record: Any) -> None:
+        if self.fault == "done alone":
+            float(record["metrics"]["f1"]["value"])
+
+    def run_finished(self, run: Any) -> None:
+        if self.fault == "finished alone":
+            float(run.records[0]["metrics"]["f1"]["value"])
+
+
 FAULTS = [
     ("dataset", "version", "dataset_has_three_splits", "the same version"),
     ("dataset", "where", "dataset_has_three_splits", "`where(0)` of the train split is 0; return a string"),
@@ -707,6 +741,15 @@ FAULTS = [
     ("section", "url", "section_renders", "has the key 'url'; return its rows in data.values"),
     ("section", "global", "section_is_always_the_same", "draw from a generator with a fixed seed"),
     ("section", "markup", "section_escapes_names", "remove |safe from the template"),
+    ("tracker", "deaf", "tracker_has_an_event", "none of the methods case_started, epoch"),
+    ("tracker", "early", "tracker_has_an_event", "build creates made.txt; make files at the first event"),
+    ("tracker", "changes", "tracker_takes_every_event", "epoch() changes what it is given; copy it"),
+    ("tracker", "done alone", "tracker_takes_every_event", "raises KeyError: 'f1'"),
+    ("tracker", "finished alone", "tracker_takes_a_run_that_stops", "raises IndexError"),
+    ("tracker", "prints", "tracker_leaves_the_process_alone", "prints 'started good' to stdout"),
+    ("tracker", "draws", "tracker_leaves_the_process_alone", "global generators of Python"),
+    ("tracker", "variable", "tracker_leaves_the_process_alone", "environment variables FAULTY"),
+    ("tracker", "moves", "tracker_leaves_the_process_alone", "changes the current folder to /"),
 ]
 OPTIONS = {
     "dataset": FaultyDatasetOptions,
@@ -726,6 +769,7 @@ OPTIONS = {
     "threshold": FaultyThreshold,
     "claim": FaultyClaim,
     "section": FaultySection,
+    "tracker": FaultyTracker,
 }
 KINDS_OF = {"paired": "dataset", "pair_loss": "loss", "centre_loss": "loss", "picky": "loss"}
 

@@ -64,6 +64,7 @@ from mlbench.contracts.shapes import (
     Need,
     TokensShape,
 )
+from mlbench.contracts.tracking import FinishedRun, TrackedCase, Tracker
 
 __all__ = [
     "ACCEPT_NOTHING",
@@ -101,6 +102,7 @@ __all__ = [
     "FeatureShape",
     "Features",
     "Finding",
+    "FinishedRun",
     "GroupedSplit",
     "Kind",
     "LocatedSplit",
@@ -126,4 +128,6 @@ __all__ = [
     "Target",
     "ThresholdPolicy",
     "TokensShape",
+    "TrackedCase",
+    "Tracker",
 ]

@@ -235,5 +235,15 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             ),
             types=("Part", "Chart", "mlbench.page.cases:CaseRow", "mlbench.page.cases:Figure"),
         ),
+        "tracker": Kind(
+            "where the events of a run go, such as a curve of every epoch",
+            _duties(
+                tracker_has_an_event="case_started(), epoch(), case_finished() or run_finished()",
+                tracker_takes_every_event="all events of a run with a finished and a failed case",
+                tracker_takes_a_run_that_stops="run_finished() after any event, also as the only one",
+                tracker_leaves_the_process_alone="no print, no seeding, no change of variables or folder",
+            ),
+            types=("TrackedCase", "FinishedRun"),
+        ),
     }
 )

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from mlbench.contracts.learning import BatchSampler, CentreLoss, CentreSampler, Distiller, PairLoss
     from mlbench.contracts.network import Backbone, Neck
     from mlbench.contracts.section import Section
+    from mlbench.contracts.tracking import Tracker
     from mlbench.page.context import PageContext
 
 __all__ = [
@@ -81,6 +82,8 @@ __all__ = [
     "SamplerOptions",
     "SectionOptions",
     "ThresholdOptions",
+    "TrackerContext",
+    "TrackerOptions",
     "TrainedOptions",
 ]
 
@@ -416,6 +419,27 @@ class SectionOptions(Options):
         on the page."""
 
 
+@dataclass(frozen=True, slots=True)
+class TrackerContext:
+    """What a tracker is built for.
+
+    suite: its name, with the size. title: one line, "" where it has none. folder: of the suite's records,
+    which exists by the first event; a folder within it is a good place for files."""
+
+    suite: str
+    title: str
+    folder: Path
+
+
+class TrackerOptions(Options):
+    """Options of a tracker. They are no part of a case, so they change no result and no fingerprint."""
+
+    @abstractmethod
+    def build(self, context: TrackerContext) -> Tracker:
+        """The tracker of one run. Creates nothing before the first event. Raises TrackerError for what the
+        user must mend first, such as a library that is not installed: the run then ends before it starts."""
+
+
 #: Parts of a case that are trained, as `Recipe.lr_factors` names them.
 TRAINED_PARTS = ("backbone", "neck", "loss", "sampler", "distiller")
 
@@ -562,7 +586,10 @@ BASES: Mapping[str, type[Options]] = {
     "threshold": ThresholdOptions,
     "claim": ClaimOptions,
     "section": SectionOptions,
+    "tracker": TrackerOptions,
 }
 
-# A recipe, a claim and a section are no parts of another component.
-NESTED.update({base: kind for kind, base in BASES.items() if kind not in ("recipe", "claim", "section")})
+#: Kinds that are no parts of another component.
+_WHOLE = ("recipe", "claim", "section", "tracker")
+
+NESTED.update({base: kind for kind, base in BASES.items() if kind not in _WHOLE})

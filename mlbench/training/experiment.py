@@ -42,7 +42,7 @@ def experiment(
     assembly: Assembly,
     folder: Path,
     progress: Callable[[str, int, int], None],
-    observe: Observer = lambda epoch, score: None,
+    observe: Observer = lambda end: None,
 ) -> Outcome:
     """Train and evaluate a case. folder: for its checkpoints, the metrics of each class and the
     details of its evaluation.

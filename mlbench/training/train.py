@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,11 +28,21 @@ from mlbench.training.model import statistics_kept
 from mlbench.training.objective import Batch, Objective
 from mlbench.training.optimisation import WeightMean, build_optimizer, build_schedule
 
-__all__ = ["Observer", "Step", "Training", "train"]
+__all__ = ["EpochEnd", "Observer", "Step", "Training", "train"]
 
-#: Called with the epoch, counted from 1, and the score of each evaluation on the calibration split. Ends the
-#: training by raising TrainingError.
-Observer = Callable[[int, Estimate], None]
+
+@dataclass(frozen=True, slots=True)
+class EpochEnd:
+    """What is known after an epoch. number: counted from 1. values: as `mlbench.contracts.Tracker.epoch` gets
+    them. score: on the calibration split, None where it was not evaluated."""
+
+    number: int
+    values: Mapping[str, float]
+    score: Estimate | None
+
+
+#: Called after each epoch. Ends the training by raising TrainingError.
+Observer = Callable[[EpochEnd], None]
 
 #: Share and seconds of training time spent waiting for images, above which there is a note.
 WAIT_SHARE, WAIT_SECONDS = 0.25, 2.0
@@ -121,7 +131,7 @@ def train(
     fabric: Fabric,
     folder: Path,
     progress: Callable[[str, int, int], None],
-    observe: Observer = lambda epoch, score: None,
+    observe: Observer = lambda end: None,
 ) -> Training:
     """Train `objective` in place, to the checkpoint that the recipe selects.
 
@@ -157,9 +167,8 @@ def train(
             recipe.batch_size,
             numpy_generator(case.seed, "batches", epoch),
         )
-        losses = EpochLosses()
-        before = "".join(f", loss {loss:.3g}" for loss in result.curves["loss"][-1:])
-        what = f"training, epoch {epoch + 1} of {recipe.epochs}{before}"
+        losses, epoch_start = EpochLosses(), time.perf_counter()
+        what = f"training, epoch {epoch + 1} of {recipe.epochs}"
         # Dropout and similar layers draw from torch's global generator.
         with torch_seed(case.seed, "epoch", epoch, device=fabric.device):
             for batch in feed.batches(order, labels, epoch):
@@ -173,6 +182,7 @@ def train(
         # Checked once an epoch, as a GPU would have to wait for the check after every step.
         found_losses = losses.read()
         epoch_losses = found_losses["loss"]
+        seconds = time.perf_counter() - epoch_start
         if epoch == 0 and not torch.isfinite(epoch_losses[0]):
             step.first.explain()
         _check_finite(epoch_losses, step.count - len(epoch_losses))
@@ -183,8 +193,11 @@ def train(
         result.curves["loss_deviation"].append(float(epoch_losses.std(correction=0)))
         group = step.optimizer.param_groups[0]
         result.curves["lr"].append(group["lr"] / group.get("lr_scale", 1))
+        values = {name: result.curves[name][-1] for name in (*found_losses, "loss_deviation", "lr")}
+        values |= {"seconds": seconds, "images_per_second": sum(map(len, order)) / seconds}
         last = epoch + 1 == recipe.epochs
         if not last and (epoch + 1) % recipe.evaluate_every:
+            observe(EpochEnd(epoch + 1, values, None))
             continue
         with step.mean.in_place() if step.mean is not None else nullcontext():
             found = score()
@@ -194,7 +207,9 @@ def train(
             if stale == 0 and recipe.select == "best":
                 kept, result.best_epoch = model.trained_state(), epoch + 1
                 _save(folder / "best.pt", objective, epoch + 1)
-        observe(epoch + 1, found)
+        if found.value is not None:
+            values[curve_name(recipe)] = found.value
+        observe(EpochEnd(epoch + 1, values, found))
         if recipe.patience and stale >= recipe.patience:
             result.notes.append(f"stopped early after epoch {epoch + 1}")
             break
