@@ -11,6 +11,7 @@ from typing import Any
 from mlbench.atomic_write import write_atomically
 from mlbench.claims.suite_claims import claims_of_store
 from mlbench.errors import StoreError
+from mlbench.inspection.findings import read_findings
 from mlbench.page.context import PageContext
 from mlbench.page.gather import gather_findings
 from mlbench.page.images import Images
@@ -119,6 +120,18 @@ def _context(
             judgements = claims_of_store(plan, store, request.plan.seeds)
         except StoreError as error:
             remarks.append(f"claims are not judged: {error}")
+    try:
+        kept = read_findings(store.folder)
+    except StoreError as error:
+        kept = ()
+        remarks.append(str(error))
+    versions = {str(record.data.get("version")) for record in found.records}
+    data = [
+        {"name": each.name, "level": each.level, "text": each.text}
+        for checked in kept
+        if checked.version in versions
+        for each in checked.findings
+    ]
     context = PageContext(
         title=heading.title,
         question=plan.suite.question if plan else "",
@@ -129,6 +142,7 @@ def _context(
         command=_command(heading.path, request) if plan else "",
         lacking=[str(each) for each in found.lacking],
         remarks=remarks,
+        data=data,
         images=Images(shown=request.images),
     )
     ranked = list(context.rankings[0].means) if context.rankings else []
