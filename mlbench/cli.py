@@ -26,6 +26,7 @@ from mlbench.commands.claims_commands import (
 )
 from mlbench.commands.data_commands import data
 from mlbench.commands.export_commands import export, match
+from mlbench.commands.history_commands import publish
 from mlbench.commands.installed import Loading, installed_plugins, installed_registry, note_idle
 from mlbench.commands.package_commands import plugin
 from mlbench.commands.plugin_commands import plugins
@@ -98,6 +99,7 @@ def main(context: click.Context, block: tuple[str, ...], no_plugins: bool) -> No
 for command in (data, export, match, claims, findings, compare, baseline, check, tune, plugin, plugins):
     main.add_command(command)
 main.add_command(report_page)
+main.add_command(publish)
 
 
 def _plan(suite: Path, note: Callable[[str], None] | None = None, **request: Any) -> Plan:
@@ -154,6 +156,8 @@ _suite_file = click.argument("suite", type=click.Path(path_type=Path))
 @require_option
 @click.option("--until-decided", "deciding", is_flag=True, help="Add seeds until every claim is decided.")
 @click.option("--max-seeds", type=click.IntRange(2), show_default="20", help="Of --until-decided: at most.")
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Train N cases at once.")
+@click.option("--devices", metavar="NAMES", help="Train cases at once on these, such as cuda:0,cuda:1.")
 @click.option(
     "--track", multiple=True, metavar="NAME",
     help="Also send the run to: mlflow, '{name: wandb, mode: offline}'; none leaves the suite's out.",
@@ -169,6 +173,8 @@ def run(
     required: tuple[str, ...],
     deciding: bool,
     max_seeds: int | None,
+    jobs: int | None,
+    devices: str | None,
     track: tuple[str, ...],
     wide: bool,
     as_json: bool,
@@ -183,6 +189,7 @@ def run(
         raise click.UsageError("--max-seeds belongs to --until-decided; give both")
     from mlbench import runner
     from mlbench.claims.suite_claims import claims_of_store
+    from mlbench.commands.places import places
     from mlbench.commands.progress import RunProgress
     from mlbench.console import open_console
     from mlbench.records.store import Store
@@ -190,6 +197,7 @@ def run(
 
     with RunProgress(open_console(stderr=True)) as progress:
         progress.stage("reading the suite and its data", 0, 1)
+        options["device"], at_once = places(options["device"], devices, jobs, progress.note)
         plan = _plan(suite, progress.note, track=track, **options)
         _note_leaks(plan, results, progress.note)
         store = Store(results, plan.suite.name)
@@ -198,8 +206,10 @@ def run(
             raise click.UsageError(f"--until-decided: {suite} states no claims")
         with Tracking(plan.suite.trackers, plan, store.folder, progress, progress.note) as tracking:
             if deciding:
-                plan = decided_plan(plan, store, tracking, max_seeds or 20, options["limit"])
-            records = runner.run(plan, store, tracking, force=force, again=again, measuring=measuring)
+                plan = decided_plan(plan, store, tracking, max_seeds or 20, options["limit"], at_once)
+            records = runner.run(
+                plan, store, tracking, force=force, again=again, measuring=measuring, devices=at_once
+            )
             tracking.finish(records, lambda: claims_of_store(plan, store, options["seeds"]))
     _show(records, plan.suite.heading, plan.suite.tolerances, "json" if as_json else "table", wide=wide)
     supported = show_claims(plan, store, options["seeds"], required, quiet=as_json)

@@ -22,6 +22,7 @@ line prints it without a traceback; anything that is not an MlbenchError is a bu
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 
 __all__ = [
@@ -46,8 +47,16 @@ __all__ = [
 ]
 
 
+#: Characters that end a line or move a terminal's cursor.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
 class MlbenchError(Exception):
-    """Root of all errors that mlbench raises on purpose."""
+    """Root of all errors that mlbench raises on purpose. Their text is one line: control characters in it, as
+    from names of files and keys, are escaped."""
+
+    def __str__(self) -> str:
+        return _CONTROL.sub(lambda found: repr(found[0])[1:-1], super().__str__())
 
 
 class SuiteError(MlbenchError):

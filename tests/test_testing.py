@@ -425,6 +425,9 @@ class Batches:
         self.count, self.batch_size, self.fault = count, batch_size, fault
         if fault == "closure":
             self.draw = lambda generator: generator.permutation(count)
+        self.epochs = 0
+        if fault == "unread":
+            self.state_dict = lambda: {"count": np.array(count)}
         if fault == "seeds":
             np.random.seed(0)  # noqa: NPY002
         if fault == "crashes":
@@ -442,12 +445,15 @@ class Batches:
                 np.random.random()  # noqa: NPY002
             if self.fault == "range":
                 indices[0] = self.count
+            if self.fault == "remembers":
+                indices = (indices + self.epochs) % self.count
             yield {
                 "array": indices,
                 "rows": indices[None],
                 "floats": indices / 2,
                 "ragged": [[0], [1, 2]],
             }.get(self.fault, indices.tolist())
+        self.epochs += 1
 
 
 class FaultyBatchSampler(BatchSamplerOptions):
@@ -709,6 +715,8 @@ FAULTS = [
     ("batch_sampler", "draws", "batches_keep_global_generators", "batches() draws from or seeds"),
     ("batch_sampler", "seeds", "batches_keep_global_generators", "build() draws from or seeds"),
     ("batch_sampler", "closure", "batch_sampler_can_be_pickled", "keep no lambdas"),
+    ("batch_sampler", "remembers", "interrupted_sampler_goes_on", "add state_dict() and load_state_dict()"),
+    ("batch_sampler", "unread", "interrupted_sampler_goes_on", "cannot be read back"),
     ("batch_sampler", "refuses", "batches_of_odd_sizes", "refuses batches of 1 of 32 images"),
     ("batch_sampler", "crashes", "batches_of_odd_sizes", "raises ZeroDivisionError"),
     ("recipe", "mapping", "recipe_is_valid", "returns a dict"),
@@ -734,13 +742,6 @@ FAULTS = [
     ("claim", "global", "claim_is_judged_alike_by_equal_evidence", "global generators of Python"),
     ("claim", "silent", "claim_without_a_case_is_a_claim_error", "answers without records of a"),
     ("claim", "crashes", "claim_without_a_case_is_a_claim_error", "raises KeyError('b') where"),
-    ("section", "text", "section_is_built_of_records", "return a Section, as Section.of() makes, or None"),
-    ("section", "no parts", "section_is_built_of_records", "at least one part"),
-    ("section", "template", "section_renders", "'nothing' is undefined; pass every value that it names"),
-    ("section", "description", "section_renders", "has no description; write"),
-    ("section", "url", "section_renders", "has the key 'url'; return its rows in data.values"),
-    ("section", "global", "section_is_always_the_same", "draw from a generator with a fixed seed"),
-    ("section", "markup", "section_escapes_names", "remove |safe from the template"),
     ("tracker", "deaf", "tracker_has_an_event", "none of the methods case_started, epoch"),
     ("tracker", "early", "tracker_has_an_event", "build creates made.txt; make files at the first event"),
     ("tracker", "changes", "tracker_takes_every_event", "epoch() changes what it is given; copy it"),
@@ -750,6 +751,13 @@ FAULTS = [
     ("tracker", "draws", "tracker_leaves_the_process_alone", "global generators of Python"),
     ("tracker", "variable", "tracker_leaves_the_process_alone", "environment variables FAULTY"),
     ("tracker", "moves", "tracker_leaves_the_process_alone", "changes the current folder to /"),
+    ("section", "text", "section_is_built_of_records", "return a Section, as Section.of() makes, or None"),
+    ("section", "no parts", "section_is_built_of_records", "at least one part"),
+    ("section", "template", "section_renders", "'nothing' is undefined; pass every value that it names"),
+    ("section", "description", "section_renders", "has no description; write"),
+    ("section", "url", "section_renders", "has the key 'url'; return its rows in data.values"),
+    ("section", "global", "section_is_always_the_same", "draw from a generator with a fixed seed"),
+    ("section", "markup", "section_escapes_names", "remove |safe from the template"),
 ]
 OPTIONS = {
     "dataset": FaultyDatasetOptions,
@@ -768,8 +776,8 @@ OPTIONS = {
     "metric": FaultyMetric,
     "threshold": FaultyThreshold,
     "claim": FaultyClaim,
-    "section": FaultySection,
     "tracker": FaultyTracker,
+    "section": FaultySection,
 }
 KINDS_OF = {"paired": "dataset", "pair_loss": "loss", "centre_loss": "loss", "picky": "loss"}
 

@@ -127,16 +127,16 @@ class RunProgress:
 
     def finished(self, record: Record) -> None:
         """Print the end of a case."""
-        self._print(_metrics(record) if record.status == "done" else f"failed: {record.error}")
+        # A case of another process is told when it has ended.
+        took = record.seconds.get("total", self._clock() - self._started)
+        text = _metrics(record) if record.status == "done" else f"failed: {record.error}"
+        self._line(f"{self._labelled(text)}  ({took:.1f} s)")
         self._prefix = self._what = self._count = self._left = self._last_epoch = ""
         self._started = self._clock()
 
     def note(self, text: str) -> None:
         """Print a note above the bar."""
         self._line(f"note: {text}")
-
-    def _print(self, text: str) -> None:
-        self._line(f"{self._labelled(text)}  ({self._clock() - self._started:.1f} s)")
 
     def _line(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)

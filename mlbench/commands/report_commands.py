@@ -20,12 +20,16 @@ __all__ = ["report", "write_run_report"]
 
 
 @click.command()
-@click.argument("suite")
+@click.argument("suite", required=False)
+@click.option(
+    "--compare", "compared", nargs=2, metavar="BEFORE AFTER",
+    help="Write about two sets of records instead, named as for mlbench compare.",
+)  # fmt: skip
 @case_options
 @results_option
 @click.option(
     "--output", "-o", type=click.Path(path_type=Path, dir_okay=False),
-    help="File to write; default report.html beside the records.",
+    help="File to write; default report.html or comparison.html beside the records.",
 )  # fmt: skip
 @click.option("--open", "opened", is_flag=True, help="Show the page in a browser.")
 @click.option("--case", default="", metavar="GLOB", help="Cases to show in detail; default the best ones.")
@@ -35,7 +39,8 @@ __all__ = ["report", "write_run_report"]
 )  # fmt: skip
 @click.option("--no-images", "images", is_flag=True, flag_value=False, default=True, help="No images on it.")
 def report(
-    suite: str,
+    suite: str | None,
+    compared: tuple[str, str] | None,
     results: Path,
     output: Path | None,
     opened: bool,
@@ -46,7 +51,9 @@ def report(
 ) -> None:
     """Write a page about a SUITE: which case to take, what it gets wrong, and whether the numbers are real.
 
-    By its file, of the records of the current file; by its name, of the newest."""
+    By its file, of the records of the current file; by its name, of the newest. With --compare, about what
+    got worse and better between two sets of records, and which queries changed sides."""
+    from mlbench.history.compared import compared_report
     from mlbench.page.report import ReportRequest, suite_report
     from mlbench.planning.request import PlanRequest
 
@@ -58,7 +65,14 @@ def report(
         images=images,
         sections=sections,
     )
-    path = suite_report(suite, asked, installed_registry, _note)
+    if (suite is None) == (compared is None):
+        raise click.UsageError("give either a SUITE or --compare BEFORE AFTER")
+    if suite is not None:
+        path = suite_report(suite, asked, installed_registry, _note)
+    elif compared is not None:
+        if asked.plan != PlanRequest(size=asked.plan.size) or sections:
+            raise click.UsageError("--compare takes neither --section nor options of a run but --size")
+        path = compared_report(*compared, asked, installed_registry, _note)
     click.echo(f"{path} written")
     if opened:
         import webbrowser

@@ -118,10 +118,10 @@ def _in_a_suite(kind: str, value: Any) -> str:
         return f"metrics: {flow_text([value])}"
     if kind == "claim":
         return f"claims: {flow_text({'ID': {'name': value}})}"
-    if kind == "section":
-        return "mlbench report"
     if kind == "tracker":
         return f"track: {flow_text(value)}"
+    if kind == "section":
+        return "mlbench report"
     assert kind in COMPONENTS.values()
     return f"{kind}: {flow_text(value)}"
 

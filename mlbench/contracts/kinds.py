@@ -180,6 +180,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 batches_are_built_without_embeddings="embed() called in batches() alone, not before",
                 batches_predict_is_what_is_built="batches and pairs as predict() says, if it does",
                 same_generator_gives_the_same_batches="the same batches for the same generator",
+                interrupted_sampler_goes_on="state_dict() and load_state_dict(), if epochs depend on others",
                 batches_keep_global_generators="draws from its generator alone",
                 batch_sampler_can_be_pickled="the same batches by pickled and deep copies",
             ),
@@ -225,16 +226,6 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             method="judge",
             types=("mlbench.claims.evidence:Evidence", "mlbench.claims.evidence:Values", "Finding", "Effect"),
         ),
-        "section": Kind(
-            "a section of the report page",
-            _duties(
-                section_is_built_of_records="a Section with a title and parts, or None, for any records",
-                section_renders="templates that need no other values; charts with a description and own data",
-                section_is_always_the_same="the same for the same records",
-                section_escapes_names="names of cases escaped, whatever characters they have",
-            ),
-            types=("Part", "Chart", "mlbench.page.cases:CaseRow", "mlbench.page.cases:Figure"),
-        ),
         "tracker": Kind(
             "where the events of a run go, such as a curve of every epoch",
             _duties(
@@ -244,6 +235,16 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 tracker_leaves_the_process_alone="no print, no seeding, no change of variables or folder",
             ),
             types=("TrackedCase", "FinishedRun"),
+        ),
+        "section": Kind(
+            "a section of the report page",
+            _duties(
+                section_is_built_of_records="a Section with a title and parts, or None, for any records",
+                section_renders="templates that need no other values; charts with a description and own data",
+                section_is_always_the_same="the same for the same records",
+                section_escapes_names="names of cases escaped, whatever characters they have",
+            ),
+            types=("Part", "Chart", "mlbench.page.cases:CaseRow", "mlbench.page.cases:Figure"),
         ),
     }
 )

@@ -405,20 +405,6 @@ class ClaimOptions(Options):
         claim was decided. Raises ClaimError where they cannot answer."""
 
 
-class SectionOptions(Options):
-    """Options of a section of the report page. Every installed section is on the page of every suite.
-
-    place: sections stand in ascending order of it; the built-in ones have 100 (the answer), 200 (cases), 300
-    (charts of cases), 400 to 590 (one case) and 900 (how it was made)."""
-
-    place: ClassVar[int] = 700
-
-    @abstractmethod
-    def build(self, context: PageContext) -> Section | None:
-        """The section, or None where there is nothing to say. A section that raises is left out, with a line
-        on the page."""
-
-
 @dataclass(frozen=True, slots=True)
 class TrackerContext:
     """What a tracker is built for.
@@ -438,6 +424,20 @@ class TrackerOptions(Options):
     def build(self, context: TrackerContext) -> Tracker:
         """The tracker of one run. Creates nothing before the first event. Raises TrackerError for what the
         user must mend first, such as a library that is not installed: the run then ends before it starts."""
+
+
+class SectionOptions(Options):
+    """Options of a section of the report page. Every installed section is on the page of every suite.
+
+    place: sections stand in ascending order of it; the built-in ones have 100 (the answer), 200 (cases), 300
+    (charts of cases), 400 to 590 (one case) and 900 (how it was made)."""
+
+    place: ClassVar[int] = 700
+
+    @abstractmethod
+    def build(self, context: PageContext) -> Section | None:
+        """The section, or None where there is nothing to say. A section that raises is left out, with a line
+        on the page."""
 
 
 #: Parts of a case that are trained, as `Recipe.lr_factors` names them.
@@ -585,11 +585,10 @@ BASES: Mapping[str, type[Options]] = {
     "metric": MetricOptions,
     "threshold": ThresholdOptions,
     "claim": ClaimOptions,
-    "section": SectionOptions,
     "tracker": TrackerOptions,
+    "section": SectionOptions,
 }
 
-#: Kinds that are no parts of another component.
-_WHOLE = ("recipe", "claim", "section", "tracker")
-
-NESTED.update({base: kind for kind, base in BASES.items() if kind not in _WHOLE})
+# These are no parts of another component.
+_OUTERMOST = ("recipe", "claim", "tracker", "section")
+NESTED.update({base: kind for kind, base in BASES.items() if kind not in _OUTERMOST})

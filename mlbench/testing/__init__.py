@@ -50,8 +50,8 @@ _MODULES = {
     "metric": "evaluation",
     "threshold": "evaluation",
     "claim": "claims",
-    "section": "sections",
     "tracker": "trackers",
+    "section": "sections",
 }
 #: Modules with checks of several kinds.
 _SHARED = ("regularisers", "calls", "lr_factors", "gathering")

@@ -36,8 +36,8 @@ _CONTEXTS: Mapping[str, Any] = {
     "distiller": DistillerContext,
     "loss": LossContext,
     "sampler": SamplerContext,
-    "section": PageContext,
     "tracker": TrackerContext,
+    "section": PageContext,
 }
 #: Arguments of `build` by kind; for a context, its fields.
 _ARGUMENTS: Mapping[str, tuple[str, ...]] = {

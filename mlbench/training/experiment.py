@@ -135,6 +135,7 @@ def _training_facts(assembly: Assembly, training: Training) -> dict[str, Any]:
         **({} if teacher is None else {"teacher": teacher.backbone.weights}),
         "inputs_cached": feed is not None and feed.cached,
         "curves": training.curves,
+        **({"continued": training.continued} if training.continued else {}),
         **({"lr_factors": stated} if (stated := stated_lr_factors(assembly.case.spec)) else {}),
         **_trained_quantities(training),
     }

@@ -47,7 +47,7 @@
   };
   const drawn = [];
   const draw = (place) => {
-    if (place.dataset.drawn || place.closest("[hidden]")) return;
+    if (place.dataset.drawn || place.closest("[hidden], details:not([open])")) return;
     place.dataset.drawn = "yes";
     const spec = withImages(read(`chart-${place.dataset.chart}`));
     const tooltip = { disableDefaultStyle: true, sanitize: (value) => { const holder = document.createElement("span"); holder.textContent = String(value); return holder.innerHTML; } };
@@ -56,6 +56,8 @@
       .catch((error) => { place.textContent = `This chart cannot be drawn: ${error.message}`; place.classList.add("fault"); console.error(error); }));
   };
   const drawAll = () => { if (window.vegaEmbed) all("[data-chart]").forEach(draw); return Promise.all(drawn); };
+
+  for (const each of all("details")) each.addEventListener("toggle", () => { if (each.open) drawAll(); });
 
   // The case in detail.
   const parts = all("[data-case]");
