@@ -129,8 +129,10 @@ class PluginPackage:
     def _joined(self, template: str) -> str:
         """The template of every kind that has it, one after the other; a text that kinds share once."""
         paths = {kind: f"{kind}/{template}" for kind in self.kinds}
-        known = {kind: path for kind, path in paths.items() if _template(path).is_file()}
-        return "".join(dict.fromkeys(_filled(path, self._names(kind)) for kind, path in known.items()))
+        texts = [
+            _filled(path, self._names(kind)) for kind, path in paths.items() if _template(path).is_file()
+        ]
+        return "".join(dict.fromkeys(texts))
 
 
 def write_package(package: PluginPackage, folder: Path) -> None:

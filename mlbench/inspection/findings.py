@@ -14,6 +14,7 @@ from mlbench.errors import StoreError
 
 __all__ = [
     "DATA_FILE",
+    "LEAKS",
     "LOOSER",
     "NEAR",
     "PIXELS",
@@ -40,6 +41,9 @@ NEAR = 0.92
 #: cosine of `LOOSER` less: the same photograph, saved again or resized.
 PIXELS = 0.97
 LOOSER = 0.12
+
+#: Names of findings about images in two splits.
+LEAKS = ("copies_across_splits", "near_across_splits")
 
 _SCHEMA = 1
 
@@ -178,13 +182,12 @@ def kept_leaks(folder: Path, versions: Collection[str], suite: Path) -> list[str
         kept = read_findings(folder)
     except StoreError as error:
         return [str(error)]
-    leaks = ("copies_across_splits", "near_across_splits")
     return [
         f"{finding.text} (mlbench data check {suite})"
         for each in kept
         if each.version in versions
         for finding in each.findings
-        if finding.name in leaks
+        if finding.name in LEAKS
     ]
 
 

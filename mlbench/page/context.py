@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from mlbench.claims.formats import claim_facts
+from mlbench.inspection.findings import LEAKS
 from mlbench.page.cases import CaseRow, case_rows
 from mlbench.page.choice import Choice, choose
 from mlbench.page.images import Images
@@ -29,7 +30,9 @@ class PageContext:
     title, question, source: of the suite. records: those that the page is about, of every case and seed, in
     the order of the suite. judgements: the claims of the suite with their verdicts. tolerances: of metrics,
     by name. command: what a user types to get the records. lacking: cases without a record, one line each.
-    remarks: on records that are left out, one line each. findings: of single images, by case, for the cases
+    remarks: on records that are left out, one line each. data: what `mlbench data check` found of the same
+    data, each a mapping of name, level ("error", "warning" or "note") and text; leaks: those of them that are
+    about images in two splits. findings: of single images, by case, for the cases
     that are shown in detail (see `CaseFindings`); findings_note: which cases these are. images: of the page.
     """
 
@@ -42,6 +45,7 @@ class PageContext:
     command: str = ""
     lacking: Sequence[str] = ()
     remarks: Sequence[str] = ()
+    data: Sequence[Mapping[str, str]] = ()
     findings: Mapping[str, CaseFindings] = field(default_factory=dict)
     findings_note: str = ""
     images: Images = field(default_factory=Images)
@@ -91,6 +95,11 @@ class PageContext:
     def protocols(self) -> Sequence[str]:
         """What was searched by what, one line for each protocol."""
         return protocols_of(self.records)
+
+    @property
+    def leaks(self) -> Sequence[str]:
+        """Texts of what `data` has about images in two splits."""
+        return [each["text"] for each in self.data if each["name"] in LEAKS]
 
     def higher_is_better(self, name: str) -> bool | None:
         """Whether more of a metric is better; None where neither direction is, and for what no record has."""

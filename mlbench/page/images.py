@@ -67,7 +67,7 @@ class Images:
                     unread += 1
             total += len(text)
             found.append(text)
-        notes = [f"{unread:,} images cannot be read any more and are not shown"] if unread else []
+        notes = [f"images that can no longer be read and are not shown: {unread:,}"] if unread else []
         if over:
             notes.append(f"{over:,} of {len(self):,} images are left out, so that the page stays small")
         return found, notes

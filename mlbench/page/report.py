@@ -11,14 +11,18 @@ from typing import Any
 from mlbench.atomic_write import write_atomically
 from mlbench.claims.suite_claims import claims_of_store
 from mlbench.errors import StoreError
+from mlbench.inspection.findings import read_findings
 from mlbench.page.context import PageContext
 from mlbench.page.gather import gather_findings
 from mlbench.page.images import Images
 from mlbench.page.sections import add_sections, section_options
 from mlbench.page.writer import PageWriter
+from mlbench.planning.document import load_document
+from mlbench.planning.heading import Heading
 from mlbench.planning.plan import Plan
 from mlbench.planning.request import PlanRequest
 from mlbench.planning.selection import Selection, suite_records
+from mlbench.planning.suite_plugins import suite_registry
 from mlbench.records.record import Record
 from mlbench.records.store import Store
 from mlbench.registry import Registry
@@ -68,8 +72,6 @@ def plan_report(
     note: Callable[[str], None],
 ) -> Path:
     """Write the page of a plan that was run, and return its path. Raises StoreError."""
-    from mlbench.planning.heading import Heading
-
     suite = plan.suite
     heading = Heading(suite.name, suite.heading, suite.path, suite.tolerances, True, suite.size)
     found = Selection(heading, tuple(records), plan=plan)
@@ -96,6 +98,8 @@ def page_html(
 def _write(
     found: Selection, store: Store, request: ReportRequest, registry: Registry, note: Callable[[str], None]
 ) -> Path:
+    if found.plan is not None:  # the suite may have plugins of its own
+        registry = suite_registry(load_document(found.plan.suite.path), registry)
     options = section_options(request.sections, registry)
     context = _context(found, store, request, registry, note)
     path = request.output or report_path(store)
@@ -116,6 +120,18 @@ def _context(
             judgements = claims_of_store(plan, store, request.plan.seeds)
         except StoreError as error:
             remarks.append(f"claims are not judged: {error}")
+    try:
+        kept = read_findings(store.folder)
+    except StoreError as error:
+        kept = ()
+        remarks.append(str(error))
+    versions = {str(record.data.get("version")) for record in found.records}
+    data = [
+        {"name": each.name, "level": each.level, "text": each.text}
+        for checked in kept
+        if checked.version in versions
+        for each in checked.findings
+    ]
     context = PageContext(
         title=heading.title,
         question=plan.suite.question if plan else "",
@@ -126,6 +142,7 @@ def _context(
         command=_command(heading.path, request) if plan else "",
         lacking=[str(each) for each in found.lacking],
         remarks=remarks,
+        data=data,
         images=Images(shown=request.images),
     )
     ranked = list(context.rankings[0].means) if context.rankings else []

@@ -84,6 +84,7 @@ def _facts(context: PageContext) -> Iterator[tuple[str, str]]:
 
 
 def _doubts(context: PageContext) -> Iterator[str]:
+    yield from (f"{text}." for text in context.leaks)
     failed = [row.name for row in context.rows if row.failed]
     if failed:
         yield f"{len(failed)} case{'s' if len(failed) > 1 else ''} failed, in part or wholly: see Notes."

@@ -6,18 +6,22 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from mlbench.plugin import CaseFindings, PageContext, Section, SectionOptions
+from mlbench.plugin import CaseFindings, PageContext, Part, Section, SectionOptions
 from mlbench_sections.detail import Made, by_case, share
 from mlbench_sections.hard_pairs import pair_rows
+from mlbench_sections.templates import template
 
 __all__ = ["Duplicates"]
+
+_TITLE = "Duplicates and leaks"
 
 #: Pairs of all cases together.
 _TOTAL = 80
 
 
 class Duplicates(SectionOptions):
-    """The pairs of test images with a similarity of at least 0.98. Copies make a test easier than it looks;
+    """What `mlbench data check` found of the data, such as images in two splits, and the pairs of test images
+    with a similarity of at least 0.98 by a case's own embeddings. Copies make a test easier than it looks;
     those in two classes are wrong labels, or classes that nothing can tell apart."""
 
     place: ClassVar[int] = 550
@@ -35,4 +39,8 @@ class Duplicates(SectionOptions):
             rows = pair_rows(context, case, near, places)
             return {"total": int(near.total), "rows": rows, "known": len(near), "across": across}, {}
 
-        return by_case(context, "Near duplicates", "duplicates", part)
+        section = by_case(context, _TITLE, "duplicates", part)
+        if not context.data:
+            return section
+        checked = Part(template("data_check"), {"data": context.data})
+        return Section(_TITLE, (checked, *(section.parts if section else ())))

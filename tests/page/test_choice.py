@@ -144,7 +144,7 @@ def test_an_image_is_embedded_once_and_small() -> None:
     found, notes = images.encoded()
     kept = [each for each in found if each]
     assert [bool(each) for each in found] == [True, True, False, True]
-    assert notes == ["1 images cannot be read any more and are not shown"]
+    assert notes == ["images that can no longer be read and are not shown: 1"]
     for text in kept:
         image = Image.open(io.BytesIO(base64.b64decode(text.removeprefix("data:image/webp;base64,"))))
         assert image.size == (96, 48)

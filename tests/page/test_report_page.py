@@ -18,6 +18,7 @@ from made_page import Made
 
 from mlbench.contracts import Component
 from mlbench.evaluation.details import DETAILS, read_details
+from mlbench.inspection.findings import DataFindings, Finding, write_findings
 from mlbench.records.record import MEASURED, Record
 from mlbench.records.store import Store
 from mlbench.testing import checks
@@ -345,6 +346,28 @@ def test_records_without_details_have_a_page(made: Made, tmp_path: Path) -> None
     text = (place / "report.html").read_text()
     assert "no record has details of its evaluation; run the cases again" in text
     assert 'id="errors"' not in text
+
+
+def test_leaks_that_the_data_check_found_are_said(made: Made, records: list[Record], tmp_path: Path) -> None:
+    shutil.copytree(made.page.parent, tmp_path / "toy")
+    versions = {"other": "of other data", str(records[0].data["version"]): "3 test images are in train too"}
+    found = [
+        DataFindings(
+            "toy", version, {}, None, False, (), (Finding("copies_across_splits", "error", text, 3),), None
+        )
+        for version, text in versions.items()
+    ]
+    write_findings(tmp_path / "toy", found)
+    done = made.invoke("report", made.suite.name, "--device", "cpu", "--results", tmp_path)
+    assert (done.exit_code, done.stderr) == (0, "")
+    text = (tmp_path / "toy/report.html").read_text()
+    assert '<li class="doubt">But: 3 test images are in train too.</li>' in text
+    assert '<p class="note fault">error: 3 test images are in train too</p>' in text
+    assert "of other data" not in text
+    (tmp_path / "toy/data/check.json").write_text("{")
+    done = made.invoke("report", made.suite.name, "--device", "cpu", "--results", tmp_path)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert "check.json: cannot be read" in (tmp_path / "toy/report.html").read_text()
 
 
 def test_no_number_of_the_page_is_infinite(made: Made) -> None:
