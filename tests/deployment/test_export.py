@@ -24,6 +24,7 @@ from mlbench import runner
 from mlbench.cli import main
 from mlbench.commands.export_commands import _exported_table
 from mlbench.deployment import export as export_module
+from mlbench.deployment import onnx_model
 from mlbench.deployment.export import Request, export
 from mlbench.deployment.match import load_image
 from mlbench.deployment.onnx_model import to_onnx
@@ -80,12 +81,13 @@ def write(
 ) -> Callable[..., list[Score]]:
     """Export a case; nothing is timed."""
     monkeypatch.setattr(
-        "mlbench.deployment.trial.onnx_rounds", lambda files, size, **_: [[50.0, 70.0, 60.0]] * len(files)
+        "mlbench.deployment.trial.file_rounds", lambda files, size, **_: [[50.0, 70.0, 60.0]] * len(files)
     )
 
     def write(case: str, **options: Any) -> list[Score]:
         request = Request(suite="toy", case=case, results=finished / "results", output=tmp_path / "export")
-        return export(replace(request, **options), registry, lambda what, done, total: None)
+        found = export(replace(request, **options), registry, lambda what, done, total: None)
+        return [found.own, *found.files]
 
     return write
 
@@ -204,7 +206,7 @@ def test_export_is_checked_against_the_model(write, tmp_path: Path, monkeypatch:
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return self.model(images) + 0.1
 
-    monkeypatch.setattr(export_module, "to_onnx", lambda model, size: to_onnx(Shifted(model).eval(), size))
+    monkeypatch.setattr(onnx_model, "to_onnx", lambda model, size: to_onnx(Shifted(model).eval(), size))
     with pytest.raises(ExportError, match=r"does not compute the same.*nothing was written"):
         write("plain")
     assert not (tmp_path / "export").exists()
@@ -221,7 +223,7 @@ def test_export_tries_images_one_at_a_time(write, tmp_path: Path, monkeypatch: p
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return self.model(images).squeeze()
 
-    monkeypatch.setattr(export_module, "to_onnx", lambda model, size: to_onnx(Squeezed(model).eval(), size))
+    monkeypatch.setattr(onnx_model, "to_onnx", lambda model, size: to_onnx(Squeezed(model).eval(), size))
     with pytest.raises(ExportError, match=r"fails on images .*cannot embed images \(1, 3, 16, 16\)"):
         write("plain")
     assert not (tmp_path / "export").exists()
@@ -231,14 +233,14 @@ def test_export_is_kept_where_its_speed_cannot_be_measured(write, monkeypatch: p
     def killed(*arguments: object, **options: object) -> list[list[float]]:
         raise ExportError("exit code -9")
 
-    monkeypatch.setattr("mlbench.deployment.trial.onnx_rounds", killed)
+    monkeypatch.setattr("mlbench.deployment.trial.file_rounds", killed)
     _, score = write("plain")
     assert score.file.is_file()
     assert (score.images_per_second, score.notes) == (None, ("exit code -9",))
 
 
 def test_export_says_where_there_is_no_room(write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mlbench.deployment.export.tempfile.tempdir", "/dev/null/nowhere")
+    monkeypatch.setattr("mlbench.deployment.export_folder.tempfile.tempdir", "/dev/null/nowhere")
     with pytest.raises(StoreError, match=r"^/dev/null/nowhere: cannot be written .*; set TMPDIR"):
         write("plain")
 
@@ -344,7 +346,7 @@ def test_export_refuses_what_is_not_there(write, tmp_path: Path, options, messag
 def test_export_says_before_any_work_that_it_could_not_write(
     write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mlbench.deployment.export.os.access", lambda path, mode: path != tmp_path)
+    monkeypatch.setattr("mlbench.deployment.export_folder.os.access", lambda path, mode: path != tmp_path)
     with pytest.raises(StoreError, match=rf"^{tmp_path}: cannot be written; choose another --output"):
         write("plain")
 
@@ -448,7 +450,7 @@ def test_export_and_match_from_the_command_line(finished: Path, tmp_path: Path, 
     file, small = export_to / "toy-plain-s3.onnx", export_to / "toy-plain-s3-int8.onnx"
     assert [line.split()[0] for line in lines[2:5]] == ["PyTorch", str(file), str(small)]
     assert lines[5].startswith("  its own threshold")
-    assert lines[6].startswith("float32 against PyTorch: embeddings differ by at most ")
+    assert lines[6].startswith("onnx against PyTorch: embeddings differ by at most ")
     assert f"mlbench match a.jpg b.jpg --model {file}" in ran.stderr
 
     session = OnnxSession(file, threads=1)
