@@ -20,7 +20,8 @@ _MAIN = "mlbench.deployment.standalone"
 _HEAD = f'''\
 #!/usr/bin/env python3
 # {MARK} (mlbench {__version__}), from its source. SPDX-License-Identifier: Apache-2.0
-"""Embeddings of images by an ONNX file of mlbench export. Needs numpy, pillow>=12 and onnxruntime alone.
+"""Embeddings of images by an ONNX file of mlbench export. Needs numpy, pillow>=12 and onnxruntime alone; for
+a .pt2 file torch in place of onnxruntime.
 
     python embed.py MODEL.onnx photo.jpg folder -o embeddings.csv   (or embeddings.npy)
 

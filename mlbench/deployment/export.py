@@ -13,6 +13,7 @@ from mlbench import __version__
 from mlbench.deployment.card import Card
 from mlbench.deployment.deployed import CutModel
 from mlbench.deployment.export_folder import ExportFolder, check_writable, scratch_folder
+from mlbench.deployment.export_texts import write_texts
 from mlbench.deployment.formats import check_formats, find_format
 from mlbench.deployment.model_file import Draft
 from mlbench.deployment.onnx_format import quantised
@@ -147,7 +148,9 @@ def _exported(
         scores = [
             folder.write(score, draft, trial.path(draft)) for score, draft in zip(scores, drafts, strict=True)
         ]
-        return Export(own, trial.timed(drafts, scores), (), ())
+        scores = trial.timed(drafts, scores)
+    beside, notes = write_texts(folder, assembly, own, scores, request.suite, request.plan.size)
+    return Export(own, scores, beside, notes)
 
 
 def _drafts(

@@ -17,7 +17,11 @@ from mlbench.errors import StoreError
 from mlbench.records.record import Record
 from mlbench.records.widths import widths_of
 
-__all__ = ["ExportFolder", "check_writable", "scratch_folder"]
+__all__ = ["EMBED", "README", "ExportFolder", "check_writable", "scratch_folder"]
+
+#: Names of the model card and of the script, each with one for a folder that has a file of that name.
+README = ("README.md", "MODEL_CARD.md")
+EMBED = ("embed.py", "embed_onnx.py")
 
 _ADVICE = "choose another --output"
 

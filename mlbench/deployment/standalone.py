@@ -1,4 +1,5 @@
-"""Embeddings of image files by an exported ONNX file, with numpy, Pillow and ONNX Runtime alone.
+"""Embeddings of image files by an exported ONNX file (with numpy, Pillow and ONNX Runtime alone) or a program
+of torch.export (with torch in place of ONNX Runtime).
 
 `mlbench.deployment.embed_script` makes embed.py of this module and of what it uses of mlbench.
 """
@@ -7,9 +8,12 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
+import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +34,7 @@ class EmbedError(Exception):
 
 
 class Model:
-    """An ONNX file that mlbench export wrote. Raises EmbedError for another file.
+    """An ONNX file, or a .pt2 file, that mlbench export wrote. Raises EmbedError for another file.
 
     threshold: largest cosine distance (1 - the dot product of two embeddings) of two images that are the
     same; None without one. metadata: see the file.
@@ -38,21 +42,16 @@ class Model:
 
     def __init__(self, file: str | os.PathLike[str]) -> None:
         try:
-            import onnxruntime
-        except ImportError:
-            raise EmbedError("onnxruntime is missing; pip install onnxruntime") from None
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        try:
-            self._session: Any = onnxruntime.InferenceSession(
-                Path(file).read_bytes(), options, providers=["CPUExecutionProvider"]
-            )
+            data = Path(file).read_bytes()
+            self._run, self.metadata = (_open_pt2 if Path(file).suffix == ".pt2" else _open_onnx)(data)
+        except ImportError as error:
+            raise EmbedError(f"{file}: needs {error.name}; pip install {error.name}") from None
         except OSError as error:
             raise EmbedError(f"{file}: cannot be read ({error.strerror or error})") from None
-        # ONNX Runtime raises errors of many types.
+        # Both runtimes raise errors of many types.
         except Exception as error:
-            raise EmbedError(f"{file}: is no ONNX model that can be run ({error})") from None
-        self.metadata: dict[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise EmbedError(f"{file}: is no model that can be run ({reason})") from None
         if "mlbench" not in self.metadata:
             raise EmbedError(f"{file}: was not written by mlbench export")
         if any(self.metadata.get(name) != value for name, value in EVERY_FILE.items()):
@@ -81,29 +80,58 @@ class Model:
         for image in images:
             batch.append(self.load(image))
             if len(batch) == most:
-                found.append(self._run(batch))
+                found.append(self._run(np.stack(batch)))
                 batch = []
         if batch:
-            found.append(self._run(batch))
+            found.append(self._run(np.stack(batch)))
         return np.concatenate(found) if found else np.zeros((0, int(self.metadata["width"])), np.float32)
 
-    def _run(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        embeddings: np.ndarray = self._session.run(["embeddings"], {"images": np.stack(images)})[0]
+
+def _open_onnx(data: bytes) -> tuple[Callable[[np.ndarray], np.ndarray], dict[str, str]]:
+    """A function from images (N, 3, S, S) uint8 to embeddings (N, D) float32, and the metadata."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session: Any = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+    def run(images: np.ndarray) -> np.ndarray:
+        embeddings: np.ndarray = session.run(["embeddings"], {"images": images})[0]
         return embeddings
+
+    return run, dict(session.get_modelmeta().custom_metadata_map)
+
+
+def _open_pt2(data: bytes) -> tuple[Callable[[np.ndarray], np.ndarray], dict[str, str]]:
+    """The same of a program of torch.export."""
+    import torch
+
+    extra: dict[str, Any] = {"mlbench.json": ""}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = torch.export.load(io.BytesIO(data), extra_files=extra).module()
+
+    def run(images: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            embeddings: np.ndarray = model(torch.from_numpy(images)).numpy()
+        return embeddings
+
+    return run, json.loads(str(extra["mlbench.json"]) or "{}")
 
 
 def embed(paths: Iterable[str | os.PathLike[str]], model: str | os.PathLike[str] | None = None) -> np.ndarray:
     """Embeddings (N, D) float32 of unit length of image files, in their order.
 
-    model: the ONNX file; None for the one in the folder of this script. Raises EmbedError.
+    model: its file; None for the ONNX file, else the .pt2 file, in the folder of this script. Raises
+    EmbedError.
     """
     return Model(_beside() if model is None else model).embed(paths)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the embeddings of image files. Returns the exit code."""
-    parser = argparse.ArgumentParser(description="Embed images with an ONNX file of mlbench export.")
-    parser.add_argument("model", metavar="MODEL.onnx", type=Path)
+    parser = argparse.ArgumentParser(description="Embed images with a model of mlbench export.")
+    parser.add_argument("model", metavar="MODEL", type=Path, help="FILE.onnx or FILE.pt2")
     parser.add_argument("images", metavar="IMAGE", nargs="+", type=Path, help="a file, or a folder of images")
     parser.add_argument(
         "-o", "--output", metavar="FILE", type=Path,
@@ -126,12 +154,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _beside() -> Path:
-    """The ONNX file in the folder of this script, the one with float32 weights where there are two."""
+    """The model file in the folder of this script, the one with float32 weights where there are two."""
     here = Path(__file__).resolve().parent
-    found = sorted(here.glob("*.onnx"))
+    found = sorted(here.glob("*.onnx")) or sorted(here.glob("*.pt2"))
     found = [file for file in found if not file.name.endswith("-int8.onnx")] or found
     if len(found) != 1:
-        raise EmbedError(f"{here}: holds {len(found)} ONNX files; name one")
+        raise EmbedError(f"{here}: holds {len(found)} model files; name one")
     return found[0]
 
 
