@@ -9,17 +9,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from mlbench import __version__
+from mlbench.deployment.export_folder import EMBED
 
-__all__ = ["MARK", "embed_script"]
-
-#: In the first lines of the script, by which it is known as one of mlbench.
-MARK = "Written by mlbench export"
+__all__ = ["embed_script"]
 
 _MAIN = "mlbench.deployment.standalone"
 
 _HEAD = f'''\
 #!/usr/bin/env python3
-# {MARK} (mlbench {__version__}), from its source. SPDX-License-Identifier: Apache-2.0
+{EMBED.mark} (mlbench {__version__}), from its source. SPDX-License-Identifier: Apache-2.0
 """Embeddings of images by an ONNX file of mlbench export. Needs numpy, pillow>=12 and onnxruntime alone; for
 a .pt2 file torch in place of onnxruntime.
 

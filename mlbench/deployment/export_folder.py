@@ -17,13 +17,24 @@ from mlbench.errors import StoreError
 from mlbench.records.record import Record
 from mlbench.records.widths import widths_of
 
-__all__ = ["EMBED", "README", "ExportFolder", "check_writable", "scratch_folder"]
+__all__ = ["EMBED", "README", "Beside", "ExportFolder", "check_writable", "scratch_folder"]
 
-#: Names of the model card and of the script, each with one for a folder that has a file of that name.
-README = ("README.md", "MODEL_CARD.md")
-EMBED = ("embed.py", "embed_onnx.py")
 
 _ADVICE = "choose another --output"
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A text beside the model files. names: its name, and another for a folder in which a file of another
+    author has the first. mark: in each such text of mlbench."""
+
+    names: tuple[str, str]
+    mark: str
+
+
+#: The model card, and the script that embeds images.
+README = Beside(("README.md", "MODEL_CARD.md"), "<!-- Written by mlbench export")
+EMBED = Beside(("embed.py", "embed_onnx.py"), "# Written by mlbench export")
 
 
 @dataclass(frozen=True)
@@ -48,19 +59,24 @@ class ExportFolder:
             write_atomically(file, lambda target: shutil.copyfileobj(source, target))
         return replace(score, file=file, bytes=file.stat().st_size)
 
-    def write_text(self, names: tuple[str, str], text: str, mark: str) -> tuple[Path, str]:
-        """Write a text under the first name, or the second where a file of another author has the first.
+    def write_text(self, text: Beside, content: str) -> tuple[Path, str]:
+        """Write a text beside the model files. Returns the file, and a note for the user, "" for none. Raises
+        StoreError as `text_file` does."""
+        file = text_file(self.path, text)
+        write_atomically(file, content.encode())
+        first = text.names[0]
+        return file, "" if file.name == first else f"{first} there is not by mlbench and stays; see {file}"
 
-        mark: in each such text of mlbench. Returns the file, and a note for the user, "" for none. Raises
-        StoreError where both are of another author.
-        """
-        for name in names:
-            file = self.path / name
-            if not file.exists() or mark in _text(file):
-                write_atomically(file, text.encode())
-                note = f"{names[0]} of the folder is not by mlbench and stays; see {file}"
-                return file, note if name != names[0] else ""
-        raise StoreError(f"{self.path}: {names[0]} and {names[1]} are not by mlbench and stay; {_ADVICE}")
+
+def text_file(folder: Path, text: Beside) -> Path:
+    """Where the text is to be written. Raises StoreError where both of its names are taken by files of
+    another author."""
+    for name in text.names:
+        file = folder / name
+        if not file.exists() or text.mark in _text(file):
+            return file
+    first, second = text.names
+    raise StoreError(f"{folder}: {first} and {second} are not by mlbench and stay; {_ADVICE}")
 
 
 def _text(file: Path) -> str:
@@ -71,12 +87,15 @@ def _text(file: Path) -> str:
 
 
 def check_writable(folder: Path) -> None:
-    """Raise StoreError for a folder that cannot be written. Creates nothing."""
+    """Raise StoreError for a folder that cannot be written, or in which files of another author have the
+    names of the texts. Creates nothing."""
     here = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
     if not here.is_dir():
         raise StoreError(f"{here}: is a file; --output needs a folder")
     if not os.access(here, os.W_OK | os.X_OK):
         raise StoreError(f"{here}: cannot be written; {_ADVICE}")
+    for text in (README, EMBED):
+        text_file(folder, text)
 
 
 @contextlib.contextmanager

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from mlbench.deployment import embed_script, model_card
 from mlbench.deployment.card_text import card_text
+from mlbench.deployment.embed_script import embed_script
 from mlbench.deployment.export_folder import EMBED, README, ExportFolder
 from mlbench.deployment.model_card import Exported
 from mlbench.deployment.trial import Score
@@ -41,8 +41,8 @@ def write_texts(
         data_licence=source.licence if source else "",
         machine=environment(find_device("cpu"), torch.get_num_threads()),
     )
-    texts = [(README, card_text(exported), model_card.MARK)]
+    texts = [(README, card_text(exported))]
     if exported.file("onnx") or exported.file("pt2"):
-        texts.append((EMBED, embed_script.embed_script(), embed_script.MARK))
+        texts.append((EMBED, embed_script()))
     written = [folder.write_text(*each) for each in texts]
     return [file for file, _ in written], [note for _, note in written if note]

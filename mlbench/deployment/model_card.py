@@ -12,13 +12,11 @@ from typing import Any
 import yaml
 
 from mlbench import __version__
+from mlbench.deployment.export_folder import README
 from mlbench.deployment.trial import Score
 from mlbench.records.record import Record
 
-__all__ = ["MARK", "Exported", "front_matter", "shown_metrics"]
-
-#: In every model card of mlbench, by which it is known as one.
-MARK = "<!-- Written by mlbench export"
+__all__ = ["Exported", "front_matter", "shown_metrics"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +117,7 @@ def front_matter(exported: Exported) -> str:
         "model-index": [{"name": exported.stem, "results": [result]}],
     }
     text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
-    return f"---\n{text}---\n{MARK} (mlbench {__version__}). Another export writes it anew. -->\n"
+    return f"---\n{text}---\n{README.mark} (mlbench {__version__}). Another export writes it anew. -->\n"
 
 
 def _tags(exported: Exported) -> list[str]:

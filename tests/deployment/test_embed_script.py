@@ -20,7 +20,8 @@ from PIL import Image, ImageCms
 from test_card import CARD
 from test_match import Means
 
-from mlbench.deployment.embed_script import MARK, embed_script
+from mlbench.deployment.embed_script import embed_script
+from mlbench.deployment.export_folder import EMBED
 from mlbench.deployment.match import load_image
 from mlbench.deployment.model_file import Draft
 from mlbench.deployment.onnx_model import to_onnx, with_metadata
@@ -149,9 +150,9 @@ print(model.threshold)
 def test_the_script_writes_csv_and_npy(folder: Path, tmp_path: Path) -> None:
     photos = tmp_path / "a, b"
     photos.mkdir()
-    for name, colour in (("two.png", (0, 90, 0)), ("one.PNG", (200, 0, 0)), ("three.txt", None)):
-        if colour:
-            Image.new("RGB", (20, 20), colour).save(photos / name)
+    for name, paint in (("two.png", (0, 90, 0)), ("one.PNG", (200, 0, 0)), ("three.txt", None)):
+        if paint:
+            Image.new("RGB", (20, 20), paint).save(photos / name)
         else:
             (photos / name).write_text("no image")
     shown = script(folder, "means.onnx", photos)
@@ -245,7 +246,7 @@ def test_the_script_refuses_models_that_it_would_prepare_images_for_otherwise(
 def test_the_script_is_made_of_the_source_of_mlbench() -> None:
     """What it imports is Python's, numpy, Pillow, and the runtimes when they are used."""
     text = embed_script()
-    assert MARK in text.splitlines()[1]
+    assert text.splitlines()[1].startswith(EMBED.mark)
     tree = ast.parse(text)
     imported = {
         (node.module if isinstance(node, ast.ImportFrom) else node.names[0].name).partition(".")[0]

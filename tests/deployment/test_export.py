@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from conftest import TESTS, TOY_SUITE, install_plugin, mlbench
+from huggingface_hub import ModelCard
 from stub_measuring import stub_measuring
 from test_runner import Ears
 from torch import nn
@@ -26,17 +28,19 @@ from mlbench.commands.export_commands import _exported_table
 from mlbench.deployment import export as export_module
 from mlbench.deployment import onnx_model
 from mlbench.deployment.export import Request, export
+from mlbench.deployment.formats import FORMATS, find_format, open_model
 from mlbench.deployment.match import load_image
+from mlbench.deployment.model_file import Draft, Format
 from mlbench.deployment.onnx_model import to_onnx
 from mlbench.deployment.onnx_session import OnnxSession
 from mlbench.deployment.trial import Score
 from mlbench.environment import find_device
 from mlbench.errors import ExportError, MlbenchError, StoreError, SuiteError
 from mlbench.measurement.result import Measurement
-from mlbench.planning.plan import make_plan
+from mlbench.planning.plan import Case, make_plan
 from mlbench.planning.suite import load_suite
 from mlbench.records.record import Estimate, Record
-from mlbench.records.report import results_markdown
+from mlbench.records.report import metric_text, results_markdown
 from mlbench.records.store import Store
 from mlbench.registry import Registry
 
@@ -244,6 +248,81 @@ def test_export_says_where_there_is_no_room(write, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("mlbench.deployment.export_folder.tempfile.tempdir", "/dev/null/nowhere")
     with pytest.raises(StoreError, match=r"^/dev/null/nowhere: cannot be written .*; set TMPDIR"):
         write("plain")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_export_refuses_a_file_of_every_format_with_other_weights(
+    write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    class Tampered:
+        def __init__(self, format: Format) -> None:
+            self._format = format
+
+        def draft(self, model: nn.Module, case: Case) -> Draft:
+            other = copy.deepcopy(model)
+            with torch.no_grad():
+                next(other.parameters()).mul_(1.5)
+            return self._format.draft(other, case)
+
+    monkeypatch.setattr(export_module, "find_format", lambda *given: Tampered(find_format(*given)))
+    with pytest.raises(ExportError, match=r"does not compute the same: .*; nothing was written"):
+        write("prefix", formats=(name,))
+    assert not (tmp_path / "export").exists()
+
+
+def test_export_writes_every_format_and_a_model_card_with_the_numbers_of_the_record(
+    write, finished: Path, tmp_path: Path, registry: Registry
+) -> None:
+    own, *files = write("prefix", formats=tuple(FORMATS), int8=True)
+    assert [each.name for each in files] == ["onnx", "int8", "pt2", "safetensors"]
+    assert {each.file.name for each in files} == {
+        f"toy-prefix-s3{end}" for end in (".onnx", "-int8.onnx", ".pt2", ".safetensors")
+    }
+    record = record_of(finished, "prefix", 3)
+    for each in files:
+        session = open_model(each.file, registry=registry)
+        assert (session.card.fingerprint, session.card.width) == (record.fingerprint, own.width)
+        assert each.bytes == each.file.stat().st_size
+    text = (tmp_path / "export" / "README.md").read_text()
+    found = ModelCard(text).data
+    assert (found.library_name, found.pipeline_tag) == ("mlbench", "image-feature-extraction")
+    results = {each.metric_type: each for each in found.eval_results}
+    assert {"recall_at_1", "f1", "map_at_r"} <= results.keys()
+    for name, each in results.items():
+        known = record.metrics[name]
+        assert (each.metric_value, each.dataset_name) == (known.value, "toy")
+        if known.low is not None:
+            assert each.metric_args == {"interval": [known.low, known.high], "level": "95 %"}
+        cells = [metric_text(value, 4, known.value) for value in (known.low, known.high)]
+        row = next(line for line in text.splitlines() if f"(`{name}`)" in line)
+        assert f"| {metric_text(known.value, 4)} | {' – '.join(cells)} |" in row
+    assert record.evaluation["protocol"]["text"] in text
+    assert f"**{metric_text(record.evaluation['threshold']['distance'], 4)}**" in text
+    for split, each in record.data["splits"].items():
+        assert f"| {split} | {each['classes']} | {each['images']} |" in text
+    for each in files:
+        assert f"| `{each.file.name}` | {each.bytes / 1e6:.2f} | 60 | {each.difference:.2g} |" in text
+    for known in (record.fingerprint, record.training["model"], f"{record.size['parameters']:,}"):
+        assert known in text
+    assert "--format onnx --format pt2 --format safetensors --int8" in text
+
+
+def test_export_leaves_files_of_other_authors(write, tmp_path: Path) -> None:
+    folder = tmp_path / "export"
+    folder.mkdir()
+    for name in ("README.md", "embed.py"):
+        (folder / name).write_text("mine")
+    _, score = write("plain")
+    assert [(folder / name).read_text() for name in ("README.md", "embed.py")] == ["mine", "mine"]
+    assert "# toy: plain" in (folder / "MODEL_CARD.md").read_text()
+    assert "def embed(" in (folder / "embed_onnx.py").read_text()
+    write("plain")  # over its own
+    before = score.file.read_bytes()
+    (folder / "MODEL_CARD.md").write_text("mine too")
+    with pytest.raises(StoreError, match=r"README\.md and MODEL_CARD\.md are not by mlbench and stay"):
+        write("pairs")
+    assert sorted(each.name for each in folder.glob("*.onnx")) == ["toy-plain-s3.onnx"]
+    assert score.file.read_bytes() == before
 
 
 @pytest.fixture
