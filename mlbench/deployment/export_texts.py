@@ -10,9 +10,11 @@ import torch
 from mlbench.deployment.card_text import card_text
 from mlbench.deployment.embed_script import embed_script
 from mlbench.deployment.export_folder import EMBED, README, ExportFolder
+from mlbench.deployment.formats import FORMATS
 from mlbench.deployment.model_card import Exported
 from mlbench.deployment.trial import Score
 from mlbench.environment import data_root, environment, find_device
+from mlbench.errors import first_few
 from mlbench.planning.heading import read_heading
 from mlbench.training.assembly import Assembly
 
@@ -45,4 +47,12 @@ def write_texts(
     if exported.file("onnx") or exported.file("pt2"):
         texts.append((EMBED, embed_script()))
     written = [folder.write_text(*each) for each in texts]
-    return [file for file, _ in written], [note for _, note in written if note]
+    notes = [note for _, note in written if note]
+    mine = {each.file.name for each in files if each.file}
+    models = sorted(each.name for each in folder.path.iterdir() if each.suffix in FORMATS.values())
+    if others := [name for name in models if name not in mine]:
+        notes.append(
+            f"{written[0][0]} is about the files of this export, not about {first_few(others, 3)}; --output "
+            "names a folder of its own"
+        )
+    return [file for file, _ in written], notes
