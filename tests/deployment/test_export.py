@@ -323,12 +323,13 @@ def test_export_leaves_files_of_other_authors(
         suite="toy", case="plain", results=finished / "results", output=folder, formats=("pt2",)
     )
     again = export(request, registry, lambda what, done, total: None)  # over its own
-    assert again.beside == [folder / "MODEL_CARD.md", folder / "embed_onnx.py"]
+    card, script = folder / "MODEL_CARD.md", folder / "embed_onnx.py"
+    assert again.beside == [card, script]
     assert list(again.notes) == [
-        f"README.md there is not by mlbench and stays; see {folder / 'MODEL_CARD.md'}",
-        f"embed.py there is not by mlbench and stays; see {folder / 'embed_onnx.py'}",
-        f"{folder / 'MODEL_CARD.md'} is about the files of this export, not about toy-plain-s3.onnx; --output "
-        "names a folder of its own",
+        f"README.md there is not by mlbench and stays; see {card}",
+        f"embed.py there is not by mlbench and stays; see {script}",
+        f"{card} is about the files of this export, not about toy-plain-s3.onnx; --output names a folder of "
+        "its own",
     ]
     before = score.file.read_bytes()
     (folder / "MODEL_CARD.md").write_text("mine too")
