@@ -11,6 +11,7 @@ from typing import Any
 
 import mutations
 import numpy as np
+from mlbench_datasets.manifest import read_manifest
 from PIL import Image
 
 from mlbench.errors import MlbenchError
@@ -25,7 +26,6 @@ from mlbench.registry import Registry
 from mlbench.regression.baseline import baseline_text, read_baseline
 from mlbench.regression.ranking import ranking_sentences
 from mlbench.training.saved_state import SavedState
-from mlbench_datasets.manifest import read_manifest
 
 __all__ = ["READERS", "Reader"]
 
