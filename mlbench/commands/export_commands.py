@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlbench.commands.installed import installed_registry
+from mlbench.deployment.formats import FORMATS
 from mlbench.parameters import FiniteRange, json_option, plan_options, results_option
 
 if TYPE_CHECKING:
@@ -33,7 +34,11 @@ __all__ = ["export", "match"]
     "--output", "-o", type=click.Path(path_type=Path), default=Path("export"), show_default=True,
     help="Folder to write into.",
 )  # fmt: skip
-@click.option("--int8", is_flag=True, help="Write a file with 8-bit weights, too, and compare it.")
+@click.option(
+    "--format", "formats", type=click.Choice(list(FORMATS)), multiple=True, default=["onnx"],
+    show_default=True, help="Of the model file; may be repeated.",
+)  # fmt: skip
+@click.option("--int8", is_flag=True, help="Write an ONNX file with 8-bit weights, too, and compare it.")
 @click.option(
     "--width", type=click.IntRange(1),
     help="Cut the embeddings to one of the case's widths, with its threshold; default the whole.",
@@ -47,35 +52,42 @@ def export(
     precision: str | None,
     **options: Any,
 ) -> None:
-    """Write the model of a CASE of a SUITE (its name or its file) as an ONNX file, and check it.
+    """Write the model of a CASE of a SUITE (its name or its file) as a model file, and check it.
 
     Given the suite's file, the record is that of the current file (with --size, --set, --device
-    and --precision as in the run); given its name, the newest. The ONNX file takes uint8 images, returns
+    and --precision as in the run); given its name, the newest. The file takes uint8 images, returns
     embeddings, and contains the fitted threshold. It is compared with PyTorch, on the CPU, on all test
     images. Relative paths of data start at MLBENCH_DATA, else at the suite's folder.
+
+    onnx: for ONNX Runtime, with embed.py beside it, which needs no mlbench. pt2: a program of
+    torch.export, for torch alone. safetensors: the weights, for mlbench. README.md is their model card.
     """
     from mlbench.commands.progress import RunProgress
     from mlbench.console import open_console
-    from mlbench.deployment.onnx_packages import check_exporter
+    from mlbench.deployment.formats import check_formats
     from mlbench.planning.request import PlanRequest
     from mlbench.table import print_table
 
-    check_exporter()
+    check_formats(options["formats"], int8=options["int8"])
     from mlbench.deployment.export import Request
     from mlbench.deployment.export import export as write
 
     plan = PlanRequest(size=size, overrides=overrides, device=device, precision=precision)
     with RunProgress(open_console(stderr=True), options["case"]) as progress:
         found = write(Request(plan=plan, **options), installed_registry(), progress.stage)
+    scores = [found.own, *found.files]
+    notes = dict.fromkeys((*(note for each in scores for note in each.notes), *found.notes))
     if as_json:
-        click.echo(json.dumps([_plain(each) for each in found], indent=1))
+        click.echo(json.dumps([_plain(each) for each in scores], indent=1))
         return
-    print_table(_exported_table(found))
-    for line in _differences(found):
+    print_table(_exported_table(scores))
+    for line in _differences(scores):
         click.echo(line)
-    for note in dict.fromkeys(note for each in found for note in each.notes):
+    if found.beside:
+        click.echo(f"beside: {', '.join(map(str, found.beside))}")
+    for note in notes:
         click.echo(f"note: {note}", err=True)
-    click.echo(f"next: mlbench match a.jpg b.jpg --model {shlex.quote(str(found[1].file))}", err=True)
+    click.echo(f"next: mlbench match a.jpg b.jpg --model {shlex.quote(str(scores[1].file))}", err=True)
 
 
 @click.command()
@@ -96,11 +108,11 @@ def match(images: Sequence[Path], model: Path, distance: float | None, as_json: 
     """
     if len(images) < 2:
         raise click.UsageError("give two images, or one and those to compare it with")
+    from mlbench.deployment.formats import open_model
     from mlbench.deployment.match import find_model, notes_on
     from mlbench.deployment.match import match as compare
-    from mlbench.deployment.onnx_session import OnnxSession
 
-    session = OnnxSession(find_model(model))
+    session = open_model(find_model(model))
     found = compare(session, images, distance)
     card = session.card
     for note in notes_on(found, distance):

@@ -20,7 +20,9 @@ class Backbone(Protocol):
     A torch.nn.Module in two parts, `forward(x) == trained(frozen(x))`. `frozen` is the prefix that training
     does not change (an empty nn.Sequential when everything is trained); mlbench runs it without gradient in
     evaluation mode. `trained` is the rest (empty when everything is frozen). mean, std: per channel, for
-    images in [0, 1]. weights: origin of the initial weights, in words, for the record.
+    images in [0, 1]. weights: origin of the initial weights, in words, for the record. It may have
+    `weights_licence`, the licence of these weights as Hugging Face writes it ("apache-2.0"), for the model
+    card of an export.
     """
 
     @property

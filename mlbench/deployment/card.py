@@ -13,10 +13,10 @@ from typing import get_args
 from mlbench.errors import StoreError
 from mlbench.images.preprocess import PADDING, Resize
 
-__all__ = ["Card"]
+__all__ = ["EVERY_FILE", "Card"]
 
 #: Metadata of every file.
-_ALWAYS = {
+EVERY_FILE = {
     "input": "images: uint8 (N, 3, image_size, image_size); scaling and normalisation are in the graph",
     "output": "embeddings: float32 (N, D) of unit length; similarity is their dot product",
     "colour_order": "RGB",
@@ -91,7 +91,7 @@ class Card:
             "threshold_note": self.note,
             "width": "" if self.width is None else str(self.width),
             "nested_widths": ", ".join(map(str, self.widths)),
-            **_ALWAYS,
+            **EVERY_FILE,
             **({"batch": _INT8} if self.precision == "int8" else {}),
         }
 
@@ -123,7 +123,7 @@ class Card:
                 f"{where}: was not written by mlbench export: how to prepare its images is not known "
                 f"(metadata: {error})"
             ) from None
-        wrong = found._wrong() or [name for name, value in _ALWAYS.items() if metadata.get(name) != value]
+        wrong = found._wrong() or [name for name, value in EVERY_FILE.items() if metadata.get(name) != value]
         if wrong:
             from mlbench import __version__
 

@@ -1,22 +1,22 @@
-"""Export: the trained model of a case as ONNX files, whose embeddings are compared with PyTorch's."""
+"""Export: the trained model of a case as files, whose embeddings are compared with PyTorch's."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from mlbench import __version__
-from mlbench.atomic_write import full_disk, write_atomically
 from mlbench.deployment.card import Card
-from mlbench.deployment.cut import CutModel
-from mlbench.deployment.match import INT8
-from mlbench.deployment.onnx_model import to_int8, to_onnx, with_metadata
+from mlbench.deployment.deployed import CutModel
+from mlbench.deployment.export_folder import ExportFolder, check_writable, scratch_folder
+from mlbench.deployment.export_texts import write_texts
+from mlbench.deployment.formats import check_formats, find_format
+from mlbench.deployment.model_file import Draft
+from mlbench.deployment.onnx_format import quantised
 from mlbench.deployment.trial import Progress, Score, Trial
 from mlbench.environment import find_device
 from mlbench.errors import ExportError, StoreError, SuiteError, first_line, hint
@@ -38,7 +38,7 @@ from mlbench.registry import Registry
 from mlbench.training.assembly import Assembly, assemble
 from mlbench.training.model import state_hash
 
-__all__ = ["Request", "export"]
+__all__ = ["Export", "Request", "export"]
 
 #: Largest difference of a component of a unit embedding from PyTorch's that is allowed in a float32 file.
 TOLERANCE = 1e-3
@@ -51,8 +51,9 @@ METRIC_TOLERANCE, IMAGES = 0.01, 2
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """What to export. suite: its name, or its file, which is planned as `plan` says. seed: None for the
-    finished one with the median threshold. results: folder of the records. output: folder of the files. int8:
-    whether to write a quantised file too. width: of the case, to cut the embeddings to; None for all."""
+    finished one with the median threshold. results: folder of the records. output: folder of the files.
+    formats: names of `mlbench.deployment.formats.FORMATS`. int8: whether to write a quantised ONNX file too.
+    width: of the case, to cut the embeddings to; None for all."""
 
     suite: str
     case: str
@@ -60,17 +61,30 @@ class Request:
     seed: int | None = None
     results: Path = Path("results")
     output: Path = Path("export")
+    formats: tuple[str, ...] = ("onnx",)
     int8: bool = False
     width: int | None = None
 
 
-def export(request: Request, registry: Registry, progress: Progress) -> list[Score]:
-    """Export a case. Returns the score of the PyTorch model, then that of each file.
+@dataclass(frozen=True)
+class Export:
+    """What was exported. own: score of the PyTorch model. files: of each model file. beside: the other files
+    that were written. notes: for the user."""
+
+    own: Score
+    files: Sequence[Score]
+    beside: Sequence[Path]
+    notes: Sequence[str]
+
+
+def export(request: Request, registry: Registry, progress: Progress) -> Export:
+    """Export a case.
 
     Raises StoreError without a finished record, checkpoint or writable folder, ExportError for a model that
     cannot be exported or does not compute the same, SuiteError for components that have changed.
     """
-    _check_writable(request.output)
+    check_formats(request.formats, int8=request.int8)
+    check_writable(request.output)
     found = suite_records(request.suite, request.results, request.plan, lambda: registry)
     heading = found.heading
     store = Store(request.results, heading.name)
@@ -95,7 +109,7 @@ def export(request: Request, registry: Registry, progress: Progress) -> list[Sco
     _check_data(record, case)
     with named(case.spec.every_part()):
         checkpoints = store.checkpoints(found.stored.get(record.key, record.key))
-        return _exported(case, record, chosen, checkpoints, request, progress)
+        return _exported(case, record, chosen, checkpoints, request, registry, progress)
 
 
 def _exported(
@@ -104,77 +118,72 @@ def _exported(
     chosen: tuple[str, ...],
     checkpoints: Path,
     request: Request,
+    registry: Registry,
     progress: Progress,
-) -> list[Score]:
+) -> Export:
     assembly = assemble(case, "cpu", progress)
     _load_weights(assembly, record, checkpoints)
-    progress("exporting", 0, 1)
     width = request.width or assembly.model.neck.dim
     model = assembly.model if width == assembly.model.neck.dim else CutModel(assembly.model, width).eval()
-    graphs = {"float32": to_onnx(model, case.spec.image.size)}
-    with _scratch_folder() as folder:
-        trial = Trial(assembly, model, _threshold(record), folder, progress)
+    drafts = _drafts(model, case, request, registry, progress)
+    card = _card(record, case, width)
+    with scratch_folder() as scratch:
+        trial = Trial(assembly, model, _threshold(record), scratch, progress)
         own = trial.torch()
         remarks = remarks_of(record.evaluation).values()
         own = replace(own, notes=tuple(dict.fromkeys((*chosen, *remarks, *own.notes))))
         _check_scores(own, record, case)
-        scores = [trial.onnx("float32", graphs["float32"], refit=False)]
-        _check_same(scores[0])
-        if request.int8:
-            graphs["int8"] = to_int8(graphs["float32"])
-            scores.append(trial.onnx("int8", graphs["int8"], refit=True))
-        scores = [_write(score, graphs[score.name], record, case, request.output) for score in scores]
-        return [own, *trial.timed(scores)]
+        scores = []
+        for draft in drafts:
+            mine = replace(card, precision=draft.precision)
+            refit = draft.precision != "float32"
+            score = trial.file(draft, mine.metadata(), refit=refit)
+            if refit:
+                mine = replace(mine, similarity=score.threshold.similarity, note=score.threshold.note)
+                trial.path(draft).write_bytes(draft.content(mine.metadata()))
+            else:
+                _check_same(score)
+            scores.append(score)
+        folder = ExportFolder(request.output, record, width)
+        scores = [
+            folder.write(score, draft, trial.path(draft)) for score, draft in zip(scores, drafts, strict=True)
+        ]
+        scores = trial.timed(drafts, scores)
+    beside, notes = write_texts(folder, assembly, own, scores, request.suite, request.plan.size)
+    return Export(own, scores, beside, notes)
 
 
-@contextlib.contextmanager
-def _scratch_folder() -> Iterator[Path]:
-    """A temporary folder. Raises StoreError where the system's has no room."""
-    try:
-        scratch = tempfile.TemporaryDirectory()
-    except OSError as error:
-        raise _no_room(error) from None
-    with scratch as folder:
-        try:
-            yield Path(folder)
-        except OSError as error:
-            if full_disk(error) is None:
-                raise
-            raise _no_room(error) from None
+def _drafts(
+    model: nn.Module, case: Case, request: Request, registry: Registry, progress: Progress
+) -> list[Draft]:
+    drafts = []
+    for name in dict.fromkeys(request.formats):
+        progress(f"exporting to {name}", 0, 1)
+        drafts.append(find_format(name, registry).draft(model, case))
+        if name == "onnx" and request.int8:
+            drafts.append(quantised(drafts[-1]))
+    return drafts
 
 
-def _no_room(error: OSError) -> StoreError:
-    reason = f"cannot be written ({error.strerror}); set TMPDIR to a folder with room"
-    return StoreError(f"{tempfile.gettempdir()}: {reason}")
-
-
-def _write(score: Score, graph: bytes, record: Record, case: Case, folder: Path) -> Score:
-    """Write one file atomically."""
-    image = case.spec.image
-    card = Card(
+def _card(record: Record, case: Case, width: int) -> Card:
+    image, threshold = case.spec.image, _threshold(record)
+    return Card(
         suite=record.suite,
         case=record.case,
         seed=record.seed,
         fingerprint=record.fingerprint,
         version=__version__,
         weights=str(record.training.get("weights", "")),
-        precision=score.name,
+        precision="float32",
         size=image.size,
         resize=image.resize,
         crop_ratio=image.crop_ratio,
-        similarity=score.threshold.similarity,
-        note=score.threshold.note,
+        similarity=threshold.similarity,
+        note=threshold.note,
         white=getattr(case.dataset, "white", None),
-        width=score.width,
-        widths=tuple(each for each in widths_of(record) if each < score.width),
+        width=width,
+        widths=tuple(each for each in widths_of(record) if each < width),
     )
-    end = INT8 if score.name == "int8" else ".onnx"
-    if score.width < max(widths_of(record), default=0):
-        end = f"-w{score.width}{end}"
-    file = folder / f"{record.suite}-{record.case}-s{record.seed}{end}"
-    data = with_metadata(graph, card.metadata())
-    write_atomically(file, data)
-    return replace(score, file=file, bytes=len(data))
 
 
 def _record(found: Selection, request: Request) -> tuple[Record, tuple[str, ...]]:
@@ -317,12 +326,3 @@ def _check_same(score: Score) -> None:
             f"the exported model does not compute the same: an embedding differs from PyTorch's by "
             f"{score.difference:.2g}, where {TOLERANCE:g} is allowed; nothing was written"
         )
-
-
-def _check_writable(folder: Path) -> None:
-    """Raise StoreError for a folder that cannot be written. Creates nothing."""
-    here = next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
-    if not here.is_dir():
-        raise StoreError(f"{here}: is a file; --output needs a folder")
-    if not os.access(here, os.W_OK | os.X_OK):
-        raise StoreError(f"{here}: cannot be written; choose another --output")

@@ -1,4 +1,4 @@
-"""Matching images with a model file, without torch."""
+"""Matching images with a model file; with an ONNX file without torch."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from mlbench.deployment.card import Card
-from mlbench.deployment.onnx_session import OnnxSession
+from mlbench.deployment.formats import FORMATS
+from mlbench.deployment.model_file import Session
+from mlbench.deployment.onnx_format import INT8
 from mlbench.errors import DataError, StoreError
 from mlbench.evaluation.embeddings import COLLAPSED
 from mlbench.evaluation.similarity_grid import on_grid
-from mlbench.images.decode import UnreadableImageError, decode
-from mlbench.images.preprocess import centre_crop, to_square
+from mlbench.images.decode import UnreadableImageError
+from mlbench.images.prepare import prepare
 
-__all__ = ["INT8", "Match", "find_model", "load_image", "match", "notes_on"]
-
-#: End of the names of int8 files.
-INT8 = "-int8.onnx"
+__all__ = ["Match", "find_model", "load_image", "match", "notes_on"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,8 @@ class Match:
 
 
 def find_model(path: Path) -> Path:
-    """The model file at `path`, or the one in the folder `path`; the float32 one where there are two.
+    """The model file at `path`, or the one in the folder `path`: of the first of `FORMATS` that it has, and
+    the float32 one where there are two.
 
     Raises StoreError for none, or for several.
     """
@@ -45,7 +45,9 @@ def find_model(path: Path) -> Path:
         if not path.exists():
             raise StoreError(f"{path}: no such model; make one with: mlbench export SUITE CASE")
         return path
-    found = sorted(path.glob("*.onnx"))
+    found = next(
+        (files for suffix in FORMATS.values() if (files := sorted(path.glob(f"*{suffix}")))), list[Path]()
+    )
     if len(found) > 1:
         found = [file for file in found if not file.name.endswith(INT8)] or found
     if len(found) != 1:
@@ -62,13 +64,11 @@ def load_image(path: Path, card: Card) -> np.ndarray:
     """An image file as input of the model, (3, S, S) uint8: upright, RGB and square, prepared as in
     training. Raises DataError."""
     try:
-        image = decode(path.read_bytes(), short_side=2 * card.size, white=card.white).image
+        return prepare(path.read_bytes(), card.size, card.resize, card.crop_ratio, card.white)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
     except UnreadableImageError as error:
         raise DataError(f"{path}: is no image that can be read ({error})") from None
-    pixels = np.asarray(to_square(centre_crop(image, card.crop_ratio), card.size, card.resize))
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 def _cosine(one: np.ndarray, other: np.ndarray) -> float:
@@ -77,7 +77,7 @@ def _cosine(one: np.ndarray, other: np.ndarray) -> float:
     return float(one @ other / np.sqrt((one @ one) * (other @ other)))
 
 
-def match(session: OnnxSession, images: Sequence[Path], distance: float | None = None) -> list[Match]:
+def match(session: Session, images: Sequence[Path], distance: float | None = None) -> list[Match]:
     """Compare the first image with each of the others, in their order.
 
     distance: largest distance of a match; None for the model's own threshold. Raises DataError for a file

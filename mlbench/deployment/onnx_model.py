@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.functional import normalize
 
+from mlbench.deployment.deployed import Deployed
 from mlbench.deployment.onnx_packages import check_exporter
 from mlbench.errors import ExportError, first_line
 
@@ -22,17 +22,6 @@ __all__ = ["to_int8", "to_onnx", "with_metadata"]
 
 #: Largest number of bytes in one ONNX file, which is protobuf's limit.
 _MOST = (1 << 31) - 1
-
-
-class _Deployed(nn.Module):
-    """Images (N, 3, S, S) uint8 to embeddings (N, D) float32 of unit length."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return normalize(self.model(images).float())
 
 
 def to_onnx(model: nn.Module, image_size: int) -> bytes:
@@ -44,7 +33,7 @@ def to_onnx(model: nn.Module, image_size: int) -> bytes:
     """
     check_exporter()
     training = model.training
-    deployed = _Deployed(model).eval()
+    deployed = Deployed(model).eval()
     # Two images: for one, the exporter makes the batch size a constant.
     images = torch.zeros((2, 3, image_size, image_size), dtype=torch.uint8)
     try:

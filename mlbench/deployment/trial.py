@@ -14,8 +14,8 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from mlbench.contracts import SplitName
-from mlbench.deployment.onnx_session import OnnxSession
-from mlbench.deployment.onnx_speed import onnx_rounds
+from mlbench.deployment.file_speed import file_rounds
+from mlbench.deployment.model_file import Draft
 from mlbench.errors import ExportError, StoreError
 from mlbench.evaluation.disagreement import disagreement_share
 from mlbench.evaluation.embeddings import Embeddings, collapse_note
@@ -90,19 +90,19 @@ class Trial:
         metrics, notes = self._scored(self._expected, self._threshold)
         return Score("PyTorch", metrics, self._threshold, self._expected.vectors.shape[1], notes=notes)
 
-    def onnx(self, name: str, graph: bytes, *, refit: bool) -> Score:
-        """Metrics of a model file. graph: its bytes. refit: whether to fit a new threshold, as for 8-bit
-        weights.
+    def file(self, draft: Draft, metadata: Mapping[str, str], *, refit: bool) -> Score:
+        """Metrics of a model file, whose bytes stay in the folder. refit: whether to fit a new threshold, as
+        for 8-bit weights.
 
         A file with 8-bit weights quantises the images of a batch together, so that an embedding depends on
         the batch. It embeds one image at a time here, as it should in use. Raises ExportError for a file that
         fails on images.
         """
-        file = self._file(name)
-        file.write_bytes(graph)
-        session = OnnxSession(file)
+        name, file = draft.name, self.path(draft)
+        file.write_bytes(draft.content(metadata))
         count = 1 if refit else ENCODE_BATCH
         try:
+            session = draft.open(file, None)
             embed = cache(lambda split: self._embeddings(split, name, session.embed, count))
             found = compared(self._case, self._scored_split, embed)
             alone = found.vectors if refit else self._alone(session.embed)
@@ -136,24 +136,24 @@ class Trial:
             notes=_said_of(name, notes),
         )
 
-    def timed(self, scores: Sequence[Score]) -> list[Score]:
-        """The scores of `onnx` with the speed of each, or a note with the reason why it is not known."""
+    def timed(self, drafts: Sequence[Draft], scores: Sequence[Score]) -> list[Score]:
+        """The scores of `file` with the speed of each, or a note with the reason why it is not known."""
         self._progress("measuring speed", 0, 1)
-        files = [self._file(score.name) for score in scores]
         spec = self._case.spec
         try:
-            speeds = onnx_rounds(
-                files,
+            speeds = file_rounds(
+                [self.path(draft) for draft in drafts],
                 spec.image.size,
                 batch_size=spec.measure.batch_size,
                 threads=torch.get_num_threads(),
             )
         except ExportError as error:
             return [replace(score, notes=(*score.notes, str(error))) for score in scores]
-        return [
-            replace(score, images_per_second=statistics.median(rounds), rounds=tuple(rounds))
-            for score, rounds in zip(scores, speeds, strict=True)
-        ]
+        return [_with_speed(score, speed) for score, speed in zip(scores, speeds, strict=True)]
+
+    def path(self, draft: Draft) -> Path:
+        """Place of the tried file."""
+        return self._folder / f"{draft.name}{draft.end}"
 
     @cached_property
     def _expected(self) -> Embeddings:
@@ -163,9 +163,6 @@ class Trial:
                 self._scored_split,
                 lambda split: self._embeddings(split, "PyTorch", self._by_torch, ENCODE_BATCH),
             )
-
-    def _file(self, name: str) -> Path:
-        return self._folder / f"{name}.onnx"
 
     def _by_torch(self, images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
@@ -213,3 +210,9 @@ class Trial:
 
 def _said_of(name: str, notes: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"{name}: {note}" for note in notes)
+
+
+def _with_speed(score: Score, speed: Sequence[float] | str) -> Score:
+    if isinstance(speed, str):
+        return replace(score, notes=(*score.notes, speed))
+    return replace(score, images_per_second=statistics.median(speed), rounds=tuple(speed))

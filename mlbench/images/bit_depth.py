@@ -17,7 +17,9 @@ _WHITES = (0xFF, 0xFFF, 0xFFFF)
 
 _GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 _WHITE_IS_ZERO = 0
-_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_SMAX = 258, 262, 341
+_TIFF_BITS = 258
+_TIFF_PHOTOMETRIC = 262
+_TIFF_SMAX = 341
 
 
 def to_eight_bits(image: Image.Image, data: bytes, white: float | None, remarks: list[str]) -> Image.Image:

@@ -70,7 +70,7 @@ def decode(
         if orientation in _TURNED:
             size = size[1], size[0]
         if box is not None:
-            shown = shown.crop(_scaled(box, shown.width / size[0], shown.height / size[1]))
+            shown = shown.crop(_scaled_box(box, shown.width / size[0], shown.height / size[1]))
         return Decoded(to_srgb(shown, image.info.get("icc_profile"), remarks), size, tuple(remarks))
     except UnreadableImageError:
         raise
@@ -97,6 +97,6 @@ def read_image(
     raise DataError(f"{path}: cannot be read any more ({reason}); start again to index the images anew")
 
 
-def _scaled(box: Box, x: float, y: float) -> tuple[int, int, int, int]:
+def _scaled_box(box: Box, x: float, y: float) -> tuple[int, int, int, int]:
     left, top = round(box[0] * x), round(box[1] * y)
     return left, top, max(left + 1, round(box[2] * x)), max(top + 1, round(box[3] * y))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BUNDLES",
+    "LICENCE",
     "Bundle",
     "bundled_classifier",
     "bundled_file",
@@ -46,6 +47,9 @@ def _bundle(number: int, install: str, blocks: tuple[int, ...]) -> Bundle:
         blocks,
     )
 
+
+#: The licence of these packages, as Hugging Face writes it.
+LICENCE = "apache-2.0"
 
 #: timm models with bundled weights. mlbench itself depends on the package of the first alone.
 BUNDLES: Mapping[str, Bundle] = MappingProxyType(

@@ -25,11 +25,19 @@ class BackboneLayers(NamedTuple):
 class CutBackbone(nn.Module):
     """Maps images (N, 3, H, W) float to features, through `frozen` and then `trained`.
 
-    cut: index of the first trained layer. mean, std, weights: see `mlbench.plugin.Backbone`.
+    cut: index of the first trained layer. mean, std, weights, weights_licence: see
+    `mlbench.plugin.Backbone`.
     """
 
     def __init__(
-        self, layers: BackboneLayers, cut: int, *, mean: Sequence[float], std: Sequence[float], weights: str
+        self,
+        layers: BackboneLayers,
+        cut: int,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        weights: str,
+        weights_licence: str = "",
     ) -> None:
         super().__init__()
         self.frozen: nn.Module = sequential(layers.layers[:cut])
@@ -38,6 +46,7 @@ class CutBackbone(nn.Module):
         self.mean: tuple[float, float, float] = (mean[0], mean[1], mean[2])
         self.std: tuple[float, float, float] = (std[0], std[1], std[2])
         self.weights = weights
+        self.weights_licence = weights_licence
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         features: torch.Tensor = self.trained(self.frozen(images))

@@ -10,7 +10,13 @@ from pydantic import Field
 from mlbench.plugin import BackboneOptions, BackboneShape, CatalogueItem, OptionError
 from mlbench_backbones.keras_layers import timm_name
 from mlbench_backbones.timm_table import plain_name, predict_shape, timm_catalogue
-from mlbench_backbones.timm_weights import check_model, check_weights, load_network, weights_version
+from mlbench_backbones.timm_weights import (
+    check_model,
+    check_weights,
+    load_network,
+    weights_licence,
+    weights_version,
+)
 
 if TYPE_CHECKING:
     from mlbench_backbones.cut_backbone import CutBackbone
@@ -86,7 +92,14 @@ class Timm(BackboneOptions):
         advice = timm_name(self.trainable_from)
         cut = cut_index("backbone timm", model, layers, self.trainable_from, advice=advice)
         configuration: Any = network.pretrained_cfg
-        return CutBackbone(layers, cut, mean=configuration["mean"], std=configuration["std"], weights=origin)
+        return CutBackbone(
+            layers,
+            cut,
+            mean=configuration["mean"],
+            std=configuration["std"],
+            weights=origin,
+            weights_licence=weights_licence(self.weights, configuration),
+        )
 
     @classmethod
     def catalogue(cls) -> Iterable[CatalogueItem]:

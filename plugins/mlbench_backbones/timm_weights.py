@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from mlbench_backbones.timm_table import (
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["check_model", "check_weights", "load_network", "weights_version"]
+__all__ = ["check_model", "check_weights", "load_network", "weights_licence", "weights_version"]
 
 _OWNER = "backbone timm"
 _CHOICES = "expected hub, bundled, none or the path of a checkpoint"
@@ -69,6 +70,14 @@ def weights_version(model: str, weights: str) -> str:
         repository = hub_repository(model)
         return cached_version(repository, _HUB_FILES) if repository else ""
     return "" if weights == "none" else sha256(Path(weights))
+
+
+def weights_licence(weights: str, configuration: Mapping[str, Any]) -> str:
+    """The licence of the weights as Hugging Face writes it, from timm's configuration of the loaded model; ""
+    where it is not known."""
+    if weights == "bundled":
+        return bundled.LICENCE
+    return str(configuration.get("license") or "") if weights == "hub" else ""
 
 
 def load_network(model: str, weights: str, **arguments: Any) -> tuple[nn.Module, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from conftest import TESTS, TOY_SUITE, install_plugin, mlbench
+from huggingface_hub import ModelCard
 from stub_measuring import stub_measuring
 from test_runner import Ears
 from torch import nn
@@ -24,18 +26,21 @@ from mlbench import runner
 from mlbench.cli import main
 from mlbench.commands.export_commands import _exported_table
 from mlbench.deployment import export as export_module
+from mlbench.deployment import onnx_model
 from mlbench.deployment.export import Request, export
+from mlbench.deployment.formats import FORMATS, find_format, open_model
 from mlbench.deployment.match import load_image
+from mlbench.deployment.model_file import Draft, Format
 from mlbench.deployment.onnx_model import to_onnx
 from mlbench.deployment.onnx_session import OnnxSession
 from mlbench.deployment.trial import Score
 from mlbench.environment import find_device
 from mlbench.errors import ExportError, MlbenchError, StoreError, SuiteError
 from mlbench.measurement.result import Measurement
-from mlbench.planning.plan import make_plan
+from mlbench.planning.plan import Case, make_plan
 from mlbench.planning.suite import load_suite
 from mlbench.records.record import Estimate, Record
-from mlbench.records.report import results_markdown
+from mlbench.records.report import metric_text, results_markdown
 from mlbench.records.store import Store
 from mlbench.registry import Registry
 
@@ -80,12 +85,13 @@ def write(
 ) -> Callable[..., list[Score]]:
     """Export a case; nothing is timed."""
     monkeypatch.setattr(
-        "mlbench.deployment.trial.onnx_rounds", lambda files, size, **_: [[50.0, 70.0, 60.0]] * len(files)
+        "mlbench.deployment.trial.file_rounds", lambda files, size, **_: [[50.0, 70.0, 60.0]] * len(files)
     )
 
     def write(case: str, **options: Any) -> list[Score]:
         request = Request(suite="toy", case=case, results=finished / "results", output=tmp_path / "export")
-        return export(replace(request, **options), registry, lambda what, done, total: None)
+        found = export(replace(request, **options), registry, lambda what, done, total: None)
+        return [found.own, *found.files]
 
     return write
 
@@ -104,7 +110,8 @@ def test_export_computes_what_was_scored(write, finished: Path, tmp_path: Path, 
     own, score = write(case, seed=seed)
     record = record_of(finished, case, seed)
     assert score.file == tmp_path / "export" / f"toy-{case}-s{seed}.onnx"
-    assert [score.file] == list(score.file.parent.iterdir())
+    names = sorted(file.name for file in score.file.parent.iterdir())
+    assert names == ["README.md", "embed.py", score.file.name]
     assert 0 < score.difference < 1e-5
     assert score.images_per_second == 60
     assert score.answers_differ == 0
@@ -204,7 +211,7 @@ def test_export_is_checked_against_the_model(write, tmp_path: Path, monkeypatch:
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return self.model(images) + 0.1
 
-    monkeypatch.setattr(export_module, "to_onnx", lambda model, size: to_onnx(Shifted(model).eval(), size))
+    monkeypatch.setattr(onnx_model, "to_onnx", lambda model, size: to_onnx(Shifted(model).eval(), size))
     with pytest.raises(ExportError, match=r"does not compute the same.*nothing was written"):
         write("plain")
     assert not (tmp_path / "export").exists()
@@ -221,7 +228,7 @@ def test_export_tries_images_one_at_a_time(write, tmp_path: Path, monkeypatch: p
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             return self.model(images).squeeze()
 
-    monkeypatch.setattr(export_module, "to_onnx", lambda model, size: to_onnx(Squeezed(model).eval(), size))
+    monkeypatch.setattr(onnx_model, "to_onnx", lambda model, size: to_onnx(Squeezed(model).eval(), size))
     with pytest.raises(ExportError, match=r"fails on images .*cannot embed images \(1, 3, 16, 16\)"):
         write("plain")
     assert not (tmp_path / "export").exists()
@@ -231,16 +238,104 @@ def test_export_is_kept_where_its_speed_cannot_be_measured(write, monkeypatch: p
     def killed(*arguments: object, **options: object) -> list[list[float]]:
         raise ExportError("exit code -9")
 
-    monkeypatch.setattr("mlbench.deployment.trial.onnx_rounds", killed)
+    monkeypatch.setattr("mlbench.deployment.trial.file_rounds", killed)
     _, score = write("plain")
     assert score.file.is_file()
     assert (score.images_per_second, score.notes) == (None, ("exit code -9",))
 
 
 def test_export_says_where_there_is_no_room(write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mlbench.deployment.export.tempfile.tempdir", "/dev/null/nowhere")
+    monkeypatch.setattr("mlbench.deployment.export_folder.tempfile.tempdir", "/dev/null/nowhere")
     with pytest.raises(StoreError, match=r"^/dev/null/nowhere: cannot be written .*; set TMPDIR"):
         write("plain")
+
+
+@pytest.mark.parametrize("name", ["pt2", "safetensors"])  # for ONNX see the test below
+def test_export_refuses_a_file_of_every_format_with_other_weights(
+    write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    class Tampered:
+        def __init__(self, format: Format) -> None:
+            self._format = format
+
+        def draft(self, model: nn.Module, case: Case) -> Draft:
+            other = copy.deepcopy(model)
+            with torch.no_grad():
+                next(other.parameters()).mul_(1.5)
+            return self._format.draft(other, case)
+
+    monkeypatch.setattr(export_module, "find_format", lambda *given: Tampered(find_format(*given)))
+    with pytest.raises(ExportError, match=r"does not compute the same: .*; nothing was written"):
+        write("prefix", formats=(name,))
+    assert not (tmp_path / "export").exists()
+
+
+def test_export_writes_every_format_and_a_model_card_with_the_numbers_of_the_record(
+    write, finished: Path, tmp_path: Path, registry: Registry
+) -> None:
+    own, *files = write("prefix", formats=tuple(FORMATS), int8=True)
+    assert [each.name for each in files] == ["onnx", "int8", "pt2", "safetensors"]
+    assert {each.file.name for each in files} == {
+        f"toy-prefix-s3{end}" for end in (".onnx", "-int8.onnx", ".pt2", ".safetensors")
+    }
+    record = record_of(finished, "prefix", 3)
+    for each in files:
+        session = open_model(each.file, registry=registry)
+        assert (session.card.fingerprint, session.card.width) == (record.fingerprint, own.width)
+        assert each.bytes == each.file.stat().st_size
+    text = (tmp_path / "export" / "README.md").read_text()
+    found = ModelCard(text).data
+    assert (found.library_name, found.pipeline_tag) == ("mlbench", "image-feature-extraction")
+    results = {each.metric_type: each for each in found.eval_results}
+    assert {"recall_at_1", "f1", "map_at_r"} <= results.keys()
+    for name, each in results.items():
+        known = record.metrics[name]
+        assert (each.metric_value, each.dataset_name) == (known.value, "toy")
+        if known.low is not None:
+            assert each.metric_args == {"interval": [known.low, known.high], "level": "95 %"}
+        cells = [metric_text(value, 4, known.value) for value in (known.low, known.high)]
+        row = next(line for line in text.splitlines() if f"(`{name}`)" in line)
+        assert f"| {metric_text(known.value, 4)} | {' – '.join(cells)} |" in row
+    assert record.evaluation["protocol"]["text"] in text
+    assert f"**{metric_text(record.evaluation['threshold']['distance'], 4)}**" in text
+    for split, each in record.data["splits"].items():
+        assert f"| {split} | {each['classes']} | {each['images']} |" in text
+    for each in files:
+        assert f"| `{each.file.name}` | {each.bytes / 1e6:.2f} | 60 | {each.difference:.2g} |" in text
+    for known in (record.fingerprint, record.training["model"], f"{record.size['parameters']:,}"):
+        assert known in text
+    assert "--format onnx --format pt2 --format safetensors --int8" in text
+
+
+@pytest.mark.slow
+def test_export_leaves_files_of_other_authors(
+    write, finished: Path, tmp_path: Path, registry: Registry
+) -> None:
+    folder = tmp_path / "export"
+    folder.mkdir()
+    for name in ("README.md", "embed.py"):
+        (folder / name).write_text("mine")
+    _, score = write("plain")
+    assert [(folder / name).read_text() for name in ("README.md", "embed.py")] == ["mine", "mine"]
+    assert "# toy: plain" in (folder / "MODEL_CARD.md").read_text()
+    assert "def embed(" in (folder / "embed_onnx.py").read_text()
+    request = Request(
+        suite="toy", case="plain", results=finished / "results", output=folder, formats=("pt2",)
+    )
+    again = export(request, registry, lambda what, done, total: None)  # over its own
+    card, script = folder / "MODEL_CARD.md", folder / "embed_onnx.py"
+    assert again.beside == [card, script]
+    assert list(again.notes) == [
+        f"README.md there is not by mlbench and stays; see {card}",
+        f"embed.py there is not by mlbench and stays; see {script}",
+        f"{card} is about the files of this export, not about toy-plain-s3.onnx; --output names a folder of "
+        "its own",
+    ]
+    before = score.file.read_bytes()
+    (folder / "MODEL_CARD.md").write_text("mine too")
+    with pytest.raises(StoreError, match=r"README\.md and MODEL_CARD\.md are not by mlbench and stay"):
+        write("pairs")
+    assert score.file.read_bytes() == before
 
 
 @pytest.fixture
@@ -344,7 +439,7 @@ def test_export_refuses_what_is_not_there(write, tmp_path: Path, options, messag
 def test_export_says_before_any_work_that_it_could_not_write(
     write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mlbench.deployment.export.os.access", lambda path, mode: path != tmp_path)
+    monkeypatch.setattr("mlbench.deployment.export_folder.os.access", lambda path, mode: path != tmp_path)
     with pytest.raises(StoreError, match=rf"^{tmp_path}: cannot be written; choose another --output"):
         write("plain")
 
@@ -448,7 +543,7 @@ def test_export_and_match_from_the_command_line(finished: Path, tmp_path: Path, 
     file, small = export_to / "toy-plain-s3.onnx", export_to / "toy-plain-s3-int8.onnx"
     assert [line.split()[0] for line in lines[2:5]] == ["PyTorch", str(file), str(small)]
     assert lines[5].startswith("  its own threshold")
-    assert lines[6].startswith("float32 against PyTorch: embeddings differ by at most ")
+    assert lines[6].startswith("onnx against PyTorch: embeddings differ by at most ")
     assert f"mlbench match a.jpg b.jpg --model {file}" in ran.stderr
 
     session = OnnxSession(file, threads=1)

@@ -184,6 +184,12 @@ def test_find_model_takes_a_file_or_the_only_one_of_a_folder(tmp_path: Path) -> 
     with pytest.raises(StoreError, match=r"holds 2 models \(a-s0.onnx, b-s0.onnx\); name one: --model"):
         find_model(folder)
     assert find_model(second) == second
+    for file in folder.glob("*.onnx"):
+        file.unlink()
+    (folder / "a.safetensors").touch()
+    assert find_model(folder) == folder / "a.safetensors"
+    (folder / "a.pt2").touch()
+    assert find_model(folder) == folder / "a.pt2"
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:

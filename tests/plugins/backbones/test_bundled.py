@@ -3,6 +3,7 @@
 import re
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,9 @@ from sklearn.datasets import load_sample_image
 from timm.data import create_transform, resolve_data_config
 
 from mlbench.errors import WeightsError
-from mlbench_backbones.bundled import BUNDLES, bundled_classifier, bundled_file, bundled_state_dict
+from mlbench_backbones.bundled import BUNDLES, LICENCE, bundled_classifier, bundled_file, bundled_state_dict
 from mlbench_backbones.timm_backbone import Timm
+from mlbench_backbones.timm_weights import weights_licence
 
 # Photographs from scikit-learn and scikit-image, and the ImageNet-1k classes of their subject.
 PHOTOGRAPHS = {
@@ -151,3 +153,18 @@ def test_the_extra_has_the_packages_that_the_message_promises():
     assert any(each.startswith(BUNDLES[MODEL].package) for each in project["dependencies"])
     constraints = (TESTS.parent / "constraints.txt").read_text().splitlines()
     assert set(extra) <= set(constraints)
+
+
+@pytest.mark.parametrize(
+    ("weights", "licence"), [("bundled", "apache-2.0"), ("hub", "mit"), ("none", ""), ("w.pth", "")]
+)
+def test_the_licence_of_weights_is_stated_where_it_is_known(weights: str, licence: str) -> None:
+    assert weights_licence(weights, {"license": "mit"}) == licence
+    assert weights_licence("hub", {"license": None}) == ""
+
+
+def test_the_bundled_packages_have_the_licence_that_is_stated() -> None:
+    for bundle in BUNDLES.values():
+        (file,) = (each for each in metadata.files(bundle.package) if each.name == "LICENSE")
+        assert "Apache License, Version 2.0" in file.read_text()
+    assert LICENCE == "apache-2.0"

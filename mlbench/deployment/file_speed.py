@@ -1,4 +1,4 @@
-"""Speed of model files in ONNX Runtime, measured in a separate process."""
+"""Speed of model files, each in the runtime of its format, measured in a separate process."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mlbench.errors import ExportError, first_line
+from mlbench.deployment.formats import open_model
+from mlbench.deployment.model_file import Session
+from mlbench.errors import ExportError, MlbenchError, first_line
 
-__all__ = ["onnx_rounds"]
+__all__ = ["file_rounds"]
 
 
-def onnx_rounds(
+def file_rounds(
     files: Sequence[Path],
     image_size: int,
     *,
@@ -23,9 +25,9 @@ def onnx_rounds(
     rounds: int = 7,
     seconds: float = 0.2,
     threads: int | None = None,
-) -> list[list[float]]:
-    """Images per second of each file, on the CPU, for each round. The files alternate, so that other load on
-    the machine slows all of them.
+) -> list[list[float] | str]:
+    """Images per second of each file, on the CPU, for each round; of a file that cannot be run, the reason.
+    The files alternate, so that other load on the machine slows all of them.
 
     seconds: least time of a file in a round. threads: None for all cores. Raises ExportError when the process
     fails, for example for lack of memory.
@@ -40,7 +42,7 @@ def onnx_rounds(
     try:
         process = subprocess.run(
             # -P: modules in the user's working folder must not replace Python's.
-            [sys.executable, "-P", "-m", "mlbench.deployment.onnx_speed"],
+            [sys.executable, "-P", "-m", "mlbench.deployment.file_speed"],
             input=json.dumps(task),
             capture_output=True,
             text=True,
@@ -51,32 +53,37 @@ def onnx_rounds(
     if process.returncode:
         reason = (process.stderr.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
         raise ExportError(f"the speed of the model files cannot be measured: {reason}")
-    found: list[list[float]] = json.loads(process.stdout.splitlines()[-1])
+    found: list[list[float] | str] = json.loads(process.stdout.splitlines()[-1])
     return found
 
 
-def _measure(task: dict[str, Any]) -> list[list[float]]:
+def _measure(task: dict[str, Any]) -> list[list[float] | str]:
     import numpy as np
 
-    from mlbench.deployment.onnx_session import OnnxSession
-
-    sessions = [OnnxSession(Path(file), task["threads"]) for file in task["files"]]
     images = np.random.default_rng(0).integers(0, 256, task["shape"], np.uint8)
 
-    def once(session: OnnxSession) -> float:
+    def once(session: Session) -> float:
         start = time.perf_counter()
         session.embed(images)
         return time.perf_counter() - start
 
-    batches = []
-    for session in sessions:
-        once(session)
-        batches.append(1 + int(task["seconds"] / once(session)))
-    found: list[list[float]] = [[] for _ in sessions]
+    found: list[list[float] | str] = []
+    timed: list[tuple[Session, int, list[float]]] = []
+    for file in map(Path, task["files"]):
+        try:
+            session = open_model(file, task["threads"])
+            once(session)
+            batches = 1 + int(task["seconds"] / once(session))
+        except MlbenchError as error:
+            found.append(f"the speed of {file.name} cannot be measured: {error}")
+            continue
+        rounds: list[float] = []
+        found.append(rounds)
+        timed.append((session, batches, rounds))
     for _ in range(task["rounds"]):
-        for at, session in enumerate(sessions):
-            took = sum(once(session) for _ in range(batches[at]))
-            found[at].append(len(images) * batches[at] / took)
+        for session, batches, rounds in timed:
+            took = sum(once(session) for _ in range(batches))
+            rounds.append(len(images) * batches / took)
     return found
 
 
