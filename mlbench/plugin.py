@@ -125,6 +125,10 @@ if TYPE_CHECKING:
     from mlbench.images.image_files import find_images as find_images
     from mlbench.images.image_files import kind_of as kind_of
     from mlbench.images.image_files import split_of as split_of
+    from mlbench.images.manifest import MANIFEST_SUFFIXES as MANIFEST_SUFFIXES
+    from mlbench.images.manifest import Manifest as Manifest
+    from mlbench.images.manifest import ManifestRow as ManifestRow
+    from mlbench.images.manifest import read_manifest as read_manifest
     from mlbench.names import find_path as find_path
     from mlbench.names import find_paths as find_paths
     from mlbench.names import one_form as one_form
@@ -180,6 +184,7 @@ _NAMES = {
     "mlbench.images.class_folders": "ClassFolders read_class_folders",
     "mlbench.images.decode": "Box UnreadableImageError decode read_image",
     "mlbench.images.image_files": "IMAGE_SUFFIXES SPLIT_NAMES find_images kind_of split_of",
+    "mlbench.images.manifest": "MANIFEST_SUFFIXES Manifest ManifestRow read_manifest",
     "mlbench.names": "find_path find_paths one_form",
     "mlbench.provenance": "code_hash core_hash",
     "mlbench.records.record": "MEASURED",
