@@ -25,6 +25,7 @@ from mlbench.commands.claims_commands import (
     show_claims,
 )
 from mlbench.commands.data_commands import data
+from mlbench.commands.embed_commands import embed
 from mlbench.commands.export_commands import export, match
 from mlbench.commands.installed import Loading, installed_plugins, installed_registry, note_idle
 from mlbench.commands.package_commands import plugin
@@ -95,6 +96,7 @@ def main(context: click.Context, block: tuple[str, ...], no_plugins: bool) -> No
 
 for command in (data, export, match, claims, findings, compare, baseline, check, tune, plugin, plugins):
     main.add_command(command)
+main.add_command(embed)
 
 
 def _plan(suite: Path, note: Callable[[str], None] | None = None, **request: Any) -> Plan:

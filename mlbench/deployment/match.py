@@ -13,10 +13,10 @@ from mlbench.deployment.onnx_session import OnnxSession
 from mlbench.errors import DataError, StoreError
 from mlbench.evaluation.embeddings import COLLAPSED
 from mlbench.evaluation.similarity_grid import on_grid
-from mlbench.images.decode import UnreadableImageError, decode
+from mlbench.images.decode import Box, UnreadableImageError, decode
 from mlbench.images.preprocess import centre_crop, to_square
 
-__all__ = ["INT8", "Match", "find_model", "load_image", "match", "notes_on"]
+__all__ = ["INT8", "Match", "cosine", "find_model", "load_image", "match", "notes_on", "prepared"]
 
 #: End of the names of int8 files.
 INT8 = "-int8.onnx"
@@ -62,19 +62,29 @@ def load_image(path: Path, card: Card) -> np.ndarray:
     """An image file as input of the model, (3, S, S) uint8: upright, RGB and square, prepared as in
     training. Raises DataError."""
     try:
-        image = decode(path.read_bytes(), short_side=2 * card.size, white=card.white).image
+        return prepared(path.read_bytes(), card)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
     except UnreadableImageError as error:
         raise DataError(f"{path}: is no image that can be read ({error})") from None
+
+
+def prepared(data: bytes, card: Card, box: Box | None = None) -> np.ndarray:
+    """The bytes of an image file as input of the model, (3, S, S) uint8. box: the part of the upright image
+    to use. Raises UnreadableImageError."""
+    image, (width, height), _ = decode(data, short_side=2 * card.size, box=box, white=card.white)
+    if box is not None and (box[2] > width + 1 or box[3] > height + 1):  # 1 for rounding
+        text = ",".join(f"{edge:g}" for edge in box)
+        raise UnreadableImageError(f"box {text} is not inside the image, {width}x{height} pixels")
     pixels = np.asarray(to_square(centre_crop(image, card.crop_ratio), card.size, card.resize))
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def _cosine(one: np.ndarray, other: np.ndarray) -> float:
-    """Cosine of float32 vectors, whose lengths are 1 up to rounding."""
+def cosine(one: np.ndarray, other: np.ndarray) -> float:
+    """Cosine of float32 vectors, whose lengths are 1 up to rounding, as a float32 number from -1 to 1."""
     one, other = one.astype(np.float64), other.astype(np.float64)
-    return float(one @ other / np.sqrt((one @ one) * (other @ other)))
+    found = one @ other / np.sqrt((one @ one) * (other @ other))
+    return float(np.clip(np.float32(found), -1, 1))  # rounding can give a cosine outside
 
 
 def match(session: OnnxSession, images: Sequence[Path], distance: float | None = None) -> list[Match]:
@@ -94,9 +104,8 @@ def match(session: OnnxSession, images: Sequence[Path], distance: float | None =
     query, *others = (session.embed(load_image(image, card)[None])[0] for image in images)
     found = []
     for image, other in zip(images[1:], others, strict=True):
-        # Rounding can give a cosine outside -1 to 1.
-        cosine = float(np.clip(np.float32(_cosine(query, other)), -1, 1))
-        found.append(Match(image, cosine, bool(on_grid(cosine) >= on_grid(least))))
+        similarity = cosine(query, other)
+        found.append(Match(image, similarity, bool(on_grid(similarity) >= on_grid(least))))
     return found
 
 
