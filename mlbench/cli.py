@@ -31,6 +31,7 @@ from mlbench.commands.installed import Loading, installed_plugins, installed_reg
 from mlbench.commands.package_commands import plugin
 from mlbench.commands.plugin_commands import plugins
 from mlbench.commands.regression_commands import baseline, check, compare
+from mlbench.commands.search_commands import search
 from mlbench.commands.tune_commands import tune
 from mlbench.contracts import KINDS
 from mlbench.deprecation import show_deprecations
@@ -97,6 +98,7 @@ def main(context: click.Context, block: tuple[str, ...], no_plugins: bool) -> No
 for command in (data, export, match, claims, findings, compare, baseline, check, tune, plugin, plugins):
     main.add_command(command)
 main.add_command(embed)
+main.add_command(search)
 
 
 def _plan(suite: Path, note: Callable[[str], None] | None = None, **request: Any) -> Plan:

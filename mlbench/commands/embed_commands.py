@@ -1,4 +1,4 @@
-"""The command `mlbench embed`, and the models that embed images."""
+"""The command `mlbench embed`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlbench.commands.installed import installed_registry
+from mlbench.commands.models import case_model, exported_model
 from mlbench.parameters import json_option, plan_options, results_option
 
 if TYPE_CHECKING:
-    from mlbench.deployment.embedding import EmbeddedImages, ImageModel
+    from mlbench.deployment.embedding import EmbeddedImages
 
-__all__ = ["case_model", "embed", "exported_model"]
+__all__ = ["embed"]
 
 
 @click.command()
@@ -89,44 +89,6 @@ def embed(
     for note in notes:
         click.echo(f"note: {note}", err=True)
     click.echo(f"next: mlbench search IMAGE --in {shlex.quote(str(output))}", err=True)
-
-
-def exported_model(path: Path) -> ImageModel:
-    """The exported model in a file, or in a folder with one."""
-    from mlbench.deployment.match import find_model
-    from mlbench.deployment.onnx_session import OnnxSession
-
-    return OnnxSession(find_model(path))
-
-
-def case_model(
-    suite: str,
-    case: str,
-    notes: list[str],
-    *,
-    size: str | None = None,
-    overrides: tuple[str, ...] = (),
-    device: str = "auto",
-    precision: str | None = None,
-    **chosen: Any,
-) -> ImageModel:
-    """The trained model of a case on a device. chosen: seed, width and results (see `ModelRequest`). Notes on
-    the choice of seed and width are added to `notes`."""
-    from mlbench.deployment.choice import ModelRequest, choose
-    from mlbench.environment import check_torch, find_device
-    from mlbench.planning.heading import read_heading
-    from mlbench.planning.request import PlanRequest
-
-    place = find_device(device)
-    check_torch(place)
-    # Records of a suite that is named are of any device; those of a file are of the device of the run.
-    run_on = device if read_heading(suite, size).path is not None else "auto"
-    plan = PlanRequest(size=size, overrides=overrides, device=run_on, precision=precision)
-    choice = choose(ModelRequest(suite=suite, case=case, plan=plan, **chosen), installed_registry(), "used")
-    notes += choice.notes
-    from mlbench.deployment.trained import TrainedModel
-
-    return TrainedModel(choice, place.name)
 
 
 def _check_unused(options: dict[str, Any]) -> None:

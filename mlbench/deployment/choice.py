@@ -64,14 +64,15 @@ def choose(request: ModelRequest, registry: Registry, taken: str = "exported") -
 
 
 def choose_made(suite: str, fingerprint: str, width: int | None, results: Path, registry: Registry) -> Choice:
-    """The finished record with this fingerprint among those of a suite, by its name. width: as in
-    `ModelRequest`. Raises StoreError without one, SuiteError for components that have changed."""
+    """The finished record with this fingerprint among those of a suite, by its name. width: numbers
+    of an embedding. Raises StoreError without one, SuiteError for components that have changed."""
     store = Store(results, suite)
     record = store.by_fingerprint().get(fingerprint)
     if record is None:
-        raise StoreError(f"{store.folder}: no finished record with the fingerprint {fingerprint[:12]}")
+        raise StoreError(f"{store.folder}: no finished record with the fingerprint {fingerprint[:8]}")
     heading = Heading(suite, suite)
     made = _suite(record, heading, store, registry)
+    width = width if widths_of(record) else None
     return Choice(_at(record, width), made, store.checkpoints(record.key), width)
 
 

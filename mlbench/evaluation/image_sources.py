@@ -45,8 +45,11 @@ class Sources:
 
     def rows(self) -> dict[tuple[str, str], int]:
         """Row of each image, by path (in one Unicode form) and box."""
-        keys = zip(map(one_form, self.paths), self.boxes, strict=True)
-        return {key: row for row, key in enumerate(keys)}
+        return {key: row for row, key in enumerate(self.keys())}
+
+    def keys(self) -> list[tuple[str, str]]:
+        """Path and box of each row."""
+        return list(zip(map(one_form, self.paths), self.boxes, strict=True))
 
 
 def read_sources(path: Path) -> Sources | None:
@@ -59,20 +62,18 @@ def read_sources(path: Path) -> Sources | None:
     if paths is None:
         return None
     nothing = ("",) * len(paths)
-    others = [_texts(columns, names) or nothing for names in (BOXES, DIGESTS, LABEL_COLUMNS)]
-    for names, found in zip((BOXES, DIGESTS, LABEL_COLUMNS), others, strict=True):
+    boxes, digests, labels = (
+        _texts(columns, names) or nothing for names in (BOXES, DIGESTS, LABEL_COLUMNS)
+    )
+    for found, what in ((boxes, "boxes"), (digests, "digests"), (labels, "labels")):
         if len(found) != len(paths):
-            raise DataError(f"{path}: {len(found)} {names[0]} for {len(paths)} paths; expected one each")
-    sources = Sources(paths, *others, read_provenance(path))
+            raise DataError(f"{path}: {len(found)} {what} for {len(paths)} paths; expected one each")
+    sources = Sources(paths, boxes, digests, labels, read_provenance(path))
     rows = sources.rows()
     if len(rows) < len(paths):
-        again = next(row for row, key in enumerate(_keys(sources)) if rows[key] != row)
+        again = next(row for row, key in enumerate(sources.keys()) if rows[key] != row)
         raise DataError(f"{path}: {sources.name(again)} has several rows; expected one for each image")
     return sources
-
-
-def _keys(sources: Sources) -> list[tuple[str, str]]:
-    return list(zip(map(one_form, sources.paths), sources.boxes, strict=True))
 
 
 def _texts(columns: Mapping[str, np.ndarray], names: tuple[str, ...]) -> tuple[str, ...] | None:
