@@ -215,7 +215,9 @@ def results(suite: str, results: Path, markdown: bool, wide: bool, as_json: bool
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--labels", type=click.Path(path_type=Path), help="Labels of an .npy: .npy, or one per line.")
 @click.option(
-    "--gallery", type=click.Path(path_type=Path), help="Other embeddings, searched by those of FILE."
+    "--gallery",
+    type=click.Path(path_type=Path),
+    help="Other embeddings, searched by those of FILE: of other images, or of the same by an older model.",
 )
 @click.option(
     "--calibration", type=click.Path(path_type=Path), help="Other embeddings, to fit the threshold."
@@ -262,7 +264,14 @@ def evaluate(file: Path, classes: Path | None, as_json: bool, **options: Any) ->
     if as_json:
         click.echo(report.assessment_json(found.metrics, found.facts, found.notes))
         return
-    _print(report.assessment_table(found.metrics, found.facts, str(file)))
+    if found.beside:
+        from mlbench.commands.compatibility import compatibility_table
+
+        _print(compatibility_table(found, f"{file} (new) against {options['gallery']} (old)"))
+    else:
+        _print(report.assessment_table(found.metrics, found.facts, str(file)))
+    for line in found.verdict:
+        click.echo(line)
     for note in found.notes:
         _note(note)
 

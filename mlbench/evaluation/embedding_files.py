@@ -15,7 +15,7 @@ from mlbench.evaluation.embeddings import Embeddings
 from mlbench.evaluation.labels import LABEL_COLUMNS, clean_labels, read_labels
 from mlbench.names import one_form
 
-__all__ = ["PROVENANCE", "read_columns", "read_embeddings", "read_provenance", "read_vectors"]
+__all__ = ["PROVENANCE", "group_number", "read_columns", "read_embeddings", "read_provenance", "read_vectors"]
 
 _FORMATS = ".npz, .npy or .parquet"
 
@@ -95,12 +95,12 @@ def _groups(columns: dict[str, np.ndarray], count: int, path: Path) -> np.ndarra
         return np.where(missing, -1, found).astype(np.int64)
     texts = np.array(["" if each is None else one_form(str(each)) for each in found.tolist()])
     known, places = np.unique(texts, return_inverse=True)
-    numbers = [-1 if each == "" else _group_number(each) for each in known.tolist()]
+    numbers = [-1 if each == "" else group_number(each) for each in known.tolist()]
     return np.array(numbers, np.int64)[places]
 
 
-def _group_number(text: str) -> int:
-    """A hash, so that a text has the same number in every file."""
+def group_number(text: str) -> int:
+    """The number of a group: a hash, so that a text has the same number in every file."""
     return int.from_bytes(hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=8).digest()) >> 1
 
 

@@ -43,18 +43,14 @@ class Sources:
         """The image of a row, for the reader."""
         return f"{self.paths[row]} [{self.boxes[row]}]" if self.boxes[row] else self.paths[row]
 
-    def rows(self) -> dict[tuple[str, str], int]:
-        """Row of each image, by path (in one Unicode form) and box."""
-        return {key: row for row, key in enumerate(self.keys())}
-
     def keys(self) -> list[tuple[str, str]]:
-        """Path and box of each row."""
+        """The image of each row: its path, in one Unicode form, and its box."""
         return list(zip(map(one_form, self.paths), self.boxes, strict=True))
 
 
 def read_sources(path: Path) -> Sources | None:
     """The sources of a file of embeddings; None where it does not name them. Raises DataError for a file
-    that cannot be read, and where an image has two rows."""
+    that cannot be read."""
     if path.suffix not in (".npz", ".parquet"):
         return None
     columns = read_columns(path, (*PATHS, *BOXES, *DIGESTS, *LABEL_COLUMNS))
@@ -62,18 +58,11 @@ def read_sources(path: Path) -> Sources | None:
     if paths is None:
         return None
     nothing = ("",) * len(paths)
-    boxes, digests, labels = (
-        _texts(columns, names) or nothing for names in (BOXES, DIGESTS, LABEL_COLUMNS)
-    )
+    boxes, digests, labels = (_texts(columns, names) or nothing for names in (BOXES, DIGESTS, LABEL_COLUMNS))
     for found, what in ((boxes, "boxes"), (digests, "digests"), (labels, "labels")):
         if len(found) != len(paths):
             raise DataError(f"{path}: {len(found)} {what} for {len(paths)} paths; expected one each")
-    sources = Sources(paths, boxes, digests, labels, read_provenance(path))
-    rows = sources.rows()
-    if len(rows) < len(paths):
-        again = next(row for row, key in enumerate(sources.keys()) if rows[key] != row)
-        raise DataError(f"{path}: {sources.name(again)} has several rows; expected one for each image")
-    return sources
+    return Sources(paths, boxes, digests, labels, read_provenance(path))
 
 
 def _texts(columns: Mapping[str, np.ndarray], names: tuple[str, ...]) -> tuple[str, ...] | None:
