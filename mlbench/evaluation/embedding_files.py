@@ -111,7 +111,7 @@ def read_columns(path: Path, wanted: Collection[str]) -> dict[str, np.ndarray]:
         raise DataError(f"{path}: no such file; expected embeddings as {_FORMATS}")
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
                 return {key: archive[key] if key in wanted else np.empty(0) for key in archive.files}
         if path.suffix == ".npy":
             return {_VECTORS[0]: np.load(path, mmap_mode="r", allow_pickle=False)}
@@ -130,8 +130,8 @@ def read_provenance(path: Path) -> dict[str, str]:
     Raises DataError for a file that cannot be read."""
     text: Any = ""
     if path.suffix == ".parquet":
-        metadata = _parquet_file(path).schema_arrow.metadata or {}
-        text = metadata.get(PROVENANCE.encode(), b"")
+        with _parquet_file(path) as file:
+            text = (file.schema_arrow.metadata or {}).get(PROVENANCE.encode(), b"")
     elif path.suffix == ".npz":
         found = read_columns(path, (PROVENANCE,)).get(PROVENANCE)
         text = "" if found is None or found.dtype.kind != "U" or found.shape else str(found)
@@ -157,13 +157,13 @@ def _parquet_file(path: Path) -> Any:
 
 
 def _load_parquet(path: Path, wanted: Collection[str]) -> dict[str, np.ndarray]:
-    file = _parquet_file(path)
+    with _parquet_file(path) as file:
+        # Other columns are named in messages but not read: they may hold the images.
+        columns = {name: np.empty(0) for name in file.schema_arrow.names}
+        table = file.read([name for name in columns if name in wanted])
     import pyarrow as arrow
     import pyarrow.compute
 
-    # Other columns are named in messages but not read: they may hold the images.
-    columns = {name: np.empty(0) for name in file.schema_arrow.names}
-    table = file.read([name for name in columns if name in wanted])
     if len(table) == 0:
         raise DataError(f"{path}: no rows")
     for name in table.column_names:

@@ -68,7 +68,10 @@ def list_images(places: Sequence[Path], level: int = 1) -> ImageList:
             for each in lists
             for image in each.images
         )
-    kept = tuple({(image.path, image.box): image for image in reversed(images)}.values())[::-1]
+    once: dict[tuple[str, Box | None], ListedImage] = {}
+    for image in images:
+        once.setdefault((image.path, image.box), image)
+    kept = tuple(once.values())
     if not kept:
         named = ", ".join(map(str, places))
         raise DataError(
