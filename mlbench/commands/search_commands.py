@@ -66,6 +66,7 @@ def search(
     """
     from mlbench.commands.progress import RunProgress
     from mlbench.console import open_console
+    from mlbench.deployment.match import euclidean_note
     from mlbench.deployment.search import search as find
 
     notes: list[str] = []
@@ -75,6 +76,8 @@ def search(
         least = (None if card is None else card.similarity) if distance is None else 1 - distance
         chosen = {} if index is None else {"find": _graph(index, gallery, top, notes, progress.stage)}
         found = list(find(gallery, asked, top, least, **chosen))
+    if distance is not None and (note := euclidean_note(distance)):
+        notes.append(note)
     if least is None:
         notes.append("no threshold is known, so no image is called the same; give --threshold DISTANCE")
     if as_json:
@@ -212,6 +215,9 @@ def _print(found: Found, least: float | None) -> None:
         "answer": [_answer(each) for each in found.neighbours],
         "distance": [f"{each.distance:.4f}" for each in found.neighbours],
     }
+    if not found.neighbours:
+        click.echo(f"{title}: there is no other image")
+        return
     columns = {name: cells for name, cells in columns.items() if any(cells)}
     rows = list(zip(*columns.values(), strict=True))
     print_table(Table(list(columns), rows, numbers=("distance",), title=title))

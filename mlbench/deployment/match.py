@@ -16,7 +16,17 @@ from mlbench.evaluation.similarity_grid import on_grid
 from mlbench.images.decode import Box, UnreadableImageError, decode
 from mlbench.images.preprocess import centre_crop, to_square
 
-__all__ = ["INT8", "Match", "cosine", "find_model", "load_image", "match", "notes_on", "prepared"]
+__all__ = [
+    "INT8",
+    "Match",
+    "cosine",
+    "euclidean_note",
+    "find_model",
+    "load_image",
+    "match",
+    "notes_on",
+    "prepared",
+]
 
 #: End of the names of int8 files.
 INT8 = "-int8.onnx"
@@ -109,14 +119,21 @@ def match(session: OnnxSession, images: Sequence[Path], distance: float | None =
     return found
 
 
+def euclidean_note(distance: float) -> str:
+    """A note on a threshold that is hardly a cosine distance; "" for another one."""
+    if distance <= 1:
+        return ""
+    return (
+        f"threshold {distance:g} looks like a Euclidean distance; the cosine distance is half of its "
+        f"square, {distance**2 / 2:.3g}"
+    )
+
+
 def notes_on(found: Sequence[Match], distance: float | None) -> list[str]:
     """Warnings about the results. distance: as in `match`."""
     notes = []
-    if distance is not None and distance > 1:
-        notes.append(
-            f"threshold {distance:g} looks like a Euclidean distance; the cosine distance is half of its "
-            f"square, {distance**2 / 2:.3g}"
-        )
+    if distance is not None and (note := euclidean_note(distance)):
+        notes.append(note)
     least = min(each.similarity for each in found)
     if len(found) > 1 and least >= COLLAPSED:
         notes.append(

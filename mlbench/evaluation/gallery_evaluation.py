@@ -29,21 +29,23 @@ def evaluate_against(
     gallery = read_embeddings(path, name=path.name)
     overlap = find_overlap(judge.request.file, path)
     sources = read_provenance(judge.request.file), read_provenance(path)
-    wide = embeddings.vectors.shape[1]
+    widths = embeddings.vectors.shape[1], gallery.vectors.shape[1]
     embeddings, gallery, cut = at_one_width(embeddings, gallery, sources)
+    new_cut, old_cut = embeddings.vectors.shape[1] < widths[0], gallery.vectors.shape[1] < widths[1]
     check_width(gallery, embeddings, "only embeddings of one width can be compared")
-    if calibration is not None and embeddings.vectors.shape[1] < wide:
+    if calibration is not None and new_cut:
         calibration = prefixes(calibration, embeddings.vectors.shape[1])
     _check_labels(embeddings, gallery)
     if overlap is not None:
         embeddings, gallery = apart(embeddings, gallery, overlap)
         calibration = _calibration_apart(calibration, embeddings, path, judge)
     if overlap is not None and overlap.most:
-        found = _compatibility(embeddings, gallery, calibration, overlap, path, judge)
+        stated = None if new_cut else judge.request.file, None if old_cut else path
+        found = _compatibility(embeddings, gallery, calibration, overlap, stated, judge)
     else:
         fitted = None if calibration is None else with_gallery(calibration, gallery)
         one_model = _model(sources[0]) == _model(sources[1]) != ("", "")
-        stated_by = judge.request.file if one_model else None
+        stated_by = judge.request.file if one_model and not (new_cut or old_cut) else None
         found = judge.evaluated(with_gallery(embeddings, gallery), fitted, calibration, stated_by)
         if overlap is not None:
             text, shared = found.facts["protocol"]["text"], f"{len(overlap):,} images that both files have"
@@ -79,11 +81,11 @@ def _compatibility(
     old: Embeddings,
     calibration: Embeddings | None,
     overlap: Overlap,
-    path: Path,
+    stated: tuple[Path | None, Path | None],
     judge: Judge,
 ) -> FileEvaluation:
     """New queries on the old gallery, with new on new and old on old beside it, of the images that both files
-    have. calibration: of the new model."""
+    have. calibration: of the new model. stated: the files that may state the threshold of their model."""
     theirs = overlap.old
     fitted: dict[str, Embeddings | None] = {"new": calibration, "crossed": None, "old": None}
     if judge.request.share and calibration is not None:  # the same classes of both files
@@ -96,10 +98,10 @@ def _compatibility(
         fitted["crossed"] = with_gallery(calibration, old)
     sizes = len(new), len(old)
     new, old = restrict(new, overlap.new, new.name), restrict(old, theirs, old.name)
-    found = judge.evaluated(with_gallery(new, old), fitted["crossed"], fitted["new"], path)
+    found = judge.evaluated(with_gallery(new, old), fitted["crossed"], fitted["new"], stated[1])
     beside = {
-        "new to new": judge.evaluated(new, fitted["new"], fitted["new"], judge.request.file),
-        "old to old": judge.evaluated(old, fitted["old"], fitted["old"], path),
+        "new to new": judge.evaluated(new, fitted["new"], fitted["new"], stated[0]),
+        "old to old": judge.evaluated(old, fitted["old"], fitted["old"], stated[1]),
     }
     members = new.queries | new.gallery
     left = sizes[0] - int(overlap.new.sum()), sizes[1] - int(overlap.old.sum())

@@ -286,6 +286,15 @@ def test_search_lists_equal_images_by_their_names(call, folder: Path, tmp_path: 
     assert rows[0]["label"] is None
 
 
+def test_a_gallery_of_one_image_has_no_other(call, folder: Path) -> None:
+    call("embed", "toy", "plain", folder / "photos" / "test" / "class 0" / "0.png", "-o", "one.npz")
+    result = call(
+        "search", folder / "photos" / "test" / "class 0" / "0.png", "--in", "one.npz", "--threshold", 1.2
+    )
+    assert result.stdout.endswith("0.png (same: distance up to 1.2000): there is no other image\n")
+    assert "threshold 1.2 looks like a Euclidean distance" in result.stderr
+
+
 def test_search_refuses_another_model(call, folder: Path, exported: Path, tmp_path: Path) -> None:
     test = folder / "photos" / "test"
     query = photo(tmp_path / "query", 17, 9)

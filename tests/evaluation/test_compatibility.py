@@ -178,7 +178,7 @@ def test_an_image_needs_one_label(models, tmp_path: Path) -> None:
 
 def test_nested_embeddings_are_cut_to_the_width_of_the_gallery(models, tmp_path: Path) -> None:
     new, old, labels, paths = models
-    nested = json.dumps({"nested_widths": "2, 4"})
+    nested = json.dumps({"nested_widths": "2, 4", "threshold_similarity": "0.5"})
     files = (
         save(tmp_path / "new.npz", new, labels, paths, mlbench=nested),
         save(tmp_path / "old.npz", old[:, :4], labels, paths),
@@ -188,6 +188,9 @@ def test_nested_embeddings_are_cut_to_the_width_of_the_gallery(models, tmp_path:
     expected = recall(new[:, :4], old[:, :4], labels, np.eye(60, dtype=bool))
     assert found["metrics"]["recall_at_1"]["value"] == pytest.approx(expected)
     assert found["notes"][0] == "new.npz is cut to its first 4 of 6 numbers"
+    # The threshold of the whole width is not that of the cut one.
+    assert found["evaluation"]["compatibility"]["new_to_new"]["threshold"]["value"] is None
+    assert evaluated(files[0])["metrics"]["threshold"]["value"] == 0.5
     found = evaluated(files[1], "--gallery", files[0])
     assert found["notes"][0] == "new.npz is cut to its first 4 of 6 numbers"
     error = evaluated(files[0], "--gallery", files[2], code=1)["error"]
