@@ -4,6 +4,7 @@ Embeddings lie around class centres, five a class, as those of a trained model d
 medians over rounds, in which the searches take turns; --queries at a time. The graphs are built once.
 
     python benchmarks/search.py [--sizes 10000 100000] [--dim 256] [--queries 100] [--rounds 3] [--json]
+        [--libraries usearch faiss]
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Callable
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[name] = "1"
 if hasattr(os, "sched_setaffinity"):  # usearch starts a thread for each core
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-1:])
 
 import numpy as np  # noqa: E402  (the threads must be set before)
 
@@ -32,6 +33,7 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=256)
     parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--libraries", nargs="*", default=["usearch", "faiss"])
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     found = {}
@@ -45,7 +47,12 @@ def main() -> None:
                     flush=True,
                 )
             found[size] = measured(
-                size, arguments.dim, arguments.queries, arguments.rounds, quiet=arguments.json
+                size,
+                arguments.dim,
+                arguments.queries,
+                arguments.rounds,
+                arguments.libraries,
+                quiet=arguments.json,
             )
     if arguments.json:
         print(json.dumps(found))
@@ -58,7 +65,7 @@ def embeddings(size: int, dim: int) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def measured(size: int, dim: int, count: int, rounds: int, *, quiet: bool) -> dict:
+def measured(size: int, dim: int, count: int, rounds: int, libraries: list[str], *, quiet: bool) -> dict:
     from mlbench.deployment.approximate import ApproximateSearch
     from mlbench.deployment.nearest import nearest
 
@@ -71,7 +78,7 @@ def measured(size: int, dim: int, count: int, rounds: int, *, quiet: bool) -> di
         if not quiet:
             print(f"  {name:>8}: {text}", flush=True)
 
-    for library in ("usearch", "faiss"):
+    for library in libraries:
         made = ApproximateSearch(library, vectors)
         recall, _ = made.recall(TOP)
         searches[library], facts[library] = made, {"built": made.built, "recall": recall}
