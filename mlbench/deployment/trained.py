@@ -28,19 +28,20 @@ class TrainedModel:
     """The model of a record on a device, a torch name such as "cuda:1". It computes in float32.
 
     Takes images and gives embeddings as `mlbench.deployment.onnx_session.OnnxSession` does; the data set of
-    the case is not needed. Raises what `load_weights` raises, and the errors of the components.
+    the case is not needed. network: images to embeddings of any length. Raises what `load_weights` raises,
+    and the errors of the components.
     """
 
     def __init__(self, choice: Choice, device: str = "cpu") -> None:
         spec: Spec = choice.suite.specs[0]
         record = choice.record
         with named(spec.every_part()):
-            self._model = build_model(spec, record.seed)
-            load_weights(self._model, spec, record, choice.checkpoints)
-        self._model.to(device)
+            self.network = build_model(spec, record.seed)
+            load_weights(self.network, spec, record, choice.checkpoints)
+        self.network.to(device)
         self._device = device
         self._compute = spec.compute
-        self._width = choice.width or self._model.neck.dim
+        self._width = choice.width or self.network.neck.dim
         image = spec.image
         self.card = card_of(
             record,
@@ -61,7 +62,7 @@ class TrainedModel:
             deterministic(self._compute.deterministic),
             matmul_precision(self._compute.matmul_precision),
         ):
-            found = self._model(torch.from_numpy(images).to(self._device)).float()
+            found = self.network(torch.from_numpy(images).to(self._device)).float()
             embeddings: np.ndarray = normalize(found[:, : self._width]).cpu().numpy()
         return embeddings
 
