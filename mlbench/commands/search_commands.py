@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["search"]
 
 #: Files that hold embeddings; other places hold images.
-_EMBEDDED = (".parquet", ".npz")
+_EMBEDDED = (".parquet", ".npz", ".npy")
 
 
 @click.command()
@@ -66,9 +66,12 @@ def search(
     """
     from mlbench.commands.progress import RunProgress
     from mlbench.console import open_console
+    from mlbench.deployment.approximate import check_library
     from mlbench.deployment.match import euclidean_note
     from mlbench.deployment.search import search as find
 
+    if index is not None:
+        check_library(index)
     notes: list[str] = []
     with RunProgress(open_console(stderr=True), place.name) as progress:
         gallery, asked = _read(queries, place, notes, progress.stage, any_model=any_model, **options)
@@ -115,6 +118,8 @@ def _read(
 
     if model is not None and case is not None:
         raise click.UsageError("--model and --case both choose a model; give one of them")
+    if options["seed"] is not None and case is None:
+        raise click.UsageError("--seed is of --case; name the case, or leave it out")
     network: ImageModel | None = None
     if place.suffix in _EMBEDDED and not place.is_dir():
         gallery = Gallery.read(place)
@@ -128,6 +133,8 @@ def _read(
     if network is None and any(row is None for row in rows):
         network = _chosen(model, case, gallery, place, notes, **options)
         check_model(gallery, network.card, any_model=any_model)
+        if any_model and gallery.card is not None and gallery.card.similarity is not None:
+            notes.append(f"the threshold is that of the model that made {place}")
     return gallery, list(_asked(queries, rows, gallery, network))
 
 
@@ -173,9 +180,7 @@ def _chosen(
         return found
     advice = "name the model: --model FILE, or --case SUITE CASE"
     if gallery is None:
-        raise click.UsageError(
-            f"{place} is no file of embeddings (.parquet, .npz); {advice.replace('its', 'a')}"
-        )
+        raise click.UsageError(f"{place} is no file of embeddings (.parquet, .npz); {advice}")
     if gallery.card is None:
         raise StoreError(f"{place}: does not say which model made it; {advice}")
     try:
@@ -188,9 +193,8 @@ def _graph(
     library: Any, gallery: Gallery, top: int, notes: list[str], progress: Callable[[str, int, int], None]
 ) -> Callable[..., Nearest]:
     """Approximate search. A note on its recall is added to `notes`."""
-    from mlbench.deployment.approximate import ApproximateSearch, check_library
+    from mlbench.deployment.approximate import ApproximateSearch
 
-    check_library(library)
     progress(f"building the index of {library}", 0, 1)
     found = ApproximateSearch(library, gallery.vectors)
     progress("measuring recall", 0, 1)

@@ -287,6 +287,22 @@ def test_search_lists_equal_images_by_their_names(call, folder: Path, tmp_path: 
     assert rows[0]["label"] is None
 
 
+def test_search_checks_its_options_first(call, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlbench.deployment.approximate.find_spec", lambda name: None)
+    query = folder / "photos" / "test" / "class 0" / "0.png"
+    cases = [
+        (("--index", "faiss"), 1, "--index faiss needs mlbench[search]: pip install 'mlbench[search]'"),
+        (("--seed", 1), 2, "--seed is of --case"),
+        (("--model", "a.onnx", "--case", "toy", "plain"), 2, "--model and --case both choose a model"),
+        ((), 1, "x.parquet: no such file; expected embeddings as .npz, .npy or .parquet"),
+    ]
+    for options, code, message in cases:
+        assert message in call("search", query, "--in", "x.parquet", *options, code=code).stderr
+    assert (
+        "photos is no file of embeddings" in call("search", query, "--in", folder / "photos", code=2).stderr
+    )
+
+
 def test_a_gallery_of_one_image_has_no_other(call, folder: Path) -> None:
     call("embed", "toy", "plain", folder / "photos" / "test" / "class 0" / "0.png", "-o", "one.npz")
     result = call(
@@ -304,7 +320,8 @@ def test_search_refuses_another_model(call, folder: Path, exported: Path, tmp_pa
     assert "x.npz: was made by another model (case nested of toy, seed 3, " in result.stderr
     assert ") than case plain of toy, seed 3, " in result.stderr
     assert "--any-model" in result.stderr
-    call("search", query, "--in", "x.npz", "--model", exported, "--any-model")
+    result = call("search", query, "--in", "x.npz", "--model", exported, "--any-model")
+    assert "note: the threshold is that of the model that made x.npz" in result.stderr
     result = call("search", query, "--in", "x.npz", "--case", "toy", "other", "--any-model", code=1)
     assert "x.npz: has embeddings of 8 numbers, and the model (case other of toy" in result.stderr
     # A file that says nothing of its model, and one that names no images.
