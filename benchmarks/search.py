@@ -19,8 +19,6 @@ from collections.abc import Callable
 
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[name] = "1"
-if hasattr(os, "sched_setaffinity"):  # usearch starts a thread for each core
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-1:])
 
 import numpy as np  # noqa: E402  (the threads must be set before)
 
@@ -79,7 +77,7 @@ def measured(size: int, dim: int, count: int, rounds: int, libraries: list[str],
             print(f"  {name:>8}: {text}", flush=True)
 
     for library in libraries:
-        made = ApproximateSearch(library, vectors)
+        made = ApproximateSearch(library, vectors, threads=1)
         recall, _ = made.recall(TOP)
         searches[library], facts[library] = made, {"built": made.built, "recall": recall}
         show(library, f"built in {made.built:.1f} s, recall@{TOP} {recall:.4f}")

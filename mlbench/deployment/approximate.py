@@ -55,9 +55,12 @@ class _Graph(Protocol):
 
 
 class _Usearch:
-    def __init__(self, width: int) -> None:
+    """threads: 0 for all cores."""
+
+    def __init__(self, width: int, threads: int) -> None:
         from usearch.index import Index
 
+        self._threads = threads
         self._index: Any = Index(
             ndim=width,
             metric="ip",
@@ -68,10 +71,10 @@ class _Usearch:
         )
 
     def add(self, vectors: np.ndarray) -> None:
-        self._index.add(np.arange(len(vectors), dtype=np.uint64), vectors)
+        self._index.add(np.arange(len(vectors), dtype=np.uint64), vectors, threads=self._threads)
 
     def rows(self, queries: np.ndarray, count: int) -> np.ndarray:
-        found = self._index.search(queries, count)
+        found = self._index.search(queries, count, threads=self._threads)
         if not hasattr(found, "counts"):  # the result for one query
             return np.asarray(found.keys, np.int64)[None]
         keys = np.asarray(found.keys).astype(np.int64)
@@ -116,18 +119,19 @@ class ApproximateSearch:
     """Search by a graph over the rows of a gallery, (N, D) of any length but zero; with the arguments and
     the order of `mlbench.deployment.nearest.nearest`, but it may miss rows.
 
-    The graph is kept in the cache, by the content of the gallery. built: seconds that building took, None
+    The graph is kept in the cache, by the content of the gallery. threads: of usearch, 0 for all cores; faiss
+    takes those of OpenMP. built: seconds that building took, None
     where the graph was in the cache. Raises ComponentError without the library.
     """
 
-    def __init__(self, library: Library, vectors: np.ndarray) -> None:
+    def __init__(self, library: Library, vectors: np.ndarray, threads: int = 0) -> None:
         check_library(library)
         self.library = library
         self.built: float | None = None
         self._vectors = vectors
         self._units = _unit(vectors)
         width = int(vectors.shape[1])
-        self._graph: _Graph = _Usearch(width) if library == "usearch" else _Faiss(width)
+        self._graph: _Graph = _Usearch(width, threads) if library == "usearch" else _Faiss(width)
         file = _cached(library, self._units)
         if file.is_file():
             self._graph.load(file.read_bytes())
