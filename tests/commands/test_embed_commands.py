@@ -84,11 +84,15 @@ def exported(folder: Path, tmp_path_factory: pytest.TempPathFactory, registry: R
 
 @pytest.fixture
 def call(run: Callable[..., Result], folder: Path) -> Callable[..., Result]:
-    """The command line, with the records of the run for the commands that take them."""
+    """The command line, with the records of the run for the commands that take them, and few resamples."""
 
     def call(command: str, *arguments: object, code: int = 0) -> Result:
-        records = ["--results", folder / "results"] if command in ("embed", "search") else []
-        return run(command, *arguments, *records, code=code)
+        more = {
+            "evaluate": ("--set", "evaluation.resamples=50"),
+            "embed": ("--results", folder / "results"),
+            "search": ("--results", folder / "results"),
+        }
+        return run(command, *arguments, *more.get(command, ()), code=code)
 
     return call
 
