@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     )
     from mlbench.contracts.learning import BatchSampler, CentreLoss, CentreSampler, Distiller, PairLoss
     from mlbench.contracts.network import Backbone, Neck
+    from mlbench.contracts.tracking import Tracker
 
 __all__ = [
     "BASES",
@@ -78,6 +79,8 @@ __all__ = [
     "SamplerContext",
     "SamplerOptions",
     "ThresholdOptions",
+    "TrackerContext",
+    "TrackerOptions",
     "TrainedOptions",
 ]
 
@@ -399,6 +402,27 @@ class ClaimOptions(Options):
         claim was decided. Raises ClaimError where they cannot answer."""
 
 
+@dataclass(frozen=True, slots=True)
+class TrackerContext:
+    """What a tracker is built for.
+
+    suite: its name, with the size. title: one line, "" where it has none. folder: of the suite's records,
+    which exists by the first event; a folder within it is a good place for files."""
+
+    suite: str
+    title: str
+    folder: Path
+
+
+class TrackerOptions(Options):
+    """Options of a tracker. They are no part of a case, so they change no result and no fingerprint."""
+
+    @abstractmethod
+    def build(self, context: TrackerContext) -> Tracker:
+        """The tracker of one run. Creates nothing before the first event. Raises TrackerError for what the
+        user must mend first, such as a library that is not installed: the run then ends before it starts."""
+
+
 #: Parts of a case that are trained, as `Recipe.lr_factors` names them.
 TRAINED_PARTS = ("backbone", "neck", "loss", "sampler", "distiller")
 
@@ -544,7 +568,8 @@ BASES: Mapping[str, type[Options]] = {
     "metric": MetricOptions,
     "threshold": ThresholdOptions,
     "claim": ClaimOptions,
+    "tracker": TrackerOptions,
 }
 
-# A recipe and a claim are no parts of another component.
-NESTED.update({base: kind for kind, base in BASES.items() if kind not in ("recipe", "claim")})
+# A recipe, a claim and a tracker are no parts of another component.
+NESTED.update({base: kind for kind, base in BASES.items() if kind not in ("recipe", "claim", "tracker")})

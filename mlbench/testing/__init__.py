@@ -50,6 +50,7 @@ _MODULES = {
     "metric": "evaluation",
     "threshold": "evaluation",
     "claim": "claims",
+    "tracker": "trackers",
 }
 #: Modules with checks of several kinds.
 _SHARED = ("regularisers", "calls", "lr_factors", "gathering")

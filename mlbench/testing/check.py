@@ -21,6 +21,7 @@ from mlbench.contracts.options import (
     DistillerContext,
     LossContext,
     SamplerContext,
+    TrackerContext,
 )
 from mlbench.errors import DataError, MlbenchError, OptionError, WeightsError, first_line
 from mlbench.registry import Entry
@@ -34,6 +35,7 @@ _CONTEXTS: Mapping[str, Any] = {
     "distiller": DistillerContext,
     "loss": LossContext,
     "sampler": SamplerContext,
+    "tracker": TrackerContext,
 }
 #: Arguments of `build` by kind; for a context, its fields.
 _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
@@ -58,6 +60,7 @@ _BUILT: Mapping[str, str] = {
     "recipe": "a Recipe",
     "sampler": "a torch.nn.Module that is called with embeddings, labels and a loss",
     "threshold": "a callable that takes a curve",
+    "tracker": "an object with methods for the events, such as epoch()",
 }
 #: Checks that need no options, so that they run where the options cannot be made.
 _IMPORTS = "module_imports_lightly"
