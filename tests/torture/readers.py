@@ -17,6 +17,7 @@ from mlbench.errors import MlbenchError
 from mlbench.evaluation.file_evaluation import EvaluationRequest, evaluate_file
 from mlbench.evaluation.pair_files import read_pairs
 from mlbench.images.decode import UnreadableImageError, decode
+from mlbench.images.manifest import read_manifest
 from mlbench.planning.request import PlanRequest
 from mlbench.plugins import load_plugins
 from mlbench.records import report
@@ -25,7 +26,6 @@ from mlbench.registry import Registry
 from mlbench.regression.baseline import baseline_text, read_baseline
 from mlbench.regression.ranking import ranking_sentences
 from mlbench.training.saved_state import SavedState
-from mlbench_datasets.manifest import read_manifest
 
 __all__ = ["READERS", "Reader"]
 
