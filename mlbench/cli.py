@@ -27,10 +27,13 @@ from mlbench.commands.claims_commands import (
 from mlbench.commands.data_commands import data
 from mlbench.commands.embed_commands import embed
 from mlbench.commands.export_commands import export, match
+from mlbench.commands.history_commands import publish
 from mlbench.commands.installed import Loading, installed_plugins, installed_registry, note_idle
 from mlbench.commands.package_commands import plugin
 from mlbench.commands.plugin_commands import plugins
 from mlbench.commands.regression_commands import baseline, check, compare
+from mlbench.commands.report_commands import report as report_page
+from mlbench.commands.report_commands import write_run_report
 from mlbench.commands.search_commands import search
 from mlbench.commands.tune_commands import tune
 from mlbench.contracts import KINDS
@@ -97,6 +100,8 @@ def main(context: click.Context, block: tuple[str, ...], no_plugins: bool) -> No
 
 for command in (data, export, match, claims, findings, compare, baseline, check, tune, plugin, plugins):
     main.add_command(command)
+main.add_command(report_page)
+main.add_command(publish)
 main.add_command(embed)
 main.add_command(search)
 
@@ -212,6 +217,7 @@ def run(
             tracking.finish(records, lambda: claims_of_store(plan, store, options["seeds"]))
     _show(records, plan.suite.heading, plan.suite.tolerances, "json" if as_json else "table", wide=wide)
     supported = show_claims(plan, store, options["seeds"], required, quiet=as_json)
+    write_run_report(plan, records, store, options, quiet=as_json)
     if any(record.status != "done" and record.case not in plan.suite.optional for record in records):
         sys.exit(1)
     if not supported:
@@ -265,12 +271,15 @@ def results(suite: str, results: Path, markdown: bool, wide: bool, as_json: bool
 @click.option(
     "--classes", type=click.Path(path_type=Path), help="Write means of each class to this CSV file."
 )
+@click.option(
+    "--details", type=click.Path(path_type=Path), help="Write details of images and pairs to this .npz file."
+)
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Of resamples and of the share.")
 @click.option("--device", default="cpu", metavar="NAME", help="cpu, cuda, cuda:1 or auto.")
 @click.option("--threads", type=click.IntRange(1), help="On the CPU; default all cores.")
 @plugin_option
 @json_option
-def evaluate(file: Path, classes: Path | None, as_json: bool, **options: Any) -> None:
+def evaluate(file: Path, classes: Path | None, details: Path | None, as_json: bool, **options: Any) -> None:
     """Evaluate a FILE of embeddings from any model: .npz, .npy or .parquet."""
     from mlbench.atomic_write import write_atomically
     from mlbench.commands.progress import RunProgress
@@ -281,13 +290,17 @@ def evaluate(file: Path, classes: Path | None, as_json: bool, **options: Any) ->
     with RunProgress(open_console(stderr=True), file.name) as progress:
         progress.stage("reading", 0, 1)
         found = evaluate_file(
-            EvaluationRequest(file=file, **options),
+            EvaluationRequest(file=file, details=details is not None, **options),
             installed_registry(),
             lambda done, total: progress.stage("evaluating", done, total),
         )
     if classes is not None and found.evaluation is not None:
         names = [str(each) for each in found.evaluation.classes]
         write_atomically(classes, found.evaluation.classes_csv(names).encode())
+    if details is not None and found.evaluation is not None and found.evaluation.details is not None:
+        from mlbench.evaluation.details import write_details
+
+        write_details(details, found.evaluation.details)
     if as_json:
         click.echo(report.assessment_json(found.metrics, found.facts, found.notes))
         return

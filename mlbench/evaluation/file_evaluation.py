@@ -59,6 +59,7 @@ def _evaluate(
     progress: Progress,
 ) -> FileEvaluation:
     embeddings = read_embeddings(request.file, request.labels, needs_labels=request.pairs is None)
+    images = len(embeddings)
     if request.pairs is not None:
         return _evaluate_listed(embeddings, request.pairs, request.folds, policy, built, settings.level)
     judge = Judge(request, policy, built, settings, progress)
@@ -69,7 +70,7 @@ def _evaluate(
     elif request.share:
         embeddings, calibration = _split_off_calibration(embeddings, request.share, request.seed)
     if request.gallery is None:
-        return judge.evaluated(embeddings, calibration, calibration, request.file)
+        return judge.evaluated(embeddings, calibration, calibration, request.file, images=images)
     return evaluate_against(embeddings, calibration, request.gallery, judge)
 
 
@@ -79,6 +80,8 @@ def _check_request(request: EvaluationRequest) -> None:
         raise OptionError("--calibration and --calibration-share both fit the threshold; give one of them")
     if request.pairs is not None and (request.calibration is not None or request.share):
         raise OptionError("--pairs fits its thresholds on the other folds; leave out --calibration")
+    if request.pairs is not None and request.details:
+        raise OptionError("--pairs scores the listed pairs alone, which have no details; leave out --details")
     if request.pairs is not None and request.gallery is not None:
         raise OptionError("--pairs already states which images are compared; leave out --gallery")
 

@@ -36,7 +36,7 @@ class EvaluationRequest:
     gallery: embeddings that the queries of `file` are compared with, instead of with each other. calibration:
     embeddings to fit the threshold on; or share: of the classes of `file` to use for it. pairs: a list of
     pairs to evaluate in `folds` folds, instead of all pairs. overrides: as in --set. threads: None for all
-    cores.
+    cores. details: whether to find the details of the evaluation, too.
     """
 
     file: Path
@@ -50,6 +50,7 @@ class EvaluationRequest:
     seed: int = 0
     device: str = "cpu"
     threads: int | None = None
+    details: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,11 @@ class Judge:
         calibration: Embeddings | None,
         fitted_on: Embeddings | None,
         stated_by: Path | None = None,
+        images: int = 0,
     ) -> FileEvaluation:
         """Metrics of embeddings. calibration: with its gallery, to fit the threshold; fitted_on: without.
-        stated_by: a file that may state the threshold of its model, which is taken where none is fitted."""
+        stated_by: a file that may state the threshold of its model, which is taken where none is fitted.
+        images: rows of the file with the queries, for the details; 0 for no details."""
         request, settings = self.request, self.settings
         engine = Engine(
             memory=settings.memory_mib << 20,
@@ -101,9 +104,11 @@ class Judge:
             if threshold.similarity is not None:
                 notes.append(f"the threshold is the one that {stated_by.name} states of its model")
         generator = numpy_generator(request.seed, "bootstrap")
-        result = evaluate_all_pairs(
-            _to_device(embeddings, request.device), threshold, self.built, generator, engine
-        )
+        details = numpy_generator(request.seed, "details") if request.details and images else None
+        given = _to_device(embeddings, request.device)
+        result = evaluate_all_pairs(given, threshold, self.built, generator, engine, details)
+        if result.details is not None:
+            result = replace(result, details=replace(result.details, images=images))
         facts, notes = result.plain(), [*notes, *result.notes]
         if repeats := repeated_embeddings_note(embeddings):
             notes.append(repeats)

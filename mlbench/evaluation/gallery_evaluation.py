@@ -46,7 +46,8 @@ def evaluate_against(
         fitted = None if calibration is None else with_gallery(calibration, gallery)
         one_model = _model(sources[0]) == _model(sources[1]) != ("", "")
         stated_by = judge.request.file if one_model and not (new_cut or old_cut) else None
-        found = judge.evaluated(with_gallery(embeddings, gallery), fitted, calibration, stated_by)
+        images = len(embeddings)
+        found = judge.evaluated(with_gallery(embeddings, gallery), fitted, calibration, stated_by, images)
         if overlap is not None:
             text, shared = found.facts["protocol"]["text"], f"{len(overlap):,} images that both files have"
             found = _with_protocol(found, f"{text}: the {shared} are not compared with themselves")
@@ -98,7 +99,7 @@ def _compatibility(
         fitted["crossed"] = with_gallery(calibration, old)
     sizes = len(new), len(old)
     new, old = restrict(new, overlap.new, new.name), restrict(old, theirs, old.name)
-    found = judge.evaluated(with_gallery(new, old), fitted["crossed"], fitted["new"], stated[1])
+    found = judge.evaluated(with_gallery(new, old), fitted["crossed"], fitted["new"], stated[1], len(new))
     beside = {
         "new to new": judge.evaluated(new, fitted["new"], fitted["new"], stated[0]),
         "old to old": judge.evaluated(old, fitted["old"], fitted["old"], stated[1]),

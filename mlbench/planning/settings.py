@@ -16,7 +16,10 @@ __all__ = ["COLLECTIONS", "COMPONENTS", "SECTIONS", "Changes", "Leaf", "Settings
 
 #: Sections with one component, and its kind. A teacher is a frozen backbone.
 COMPONENTS: Mapping[str, str] = MappingProxyType(
-    {**{kind: kind for kind in KINDS if kind not in ("metric", "claim", "tracker")}, "teacher": "backbone"}
+    {
+        **{kind: kind for kind in KINDS if kind not in ("metric", "claim", "tracker", "section")},
+        "teacher": "backbone",
+    }
 )
 
 #: Sections with any number of components by name, and their kind.

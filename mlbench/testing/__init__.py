@@ -51,6 +51,7 @@ _MODULES = {
     "threshold": "evaluation",
     "claim": "claims",
     "tracker": "trackers",
+    "section": "sections",
 }
 #: Modules with checks of several kinds.
 _SHARED = ("regularisers", "calls", "lr_factors", "gathering")

@@ -24,6 +24,7 @@ from mlbench.contracts.options import (
     TrackerContext,
 )
 from mlbench.errors import DataError, MlbenchError, OptionError, WeightsError, first_line
+from mlbench.page.context import PageContext
 from mlbench.registry import Entry
 
 __all__ = ["Check", "ExpectedFailure", "Outcome", "Subject", "expect"]
@@ -36,6 +37,7 @@ _CONTEXTS: Mapping[str, Any] = {
     "loss": LossContext,
     "sampler": SamplerContext,
     "tracker": TrackerContext,
+    "section": PageContext,
 }
 #: Arguments of `build` by kind; for a context, its fields.
 _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
@@ -59,6 +61,7 @@ _BUILT: Mapping[str, str] = {
     "neck": "a torch.nn.Module with the attribute `dim`",
     "recipe": "a Recipe",
     "sampler": "a torch.nn.Module that is called with embeddings, labels and a loss",
+    "section": "a Section, or None",
     "threshold": "a callable that takes a curve",
     "tracker": "an object with methods for the events, such as epoch()",
 }
