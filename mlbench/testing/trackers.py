@@ -54,6 +54,7 @@ def _record(name: str, *, failed: bool = False) -> dict[str, Any]:
         size={} if failed else {"parameters": 7, "flops": None},
         speed={"images_per_second": Timing(100.0, (100.0,), "images/s"), "latency_p50": Timing(None)},
         notes=("a note",),
+        environment={"revision": {"commit": 5 * "c0ffee77"}} if name == "good" else {},
         seconds={"total": 1.5},
         finished="2026-01-01T10:00:00+00:00",
     )

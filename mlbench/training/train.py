@@ -166,7 +166,6 @@ class _Loop:
         step, feed, result = self._step, self._feed, self._result
         self._objective.train()
         generator = feed.mixing_generator(epoch)
-        start = time.perf_counter()
         if state is None:
             order = epoch_batches(
                 self._case.spec.parts["batch_sampler"],
@@ -179,6 +178,7 @@ class _Loop:
         else:
             order, losses, done = state["order"], EpochLosses(state["losses"]), state["done"]
             set_numpy_state(generator, state["mixing"])
+        start = time.perf_counter()
         what = f"training, epoch {epoch + 1} of {self._recipe.epochs}"
         # Dropout and similar layers draw from torch's global generator.
         with torch_seed(self._case.seed, "epoch", epoch, device=self._fabric.device):
@@ -194,9 +194,9 @@ class _Loop:
                 progress(what, step.count, self._total)
                 if self._saved.due():
                     self._save_state(order, at, losses, generator)
-        seconds = time.perf_counter() - start
         # Checked once an epoch, as a GPU would have to wait for the check after every step.
         found = losses.read()
+        seconds = time.perf_counter() - start  # now that a GPU has done all steps
         if epoch == 0 and not torch.isfinite(found["loss"][0]):
             step.first.explain()
         check_finite(found["loss"], step.count - len(found["loss"]))

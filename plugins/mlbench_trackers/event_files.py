@@ -74,6 +74,8 @@ class _EventFiles(Tracker):
         _scalars(self._writer, values.results(record), self._epochs[values.record_key(record)])
         for name, text in values.remarks(record).items():
             self._writer.add_text(name, text.replace("\n", "\n\n"))  # Markdown
+        if commit := values.revision(record):
+            self._writer.add_text("revision", commit)
         for summary in _comparison(record):
             self._writer.file_writer.add_summary(summary)
         self._close()

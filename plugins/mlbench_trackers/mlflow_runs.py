@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from mlbench.plugin import (
@@ -18,7 +18,7 @@ from mlbench.plugin import (
     first_line,
 )
 from mlbench_trackers import values
-from mlbench_trackers.surroundings import library_call, revision
+from mlbench_trackers.library_call import library_call
 
 __all__ = ["MLflow"]
 
@@ -83,7 +83,7 @@ class MLflow(TrackerOptions):
                 return client, str(found.experiment_id)
             return client, str(client.create_experiment(name, artifact_location=artifacts))
 
-        return _Runs(connect, revision())
+        return _Runs(connect)
 
 
 def _needs(problem: str) -> str:
@@ -91,11 +91,10 @@ def _needs(problem: str) -> str:
 
 
 class _Runs(Tracker):
-    """connect: gives a client and the id of the experiment. revision: of the code, "" where not known."""
+    """connect: gives a client and the id of the experiment."""
 
-    def __init__(self, connect: Any, revision: str) -> None:
+    def __init__(self, connect: Callable[[], tuple[Any, str]]) -> None:
         self._connect = connect
-        self._revision = revision
         self._client: Any = None
         self._experiment = ""
         self._runs: dict[tuple[str, int], str] = {}
@@ -109,8 +108,6 @@ class _Runs(Tracker):
             if self._client is None:
                 self._client, self._experiment = self._connect()
             tags = {f"mlbench.{name}": text for name, text in values.facts(case).items()}
-            if self._revision:
-                tags["mlflow.source.git.commit"] = self._revision
             tags["mlflow.source.name"] = "mlbench"
             created = self._client.create_run(
                 self._experiment, run_name=f"{case.name} s{case.seed}", tags=tags
@@ -135,6 +132,8 @@ class _Runs(Tracker):
         with library_call(_VARIABLES):
             for name, text in values.remarks(record).items():
                 self._client.set_tag(run, f"mlbench.{name}", text[:_MOST_CHARACTERS])
+            if commit := values.revision(record):
+                self._client.set_tag(run, "mlflow.source.git.commit", commit)
             if text := "\n\n".join(values.remarks(record).values()):
                 self._client.set_tag(run, "mlflow.note.content", text[:_MOST_CHARACTERS])
             self._close(run, "FINISHED" if record["status"] == "done" else "FAILED")

@@ -15,6 +15,7 @@ __all__ = [
     "record_key",
     "remarks",
     "results",
+    "revision",
     "run_name",
     "speeds",
 ]
@@ -87,6 +88,11 @@ def speeds(record: Mapping[str, Any]) -> dict[str, float]:
         for name, each in record[group].items()
         if each["value"] is not None
     }
+
+
+def revision(record: Mapping[str, Any]) -> str:
+    """The commit of the suite's folder; "" where it is not known."""
+    return str(record["environment"].get("revision", {}).get("commit", ""))
 
 
 def remarks(record: Mapping[str, Any]) -> dict[str, str]:

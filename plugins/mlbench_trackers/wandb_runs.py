@@ -17,7 +17,7 @@ from mlbench.plugin import (
     first_line,
 )
 from mlbench_trackers import values
-from mlbench_trackers.surroundings import library_call, revision
+from mlbench_trackers.library_call import library_call
 
 __all__ = ["WandB"]
 
@@ -79,8 +79,7 @@ class WandB(TrackerOptions):
                 "mode": mode,
                 "dir": str(Path(self.folder).absolute() if self.folder else context.folder),
                 "group": context.suite,
-            },
-            revision(),
+            }
         )
 
 
@@ -97,11 +96,10 @@ def _has_key(wandb: Any) -> bool:
 
 
 class _Runs(Tracker):
-    """where: arguments of wandb.init for every run. revision: of the code, "" where not known."""
+    """where: arguments of wandb.init for every run."""
 
-    def __init__(self, where: Mapping[str, Any], revision: str) -> None:
+    def __init__(self, where: Mapping[str, Any]) -> None:
         self._where = where
-        self._revision = revision
         self._runs: dict[tuple[str, int], Any] = {}
         self._codes: dict[tuple[str, int], int] = {}
 
@@ -110,12 +108,11 @@ class _Runs(Tracker):
 
         Path(self._where["dir"]).mkdir(parents=True, exist_ok=True)
         key = values.case_key(case)
-        facts = values.facts(case) | ({"revision": self._revision} if self._revision else {})
         with library_call(_VARIABLES):
             self._runs[key] = wandb.init(
                 **self._where,
                 name=f"{case.name} s{case.seed}",
-                config={**case.settings, "mlbench": facts},
+                config={**case.settings, "mlbench": values.facts(case)},
                 reinit="create_new",  # the runs of several cases are open at once
                 settings=wandb.Settings(
                     silent=True,
@@ -133,6 +130,8 @@ class _Runs(Tracker):
     def case_finished(self, record: Mapping[str, Any]) -> None:
         key = values.record_key(record)
         self._runs[key].summary.update({**values.results(record), **values.remarks(record)})
+        if commit := values.revision(record):
+            self._runs[key].config.update({"revision": commit})
         self._codes[key] = 0 if record["status"] == "done" else 1
         if self._codes[key]:
             self._finish(key)

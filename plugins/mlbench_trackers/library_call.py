@@ -1,14 +1,13 @@
-"""The surroundings of the trackers: environment variables, and the revision of the code."""
+"""Calls of the libraries of trackers, which leave the process as it was."""
 
 from __future__ import annotations
 
 import os
-import subprocess
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-__all__ = ["library_call", "revision"]
+__all__ = ["library_call"]
 
 
 @contextmanager
@@ -27,13 +26,3 @@ def library_call(defaults: Mapping[str, str]) -> Iterator[None]:
         for name in os.environ.keys() - before.keys():
             del os.environ[name]
         os.environ.update(before)
-
-
-def revision() -> str:
-    """The commit of the current folder; "" where it has none."""
-    command = ["git", "rev-parse", "--verify", "--quiet", "HEAD"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
