@@ -25,6 +25,7 @@ from mlbench.commands.claims_commands import (
     show_claims,
 )
 from mlbench.commands.data_commands import data
+from mlbench.commands.embed_commands import embed
 from mlbench.commands.export_commands import export, match
 from mlbench.commands.history_commands import publish
 from mlbench.commands.installed import Loading, installed_plugins, installed_registry, note_idle
@@ -33,6 +34,7 @@ from mlbench.commands.plugin_commands import plugins
 from mlbench.commands.regression_commands import baseline, check, compare
 from mlbench.commands.report_commands import report as report_page
 from mlbench.commands.report_commands import write_run_report
+from mlbench.commands.search_commands import search
 from mlbench.commands.tune_commands import tune
 from mlbench.contracts import KINDS
 from mlbench.deprecation import show_deprecations
@@ -100,6 +102,8 @@ for command in (data, export, match, claims, findings, compare, baseline, check,
     main.add_command(command)
 main.add_command(report_page)
 main.add_command(publish)
+main.add_command(embed)
+main.add_command(search)
 
 
 def _plan(suite: Path, note: Callable[[str], None] | None = None, **request: Any) -> Plan:
@@ -244,7 +248,9 @@ def results(suite: str, results: Path, markdown: bool, wide: bool, as_json: bool
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--labels", type=click.Path(path_type=Path), help="Labels of an .npy: .npy, or one per line.")
 @click.option(
-    "--gallery", type=click.Path(path_type=Path), help="Other embeddings, searched by those of FILE."
+    "--gallery",
+    type=click.Path(path_type=Path),
+    help="Other embeddings, searched by those of FILE: of other images, or of the same by an older model.",
 )
 @click.option(
     "--calibration", type=click.Path(path_type=Path), help="Other embeddings, to fit the threshold."
@@ -298,7 +304,14 @@ def evaluate(file: Path, classes: Path | None, details: Path | None, as_json: bo
     if as_json:
         click.echo(report.assessment_json(found.metrics, found.facts, found.notes))
         return
-    _print(report.assessment_table(found.metrics, found.facts, str(file)))
+    if found.beside:
+        from mlbench.commands.compatibility import compatibility_table
+
+        _print(compatibility_table(found, f"{file} (new) against {options['gallery']} (old)"))
+    else:
+        _print(report.assessment_table(found.metrics, found.facts, str(file)))
+    for line in found.verdict:
+        click.echo(line)
     for note in found.notes:
         _note(note)
 

@@ -42,8 +42,9 @@ _INT8 = "embed one image at a time: those of a batch are quantised together"
 class Card:
     """The description of a model file.
 
-    version: of mlbench. weights: origin of the initial weights, whose licence still applies. precision:
-    "float32" or "int8". size, resize, crop_ratio: as `mlbench.planning.spec.ImageSettings` has them.
+    version: of mlbench. weights: origin of the initial weights, whose licence still applies. model: hash of
+    the trained weights (`Record.training`), "" in a file of an earlier version. precision: "float32" or
+    "int8". size, resize, crop_ratio: as `mlbench.planning.spec.ImageSettings` has them.
     white: white level of images with more than 8 bits, None to find it for each image (see
     `mlbench.images.bit_depth`).
     width: numbers of an embedding, None in a file of an earlier version. widths: nested widths (see
@@ -63,6 +64,7 @@ class Card:
     crop_ratio: float
     similarity: float | None
     note: str = ""
+    model: str = ""
     white: float | None = None
     width: int | None = None
     widths: tuple[int, ...] = ()
@@ -81,6 +83,7 @@ class Card:
             "seed": str(self.seed),
             "fingerprint": self.fingerprint,
             "weights": self.weights,
+            "model": self.model,
             "precision": self.precision,
             "image_size": str(self.size),
             "resize": self.resize,
@@ -114,6 +117,7 @@ class Card:
                 crop_ratio=float(metadata["crop_ratio"]),
                 similarity=float(similarity) if similarity else None,
                 note=metadata["threshold_note"],
+                model=metadata.get("model", ""),
                 white=float(white) if white else None,
                 width=int(width) if width else None,
                 widths=tuple(map(int, widths.split(","))) if widths else (),

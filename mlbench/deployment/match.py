@@ -18,7 +18,15 @@ from mlbench.evaluation.similarity_grid import on_grid
 from mlbench.images.decode import UnreadableImageError
 from mlbench.images.prepare import prepare
 
-__all__ = ["Match", "find_model", "load_image", "match", "notes_on"]
+__all__ = [
+    "Match",
+    "cosine",
+    "euclidean_note",
+    "find_model",
+    "load_image",
+    "match",
+    "notes_on",
+]
 
 
 @dataclass(frozen=True)
@@ -71,10 +79,11 @@ def load_image(path: Path, card: Card) -> np.ndarray:
         raise DataError(f"{path}: is no image that can be read ({error})") from None
 
 
-def _cosine(one: np.ndarray, other: np.ndarray) -> float:
-    """Cosine of float32 vectors, whose lengths are 1 up to rounding."""
+def cosine(one: np.ndarray, other: np.ndarray) -> float:
+    """Cosine of float32 vectors, whose lengths are 1 up to rounding, as a float32 number from -1 to 1."""
     one, other = one.astype(np.float64), other.astype(np.float64)
-    return float(one @ other / np.sqrt((one @ one) * (other @ other)))
+    found = one @ other / np.sqrt((one @ one) * (other @ other))
+    return float(np.clip(np.float32(found), -1, 1))  # rounding can give a cosine outside
 
 
 def match(session: Session, images: Sequence[Path], distance: float | None = None) -> list[Match]:
@@ -94,20 +103,26 @@ def match(session: Session, images: Sequence[Path], distance: float | None = Non
     query, *others = (session.embed(load_image(image, card)[None])[0] for image in images)
     found = []
     for image, other in zip(images[1:], others, strict=True):
-        # Rounding can give a cosine outside -1 to 1.
-        cosine = float(np.clip(np.float32(_cosine(query, other)), -1, 1))
-        found.append(Match(image, cosine, bool(on_grid(cosine) >= on_grid(least))))
+        similarity = cosine(query, other)
+        found.append(Match(image, similarity, bool(on_grid(similarity) >= on_grid(least))))
     return found
+
+
+def euclidean_note(distance: float) -> str:
+    """A note on a threshold that is hardly a cosine distance; "" for another one."""
+    if distance <= 1:
+        return ""
+    return (
+        f"threshold {distance:g} looks like a Euclidean distance; the cosine distance is half of its "
+        f"square, {distance**2 / 2:.3g}"
+    )
 
 
 def notes_on(found: Sequence[Match], distance: float | None) -> list[str]:
     """Warnings about the results. distance: as in `match`."""
     notes = []
-    if distance is not None and distance > 1:
-        notes.append(
-            f"threshold {distance:g} looks like a Euclidean distance; the cosine distance is half of its "
-            f"square, {distance**2 / 2:.3g}"
-        )
+    if distance is not None and (note := euclidean_note(distance)):
+        notes.append(note)
     least = min(each.similarity for each in found)
     if len(found) > 1 and least >= COLLAPSED:
         notes.append(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +15,7 @@ from mlbench.evaluation.embeddings import Embeddings
 from mlbench.evaluation.labels import LABEL_COLUMNS, clean_labels, read_labels
 from mlbench.names import one_form
 
-__all__ = ["read_embeddings"]
+__all__ = ["PROVENANCE", "group_number", "read_columns", "read_embeddings", "read_provenance", "read_vectors"]
 
 _FORMATS = ".npz, .npy or .parquet"
 
@@ -20,6 +23,10 @@ _FORMATS = ".npz, .npy or .parquet"
 _VECTORS = ("embeddings", "embedding", "vectors", "features")
 _ROLES = (("queries", "query"), ("gallery",))
 _GROUPS = ("groups", "group")
+
+#: Name of the array of an .npz file, and of the metadata of a Parquet file, that says which model made the
+#: embeddings: texts by name, as JSON.
+PROVENANCE = "mlbench"
 
 
 def read_embeddings(
@@ -35,13 +42,10 @@ def read_embeddings(
     given, each image is one class. Raises DataError.
     """
     name = name or path.name
-    columns = _load(path)
-    vectors = _pick(columns, _VECTORS, path)
-    if vectors.dtype.kind not in "fiu" or vectors.ndim != 2:
-        raise DataError(
-            f"{path}: embeddings are {vectors.dtype} of shape {vectors.shape}; expected numbers, "
-            "(images, dimensions)"
-        )
+    columns = read_columns(
+        path, (*_VECTORS, *LABEL_COLUMNS, *_GROUPS, *(name for names in _ROLES for name in names))
+    )
+    vectors = _vectors(columns, path)
     if labels is not None:
         given = read_labels(labels)
     elif not needs_labels:
@@ -70,6 +74,11 @@ def read_embeddings(
     return Embeddings(vectors, given, roles[0], roles[1], name, groups=_groups(columns, len(vectors), path))
 
 
+def read_vectors(path: Path) -> np.ndarray:
+    """The embeddings of a file, (N, D) numbers. Raises DataError."""
+    return _vectors(read_columns(path, _VECTORS), path)
+
+
 def _groups(columns: dict[str, np.ndarray], count: int, path: Path) -> np.ndarray | None:
     """Groups as numbers, negative for no group (see `Embeddings`); None if the file has no groups."""
     found = next((columns[name] for name in _GROUPS if name in columns), None)
@@ -86,26 +95,28 @@ def _groups(columns: dict[str, np.ndarray], count: int, path: Path) -> np.ndarra
         return np.where(missing, -1, found).astype(np.int64)
     texts = np.array(["" if each is None else one_form(str(each)) for each in found.tolist()])
     known, places = np.unique(texts, return_inverse=True)
-    numbers = [-1 if each == "" else _group_number(each) for each in known.tolist()]
+    numbers = [-1 if each == "" else group_number(each) for each in known.tolist()]
     return np.array(numbers, np.int64)[places]
 
 
-def _group_number(text: str) -> int:
-    """A hash, so that a text has the same number in every file."""
+def group_number(text: str) -> int:
+    """The number of a group: a hash, so that a text has the same number in every file."""
     return int.from_bytes(hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=8).digest()) >> 1
 
 
-def _load(path: Path) -> dict[str, np.ndarray]:
+def read_columns(path: Path, wanted: Collection[str]) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file, or the columns of a Parquet file, by name; the vectors of an .npy file as
+    "embeddings". Those that are not wanted are empty where they need not be read. Raises DataError."""
     if not path.is_file():
         raise DataError(f"{path}: no such file; expected embeddings as {_FORMATS}")
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                return {key: archive[key] for key in archive.files}
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+                return {key: archive[key] if key in wanted else np.empty(0) for key in archive.files}
         if path.suffix == ".npy":
             return {_VECTORS[0]: np.load(path, mmap_mode="r", allow_pickle=False)}
         if path.suffix == ".parquet":
-            return _load_parquet(path)
+            return _load_parquet(path, wanted)
     except MlbenchError:
         raise
     # NumPy and Arrow raise many types of errors for damaged files.
@@ -114,20 +125,45 @@ def _load(path: Path) -> dict[str, np.ndarray]:
     raise DataError(f"{path}: unknown format {path.suffix or 'without suffix'}; expected {_FORMATS}")
 
 
-def _load_parquet(path: Path) -> dict[str, np.ndarray]:
+def read_provenance(path: Path) -> dict[str, str]:
+    """What a file says of the model that made its embeddings (see `PROVENANCE`); {} where it says nothing.
+    Raises DataError for a file that cannot be read."""
+    text: Any = ""
+    if path.suffix == ".parquet":
+        with _parquet_file(path) as file:
+            text = (file.schema_arrow.metadata or {}).get(PROVENANCE.encode(), b"")
+    elif path.suffix == ".npz":
+        found = read_columns(path, (PROVENANCE,)).get(PROVENANCE)
+        text = "" if found is None or found.dtype.kind != "U" or found.shape else str(found)
     try:
-        import pyarrow as arrow
-        import pyarrow.compute
+        known = json.loads(text) if text else {}
+    except ValueError as error:
+        raise DataError(f"{path}: its description of the model is damaged ({first_line(error)})") from None
+    return {str(name): str(value) for name, value in known.items()} if isinstance(known, dict) else {}
+
+
+def _parquet_file(path: Path) -> Any:
+    try:
         import pyarrow.parquet as parquet
     except ImportError:
         raise DataError(
             f"{path}: Parquet needs pyarrow; install it with: pip install 'mlbench[parquet]'"
         ) from None
-    file = parquet.ParquetFile(path)
-    # Other columns are named in messages but not read: they may hold the images.
-    columns = {name: np.empty(0) for name in file.schema_arrow.names}
-    known = (*_VECTORS, *LABEL_COLUMNS, *_GROUPS, *(name for names in _ROLES for name in names))
-    table = file.read([name for name in columns if name in known])
+    try:
+        return parquet.ParquetFile(path)
+    # Arrow raises many types of errors for damaged files.
+    except Exception as error:
+        raise DataError(f"{path}: cannot be read ({first_line(error)})") from None
+
+
+def _load_parquet(path: Path, wanted: Collection[str]) -> dict[str, np.ndarray]:
+    with _parquet_file(path) as file:
+        # Other columns are named in messages but not read: they may hold the images.
+        columns = {name: np.empty(0) for name in file.schema_arrow.names}
+        table = file.read([name for name in columns if name in wanted])
+    import pyarrow as arrow
+    import pyarrow.compute
+
     if len(table) == 0:
         raise DataError(f"{path}: no rows")
     for name in table.column_names:
@@ -148,6 +184,16 @@ def _load_parquet(path: Path) -> dict[str, np.ndarray]:
         else:
             columns[name] = column.to_numpy(zero_copy_only=False)
     return columns
+
+
+def _vectors(columns: dict[str, np.ndarray], path: Path) -> np.ndarray:
+    found = _pick(columns, _VECTORS, path)
+    if found.dtype.kind not in "fiu" or found.ndim != 2:
+        raise DataError(
+            f"{path}: embeddings are {found.dtype} of shape {found.shape}; expected numbers, "
+            "(images, dimensions)"
+        )
+    return found
 
 
 def _pick(columns: dict[str, np.ndarray], names: tuple[str, ...], path: Path) -> np.ndarray:

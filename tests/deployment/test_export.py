@@ -25,6 +25,7 @@ from torch import nn
 from mlbench import runner
 from mlbench.cli import main
 from mlbench.commands.export_commands import _exported_table
+from mlbench.deployment import choice as choice_module
 from mlbench.deployment import export as export_module
 from mlbench.deployment import onnx_model
 from mlbench.deployment.export import Request, export
@@ -163,7 +164,7 @@ def test_export_cut_to_a_width_is_checked_against_the_record_at_that_width(write
         found = widths.cut_record(record, width)
         return replace(found, metrics={**found.metrics, "f1": replace(found.metrics["f1"], value=0.01)})
 
-    monkeypatch.setattr(export_module, "cut_record", changed)
+    monkeypatch.setattr(choice_module, "cut_record", changed)
     with pytest.raises(ExportError, match=r"scores f1 0\.\d+ here and 0\.0100 in its record"):
         write("nested", width=4)
 
@@ -421,7 +422,7 @@ def test_export_refuses_a_checkpoint_that_is_gone_damaged_or_of_another_model(
         ({"case": "plain", "seed": 0}, r"case 'plain' has no seed 0 \(there are: 3\)"),
         ({"case": "nested", "width": 5}, r"case 'nested' has no width 5 \(there are: 4, 8\)"),
         ({"case": "plain", "width": 4}, r"case 'plain' has no nested widths; leave --width 4 out"),
-        ({"case": "failing"}, r"case 'failing' failed and left nothing to export: loss 'nan' of"),
+        ({"case": "failing"}, r"case 'failing' failed and left no model: loss 'nan' of"),
         (
             {"case": "plain", "suite": "toi"},
             r"no records of the suite 'toi' in .*; make some with",
@@ -499,7 +500,7 @@ def thresholds(*distances: float | None, failed: int | None = None) -> dict[int,
 def test_export_takes_the_seed_with_the_median_threshold(
     records: dict[int, Record], seed: int, note: str
 ) -> None:
-    found, notes = export_module._median_seed(records)
+    found, notes = choice_module._median_seed(records, "exported")
     assert found == seed
     assert [text.startswith(note) for text in notes] == [True] * bool(note)
 

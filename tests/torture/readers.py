@@ -11,13 +11,13 @@ from typing import Any
 
 import mutations
 import numpy as np
-from mlbench_datasets.manifest import read_manifest
 from PIL import Image
 
 from mlbench.errors import MlbenchError
 from mlbench.evaluation.file_evaluation import EvaluationRequest, evaluate_file
 from mlbench.evaluation.pair_files import read_pairs
 from mlbench.images.decode import UnreadableImageError, decode
+from mlbench.images.manifest import read_manifest
 from mlbench.planning.request import PlanRequest
 from mlbench.plugins import load_plugins
 from mlbench.records import report
