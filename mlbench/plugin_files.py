@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from mlbench.contracts import Component
 from mlbench.errors import SuiteError
 from mlbench.local_modules import add_file, file_hash, file_of
-from mlbench.plugins import Plugin, load_plugins
+from mlbench.plugins import ModuleSource, Plugin, load_plugins
 from mlbench.registration import Fault
 
 __all__ = ["FILE_PACKAGE", "PluginFile", "add_plugin_files"]
 
-#: Shown as the package of a plugin of one file. Its version is the hash of the file, and its name the path.
+#: Package of a plugin of one file, in records too. Its version is the hash of the file, and its name the path.
 FILE_PACKAGE = "(file)"
 
 
@@ -80,9 +80,11 @@ def _problems(plugin: Plugin) -> Iterator[str]:
 
 
 def _own(component: Component, stem: str, module: str) -> Component:
-    """The component with its target in the file's module: the file calls itself by its own name."""
+    """The component with its target in the file's module: the file calls itself by its own name, my-loss.py
+    also my_loss."""
     named, _, attribute = component.options.partition(":")
-    return replace(component, options=f"{module}:{attribute}") if named == stem else component
+    own = named in (stem, re.sub(r"\W", "_", stem))
+    return replace(component, options=f"{module}:{attribute}") if own else component
 
 
 def _check_names(plugin: Plugin, file: PluginFile, others: Sequence[Plugin]) -> None:
@@ -106,20 +108,17 @@ def _advice(file: PluginFile, source: _Source) -> str:
     return ""
 
 
-class _Source:
-    """Stands for an entry point: imports the file's module, and keeps what goes wrong and in which line."""
+class _Source(ModuleSource):
+    """The module of a file; keeps what goes wrong when it is imported, and in which line."""
 
-    dist = None
-
-    def __init__(self, name: str, value: str) -> None:
-        self.name = name
-        self.value = value
+    def __init__(self, name: str, target: str) -> None:
+        super().__init__(name, target)
         self.line = 1
         self.error: BaseException | None = None
 
     def load(self) -> Any:
         try:
-            module = import_module(self.value)
+            module = super().load()
         except BaseException as error:
             self.error, self.line = error, self._line_of(error)
             raise

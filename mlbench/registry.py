@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mlbench.contracts import KINDS, Component
 from mlbench.errors import ComponentError, OptionError, first_line, hint
 from mlbench.imports import fault_place, guarded_import
-from mlbench.plugins import SLOW, Plugin, environment_choice, load_plugins
+from mlbench.plugins import SLOW, ModuleSource, Plugin, environment_choice, load_plugins
 from mlbench.provenance import code_hash, libraries_of
 from mlbench.registration import NAME, Fault
 
@@ -27,7 +28,7 @@ class Entry:
     """A registered component and its plugin. Its options class is imported when it is first asked for.
 
     registry: has the inner components of its options; None for the installed ones that the environment
-    chooses."""
+    chooses, and those that the hook of the component's own module or of its package registers."""
 
     component: Component
     plugin: Plugin
@@ -87,7 +88,8 @@ class Entry:
         if self.registry is not None:
             return self.registry
         block, only = environment_choice()
-        return Registry(load_plugins(block=block, only=only))
+        installed = load_plugins(block=block, only=only)
+        return Registry((*installed, *_beside(self.component, installed)))
 
     @cached_property
     def libraries(self) -> dict[str, str]:
@@ -140,6 +142,20 @@ class Entry:
             return Schema(options_class, BASES[self.component.kind], owner=str(self))
         except ComponentError as error:
             raise ComponentError(f"{error}; this is a mistake in {self.plugin}") from None
+
+
+def _beside(component: Component, installed: Sequence[Plugin]) -> Iterator[Plugin]:
+    """The plugin that the module of a component is, or else a package above it, without the components of
+    installed plugins; nothing where none has the hook."""
+    module = component.options.partition(":")[0]
+    while module and not hasattr(sys.modules.get(module), "mlbench_components"):
+        module = module.rpartition(".")[0]
+    if module:
+        known = {(each.kind, each.name) for plugin in installed for each in plugin.components}
+        (own,) = load_plugins(sources=[ModuleSource(module, module)])
+        yield replace(
+            own, components=tuple(each for each in own.components if (each.kind, each.name) not in known)
+        )
 
 
 def _no_note(line: str) -> None:
