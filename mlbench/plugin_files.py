@@ -16,7 +16,7 @@ from mlbench.registration import Fault
 
 __all__ = ["FILE_PACKAGE", "PluginFile", "add_plugin_files"]
 
-#: Package of a plugin of one file, in records too. Its version is the hash of the file, and its name the path.
+#: Package of a plugin of one file, in records too. Its version is the file's hash, its name the path.
 FILE_PACKAGE = "(file)"
 
 

@@ -205,10 +205,7 @@ def _run_one(entry: Entry, options: Mapping[str, Any], expected: Mapping[str, st
     component: Component = entry.component
     made = checks_of(entry, options, expected)
     text = ", ".join(f"{name}={value}" for name, value in options.items())
-    click.echo(
-        f"{component.kind} {component.name} ({entry.plugin.origin})"
-        f"{f' with {text}' if text else ''}"
-    )
+    click.echo(f"{component.kind} {component.name} ({entry.plugin.origin}){f' with {text}' if text else ''}")
     states: list[str] = []
     for check in made:
         state, message = check.outcome()

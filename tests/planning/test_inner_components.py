@@ -229,6 +229,23 @@ def test_an_inner_component_may_have_a_default(suite) -> None:
     assert list(spec.parts["neck"].inner) == ["neck"]
 
 
+def test_a_part_of_a_default_can_be_set_by_its_path(suite) -> None:
+    (spec,) = suite("", "neck=around", "neck.neck.dim=16", "loss=pair").specs
+    assert spec.plain()["neck"]["neck"]["dim"] == 16
+    deeper = ("neck={name: around, neck: {name: around}}", "neck.neck.neck.dim=16", "loss=pair")
+    (spec,) = suite("", *deeper).specs
+    assert spec.plain()["neck"]["neck"]["neck"]["dim"] == 16
+    for wrong, told in (
+        ("neck.neck.dim=x", r"^--set neck.neck.dim=x: 'dim' of neck 'gap' is \"x\"; expected int"),
+        ("neck.neck.dam=16", r"^--set neck.neck.dam=16: unknown key 'dam' \(did you mean 'dim'\?\)"),
+        ("neck.nek.dim=16", r"^--set neck.nek.dim=16: unknown key 'nek.dim' \(choose from: neck\)"),
+    ):
+        with pytest.raises(SuiteError, match=told):
+            suite("", "neck=around", wrong, "loss=pair")
+    with pytest.raises(SuiteError, match=r"missing key 'inner' of loss 'scaled'; expected loss"):
+        suite("", "loss={name: scaled}", "loss.inner.message=x")
+
+
 def test_show_says_what_an_inner_component_is(known) -> None:
     def text(kind: str, name: str) -> str:
         return " ".join(component_text(known.get(kind, name)).split())  # lines are wrapped
