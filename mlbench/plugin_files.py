@@ -10,7 +10,8 @@ from typing import Any
 
 from mlbench.contracts import Component
 from mlbench.errors import SuiteError
-from mlbench.local_modules import add_file, file_hash, file_of
+from mlbench.local_modules import add_file, file_hash
+from mlbench.places import place_in_package
 from mlbench.plugins import ModuleSource, Plugin, load_plugins
 from mlbench.registration import Fault
 
@@ -120,20 +121,9 @@ class _Source(ModuleSource):
         try:
             module = super().load()
         except BaseException as error:
-            self.error, self.line = error, self._line_of(error)
+            self.error, place = error, place_in_package(error, self.value)
+            self.line = place.line if place else 1
             raise
         hook = getattr(module, "mlbench_components", None)
         self.line = getattr(getattr(hook, "__code__", None), "co_firstlineno", 1)
         return module
-
-    def _line_of(self, error: BaseException) -> int:
-        """The last line of the file that the error passed through."""
-        file = str(file_of(self.value))
-        if isinstance(error, SyntaxError) and error.filename == file:
-            return error.lineno or 1
-        line, trace = 1, error.__traceback__
-        while trace is not None:
-            if trace.tb_frame.f_code.co_filename == file:
-                line = trace.tb_lineno
-            trace = trace.tb_next
-        return line

@@ -13,8 +13,9 @@ from typing import Any, Protocol
 from mlbench.contracts import CONTRACT, Component
 from mlbench.errors import first_line, hint
 from mlbench.hookspecs import ENTRY_POINT_GROUP
-from mlbench.imports import fault_place, guarded_import
+from mlbench.imports import guarded_import
 from mlbench.local_modules import file_of
+from mlbench.places import place_in_package
 from mlbench.registration import Fault, RegistrationError, checked_contract, registered
 
 __all__ = [
@@ -90,6 +91,10 @@ class Plugin:
         """Package and version, for parentheses: what stands in place of a package, such as "(file)", has its
         own."""
         return f"{self.package.strip('()')} {self.version}"
+
+    def blamed(self, problem: str) -> str:
+        """A problem of its code, for messages."""
+        return f"{problem}; this is a mistake in {self}"
 
     @property
     def built_in(self) -> bool:
@@ -270,5 +275,5 @@ def _fix(error: BaseException, plugin: Plugin) -> str:
         if f"{module}.".startswith(f"{error.name}."):
             return f"correct the entry point {plugin.target!r}, then install {plugin.package} again"
         return f"install what provides the module {error.name!r}"
-    place = fault_place(error, module)
-    return f"correct {place or plugin.target}, or leave the plugin out with --block {plugin.name}"
+    place = place_in_package(error, module) or plugin.target
+    return f"correct {place}, or leave the plugin out with --block {plugin.name}"

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from mlbench.contracts import KINDS, Component
 from mlbench.errors import ComponentError, OptionError, first_line, hint
-from mlbench.imports import fault_place, guarded_import
+from mlbench.imports import guarded_import
+from mlbench.places import place_in_package
 from mlbench.plugins import SLOW, ModuleSource, Plugin, environment_choice, load_plugins
 from mlbench.provenance import code_hash, libraries_of
 from mlbench.registration import NAME, Fault
@@ -125,10 +126,10 @@ class Entry:
             raise
         # Foreign code may raise anything; only cases that need this component fail.
         except BaseException as error:
-            place = fault_place(error, module_name)
+            place = place_in_package(error, module_name)
             raise ComponentError(
                 f"{self} of {self.plugin} cannot be imported from {target}: {first_line(error)}"
-                f"{place and f' ({place})'}"
+                f"{f' ({place})' if place else ''}"
             ) from error
         if run.printed.strip():
             line = run.printed.strip().splitlines()[0]
@@ -141,7 +142,7 @@ class Entry:
         try:
             return Schema(options_class, BASES[self.component.kind], owner=str(self))
         except ComponentError as error:
-            raise ComponentError(f"{error}; this is a mistake in {self.plugin}") from None
+            raise ComponentError(self.plugin.blamed(str(error))) from None
 
 
 def _beside(component: Component, installed: Sequence[Plugin]) -> Iterator[Plugin]:

@@ -195,7 +195,8 @@ def test_command_checks_a_file_of_components(shell, tmp_path) -> None:
     assert any(line.startswith("  passed  module_imports_lightly: 0.") for line in lines)
     failed = [line for line in lines if line.startswith("  failed")]
     raised = (
-        "kit_file.py:9 raises ValueError: no curve; change it so that the check 'threshold is a similarity'"
+        "ValueError: no curve; raised in Half.__call__ at kit_file.py:9; change it so that the check "
+        "'threshold is a similarity'"
     )
     assert failed == [f"  failed  threshold_is_a_similarity: {raised} can call it"]
     assert result.exit_code == 1

@@ -6,11 +6,9 @@ A message of a failure has two parts: what the component does, and what to chang
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from unittest import SkipTest
 
@@ -23,6 +21,7 @@ from mlbench.contracts.options import (
     SamplerContext,
 )
 from mlbench.errors import DataError, MlbenchError, OptionError, WeightsError, first_line
+from mlbench.places import place_in_package
 from mlbench.registry import Entry
 
 __all__ = ["Check", "ExpectedFailure", "Outcome", "Subject", "expect"]
@@ -254,20 +253,14 @@ class Check:
             other = ", or pass checks() other options" if isinstance(error, OptionError) else ""
             return f"{error}; correct this{other}"
         module = self.subject.component.options.partition(":")[0]
-        # The module of a plugin of one file is within mlbench; that of another is alone or in a package.
-        package = module if module.startswith("mlbench.") else module.partition(".")[0]
-        own = [
-            (frame, line)
-            for frame, line in traceback.walk_tb(error.__traceback__)
-            if f"{frame.f_globals.get('__name__')}.".startswith(f"{package}.")
-        ]
+        place = place_in_package(error, module)
         words = self.name.replace("_", " ")
-        if not own:  # what the component returned is at fault, not the file that used it
+        if place is None:  # what the component returned is at fault, not the file that used it
             kind = self.subject.component.kind
             return (
                 f"the check {words!r} raises {first_line(error)} with what the component returns; return "
                 f"{_BUILT[kind]} from build (`mlbench show {kind}` has the whole contract)"
             )
-        frame, line = own[-1]
-        place = f"{Path(frame.f_code.co_filename).name}:{line}"
-        return f"{place} raises {first_line(error)}; change it so that the check {words!r} can call it"
+        return (
+            f"{first_line(error)}; raised in {place.short}; change it so that the check {words!r} can call it"
+        )
