@@ -211,7 +211,8 @@ def _measured(
                 replace(records[case.key], settings=case.spec.plain(), **found.facts(records[case.key])),
             )
     start = time.perf_counter()
-    for case, measured in measure(missing, process, listener.stage, known) if missing else ():
+    steps = {key: _step_seconds(record) for key, record in records.items()}
+    for case, measured in measure(missing, process, listener.stage, known, steps) if missing else ():
         record = records[case.key]
         now = time.perf_counter()
         took, start = now - start, now
@@ -219,6 +220,11 @@ def _measured(
         if not found.lost:
             record = _remeasured(record, case, took, device)
         yield case, replace(record, **found.facts(record))
+
+
+def _step_seconds(record: Record) -> float:
+    """Seconds of a training step on average; 0 without training."""
+    return record.seconds.get("train", 0.0) / (record.training.get("steps") or 1)
 
 
 def _remeasured(record: Record, case: Case, took: float, device: Device) -> Record:

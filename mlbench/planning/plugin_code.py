@@ -5,6 +5,7 @@ Nothing wraps the calls of a component, so naming it costs nothing where no erro
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from mlbench.places import Place, dotted, places
 if TYPE_CHECKING:
     from mlbench.planning.spec import Part
 
-__all__ = ["EMBED_IS_NONE", "described", "named", "place_in", "raised_in"]
+__all__ = ["EMBED_IS_NONE", "described", "named", "place_in", "raised_in", "stopped_in"]
 
 #: What to do where a batch sampler needs the embeddings too early (see `BatchContext`).
 EMBED_IS_NONE = (
@@ -36,6 +37,15 @@ def raised_in(error: BaseException, parts: Iterable[Part]) -> str:
 def place_in(error: BaseException, part: Part) -> str:
     """Where the code of the part raised the error: "X.predict at x.py:12"; "" as `raised_in`."""
     return _owned(_places(error), [part])[1]
+
+
+def stopped_in(found: Iterable[tuple[str, int, str]], parts: Iterable[Part]) -> str:
+    """As `raised_in`, of code that was stopped in another process. found: file, line and function of every
+    call, the innermost first."""
+    files = {getattr(module, "__file__", None): name for name, module in list(sys.modules.items())}
+    known = [Place(file, line, files.get(file, ""), function) for file, line, function in found]
+    who, where = _owned(known, parts)
+    return f"{who}, {where}" if who else ""
 
 
 def described(error: BaseException, parts: Iterable[Part]) -> str:
