@@ -57,6 +57,7 @@ def run(
     again: bool = False,
     measuring: bool = True,
     benchmarks: bool = True,
+    process: MeasuringProcess | None = None,
 ) -> list[Record]:
     """Records of all cases of the plan, in its order.
 
@@ -67,7 +68,7 @@ def run(
     or a store that cannot be written. measuring: whether to measure speed and memory; a later run can do it.
     A stage whose speed an earlier record has, measured with the same code of the components that take part
     in it, is not measured again unless `force` or `again`. benchmarks: whether to write files for
-    pytest-benchmark beside the records.
+    pytest-benchmark beside the records. process: measures, and is left open; None for one of this run's own.
     """
     records: dict[str, Record] = {}
     made: dict[str, Record] = {}  # in this run, by fingerprint of the case
@@ -88,9 +89,11 @@ def run(
         stored = [] if force or again or not measuring else store.read()[0]
         earlier = Earlier(stored, plan.device)
         slow = [case for case in pending if earlier.of(case).keys() < set(stages_of(case))]
-        process = MeasuringProcess(plan.device.name)
         durations = Durations(plan.device)
-        with _torch_threads(threads()), store.locked(), process:
+        with contextlib.ExitStack() as stack:
+            process = process or stack.enter_context(MeasuringProcess(plan.device.name))
+            stack.enter_context(_torch_threads(threads()))
+            stack.enter_context(store.locked())
             untrained = [case for case in pending if case.key not in records]
             ready = preflight(untrained, plan.device.name, listener.stage)
             if measuring and slow:

@@ -120,6 +120,16 @@ def test_the_fingerprint_depends_on_inner_options_and_the_record_has_the_provena
     assert stage_key(case(), "training") != stage_key(case("loss.inner=pair"), "training")
 
 
+def test_options_of_an_inner_component_that_change_no_speed_are_left_out(suite) -> None:
+    def key(margin: float, factor: float = 2.0) -> str:
+        inner = f"{{name: scaled, factor: {factor}, inner: {{name: cosface, margin: {margin}}}}}"
+        chosen = suite("", f"loss={{name: scaled, inner: {inner}}}")
+        return stage_key(make_plan(chosen, Device("cpu", "test")).cases[0], "training")
+
+    assert key(0.1) == key(0.2)
+    assert key(0.1) != key(0.1, factor=3.0)
+
+
 @pytest.mark.parametrize("differ", ["loss.inner", "loss.inner.name"])
 def test_a_claim_may_compare_inner_components(suite, differ: str) -> None:
     claim = f"{{name: better, sentence: so, case: a, than: b, metric: recall_at_1, differ: [{differ}]}}"
