@@ -179,7 +179,9 @@ def run(
                 raise click.UsageError(f"--until-decided: {suite} states no claims")
             plan = decided_plan(plan, store, progress, max_seeds or 20, options["limit"])
         records = runner.run(plan, store, progress, force=force, again=again, measuring=measuring)
-    _show(records, plan.suite.heading, plan.suite.tolerances, "json" if as_json else "table", wide=wide)
+    form = "json" if as_json else "table"
+    # Progress has said why a case failed.
+    _show(records, plan.suite.heading, plan.suite.tolerances, form, wide=wide, errors=False)
     supported = show_claims(plan, store, options["seeds"], required, quiet=as_json)
     if any(record.status != "done" and record.case not in plan.suite.optional for record in records):
         sys.exit(1)
@@ -425,7 +427,13 @@ def init(place: Path, level: int | None, output: Path | None) -> None:
 
 
 def _show(
-    records: Sequence[Record], title: str, tolerances: Mapping[str, float], form: str, *, wide: bool
+    records: Sequence[Record],
+    title: str,
+    tolerances: Mapping[str, float],
+    form: str,
+    *,
+    wide: bool,
+    errors: bool = True,
 ) -> None:
     from mlbench.records import report
     from mlbench.records.record import default_tolerances
@@ -445,7 +453,7 @@ def _show(
             click.echo(sentence)
         if left_out:
             click.echo(f"note: --wide also shows: {', '.join(left_out)}", err=True)
-        for note in report.notes_of(records):
+        for note in report.notes_of(records, errors=errors):
             _note(note)
 
 
