@@ -56,6 +56,7 @@ from mlbench.plugin import (
 )
 from mlbench.testing import checks
 from mlbench.testing.component import CHECKS
+from mlbench_losses.margin import CosFace
 
 GENERAL = {"summary_is_one_line", "every_option_is_documented"}
 
@@ -865,3 +866,34 @@ def test_checks_accept_arguments_of_build_by_name() -> None:
     assert failures(toy, image_size=16).keys() <= GENERAL
     assert "cannot be built" not in str(failures(faulty("picky"), num_classes=8))
     assert "cannot be built for its checks: loss faulty: at least 8 classes" in str(failures(faulty("picky")))
+
+
+class Forgetful(LossOptions):
+    """Half of another loss, without its regularisers and learning rates."""
+
+    inner: LossOptions
+    """The loss."""
+
+    def build(self, context: LossContext) -> Any:
+        inner: Any = self.inner.build(context)
+
+        class Half:
+            centres_per_class = inner.centres_per_class
+
+            def logits(self, *given: Any) -> Any:
+                return inner.logits(*given) / 2
+
+        return Half()
+
+
+def test_what_an_inner_loss_states_must_be_forwarded(monkeypatch: pytest.MonkeyPatch) -> None:
+    component = Component("loss", "forgetful", f"{__name__}:Forgetful", "half of another loss")
+    found = failures(component, "regularisers_are_finite_scalars", inner="magface")
+    assert (
+        "loss 'magface', the option inner, has regularisers(), and the loss that holds it has none"
+        in (found["regularisers_are_finite_scalars"])
+    )
+    assert failures(component, "regularisers_are_finite_scalars", inner="cosface") == {}
+    monkeypatch.setattr(CosFace, "lr_factors", lambda self: {"scale": 0.1})
+    found = failures(component, "lr_factors_match_parameters", inner="cosface")
+    assert "states lr_factors() {'scale': 0.1}" in found["lr_factors_match_parameters"]
