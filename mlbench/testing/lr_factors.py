@@ -31,8 +31,8 @@ def lr_factors_match_parameters(subject: Subject) -> None:
         expect(
             stated or not factors,
             f"{inner.entry}, the option {path}, states lr_factors() {dict(factors)}, which mlbench asks of "
-            "the outer component alone; return them from its lr_factors(), with the names that its parameters "
-            "have there",
+            "the outer component alone; return them from its lr_factors(), with the names that its "
+            "parameters have there",
         )
 
 
