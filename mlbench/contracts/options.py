@@ -24,6 +24,7 @@ from pydantic import Field
 
 from mlbench.contracts.base import NESTED, Options
 from mlbench.contracts.claims import Cases
+from mlbench.contracts.kinds import KINDS
 from mlbench.contracts.recipe import TRAINED_PARTS, Recipe
 from mlbench.contracts.shapes import (
     Advice,
@@ -350,5 +351,4 @@ BASES: Mapping[str, type[Options]] = {
     "claim": ClaimOptions,
 }
 
-# A recipe and a claim are no parts of another component.
-NESTED.update({base: kind for kind, base in BASES.items() if kind not in ("recipe", "claim")})
+NESTED.update({base: kind for kind, base in BASES.items() if KINDS[kind].inner})

@@ -17,7 +17,7 @@ __all__ = ["COLLECTIONS", "COMPONENTS", "SECTIONS", "Changes", "Leaf", "Settings
 
 #: Sections with one component, and its kind. A teacher is a frozen backbone.
 COMPONENTS: Mapping[str, str] = MappingProxyType(
-    {**{kind: kind for kind in KINDS if kind not in ("metric", "claim")}, "teacher": "backbone"}
+    {**{kind: kind for kind, each in KINDS.items() if each.in_case}, "teacher": "backbone"}
 )
 
 #: Sections with any number of components by name, and their kind.
