@@ -24,6 +24,7 @@ from mlbench.commands.claims_commands import (
     require_option,
     show_claims,
 )
+from mlbench.commands.component_commands import list_components, show
 from mlbench.commands.data_commands import data
 from mlbench.commands.export_commands import export, match
 from mlbench.commands.installed import Loading, installed_plugins, installed_registry, note_idle
@@ -31,16 +32,14 @@ from mlbench.commands.package_commands import plugin
 from mlbench.commands.plugin_commands import plugins
 from mlbench.commands.regression_commands import baseline, check, compare
 from mlbench.commands.tune_commands import tune
-from mlbench.contracts import KINDS
 from mlbench.deprecation import show_deprecations
-from mlbench.errors import MlbenchError, SuiteError, hint
+from mlbench.errors import MlbenchError, SuiteError
 from mlbench.parameters import FiniteRange, case_options, json_option, plugin_option, results_option
 from mlbench.seeding import MAX_SEED
 
 if TYPE_CHECKING:
     from mlbench.planning.plan import Plan
     from mlbench.records.record import Record
-    from mlbench.registry import Entry
     from mlbench.table import Table
 
 __all__ = ["main"]
@@ -93,7 +92,10 @@ def main(context: click.Context, block: tuple[str, ...], no_plugins: bool) -> No
     note_idle(context.obj)
 
 
-for command in (data, export, match, claims, findings, compare, baseline, check, tune, plugin, plugins):
+for command in (
+    *(list_components, show, data, export, match, claims, findings),
+    *(compare, baseline, check, tune, plugin, plugins),
+):
     main.add_command(command)
 
 
@@ -308,71 +310,6 @@ def validate(suite: Path, **options: Any) -> None:
     click.echo(f"{suite}: fine; cases: {len(names)}, runs: {len(made.cases)}")
     for note in dict.fromkeys(note for case in made.cases for note in case.notes):
         _note(note)
-
-
-def _check_kind(kind: str) -> None:
-    if kind not in KINDS:
-        _fail(f"unknown kind {kind!r} ({hint(kind, KINDS)})", 2)
-
-
-@main.command("list")
-@click.argument("kind", required=False)
-@click.option("--search", "pattern", metavar="GLOB", help="Only these, and models of libraries: 'eff*b0'.")
-@click.option("--markdown", is_flag=True, help="Print a page in Markdown with every option.")
-@plugin_option
-@json_option
-def list_components(kind: str | None, pattern: str | None, markdown: bool, as_json: bool) -> None:
-    """List components, all or of one KIND."""
-    if markdown and (as_json or pattern is not None):
-        raise click.UsageError("--markdown goes with neither --json nor --search")
-    from mlbench.commands.listing import components_json, components_table
-
-    if kind is not None:
-        _check_kind(kind)
-    entries = [entry for entry in installed_registry() if kind in (None, entry.component.kind)]
-    if pattern is not None:
-        _print_matches(entries, pattern, as_json=as_json)
-    elif markdown:
-        from mlbench.commands.reference import components_markdown
-
-        click.echo(components_markdown(entries), nl=False)
-    else:
-        _print(components_json(entries) if as_json else components_table(entries))
-
-
-def _print_matches(entries: Sequence[Entry], pattern: str, *, as_json: bool) -> None:
-    from mlbench.commands.search import matches_table, nearest, search
-
-    found, names = search(entries, pattern, _note)
-    if not found:
-        near = ", ".join(map(repr, nearest(pattern, names)))
-        _fail(f"nothing matches {pattern!r}" + (f"; the nearest names are {near}" if near else ""), 1)
-    if as_json:
-        _print(json.dumps([match._asdict() for match in found], indent=1, ensure_ascii=False))
-    else:
-        _print(matches_table(found))
-
-
-@main.command()
-@click.argument("kind")
-@click.argument("name", required=False)
-@plugin_option
-@json_option
-def show(kind: str, name: str | None, as_json: bool) -> None:
-    """Show a component, with its options and formula; without a NAME, what components of a KIND must have."""
-    from mlbench.commands.kinds import KindContract, kind_text
-    from mlbench.commands.listing import component_json, component_text
-    from mlbench.commands.prose import page_width
-
-    _check_kind(kind)
-    registry = installed_registry()
-    if name is None:
-        found, names = KindContract.of(kind), registry.names(kind)
-        plain = json.dumps({**found.plain(), "components": names}, indent=1, ensure_ascii=False)
-        _print(plain if as_json else kind_text(found, names, page_width()))
-        return
-    entry = registry.get(kind, name)
-    _print(component_json(entry) if as_json else component_text(entry, page_width()))
 
 
 @main.command()
