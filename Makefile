@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: install run test test-all lint docs benchmarks clean
+.PHONY: install run test test-all torture lint docs benchmarks clean
 .DELETE_ON_ERROR:
 
 install: $(READY)
@@ -24,6 +24,10 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Damaged files, and commands that are killed: 20 minutes, no part of the tests.
+torture: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/torture
 
 # The pages and tables that are generated from the components and their contract.
 docs: $(READY)

@@ -156,7 +156,7 @@ def one_step(folder: Path, device: str):
 
     from mlbench.seeding import deterministic
     from mlbench.training.assembly import assemble
-    from mlbench.training.train import Step
+    from mlbench.training.step import Step
 
     assembly = assemble(planned(folder, device), device)
     objective, feed, fabric = assembly.objective, assembly.feed, assembly.fabric

@@ -111,6 +111,15 @@ def _plan(suite: Path, note: Callable[[str], None] | None = None, **request: Any
     return made
 
 
+def _note_leaks(plan: Plan, results: Path, note: Callable[[str], None]) -> None:
+    """Say what `mlbench data check` has found in two splits of the same data."""
+    from mlbench.inspection.findings import kept_leaks
+
+    versions = {str(case.dataset.version) for case in plan.cases}
+    for line in kept_leaks(results / plan.suite.name, versions, plan.suite.path):
+        note(line)
+
+
 def _note(line: str) -> None:
     click.echo(f"note: {line}", err=True)
 
@@ -144,6 +153,12 @@ _suite_file = click.argument("suite", type=click.Path(path_type=Path))
 @require_option
 @click.option("--until-decided", "deciding", is_flag=True, help="Add seeds until every claim is decided.")
 @click.option("--max-seeds", type=click.IntRange(2), show_default="20", help="Of --until-decided: at most.")
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Train N cases at once.")
+@click.option("--devices", metavar="NAMES", help="Train cases at once on these, such as cuda:0,cuda:1.")
+@click.option(
+    "--track", multiple=True, metavar="NAME",
+    help="Also send the run to: mlflow, '{name: wandb, mode: offline}'; none leaves the suite's out.",
+)  # fmt: skip
 @_wide
 @json_option
 def run(
@@ -155,6 +170,9 @@ def run(
     required: tuple[str, ...],
     deciding: bool,
     max_seeds: int | None,
+    jobs: int | None,
+    devices: str | None,
+    track: tuple[str, ...],
     wide: bool,
     as_json: bool,
     **options: Any,
@@ -167,20 +185,29 @@ def run(
     if max_seeds is not None and not deciding:
         raise click.UsageError("--max-seeds belongs to --until-decided; give both")
     from mlbench import runner
+    from mlbench.claims.suite_claims import claims_of_store
+    from mlbench.commands.places import places
     from mlbench.commands.progress import RunProgress
     from mlbench.console import open_console
     from mlbench.records.store import Store
+    from mlbench.tracking import Tracking
 
     with RunProgress(open_console(stderr=True)) as progress:
         progress.stage("reading the suite and its data", 0, 1)
-        plan = _plan(suite, progress.note, **options)
+        options["device"], at_once = places(options["device"], devices, jobs, progress.note)
+        plan = _plan(suite, progress.note, track=track, **options)
+        _note_leaks(plan, results, progress.note)
         store = Store(results, plan.suite.name)
         check_required(plan.suite, required)
-        if deciding:
-            if not plan.suite.claims:
-                raise click.UsageError(f"--until-decided: {suite} states no claims")
-            plan = decided_plan(plan, store, progress, max_seeds or 20, options["limit"])
-        records = runner.run(plan, store, progress, force=force, again=again, measuring=measuring)
+        if deciding and not plan.suite.claims:
+            raise click.UsageError(f"--until-decided: {suite} states no claims")
+        with Tracking(plan.suite.trackers, plan, store.folder, progress, progress.note) as tracking:
+            if deciding:
+                plan = decided_plan(plan, store, tracking, max_seeds or 20, options["limit"], at_once)
+            records = runner.run(
+                plan, store, tracking, force=force, again=again, measuring=measuring, devices=at_once
+            )
+            tracking.finish(records, lambda: claims_of_store(plan, store, options["seeds"]))
     form = "json" if as_json else "table"
     # Progress has said why a case failed.
     _show(records, plan.suite.heading, plan.suite.tolerances, form, wide=wide, errors=False)
@@ -298,7 +325,8 @@ def plan(suite: Path, results: Path, power: bool, as_json: bool, **options: Any)
 @main.command()
 @_suite_file
 @case_options
-def validate(suite: Path, **options: Any) -> None:
+@results_option
+def validate(suite: Path, results: Path, **options: Any) -> None:
     """Check a suite file and its data. Trains nothing."""
     made = _plan(suite, **options)
     from mlbench.planning.request import PlanRequest
@@ -310,6 +338,7 @@ def validate(suite: Path, **options: Any) -> None:
     click.echo(f"{suite}: fine; cases: {len(names)}, runs: {len(made.cases)}")
     for note in dict.fromkeys(note for case in made.cases for note in case.notes):
         _note(note)
+    _note_leaks(made, results, _note)
 
 
 @main.command()

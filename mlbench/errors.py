@@ -12,7 +12,8 @@
     ├── ClaimError         the records at hand cannot answer a claim
     ├── TrainingError      training cannot continue (a loss that is not finite, labels out of range)
     ├── StoreError         records, caches or model files cannot be read or written
-    └── ExportError        a model cannot be exported
+    ├── ExportError        a model cannot be exported
+    └── TrackerError       a tracker cannot be used: a library, an account or a folder is missing
 
 A message is one line and says what is wrong, where, what was expected and what to do. The command
 line prints it without a traceback; anything that is not an MlbenchError is a bug and shows one.
@@ -21,6 +22,7 @@ line prints it without a traceback; anything that is not an MlbenchError is a bu
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "StoreError",
     "SuiteError",
     "ThresholdError",
+    "TrackerError",
     "TrainingError",
     "WeightsError",
     "close_match",
@@ -44,8 +47,16 @@ __all__ = [
 ]
 
 
+#: Characters that end a line or move a terminal's cursor.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
 class MlbenchError(Exception):
-    """Root of all errors that mlbench raises on purpose."""
+    """Root of all errors that mlbench raises on purpose. Their text is one line: control characters in it, as
+    from names of files and keys, are escaped."""
+
+    def __str__(self) -> str:
+        return _CONTROL.sub(lambda found: repr(found[0])[1:-1], super().__str__())
 
 
 class SuiteError(MlbenchError):
@@ -102,6 +113,10 @@ class StoreError(MlbenchError):
 
 class ExportError(MlbenchError):
     """A model cannot be exported."""
+
+
+class TrackerError(MlbenchError):
+    """A tracker cannot be used: a library, an account or a folder is missing. Nothing has run yet."""
 
 
 def first_line(error: BaseException) -> str:

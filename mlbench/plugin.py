@@ -84,6 +84,8 @@ if TYPE_CHECKING:
     from mlbench.contracts.options import SamplerContext as SamplerContext
     from mlbench.contracts.options import SamplerOptions as SamplerOptions
     from mlbench.contracts.options import ThresholdOptions as ThresholdOptions
+    from mlbench.contracts.options import TrackerContext as TrackerContext
+    from mlbench.contracts.options import TrackerOptions as TrackerOptions
     from mlbench.contracts.shapes import Advice as Advice
     from mlbench.contracts.shapes import BackboneShape as BackboneShape
     from mlbench.contracts.shapes import BatchesShape as BatchesShape
@@ -95,6 +97,9 @@ if TYPE_CHECKING:
     from mlbench.contracts.shapes import NeckShape as NeckShape
     from mlbench.contracts.shapes import Need as Need
     from mlbench.contracts.shapes import TokensShape as TokensShape
+    from mlbench.contracts.tracking import FinishedRun as FinishedRun
+    from mlbench.contracts.tracking import TrackedCase as TrackedCase
+    from mlbench.contracts.tracking import Tracker as Tracker
     from mlbench.environment import cache_dir as cache_dir
     from mlbench.errors import ClaimError as ClaimError
     from mlbench.errors import DataError as DataError
@@ -102,6 +107,7 @@ if TYPE_CHECKING:
     from mlbench.errors import OptionError as OptionError
     from mlbench.errors import StoreError as StoreError
     from mlbench.errors import ThresholdError as ThresholdError
+    from mlbench.errors import TrackerError as TrackerError
     from mlbench.errors import TrainingError as TrainingError
     from mlbench.errors import WeightsError as WeightsError
     from mlbench.errors import close_match as close_match
@@ -125,6 +131,10 @@ if TYPE_CHECKING:
     from mlbench.images.image_files import find_images as find_images
     from mlbench.images.image_files import kind_of as kind_of
     from mlbench.images.image_files import split_of as split_of
+    from mlbench.images.manifest import MANIFEST_SUFFIXES as MANIFEST_SUFFIXES
+    from mlbench.images.manifest import Manifest as Manifest
+    from mlbench.images.manifest import ManifestRow as ManifestRow
+    from mlbench.images.manifest import read_manifest as read_manifest
     from mlbench.names import find_path as find_path
     from mlbench.names import find_paths as find_paths
     from mlbench.names import one_form as one_form
@@ -160,16 +170,18 @@ _NAMES = {
     "mlbench.contracts.options": (
         "AugmentationOptions BackboneOptions BatchContext BatchSamplerOptions ClaimOptions DatasetContext "
         "DatasetOptions DistillerContext DistillerOptions HeadContext LossContext LossOptions "
-        "MetricOptions MixingOptions NeckOptions Recipe SamplerContext SamplerOptions ThresholdOptions"
+        "MetricOptions MixingOptions NeckOptions Recipe SamplerContext SamplerOptions ThresholdOptions "
+        "TrackerContext TrackerOptions"
     ),
     "mlbench.contracts.shapes": (
         "Advice BackboneShape BatchesShape CentresShape Choice FeatureShape Features LossShape "
         "NeckShape Need TokensShape"
     ),
+    "mlbench.contracts.tracking": "FinishedRun TrackedCase Tracker",
     "mlbench.environment": "cache_dir",
     "mlbench.errors": (
-        "ClaimError DataError MlbenchError OptionError StoreError ThresholdError TrainingError WeightsError "
-        "close_match first_line hint"
+        "ClaimError DataError MlbenchError OptionError StoreError ThresholdError TrackerError TrainingError "
+        "WeightsError close_match first_line hint"
     ),
     "mlbench.evaluation.curve": "Curve",
     "mlbench.evaluation.embeddings": "Embeddings",
@@ -180,6 +192,7 @@ _NAMES = {
     "mlbench.images.class_folders": "ClassFolders read_class_folders",
     "mlbench.images.decode": "Box UnreadableImageError decode read_image",
     "mlbench.images.image_files": "IMAGE_SUFFIXES SPLIT_NAMES find_images kind_of split_of",
+    "mlbench.images.manifest": "MANIFEST_SUFFIXES Manifest ManifestRow read_manifest",
     "mlbench.names": "find_path find_paths one_form",
     "mlbench.provenance": "code_hash core_hash",
     "mlbench.records.record": "MEASURED",

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from mlbench.measurement.process import MeasuringProcess
     from mlbench.planning.plan import Case, Plan
@@ -196,6 +196,8 @@ class _Silent:
     def case(self, case: Case, position: int, total: int, left: str) -> None: ...
 
     def stage(self, what: str, done: int, total: int) -> None: ...
+
+    def epoch(self, case: Case, epoch: int, values: Mapping[str, float]) -> None: ...
 
     def finished(self, record: Record) -> None: ...
 

@@ -5,24 +5,20 @@ from __future__ import annotations
 
 import contextlib
 import time
-import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mlbench.atomic_write import full_disk, write_atomically
-from mlbench.environment import Device, check_torch, environment, threads
-from mlbench.errors import MlbenchError, StoreError, first_line
+from mlbench.case_record import case_record, failed_record, now
+from mlbench.environment import Device, check_torch, environment, find_device, threads
+from mlbench.jobs import Jobs
 from mlbench.measurement.durations import Durations, duration_text
 from mlbench.measurement.measure import measure
 from mlbench.measurement.process import MeasuringProcess
 from mlbench.measurement.result import lost_note
 from mlbench.measurement.reuse import Earlier, joined
 from mlbench.measurement.subject import stages_of
-from mlbench.planning.plan import Case, Plan, settled
-from mlbench.planning.plugin_code import described
+from mlbench.planning.plan import Case, Plan
 from mlbench.records.harness import save_benchmarks
 from mlbench.records.record import Record
 from mlbench.records.store import Store
@@ -44,6 +40,9 @@ class Listener(Protocol):
     def stage(self, what: str, done: int, total: int) -> None:
         """Progress within a case."""
 
+    def epoch(self, case: Case, epoch: int, values: Mapping[str, float]) -> None:
+        """An epoch, counted from 1, is trained. values: see `mlbench.contracts.Tracker.epoch`."""
+
     def finished(self, record: Record) -> None:
         """A case is trained and evaluated, or has failed. Its speed may still be measured."""
 
@@ -57,6 +56,7 @@ def run(
     again: bool = False,
     measuring: bool = True,
     benchmarks: bool = True,
+    devices: Sequence[str] = (),
     process: MeasuringProcess | None = None,
 ) -> list[Record]:
     """Records of all cases of the plan, in its order.
@@ -68,10 +68,12 @@ def run(
     or a store that cannot be written. measuring: whether to measure speed and memory; a later run can do it.
     A stage whose speed an earlier record has, measured with the same code of the components that take part
     in it, is not measured again unless `force` or `again`. benchmarks: whether to write files for
-    pytest-benchmark beside the records. process: measures, and is left open; None for one of this run's own.
+    pytest-benchmark beside the records. devices: torch names of devices like the plan's, one for each of
+    several processes that train cases at once; with fewer than two, this process trains them in turn.
+    Speeds are measured afterwards, on the plan's device, when nothing is trained. process: measures, and is
+    left open; None for one of this run's own.
     """
     records: dict[str, Record] = {}
-    made: dict[str, Record] = {}  # in this run, by fingerprint of the case
     pending = []
     if not force:
         _rename(plan, store)
@@ -100,20 +102,14 @@ def run(
                 process.prepare()  # it is ready by the time that the cases are trained
             try:
                 last = durations.measuring(slow) if measuring else 0.0
-                for position, case in enumerate(untrained, 1):
-                    seconds, unknown = durations.training(untrained[position - 1 :])
-                    left = "" if unknown else duration_text(seconds + last)
-                    listener.case(case, position, len(untrained), left)
-                    if case.fingerprint in made:  # the same experiment under another name
-                        ready.take(case)
-                        records[case.key] = _renamed(made[case.fingerprint], case, store)
-                    else:
-                        records[case.key] = _experiment_record(case, plan, store, listener, ready)
-                        store.put(records[case.key])
-                        durations.learn(case, records[case.key])
-                    if records[case.key].status == "done":
-                        made[case.fingerprint] = records[case.key]
-                    listener.finished(records[case.key])
+                if force:
+                    for case in untrained:
+                        store.remove_state(case.key)
+                train = (
+                    _InTurn(plan.device, store, ready) if len(devices) < 2 else _AtOnce(devices, store, ready)
+                )
+                for case, record in train(untrained, listener, durations, last):
+                    records[case.key] = record
                 # Last, so that no result waits for it.
                 done = [case for case in pending if records[case.key].status == "done"]
                 if measuring and done:
@@ -134,12 +130,122 @@ def run(
     return [records[case.key] for case in plan.cases]
 
 
+class _InTurn:
+    """Trains cases one after the other in this process."""
+
+    def __init__(self, device: Device, store: Store, ready: Preflight) -> None:
+        self._device = device
+        self._store = store
+        self._ready = ready
+
+    def __call__(
+        self, cases: Sequence[Case], listener: Listener, durations: Durations, last: float
+    ) -> Iterator[tuple[Case, Record]]:
+        """The cases with their stored records, as they come. last: seconds from the end of training to that
+        of the run."""
+        made: dict[str, Record] = {}  # by fingerprint
+        for position, case in enumerate(cases, 1):
+            seconds, unknown = durations.training(cases[position - 1 :])
+            left = "" if unknown else duration_text(seconds + last)
+            listener.case(case, position, len(cases), left)
+            if case.fingerprint in made:  # the same experiment under another name
+                self._ready.take(case)
+                record = _renamed(made[case.fingerprint], case, self._store)
+            else:
+                record = case_record(case, self._device, self._store, listener, self._ready)
+                _put(self._store, record)
+                durations.learn(case, record)
+            if record.status == "done":
+                made[case.fingerprint] = record
+            listener.finished(record)
+            yield case, record
+
+
+class _AtOnce:
+    """Trains cases in several processes. A listener gets the events of a case together when it ends, so that
+    they are in turn; the stage names the cases that are trained."""
+
+    def __init__(self, devices: Sequence[str], store: Store, ready: Preflight) -> None:
+        self._devices = devices
+        self._store = store
+        self._notes = ready.notes
+        ready.assemblies.clear()  # each process builds its own
+
+    def __call__(
+        self, cases: Sequence[Case], listener: Listener, durations: Durations, last: float
+    ) -> Iterator[tuple[Case, Record]]:
+        """As that of `_InTurn`."""
+        alike: dict[str, list[Case]] = {}
+        for case in cases:
+            alike.setdefault(case.fingerprint, []).append(case)
+        work = [_Job(group[0], self._store, self._notes) for group in alike.values()]
+        ended = 0
+
+        def started(jobs: Sequence[_Job]) -> None:
+            names = ", ".join(f"{job.case.name} seed {job.case.seed}" for job in jobs)
+            listener.stage(f"training {names}", ended, len(cases))
+
+        with Jobs(_train, self._devices) as jobs:
+            for end in jobs.run(work, started):
+                if end.error is not None:
+                    raise end.error
+                first, *others = alike[end.item.case.fingerprint]
+                record = end.result
+                if record is None:
+                    record = failed_record(first, find_device(self._devices[0]), threads(), end.reason)
+                _put(self._store, record)
+                for case in (first, *others):
+                    ended += 1
+                    listener.case(case, ended, len(cases), "")
+                    if case is first:
+                        for event in end.events:
+                            listener.epoch(case, *event)
+                    else:
+                        record = _renamed(record, case, self._store)
+                    listener.finished(record)
+                    yield case, record
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A case to train. notes: of the preflight."""
+
+    case: Case
+    store: Store
+    notes: Mapping[str, str]
+
+
+class _Quiet:
+    """A listener in a process of `Jobs`, which passes the epochs on."""
+
+    def __init__(self, send: Callable[[tuple[int, Mapping[str, float]]], None]) -> None:
+        self._send = send
+
+    def case(self, case: Case, position: int, total: int, left: str) -> None: ...
+
+    def stage(self, what: str, done: int, total: int) -> None: ...
+
+    def epoch(self, case: Case, epoch: int, values: Mapping[str, float]) -> None:
+        self._send((epoch, values))
+
+    def finished(self, record: Record) -> None: ...
+
+
+def _train(job: _Job, device: str, send: Callable[[tuple[Any, ...]], None]) -> Record:
+    """The work of a process of `Jobs`."""
+    from mlbench.training.preflight import Preflight
+
+    with _torch_threads(threads()):
+        ready = Preflight(notes=dict(job.notes))
+        return case_record(job.case, find_device(device), job.store, _Quiet(send), ready)
+
+
 def run_case(
     case: Case,
     plan: Plan,
     store: Store,
     listener: Listener,
-    observe: Observer = lambda epoch, score: None,
+    observe: Observer = lambda end: None,
 ) -> Record:
     """Train, evaluate and store one case of a plan, without a measurement. Returns its record.
 
@@ -150,9 +256,15 @@ def run_case(
     from mlbench.training.preflight import Preflight
 
     with _torch_threads(threads()):
-        record = _experiment_record(case, plan, store, listener, Preflight(), observe)
-    store.put(record)
+        record = case_record(case, plan.device, store, listener, Preflight(), observe)
+    _put(store, record)
     return record
+
+
+def _put(store: Store, record: Record) -> None:
+    """Store the record of a case that has ended, and remove the state from which it could go on."""
+    store.put(record)
+    store.remove_state(record.key)
 
 
 def _rename(plan: Plan, store: Store) -> None:
@@ -217,8 +329,8 @@ def _measured(
     steps = {key: _step_seconds(record) for key, record in records.items()}
     for case, measured in measure(missing, process, listener.stage, known, steps) if missing else ():
         record = records[case.key]
-        now = time.perf_counter()
-        took, start = now - start, now
+        at = time.perf_counter()
+        took, start = at - start, at
         found = joined(case, measured, known[case.key], device)
         if not found.lost:
             record = _remeasured(record, case, took, device)
@@ -240,7 +352,7 @@ def _remeasured(record: Record, case: Case, took: float, device: Device) -> Reco
         settings=case.spec.plain(),
         environment=environment(device, torch.get_num_threads()),
         seconds={**record.seconds, "measure": took, "total": total},
-        finished=_now(),
+        finished=now(),
     )
 
 
@@ -255,84 +367,3 @@ def _torch_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="microseconds")
-
-
-def _experiment_record(
-    case: Case,
-    plan: Plan,
-    store: Store,
-    listener: Listener,
-    ready: Preflight,
-    observe: Observer = lambda epoch, score: None,
-) -> Record:
-    """Train and evaluate a case. Returns its record without a measurement, or with the error of a failure."""
-    import torch
-
-    from mlbench.training.assembly import assemble
-    from mlbench.training.experiment import experiment
-
-    facts: dict[str, Any] = {
-        "suite": case.suite,
-        "case": case.name,
-        "seed": case.seed,
-        "fingerprint": case.fingerprint,
-        "axes": dict(case.spec.axes),
-        "settings": case.spec.plain(),
-        "components": case.spec.provenance(),
-        "conditions": dict(case.conditions),
-        "environment": environment(plan.device, torch.get_num_threads()),
-    }
-    unchecked = [ready.notes[case.key]] if case.key in ready.notes else []
-    start = time.perf_counter()
-    seconds: Mapping[str, float] = {}
-    try:
-        found = experiment(
-            ready.take(case) or assemble(case, plan.device.name, listener.stage),
-            store.checkpoints(case.key),
-            listener.stage,
-            observe,
-        )
-        now = settled(case, plan.device)
-        if now.key != case.key:
-            # The next plan knows the weights that were downloaded now, and must find the record.
-            store.move_checkpoints(case.key, now.key)
-            facts |= {"fingerprint": now.fingerprint, "conditions": dict(now.conditions)}
-        notes = tuple(dict.fromkeys((*case.notes, *unchecked, *found.notes)))
-        facts |= {**found.facts, "notes": notes, "status": "done"}
-        seconds = found.seconds
-    except StoreError:
-        raise
-    except Exception as error:
-        if (full := full_disk(error)) is not None:  # the next case would fail too
-            raise StoreError(
-                f"case {case.name!r} seed {case.seed}: a disk is full ({full}); free space"
-            ) from None
-        log = store.checkpoints(case.key) / "error.txt"
-        error_text = _failure(error, described(error, case.spec.every_part()), log)
-        facts |= {"status": "failed", "error": error_text, "notes": _without(error_text, unchecked)}
-    # The model is deleted by now. The measuring process needs the GPU memory that torch has cached for it.
-    if plan.device.kind == "cuda":
-        torch.cuda.empty_cache()
-    return Record(**facts, seconds={**seconds, "total": time.perf_counter() - start}, finished=_now())
-
-
-def _without(error: str, notes: Sequence[str]) -> tuple[str, ...]:
-    """The notes that do not repeat the error."""
-    return tuple(note for note in notes if error not in note)
-
-
-def _failure(error: Exception, described: str, log: Path) -> str:
-    """Why a case failed, in one line. described: an error that is not mlbench's (see `described`). log: file
-    for its traceback."""
-    if isinstance(error, MlbenchError):
-        return str(error)
-    text = "".join(traceback.format_exception(error))
-    try:
-        write_atomically(log, text.encode(errors="replace"))
-    except StoreError as unwritten:
-        raise StoreError(f"{unwritten} (before, the case failed: {first_line(error)})") from error
-    return f"{described} (traceback in {log})"

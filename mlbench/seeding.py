@@ -21,9 +21,13 @@ __all__ = [
     "derive",
     "deterministic",
     "generator_state",
+    "global_states",
     "matmul_precision",
     "numpy_generator",
+    "numpy_state",
     "set_generator_state",
+    "set_global_states",
+    "set_numpy_state",
     "torch_generator",
     "torch_seed",
 ]
@@ -102,6 +106,59 @@ def set_generator_state(device: torch.device, state: torch.Tensor) -> None:
         torch.set_rng_state(state)
     else:
         torch.get_device_module(device).set_rng_state(state, device)
+
+
+def global_states(device: torch.device) -> dict[str, Any]:
+    """States of the global generators that `torch_seed` seeds, as plain data and tensors."""
+    import random
+
+    import numpy as np
+    import torch
+
+    version, words, gauss = random.getstate()
+    name, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002
+    found = {
+        "python": [version, list(words), gauss],
+        "numpy": [str(name), [int(key) for key in keys], int(position), int(has_gauss), float(cached)],
+        "torch": torch.get_rng_state(),
+    }
+    return found if device.type == "cpu" else {**found, "device": generator_state(device)}
+
+
+def set_global_states(device: torch.device, states: dict[str, Any]) -> None:
+    """Restore states from `global_states`."""
+    import random
+
+    import numpy as np
+    import torch
+
+    version, words, gauss = states["python"]
+    random.setstate((version, tuple(words), gauss))
+    name, keys, position, has_gauss, cached = states["numpy"]
+    keys = np.array(keys, np.uint32)
+    np.random.set_state((name, keys, position, has_gauss, cached))  # noqa: NPY002
+    torch.set_rng_state(states["torch"])
+    if device.type != "cpu":
+        set_generator_state(device, states["device"])
+
+
+def numpy_state(generator: np.random.Generator) -> str:
+    """State of a generator from `numpy_generator`, as JSON."""
+    import json
+
+    return json.dumps(generator.bit_generator.state, default=lambda array: array.tolist())
+
+
+def set_numpy_state(generator: np.random.Generator, state: str) -> None:
+    """Restore a state from `numpy_state`."""
+    import json
+
+    import numpy as np
+
+    found = json.loads(state)
+    found["buffer"] = np.array(found["buffer"], np.uint64)
+    found["state"] = {name: np.array(words, np.uint64) for name, words in found["state"].items()}
+    generator.bit_generator.state = found
 
 
 @contextmanager

@@ -41,6 +41,9 @@ class Ears:
     def stage(self, what: str, done: int, total: int) -> None:
         pass
 
+    def epoch(self, case: Case, epoch: int, values: object) -> None:
+        pass
+
     def finished(self, record: Record) -> None:
         self.records.append(record)
         if len(self.records) == self._stop_after:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from mlbench import errors
-from mlbench.errors import MlbenchError, OptionError, close_match, first_line, hint
+from mlbench.errors import MlbenchError, OptionError, StoreError, close_match, first_line, hint
 
 
 def test_every_error_has_one_root_and_stands_in_the_tree() -> None:
@@ -44,3 +44,8 @@ def test_first_line_of_errors_with_many_lines_and_none() -> None:
 def test_an_option_error_knows_its_option() -> None:
     assert OptionError("x", "dim").option == "dim"
     assert OptionError("x").option == ""
+
+
+def test_the_text_of_an_error_is_one_line_without_control_characters() -> None:
+    error = StoreError("a\nb\x1b[31m\u2028é: bad")
+    assert str(error) == "a\\nb\\x1b[31m\\u2028é: bad"

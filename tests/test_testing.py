@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import threading
 from itertools import repeat
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 from unittest import SkipTest
 
@@ -53,6 +55,7 @@ from mlbench.plugin import (
     SamplerContext,
     SamplerOptions,
     ThresholdOptions,
+    TrackerOptions,
 )
 from mlbench.testing import checks
 from mlbench.testing.component import CHECKS
@@ -416,6 +419,9 @@ class Batches:
         self.count, self.batch_size, self.fault = count, batch_size, fault
         if fault == "closure":
             self.draw = lambda generator: generator.permutation(count)
+        self.epochs = 0
+        if fault == "unread":
+            self.state_dict = lambda: {"count": np.array(count)}
         if fault == "seeds":
             np.random.seed(0)  # noqa: NPY002
         if fault == "crashes":
@@ -433,12 +439,15 @@ class Batches:
                 np.random.random()  # noqa: NPY002
             if self.fault == "range":
                 indices[0] = self.count
+            if self.fault == "remembers":
+                indices = (indices + self.epochs) % self.count
             yield {
                 "array": indices,
                 "rows": indices[None],
                 "floats": indices / 2,
                 "ragged": [[0], [1, 2]],
             }.get(self.fault, indices.tolist())
+        self.epochs += 1
 
 
 class FaultyBatchSampler(BatchSamplerOptions):
@@ -553,6 +562,37 @@ class FaultyThreshold(ThresholdOptions):
         return values.get(self.fault, 0.5)
 
 
+class FaultyTracker(TrackerOptions):
+    fault: str
+
+    def build(self, context: Any) -> Any:
+        if self.fault == "early":
+            Path("made.txt").touch()
+        return object() if self.fault == "deaf" else self
+
+    def case_started(self, case: Any, position: int, total: int) -> None:
+        if self.fault == "prints":
+            print("started", case.name)
+        if self.fault == "draws":
+            random.random()
+        if self.fault == "variable":
+            os.environ["FAULTY"] = "yes"
+        if self.fault == "moves":
+            os.chdir("/")
+
+    def epoch(self, case: Any, epoch: int, values: Any) -> None:
+        if self.fault == "changes":
+            values.clear()
+
+    def case_finished(self, record: Any) -> None:
+        if self.fault == "done alone":
+            float(record["metrics"]["f1"]["value"])
+
+    def run_finished(self, run: Any) -> None:
+        if self.fault == "finished alone":
+            float(run.records[0]["metrics"]["f1"]["value"])
+
+
 FAULTS = [
     ("dataset", "version", "dataset_has_three_splits", "the same version"),
     ("dataset", "labels", "labels_are_contiguous", "0 .. 3"),
@@ -648,6 +688,8 @@ FAULTS = [
     ("batch_sampler", "draws", "batches_keep_global_generators", "batches() draws from or seeds"),
     ("batch_sampler", "seeds", "batches_keep_global_generators", "build() draws from or seeds"),
     ("batch_sampler", "closure", "batch_sampler_can_be_pickled", "keep no lambdas"),
+    ("batch_sampler", "remembers", "interrupted_sampler_goes_on", "add state_dict() and load_state_dict()"),
+    ("batch_sampler", "unread", "interrupted_sampler_goes_on", "cannot be read back"),
     ("batch_sampler", "refuses", "batches_of_odd_sizes", "refuses batches of 1 of 32 images"),
     ("batch_sampler", "crashes", "batches_of_odd_sizes", "raises ZeroDivisionError"),
     ("recipe", "mapping", "recipe_is_valid", "returns a dict"),
@@ -673,6 +715,15 @@ FAULTS = [
     ("claim", "global", "claim_is_judged_alike_by_equal_evidence", "global generators of Python"),
     ("claim", "silent", "claim_without_a_case_is_a_claim_error", "answers without records of a"),
     ("claim", "crashes", "claim_without_a_case_is_a_claim_error", "raises KeyError('b') where"),
+    ("tracker", "deaf", "tracker_has_an_event", "none of the methods case_started, epoch"),
+    ("tracker", "early", "tracker_has_an_event", "build creates made.txt; make files at the first event"),
+    ("tracker", "changes", "tracker_takes_every_event", "epoch() changes what it is given; copy it"),
+    ("tracker", "done alone", "tracker_takes_every_event", "raises KeyError: 'f1'"),
+    ("tracker", "finished alone", "tracker_takes_a_run_that_stops", "raises IndexError"),
+    ("tracker", "prints", "tracker_leaves_the_process_alone", "prints 'started good' to stdout"),
+    ("tracker", "draws", "tracker_leaves_the_process_alone", "global generators of Python"),
+    ("tracker", "variable", "tracker_leaves_the_process_alone", "environment variables FAULTY"),
+    ("tracker", "moves", "tracker_leaves_the_process_alone", "changes the current folder to /"),
 ]
 OPTIONS = {
     "dataset": FaultyDatasetOptions,
@@ -691,6 +742,7 @@ OPTIONS = {
     "metric": FaultyMetric,
     "threshold": FaultyThreshold,
     "claim": FaultyClaim,
+    "tracker": FaultyTracker,
 }
 KINDS_OF = {"paired": "dataset", "pair_loss": "loss", "centre_loss": "loss", "picky": "loss"}
 

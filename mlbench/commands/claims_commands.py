@@ -122,8 +122,11 @@ def check_required(suite: Suite, required: Sequence[str]) -> None:
             )
 
 
-def decided_plan(plan: Plan, store: Store, listener: Listener, most: int, limit: int | None) -> Plan:
-    """The plan with the seeds that were added until its claims were decided. most: seeds of a case."""
+def decided_plan(
+    plan: Plan, store: Store, listener: Listener, most: int, limit: int | None, devices: Sequence[str] = ()
+) -> Plan:
+    """The plan with the seeds that were added until its claims were decided. most: seeds of a case. devices:
+    as `mlbench.runner.run` has it."""
     from mlbench import runner
     from mlbench.claims.suite_claims import stored_records
     from mlbench.deciding import decide
@@ -132,7 +135,7 @@ def decided_plan(plan: Plan, store: Store, listener: Listener, most: int, limit:
     decide(
         plan,
         store,
-        lambda part: runner.run(part, store, listener, measuring=False, benchmarks=False),
+        lambda part: runner.run(part, store, listener, measuring=False, benchmarks=False, devices=devices),
         lambda text: click.echo(text, err=True),
         most=most,
         limit=limit,

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from mlbench.commands.installed import installed_registry
-from mlbench.parameters import json_option, plugin_option
+from mlbench.inspection.findings import NEAR
+from mlbench.parameters import FiniteRange, json_option, plugin_option, results_option, size_option
 
 if TYPE_CHECKING:
     from mlbench.commands.data import NamedSource
+    from mlbench.commands.data_check import Target
     from mlbench.contracts import DataProgress
 
 __all__ = ["data"]
@@ -25,7 +28,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @click.group()
 def data() -> None:
-    """Data sets by name: list them, fetch and check their files."""
+    """Data sets by name: list and fetch them; check any images."""
 
 
 def _root(function: F) -> F:
@@ -95,11 +98,60 @@ def fetch(name: str, root: Path) -> None:
 
 
 @data.command()
-@click.argument("name")
+@click.argument("what", metavar="SUITE|FOLDER|MANIFEST|NAME")
 @_root
+@size_option
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Of a suite: set a key.")
+@click.option("--cases", default="*", metavar="GLOB", help="Of a suite: only data of these cases.")
+@click.option("--limit", type=click.IntRange(min=8), metavar="N", help="Of a suite: N images a split.")
+@results_option
+@click.option("--level", type=click.IntRange(1), metavar="N", help="Of a folder: depth of the classes.")
+@click.option(
+    "--near", type=FiniteRange(0, 1, min_open=True), default=NEAR, show_default=True,
+    help="Cosine of near duplicates.",
+)  # fmt: skip
+@click.option("--no-near", is_flag=True, help="Search copies alone, which is quicker.")
+@click.option("--strict", is_flag=True, help="Exit code 1 for warnings, too.")
+@click.option("--device", default="auto", metavar="NAME", help="For near duplicates: auto, cpu, cuda.")
 @json_option
-def check(name: str, root: Path, as_json: bool) -> None:
-    """Check every file of the data set NAME. Exit code 1 when it differs from the published one."""
+def check(what: str, root: Path, as_json: bool, **options: Any) -> None:
+    """Check images for copies, near duplicates, leaks across splits and damaged files.
+
+    Of a SUITE with its splits, a FOLDER or a MANIFEST. Of the published data set NAME, every file is compared
+    with the published counts. Exit code 1 for errors.
+    """
+    from mlbench.commands.data_check import target_of
+
+    registry = installed_registry()
+    target = target_of(what, registry)
+    _check_options(click.get_current_context(), target)
+    if target == "data set":
+        if Path(what).is_dir():
+            click.echo(f"note: the data set {what}; for the folder write ./{what}", err=True)
+        _check_published(root, what, as_json)
+    else:
+        _check_images(what, target, as_json, options)
+
+
+#: Options of `data check` that go with some targets alone.
+_ONLY: Mapping[str, tuple[str, ...]] = {
+    "root": ("data set",),
+    "level": ("folder",),
+    **dict.fromkeys(("size", "overrides", "cases", "limit", "results"), ("suite",)),
+    **dict.fromkeys(("near", "no_near", "strict", "device"), ("suite", "folder", "manifest")),
+}
+
+
+def _check_options(context: click.Context, target: str) -> None:
+    """Raise UsageError for an option that does not go with the target."""
+    flags = {each.name: each.opts[0] for each in context.command.params}
+    for name, targets in _ONLY.items():
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if given and target not in targets:
+            raise click.UsageError(f"{flags[name]} is for a {' or '.join(targets)}, and this is a {target}")
+
+
+def _check_published(root: Path, name: str, as_json: bool) -> None:
     from mlbench.commands.data import check_json, check_table
     from mlbench.table import print_table
 
@@ -115,3 +167,35 @@ def check(name: str, root: Path, as_json: bool) -> None:
     if found.problems:
         sys.exit(1)
     click.echo(f"{name}: fine", err=True)
+
+
+def _check_images(what: str, target: Target, as_json: bool, options: Mapping[str, Any]) -> None:
+    from mlbench.commands.data_check import Inspection, check_files, check_suite, facts_table, findings_lines
+    from mlbench.environment import find_device
+    from mlbench.inspection.findings import findings_json
+    from mlbench.planning.request import PlanRequest
+    from mlbench.table import print_table
+
+    place, kept = Path(what).expanduser(), None
+    near = None if options["no_near"] else options["near"]
+    with _progress(place.name) as progress:
+        settings = Inspection(installed_registry(), near, find_device(options["device"]).name, progress)
+        if target == "suite":
+            chosen = {name: options[name] for name in ("size", "overrides", "cases", "limit")}
+            found, kept = check_suite(place, PlanRequest(**chosen), options["results"], settings)
+        else:
+            found = check_files(place, target, options["level"], settings)
+    if as_json:
+        click.echo(findings_json(found))
+    for each in found:
+        if not as_json:
+            print_table(facts_table(each))
+            for line in findings_lines(each):
+                click.echo(line)
+        for note in each.notes:
+            click.echo(f"note: {note}", err=True)
+    errors, warnings = (sum(len(each.of_level(level)) for each in found) for level in ("error", "warning"))
+    verdict = f"errors: {errors}, warnings: {warnings}" if errors or warnings else "fine"
+    click.echo(f"{what}: {verdict}{f'; kept in {kept}' if kept else ''}", err=True)
+    if errors or (warnings and options["strict"]):
+        sys.exit(1)

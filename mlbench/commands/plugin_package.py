@@ -104,6 +104,7 @@ class PluginPackage:
             "registrations": self._joined("register.in"),
             "cases": self._joined("case.yaml.in"),
             "claims": self._joined("claims.yaml.in"),
+            "track": self._joined("track.yaml.in"),
         }
         found = {
             path: _filled(f"package/{template}", whole)

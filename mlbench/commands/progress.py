@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 
 from rich.console import Console
@@ -53,6 +53,7 @@ class RunProgress:
         self._what = ""
         self._count = ""
         self._left = ""
+        self._last_epoch = ""
         self._started = self._printed = clock()
         self._ended = threading.Event()
         self._progress = Progress(
@@ -86,10 +87,12 @@ class RunProgress:
         self._prefix = f"[{position}/{total}] {case.name} seed {case.seed}"
         self._left = f" (about {left} left)" if left else ""
         self._started = self._clock()
-        self._what = self._count = ""
+        self._what = self._count = self._last_epoch = ""
 
     def stage(self, what: str, done: int, total: int) -> None:
-        """Move the bar; a new `what` starts a new bar."""
+        """Move the bar; a new `what` starts a new bar. That of an epoch shows the loss of the one before."""
+        if what.startswith("training"):
+            what += self._last_epoch
         self._count = f", {done:,} of {total:,}" if total > 1 else ""
         if not self._live:
             self._what = what
@@ -102,6 +105,10 @@ class RunProgress:
             self._what = what
         if self._task is not None:
             self._progress.update(self._task, completed=done)
+
+    def epoch(self, case: Case, epoch: int, values: Mapping[str, float]) -> None:
+        """Keep the loss for the bar of the next epoch."""
+        self._last_epoch = f", loss {values['loss']:.3g}"
 
     def print_stage(self) -> None:
         """Print the current stage, if nothing was printed for `EVERY` seconds."""
@@ -120,16 +127,16 @@ class RunProgress:
 
     def finished(self, record: Record) -> None:
         """Print the end of a case."""
-        self._print(_metrics(record) if record.status == "done" else f"failed: {record.error}")
-        self._prefix = self._what = self._count = self._left = ""
+        # A case of another process is told when it has ended.
+        took = record.seconds.get("total", self._clock() - self._started)
+        text = _metrics(record) if record.status == "done" else f"failed: {record.error}"
+        self._line(f"{self._labelled(text)}  ({took:.1f} s)")
+        self._prefix = self._what = self._count = self._left = self._last_epoch = ""
         self._started = self._clock()
 
     def note(self, text: str) -> None:
         """Print a note above the bar."""
         self._line(f"note: {text}")
-
-    def _print(self, text: str) -> None:
-        self._line(f"{self._labelled(text)}  ({self._clock() - self._started:.1f} s)")
 
     def _line(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)

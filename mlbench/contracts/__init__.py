@@ -62,6 +62,7 @@ from mlbench.contracts.shapes import (
     Need,
     TokensShape,
 )
+from mlbench.contracts.tracking import FinishedRun, TrackedCase, Tracker
 
 __all__ = [
     "ACCEPT_NOTHING",
@@ -98,6 +99,7 @@ __all__ = [
     "FeatureShape",
     "Features",
     "Finding",
+    "FinishedRun",
     "GroupedSplit",
     "Kind",
     "LossShape",
@@ -120,4 +122,6 @@ __all__ = [
     "Target",
     "ThresholdPolicy",
     "TokensShape",
+    "TrackedCase",
+    "Tracker",
 ]

@@ -193,6 +193,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 batches_are_built_without_embeddings="embed() called in batches() alone, not before",
                 batches_predict_is_what_is_built="batches and pairs as predict() says, if it does",
                 same_generator_gives_the_same_batches="the same batches for the same generator",
+                interrupted_sampler_goes_on="state_dict() and load_state_dict(), if epochs depend on others",
                 batches_keep_global_generators="draws from its generator alone",
                 batch_sampler_can_be_pickled="the same batches by pickled and deep copies",
             ),
@@ -245,6 +246,19 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             ),
             method="judge",
             types=("mlbench.claims.evidence:Evidence", "mlbench.claims.evidence:Values", "Finding", "Effect"),
+        ),
+        "tracker": Kind(
+            "where the events of a run go, such as a curve of every epoch",
+            "an object with methods for the events, such as epoch()",
+            in_case=False,
+            inner=False,
+            duties=_duties(
+                tracker_has_an_event="case_started(), epoch(), case_finished() or run_finished()",
+                tracker_takes_every_event="all events of a run with a finished and a failed case",
+                tracker_takes_a_run_that_stops="run_finished() after any event, also as the only one",
+                tracker_leaves_the_process_alone="no print, no seeding, no change of variables or folder",
+            ),
+            types=("TrackedCase", "FinishedRun"),
         ),
     }
 )

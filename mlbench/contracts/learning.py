@@ -146,7 +146,10 @@ class BatchSampler(Protocol):
     """Batches of an epoch, by image index.
 
     An image that is repeated within an epoch gets another augmentation. A sampler may have an attribute
-    `notes`, lines about the batches, which is read after training."""
+    `notes`, lines about the batches, which is read after training.
+
+    A sampler whose epochs depend on earlier ones has `state_dict()`, which returns plain data and tensors,
+    and `load_state_dict(state)`, so that an interrupted training can go on; its notes are a part of it."""
 
     def __len__(self) -> int:
         """Batches in an epoch."""

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     )
     from mlbench.contracts.learning import BatchSampler, CentreLoss, CentreSampler, Distiller, PairLoss
     from mlbench.contracts.network import Backbone, Neck
+    from mlbench.contracts.tracking import Tracker
 
 __all__ = [
     "BASES",
@@ -77,6 +78,8 @@ __all__ = [
     "SamplerContext",
     "SamplerOptions",
     "ThresholdOptions",
+    "TrackerContext",
+    "TrackerOptions",
     "TrainedOptions",
 ]
 
@@ -325,6 +328,27 @@ class ClaimOptions(Options):
         claim was decided. Raises ClaimError where they cannot answer."""
 
 
+@dataclass(frozen=True, slots=True)
+class TrackerContext:
+    """What a tracker is built for.
+
+    suite: its name, with the size. title: one line, "" where it has none. folder: of the suite's records,
+    which exists by the first event; a folder within it is a good place for files."""
+
+    suite: str
+    title: str
+    folder: Path
+
+
+class TrackerOptions(Options):
+    """Options of a tracker. They are no part of a case, so they change no result and no fingerprint."""
+
+    @abstractmethod
+    def build(self, context: TrackerContext) -> Tracker:
+        """The tracker of one run. Creates nothing before the first event. Raises TrackerError for what the
+        user must mend first, such as a library that is not installed: the run then ends before it starts."""
+
+
 #: The result of `predict`, for the kinds that have it.
 PREDICTIONS: Mapping[str, type] = {
     "backbone": BackboneShape,
@@ -349,6 +373,7 @@ BASES: Mapping[str, type[Options]] = {
     "metric": MetricOptions,
     "threshold": ThresholdOptions,
     "claim": ClaimOptions,
+    "tracker": TrackerOptions,
 }
 
 NESTED.update({base: kind for kind, base in BASES.items() if KINDS[kind].inner})

@@ -31,7 +31,7 @@ from mlbench.training.assembly import assemble
 from mlbench.training.feed import build_feed
 from mlbench.training.inputs import InputSpec, encode
 from mlbench.training.model import Encoder
-from mlbench.training.train import Step
+from mlbench.training.step import Step
 
 __all__ = ["Stopwatch"]
 
@@ -294,8 +294,10 @@ class _RandomInputs:
     def labels(self) -> np.ndarray:
         return self._labels
 
-    def batches(self, order: Iterable[Sequence[int]], epoch: int = 0) -> Iterator[torch.Tensor]:
-        for _ in order:
+    def batches(
+        self, order: Iterable[Sequence[int]], epoch: int = 0, start: int = 0
+    ) -> Iterator[torch.Tensor]:
+        for _ in itertools.islice(order, start, None):
             if self._network is None:
                 yield self._images
             else:

@@ -169,7 +169,11 @@ def types_of(model: type[BaseModel]) -> dict[str, Any]:
 
 def always(where: str) -> Callable[[Any], str]:
     """A function that gives one place for every key."""
-    return lambda _: where
+    return partial(_always, where)
+
+
+def _always(where: str, key: Any) -> str:
+    return where
 
 
 def _collection(section: str, settings: Settings) -> dict[str, dict[str, Any]]:
@@ -229,7 +233,7 @@ def component_part(
         foreign = brought - entry.options_class.model_fields.keys()
         unused = [key for key in foreign if options.get(key, name) is None]
         options = {key: value for key, value in options.items() if key not in unused}
-        return Part(entry, entry.check(options), lambda option: settings.where(section, option))
+        return Part(entry, entry.check(options), partial(settings.where, section))
     except OptionError as error:
         advice = advise(error.option)
         if error.option in foreign:

@@ -18,7 +18,7 @@ class PlanRequest:
     """size: None for the first of the suite. overrides: "key=value" texts that take precedence over the file.
     cases: glob pattern of case names.
     seeds: () for the suite's seeds. limit: images of a split, None for all. device: see `find_device`.
-    precision: None for the precision of each case."""
+    precision: None for the precision of each case. track: trackers besides the suite's."""
 
     size: str | None = None
     overrides: tuple[str, ...] = ()
@@ -27,11 +27,14 @@ class PlanRequest:
     device: str = "auto"
     precision: str | None = None
     limit: int | None = None
+    track: tuple[str, ...] = ()
 
     def plan(self, path: Path, registry: Registry) -> Plan:
         """The plan of a suite file. Raises SuiteError, DeviceError."""
         precision = (f"precision={self.precision}",) if self.precision else ()
-        suite = load_suite(path, registry, overrides=(*self.overrides, *precision), size=self.size)
+        suite = load_suite(
+            path, registry, overrides=(*self.overrides, *precision), size=self.size, track=self.track
+        )
         return make_plan(
             suite, find_device(self.device), cases=self.cases, seeds=self.seeds, limit=self.limit
         )

@@ -88,6 +88,9 @@ class ComputeSettings(_Settings):
     accumulate: Annotated[int, Field(ge=1)] = 1
     """Number of parts in which a batch goes through the model. The loss is that of the whole batch
     (arXiv:2101.06983); batch norm uses the statistics of a part."""
+    save_every: Annotated[float, Field(ge=0)] = 5.0
+    """Minutes of training after which its state is saved, so that an interrupted case goes on from there;
+    0 to save none."""
 
 
 class EvaluationSettings(_Settings):

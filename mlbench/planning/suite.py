@@ -34,6 +34,7 @@ from mlbench.planning.spec import (
     Spec,
 )
 from mlbench.planning.suite_plugins import suite_registry
+from mlbench.planning.trackers import TRACK_EXAMPLE, chosen_trackers
 from mlbench.planning.variants import MAX_SUITE_NAME, Variant, expand
 from mlbench.records.record import MEASURED, PAIR_LIST, TRAINED
 from mlbench.registry import Registry
@@ -63,6 +64,7 @@ class _File(BaseModel):
     claims: dict[str, dict[str, Any]] = {}
     sizes: dict[str, Any] = {}  # chosen from before the rest is checked
     tune: dict[str, Any] = {}  # checked by mlbench.tuning
+    track: Any = None  # see `chosen_trackers`
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Suite:
     name: with the size, as in "study-cpu". size, about: of the chosen size, "" where the suite has none.
     optional: names of cases that may fail, such as those that need weights from a hub, without failing a run.
     sizes: names of all sizes, the default first. removed: the cases of other sizes that this one lacks, with
-    their labels on the axes of the matrix.
+    their labels on the axes of the matrix. trackers: that receive the events of a run; they change no result.
     """
 
     name: str
@@ -89,6 +91,7 @@ class Suite:
     about: str = ""
     sizes: tuple[str, ...] = ()
     removed: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    trackers: tuple[Part, ...] = ()
 
     @property
     def heading(self) -> str:
@@ -102,18 +105,28 @@ class Suite:
 
 
 def load_suite(
-    path: Path, registry: Registry, *, overrides: Sequence[str] = (), size: str | None = None
+    path: Path,
+    registry: Registry,
+    *,
+    overrides: Sequence[str] = (),
+    size: str | None = None,
+    track: Sequence[str] = (),
 ) -> Suite:
     """Read and check a suite file at one size (None: its first); `overrides` are "key=value" texts that take
-    precedence over the file.
+    precedence over the file. track: trackers besides the suite's (see `chosen_trackers`).
 
     Raises SuiteError for the first mistake, with file, line and key.
     """
-    return read_suite(load_document(path), registry, overrides=overrides, size=size)
+    return read_suite(load_document(path), registry, overrides=overrides, size=size, track=track)
 
 
 def read_suite(
-    whole: Document, registry: Registry, *, overrides: Sequence[str] = (), size: str | None = None
+    whole: Document,
+    registry: Registry,
+    *,
+    overrides: Sequence[str] = (),
+    size: str | None = None,
+    track: Sequence[str] = (),
 ) -> Suite:
     """Check a suite from its document. Raises SuiteError as `load_suite` does."""
     registry = suite_registry(whole, registry)
@@ -157,6 +170,7 @@ def read_suite(
         about=sized.size.about,
         sizes=sized.names,
         removed=removed,
+        trackers=chosen_trackers(document, track, registry),
     )
 
 
@@ -268,6 +282,8 @@ def _override(text: str) -> Changes:
     origin = f"--set {text}"
     if not equals or not key:
         raise SuiteError(f"{origin}: expected key=value, such as recipe.epochs=2")
+    if key.partition(".")[0] in ("track", "tracker"):
+        raise SuiteError(f"{origin}: trackers are no part of a case; choose them with {TRACK_EXAMPLE}")
     return Changes.read({key.removeprefix("base."): parse_value(value, origin)}, always(origin))
 
 

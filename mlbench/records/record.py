@@ -11,6 +11,7 @@ from typing import Any
 
 from mlbench.contracts import Quantity
 from mlbench.errors import StoreError
+from mlbench.records.shape import check_shape
 from mlbench.records.upgrade import upgraded
 
 __all__ = [
@@ -214,7 +215,7 @@ class Record:
             data = upgraded(data, version)
             known = {name: value for name, value in data.items() if name in cls.__dataclass_fields__}
             known["schema"] = SCHEMA
-            _check(known)
+            check_shape(known)
             known["metrics"] = {name: Estimate(**each) for name, each in known.get("metrics", {}).items()}
             for name in ("speed", "memory"):
                 known[name] = {key: _timing(each) for key, each in known.get(name, {}).items()}
@@ -256,40 +257,6 @@ def parse_json(text: str | bytes) -> Any:
         if not level:
             return data
     raise ValueError(too_deep)
-
-
-def _check(data: Mapping[str, Any]) -> None:
-    """Raise ValueError for a value of the wrong type, and for numbers that are not finite."""
-    for name in ("suite", "case", "fingerprint", "status", "error", "finished"):
-        if not isinstance(data.get(name, ""), str):
-            raise ValueError(f"{name}: expected text")
-    if type(data.get("seed")) is not int:
-        raise ValueError("seed: expected a whole number")
-    groups = ("metrics", "speed", "memory", "size")
-    for name in (*groups, "data", "measured", "environment", "conditions", "settings", "components"):
-        if not isinstance(data.get(name, {}), Mapping):
-            raise ValueError(f"{name}: expected a mapping")
-    for group in groups:
-        for name, each in data.get(group, {}).items():
-            values = [each]
-            if isinstance(each, Mapping):
-                rounds = [*each.get("rounds", ()), *each.get("reference", ())]
-                values = [*(each.get(field) for field in ("value", "low", "high", "tolerance")), *rounds]
-            if not all(value is None or _is_finite(value) for value in values):
-                raise ValueError(f"{group}.{name}: expected a number")
-            if isinstance(each, Mapping) and not all(value > 0 for value in rounds):
-                raise ValueError(f"{group}.{name}: expected rounds above 0")
-            if isinstance(each, Mapping) and not isinstance(each.get("heading", ""), str):
-                raise ValueError(f"{group}.{name}.heading: expected text")
-    if not isinstance(data.get("measured", {}).get("turns", {}), Mapping):
-        raise ValueError("measured.turns: expected a mapping")
-    lowest = data.get("measured", {}).get("reference_minimum")
-    if lowest is not None and not _is_finite(lowest):
-        raise ValueError("measured.reference_minimum: expected a number")
-
-
-def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def _timing(data: Mapping[str, Any]) -> Timing:

@@ -18,7 +18,11 @@ from mlbench.atomic_write import remove_leftovers, write_atomically, write_error
 from mlbench.errors import StoreError
 from mlbench.records.record import Record, parse_json
 
-__all__ = ["Store", "results_settings"]
+__all__ = ["UNFINISHED", "Store", "results_settings"]
+
+
+#: Name of the file with the state of unfinished training, among the checkpoints of a record.
+UNFINISHED = "unfinished.pt"
 
 
 class Store:
@@ -94,6 +98,10 @@ class Store:
         """Folder for the checkpoints of the record called `key`."""
         return self.folder / key
 
+    def remove_state(self, key: str) -> None:
+        """Remove the state of unfinished training of the record called `key`."""
+        (self.checkpoints(key) / UNFINISHED).unlink(missing_ok=True)
+
     def share_checkpoints(self, key: str, other: str) -> None:
         """Link the checkpoints of the record called `key` into the folder of the record called `other`.
 
@@ -154,8 +162,11 @@ def _read(path: Path) -> Record:
 
 
 def results_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings that can change a metric: all but `measure`."""
-    return {name: value for name, value in settings.items() if name != "measure"}
+    """Settings that can change a metric: all but `measure` and `compute.save_every`."""
+    found = {name: value for name, value in settings.items() if name != "measure"}
+    if isinstance(compute := found.get("compute"), Mapping):
+        found["compute"] = {name: value for name, value in compute.items() if name != "save_every"}
+    return found
 
 
 def _options_of(section: str, settings: Mapping[str, Any]) -> Any:

@@ -38,6 +38,7 @@ __all__ = [
 #: Modules with checks by kind. They import torch.
 _MODULES = (
     *("datasets", "images", "network", "neck", "loss", "learning", "batches", "evaluation", "claims"),
+    "trackers",
     *("regularisers", "calls", "lr_factors", "gathering"),
 )
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from io import BytesIO
 from itertools import groupby, islice
+from pickle import UnpicklingError
 from typing import Any
 from unittest import SkipTest
 
 import numpy as np
+import torch
 
 from mlbench.contracts import BatchesShape
 from mlbench.contracts.options import Recipe
@@ -215,6 +218,38 @@ def same_generator_gives_the_same_batches(subject: Subject) -> None:
     )
 
 
+def _stored(state: Any) -> Any:
+    """A state as it comes back from the file of an unfinished training."""
+    file = BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    try:
+        return torch.load(file, weights_only=True)
+    except UnpicklingError as error:
+        raise AssertionError(
+            f"state_dict() cannot be read back ({first_line(error)}); return numbers, texts, lists, "
+            "mappings and tensors alone"
+        ) from None
+
+
+def interrupted_sampler_goes_on(subject: Subject) -> None:
+    """A second sampler, with the state of the first after an epoch, yields what the first does."""
+    first, second = _sampler(subject), _sampler(subject)
+    _epoch(first)
+    stateful = hasattr(first, "state_dict")
+    if stateful:
+        second.load_state_dict(_stored(first.state_dict()))
+    expect(
+        _epoch(second, 1) == _epoch(first, 1),
+        "a new sampler goes on with other batches than the one before an interruption; "
+        + (
+            "keep all that later epochs depend on in state_dict()"
+            if stateful
+            else "add state_dict() and load_state_dict() for what later epochs depend on, or keep nothing"
+        ),
+    )
+
+
 def batches_keep_global_generators(subject: Subject) -> None:
     with untouched("build()", "draw in batches(), from its generator"):
         sampler = _sampler(subject)
@@ -249,6 +284,7 @@ CHECKS: dict[str, tuple[Callable[[Subject], object], ...]] = {
         same_generator_gives_the_same_batches,
         batches_keep_global_generators,
         batch_sampler_can_be_pickled,
+        interrupted_sampler_goes_on,
     ),
     "recipe": (recipe_is_valid,),
 }

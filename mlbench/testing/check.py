@@ -21,6 +21,7 @@ from mlbench.contracts.options import (
     DistillerContext,
     LossContext,
     SamplerContext,
+    TrackerContext,
 )
 from mlbench.errors import DataError, MlbenchError, OptionError, WeightsError, first_line
 from mlbench.places import place_in_package
@@ -35,6 +36,7 @@ _CONTEXTS: Mapping[str, Any] = {
     "distiller": DistillerContext,
     "loss": LossContext,
     "sampler": SamplerContext,
+    "tracker": TrackerContext,
 }
 
 

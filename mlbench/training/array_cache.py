@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from filelock import FileLock
 
 from mlbench.atomic_write import write_atomically
 from mlbench.errors import MlbenchError, StoreError
@@ -46,8 +48,11 @@ class ArrayCache:
         """
         array = _load(path)
         if array is None:
-            _write(path, count, make(), advance)
-            array = _load(path)
+            with _locked(path):
+                array = _load(path)  # another process may have written it meanwhile
+                if array is None:
+                    _write(path, count, make(), advance)
+                    array = _load(path)
         if array is None:
             raise StoreError(f"{path}: cannot be read back; is something else writing to this cache?")
         return array
@@ -68,6 +73,18 @@ class ArrayCache:
         while not os.path.exists(folder):
             folder = folder.parent
         return min(shutil.disk_usage(folder).free // 2, 50 * 10**9)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Inside the block, no other process makes the same array. Without a lock where the folder cannot be
+    written, which the writing of the array then reports."""
+    lock = FileLock(path.parent.parent / "locks" / f"{path.stem}.lock")
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(lock)
+        yield
 
 
 def _load(path: Path) -> np.ndarray | None:

@@ -40,7 +40,7 @@ def experiment(
     assembly: Assembly,
     folder: Path,
     progress: Callable[[str, int, int], None],
-    observe: Observer = lambda epoch, score: None,
+    observe: Observer = lambda end: None,
 ) -> Outcome:
     """Train and evaluate a case. folder: for its checkpoints, and for the metrics of each class.
 
@@ -123,6 +123,7 @@ def _training_facts(assembly: Assembly, training: Training) -> dict[str, Any]:
         **({} if teacher is None else {"teacher": teacher.backbone.weights}),
         "inputs_cached": feed is not None and feed.cached,
         "curves": training.curves,
+        **({"continued": training.continued} if training.continued else {}),
         **({"lr_factors": stated} if (stated := stated_lr_factors(assembly.case.spec)) else {}),
         **_trained_quantities(training),
     }

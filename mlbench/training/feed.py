@@ -52,14 +52,26 @@ class Feed:
         """Seconds spent waiting for images to be read."""
         return sum(each.waited for each in (self.inputs, self.clean, self.targets) if each is not None)
 
-    def batches(self, order: Sequence[Sequence[int]], labels: torch.Tensor, epoch: int) -> Iterator[Batch]:
-        """A batch on the device for each list of indices. labels: of all images, on the device."""
-        generator = numpy_generator(self.seed, "mixing", epoch)
+    def mixing_generator(self, epoch: int) -> np.random.Generator:
+        """Generator of the mixing of an epoch, before its first batch."""
+        return numpy_generator(self.seed, "mixing", epoch)
+
+    def batches(
+        self,
+        order: Sequence[Sequence[int]],
+        labels: torch.Tensor,
+        epoch: int,
+        start: int = 0,
+        generator: np.random.Generator | None = None,
+    ) -> Iterator[Batch]:
+        """A batch on the device for each list of indices, without the first `start` lists. labels: of all
+        images, on the device. generator: of the mixing, None for that of the epoch's first batch."""
+        generator = self.mixing_generator(epoch) if generator is None else generator
         parts = [
-            each.batches(order, epoch) if each is not None else None
+            each.batches(order, epoch, start) if each is not None else None
             for each in (self.inputs, self.clean, self.targets)
         ]
-        for indices in order:
+        for indices in order[start:]:
             inputs, clean, targets = (None if part is None else next(part) for part in parts)
             assert inputs is not None
             here = labels.index_select(0, to_device(torch.as_tensor(indices), labels.device))

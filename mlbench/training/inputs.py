@@ -51,8 +51,10 @@ class Inputs(Protocol):
         """Labels of the images: (N,) int64."""
         ...
 
-    def batches(self, order: Iterable[Sequence[int]], epoch: int = 0) -> Iterator[torch.Tensor]:
-        """Inputs on the device, one batch for each list of indices."""
+    def batches(
+        self, order: Iterable[Sequence[int]], epoch: int = 0, start: int = 0
+    ) -> Iterator[torch.Tensor]:
+        """Inputs on the device, one batch for each list of indices, without the first `start` lists."""
         ...
 
 
@@ -101,9 +103,11 @@ class SplitInputs:
         """Groups of the images (see `GroupedSplit`): (N,) int64, None for a split without groups."""
         return self.split.groups if isinstance(self.split, GroupedSplit) else None
 
-    def batches(self, order: Iterable[Sequence[int]], epoch: int = 0) -> Iterator[torch.Tensor]:
-        """Inputs on the device, one batch for each list of indices."""
-        plan = self._plan(order, epoch)
+    def batches(
+        self, order: Iterable[Sequence[int]], epoch: int = 0, start: int = 0
+    ) -> Iterator[torch.Tensor]:
+        """Inputs on the device, one batch for each list of indices, without the first `start` lists."""
+        plan = self._plan(order, epoch)[start:]
         if self._resident is not None:
             images = len(self.split)
             yield from resident_batches(
@@ -114,9 +118,9 @@ class SplitInputs:
         if self._fabric.device.type == "cuda":
             read = copied_ahead(read, self._fabric.device)
         while True:
-            start = time.perf_counter()
+            before = time.perf_counter()
             batch = next(read, None)
-            self.waited += time.perf_counter() - start
+            self.waited += time.perf_counter() - before
             if batch is None:
                 return
             yield batch if self._cached or self._spec.raw else encode(self._network, batch, self._fabric)

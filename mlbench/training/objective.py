@@ -160,6 +160,15 @@ class Objective(nn.Module):
             "distiller": _state(self.distiller),
         }
 
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Load the output of `state`."""
+        terms: Any = self.terms
+        for term in terms:
+            stored = state["losses"][term.name]
+            _load(term.loss, stored["loss"])
+            _load(term.centres, stored["centres"])
+        _load(self.distiller, state["distiller"])
+
 
 def _weighted(value: torch.Tensor, weight: float) -> torch.Tensor:
     return value if weight == 1 else value * weight
@@ -261,3 +270,8 @@ def _evaluating(loss: Any) -> Iterator[None]:
 
 def _state(part: Any) -> dict[str, torch.Tensor]:
     return part.state_dict() if isinstance(part, nn.Module) else {}
+
+
+def _load(part: Any, state: Mapping[str, torch.Tensor]) -> None:
+    if isinstance(part, nn.Module):
+        part.load_state_dict(state)

@@ -173,6 +173,16 @@ class WeightMean:
         """Bytes of the average."""
         return sum(tensor.nbytes for tensor in self._mean)
 
+    def state(self) -> dict[str, Any]:
+        """The average, and the number of steps in it."""
+        return {"mean": self._mean, "step": self._step}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Load the output of `state`."""
+        for mean, stored in zip(self._mean, state["mean"], strict=True):
+            mean.copy_(stored)
+        self._step = state["step"]
+
     def update(self) -> None:
         """Average the weights in, after a step."""
         self._step += 1

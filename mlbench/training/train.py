@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,27 +18,40 @@ from mlbench.atomic_write import write_atomically
 from mlbench.errors import MlbenchError, TrainingError
 from mlbench.planning.plan import Case
 from mlbench.records.record import Estimate
-from mlbench.seeding import generator_state, numpy_generator, set_generator_state, torch_seed
+from mlbench.seeding import (
+    global_states,
+    numpy_generator,
+    numpy_state,
+    set_global_states,
+    set_numpy_state,
+    torch_seed,
+)
 from mlbench.training.checkpoint_score import curve_name
 from mlbench.training.contract_checks import epoch_batches
 from mlbench.training.epoch_losses import EpochLosses
 from mlbench.training.feed import Feed, build_batches
-from mlbench.training.first_step import FirstStep
-from mlbench.training.model import statistics_kept
-from mlbench.training.objective import Batch, Objective
-from mlbench.training.optimisation import WeightMean, build_optimizer, build_schedule
+from mlbench.training.objective import Objective
+from mlbench.training.saved_state import SavedState
+from mlbench.training.step import Step, check_finite
 
-__all__ = ["Observer", "Step", "Training", "train"]
+__all__ = ["EpochEnd", "Observer", "Training", "train"]
 
-#: Called with the epoch, counted from 1, and the score of each evaluation on the calibration split. Ends the
-#: training by raising TrainingError.
-Observer = Callable[[int, Estimate], None]
+
+@dataclass(frozen=True, slots=True)
+class EpochEnd:
+    """What is known after an epoch. number: counted from 1. values: as `mlbench.contracts.Tracker.epoch` gets
+    them. score: on the calibration split, None where it was not evaluated."""
+
+    number: int
+    values: Mapping[str, float]
+    score: Estimate | None
+
+
+#: Called after each epoch. Ends the training by raising TrainingError.
+Observer = Callable[[EpochEnd], None]
 
 #: Share and seconds of training time spent waiting for images, above which there is a note.
 WAIT_SHARE, WAIT_SECONDS = 0.25, 2.0
-
-#: Start of the error of torch's batch norm for a single vector, which has no variance.
-_ONE_VALUE = "Expected more than 1 value per channel"
 
 
 @dataclass
@@ -48,7 +61,7 @@ class Training:
     curves: the mean of the loss over the steps of every epoch, its standard deviation over them, the learning
     rate, and the score on the calibration split of every evaluation, None where it had no value; where the
     loss has several parts, the mean of each too (see `Objective.values`). waited: seconds spent waiting for
-    images to be read.
+    images to be read. continued: steps at which another process went on from a saved state.
     """
 
     steps: int = 0
@@ -57,59 +70,7 @@ class Training:
     best_epoch: int = 0
     curves: dict[str, list[Any]] = field(default_factory=lambda: {"loss": [], "loss_deviation": [], "lr": []})
     notes: list[str] = field(default_factory=list)
-
-
-class Step:
-    """A training step. total: steps of the schedule. count: steps done. mean: running mean of the weights,
-    None where the recipe has none."""
-
-    def __init__(self, case: Case, objective: Objective, fabric: Fabric, total: int) -> None:
-        self.count = 0
-        self._objective = objective
-        self._fabric = fabric
-        self.first = FirstStep(case, objective)
-        self._clip_norm = case.recipe.clip_norm
-        optimizer = build_optimizer(objective, case)
-        self._schedule = build_schedule(optimizer, case.recipe, total)
-        self._module, self.optimizer = fabric.setup(objective, optimizer)
-        parts = case.spec.compute.accumulate
-        self._gradients = partial(_in_parts, parts=parts) if parts > 1 else _whole
-        self.mean = WeightMean(objective.model, case.recipe.ema) if case.recipe.ema else None
-
-    def __call__(self, batch: Batch) -> torch.Tensor:
-        """Update the weights by one batch and return its loss.
-
-        Raises TrainingError, before any update, for a batch (or part of one) that batch norm cannot
-        normalise and, on the CPU, for a loss that is not finite. On a GPU that check would wait for every
-        step. The first step raises PluginError as `FirstStep` does.
-        """
-        # The middle of the step, so that neither the first nor the last has a rate of zero.
-        self._schedule.step_update(self.count + 0.5)
-        self.optimizer.zero_grad(set_to_none=True)
-        try:
-            with self.first.watching() if self.count == 0 else nullcontext():
-                loss = self._gradients(self._objective, batch, self._fabric, self.count)
-        except TrainingError:
-            if self.count == 0:
-                self.first.explain()
-            raise
-        except ValueError as error:
-            if _ONE_VALUE not in str(error):
-                raise
-            raise TrainingError(
-                f"batch norm cannot normalise one image alone, and step {self.count + 1} has one in its "
-                f"batch of {len(batch.images)} or in a part of it; raise recipe.batch_size, or change "
-                "compute.accumulate"
-            ) from None
-        if self._clip_norm:
-            self._fabric.clip_gradients(
-                self._module, self.optimizer, max_norm=self._clip_norm, error_if_nonfinite=False
-            )
-        self.optimizer.step()
-        if self.mean is not None:
-            self.mean.update()
-        self.count += 1
-        return loss
+    continued: list[int] = field(default_factory=list)
 
 
 def train(
@@ -121,7 +82,7 @@ def train(
     fabric: Fabric,
     folder: Path,
     progress: Callable[[str, int, int], None],
-    observe: Observer = lambda epoch, score: None,
+    observe: Observer = lambda end: None,
 ) -> Training:
     """Train `objective` in place, to the checkpoint that the recipe selects.
 
@@ -130,99 +91,206 @@ def train(
     folder: for last.pt, and for best.pt where the recipe selects the best. Raises TrainingError for a loss
     that is not finite; on the CPU, and where the sampler raised it, last.pt then holds the state before the
     step. Raises it too where the recipe selects the best checkpoint and no score had a value, and whatever
-    `observe` raises.
+    `observe` raises. Where `folder` holds the state of an earlier process (see `SavedState`), training goes
+    on from there and, on a deterministic device, ends with the bits of an undisturbed one.
     """
-    recipe = case.recipe
-    model = objective.model
     if feed is None:
         _save(folder / "last.pt", objective, 0)
         return Training(notes=["not trained: recipe.epochs is 0"])
-    batches = build_batches(case, feed.labels, embed)
-    total = len(batches) * recipe.epochs
-    step = Step(case, objective, fabric, total)
-    labels = torch.from_numpy(feed.labels).to(fabric.device)
+    return _Loop(case, objective, feed, embed, score, fabric, folder).run(progress, observe)
 
-    result = Training()
-    scores = result.curves[curve_name(recipe)] = []
-    kept = None
-    idle: list[int] = []
-    best, stale = float("-inf"), 0
-    start, waited_before = time.perf_counter(), feed.waited
-    for epoch in range(recipe.epochs):
-        objective.train()
-        order = epoch_batches(
-            case.spec.parts["batch_sampler"],
-            batches,
-            len(feed.labels),
-            recipe.batch_size,
-            numpy_generator(case.seed, "batches", epoch),
-        )
-        losses = EpochLosses()
-        before = "".join(f", loss {loss:.3g}" for loss in result.curves["loss"][-1:])
-        what = f"training, epoch {epoch + 1} of {recipe.epochs}{before}"
+
+@dataclass
+class _Selection:
+    """What the checkpoint is selected by. best: the highest score. stale: evaluations since then. kept: the
+    model with that score, None where the recipe does not select the best. found: the last score."""
+
+    best: float = float("-inf")
+    stale: int = 0
+    kept: dict[str, torch.Tensor] | None = None
+    found: Estimate = field(default_factory=lambda: Estimate(None))
+
+
+class _Loop:
+    """A training, from its first step or from a saved state to its end."""
+
+    def __init__(
+        self,
+        case: Case,
+        objective: Objective,
+        feed: Feed,
+        embed: Callable[[], np.ndarray],
+        score: Callable[[], Estimate],
+        fabric: Fabric,
+        folder: Path,
+    ) -> None:
+        self._case, self._recipe = case, case.recipe
+        self._objective, self._feed, self._score = objective, feed, score
+        self._fabric, self._folder = fabric, folder
+        self._batches = build_batches(case, feed.labels, embed)
+        self._total = len(self._batches) * self._recipe.epochs
+        self._step = Step(case, objective, fabric, self._total)
+        self._labels = torch.from_numpy(feed.labels).to(fabric.device)
+        self._selection = _Selection()
+        self._idle: list[int] = []  # epochs with a loss of 0
+        self._result = Training()
+        self._result.curves[curve_name(self._recipe)] = []
+        self._saved = SavedState(folder, case.fingerprint, case.spec.compute.save_every)
+        self._start, self._waited_before = time.perf_counter(), feed.waited
+
+    def run(self, progress: Callable[[str, int, int], None], observe: Observer) -> Training:
+        """See `train`."""
+        result, recipe, selection = self._result, self._recipe, self._selection
+        state = self._saved.read()
+        if state is not None:
+            self._restore(state)
+        for epoch in range(len(result.curves["loss"]), recipe.epochs):
+            values = self._epoch(epoch, state, progress)
+            state = None
+            last = epoch + 1 == recipe.epochs
+            evaluated = last or not (epoch + 1) % recipe.evaluate_every
+            if evaluated:
+                self._evaluate(epoch)
+                if selection.found.value is not None:
+                    values[curve_name(recipe)] = selection.found.value
+            observe(EpochEnd(epoch + 1, values, selection.found if evaluated else None))
+            if evaluated and recipe.patience and selection.stale >= recipe.patience:
+                result.notes.append(f"stopped early after epoch {epoch + 1}")
+                break
+        return self._finished(epoch + 1)
+
+    def _epoch(
+        self, epoch: int, state: Mapping[str, Any] | None, progress: Callable[[str, int, int], None]
+    ) -> dict[str, float]:
+        """Train for an epoch, or for the rest of the one that `state` was saved in. Returns its values."""
+        step, feed, result = self._step, self._feed, self._result
+        self._objective.train()
+        generator = feed.mixing_generator(epoch)
+        start = time.perf_counter()
+        if state is None:
+            order = epoch_batches(
+                self._case.spec.parts["batch_sampler"],
+                self._batches,
+                len(feed.labels),
+                self._recipe.batch_size,
+                numpy_generator(self._case.seed, "batches", epoch),
+            )
+            losses, done = EpochLosses(), 0
+        else:
+            order, losses, done = state["order"], EpochLosses(state["losses"]), state["done"]
+            set_numpy_state(generator, state["mixing"])
+        what = f"training, epoch {epoch + 1} of {self._recipe.epochs}"
         # Dropout and similar layers draw from torch's global generator.
-        with torch_seed(case.seed, "epoch", epoch, device=fabric.device):
-            for batch in feed.batches(order, labels, epoch):
+        with torch_seed(self._case.seed, "epoch", epoch, device=self._fabric.device):
+            if state is not None:
+                set_global_states(self._fabric.device, state["generators"])
+            for at, batch in enumerate(feed.batches(order, self._labels, epoch, done, generator), done + 1):
                 try:
-                    losses.add(step(batch), objective.values)
+                    losses.add(step(batch), self._objective.values)
                 except MlbenchError:
                     # The state before the step is unchanged and useful.
-                    _save(folder / "last.pt", objective, epoch)
+                    _save(self._folder / "last.pt", self._objective, epoch)
                     raise
-                progress(what, step.count, total)
+                progress(what, step.count, self._total)
+                if self._saved.due():
+                    self._save_state(order, at, losses, generator)
+        seconds = time.perf_counter() - start
         # Checked once an epoch, as a GPU would have to wait for the check after every step.
-        found_losses = losses.read()
-        epoch_losses = found_losses["loss"]
-        if epoch == 0 and not torch.isfinite(epoch_losses[0]):
+        found = losses.read()
+        if epoch == 0 and not torch.isfinite(found["loss"][0]):
             step.first.explain()
-        _check_finite(epoch_losses, step.count - len(epoch_losses))
-        if not epoch_losses.any():
-            idle.append(epoch + 1)
-        for name, each in found_losses.items():
-            result.curves.setdefault(name, []).append(float(each.mean()))
-        result.curves["loss_deviation"].append(float(epoch_losses.std(correction=0)))
+        check_finite(found["loss"], step.count - len(found["loss"]))
+        if not found["loss"].any():
+            self._idle.append(epoch + 1)
         group = step.optimizer.param_groups[0]
-        result.curves["lr"].append(group["lr"] / group.get("lr_scale", 1))
-        last = epoch + 1 == recipe.epochs
-        if not last and (epoch + 1) % recipe.evaluate_every:
-            continue
-        with step.mean.in_place() if step.mean is not None else nullcontext():
-            found = score()
-            scores.append(found.value)
-            value = _rank(found)
-            best, stale = (value, 0) if value > best else (best, stale + 1)
-            if stale == 0 and recipe.select == "best":
-                kept, result.best_epoch = model.trained_state(), epoch + 1
-                _save(folder / "best.pt", objective, epoch + 1)
-        observe(epoch + 1, found)
-        if recipe.patience and stale >= recipe.patience:
-            result.notes.append(f"stopped early after epoch {epoch + 1}")
-            break
-    if step.mean is not None:
-        step.mean.keep()
-    result.steps = step.count
-    _save(folder / "last.pt", objective, epoch + 1)
-    if recipe.select == "best":
-        if kept is None:
-            raise TrainingError(
-                f"recipe.select_by: {recipe.select_by or 'best F1'} had no value on the calibration split "
-                f"({found.note}); choose another, or set recipe.select: last"
+        values = {name: float(each.mean()) for name, each in found.items()}
+        values["loss_deviation"] = float(found["loss"].std(correction=0))
+        values["lr"] = group["lr"] / group.get("lr_scale", 1)
+        for name, value in values.items():
+            result.curves.setdefault(name, []).append(value)
+        return {**values, "seconds": seconds, "images_per_second": sum(map(len, order[done:])) / seconds}
+
+    def _evaluate(self, epoch: int) -> None:
+        """Evaluate on the calibration split, and keep the model where it is the best."""
+        selection, recipe, mean = self._selection, self._recipe, self._step.mean
+        with mean.in_place() if mean is not None else nullcontext():
+            selection.found = self._score()
+            self._result.curves[curve_name(recipe)].append(selection.found.value)
+            value = _rank(selection.found)
+            better = value > selection.best
+            selection.best, selection.stale = (value, 0) if better else (selection.best, selection.stale + 1)
+            if better and recipe.select == "best":
+                selection.kept = self._objective.model.trained_state()
+                self._result.best_epoch = epoch + 1
+                _save(self._folder / "best.pt", self._objective, epoch + 1)
+
+    def _finished(self, epochs: int) -> Training:
+        """Leave the model with the selected weights. epochs: that were trained."""
+        result, recipe, selection = self._result, self._recipe, self._selection
+        if self._step.mean is not None:
+            self._step.mean.keep()
+        result.steps = self._step.count
+        _save(self._folder / "last.pt", self._objective, epochs)
+        if recipe.select == "best":
+            if selection.kept is None:
+                raise TrainingError(
+                    f"recipe.select_by: {recipe.select_by or 'best F1'} had no value on the calibration "
+                    f"split ({selection.found.note}); choose another, or set recipe.select: last"
+                )
+            self._objective.model.load_trained_state(selection.kept)
+        else:
+            result.best_epoch = epochs
+        self._take_times()
+        if self._idle:
+            result.notes.append(_idle_note(self._idle, epochs, result.steps))
+        result.notes.extend(getattr(self._batches, "notes", ()))
+        if result.waited > max(WAIT_SECONDS, WAIT_SHARE * result.seconds):
+            share = result.waited / result.seconds
+            result.notes.append(
+                f"reading images was the bottleneck: {share:.0%} of training was spent waiting for them "
+                "(more recipe.workers, or recipe.views so that they are cached)"
             )
-        model.load_trained_state(kept)
-    else:
-        result.best_epoch = epoch + 1
-    result.seconds = time.perf_counter() - start
-    result.waited = feed.waited - waited_before
-    if idle:
-        result.notes.append(_idle_note(idle, epoch + 1, step.count))
-    result.notes.extend(getattr(batches, "notes", ()))
-    if result.waited > max(WAIT_SECONDS, WAIT_SHARE * result.seconds):
-        share = result.waited / result.seconds
-        result.notes.append(
-            f"reading images was the bottleneck: {share:.0%} of training was spent waiting for them "
-            "(more recipe.workers, or recipe.views so that they are cached)"
+        result.notes.extend(self._saved.notes)
+        return result
+
+    def _take_times(self) -> None:
+        """Add the seconds since the last call, or since the start, to the result."""
+        now, waited = time.perf_counter(), self._feed.waited
+        self._result.seconds += now - self._start
+        self._result.waited += waited - self._waited_before
+        self._start, self._waited_before = now, waited
+
+    def _save_state(
+        self, order: list[list[int]], done: int, losses: EpochLosses, generator: np.random.Generator
+    ) -> None:
+        """Save everything that the rest of the training depends on, after `done` steps of an epoch."""
+        self._take_times()
+        self._saved.write(
+            {
+                "step": self._step.state(),
+                "order": order,
+                "done": done,
+                "losses": losses.read(),
+                "mixing": numpy_state(generator),
+                "generators": global_states(self._fabric.device),
+                "batches": _state_of(self._batches),
+                "selection": {**vars(self._selection), "found": asdict(self._selection.found)},
+                "idle": self._idle,
+                "result": vars(self._result),
+            }
         )
-    return result
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        """Go back to a saved state."""
+        self._step.load(state["step"])
+        if hasattr(self._batches, "load_state_dict"):
+            self._batches.load_state_dict(state["batches"])
+        for name, value in state["selection"].items():
+            setattr(self._selection, name, Estimate(**value) if name == "found" else value)
+        self._idle = state["idle"]
+        for name, value in state["result"].items():
+            setattr(self._result, name, value)
+        self._result.continued.append(self._step.count)
 
 
 def _rank(score: Estimate) -> float:
@@ -245,57 +313,8 @@ def _idle_note(idle: list[int], epochs: int, steps: int) -> str:
     )
 
 
-def _whole(objective: Objective, batch: Batch, fabric: Fabric, step: int) -> torch.Tensor:
-    """Compute the gradients of a batch. Returns its loss."""
-    with fabric.autocast():
-        loss: torch.Tensor = objective(batch)
-    if fabric.device.type == "cpu":
-        _check_finite(loss.detach().view(1), step)
-    fabric.backward(loss)
-    return loss.detach()
-
-
-def _in_parts(objective: Objective, batch: Batch, fabric: Fabric, step: int, *, parts: int) -> torch.Tensor:
-    """As `_whole`, with one part of the batch in the model at a time (arXiv:2101.06983).
-
-    All parts are embedded without gradients; the loss of all embeddings gives the gradient of each; a second
-    pass of each part propagates its gradient to the weights. The second pass has the same random draws, and
-    does not update the running statistics of norms.
-    """
-    model = objective.model
-    images = batch.images.chunk(parts)
-    states = []
-    embeddings = []
-    with torch.no_grad(), fabric.autocast():
-        for part in images:
-            states.append(generator_state(fabric.device))
-            embeddings.append(model.embed(part).float())
-    together = torch.cat(embeddings).requires_grad_()
-    with fabric.autocast():
-        loss = objective.loss(together, batch)
-    if fabric.device.type == "cpu":
-        _check_finite(loss.detach().view(1), step)
-    fabric.backward(loss)
-    assert together.grad is not None
-    after = generator_state(fabric.device)
-    with statistics_kept(model):
-        for part, state, gradient in zip(images, states, together.grad.chunk(parts), strict=True):
-            set_generator_state(fabric.device, state)
-            with fabric.autocast():
-                again = model.embed(part)
-            if again.requires_grad:
-                torch.autograd.backward(again, gradient.to(again.dtype))
-    set_generator_state(fabric.device, after)
-    return loss.detach()
-
-
-def _check_finite(losses: torch.Tensor, first_step: int) -> None:
-    bad = (~torch.isfinite(losses)).nonzero().flatten()
-    if len(bad):
-        raise TrainingError(
-            f"the loss is {losses[bad[0]].item()} at step {first_step + int(bad[0]) + 1}; "
-            "lower recipe.lr, or set recipe.clip_norm"
-        )
+def _state_of(batches: Any) -> Any:
+    return batches.state_dict() if hasattr(batches, "state_dict") else None
 
 
 def _save(path: Path, objective: Objective, epoch: int) -> None:

@@ -13,7 +13,7 @@ from mlbench.environment import check_torch
 from mlbench.errors import MlbenchError, StoreError, TrainingError
 from mlbench.measurement.durations import Durations, duration_text
 from mlbench.planning.plan import Case, Plan
-from mlbench.records.record import Estimate, Record
+from mlbench.records.record import Record
 from mlbench.records.store import Store
 from mlbench.runner import Listener, run_case
 from mlbench.tuning.study import Claim, Study
@@ -21,7 +21,7 @@ from mlbench.tuning.trial import kept_score
 from mlbench.tuning.tuning import Tuning
 
 if TYPE_CHECKING:
-    from mlbench.training.train import Observer
+    from mlbench.training.train import EpochEnd, Observer
 
 __all__ = ["Search"]
 
@@ -29,7 +29,7 @@ __all__ = ["Search"]
 _SEED_STEPS = 1_000_000
 
 
-def _ignore(epoch: int, score: Estimate) -> None:
+def _ignore(end: EpochEnd) -> None:
     """An observer that does nothing."""
 
 
@@ -145,8 +145,9 @@ class _Observer:
         self._first = position * _SEED_STEPS
         self._objective = objective
 
-    def __call__(self, epoch: int, score: Estimate) -> None:
-        if score.value is None:
+    def __call__(self, end: EpochEnd) -> None:
+        epoch, score = end.number, end.score
+        if score is None or score.value is None:
             return
         self._claim.report(self._first + epoch, score.value)
         if self._claim.is_bad(epoch, self._epochs):

@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlbench.plugin import QUERY, SPLITS, DataError, SplitName
+from mlbench.plugin import QUERY, SPLITS, DataError, ManifestRow, SplitName
 from mlbench_datasets.division_options import DivideOptions
-from mlbench_datasets.manifest import ManifestRow
 from mlbench_datasets.partition import MIN_CLASSES, hold_out, hold_out_units
 
 __all__ = ["assign"]

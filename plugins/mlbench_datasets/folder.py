@@ -8,8 +8,16 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from mlbench.plugin import IMAGE_SUFFIXES, ClassFolders, DataError, OptionError, kind_of, read_class_folders
-from mlbench_datasets.manifest import Manifest, ManifestRow
+from mlbench.plugin import (
+    IMAGE_SUFFIXES,
+    ClassFolders,
+    DataError,
+    Manifest,
+    ManifestRow,
+    OptionError,
+    kind_of,
+    read_class_folders,
+)
 from mlbench_datasets.notes import examples
 
 __all__ = ["read_folder"]

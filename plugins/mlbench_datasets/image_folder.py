@@ -15,14 +15,17 @@ from pydantic import Field
 
 from mlbench.plugin import (
     GALLERY,
+    MANIFEST_SUFFIXES,
     QUERY,
     SPLITS,
     DataError,
     DatasetContext,
+    ManifestRow,
     OptionError,
     SplitName,
     find_path,
     one_form,
+    read_manifest,
 )
 from mlbench_datasets.assignment import assign
 from mlbench_datasets.division_options import DivideOptions, Share
@@ -30,7 +33,6 @@ from mlbench_datasets.duplicates import HashedImage, duplicate_notes
 from mlbench_datasets.folder import read_folder
 from mlbench_datasets.image_index import Index, index_images
 from mlbench_datasets.image_split import ImageSplit
-from mlbench_datasets.manifest import MANIFEST_SUFFIXES, ManifestRow, read_manifest
 from mlbench_datasets.notes import examples, left_out, remarked
 from mlbench_datasets.partition import MIN_CLASSES, Divided
 from mlbench_datasets.split_set import SplitSet

@@ -17,7 +17,15 @@ from typing import Annotated
 from PIL import Image, __version__, features
 from pydantic import Field
 
-from mlbench.plugin import GALLERY, QUERY, DatasetContext, DatasetOptions, SplitName, numpy_generator
+from mlbench.plugin import (
+    GALLERY,
+    QUERY,
+    DataError,
+    DatasetContext,
+    DatasetOptions,
+    SplitName,
+    numpy_generator,
+)
 from mlbench_datasets.expansions import Expand, expansion, expansion_name
 from mlbench_datasets.fonts import versions
 from mlbench_datasets.split_set import SplitSet
@@ -26,6 +34,9 @@ __all__ = ["REVISION", "TextImage", "TextImageSplit"]
 
 #: Increased whenever the same options give other images.
 REVISION = 2
+
+#: Images of a split; more would take hours to count.
+_MOST = 100_000_000
 
 _Count = Annotated[int, Field(ge=1)]
 
@@ -117,7 +128,7 @@ class TextImage(DatasetOptions):
     """Photographs of rendered documents, without any files. A class is one document: a bank card, a wine
     label or a street sign with its own words, emblem or picture.
 
-    Raises DataError if a font package is not installed.
+    Raises DataError if a font package is not installed, and for a split of more than 100 million images.
     """
 
     classes: _Count = 300
@@ -156,6 +167,10 @@ class TextImage(DatasetOptions):
             documents = "train" if self.closed else name
             expand = self.expand if documents == "train" else 1
             classes = expand * (self.classes if self.closed else own_classes)
+            if classes * views > _MOST:
+                raise DataError(
+                    f"textimage: {name} has {classes * views:,} images; expected at most {_MOST:,}"
+                )
             splits[name] = TextImageSplit(
                 name, documents, classes, views, size, self.family, self.strength, self.seed, expand
             )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -119,6 +119,24 @@ class TripletBatches:
 
     def __len__(self) -> int:
         return self._length
+
+    def state_dict(self) -> dict[str, Any]:
+        """The triplets in use, the number of the epoch, and the notes."""
+        import torch
+
+        mined = None
+        if self._mined is not None:
+            mined = [torch.from_numpy(self._mined.triplets), self._mined.summary]
+        return {"epoch": self._epoch, "mined": mined, "notes": self.notes}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Load the output of `state_dict`."""
+        from mlbench_samplers.mining import Mined
+
+        self._epoch, self.notes = state["epoch"], list(state["notes"])
+        if state["mined"] is not None:
+            triplets, summary = state["mined"]
+            self._mined = Mined(triplets.numpy(), summary)
 
     def batches(self, generator: np.random.Generator) -> Iterator[list[int]]:
         """Indices of each batch of one epoch.

@@ -165,3 +165,22 @@ def test_a_reader_that_is_gone_ends_no_run(tmp_path: Path) -> None:
         progress.stage("evaluating", 0, 1)
         clock.now += EVERY
         progress._print_regularly()
+
+
+def test_the_bar_of_an_epoch_shows_the_loss_of_the_one_before(planned: Callable[..., Plan]) -> None:
+    progress, clock, stream = opened()
+    case = planned().cases[0]
+    with progress:
+        progress.case(case, 1, 1)
+        progress.stage("training, epoch 1 of 2", 0, 4)
+        progress.epoch(case, 1, {"loss": 12.3456, "lr": 0.1})
+        progress.stage("training, epoch 2 of 2", 2, 4)
+        clock.now += EVERY
+        progress.print_stage()
+        progress.stage("evaluating", 0, 1)
+        clock.now += EVERY
+        progress.print_stage()
+    assert stream.getvalue().splitlines() == [
+        "[1/1] base seed 0: training, epoch 2 of 2, loss 12.3, 2 of 4, 30 s",
+        "[1/1] base seed 0: evaluating, 60 s",
+    ]

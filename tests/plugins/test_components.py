@@ -17,8 +17,14 @@ REGISTRY = Registry(load_plugins())
 COMPONENTS = [entry.component for entry in REGISTRY]
 
 
+def param(check):
+    """A database, and a process beside this one, take time."""
+    slow = str(check).startswith(("tracker-mlflow-tracker", "tracker-wandb-tracker"))
+    return pytest.param(check, marks=pytest.mark.slow if slow else ())
+
+
 ALL = [
-    check
+    param(check)
     for component in COMPONENTS
     for options in example_options(component)
     for check in checks(component, **options)

@@ -82,7 +82,7 @@ def test_a_plugin_for_every_released_contract_is_kept(frozen: Callable[[int], Pl
         assert f"it is built for contract {version}" in plugin.error
         return
     assert list(plugin.notes()) == []
-    assert {each.kind for each in plugin.components} >= KINDS.keys() - {"dataset", "mixing"}
+    assert {each.kind for each in plugin.components} >= KINDS.keys() - {"dataset", "mixing", "tracker"}
     for entry in Registry([plugin]):
         given = (
             {"sentence": "So.", "case": "a", "other": "b", "metric": "f1"}
@@ -112,4 +112,5 @@ def test_a_plugin_for_contract_1_trains_and_is_evaluated(
 class _Silent:
     def case(self, *arguments: object) -> None: ...
     def stage(self, *arguments: object) -> None: ...
+    def epoch(self, *arguments: object) -> None: ...
     def finished(self, *arguments: object) -> None: ...

@@ -52,6 +52,12 @@ def test_keys_of_later_versions_with_the_same_schema_are_left_out() -> None:
         ({"schema": SCHEMA + 1}, f"^x.json: record schema {SCHEMA + 1}; this mlbench reads 1 to {SCHEMA}$"),
         ({"schema": None}, "^x.json: record schema None"),
         ({"notes": 3}, r"^x.json: not a record \("),
+        (
+            {"evaluation": {"intervals": {"level": "a"}}},
+            r"\(evaluation.intervals.level: input should be a valid",
+        ),
+        ({"evaluation": [1]}, r"\(evaluation: input should be a valid dictionary"),
+        ({"training": {"curves": {"loss": 3}}}, r"\(training.curves.loss: input should be a valid list"),
     ],
 )
 def test_what_is_no_record_is_named(change: dict[str, object], message: str) -> None:

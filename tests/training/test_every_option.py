@@ -16,6 +16,7 @@ from mlbench.training import model as model_module
 from mlbench.training.assembly import assemble
 from mlbench.training.experiment import experiment
 from mlbench.training.model import EmbeddingModel, state_hash
+from mlbench.training.saved_state import SavedState
 
 #: What is changed of each option of a recipe, and what must be set beside it.
 RECIPE = {
@@ -49,6 +50,7 @@ COMPUTE = {
     "compile": ("true", "compiled"),
     "checkpointing": ("true", "checkpointed"),
     "accumulate": ("2", "sizes"),
+    "save_every": ("1e-9", "saved"),
 }
 
 
@@ -94,7 +96,7 @@ def test_workers_read_images_and_change_nothing(planned, tmp_path, monkeypatch) 
 
 def observed(case, monkeypatch, folder) -> dict[str, Counter]:
     """What an experiment does on the way."""
-    names = ("precisions", "determined", "layouts", "compiled", "checkpointed", "sizes")
+    names = ("precisions", "determined", "layouts", "compiled", "checkpointed", "sizes", "saved")
     seen = {name: Counter() for name in names}
     embed, normalise, checkpoint = (
         EmbeddingModel.embed,
@@ -124,7 +126,11 @@ def observed(case, monkeypatch, folder) -> dict[str, Counter]:
 
         return counting
 
+    def saving(self, state):
+        seen["saved"]["states"] += 1
+
     with monkeypatch.context() as patch:
+        patch.setattr(SavedState, "write", saving)
         patch.setattr(EmbeddingModel, "embed", embedding)
         patch.setattr(model_module._Normalise, "forward", normalising)
         patch.setattr(model_module, "checkpoint", checkpointing)

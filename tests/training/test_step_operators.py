@@ -9,9 +9,9 @@ import torch
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mlbench.training import train as module
+from mlbench.training import step as module
 from mlbench.training.assembly import assemble
-from mlbench.training.train import Step
+from mlbench.training.step import Step
 from mlbench_losses import linear_classifier
 from mlbench_samplers.class_centres import ClassCentres
 
@@ -40,7 +40,7 @@ class Counted(TorchDispatchMode):
 @pytest.fixture
 def as_on_a_gpu(monkeypatch) -> None:
     """Without the checks of values that only the CPU affords."""
-    monkeypatch.setattr(module, "_check_finite", lambda losses, step: None)
+    monkeypatch.setattr(module, "check_finite", lambda losses, step: None)
     monkeypatch.setattr(ClassCentres, "_check", lambda self, labels: None)
     monkeypatch.setattr(linear_classifier, "check_labels", lambda labels, classes: None)
 

@@ -48,9 +48,7 @@ def test_training_records_how_much_the_loss_varies_over_the_steps_of_an_epoch(
     planned, tmp_path, monkeypatch
 ) -> None:
     losses = iter([1.0, 2.0, 6.0, 4.0, 4.0, 4.0])
-    monkeypatch.setattr(
-        "mlbench.training.train.Step.__call__", lambda step, batch: torch.tensor(next(losses))
-    )
+    monkeypatch.setattr("mlbench.training.step.Step.__call__", lambda step, batch: torch.tensor(next(losses)))
     _, result = trained(planned(overrides=("recipe.epochs=2",)).cases[0], tmp_path)
     assert result.curves["loss"] == [3.0, 4.0]
     assert result.curves["loss_deviation"] == pytest.approx([(14 / 3) ** 0.5, 0.0])

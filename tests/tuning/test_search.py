@@ -65,7 +65,7 @@ def test_the_kept_score_is_that_of_the_kept_epoch(
         plan,
         Store(tmp_path, "toy"),
         Ears(),
-        lambda epoch, score: scores.update({epoch: score.value}),
+        lambda end: scores.update({} if end.score is None else {end.number: end.score.value}),
     )
     assert list(scores) == {1: [1, 2, 3, 4], 2: [2, 4], 3: [3, 4]}[every]
     assert kept_score(record) == scores[record.training["best_epoch"]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -26,6 +26,7 @@ from mlbench_datasets.collections.listed import differences, read_lines
 from mlbench_datasets.collections.published import Published, PublishedDataset
 from mlbench_datasets.collections.source import Archive, Source
 from mlbench_datasets.division_options import Share
+from mlbench_datasets.duplicates import HashedImage, duplicate_notes
 from mlbench_datasets.partition import MIN_CLASSES, hold_out
 from mlbench_datasets.split_set import SplitSet
 
@@ -135,6 +136,7 @@ class Cifar100(PublishedDataset):
             notes.insert(
                 0, f"{len(splits['calibration']):,} published training images become the calibration split"
             )
+        notes += _copies(splits)
         return SplitSet(version.hexdigest(), self.split == "disjoint", notes, splits)
 
     @classmethod
@@ -215,6 +217,24 @@ def _labels(file: Path, version: hashlib.blake2b | None = None) -> np.ndarray:
     if labels.max() >= _CLASSES:
         raise DataError(f"{file}: class {labels.max()}; expected 0 to {_CLASSES - 1}; get it again")
     return labels
+
+
+def _copies(splits: Mapping[SplitName, CifarSplit]) -> list[str]:
+    """Notes about images with the same pixels."""
+    files = [Path(file) for file in splits["train"].files]
+    digests = [
+        [hashlib.blake2b(row[2:].tobytes(), digest_size=16).digest() for row in content.reshape(-1, _RECORD)]
+        for content in (np.fromfile(file, np.uint8) for file in files)
+    ]
+    return duplicate_notes(
+        HashedImage(
+            name, split.names[label], digests[file][position], f"{files[file].name}: image {position}"
+        )
+        for name, split in splits.items()
+        for label, file, position in zip(
+            split.labels.tolist(), split.file_of.tolist(), split.position.tolist(), strict=True
+        )
+    )
 
 
 def _held_images(folder: Path, labels: np.ndarray, share: float, seed: int) -> np.ndarray:

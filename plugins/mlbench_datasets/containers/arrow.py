@@ -47,6 +47,10 @@ class Tables:
     place: str
     tables: dict[str, Any]
 
+    def files(self, split: str) -> list[Path]:
+        """The files of a split; none for a table in memory."""
+        return [Path(each["filename"]) for each in self.tables[split].cache_files]
+
     def pool(self, split: str, image: str, label: str, option: str = "split") -> tuple[Pool, bytes]:
         """Images and classes of a split, and bytes that stand for its pixels in the version of the data.
 
@@ -71,7 +75,7 @@ class Tables:
             raise OptionError(f"{name}: column {image!r} holds {_type(features[image])}, not images", "image")
         values = table.select_columns([label]).with_format(None)[:][label]
         classes, names = _classes(name, label, values, features[label])
-        files = [Path(each["filename"]) for each in table.cache_files]
+        files = self.files(split)
         # A table in memory has no files; the library's own hash stands for it.
         content = stamp(files) if files else str(table._fingerprint).encode()
         return Pool(RowSource(images.with_format(None), name), classes, names), content

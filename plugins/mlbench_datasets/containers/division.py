@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from mlbench.plugin import SPLITS, DataError, SplitName
+from mlbench_datasets.containers.copies import copy_notes
 from mlbench_datasets.containers.split import ContainerSplit, Pool, part, part_of, version_of
 from mlbench_datasets.division_options import DivideOptions
 from mlbench_datasets.partition import MIN_CLASSES, Divided, hold_out, hold_out_units
@@ -33,10 +35,12 @@ def divided_set(
     image_size: int,
     notes: list[str],
     contents: Sequence[bytes],
+    files: Sequence[Path] = (),
 ) -> SplitSet[ContainerSplit]:
     """The data set of a pool, divided as `options` says; `tested` is its test split where it is given.
 
-    place: of the pool, for messages. contents: see `version_of`. Raises DataError for too few classes.
+    place: of the pool, for messages. contents: see `version_of`. files: see `copy_notes`.
+    Raises DataError for too few classes.
     """
     divide, calibration, seed = options.divide, options.calibration, options.seed
     if tested is None:
@@ -48,6 +52,7 @@ def divided_set(
             place, pool, whole, image_size, notes, divide=divide, calibration=calibration, seed=seed
         )
         disjoint = set(tested.pool.names).isdisjoint(pool.names)
+    notes += copy_notes(splits, files)
     return SplitSet(version_of(splits, *contents), disjoint, tuple(notes), splits)
 
 

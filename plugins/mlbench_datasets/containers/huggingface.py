@@ -57,4 +57,6 @@ class HuggingFace(DivideOptions):
             test_pool, content = tables.pool(self.test_split, self.image, self.label, "test_split")
             contents.append(content)
             tested = Tested(self.path, test_pool)
-        return divided_set(self.path, pool, tested, self, context.image_size, [], contents)
+        used = (self.split,) if self.test_split is None else (self.split, self.test_split)
+        files = [file for split in used for file in tables.files(split)]
+        return divided_set(self.path, pool, tested, self, context.image_size, [], contents, files)

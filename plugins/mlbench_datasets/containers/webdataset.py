@@ -60,7 +60,8 @@ class WebDataset(DivideOptions):
             test_files = _shards(context.root, self.test_path)
             tested = Tested(self.test_path, index_shards(test_files, self.label_key, notes))
             files = [*files, *test_files]
-        return divided_set(self.path, pool, tested, self, context.image_size, notes, [stamp(files)])
+        marks = [stamp(files)]
+        return divided_set(self.path, pool, tested, self, context.image_size, notes, marks, files)
 
 
 def _shards(root: Path, pattern: str) -> list[Path]:

@@ -49,6 +49,18 @@ def test_cifar_disjoint_tests_on_other_classes(tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(test.image(index)), expected)
 
 
+def test_cifar_says_which_images_are_in_train_and_test(tmp_path: Path) -> None:
+    make_cifar(tmp_path / "cifar100")
+    base = tmp_path / "cifar100/cifar-100-binary"
+    train, test = (np.fromfile(base / name, np.uint8).reshape(-1, 3074) for name in ("train.bin", "test.bin"))
+    assert not any("the same image" in note for note in load("cifar100", tmp_path, split="disjoint").notes)
+    test[77, 2:] = train[7, 2:]  # classes 77 and 7, of test and train in the disjoint split
+    test.tofile(base / "test.bin")
+    copies = [note for note in load("cifar100", tmp_path).notes if "the same image" in note]
+    (place,) = {"train", "calibration"}.intersection(copies[0].split())
+    assert copies == [f"the same image is in {place} and test: train.bin: image 7 and test.bin: image 77"]
+
+
 def test_cifar_version_changes_with_the_pixels(tmp_path: Path) -> None:
     make_cifar(tmp_path / "cifar100")
     before = load("cifar100", tmp_path).version

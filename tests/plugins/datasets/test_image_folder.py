@@ -21,11 +21,11 @@ from PIL import Image
 
 from mlbench.contracts import GALLERY, QUERY, Dataset, GroupedSplit, Split
 from mlbench.errors import DataError, OptionError
+from mlbench.images.manifest import read_manifest
 from mlbench.plugin import DatasetContext
 from mlbench_datasets import image_index as index_module
 from mlbench_datasets.image_folder import ImageFolder
 from mlbench_datasets.image_split import ImageSplit
-from mlbench_datasets.manifest import read_manifest
 from mlbench_datasets.split_set import SplitSet
 
 SPLITS = ("train", "calibration", "test")

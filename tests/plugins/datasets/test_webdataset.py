@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import tarfile
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from containers import check_dataset, images_by_class, picture, shown, write_sha
 from mlbench.contracts import GALLERY, QUERY, SPLITS
 from mlbench.errors import DataError, OptionError
 from mlbench.plugin import DatasetContext
-from mlbench_datasets.containers import file_cache, tar_index
+from mlbench_datasets.containers import copies, file_cache, tar_index
 from mlbench_datasets.containers.split import ContainerSplit
 from mlbench_datasets.containers.webdataset import WebDataset
 from mlbench_datasets.split_set import SplitSet
@@ -90,7 +91,10 @@ def test_test_shards_of_their_own_may_share_classes(tmp_path: Path) -> None:
     assert not data.disjoint
     assert images_by_class(data, "test") == tested
     assert {**images_by_class(data, "train"), **images_by_class(data, "calibration")} == train
-    assert data.notes == ("2 of 8 training classes become the calibration split",)
+    division, *others = data.notes
+    assert division == "2 of 8 training classes become the calibration split"
+    # The test shards were made of the first images of the training shards.
+    assert sum(note.startswith("the same image is in ") for note in others) >= 1
     data = build(tmp_path, place, test_path="test", calibration=0.25)
     check_dataset(data)
     assert images_by_class(data, "test") == tested
@@ -99,7 +103,24 @@ def test_test_shards_of_their_own_may_share_classes(tmp_path: Path) -> None:
     assert {name: sorted(trained[name] + held[name]) for name in train} == {
         name: sorted(each) for name, each in train.items()
     }
-    assert data.notes[-1].endswith("training images become the calibration split")
+    assert data.notes[0].endswith("training images become the calibration split")
+
+
+def test_copies_are_hashed_once_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shards(tmp_path / "data")
+    shards(tmp_path / "test", classes=4, count=1)
+    for file in tmp_path.glob("*/*.tar"):  # a file that has just changed is not cached
+        os.utime(file, (OLD, OLD))
+
+    def found() -> Sequence[str]:
+        return build(tmp_path, test_path="test", calibration=0.25, divide="classes").notes
+
+    notes = found()
+    assert any("train-000.tar: " in note and "the same image is in " in note for note in notes)
+    monkeypatch.setattr("mlbench_datasets.containers.tar_index.read_bytes", None)
+    assert found() == notes
+    monkeypatch.setattr(copies, "MOST_IMAGES", 10)
+    assert found()[-1].startswith("copies are not searched among ")
 
 
 def test_the_images_of_each_class_are_divided(tmp_path: Path) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mlbench.plugin import QUERY, DataError, one_form
+from mlbench.contracts.data import QUERY
+from mlbench.errors import DataError
+from mlbench.names import one_form
 
 if TYPE_CHECKING:
-    from mlbench.plugin import Box
-    from mlbench_datasets.manifest import ManifestRow
+    from mlbench.images.decode import Box
+    from mlbench.images.manifest import ManifestRow
 
 __all__ = ["Rows"]
 

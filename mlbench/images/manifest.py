@@ -1,9 +1,10 @@
 """Manifests: tables of images, as CSV or parquet, with one row for each image, or for each box in an image.
 
-Columns: path and label are required; split (train, calibration, test, or query or gallery for test images
-that are only queries or only in the gallery), is_query, is_gallery, session (images of one class and session
-are not compared) and box ("x1,y1,x2,y2", pixels of the upright image) are optional; others are ignored. An
-image has a row for each split that uses it. Paths are absolute or relative to the manifest's folder.
+Columns: path and label are required (path alone where labels are not needed); split (train, calibration,
+test, or query or gallery for test images that are only queries or only in the gallery), is_query, is_gallery,
+session (images of one class and session are not compared) and box ("x1,y1,x2,y2", pixels of the upright
+image) are optional; others are ignored. An image has a row for each split that uses it. Paths are absolute or
+relative to the manifest's folder.
 """
 
 from __future__ import annotations
@@ -14,26 +15,17 @@ import io
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mlbench.plugin import (
-    GALLERY,
-    IMAGE_SUFFIXES,
-    QUERY,
-    SPLIT_NAMES,
-    Box,
-    DataError,
-    SplitName,
-    close_match,
-    find_paths,
-    hint,
-    one_form,
-    split_of,
-)
-from mlbench_datasets.manifest_rows import Rows
+from mlbench.contracts.data import GALLERY, QUERY, SplitName
+from mlbench.errors import DataError, close_match, hint
+from mlbench.images.decode import Box
+from mlbench.images.image_files import IMAGE_SUFFIXES, SPLIT_NAMES, split_of
+from mlbench.images.manifest_rows import Rows
+from mlbench.names import find_paths, one_form
 
 __all__ = ["MANIFEST_SUFFIXES", "Manifest", "ManifestRow", "read_manifest"]
 
@@ -50,7 +42,8 @@ _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no"
 
 @dataclass(frozen=True, slots=True)
 class ManifestRow:
-    """One image of a manifest. where: "file:line" for messages. role: None where the row does not state it.
+    """One image of a manifest. where: "file:line" for messages. label: "" where it is not needed and not
+    given. role: None where the row does not state it.
     group: "" for none."""
 
     where: str
@@ -70,17 +63,19 @@ class Manifest:
     notes: list[str]
 
 
-def read_manifest(file: Path, group: str = "") -> Manifest:
-    """Read a manifest. group: the column of groups, "" for session where there is such a column. Raises
-    DataError with file and line of the first error."""
+def read_manifest(file: Path, group: str = "", *, needs_labels: bool = True) -> Manifest:
+    """Read a manifest. group: the column of groups, "" for session where there is such a column.
+    needs_labels: whether each row must have a label. Raises DataError with file and line of the first
+    error."""
     if file.suffix.lower() == ".parquet":
         columns, records = _parquet(file, group)
     else:
         columns, records = _csv(file)
-    notes = _check_columns(file, columns, group)
+    required = _REQUIRED if needs_labels else _REQUIRED[:1]
+    notes = _check_columns(file, columns, group, required)
     collected = Rows()
     for where, record in records:
-        collected.add(_row(where, record, file.parent, group or _GROUP))
+        collected.add(_row(where, record, file.parent, group or _GROUP, required))
     rows = collected.rows
     if not rows:
         raise DataError(f"{file}: no rows; a manifest has one row for each image")
@@ -167,14 +162,14 @@ def _parquet(file: Path, group: str) -> tuple[list[str], Iterator[tuple[str, dic
     return columns, records
 
 
-def _check_columns(file: Path, columns: list[str], group: str) -> list[str]:
+def _check_columns(file: Path, columns: list[str], group: str, required: Sequence[str]) -> list[str]:
     """Notes about columns that look misspelt. Raises DataError for a missing or repeated column."""
     used = (*_REQUIRED, *_OPTIONAL, *filter(None, [group]))
     for name in columns:
         if columns.count(name) > 1 and name in used:
             raise DataError(f"{file}:1: {columns.count(name)} columns are called {name!r}; keep one of them")
     unknown = [name for name in columns if name not in used]
-    for name in _REQUIRED:
+    for name in required:
         if name not in columns:
             raise DataError(f"{file}:1: {_no_column(name, columns, unknown)}")
     if group and group not in columns:
@@ -203,9 +198,11 @@ def _no_column(name: str, columns: list[str], unknown: list[str]) -> str:
     return f"no column {name!r} (found: {', '.join(columns)}); rename the column of {meaning} to {name!r}"
 
 
-def _row(where: str, record: Mapping[str, Any], folder: Path, group: str) -> ManifestRow:
-    path, label = (_text(record[name]) for name in _REQUIRED)
-    if not path or not label:
+def _row(
+    where: str, record: Mapping[str, Any], folder: Path, group: str, required: Sequence[str]
+) -> ManifestRow:
+    path, label = (_text(record.get(name)) for name in _REQUIRED)
+    if not path or (not label and "label" in required):
         raise DataError(f"{where}: the {'label' if path else 'path'} is empty")
     _check_path(where, path, folder)
     name = _text(record.get("split"))

@@ -7,7 +7,7 @@ import pytest
 
 from mlbench.contracts import GALLERY, QUERY
 from mlbench.errors import DataError
-from mlbench_datasets.manifest import Manifest, ManifestRow, read_manifest
+from mlbench.images.manifest import Manifest, ManifestRow, read_manifest
 
 
 def csv(folder: Path, text: str) -> Path:
@@ -223,3 +223,18 @@ def test_manifest_says_what_parquet_needs(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(DataError, match=r"pip install 'mlbench\[parquet\]'"):
         read_manifest(tmp_path / "photos.parquet")
+
+
+def test_manifest_needs_no_labels_where_none_are_wanted(tmp_path: Path) -> None:
+    file = csv(tmp_path, 'path,box\na.jpg,\nb.jpg,"0,0,9,9"\n')
+    found = read_manifest(file, needs_labels=False).rows
+    assert [(row.path, row.label, row.box) for row in found] == [
+        ("a.jpg", "", None),
+        ("b.jpg", "", (0, 0, 9, 9)),
+    ]
+    some = csv(tmp_path, "path,label\na.jpg,cat\nb.jpg,\n")
+    assert [row.label for row in read_manifest(some, needs_labels=False).rows] == ["cat", ""]
+    with pytest.raises(DataError, match="the label is empty"):
+        read_manifest(some)
+    with pytest.raises(DataError, match="no column 'path'"):
+        read_manifest(csv(tmp_path, "label\ncat\n"), needs_labels=False)

@@ -1,0 +1,1 @@
+"""Inspection of images: copies, near duplicates, classes, sizes and damaged files."""
