@@ -27,10 +27,13 @@ from mlbench.commands.claims_commands import (
 from mlbench.commands.component_commands import list_components, show
 from mlbench.commands.data_commands import data
 from mlbench.commands.export_commands import export, match
+from mlbench.commands.history_commands import publish
 from mlbench.commands.installed import Loading, installed_plugins, installed_registry, note_idle
 from mlbench.commands.package_commands import plugin
 from mlbench.commands.plugin_commands import plugins
 from mlbench.commands.regression_commands import baseline, check, compare
+from mlbench.commands.report_commands import report as report_page
+from mlbench.commands.report_commands import write_run_report
 from mlbench.commands.tune_commands import tune
 from mlbench.deprecation import show_deprecations
 from mlbench.errors import MlbenchError, SuiteError
@@ -97,6 +100,8 @@ for command in (
     *(compare, baseline, check, tune, plugin, plugins),
 ):
     main.add_command(command)
+main.add_command(report_page)
+main.add_command(publish)
 
 
 def _plan(suite: Path, note: Callable[[str], None] | None = None, **request: Any) -> Plan:
@@ -212,6 +217,7 @@ def run(
     # Progress has said why a case failed.
     _show(records, plan.suite.heading, plan.suite.tolerances, form, wide=wide, errors=False)
     supported = show_claims(plan, store, options["seeds"], required, quiet=as_json)
+    write_run_report(plan, records, store, options, quiet=as_json)
     if any(record.status != "done" and record.case not in plan.suite.optional for record in records):
         sys.exit(1)
     if not supported:
@@ -263,12 +269,15 @@ def results(suite: str, results: Path, markdown: bool, wide: bool, as_json: bool
 @click.option(
     "--classes", type=click.Path(path_type=Path), help="Write means of each class to this CSV file."
 )
+@click.option(
+    "--details", type=click.Path(path_type=Path), help="Write details of images and pairs to this .npz file."
+)
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Of resamples and of the share.")
 @click.option("--device", default="cpu", metavar="NAME", help="cpu, cuda, cuda:1 or auto.")
 @click.option("--threads", type=click.IntRange(1), help="On the CPU; default all cores.")
 @plugin_option
 @json_option
-def evaluate(file: Path, classes: Path | None, as_json: bool, **options: Any) -> None:
+def evaluate(file: Path, classes: Path | None, details: Path | None, as_json: bool, **options: Any) -> None:
     """Evaluate a FILE of embeddings from any model: .npz, .npy or .parquet."""
     from mlbench.atomic_write import write_atomically
     from mlbench.commands.progress import RunProgress
@@ -279,13 +288,17 @@ def evaluate(file: Path, classes: Path | None, as_json: bool, **options: Any) ->
     with RunProgress(open_console(stderr=True), file.name) as progress:
         progress.stage("reading", 0, 1)
         found = evaluate_file(
-            EvaluationRequest(file=file, **options),
+            EvaluationRequest(file=file, details=details is not None, **options),
             installed_registry(),
             lambda done, total: progress.stage("evaluating", done, total),
         )
     if classes is not None and found.evaluation is not None:
         names = [str(each) for each in found.evaluation.classes]
         write_atomically(classes, found.evaluation.classes_csv(names).encode())
+    if details is not None and found.evaluation is not None and found.evaluation.details is not None:
+        from mlbench.evaluation.details import write_details
+
+        write_details(details, found.evaluation.details)
     if as_json:
         click.echo(report.assessment_json(found.metrics, found.facts, found.notes))
         return

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from mlbench.contracts.data import DataSource as DataSource
     from mlbench.contracts.data import DataState as DataState
     from mlbench.contracts.data import GroupedSplit as GroupedSplit
+    from mlbench.contracts.data import LocatedSplit as LocatedSplit
     from mlbench.contracts.data import Mixed as Mixed
     from mlbench.contracts.data import Mixing as Mixing
     from mlbench.contracts.data import PairedDataset as PairedDataset
@@ -83,9 +84,13 @@ if TYPE_CHECKING:
     from mlbench.contracts.options import Recipe as Recipe
     from mlbench.contracts.options import SamplerContext as SamplerContext
     from mlbench.contracts.options import SamplerOptions as SamplerOptions
+    from mlbench.contracts.options import SectionOptions as SectionOptions
     from mlbench.contracts.options import ThresholdOptions as ThresholdOptions
     from mlbench.contracts.options import TrackerContext as TrackerContext
     from mlbench.contracts.options import TrackerOptions as TrackerOptions
+    from mlbench.contracts.section import Chart as Chart
+    from mlbench.contracts.section import Part as Part
+    from mlbench.contracts.section import Section as Section
     from mlbench.contracts.shapes import Advice as Advice
     from mlbench.contracts.shapes import BackboneShape as BackboneShape
     from mlbench.contracts.shapes import BatchesShape as BatchesShape
@@ -138,9 +143,15 @@ if TYPE_CHECKING:
     from mlbench.names import find_path as find_path
     from mlbench.names import find_paths as find_paths
     from mlbench.names import one_form as one_form
+    from mlbench.page.cases import CaseRow as CaseRow
+    from mlbench.page.cases import Figure as Figure
+    from mlbench.page.context import PageContext as PageContext
+    from mlbench.page.findings import CaseFindings as CaseFindings
     from mlbench.provenance import code_hash as code_hash
     from mlbench.provenance import core_hash as core_hash
     from mlbench.records.record import MEASURED as MEASURED
+    from mlbench.records.record import Record as Record
+    from mlbench.records.report import metric_text as metric_text
     from mlbench.seeding import derive as derive
     from mlbench.seeding import matmul_precision as matmul_precision
     from mlbench.seeding import numpy_generator as numpy_generator
@@ -158,7 +169,7 @@ _NAMES = {
     "mlbench.contracts.component": "CONTRACT Component",
     "mlbench.contracts.data": (
         "GALLERY QUERY SPLITS Augmentation DataCheck DataProgress DataSource DataState Dataset "
-        "GroupedSplit Mixed Mixing PairList PairedDataset PartCount Split SplitName"
+        "GroupedSplit LocatedSplit Mixed Mixing PairList PairedDataset PartCount Split SplitName"
     ),
     "mlbench.contracts.evaluation": (
         "ACCEPT_NOTHING CurveMetric EmbeddingMetric Quantity RankMetric Target ThresholdPolicy"
@@ -170,9 +181,10 @@ _NAMES = {
     "mlbench.contracts.options": (
         "AugmentationOptions BackboneOptions BatchContext BatchSamplerOptions ClaimOptions DatasetContext "
         "DatasetOptions DistillerContext DistillerOptions HeadContext LossContext LossOptions "
-        "MetricOptions MixingOptions NeckOptions Recipe SamplerContext SamplerOptions ThresholdOptions "
-        "TrackerContext TrackerOptions"
+        "MetricOptions MixingOptions NeckOptions Recipe SamplerContext SamplerOptions SectionOptions "
+        "ThresholdOptions TrackerContext TrackerOptions"
     ),
+    "mlbench.contracts.section": "Chart Part Section",
     "mlbench.contracts.shapes": (
         "Advice BackboneShape BatchesShape CentresShape Choice FeatureShape Features LossShape "
         "NeckShape Need TokensShape"
@@ -194,8 +206,12 @@ _NAMES = {
     "mlbench.images.image_files": "IMAGE_SUFFIXES SPLIT_NAMES find_images kind_of split_of",
     "mlbench.images.manifest": "MANIFEST_SUFFIXES Manifest ManifestRow read_manifest",
     "mlbench.names": "find_path find_paths one_form",
+    "mlbench.page.cases": "CaseRow Figure",
+    "mlbench.page.context": "PageContext",
+    "mlbench.page.findings": "CaseFindings",
     "mlbench.provenance": "code_hash core_hash",
-    "mlbench.records.record": "MEASURED",
+    "mlbench.records.record": "MEASURED Record",
+    "mlbench.records.report": "metric_text",
     "mlbench.seeding": "derive matmul_precision numpy_generator torch_generator torch_seed",
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}

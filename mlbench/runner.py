@@ -22,6 +22,7 @@ from mlbench.planning.plan import Case, Plan
 from mlbench.records.harness import save_benchmarks
 from mlbench.records.record import Record
 from mlbench.records.store import Store
+from mlbench.revision import revision_facts
 
 if TYPE_CHECKING:
     from mlbench.training.preflight import Preflight
@@ -105,9 +106,9 @@ def run(
                 if force:
                     for case in untrained:
                         store.remove_state(case.key)
-                train = (
-                    _InTurn(plan.device, store, ready) if len(devices) < 2 else _AtOnce(devices, store, ready)
-                )
+                place = [find_device(name) for name in devices] if len(devices) > 1 else [plan.device]
+                way = _AtOnce if len(place) > 1 else _InTurn
+                train = way(place, store, ready, _revision(plan))
                 for case, record in train(untrained, listener, durations, last):
                     records[case.key] = record
                 # Last, so that no result waits for it.
@@ -133,10 +134,13 @@ def run(
 class _InTurn:
     """Trains cases one after the other in this process."""
 
-    def __init__(self, device: Device, store: Store, ready: Preflight) -> None:
-        self._device = device
+    def __init__(
+        self, devices: Sequence[Device], store: Store, ready: Preflight, revision: Mapping[str, Any]
+    ) -> None:
+        (self._device,) = devices
         self._store = store
         self._ready = ready
+        self._revision = revision
 
     def __call__(
         self, cases: Sequence[Case], listener: Listener, durations: Durations, last: float
@@ -153,7 +157,7 @@ class _InTurn:
                 record = _renamed(made[case.fingerprint], case, self._store)
             else:
                 record = case_record(case, self._device, self._store, listener, self._ready)
-                _put(self._store, record)
+                record = _put(self._store, record, self._revision)
                 durations.learn(case, record)
             if record.status == "done":
                 made[case.fingerprint] = record
@@ -165,10 +169,13 @@ class _AtOnce:
     """Trains cases in several processes. A listener gets the events of a case together when it ends, so that
     they are in turn; the stage names the cases that are trained."""
 
-    def __init__(self, devices: Sequence[str], store: Store, ready: Preflight) -> None:
+    def __init__(
+        self, devices: Sequence[Device], store: Store, ready: Preflight, revision: Mapping[str, Any]
+    ) -> None:
         self._devices = devices
         self._store = store
         self._notes = ready.notes
+        self._revision = revision
         ready.assemblies.clear()  # each process builds its own
 
     def __call__(
@@ -185,15 +192,15 @@ class _AtOnce:
             names = ", ".join(f"{job.case.name} seed {job.case.seed}" for job in jobs)
             listener.stage(f"training {names}", ended, len(cases))
 
-        with Jobs(_train, self._devices) as jobs:
+        with Jobs(_train, [device.name for device in self._devices]) as jobs:
             for end in jobs.run(work, started):
                 if end.error is not None:
                     raise end.error
                 first, *others = alike[end.item.case.fingerprint]
                 record = end.result
                 if record is None:
-                    record = failed_record(first, find_device(self._devices[0]), threads(), end.reason)
-                _put(self._store, record)
+                    record = failed_record(first, self._devices[0], threads(), end.reason)
+                record = _put(self._store, record, self._revision)
                 for case in (first, *others):
                     ended += 1
                     listener.case(case, ended, len(cases), "")
@@ -257,14 +264,20 @@ def run_case(
 
     with _torch_threads(threads()):
         record = case_record(case, plan.device, store, listener, Preflight(), observe)
-    _put(store, record)
+    return _put(store, record, _revision(plan))
+
+
+def _put(store: Store, record: Record, revision: Mapping[str, Any]) -> Record:
+    """Store the record of a case that has ended, with its revision, and remove the state from which it could
+    go on. Returns what is stored."""
+    record = replace(record, environment={**record.environment, **revision})
+    store.put(record)
+    store.remove_state(record.key)
     return record
 
 
-def _put(store: Store, record: Record) -> None:
-    """Store the record of a case that has ended, and remove the state from which it could go on."""
-    store.put(record)
-    store.remove_state(record.key)
+def _revision(plan: Plan) -> Mapping[str, Any]:
+    return revision_facts(plan.suite.path.resolve().parent)
 
 
 def _rename(plan: Plan, store: Store) -> None:
@@ -350,7 +363,11 @@ def _remeasured(record: Record, case: Case, took: float, device: Device) -> Reco
     return replace(
         record,
         settings=case.spec.plain(),
-        environment=environment(device, torch.get_num_threads()),
+        environment={
+            **environment(device, torch.get_num_threads()),
+            # The results are those of the revision that made them; a later one has the same code.
+            **{name: record.environment[name] for name in ("revision",) if name in record.environment},
+        },
         seconds={**record.seconds, "measure": took, "total": total},
         finished=now(),
     )

@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import toys
@@ -25,6 +25,7 @@ from mlbench.plugins import Plugin, load_plugins
 from mlbench.registry import Registry
 
 if TYPE_CHECKING:
+    from made_page import Made
     from made_tuning import Searcher
 
     from mlbench.planning.request import PlanRequest
@@ -154,6 +155,23 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result
         return result
 
     return run
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """A finished run of toys with its page, in a folder of its own, which tests leave as it is."""
+    from made_page import run_toys
+
+    return run_toys(tmp_path_factory.mktemp("toys"))
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A headless Chromium; see `browser.chromium`."""
+    from browser import chromium
+
+    with chromium() as found:
+        yield found
 
 
 @contextmanager

@@ -113,7 +113,8 @@ def test_the_core_works_without_any_component(run: Callable[..., Result], write:
     assert message.endswith(
         "toy.yaml:4: base.dataset: unknown dataset 'toy' (none is available); plugins that were left "
         "out may have it: augmentations, "
-        "backbones, claims, datasets, distillers, losses, metrics, necks, recipes, samplers, toys, trackers"
+        "backbones, claims, datasets, distillers, losses, metrics, necks, recipes, samplers, sections, toys, "
+        "trackers"
     )
     assert "gap" not in run("--block", "neck*", "list").stdout
     assert (

@@ -25,6 +25,7 @@ from mlbench.contracts.options import BackboneOptions
 from mlbench.environment import Device
 from mlbench.errors import StoreError, SuiteError
 from mlbench.evaluation.calibration import calibrate
+from mlbench.evaluation.details import DETAILS, read_details
 from mlbench.evaluation.engine import verification_curve
 from mlbench.measurement.result import Measurement
 from mlbench.planning.plan import make_plan
@@ -103,6 +104,13 @@ def test_run_gives_a_full_record_for_every_case_and_seed(planned, tmp_path) -> N
         classes = (tmp_path / "toy" / case.key / "classes.csv").read_text().splitlines()
         assert classes[0].startswith("class,queries,recall_at_1,")
         assert [line.split(",")[:2] for line in classes[1:]] == [[f"test/{label}", "4"] for label in range(6)]
+        details = read_details(tmp_path / "toy" / case.key / DETAILS)
+        assert details is not None
+        assert (details.split, details.gallery, details.images) == ("test", "test", 24)
+        assert details.classes.names == tuple(f"test/{label}" for label in range(6))
+        assert details.right.mean() == recall.value
+        at = details.sweep.distance == details.sweep.fitted
+        assert details.sweep.f1[at].tolist() == [f1.value]
         assert record.size["parameters"] > 0
         assert record.size["bytes"] == 4 * record.size["parameters"]
         assert record.size["centres"] == 6 * 8
@@ -129,6 +137,7 @@ def test_run_judges_the_pairs_that_a_data_set_lists(planned, tmp_path, labelled)
     if labelled:
         assert {"f1", "recall_at_1", "accuracy"} <= measured
         assert classes.exists()
+        assert read_details(classes.with_name(DETAILS)) is not None
     else:
         # Labels that nobody gave must not become numbers. The threshold is fitted on calibration images.
         assert measured == {*listed, "threshold"}
@@ -178,7 +187,7 @@ def test_a_renamed_case_is_not_run_again(planned, tmp_path, monkeypatch, links) 
     assert replace(new, **same) == old
     assert store.get(new.key) == new
     assert the_files(store, new.key) == files
-    assert {"last.pt", "classes.csv"} <= files.keys()
+    assert {"last.pt", "classes.csv", DETAILS} <= files.keys()
     # The suite no longer has the old name; a table by the suite's name would show the case twice.
     assert store.get(old.key) is None
     assert not store.checkpoints(old.key).exists()
@@ -274,7 +283,7 @@ def test_weights_that_come_while_a_case_runs_are_in_its_fingerprint(
     ears = Ears()
     assert runner.run(known, store, ears) == [record]
     assert ears.cases == []
-    assert {"last.pt", "classes.csv"} <= the_files(store, record.key).keys()
+    assert {"last.pt", "classes.csv", DETAILS} <= the_files(store, record.key).keys()
     assert not store.checkpoints(unknown.cases[0].key).exists()
     (tmp_path / "weights").write_text("v2")
     assert plan().cases[0].key != record.key
@@ -579,6 +588,12 @@ def test_a_closed_set_is_evaluated_against_the_training_images(planned, tmp_path
         assert (each.queries.sum(), each.gallery.sum()) == (24, 24)
     classes = (tmp_path / "toy" / plan.cases[0].key / "classes.csv").read_text().splitlines()
     assert [line.split(",")[:2] for line in classes[1:]] == [[f"every split/{n}", "4"] for n in range(6)]
+    details = read_details(tmp_path / "toy" / plan.cases[0].key / DETAILS)
+    assert details is not None
+    assert details.classes.names == tuple(f"every split/{n}" for n in range(6))
+    assert (details.place(23), details.place(24)) == (("test", 23), ("train", 0))
+    assert (details.queries.tolist(), details.map.index.max()) == (list(range(24)), 47)
+    assert (details.hardest_positives.b >= 24).all()
     assert f"\nprotocol: {found['protocol']['text']}\n" in results_markdown([record], "")
     other = runner.run(planned(overrides=closed[:1]), Store(tmp_path, "toy"), Ears())[0]
     assert other.evaluation["protocol"]["text"] == "leave one out among 24 test images of 6 classes"

@@ -27,6 +27,7 @@ from mlbench.plugin import (
     BatchesShape,
     BatchSamplerOptions,
     CentresShape,
+    Chart,
     ClaimError,
     ClaimOptions,
     Component,
@@ -49,11 +50,14 @@ from mlbench.plugin import (
     NeckOptions,
     NeckShape,
     OptionError,
+    PageContext,
     PairList,
     Quantity,
     Recipe,
     SamplerContext,
     SamplerOptions,
+    Section,
+    SectionOptions,
     ThresholdOptions,
     TrackerOptions,
 )
@@ -130,6 +134,9 @@ class FaultySplit(toys.ToySplit):
 
     def role(self, index: int) -> int:
         return 1 if self.fault == "roles" else 3
+
+    def where(self, index: int) -> Any:
+        return index if self.fault == "where" else f"{index}.png"
 
 
 class FaultyDatasetOptions(DatasetOptions):
@@ -552,6 +559,26 @@ class FaultyClaim(ClaimOptions):
         return Finding.of_all(found)
 
 
+class FaultySection(SectionOptions):
+    fault: str
+
+    def build(self, context: PageContext) -> Any:
+        spec = {"mark": "bar", "data": {"values": [{"x": random.random() if self.fault == "global" else 1}]}}
+        if self.fault == "url":
+            spec = {"mark": "bar", "data": {"url": "https://example.org/rows.csv"}}
+        template = {
+            "template": "{{ nothing }}",
+            "markup": "{{ names|safe }}",
+        }.get(self.fault, "<p>{{ names }}</p>{{ chart('bars') }}")
+        if self.fault == "text":
+            return "<p>text</p>"
+        if self.fault == "no parts":
+            return Section("Cases", ())
+        chart = Chart(spec, "" if self.fault == "description" else "One bar.")
+        names = ", ".join(row.name for row in context.rows)
+        return Section.of("Cases", template, {"bars": chart}, names=names)
+
+
 class FaultyThreshold(ThresholdOptions):
     fault: str
 
@@ -595,6 +622,7 @@ class FaultyTracker(TrackerOptions):
 
 FAULTS = [
     ("dataset", "version", "dataset_has_three_splits", "the same version"),
+    ("dataset", "where", "dataset_has_three_splits", "`where(0)` of the train split is 0; return a string"),
     ("dataset", "labels", "labels_are_contiguous", "0 .. 3"),
     ("dataset", "images", "images_are_always_the_same", "global generators of Python"),
     ("dataset", "grey", "images_are_always_the_same", "in mode L"),
@@ -724,6 +752,13 @@ FAULTS = [
     ("tracker", "draws", "tracker_leaves_the_process_alone", "global generators of Python"),
     ("tracker", "variable", "tracker_leaves_the_process_alone", "environment variables FAULTY"),
     ("tracker", "moves", "tracker_leaves_the_process_alone", "changes the current folder to /"),
+    ("section", "text", "section_is_built_of_records", "return a Section, as Section.of() makes, or None"),
+    ("section", "no parts", "section_is_built_of_records", "at least one part"),
+    ("section", "template", "section_renders", "'nothing' is undefined; pass every value that it names"),
+    ("section", "description", "section_renders", "has no description; write"),
+    ("section", "url", "section_renders", "has the key 'url'; return its rows in data.values"),
+    ("section", "global", "section_is_always_the_same", "draw from a generator with a fixed seed"),
+    ("section", "markup", "section_escapes_names", "remove |safe from the template"),
 ]
 OPTIONS = {
     "dataset": FaultyDatasetOptions,
@@ -743,6 +778,7 @@ OPTIONS = {
     "threshold": FaultyThreshold,
     "claim": FaultyClaim,
     "tracker": FaultyTracker,
+    "section": FaultySection,
 }
 KINDS_OF = {"paired": "dataset", "pair_loss": "loss", "centre_loss": "loss", "picky": "loss"}
 

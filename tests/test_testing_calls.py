@@ -221,8 +221,11 @@ for _kind, _base in RETURNING.items():
     )
 
 
-@pytest.mark.parametrize("returned", ["", "text"])
-@pytest.mark.parametrize("kind", RETURNING)
+@pytest.mark.parametrize(
+    ("kind", "returned"),
+    # A section may be None.
+    [(kind, returned) for kind in RETURNING for returned in ("", "text") if returned or kind != "section"],
+)
 def test_result_of_build_is_at_fault_and_not_the_file_that_uses_it(kind, returned) -> None:
     component = Component(kind, "faulty", f"test_testing_calls:Returning_{kind}", "with a wrong result")
     given = {"epochs": 1, "batch_size": 4} if kind == "recipe" else {}

@@ -13,6 +13,7 @@ from mlbench.records.report import metric_text
 from mlbench.table import Table
 
 __all__ = [
+    "claim_facts",
     "claims_json",
     "claims_markdown",
     "claims_notes",
@@ -29,18 +30,24 @@ _WHOLE = ("bytes", "images/s")
 def claims_table(judgements: Sequence[Judgement], title: str = "") -> Table:
     """One row for each claim: verdict, effect with its interval, the bound, seeds and corrected p-value."""
     headings = ("claim", "verdict", "effect", "claimed", "samples", "p")
-    rows = [
-        (
-            each.claim.id,
-            each.verdict.value,
-            "" if each.finding is None else _value_text(each.finding.effect),
-            "" if each.finding is None else _bound_text(each.finding.effect),
-            "" if each.finding is None else samples_text(each.finding.effect),
-            "" if each.finding is None else _p_text(each),
-        )
-        for each in judgements
-    ]
+    rows = [_cells(each) for each in judgements]
     return Table(headings, rows, numbers=("p",), title=title, keep=3)
+
+
+def claim_facts(judgement: Judgement) -> dict[str, Any]:
+    """A claim and its verdict as text: id, sentence, verdict, effect, claimed, samples, p, and `details`, a
+    list of lines."""
+    names = ("id", "verdict", "effect", "claimed", "samples", "p")
+    facts: dict[str, Any] = dict(zip(names, _cells(judgement), strict=True))
+    return {**facts, "sentence": judgement.claim.options.sentence, "details": list(_details(judgement))}
+
+
+def _cells(judgement: Judgement) -> tuple[str, str, str, str, str, str]:
+    head = (judgement.claim.id, judgement.verdict.value)
+    if judgement.finding is None:
+        return (*head, "", "", "", "")
+    effect = judgement.finding.effect
+    return (*head, _value_text(effect), _bound_text(effect), samples_text(effect), _p_text(judgement))
 
 
 def claims_notes(judgements: Sequence[Judgement]) -> list[str]:

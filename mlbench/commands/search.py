@@ -120,6 +120,8 @@ def _in_a_suite(kind: str, value: Any) -> str:
         return f"claims: {flow_text({'ID': {'name': value}})}"
     if kind == "tracker":
         return f"track: {flow_text(value)}"
+    if kind == "section":
+        return "mlbench report"
     assert kind in COMPONENTS.values()
     return f"{kind}: {flow_text(value)}"
 

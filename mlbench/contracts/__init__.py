@@ -20,6 +20,7 @@ from mlbench.contracts.data import (
     DataSource,
     DataState,
     GroupedSplit,
+    LocatedSplit,
     Mixed,
     Mixing,
     PairedDataset,
@@ -49,6 +50,7 @@ from mlbench.contracts.learning import (
     RowSampler,
 )
 from mlbench.contracts.network import Backbone, Neck
+from mlbench.contracts.section import Chart, Part, Section
 from mlbench.contracts.shapes import (
     Advice,
     BackboneShape,
@@ -84,6 +86,7 @@ __all__ = [
     "CentreLoss",
     "CentreSampler",
     "CentresShape",
+    "Chart",
     "Choice",
     "Component",
     "CurveMetric",
@@ -102,6 +105,7 @@ __all__ = [
     "FinishedRun",
     "GroupedSplit",
     "Kind",
+    "LocatedSplit",
     "LossShape",
     "Mixed",
     "MixedLoss",
@@ -112,11 +116,13 @@ __all__ = [
     "PairList",
     "PairLoss",
     "PairedDataset",
+    "Part",
     "PartCount",
     "Quantity",
     "RankMetric",
     "RegularisedLoss",
     "RowSampler",
+    "Section",
     "Split",
     "SplitName",
     "Target",

@@ -22,6 +22,7 @@ __all__ = [
     "DataState",
     "Dataset",
     "GroupedSplit",
+    "LocatedSplit",
     "Mixed",
     "Mixing",
     "PairList",
@@ -78,6 +79,16 @@ class GroupedSplit(Split, Protocol):
 
     @property
     def groups(self) -> np.ndarray | None: ...
+
+
+@runtime_checkable
+class LocatedSplit(Split, Protocol):
+    """A split that knows where its images come from, for reports on single images."""
+
+    def where(self, index: int) -> str:
+        """Place of image `index` for a reader, without reading the image: its file below the folder of the
+        data set, or another text of one line; "" where there is none."""
+        ...
 
 
 @runtime_checkable

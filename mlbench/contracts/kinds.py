@@ -85,6 +85,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             types=(
                 "Split",
                 "GroupedSplit",
+                "LocatedSplit",
                 "PairedDataset",
                 "PairList",
                 "DataSource",
@@ -259,6 +260,19 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 tracker_leaves_the_process_alone="no print, no seeding, no change of variables or folder",
             ),
             types=("TrackedCase", "FinishedRun"),
+        ),
+        "section": Kind(
+            "a section of the report page",
+            "a Section, or None",
+            in_case=False,
+            inner=False,
+            duties=_duties(
+                section_is_built_of_records="a Section with a title and parts, or None, for any records",
+                section_renders="templates that need no other values; charts with a description and own data",
+                section_is_always_the_same="the same for the same records",
+                section_escapes_names="names of cases escaped, whatever characters they have",
+            ),
+            types=("Part", "Chart", "mlbench.page.cases:CaseRow", "mlbench.page.cases:Figure"),
         ),
     }
 )

@@ -51,7 +51,9 @@ if TYPE_CHECKING:
     )
     from mlbench.contracts.learning import BatchSampler, CentreLoss, CentreSampler, Distiller, PairLoss
     from mlbench.contracts.network import Backbone, Neck
+    from mlbench.contracts.section import Section
     from mlbench.contracts.tracking import Tracker
+    from mlbench.page.context import PageContext
 
 __all__ = [
     "BASES",
@@ -77,6 +79,7 @@ __all__ = [
     "Recipe",
     "SamplerContext",
     "SamplerOptions",
+    "SectionOptions",
     "ThresholdOptions",
     "TrackerContext",
     "TrackerOptions",
@@ -349,6 +352,20 @@ class TrackerOptions(Options):
         user must mend first, such as a library that is not installed: the run then ends before it starts."""
 
 
+class SectionOptions(Options):
+    """Options of a section of the report page. Every installed section is on the page of every suite.
+
+    place: sections stand in ascending order of it; the built-in ones have 100 (the answer), 200 (cases), 300
+    (charts of cases), 400 to 590 (one case) and 900 (how it was made)."""
+
+    place: ClassVar[int] = 700
+
+    @abstractmethod
+    def build(self, context: PageContext) -> Section | None:
+        """The section, or None where there is nothing to say. A section that raises is left out, with a line
+        on the page."""
+
+
 #: The result of `predict`, for the kinds that have it.
 PREDICTIONS: Mapping[str, type] = {
     "backbone": BackboneShape,
@@ -374,6 +391,7 @@ BASES: Mapping[str, type[Options]] = {
     "threshold": ThresholdOptions,
     "claim": ClaimOptions,
     "tracker": TrackerOptions,
+    "section": SectionOptions,
 }
 
 NESTED.update({base: kind for kind, base in BASES.items() if KINDS[kind].inner})

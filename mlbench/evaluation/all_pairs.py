@@ -39,6 +39,14 @@ class OrderedImages:
     def __len__(self) -> int:
         return len(self.images)
 
+    def at(self, places: np.ndarray) -> OrderedImages:
+        """Some of the images. places: (n,) int64, ascending."""
+        labels = self.labels[places]
+        first = np.searchsorted(labels, np.arange(len(self.first))).astype(np.int64)
+        return OrderedImages(
+            self.vectors, self.images[places], self.groups[places], labels, first, self.norms[places]
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class PositiveBlock:
@@ -108,6 +116,12 @@ class AllPairs:
                 "positive pair"
             )
         return pairs
+
+    def of_queries(self, places: np.ndarray) -> AllPairs:
+        """The pairs of some queries alone. places: (n,) int64, ascending, among the queries."""
+        counts = np.diff(self.offsets)[places]
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        return AllPairs(self.queries.at(places), self.gallery, self.classes, False, offsets)
 
     @property
     def positives(self) -> int:

@@ -10,13 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from mlbench.contracts import ACCEPT_NOTHING
 from mlbench.evaluation.all_pairs import AllPairs
 from mlbench.evaluation.bootstrap import Bootstrap
 from mlbench.evaluation.curve import Curve
+from mlbench.evaluation.details import Details
 from mlbench.evaluation.embedding_estimates import NOT_A_NUMBER
 from mlbench.evaluation.embeddings import Embeddings, collapse_note, mean_similarity
 from mlbench.evaluation.engine import Engine
 from mlbench.evaluation.estimates import BuiltMetric, curve_estimates, estimate_metrics, per_query_values
+from mlbench.evaluation.find_details import NEAR_ON_GRID, find_details
 from mlbench.evaluation.pair_scan import PairScan
 from mlbench.evaluation.products import Products, round_for_products
 from mlbench.evaluation.protocol import describe_protocol, has_groups
@@ -39,7 +42,7 @@ class AllPairsEvaluation:
     "true_positives", "false_positives" for thresholds in steps of .01, down to the first that accepts every
     positive pair. by_class: name to (C,) means over the queries of each class, NaN for a class without a
     query. queries_by_class: (C,) numbers of these queries. classes: (C,) labels. curve: exact. name: of the
-    embeddings.
+    embeddings. details: None unless requested.
     """
 
     metrics: Mapping[str, Estimate]
@@ -51,6 +54,7 @@ class AllPairsEvaluation:
     queries_by_class: np.ndarray
     curve: Curve
     name: str
+    details: Details | None = None
 
     @property
     def notes(self) -> list[str]:
@@ -102,19 +106,22 @@ def evaluate_all_pairs(
     metrics: Sequence[BuiltMetric],
     generator: np.random.Generator,
     engine: Engine,
+    details: np.random.Generator | None = None,
 ) -> AllPairsEvaluation:
     """Evaluate all metrics in one pass over all pairs of the embeddings.
 
-    threshold: fitted on other embeddings (see `calibrate`). generator: for the resamples. Raises DataError as
-    `AllPairs.of`, ComponentError as `estimate_metrics`.
+    threshold: fitted on other embeddings (see `calibrate`). generator: for the resamples. details: for the
+    samples of the details, None for no details. Raises DataError as `AllPairs.of`, ComponentError as
+    `estimate_metrics`.
     """
     pairs = AllPairs.of(embeddings)
     scan = engine.scan(
         pairs,
         lambda ranks: per_query_values(metrics, ranks),
-        thresholds=threshold.scanned,
+        thresholds=threshold.scanned if details is None else (*threshold.scanned, NEAR_ON_GRID),
         sweep=_SWEEP,
         histograms=True,
+        accepted_from=None if details is None else _accepted_from(threshold),
     )
     bootstrap = Bootstrap(len(pairs.classes), engine.resamples, engine.level, generator)
     return AllPairsEvaluation(
@@ -130,7 +137,14 @@ def evaluate_all_pairs(
         classes=scan.classes,
         curve=scan.curve,
         name=embeddings.name,
+        details=(
+            None if details is None else find_details(embeddings, pairs, scan, threshold, engine, details)
+        ),
     )
+
+
+def _accepted_from(threshold: Threshold) -> float:
+    return ACCEPT_NOTHING if threshold.similarity is None else threshold.similarity
 
 
 def _with_remarks(threshold: Threshold, scan: PairScan, bootstrap: Bootstrap, split: str) -> Threshold:

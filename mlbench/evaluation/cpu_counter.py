@@ -14,8 +14,10 @@ import torch
 from mlbench.evaluation import cpu_kernels
 from mlbench.evaluation.all_pairs import AllPairs, OrderedImages, PositiveBlock
 from mlbench.evaluation.class_histograms import ClassHistograms
+from mlbench.evaluation.cpu_nearest import BlockNearest
 from mlbench.evaluation.pair_counter import PairCounts, Progress
 from mlbench.evaluation.products import Products, round_for_products
+from mlbench.evaluation.query_negatives import QueryNegatives
 from mlbench.evaluation.similarity_grid import STEP, on_grid
 from mlbench.seeding import matmul_precision
 
@@ -64,6 +66,21 @@ class CpuCounter:
         self._threads = max(1, min(threads, memory // each))
         self._lock = threading.Lock()
 
+    @property
+    def tile(self) -> int:
+        return TILE
+
+    def scores(self, start: int, end: int) -> Iterator[tuple[int, np.ndarray]]:
+        pairs = self._pairs
+        columns, tile = np.empty((2, TILE, int(pairs.queries.vectors.shape[1])), np.float32)
+        scores = np.empty((TILE, TILE), np.float32)
+        rows = self._read(pairs.queries, start, end, tile)
+        for left in range(0, len(pairs.gallery), TILE):
+            right = min(left + TILE, len(pairs.gallery))
+            with _single_threaded():
+                _multiply(rows, self._read(pairs.gallery, left, right, columns), scores)
+            yield left, scores[: end - start, : right - left]
+
     def positives(self, start: int, end: int) -> np.ndarray:
         pairs = self._pairs
         base = pairs.offsets[start]
@@ -101,11 +118,12 @@ class CpuCounter:
         edges: np.ndarray,
         histograms: ClassHistograms | None,
         progress: Progress,
+        nearest: QueryNegatives | None = None,
     ) -> PairCounts:
         pairs = self._pairs
         above, ties = np.zeros((2, len(edges)), np.int64)
         counts = PairCounts(above, ties, np.zeros(len(positives), np.int32))
-        negatives = _NegativePass(pairs, start, positives, edges, histograms, counts, self._lock)
+        negatives = _NegativePass(pairs, start, positives, edges, histograms, nearest, counts, self._lock)
         whole = pairs.mirrored and (start, end) == (0, len(pairs.queries))
 
         def count(block: tuple[int, int], buffers: _Buffers) -> None:
@@ -219,11 +237,12 @@ class _NegativePass:
         positives: np.ndarray,
         edges: np.ndarray,
         histograms: ClassHistograms | None,
+        nearest: QueryNegatives | None,
         counts: PairCounts,
         lock: threading.Lock,
     ) -> None:
         self.pairs, self.positives, self.edges, self.histograms = pairs, positives, edges, histograms
-        self.counts, self.lock = counts, lock
+        self.nearest, self.counts, self.lock = nearest, counts, lock
         self.base = pairs.offsets[start]
         # Lower scores round to less than the lowest threshold.
         self.floor = np.float32(edges[0] - STEP)
@@ -245,6 +264,9 @@ class _NegativePass:
         transposed = _BlockRankings(self, left, right) if mirrored and left != top else by_query
         column_histograms = self._block_histograms(gallery, left, right)
         row_histograms = self._block_histograms(queries, top, bottom)
+        nearest = None
+        if self.nearest is not None:
+            nearest = BlockNearest(self.nearest, row_range, column_range, TILE)
         for row in range(top, bottom, TILE):
             for column in range(row if mirrored and left == top else left, right, TILE):
                 height, width = min(TILE, bottom - row), min(TILE, right - column)
@@ -258,15 +280,13 @@ class _NegativePass:
                     self.flush(buffers)
                 reaches = buffers.row_reaches
                 column_lowest = transposed.lowest(column, width if mirrored else 0)
-                reaching = cpu_kernels.find_reaching(
-                    scores,
-                    height,
-                    self.lowest,
-                    by_query.lowest(row, height),
-                    column_lowest,
-                    reaches,
-                    buffers.column_best,
-                )
+                lowest = self.lowest, by_query.lowest(row, height), column_lowest
+                reach = scores, height, *lowest, reaches, buffers.column_best
+                if nearest is None:
+                    reaching = cpu_kernels.find_reaching(*reach)
+                else:
+                    both = mirrored and not diagonal
+                    reaching = nearest.find_reaching(reach, (row, column), width, both=both)
                 args = scores, height, width, diagonal
                 buffers.held = cpu_kernels.collect_scores(
                     *args, self.floor, reaches, buffers.kept, buffers.held
@@ -294,6 +314,8 @@ class _NegativePass:
             by_query.add()
             if transposed is not by_query:
                 transposed.add()
+            if nearest is not None:
+                nearest.add(both=mirrored)
             if self.histograms is not None:
                 times = 2 if mirrored else 1
                 for ordered, first, counted in (

@@ -19,6 +19,7 @@ __all__ = [
     "count_histograms",
     "count_positive_histograms",
     "exclude_classes",
+    "find_nearest",
     "find_reaching",
     "gather_positives",
     "ranks_from_counts",
@@ -134,6 +135,80 @@ def find_reaching(
             for at in range(CHUNK):
                 above[at] = part[at] if part[at] > above[at] else above[at]
         row_reaches[row] = best.max() >= min(floor, row_lowest[row])
+    reaching = 0
+    for column in range(len(column_lowest)):
+        reaching += column_best[column] >= column_lowest[column]
+    return reaching
+
+
+@compiled()
+def find_nearest(
+    scores: np.ndarray,
+    rows: int,
+    floor: np.float32,
+    row_lowest: np.ndarray,
+    column_lowest: np.ndarray,
+    row_reaches: np.ndarray,
+    column_best: np.ndarray,
+    columns: int,
+    cutoff: np.float32,
+    first_row: int,
+    first_column: int,
+    of_rows: tuple[np.ndarray, np.ndarray, np.ndarray],
+    of_columns: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> int:
+    """`find_reaching` that also finds the highest score of each row and of each column, and counts their
+    scores from `cutoff`. Scores right of the tile's columns, which pad it, are set to `EXCLUDED`.
+
+    first_row, first_column: places of the tile's first row and column. of_rows: best (>= rows,) float32 and
+    place (>= rows,) int32, replaced where a score of the row is higher, by the score and the place of the
+    first column with it; accepted (>= rows,) int32, increased. of_columns: the same of the columns; empty to
+    leave them.
+    """
+    if columns < scores.shape[1]:
+        scores[:rows, columns:] = EXCLUDED
+    row_best, row_place, row_accepted = of_rows
+    both = len(of_columns[0]) > 0
+    column_best[:] = EXCLUDED
+    nearest = np.zeros(len(column_best), np.int32)
+    best = np.empty(CHUNK, np.float32)
+    for row in range(rows):
+        line = scores[row]
+        number = np.int32(row)
+        best[:] = EXCLUDED
+        for begin in range(0, len(line), CHUNK):
+            part = line[begin : begin + CHUNK]
+            above = column_best[begin : begin + CHUNK]
+            for at in range(CHUNK):
+                best[at] = part[at] if part[at] > best[at] else best[at]
+            if both:
+                chosen = nearest[begin : begin + CHUNK]
+                for at in range(CHUNK):
+                    chosen[at] = number if part[at] > above[at] else chosen[at]
+            for at in range(CHUNK):
+                above[at] = part[at] if part[at] > above[at] else above[at]
+        highest = best.max()
+        row_reaches[row] = highest >= min(floor, row_lowest[row])
+        if highest > row_best[row]:
+            at = 0
+            while line[at] != highest:
+                at += 1
+            row_best[row] = highest
+            row_place[row] = first_column + at
+        if highest >= cutoff:
+            reaching = 0
+            for column in range(len(line)):
+                reaching += line[column] >= cutoff
+            row_accepted[row] += reaching
+            if both:
+                accepted = of_columns[2]
+                for column in range(len(line)):
+                    accepted[column] += np.int32(line[column] >= cutoff)
+    if both:
+        for column in range(columns):
+            if column_best[column] > of_columns[0][column]:
+                of_columns[0][column] = column_best[column]
+                of_columns[1][column] = first_row + nearest[column]
     reaching = 0
     for column in range(len(column_lowest)):
         reaching += column_best[column] >= column_lowest[column]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +45,7 @@ class Engine:
         thresholds: Sequence[float] = (),
         sweep: Sequence[float] = (),
         histograms: bool = False,
+        accepted_from: float | None = None,
     ) -> PairScan:
         """`scan_pairs` with these settings. histograms: whether to count them, if the engine resamples."""
         return scan_pairs(
@@ -54,9 +55,18 @@ class Engine:
             thresholds=thresholds,
             sweep=sweep,
             bins=_BINS if histograms and self.resamples else 0,
+            accepted_from=accepted_from,
             memory=self.memory // 2,
             progress=self.progress,
         )
+
+    def scores(self, pairs: AllPairs) -> Iterator[tuple[int, int, np.ndarray]]:
+        """The scores of all pairs, as `scan` computes them, for a few queries: first row, first column and
+        scores of each tile, (rows, columns) float32, which the next tile may overwrite."""
+        counter, count = self._counter(pairs), len(pairs.queries)
+        for start in range(0, count, counter.tile):
+            for left, scores in counter.scores(start, min(start + counter.tile, count)):
+                yield start, left, scores
 
     def _counter(self, pairs: AllPairs) -> PairCounter:
         """The counter for the device that holds the embeddings."""

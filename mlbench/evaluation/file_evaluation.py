@@ -46,7 +46,7 @@ class EvaluationRequest:
     gallery: embeddings that the queries of `file` are compared with, instead of with each other. calibration:
     embeddings to fit the threshold on; or share: of the classes of `file` to use for it. pairs: a list of
     pairs to evaluate in `folds` folds, instead of all pairs. overrides: as in --set. threads: None for all
-    cores.
+    cores. details: whether to find the details of the evaluation, too.
     """
 
     file: Path
@@ -60,6 +60,7 @@ class EvaluationRequest:
     seed: int = 0
     device: str = "cpu"
     threads: int | None = None
+    details: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ def _evaluate(
     progress: Progress,
 ) -> FileEvaluation:
     embeddings = read_embeddings(request.file, request.labels, needs_labels=request.pairs is None)
+    images = len(embeddings)
     if request.pairs is not None:
         return _evaluate_listed(embeddings, request.pairs, request.folds, policy, built, settings.level)
     calibration = None
@@ -124,7 +126,11 @@ def _evaluate(
     )
     threshold = _threshold(policy, _to_device(calibration, request.device), engine, request.seed)
     generator = numpy_generator(request.seed, "bootstrap")
-    result = evaluate_all_pairs(_to_device(embeddings, request.device), threshold, built, generator, engine)
+    details = numpy_generator(request.seed, "details") if request.details else None
+    given = _to_device(embeddings, request.device)
+    result = evaluate_all_pairs(given, threshold, built, generator, engine, details)
+    if result.details is not None:
+        result = replace(result, details=replace(result.details, images=images))
     facts, notes = result.plain(), result.notes
     if repeats := repeated_embeddings_note(embeddings):
         notes.append(repeats)
@@ -142,6 +148,8 @@ def _check_request(request: EvaluationRequest) -> None:
         raise OptionError("--calibration and --calibration-share both fit the threshold; give one of them")
     if request.pairs is not None and (request.calibration is not None or request.share):
         raise OptionError("--pairs fits its thresholds on the other folds; leave out --calibration")
+    if request.pairs is not None and request.details:
+        raise OptionError("--pairs scores the listed pairs alone, which have no details; leave out --details")
     if request.pairs is not None and request.gallery is not None:
         raise OptionError("--pairs already states which images are compared; leave out --gallery")
 

@@ -23,6 +23,8 @@ from mlbench.evaluation.all_pairs import AllPairs
 from mlbench.evaluation.class_histograms import ClassHistograms
 from mlbench.evaluation.curve import Curve
 from mlbench.evaluation.pair_counter import PairCounter, Progress
+from mlbench.evaluation.query_negatives import QueryNegatives
+from mlbench.evaluation.query_scores import QueryPositives, QueryScores
 from mlbench.evaluation.ranks import Ranks
 from mlbench.evaluation.similarity_grid import STEP, on_grid
 
@@ -46,7 +48,7 @@ class PairScan:
 
     per_query: name to (Q,) float64, for the queries that have a positive. query_classes: (Q,) int64, their
     classes as indices of `classes`. classes: (C,) labels. histograms: None unless requested.
-    queries_without_positive: number of the other queries.
+    queries_without_positive: number of the other queries. by_query: of all queries; None unless requested.
     """
 
     curve: Curve
@@ -55,6 +57,7 @@ class PairScan:
     classes: np.ndarray
     histograms: ClassHistograms | None
     queries_without_positive: int
+    by_query: QueryScores | None = None
 
 
 def scan_pairs(
@@ -65,6 +68,7 @@ def scan_pairs(
     thresholds: Sequence[float] = (),
     sweep: Sequence[float] = (),
     bins: int = 0,
+    accepted_from: float | None = None,
     memory: int = 1 << 28,
     progress: Progress = lambda done, total: None,
 ) -> PairScan:
@@ -73,7 +77,8 @@ def scan_pairs(
     per_query: maps ranks to named values, (Q,) each; called for some queries at a time if memory is short.
     thresholds: similarities that the curve includes besides the scores of the positives. sweep: the same, but
     only down to the first that accepts every positive. bins: of the histograms by class, 0 for no histograms.
-    memory: bytes for everything that grows with the number of positive pairs or classes.
+    accepted_from: the similarity from which pairs of a query are counted in `PairScan.by_query`, None for no
+    such result. memory: bytes for everything that grows with the number of positive pairs or classes.
     """
     queries = len(pairs.queries)
     exact = pairs.positives * _PER_POSITIVE <= memory
@@ -95,19 +100,28 @@ def scan_pairs(
     )
     true_positives = np.zeros(len(edges), np.int64)
     false_positives, ties = np.zeros_like(true_positives), np.zeros_like(true_positives)
+    by_query = None
+    if accepted_from is not None:
+        by_query = QueryScores(QueryPositives.empty(queries), QueryNegatives.empty(queries, accepted_from))
+    nearest = None if by_query is None else by_query.negatives
     values = []
     for start, end in query_ranges:
         positives = first if exact else counter.positives(start, end)
-        counts = counter.negatives(start, end, positives, edges, histograms, progress)
+        counts = counter.negatives(start, end, positives, edges, histograms, progress, nearest)
         false_positives += counts.above
         ties += counts.ties
         if histograms is not None:
             offsets = pairs.offsets[start : end + 1]
             _add_positives(histograms, positives, offsets, pairs.queries.labels[start:end])
         for top, bottom in pairs.query_ranges(_RANKED, start, end):
-            ranks = _ranks(counts.between, pairs.offsets[top : bottom + 1], pairs.offsets[start])
+            offsets = pairs.offsets[top : bottom + 1]
+            ranks = _ranks(counts.between, offsets, pairs.offsets[start])
             if len(ranks.ranks):
                 values.append(per_query(ranks))
+                if by_query is not None:
+                    first_place, last = offsets[[0, -1]] - pairs.offsets[start]
+                    found = positives[first_place:last], offsets, ranks.best
+                    by_query.positives.add(top, *found, by_query.negatives.threshold)
         on_grid(positives, out=positives).sort()
         true_positives += len(positives) - np.searchsorted(positives, edges)
     has_positive = np.diff(pairs.offsets) > 0
@@ -127,6 +141,7 @@ def scan_pairs(
         classes=pairs.classes,
         histograms=histograms,
         queries_without_positive=int((~has_positive).sum()),
+        by_query=by_query,
     )
 
 

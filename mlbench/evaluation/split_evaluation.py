@@ -39,6 +39,7 @@ def evaluate_split(
     metrics: Sequence[BuiltMetric],
     generator: np.random.Generator,
     engine: Engine,
+    details: np.random.Generator | None = None,
 ) -> SplitEvaluation:
     """Evaluate over all pairs and, if the data set has a list of pairs, over these in folds too.
 
@@ -46,7 +47,7 @@ def evaluate_split(
     errors are those of `evaluate_all_pairs` and `evaluate_pair_list`.
     """
     if pairs is None or (embeddings.queries | embeddings.gallery).any():
-        evaluation = evaluate_all_pairs(embeddings, threshold, metrics, generator, engine)
+        evaluation = evaluate_all_pairs(embeddings, threshold, metrics, generator, engine, details)
         estimates, facts, notes = dict(evaluation.metrics), evaluation.plain(), evaluation.notes
     else:
         evaluation = None

@@ -20,6 +20,8 @@ from mlbench.evaluation.class_histograms import ClassHistograms
 from mlbench.evaluation.negative_counts import NegativeCounts, Tile
 from mlbench.evaluation.pair_counter import PairCounts, Progress
 from mlbench.evaluation.products import Products
+from mlbench.evaluation.query_negatives import QueryNegatives
+from mlbench.evaluation.torch_negatives import TorchNegatives
 from mlbench.evaluation.unit_vectors import UnitRows, UnitVectors, padded_width
 from mlbench.seeding import any_order, matmul_precision
 
@@ -62,6 +64,20 @@ class TorchCounter:
         )
         self._scores = torch.empty((side, side), device=device)
 
+    @property
+    def tile(self) -> int:
+        return self._side
+
+    def scores(self, start: int, end: int) -> Iterator[tuple[int, np.ndarray]]:
+        rows, count = self._rows.tile(start), len(self._pairs.gallery)
+        for left in range(0, count, self._side):
+            columns = self._columns.tile(left)
+            with self._precision():
+                multiply(rows, columns, self._scores)
+                if rows.scales is not None and columns.scales is not None:
+                    self._scores.mul_(rows.scales[:, None] * columns.scales)
+            yield left, self._scores[: end - start, : min(self._side, count - left)].cpu().numpy()
+
     def positives(self, start: int, end: int) -> np.ndarray:
         pairs, side = self._pairs, self._side
         blocks = [
@@ -94,9 +110,11 @@ class TorchCounter:
         edges: np.ndarray,
         histograms: ClassHistograms | None,
         progress: Progress,
+        nearest: QueryNegatives | None = None,
     ) -> PairCounts:
         counts = self._counts(self._pairs, start, end, positives, edges, histograms)
         tiles = list(_tiles(start, end, len(self._pairs.gallery), self._side, counts.mirrored))
+        search = None if nearest is None else TorchNegatives(self._pairs, nearest, mirrored=counts.mirrored)
         report = _paced(progress, len(tiles), self._wait)
         with self._precision(), any_order():
             rows, held = self._rows.tile(start), start
@@ -105,8 +123,12 @@ class TorchCounter:
                     rows, held = self._rows.tile(tile.top), tile.top
                 columns = self._columns.tile(tile.left)
                 multiply(rows, columns, self._scores)
+                if search is not None:
+                    search.count(self._scores, rows, columns, tile)
                 counts.count(self._scores, rows, columns, tile)
                 report(done)
+        if search is not None:
+            search.result()
         return counts.result()
 
     @contextmanager

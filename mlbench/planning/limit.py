@@ -13,6 +13,7 @@ from mlbench.contracts import (
     SPLITS,
     Dataset,
     GroupedSplit,
+    LocatedSplit,
     PairedDataset,
     PairList,
     Split,
@@ -23,10 +24,13 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-__all__ = ["limited"]
+__all__ = ["limit_of", "limited"]
 
 #: Images of a class that are kept at least, where it has as many: enough for pairs and batches of them.
 _OF_A_CLASS = 4
+
+#: End of the version of a limited data set.
+_LIMITED = "; limited to {} images a split"
 
 
 def limited(dataset: Dataset, images: int) -> Dataset:
@@ -52,13 +56,20 @@ def limited(dataset: Dataset, images: int) -> Dataset:
     return kind(dataset, splits, images)
 
 
+def limit_of(version: str) -> int | None:
+    """The limit of the data set with this version, None for a whole one."""
+    start, end = _LIMITED.split("{}")
+    _, _, count = version.removesuffix(end).rpartition(start)
+    return int(count) if version.endswith(end) and count.isdecimal() else None
+
+
 class _Limited:
     """A `Dataset` of limited splits."""
 
     def __init__(self, dataset: Dataset, splits: Mapping[SplitName, Split], images: int) -> None:
         self._dataset: Any = dataset
         self._splits = splits
-        self.version = f"{dataset.version}; limited to {images} images a split"
+        self.version = f"{dataset.version}{_LIMITED.format(images)}"
         counts = ", ".join(
             f"{name} {len(split)} of {len(dataset.split(name))}" for name, split in self._splits.items()
         )
@@ -128,6 +139,9 @@ class _LimitedSplit:
 
     def role(self, index: int) -> int:
         return self.split.role(self.images[index])
+
+    def where(self, index: int) -> str:
+        return self.split.where(self.images[index]) if isinstance(self.split, LocatedSplit) else ""
 
     @cached_property
     def _theirs(self) -> list[int]:

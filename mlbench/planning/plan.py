@@ -44,7 +44,7 @@ from mlbench.records.store import results_settings
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Case", "Forecast", "Plan", "check_sampler", "labels_of", "make_plan", "settled"]
+__all__ = ["Case", "Forecast", "Plan", "built_dataset", "check_sampler", "labels_of", "make_plan", "settled"]
 
 #: Parts of the core whose code can change a result.
 _RESULT_PARTS = (
@@ -162,7 +162,7 @@ def make_plan(
     predict = _Predictions()
     planned = []
     for spec in chosen:
-        dataset, labels = _dataset(spec, root, limit, known)
+        dataset, labels = built_dataset(spec.parts["dataset"], spec.image.size, root, limit, known)
         chosen_protocol = spec.evaluation.gallery, spec.evaluation.split
         if (protocol := (id(dataset), *chosen_protocol)) not in checked:
             with spec.parts["dataset"].located():
@@ -211,15 +211,15 @@ def labels_of(split: Split) -> np.ndarray:
     return np.fromiter((split.label(index) for index in range(len(split))), np.int64, len(split))
 
 
-def _dataset(
-    spec: Spec, root: Path, limit: int | None, known: dict[str, tuple[Dataset, array[int]]]
+def built_dataset(
+    part: Part, size: int, root: Path, limit: int | None, known: dict[str, tuple[Dataset, array[int]]]
 ) -> tuple[Dataset, array[int]]:
-    """The data set of a case and the labels of its train split, made once for all cases that share it."""
-    part = spec.parts["dataset"]
-    key = json.dumps([part.entry.component.name, part.options, spec.image.size], sort_keys=True)
+    """The data set of a case, for images of this size, and the labels of its train split; made once for all
+    cases that share it, and kept in `known`."""
+    key = json.dumps([part.entry.component.name, part.options, size, limit], sort_keys=True)
     if key not in known:
         with part.located(), named([part]):
-            dataset: Dataset = part.component.build(DatasetContext(root, spec.image.size))
+            dataset: Dataset = part.component.build(DatasetContext(root, size))
             if limit is not None:
                 dataset = limited(dataset, limit)
             train = dataset.split("train")

@@ -42,13 +42,15 @@ class Lacking:
 class Selection:
     """Records of a suite, one for each case and seed. lacking: cases and seeds of the suite file without a
     record. remarks: notes on records that are left out, one line each. stored: for records of renamed cases,
-    their key to the key that they are stored under."""
+    their key to the key that they are stored under. plan: of the suite's file, None where only its name was
+    given."""
 
     heading: Heading
     records: tuple[Record, ...]
     lacking: tuple[Lacking, ...] = ()
     remarks: tuple[str, ...] = ()
     stored: Mapping[str, str] = field(default_factory=dict)
+    plan: Plan | None = None
 
 
 def suite_records(
@@ -63,12 +65,13 @@ def suite_records(
     heading = read_heading(suite, request.size)
     store = Store(results, heading.name)
     if heading.path is not None and heading.has_cases:
-        records, lacking, stored = select_records(request.plan(heading.path, registry()), store)
+        plan = request.plan(heading.path, registry())
+        records, lacking, stored = select_records(plan, store)
         if not records:
             if all(each.reason == _NO_RECORD for each in lacking):
                 raise StoreError(f"no records of the suite {heading.name!r} in {results}; {_advice(heading)}")
             raise StoreError(f"{lacking[0]}; {_advice(heading)}")
-        return Selection(heading, records, lacking, stored=stored)
+        return Selection(heading, records, lacking, stored=stored, plan=plan)
     if request != PlanRequest(size=request.size if heading.path else None):
         raise SuiteError(
             f"{suite}: size, cases, seeds, settings, device and precision are chosen from a suite file; "

@@ -22,6 +22,7 @@ __all__ = [
     "assessment_json",
     "assessment_table",
     "headline_metrics",
+    "metric_headings",
     "metric_text",
     "notes_of",
     "protocols_of",
@@ -237,6 +238,14 @@ def headline_metrics(records: Sequence[Record], watched: Collection[str] = ()) -
     columns = _columns(records, watched)
     names = {name for record in records for name in record.metrics}
     return {each.name: each.heading for each in columns if each.headline and each.name in names}
+
+
+def metric_headings(records: Sequence[Record], watched: Collection[str] = ()) -> dict[str, str]:
+    """Headings of all metrics of records, by name: those of the table's columns in its order, then the others
+    under their names."""
+    names = dict.fromkeys(name for record in records for name in record.metrics)
+    headings = {each.name: each.heading for each in _columns(records, watched) if each.name in names}
+    return {**headings, **{name: name for name in names if name not in headings}}
 
 
 def _spread(records: Sequence[Record]) -> str:

@@ -180,7 +180,7 @@ def _reduced(record: Record) -> dict[str, Any]:
         "finished": record.finished,
         "environment": {
             name: record.environment[name]
-            for name in ("cpu", "cores", "device", "device_product")
+            for name in ("cpu", "cores", "device", "device_product", "revision")
             if name in record.environment
         },
         "conditions": dict(record.conditions),

@@ -16,6 +16,7 @@ from mlbench.regression.comparison import Comparison, Missing
 from mlbench.table import Table
 
 __all__ = [
+    "change_row",
     "comparison_github",
     "comparison_json",
     "comparison_junit",
@@ -32,13 +33,15 @@ _NUMBERS = _HEADINGS[2:7]
 
 def comparison_table(comparison: Comparison, title: str, *, gated: bool = False) -> Table:
     """A table with one row per case and quantity. gated: only quantities that can fail a check."""
-    return Table(_HEADINGS, [_row(each) for each in _shown(comparison, gated)], numbers=_NUMBERS, title=title)
+    return Table(
+        _HEADINGS, [change_row(each) for each in _shown(comparison, gated)], numbers=_NUMBERS, title=title
+    )
 
 
 def comparison_markdown(comparison: Comparison, title: str, *, gated: bool = False) -> str:
     """The table in Markdown, with the summary above it and the notes below."""
     rule = ["---:" if heading in _NUMBERS else "---" for heading in _HEADINGS]
-    rows = [_row(each) for each in _shown(comparison, gated)]
+    rows = [change_row(each) for each in _shown(comparison, gated)]
     lines = [f"### {title}", "", summary(comparison), ""]
     lines += [f"| {' | '.join(_escaped(row))} |" for row in (_HEADINGS, rule, *rows)]
     lines += ["", *(f"- {note}" for note in comparison_notes(comparison, gated=gated))]
@@ -132,7 +135,8 @@ def _undecided(comparison: Comparison) -> list[Change]:
     return [each for each in comparison.changes if each.gated and each.verdict in open_]
 
 
-def _row(change: Change) -> list[str]:
+def change_row(change: Change) -> list[str]:
+    """The cells of a change in the table of `comparison_table`."""
     interval = ""
     if change.low is not None and change.high is not None:
         interval = f"{_difference(change, change.low)} – {_difference(change, change.high)}"
@@ -168,7 +172,7 @@ def _difference(change: Change, value: float) -> str:
 def _sentence(each: Change | Missing) -> str:
     if isinstance(each, Missing):
         return _line(f"{each.case} {each.name}".strip() + f": missing ({each.reason})")
-    cells = _row(each)
+    cells = change_row(each)
     text = f"{each.case} {each.name}: {cells[7]}, {cells[2]} before, {cells[3]} after"
     if cells[4]:
         text += f", {cells[4]}" + (f" [{cells[5]}]" if cells[5] else "")

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 
 from mlbench.errors import first_few
@@ -14,7 +15,7 @@ from mlbench.records.report import metric_text
 from mlbench.regression.change import Verdict, speed_change
 from mlbench.regression.statistics import paired_interval
 
-__all__ = ["ranking_sentences"]
+__all__ = ["Ranking", "ranking_sentences", "rankings"]
 
 #: Cases named in a sentence; the others are counted.
 _NAMED = 5
@@ -24,12 +25,39 @@ _SPEED_TOLERANCE = 0.05
 
 _LEVEL = 0.95
 
+_SPEED = "images_per_second"
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The cases by one metric. name, heading: of the metric. means: over seeds of every ranked case, the best
+    first. equal: those that are the best within noise, the best first. smallest, fastest: those of `equal`
+    that are, each () where all are or it is not known. seeds: the least number of a case of `equal`.
+    left_out: why other cases are not ranked, a few words each. sentence: all of it."""
+
+    name: str
+    heading: str
+    means: Mapping[str, float]
+    equal: tuple[str, ...]
+    smallest: tuple[str, ...]
+    fastest: tuple[str, ...]
+    seeds: int
+    left_out: tuple[str, ...]
+    sentence: str
+
 
 def ranking_sentences(
     records: Sequence[Record], headings: Mapping[str, str], tolerances: Mapping[str, float]
 ) -> list[str]:
-    """One sentence per metric. headings: of the metrics, by name. tolerances: the largest loss against the
-    best case that still counts as equal.
+    """One sentence per metric, of `rankings`."""
+    return [each.sentence for each in rankings(records, headings, tolerances)]
+
+
+def rankings(
+    records: Sequence[Record], headings: Mapping[str, str], tolerances: Mapping[str, float]
+) -> list[Ranking]:
+    """The ranking of the cases by each metric. headings: of the metrics, by name. tolerances: the largest
+    loss against the best case that still counts as equal.
 
     A case is worse than the best when Student's t interval of the paired differences over seeds excludes zero
     and their mean exceeds the tolerance; with one seed, when the intervals over classes do not overlap. Not
@@ -64,18 +92,30 @@ def ranking_sentences(
             for case in ordered
             if case == best or not _is_worse(groups[case], groups[best], name, higher, tolerance)
         ]
-        text = _sentence(heading, equal, means, {case: groups[case] for case in equal}, len(ordered))
         lost = [
             f"{case} ({len(groups[case]) - len(known)} of {len(groups[case])} seeds)"
             for case, known in values.items()
             if 0 < len(known) < len(groups[case])
         ]
         other = [case for case in complete if case not in means]
-        if lost:
-            text += f"; not ranked, as a value is missing: {', '.join(lost)}"
-        if other:
-            text += f"; not ranked, as they have other seeds: {', '.join(other[:_NAMED])}"
-        found.append(text)
+        left_out = [f"not ranked, as a value is missing: {', '.join(lost)}"] if lost else []
+        left_out += [f"not ranked, as they have other seeds: {', '.join(other[:_NAMED])}"] if other else []
+        chosen = {case: groups[case] for case in equal}
+        smallest, fastest = _smallest(chosen), _fastest(chosen)
+        text = _sentence(heading, means, chosen, smallest, fastest, len(ordered))
+        found.append(
+            Ranking(
+                name,
+                heading,
+                {case: means[case] for case in ordered},
+                tuple(equal),
+                tuple(smallest),
+                tuple(fastest),
+                min(len(group) for group in chosen.values()),
+                tuple(left_out),
+                "; ".join((text, *left_out)),
+            )
+        )
     return found
 
 
@@ -87,11 +127,14 @@ def _task(record: Record) -> str:
 
 def _sentence(
     heading: str,
-    equal: Sequence[str],
     means: Mapping[str, float],
     groups: Mapping[str, list[Record]],
+    smallest: Sequence[str],
+    fastest: Sequence[str],
     total: int,
 ) -> str:
+    """groups: records of the cases that are equal, the best first."""
+    equal = list(groups)
     if len(equal) == 1:
         return f"{heading}: {equal[0]} is the best ({metric_text(means[equal[0]])}), by more than noise"
     names = first_few([f"{case} ({metric_text(means[case])})" for case in equal], _NAMED)
@@ -99,28 +142,34 @@ def _sentence(
     seeds = min(len(group) for group in groups.values())
     noise = f"the noise of {seeds} seeds" if seeds > 1 else "their intervals over classes (1 seed)"
     text = f"{heading}: {which} are equal within {noise}: {names}"
-    extremes = [*_smallest(groups), *_fastest(groups)]
+    extremes = []
+    if smallest:
+        megabytes = (groups[smallest[0]][0].size["bytes"] or 0) / 1e6
+        extremes.append(f"{_named(smallest)} {_verb(smallest)} the smallest ({megabytes:.2f} MB)")
+    if fastest:
+        speed = _mean(groups[fastest[0]], _SPEED) or 0
+        extremes.append(f"{_named(fastest)} {_verb(fastest)} the fastest ({speed:,.0f} images/s)")
     return f"{text}; of these, {' and '.join(extremes)}" if extremes else text
 
 
-def _smallest(groups: Mapping[str, list[Record]]) -> Iterator[str]:
+def _smallest(groups: Mapping[str, list[Record]]) -> list[str]:
+    """The smallest cases; none where all are, or a size is not known."""
     sizes = {case: group[0].size.get("bytes") for case, group in groups.items()}
     known = {case: size for case, size in sizes.items() if size is not None}
     least = min(known.values(), default=0)
     cases = [case for case, size in known.items() if size == least]
-    if len(known) == len(groups) and len(cases) < len(groups):
-        yield f"{' and '.join(cases[:_NAMED])} {_verb(cases)} the smallest ({least / 1e6:.2f} MB)"
+    return cases if len(known) == len(groups) and len(cases) < len(groups) else []
 
 
-def _fastest(groups: Mapping[str, list[Record]]) -> Iterator[str]:
-    """The fastest case, with those whose difference from it is not significant."""
-    name = "images_per_second"
-    speeds = {case: _mean(group, name) for case, group in groups.items()}
+def _fastest(groups: Mapping[str, list[Record]]) -> list[str]:
+    """The fastest case, with those whose difference from it is not significant; none where all are, or a
+    speed is not known."""
+    speeds = {case: _mean(group, _SPEED) for case, group in groups.items()}
     known = {case: speed for case, speed in speeds.items() if speed is not None}
     if len(known) < len(groups):
-        return
+        return []
     best = max(known, key=lambda case: known[case])
-    facts = {"case": best, "group": "speed", "name": name, "before": 0.0, "after": 0.0}
+    facts = {"case": best, "group": "speed", "name": _SPEED, "before": 0.0, "after": 0.0}
     cases = [
         case
         for case in known
@@ -128,9 +177,11 @@ def _fastest(groups: Mapping[str, list[Record]]) -> Iterator[str]:
         or speed_change(groups[best], groups[case], {**facts, "tolerance": _SPEED_TOLERANCE}, _LEVEL).verdict
         is not Verdict.WORSE
     ]
-    if len(cases) < len(groups):
-        cases.sort(key=lambda case: -known[case])
-        yield f"{' and '.join(cases[:_NAMED])} {_verb(cases)} the fastest ({known[best]:,.0f} images/s)"
+    return sorted(cases, key=lambda case: -known[case]) if len(cases) < len(groups) else []
+
+
+def _named(cases: Sequence[str]) -> str:
+    return " and ".join(cases[:_NAMED])
 
 
 def _verb(cases: Sequence[str]) -> str:

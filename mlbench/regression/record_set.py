@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from mlbench.errors import StoreError
+from mlbench.planning.heading import Heading
 from mlbench.planning.request import PlanRequest
-from mlbench.planning.selection import Lacking, suite_records
+from mlbench.planning.selection import Lacking, Selection, suite_records
 from mlbench.records.record import Record
 from mlbench.records.store import Store
 from mlbench.registry import Registry
@@ -28,7 +29,8 @@ class RecordSet:
     """Records to compare, one per case and seed.
 
     tolerances: stated with them, else None. lacking: cases and seeds of a suite file without a record.
-    remarks: on records left out, one line each.
+    remarks: on records left out, one line each. selection, store: what of which store, None where the
+    records come from a baseline or a revision, and nothing else of their runs can be read.
     """
 
     name: str
@@ -36,6 +38,8 @@ class RecordSet:
     tolerances: Mapping[str, float] | None = None
     lacking: tuple[Lacking, ...] = ()
     remarks: tuple[str, ...] = ()
+    selection: Selection | None = None
+    store: Store | None = None
 
 
 def load_record_set(
@@ -69,11 +73,14 @@ def suite_record_set(
 ) -> RecordSet:
     """Load the records of a suite by its file or name (see `suite_records`)."""
     found = suite_records(suite, results, request, registry)
-    return RecordSet(suite, found.records, found.heading.tolerances, found.lacking, found.remarks)
+    heading = found.heading
+    store = Store(results, heading.name)
+    return RecordSet(suite, found.records, heading.tolerances, found.lacking, found.remarks, found, store)
 
 
 def _folder(text: str, folder: Path) -> RecordSet:
-    records, remarks = Store(folder.parent, folder.name).latest()
+    store = Store(folder.parent, folder.name)
+    records, remarks = store.latest()
     if not records:
         inner = sorted(each.name for each in folder.glob("*/") if any(each.glob("*.json")))
         files = sorted(each.name for each in folder.glob("*.json") if is_baseline(each))
@@ -84,7 +91,9 @@ def _folder(text: str, folder: Path) -> RecordSet:
         elif remarks:
             advice = f" that can be read ({remarks[0]})"
         raise StoreError(f"{text}: no records in it{advice}")
-    return RecordSet(text, tuple(records), remarks=tuple(remarks))
+    heading = Heading(records[0].suite, records[0].suite)
+    selection = Selection(heading, tuple(records))
+    return RecordSet(text, tuple(records), remarks=tuple(remarks), selection=selection, store=store)
 
 
 def _baseline(text: str, content: bytes) -> RecordSet:

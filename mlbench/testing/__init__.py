@@ -38,7 +38,7 @@ __all__ = [
 #: Modules with checks by kind. They import torch.
 _MODULES = (
     *("datasets", "images", "network", "neck", "loss", "learning", "batches", "evaluation", "claims"),
-    "trackers",
+    *("trackers", "sections"),
     *("regularisers", "calls", "lr_factors", "gathering"),
 )
 

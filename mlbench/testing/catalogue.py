@@ -178,6 +178,8 @@ def catalogue_suite(registry: Registry, base: _Sections | None = None) -> str:
     left_out = [f"plugin {plugin.name}: {plugin.error}" for plugin in registry.broken]
     seen = set()
     for entry in registry:
+        if entry.component.kind == "section":  # no part of a suite: all are on every report page
+            continue
         for name, sections in _examples(entry.component):
             if entry.component.kind == "tracker":
                 left_out.append(

@@ -24,6 +24,7 @@ from mlbench.contracts.options import (
     TrackerContext,
 )
 from mlbench.errors import DataError, MlbenchError, OptionError, WeightsError, first_line
+from mlbench.page.context import PageContext
 from mlbench.places import place_in_package
 from mlbench.registry import Entry
 
@@ -37,6 +38,7 @@ _CONTEXTS: Mapping[str, Any] = {
     "loss": LossContext,
     "sampler": SamplerContext,
     "tracker": TrackerContext,
+    "section": PageContext,
 }
 
 

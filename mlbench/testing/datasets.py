@@ -8,7 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from mlbench.contracts import GALLERY, QUERY, SPLITS, Dataset, GroupedSplit, PairedDataset, Split
+from mlbench.contracts import (
+    GALLERY,
+    QUERY,
+    SPLITS,
+    Dataset,
+    GroupedSplit,
+    LocatedSplit,
+    PairedDataset,
+    Split,
+)
 from mlbench.testing.check import Subject, expect
 from mlbench.testing.copying import copies
 from mlbench.testing.images import expect_rgb
@@ -63,6 +72,12 @@ def dataset_has_three_splits(subject: Subject) -> None:
                 shaped,
                 f"`groups` of the {name} split have shape {split.groups.shape} and type {split.groups.dtype}"
                 "; set one integer for each image, or None",
+            )
+        if isinstance(split, LocatedSplit):
+            place = split.where(0)
+            expect(
+                isinstance(place, str) and len(place.splitlines()) < 2,
+                f"`where(0)` of the {name} split is {place!r}; return a string of one line",
             )
 
 

@@ -35,9 +35,11 @@ def evaluate_case(case: Case, embed: Embed, progress: Callable[[int, int], None]
     scored = compared(case, case.spec.evaluation.split, embed)
     nested, passes = case.spec.widths.nested, max(len(case.spec.widths.values), 1)
     engines = [build_engine(case, _part_of(progress, at, passes)) for at in range(passes)]
-    found = _evaluate(case, calibration, scored, engines[0])
+    threshold = fitted_threshold(case, calibration, engines[0])
+    found = score(case, scored, threshold, engines[0], with_details=True)
     for width, engine in zip(nested, engines[1:], strict=True):
-        inner = _evaluate(case, prefixes(calibration, width), prefixes(scored, width), engine)
+        fitted = fitted_threshold(case, prefixes(calibration, width), engine)
+        inner = score(case, prefixes(scored, width), fitted, engine)
         found = _with_width(found, inner, width)
     protocol = {
         **found.facts.get("protocol", {}),
@@ -52,10 +54,6 @@ def evaluate_case(case: Case, embed: Embed, progress: Callable[[int, int], None]
 def _part_of(progress: Callable[[int, int], None], at: int, passes: int) -> Callable[[int, int], None]:
     """The progress of one of several passes over the same images."""
     return lambda done, total: progress(at * total + done, passes * total)
-
-
-def _evaluate(case: Case, calibration: Embeddings, scored: Embeddings, engine: Engine) -> SplitEvaluation:
-    return score(case, scored, fitted_threshold(case, calibration, engine), engine)
 
 
 def _with_width(found: SplitEvaluation, inner: SplitEvaluation, width: int) -> SplitEvaluation:
@@ -89,15 +87,24 @@ def fitted_threshold(case: Case, calibration: Embeddings, engine: Engine) -> Thr
         return calibrate(part.component.build(), calibration, engine, generator)
 
 
-def score(case: Case, embeddings: Embeddings, threshold: Threshold, engine: Engine) -> SplitEvaluation:
-    """Every metric of the case at a threshold. embeddings: of its scored images (see `compared`)."""
+def score(
+    case: Case,
+    embeddings: Embeddings,
+    threshold: Threshold,
+    engine: Engine,
+    *,
+    with_details: bool = False,
+) -> SplitEvaluation:
+    """Every metric of the case at a threshold. embeddings: of its scored images (see `compared`).
+    with_details: whether to find the details of the evaluation, too."""
     policy = case.spec.parts["threshold"]
     metrics = [BuiltMetric.of(part.component, str(part)) for part in case.spec.metrics.values()]
     pairs = None
     if isinstance(case.dataset, PairedDataset) and case.spec.evaluation.split == "test":
         pairs = case.dataset.pairs()
     generator = numpy_generator(case.seed, "bootstrap")
+    details = numpy_generator(case.seed, "details") if with_details else None
     with policy.blamed():  # a metric's errors are PluginErrors already
         return evaluate_split(
-            embeddings, pairs, policy.component.build(), threshold, metrics, generator, engine
+            embeddings, pairs, policy.component.build(), threshold, metrics, generator, engine, details
         )

@@ -13,6 +13,8 @@ import torch
 
 from mlbench.atomic_write import write_atomically
 from mlbench.contracts import SPLITS
+from mlbench.evaluation.details import DETAILS, Details, write_details
+from mlbench.planning.gallery import gallery_split
 from mlbench.planning.plan import Case
 from mlbench.seeding import deterministic, matmul_precision
 from mlbench.training.assembly import Assembly
@@ -42,7 +44,8 @@ def experiment(
     progress: Callable[[str, int, int], None],
     observe: Observer = lambda end: None,
 ) -> Outcome:
-    """Train and evaluate a case. folder: for its checkpoints, and for the metrics of each class.
+    """Train and evaluate a case. folder: for its checkpoints, the metrics of each class and the
+    details of its evaluation.
 
     Raises MlbenchError for a part that cannot be built, read or trained.
     """
@@ -82,6 +85,8 @@ def experiment(
         known = class_names(case, case.spec.evaluation.split)
         names = [known[label] for label in found.evaluation.classes]
         write_atomically(folder / "classes.csv", found.evaluation.classes_csv(names).encode())
+        if found.evaluation.details is not None:
+            write_details(folder / DETAILS, _named(case, found.evaluation.details, names))
     laps = [after - before for before, after in pairwise(times)]
     return Outcome(
         facts={
@@ -94,6 +99,13 @@ def experiment(
         notes=(*assembly.notes, *training.notes, *found.notes),
         seconds=dict(zip(("inputs", "train", "evaluate"), laps, strict=True)),
     )
+
+
+def _named(case: Case, details: Details, names: list[str]) -> Details:
+    """The details with the names of the case's splits and classes."""
+    split = case.spec.evaluation.split
+    gallery = gallery_split(case.dataset, split, case.spec.evaluation.gallery)
+    return details.named(split, len(case.dataset.split(split)), gallery, names)
 
 
 def _sizes(assembly: Assembly) -> dict[str, int | None]:

@@ -165,6 +165,10 @@ class PhotographSplit:
     def role(self, index: int) -> int:
         return QUERY | GALLERY
 
+    def where(self, index: int) -> str:
+        """The file of its document."""
+        return os.fsdecode(self.paths[self.documents[self.label(index)]])
+
 
 @lru_cache(maxsize=_CACHED_SOURCES)
 def _square(file: str, digest: str, side: int) -> Image.Image:

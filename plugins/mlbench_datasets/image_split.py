@@ -59,6 +59,13 @@ class ImageSplit:
     def role(self, index: int) -> int:
         return int(self.roles[index])
 
+    def where(self, index: int) -> str:
+        """Its file, and its box in it, if it has one."""
+        path = os.fsdecode(self.paths[index])
+        if self.boxes is None or np.isnan(self.boxes[index, 0]):
+            return path
+        return f"{path} [{', '.join(f'{each:g}' for each in self.boxes[index].tolist())}]"
+
     def fingerprint(self, digests: np.ndarray) -> bytes:
         """A hash of the split's content, independent of its folder. digests: of its files."""
         total = hashlib.blake2b("\0".join(self.names).encode(errors="surrogateescape"))

@@ -146,6 +146,39 @@ def test_find_reaching_finds_rows_and_columns_with_a_score_to_count(rows: int, c
         assert count == (scores[:rows, :columns].max(0) >= column_lowest).sum()
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(64, 64), (100, 128), (3, 50), (128, 7)])
+@pytest.mark.parametrize("both", [True, False])
+def test_find_nearest_equals_naive_maxima_and_find_reaching(rows: int, columns: int, both: bool) -> None:
+    # Few different scores, so that most rows and columns have equal ones.
+    scores = GENERATOR.integers(-4, 4, size=(128, 128)).astype(np.float32) / 4
+    scores[:rows, 5] = cpu_kernels.EXCLUDED
+    lowest = [GENERATOR.uniform(-1, 1, count).astype(np.float32) for count in (rows, columns)]
+    inside, cutoff, far = scores[:rows, :columns].copy(), np.float32(0.5), np.float32(9)
+
+    def known(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        best = np.full(count, cpu_kernels.EXCLUDED)
+        best[0] = 2  # better than all of these
+        return best, np.full(count, -1, np.int32), np.full(count, 10, np.int32)
+
+    of_rows, of_columns = known(128), known(128 if both else 0) if both else (np.empty(0, np.float32),) * 3
+    reaches, best = np.zeros((2, rows), bool), np.empty((2, 128), np.float32)
+    count = cpu_kernels.find_nearest(
+        *(scores, rows, far, *lowest, reaches[0], best[0], columns, cutoff, 1000, 2000, of_rows, of_columns)
+    )
+    # Columns that pad the tile are excluded now.
+    assert (scores[:rows, columns:] == cpu_kernels.EXCLUDED).all()
+    assert count == cpu_kernels.find_reaching(scores, rows, far, *lowest, reaches[1], best[1])
+    assert np.array_equal(*reaches)
+    assert np.array_equal(*best)
+    for found, values, first in ((of_rows, inside, 2000), (of_columns, inside.T, 1000))[: 1 + both]:
+        similarity, place, accepted = (each[: len(values)] for each in found)
+        assert (similarity[0], place[0]) == (2, -1)
+        assert np.array_equal(similarity[1:], values.max(1)[1:])
+        searched = values.max(1)[1:] > cpu_kernels.EXCLUDED
+        assert np.array_equal(place[1:][searched], values.argmax(1)[1:][searched] + first)
+        assert np.array_equal(accepted, 10 + (values >= cutoff).sum(1))
+
+
 def test_exclude_classes_excludes_every_pair_of_one_class() -> None:
     first = np.array([0, 3, 3, 40, 100])
     for offset in (0, 2, 20, 60):

@@ -12,6 +12,7 @@ from conftest import mlbench
 from mlbench import environment
 from mlbench.cli import main
 from mlbench.environment import Device
+from mlbench.evaluation.details import read_details
 from mlbench.evaluation.similarity_grid import STEP
 
 
@@ -93,7 +94,15 @@ def test_a_gallery_file_replaces_the_gallery(file: Path, tmp_path: Path) -> None
     assert found["metrics"]["threshold"]["value"] == pytest.approx(best)
     shared = json.loads(evaluated(paths[0], "--gallery", paths[2], "--calibration-share", 0.5, "--json"))
     assert (shared["evaluation"]["queries"], shared["evaluation"]["gallery"]) == (20, 80)
-    assert "protocol: 40 test.npz queries of 40 classes" in evaluated(paths[0], "--gallery", paths[2])
+    out = tmp_path / "details.npz"
+    text = evaluated(paths[0], "--gallery", paths[2], "--details", out)
+    assert "protocol: 40 test.npz queries of 40 classes" in text
+    details = read_details(out)
+    assert details is not None
+    assert (details.images, details.gallery, details.place(40)) == (40, "train.npz", ("train.npz", 0))
+    assert details.right.tolist() == same[np.arange(40), nearest].tolist()
+    assert (details.classes.names, details.sweep.fitted) == (tuple(np.unique(labels)), None)
+    assert np.isnan(details.classes.f1).all()
 
 
 def test_images_of_one_group_are_not_a_pair(file: Path, tmp_path: Path) -> None:
@@ -174,6 +183,7 @@ def test_the_table_names_every_metric(file: Path) -> None:
         (("--calibration", "x.npz", "--calibration-share", 0.5), "give one of them", 1),
         (("--pairs", "x.csv", "--calibration-share", 0.5), "leave out --calibration", 1),
         (("--pairs", "x.csv", "--gallery", "x.npz"), "leave out --gallery", 1),
+        (("--pairs", "x.csv", "--details", "x.npz"), "leave out --details", 1),
         (("--set", "evaluation.gallery=train"), "is for suites; name a file with --gallery", 1),
         (("--set", "evaluation.split=train"), "is for suites; give a file of these embeddings", 1),
         (("--device", "tpu"), "tpu", 1),

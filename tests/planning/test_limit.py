@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlbench.contracts import GALLERY, QUERY, GroupedSplit, PairedDataset, PairList
-from mlbench.planning.limit import limited
+from mlbench.planning.limit import limit_of, limited
 
 
 @dataclass
@@ -97,6 +97,12 @@ def test_a_limited_data_set_has_its_own_version_and_says_so() -> None:
     note = f"limited to 10 images a split ({counts}): the metrics are those of a first look"
     assert found.notes == ("mind this", note)
     assert pickle.loads(pickle.dumps(found.split("train"))).images == found.split("train").images
+
+
+def test_the_limit_is_read_from_the_version() -> None:
+    assert limit_of(limited(Data(Images([label // 9 for label in range(90)])), 12).version) == 12
+    for version in ("v1", "", "None", "v1; limited to images a split", "v1; limited to 3 images a splits"):
+        assert limit_of(version) is None
 
 
 def test_a_test_split_with_pairs_stays_whole() -> None:

@@ -87,6 +87,9 @@ class ContainerSplit:
     def role(self, index: int) -> int:
         return int(self.roles[index])
 
+    def where(self, index: int) -> str:
+        return self.source.where(int(self.items[index]))
+
 
 @dataclass(frozen=True)
 class FileSource:

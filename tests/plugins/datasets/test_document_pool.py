@@ -113,6 +113,7 @@ def test_pool_without_camera_shows_the_expansions(pool: Path) -> None:
     for label in range(24):
         shown = np.asarray(split.image(label), dtype=float)
         assert np.abs(expected - shown).mean(axis=(1, 2, 3)).argmin() == label
+        assert pool / split.where(label) == path
 
 
 def test_pool_photographs_do_not_depend_on_other_documents(pool: Path) -> None:

@@ -490,6 +490,11 @@ def test_manifest_gives_splits_roles_and_boxes(tmp_path: Path) -> None:
     assert [train.image(i).tobytes() for i in range(2)] == [
         whole.crop(box).tobytes() for box in ((1, 2, 11, 22), (20, 10, 40, 30))
     ]
+    assert [train.where(i) for i in range(2)] == [
+        "images/a.png [1, 2, 11, 22]",
+        "images/a.png [20, 10, 40, 30]",
+    ]
+    assert data.split("calibration").where(3) == "images/d.png"
     test = data.split("test")
     assert sorted((test.class_name(test.label(i)), test.role(i)) for i in range(4)) == [
         ("x", QUERY),

@@ -61,6 +61,7 @@ def test_shards_give_every_image_under_its_label(tmp_path: Path) -> None:
     found: dict[str, list[bytes]] = {}
     for name in SPLITS:
         found |= images_by_class(data, name)
+        assert data.split(name).where(0).startswith(str(tmp_path / "data"))
     assert found == truth
     assert [data.split(name).num_classes for name in SPLITS] == [4, 2, 2]
 
