@@ -77,7 +77,7 @@ def test_readme_is_short() -> None:
 
 
 def test_readme_shows_the_suite_as_it_is() -> None:
-    assert blocks(README, "yaml") == [(ROOT / "suites" / "textimage.yaml").read_text()]
+    assert blocks(README, "yaml") == [(ROOT / "suites" / "smoke.yaml").read_text()]
 
 
 def test_readme_links_to_every_page_and_links_lead_somewhere() -> None:

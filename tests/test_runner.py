@@ -616,6 +616,9 @@ def test_training_images_can_be_scored_and_say_so(planned, tmp_path) -> None:
     assert [line.split(",")[0] for line in classes[1:]] == [
         train.class_name(label) for label in range(train.num_classes)
     ]
+    details = read_details(tmp_path / "toy" / plan.cases[0].key / DETAILS)
+    assert details is not None
+    assert (details.split, details.gallery, details.images) == ("train", "train", len(train))
     other = runner.run(planned(), Store(tmp_path, "toy"), Ears())[0]
     assert other.fingerprint != record.fingerprint
     assert other.training["model"] == record.training["model"]  # trained alike, scored on other images

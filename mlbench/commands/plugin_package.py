@@ -127,11 +127,10 @@ class PluginPackage:
         return {"module": self.module, "component": self.module, "class_": self.class_of(kind)}
 
     def _joined(self, template: str) -> str:
-        """The template of every kind that has it, one after the other."""
+        """The template of every kind that has it, one after the other; a text that kinds share once."""
         paths = {kind: f"{kind}/{template}" for kind in self.kinds}
-        return "".join(
-            _filled(path, self._names(kind)) for kind, path in paths.items() if _template(path).is_file()
-        )
+        known = {kind: path for kind, path in paths.items() if _template(path).is_file()}
+        return "".join(dict.fromkeys(_filled(path, self._names(kind)) for kind, path in known.items()))
 
 
 def write_package(package: PluginPackage, folder: Path) -> None:

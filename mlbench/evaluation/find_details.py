@@ -224,18 +224,14 @@ def _classes(embeddings: Embeddings, pairs: AllPairs, by_query: QueryScores, thr
 
 def _sweep(curve: Curve, threshold: Threshold) -> Sweep:
     """Points of the curve: the fitted threshold, those in steps of .01, others at even steps of recall."""
-    ascending = -curve.similarities
-    wanted = [-on_grid(1 - np.arange(201) / 100)]
+    at = _thresholds(curve, on_grid(1 - np.arange(201) / 100))
+    # As in the record: down to the first that accepts every positive pair.
+    at = at[: int((curve.true_positives[at] < curve.positives).sum()) + 1]
     fitted = threshold.distance if threshold.scanned else None
-    if threshold.similarity is not None and fitted is not None:
-        wanted.append(np.array([-threshold.similarity]))
-    at = np.searchsorted(ascending, np.concatenate(wanted))
-    at = at[at < len(ascending)]
-    at = at[np.isin(ascending[at], np.concatenate(wanted))]
-    rest = _POINTS - len(np.unique(at)) - 1
-    hits = np.linspace(0, int(curve.true_positives[-1]), rest)
+    at = np.append(at, _thresholds(curve, np.array(threshold.scanned)))
+    hits = np.linspace(0, int(curve.positives), _POINTS - len(np.unique(at)))
     by_recall = np.searchsorted(curve.true_positives, hits)
-    at = np.unique(np.concatenate([at, np.minimum(by_recall, len(ascending) - 1)]))
+    at = np.unique(np.concatenate([at, by_recall]))
     return Sweep(
         distance=curve.distances[at],
         true_positives=curve.true_positives[at],
@@ -244,6 +240,13 @@ def _sweep(curve: Curve, threshold: Threshold) -> Sweep:
         negatives=int(curve.negatives),
         fitted=fitted,
     )
+
+
+def _thresholds(curve: Curve, similarities: np.ndarray) -> np.ndarray:
+    """Positions in the curve of those similarities that are thresholds of it."""
+    at = np.searchsorted(-curve.similarities, -similarities)
+    at = at[at < len(curve.similarities)]
+    return at[np.isin(curve.similarities[at], similarities)]
 
 
 def _exact_from(curve: Curve) -> float:

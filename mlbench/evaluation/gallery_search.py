@@ -61,9 +61,12 @@ class NearestImages:
         """Search a tile whose queries include some of these."""
         mine, inside = _members(self.rows, tile.rows)
         scores, same = tile.scores[inside], tile.same[inside]
-        # Most scores are below the last that is kept: keys are made for the others alone.
-        _, last, _ = _decoded(self._keys[mine, -1:])
-        row, column = np.nonzero((~(scores < last) | same) & tile.compared[inside])
+        # Most scores are no higher than the last that is kept: keys are made for the others alone. Of equal
+        # scores a later place is further away, except that a negative is nearer than a positive.
+        _, last, last_same = _decoded(self._keys[mine, -1:])
+        last = np.where(np.isnan(last), -np.inf, last)
+        nearer = (scores > last) | ((scores == last) & last_same)
+        row, column = np.nonzero((nearer | same) & tile.compared[inside])
         keys = _keys(scores[row, column], column + tile.left, same[row, column])
         of_class = same[row, column]
         np.maximum.at(self._right, mine[row[of_class]], keys[of_class])
@@ -148,7 +151,7 @@ def search_gallery(
 def first_hits(hits: Hits, most: int, *, most_similar: bool, once: bool) -> Hits:
     """The most, or the least, similar of some pairs, in this order, then by their places. once: whether the
     two orders of a pair are one pair, which has the higher similarity of both."""
-    query, image, similarity = hits
+    query, image, similarity = _cut(hits, 2 * most, most_similar=most_similar)
     if once:
         query, image = np.minimum(query, image), np.maximum(query, image)
         order = np.lexsort((-similarity, image, query))
@@ -157,6 +160,18 @@ def first_hits(hits: Hits, most: int, *, most_similar: bool, once: bool) -> Hits
         query, image, similarity = (each[new] for each in (query, image, similarity))
     order = np.lexsort((image, query, -similarity if most_similar else similarity))[:most]
     return Hits(query[order], image[order], similarity[order])
+
+
+def _cut(hits: Hits, most: int, *, most_similar: bool) -> Hits:
+    """The `most` most, or least, similar of some pairs, in their order; of equal ones the first."""
+    if len(hits.query) <= most:
+        return hits
+    values = -hits.similarity if most_similar else hits.similarity
+    bound = np.partition(values, most - 1)[most - 1]
+    equal = np.flatnonzero(values == bound)
+    kept = values < bound
+    kept[equal[: most - int(kept.sum())]] = True
+    return Hits(*(each[kept] for each in hits))
 
 
 def _members(rows: np.ndarray, some: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

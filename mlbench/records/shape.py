@@ -44,7 +44,7 @@ class _Threshold(TypedDict, total=False):
     remarks: dict[_Text, _Text]
 
 
-class _Intervals(TypedDict, total=False):
+class _Intervals(TypedDict):
     __pydantic_config__ = _ANY  # type: ignore[misc]
     level: _Number
 

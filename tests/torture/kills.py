@@ -44,6 +44,7 @@ seeds: [0, 1]
 """
 TUNE = """\
 tune:
+  case: eight
   objective: f1
   repeats: 1
   pruning: false
