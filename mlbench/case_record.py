@@ -13,7 +13,7 @@ from mlbench.atomic_write import full_disk, write_atomically
 from mlbench.environment import Device, environment
 from mlbench.errors import MlbenchError, StoreError, first_line
 from mlbench.planning.plan import Case, settled
-from mlbench.planning.plugin_code import raised_in
+from mlbench.planning.plugin_code import described
 from mlbench.records.record import Record
 from mlbench.records.store import Store
 
@@ -76,7 +76,7 @@ def case_record(
                 f"case {case.name!r} seed {case.seed}: a disk is full ({full}); free space"
             ) from None
         log = store.checkpoints(case.key) / "error.txt"
-        error_text = _failure(error, raised_in(error, case.spec.every_part()), log)
+        error_text = _failure(error, described(error, case.spec.every_part()), log)
         facts |= {"status": "failed", "error": error_text, "notes": _without(error_text, unchecked)}
     # The model is deleted by now. The measuring process needs the GPU memory that torch has cached for it.
     if device.kind == "cuda":
@@ -109,9 +109,9 @@ def _without(error: str, notes: Sequence[str]) -> tuple[str, ...]:
     return tuple(note for note in notes if error not in note)
 
 
-def _failure(error: Exception, where: str, log: Path) -> str:
-    """Why a case failed, in one line. where: the component whose code raised it, or "". log: file for the
-    traceback of an error that is not mlbench's."""
+def _failure(error: Exception, described: str, log: Path) -> str:
+    """Why a case failed, in one line. described: an error that is not mlbench's (see `described`). log: file
+    for its traceback."""
     if isinstance(error, MlbenchError):
         return str(error)
     text = "".join(traceback.format_exception(error))
@@ -119,4 +119,4 @@ def _failure(error: Exception, where: str, log: Path) -> str:
         write_atomically(log, text.encode(errors="replace"))
     except StoreError as unwritten:
         raise StoreError(f"{unwritten} (before, the case failed: {first_line(error)})") from error
-    return f"{first_line(error)}{f'; raised in {where}' if where else ''} (traceback in {log})"
+    return f"{described} (traceback in {log})"

@@ -24,6 +24,7 @@ from mlbench.commands.claims_commands import (
     require_option,
     show_claims,
 )
+from mlbench.commands.component_commands import list_components, show
 from mlbench.commands.data_commands import data
 from mlbench.commands.embed_commands import embed
 from mlbench.commands.export_commands import export, match
@@ -36,16 +37,14 @@ from mlbench.commands.report_commands import report as report_page
 from mlbench.commands.report_commands import write_run_report
 from mlbench.commands.search_commands import search
 from mlbench.commands.tune_commands import tune
-from mlbench.contracts import KINDS
 from mlbench.deprecation import show_deprecations
-from mlbench.errors import MlbenchError, SuiteError, hint
+from mlbench.errors import MlbenchError, SuiteError
 from mlbench.parameters import FiniteRange, case_options, json_option, plugin_option, results_option
 from mlbench.seeding import MAX_SEED
 
 if TYPE_CHECKING:
     from mlbench.planning.plan import Plan
     from mlbench.records.record import Record
-    from mlbench.registry import Entry
     from mlbench.table import Table
 
 __all__ = ["main"]
@@ -98,7 +97,10 @@ def main(context: click.Context, block: tuple[str, ...], no_plugins: bool) -> No
     note_idle(context.obj)
 
 
-for command in (data, export, match, claims, findings, compare, baseline, check, tune, plugin, plugins):
+for command in (
+    *(list_components, show, data, export, match, claims, findings),
+    *(compare, baseline, check, tune, plugin, plugins),
+):
     main.add_command(command)
 main.add_command(report_page)
 main.add_command(publish)
@@ -215,7 +217,9 @@ def run(
                 plan, store, tracking, force=force, again=again, measuring=measuring, devices=at_once
             )
             tracking.finish(records, lambda: claims_of_store(plan, store, options["seeds"]))
-    _show(records, plan.suite.heading, plan.suite.tolerances, "json" if as_json else "table", wide=wide)
+    form = "json" if as_json else "table"
+    # Progress has said why a case failed.
+    _show(records, plan.suite.heading, plan.suite.tolerances, form, wide=wide, errors=False)
     supported = show_claims(plan, store, options["seeds"], required, quiet=as_json)
     write_run_report(plan, records, store, options, quiet=as_json)
     if any(record.status != "done" and record.case not in plan.suite.optional for record in records):
@@ -363,71 +367,6 @@ def validate(suite: Path, results: Path, **options: Any) -> None:
     _note_leaks(made, results, _note)
 
 
-def _check_kind(kind: str) -> None:
-    if kind not in KINDS:
-        _fail(f"unknown kind {kind!r} ({hint(kind, KINDS)})", 2)
-
-
-@main.command("list")
-@click.argument("kind", required=False)
-@click.option("--search", "pattern", metavar="GLOB", help="Only these, and models of libraries: 'eff*b0'.")
-@click.option("--markdown", is_flag=True, help="Print a page in Markdown with every option.")
-@plugin_option
-@json_option
-def list_components(kind: str | None, pattern: str | None, markdown: bool, as_json: bool) -> None:
-    """List components, all or of one KIND."""
-    if markdown and (as_json or pattern is not None):
-        raise click.UsageError("--markdown goes with neither --json nor --search")
-    from mlbench.commands.listing import components_json, components_table
-
-    if kind is not None:
-        _check_kind(kind)
-    entries = [entry for entry in installed_registry() if kind in (None, entry.component.kind)]
-    if pattern is not None:
-        _print_matches(entries, pattern, as_json=as_json)
-    elif markdown:
-        from mlbench.commands.reference import components_markdown
-
-        click.echo(components_markdown(entries), nl=False)
-    else:
-        _print(components_json(entries) if as_json else components_table(entries))
-
-
-def _print_matches(entries: Sequence[Entry], pattern: str, *, as_json: bool) -> None:
-    from mlbench.commands.search import matches_table, nearest, search
-
-    found, names = search(entries, pattern, _note)
-    if not found:
-        near = ", ".join(map(repr, nearest(pattern, names)))
-        _fail(f"nothing matches {pattern!r}" + (f"; the nearest names are {near}" if near else ""), 1)
-    if as_json:
-        _print(json.dumps([match._asdict() for match in found], indent=1, ensure_ascii=False))
-    else:
-        _print(matches_table(found))
-
-
-@main.command()
-@click.argument("kind")
-@click.argument("name", required=False)
-@plugin_option
-@json_option
-def show(kind: str, name: str | None, as_json: bool) -> None:
-    """Show a component, with its options and formula; without a NAME, what components of a KIND must have."""
-    from mlbench.commands.kinds import KindContract, kind_text
-    from mlbench.commands.listing import component_json, component_text
-    from mlbench.commands.prose import page_width
-
-    _check_kind(kind)
-    registry = installed_registry()
-    if name is None:
-        found, names = KindContract.of(kind), registry.names(kind)
-        plain = json.dumps({**found.plain(), "components": names}, indent=1, ensure_ascii=False)
-        _print(plain if as_json else kind_text(found, names, page_width()))
-        return
-    entry = registry.get(kind, name)
-    _print(component_json(entry) if as_json else component_text(entry, page_width()))
-
-
 @main.command()
 @click.argument("sampler")
 @click.option("--classes", "num_classes", type=click.IntRange(min=2), required=True, help="How many.")
@@ -480,7 +419,13 @@ def init(place: Path, level: int | None, output: Path | None) -> None:
 
 
 def _show(
-    records: Sequence[Record], title: str, tolerances: Mapping[str, float], form: str, *, wide: bool
+    records: Sequence[Record],
+    title: str,
+    tolerances: Mapping[str, float],
+    form: str,
+    *,
+    wide: bool,
+    errors: bool = True,
 ) -> None:
     from mlbench.records import report
     from mlbench.records.record import default_tolerances
@@ -500,7 +445,7 @@ def _show(
             click.echo(sentence)
         if left_out:
             click.echo(f"note: --wide also shows: {', '.join(left_out)}", err=True)
-        for note in report.notes_of(records):
+        for note in report.notes_of(records, errors=errors):
             _note(note)
 
 

@@ -8,6 +8,8 @@ import warnings
 from dataclasses import dataclass
 from typing import TextIO
 
+from mlbench.local_modules import file_of
+
 __all__ = ["ContractDeprecationWarning", "Deprecated", "show_deprecations", "warn_deprecated"]
 
 
@@ -25,7 +27,8 @@ class Deprecated:
 
 def warn_deprecated(what: str, deprecated: Deprecated, module: str) -> None:
     """Warn that `module`, a dotted name, uses `what`. The warning is attributed to the caller's caller."""
-    user = _plugin_of(module) or f"the module {module}"
+    file = file_of(module)
+    user = f"the plugin {file}" if file else _plugin_of(module) or f"the module {module}"
     message = (
         f"{user} uses {what}, which mlbench {deprecated.removed_in} removes; use {deprecated.instead} instead"
     )
@@ -62,6 +65,6 @@ def _plugin_of(module: str) -> str:
     top = module.partition(".")[0]
     for point in entry_points(group="mlbench"):
         if point.value.partition(":")[0].partition(".")[0] == top:
-            package, version = (point.dist.name, point.dist.version) if point.dist else ("(no package)", "0")
+            package, version = (point.dist.name, point.dist.version) if point.dist else ("no package", "0")
             return f"plugin {point.name!r} ({package} {version})"
     return ""

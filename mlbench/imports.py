@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from time import perf_counter
-from types import TracebackType
 
-__all__ = ["Import", "fault_place", "guarded_import"]
+__all__ = ["Import", "guarded_import"]
 
 
 @dataclass(slots=True)
@@ -81,20 +80,3 @@ def _descriptor_of_stderr() -> Iterator[None]:
     finally:
         os.dup2(kept, 1)
         os.close(kept)
-
-
-def fault_place(error: BaseException, module: str) -> str:
-    """Where in the code of a module or its top-level package an error arose, as "FILE, line N"; "" where it
-    arose elsewhere."""
-    # A plugin of one file is a module within mlbench.
-    own = module if module.startswith("mlbench.") else module.partition(".")[0]
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"{error.filename}, line {error.lineno}"
-    found = ""
-    trace: TracebackType | None = error.__traceback__
-    while trace is not None:
-        frame = trace.tb_frame
-        if f"{frame.f_globals.get('__name__', '')}.".startswith(f"{own}."):
-            found = f"{frame.f_code.co_filename}, line {trace.tb_lineno}"
-        trace = trace.tb_next
-    return found

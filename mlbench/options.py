@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from mlbench.contracts.nested import InnerError, Resolver
 from mlbench.contracts.options import NESTED, Options
+from mlbench.contracts.paths import spelt_out
 from mlbench.errors import ComponentError, OptionError, close_match, first_line, hint
 
 __all__ = ["Option", "Schema", "first_problem", "options_of", "type_text"]
@@ -65,6 +66,8 @@ class Schema:
 
     def make(self, given: Mapping[str, Any], resolve: Resolver | None = None) -> Options:
         """The options. Raises as `check`."""
+        fields = self.options_class.model_fields.items()
+        given = spelt_out(given, {name: field.get_default() for name, field in fields})
         # Twice, so that a default is held to its type too.
         return self._validated(_plain(self._validated(given, given, resolve)), given, resolve)
 

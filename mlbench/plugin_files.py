@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from mlbench.contracts import Component
 from mlbench.errors import SuiteError
-from mlbench.local_modules import add_file, file_hash, file_of
-from mlbench.plugins import Plugin, load_plugins
+from mlbench.local_modules import add_file, file_hash
+from mlbench.places import place_in_package
+from mlbench.plugins import ModuleSource, Plugin, load_plugins
 from mlbench.registration import Fault
 
 __all__ = ["FILE_PACKAGE", "PluginFile", "add_plugin_files"]
 
-#: Shown as the package of a plugin of one file. Its version is the hash of the file, and its name the path.
+#: Package of a plugin of one file, in records too. Its version is the file's hash, its name the path.
 FILE_PACKAGE = "(file)"
 
 
@@ -80,9 +81,11 @@ def _problems(plugin: Plugin) -> Iterator[str]:
 
 
 def _own(component: Component, stem: str, module: str) -> Component:
-    """The component with its target in the file's module: the file calls itself by its own name."""
+    """The component with its target in the file's module: the file calls itself by its own name, my-loss.py
+    also my_loss."""
     named, _, attribute = component.options.partition(":")
-    return replace(component, options=f"{module}:{attribute}") if named == stem else component
+    own = named in (stem, re.sub(r"\W", "_", stem))
+    return replace(component, options=f"{module}:{attribute}") if own else component
 
 
 def _check_names(plugin: Plugin, file: PluginFile, others: Sequence[Plugin]) -> None:
@@ -106,35 +109,21 @@ def _advice(file: PluginFile, source: _Source) -> str:
     return ""
 
 
-class _Source:
-    """Stands for an entry point: imports the file's module, and keeps what goes wrong and in which line."""
+class _Source(ModuleSource):
+    """The module of a file; keeps what goes wrong when it is imported, and in which line."""
 
-    dist = None
-
-    def __init__(self, name: str, value: str) -> None:
-        self.name = name
-        self.value = value
+    def __init__(self, name: str, target: str) -> None:
+        super().__init__(name, target)
         self.line = 1
         self.error: BaseException | None = None
 
     def load(self) -> Any:
         try:
-            module = import_module(self.value)
+            module = super().load()
         except BaseException as error:
-            self.error, self.line = error, self._line_of(error)
+            self.error, place = error, place_in_package(error, self.value)
+            self.line = place.line if place else 1
             raise
         hook = getattr(module, "mlbench_components", None)
         self.line = getattr(getattr(hook, "__code__", None), "co_firstlineno", 1)
         return module
-
-    def _line_of(self, error: BaseException) -> int:
-        """The last line of the file that the error passed through."""
-        file = str(file_of(self.value))
-        if isinstance(error, SyntaxError) and error.filename == file:
-            return error.lineno or 1
-        line, trace = 1, error.__traceback__
-        while trace is not None:
-            if trace.tb_frame.f_code.co_filename == file:
-                line = trace.tb_lineno
-            trace = trace.tb_next
-        return line

@@ -6,17 +6,28 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
+from importlib import import_module
 from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
 from typing import Any, Protocol
 
 from mlbench.contracts import CONTRACT, Component
 from mlbench.errors import first_line, hint
 from mlbench.hookspecs import ENTRY_POINT_GROUP
-from mlbench.imports import fault_place, guarded_import
+from mlbench.imports import guarded_import
 from mlbench.local_modules import file_of
+from mlbench.places import place_in_package
 from mlbench.registration import Fault, RegistrationError, checked_contract, registered
 
-__all__ = ["SLOW", "Plugin", "Source", "environment_choice", "idle_patterns", "left_out", "load_plugins"]
+__all__ = [
+    "SLOW",
+    "ModuleSource",
+    "Plugin",
+    "Source",
+    "environment_choice",
+    "idle_patterns",
+    "left_out",
+    "load_plugins",
+]
 
 #: Seconds above which the import of a plugin is noted.
 SLOW = 0.5
@@ -36,6 +47,19 @@ class Source(Protocol):
     def dist(self) -> Distribution | None: ...
 
     def load(self) -> Any: ...
+
+
+class ModuleSource:
+    """A module that is a plugin without an entry point. target: its dotted name."""
+
+    dist = None
+
+    def __init__(self, name: str, target: str) -> None:
+        self.name = name
+        self.value = target
+
+    def load(self) -> Any:
+        return import_module(self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +84,17 @@ class Plugin:
     printed: str = ""
 
     def __str__(self) -> str:
-        return f"plugin {self.name!r} ({self.package} {self.version})"
+        return f"plugin {self.name!r} ({self.origin})"
+
+    @property
+    def origin(self) -> str:
+        """Package and version, for parentheses: what stands in place of a package, such as "(file)", has its
+        own."""
+        return f"{self.package.strip('()')} {self.version}"
+
+    def blamed(self, problem: str) -> str:
+        """A problem of its code, for messages."""
+        return f"{problem}; this is a mistake in {self}"
 
     @property
     def built_in(self) -> bool:
@@ -241,5 +275,5 @@ def _fix(error: BaseException, plugin: Plugin) -> str:
         if f"{module}.".startswith(f"{error.name}."):
             return f"correct the entry point {plugin.target!r}, then install {plugin.package} again"
         return f"install what provides the module {error.name!r}"
-    place = fault_place(error, module)
-    return f"correct {place or plugin.target}, or leave the plugin out with --block {plugin.name}"
+    place = place_in_package(error, module) or plugin.target
+    return f"correct {place}, or leave the plugin out with --block {plugin.name}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +20,15 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from mlbench.measurement.process import MeasuringProcess
     from mlbench.planning.plan import Case, Plan
     from mlbench.records.record import Record
 
 __all__ = ["CaseItem", "SuiteFile"]
+
+#: What the session has: notes on plugins, and measuring processes by device.
+_NOTES: pytest.StashKey[list[str]] = pytest.StashKey()
+_PROCESSES: pytest.StashKey[dict[str, MeasuringProcess]] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -54,6 +60,12 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> SuiteFile 
     return None
 
 
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    """The notes on plugins, each once."""
+    found = config.stash.setdefault(_NOTES, [])
+    return [f"note: {line}" for line in dict.fromkeys(found)]
+
+
 class SuiteFile(pytest.File):
     """A suite; its items are its cases with each of their seeds."""
 
@@ -72,8 +84,11 @@ class SuiteFile(pytest.File):
             for each in self.config.getoption("mlbench_plugin")
         ]
         plugins = add_plugin_files(load_plugins(block=block, only=only), files)
+        notes = self.config.stash.setdefault(_NOTES, [])
+        registry = Registry(plugins, note=notes.append)
+        notes += [line for plugin in registry.plugins for line in plugin.notes()]
         size = self.config.getoption("mlbench_size")
-        suite = load_suite(Path(os.path.relpath(self.path)), Registry(plugins), size=size)
+        suite = load_suite(Path(os.path.relpath(self.path)), registry, size=size)
         plan = make_plan(suite, find_device(self.config.getoption("mlbench_device")))
         for case in plan.cases:
             yield CaseItem.of(self, benchmark_name(case.name, case.seed), plan, case)
@@ -85,8 +100,9 @@ class SuiteFile(pytest.File):
 class CaseItem(pytest.Function):
     """A case as a benchmark of pytest-benchmark.
 
-    The case is run and measured first, its rounds in a separate process. The fixture `benchmark` then replays
-    the rounds with a clock that shows their times, so that a failed measurement leaves no benchmark.
+    The case is run and measured first, its rounds in the process that measures every case. The fixture
+    `benchmark` then replays the rounds with a clock that shows their times, so that a failed measurement
+    leaves no benchmark.
     """
 
     @classmethod
@@ -113,6 +129,7 @@ class CaseItem(pytest.Function):
                     again=benchmark.enabled,
                     measuring=benchmark.enabled,
                     benchmarks=False,
+                    process=_process(parent.config, plan.device.name),
                 )
             if record.status != "done" and case.name in plan.suite.optional:
                 pytest.skip(record.error)
@@ -140,6 +157,18 @@ class CaseItem(pytest.Function):
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *style: Any) -> Any:
         return _one_line(excinfo) or super().repr_failure(excinfo, *style)
+
+
+def _process(config: pytest.Config, device: str) -> MeasuringProcess:
+    """The process that measures on a device, one for all suites of the session."""
+    from mlbench.measurement.process import MeasuringProcess
+
+    known = config.stash.setdefault(_PROCESSES, {})
+    if device not in known:
+        stack = ExitStack()
+        known[device] = stack.enter_context(MeasuringProcess(device))
+        config.add_cleanup(stack.close)
+    return known[device]
 
 
 def _one_line(excinfo: pytest.ExceptionInfo[BaseException]) -> str:

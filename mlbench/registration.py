@@ -132,7 +132,7 @@ def _mistake(component: Component) -> str:
     if not isinstance(name, str) or not re.fullmatch(NAME, name):
         return f"its name is {_shown(name)}; expected a letter, then letters, digits, _ and -"
     target: Any = component.options
-    if not isinstance(target, str) or not re.fullmatch(r"[\w.]+:\w+", target):
+    if not isinstance(target, str) or not re.fullmatch(r"[\w.-]+:\w+", target):
         return f"it points at {_shown(target)}; expected 'module:Class'"
     for field in ("summary", "source"):
         value = getattr(component, field)

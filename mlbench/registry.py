@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from mlbench.contracts import KINDS, Component
 from mlbench.errors import ComponentError, OptionError, first_line, hint
-from mlbench.imports import fault_place, guarded_import
-from mlbench.plugins import SLOW, Plugin, environment_choice, load_plugins
+from mlbench.imports import guarded_import
+from mlbench.places import place_in_package
+from mlbench.plugins import SLOW, ModuleSource, Plugin, environment_choice, load_plugins
 from mlbench.provenance import code_hash, libraries_of
 from mlbench.registration import NAME, Fault
 
@@ -27,7 +29,7 @@ class Entry:
     """A registered component and its plugin. Its options class is imported when it is first asked for.
 
     registry: has the inner components of its options; None for the installed ones that the environment
-    chooses."""
+    chooses, and those that the hook of the component's own module or of its package registers."""
 
     component: Component
     plugin: Plugin
@@ -87,7 +89,8 @@ class Entry:
         if self.registry is not None:
             return self.registry
         block, only = environment_choice()
-        return Registry(load_plugins(block=block, only=only))
+        installed = load_plugins(block=block, only=only)
+        return Registry((*installed, *_beside(self.component, installed)))
 
     @cached_property
     def libraries(self) -> dict[str, str]:
@@ -123,10 +126,10 @@ class Entry:
             raise
         # Foreign code may raise anything; only cases that need this component fail.
         except BaseException as error:
-            place = fault_place(error, module_name)
+            place = place_in_package(error, module_name)
             raise ComponentError(
                 f"{self} of {self.plugin} cannot be imported from {target}: {first_line(error)}"
-                f"{place and f' ({place})'}"
+                f"{f' ({place})' if place else ''}"
             ) from error
         if run.printed.strip():
             line = run.printed.strip().splitlines()[0]
@@ -139,7 +142,21 @@ class Entry:
         try:
             return Schema(options_class, BASES[self.component.kind], owner=str(self))
         except ComponentError as error:
-            raise ComponentError(f"{error}; this is a mistake in {self.plugin}") from None
+            raise ComponentError(self.plugin.blamed(str(error))) from None
+
+
+def _beside(component: Component, installed: Sequence[Plugin]) -> Iterator[Plugin]:
+    """The plugin that the module of a component is, or else a package above it, without the components of
+    installed plugins; nothing where none has the hook."""
+    module = component.options.partition(":")[0]
+    while module and not hasattr(sys.modules.get(module), "mlbench_components"):
+        module = module.rpartition(".")[0]
+    if module:
+        known = {(each.kind, each.name) for plugin in installed for each in plugin.components}
+        (own,) = load_plugins(sources=[ModuleSource(module, module)])
+        yield replace(
+            own, components=tuple(each for each in own.components if (each.kind, each.name) not in known)
+        )
 
 
 def _no_note(line: str) -> None:

@@ -58,6 +58,7 @@ def run(
     measuring: bool = True,
     benchmarks: bool = True,
     devices: Sequence[str] = (),
+    process: MeasuringProcess | None = None,
 ) -> list[Record]:
     """Records of all cases of the plan, in its order.
 
@@ -70,7 +71,8 @@ def run(
     in it, is not measured again unless `force` or `again`. benchmarks: whether to write files for
     pytest-benchmark beside the records. devices: torch names of devices like the plan's, one for each of
     several processes that train cases at once; with fewer than two, this process trains them in turn.
-    Speeds are measured afterwards, on the plan's device, when nothing is trained.
+    Speeds are measured afterwards, on the plan's device, when nothing is trained. process: measures, and is
+    left open; None for one of this run's own.
     """
     records: dict[str, Record] = {}
     pending = []
@@ -90,9 +92,11 @@ def run(
         stored = [] if force or again or not measuring else store.read()[0]
         earlier = Earlier(stored, plan.device)
         slow = [case for case in pending if earlier.of(case).keys() < set(stages_of(case))]
-        process = MeasuringProcess(plan.device.name)
         durations = Durations(plan.device)
-        with _torch_threads(threads()), store.locked(), process:
+        with contextlib.ExitStack() as stack:
+            process = process or stack.enter_context(MeasuringProcess(plan.device.name))
+            stack.enter_context(_torch_threads(threads()))
+            stack.enter_context(store.locked())
             untrained = [case for case in pending if case.key not in records]
             ready = preflight(untrained, plan.device.name, listener.stage)
             if measuring and slow:
@@ -335,7 +339,8 @@ def _measured(
                 replace(records[case.key], settings=case.spec.plain(), **found.facts(records[case.key])),
             )
     start = time.perf_counter()
-    for case, measured in measure(missing, process, listener.stage, known) if missing else ():
+    steps = {key: _step_seconds(record) for key, record in records.items()}
+    for case, measured in measure(missing, process, listener.stage, known, steps) if missing else ():
         record = records[case.key]
         at = time.perf_counter()
         took, start = at - start, at
@@ -343,6 +348,11 @@ def _measured(
         if not found.lost:
             record = _remeasured(record, case, took, device)
         yield case, replace(record, **found.facts(record))
+
+
+def _step_seconds(record: Record) -> float:
+    """Seconds of a training step on average; 0 without training."""
+    return record.seconds.get("train", 0.0) / (record.training.get("steps") or 1)
 
 
 def _remeasured(record: Record, case: Case, took: float, device: Device) -> Record:

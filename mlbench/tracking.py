@@ -201,7 +201,7 @@ class _Guarded:
         elif errors:
             place = place_in(errors[0], self._part)
             self._give_up(
-                f"{what} failed: {first_line(errors[0])}" + (f", raised in {place}" if place else "")
+                f"{what} failed: {first_line(errors[0])}" + (f"; raised in {place}" if place else "")
             )
         return results[0] if results else None
 

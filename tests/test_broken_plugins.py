@@ -194,8 +194,8 @@ def test_every_command_goes_on_and_notes_a_plugin_that_does_not_load(
         assert f"plugin 'acme{NUMBERS[way]}' (acme{NUMBERS[way]} 1.0)" in note
         assert fault in note
     for command in (("plugins",), ("plugins", "doctor"), ("doctor",)):
-        (row,) = lines_on(way, everything[command].stdout)
-        assert fault in row
+        *_, line = lines_on(way, everything[command].stdout)
+        assert fault in line
         assert everything[command].stderr == ""
 
 
@@ -205,8 +205,10 @@ def test_only_the_doctor_knows_a_fault_of_an_unused_options_class(
 ) -> None:
     for command in GOES_ON:
         assert lines_on(way, everything[command].stderr) == []
-    (row,) = lines_on(way, everything["plugins", "doctor"].stdout)
-    assert AT_FIRST_USE[way][1] in row
+    row, line = lines_on(way, everything["plugins", "doctor"].stdout)
+    assert row.endswith(" 1")
+    assert line.startswith(f"acme{NUMBERS[way]}: neck 'mine{NUMBERS[way]}'")
+    assert AT_FIRST_USE[way][1] in line
 
 
 @pytest.mark.parametrize("way", NUMBERS)

@@ -5,11 +5,13 @@ import warnings
 from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
 from mlbench import plugin
 from mlbench.deprecation import ContractDeprecationWarning, Deprecated, show_deprecations, warn_deprecated
+from mlbench.plugin_files import PluginFile, add_plugin_files
 from mlbench.plugins import load_plugins
 
 Install = Callable[..., dict[str, str]]
@@ -71,6 +73,14 @@ def test_a_module_that_belongs_to_no_plugin_is_named() -> None:
     message = r"^the module script uses `x`, which mlbench 9 removes; use `y` instead$"
     with pytest.warns(ContractDeprecationWarning, match=message):
         warn_deprecated("`x`", Deprecated("`y`", "9"), "script")
+
+
+def test_a_plugin_of_one_file_is_named_by_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLBENCH_LOCAL_MODULES", "{}")
+    file = tmp_path / "old.py"
+    file.write_text(CODE.replace("acme_old:", "old:"))
+    with pytest.warns(ContractDeprecationWarning, match=rf"^the plugin {re.escape(str(file))} uses"):
+        add_plugin_files((), [PluginFile(file, "--plugin old.py")])
 
 
 def test_no_deprecated_name_outlives_its_version(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,6 +94,18 @@ def test_a_file_is_a_plugin_whose_version_is_its_hash(file: Path) -> None:
     assert entry.make({}).factor == 2.0
 
 
+def test_a_file_is_named_without_double_brackets(file: Path) -> None:
+    plugin = added(file)
+    assert str(plugin) == f"plugin '{file}' (file {plugin.version})"
+
+
+@pytest.mark.parametrize("target", ["my-loss", "my_loss"])
+def test_a_file_whose_name_is_no_identifier_may_call_itself_either_way(file: Path, target: str) -> None:
+    other = file.with_name("my-loss.py")
+    other.write_text(LOSS.replace("mine:Mine", f"{target}:Mine"))
+    assert Registry((added(other),)).get("loss", "mine").make({}).factor == 2.0
+
+
 def test_the_hash_is_the_same_in_every_folder(file: Path, tmp_path: Path) -> None:
     other = tmp_path / "elsewhere" / "mine.py"
     other.parent.mkdir()

@@ -132,10 +132,10 @@ def mlbench_components():
         ("import nowhere_to_be_found", "install what provides the module 'nowhere_to_be_found'"),
         (
             "\n\nraise RuntimeError",
-            "correct {file}, line 3, or leave the plugin out with --block acme_broken",
+            "correct {file}:3, or leave the plugin out with --block acme_broken",
         ),
-        ("x = 1\ndef f(:", "correct {file}, line 2, or leave the plugin out with --block acme_broken"),
-        (HALFWAY, "correct {file}, line 7, or leave the plugin out with --block acme_broken"),
+        ("x = 1\ndef f(:", "correct {file}:2, or leave the plugin out with --block acme_broken"),
+        (HALFWAY, "correct {file}:7, or leave the plugin out with --block acme_broken"),
         ("MLBENCH_CONTRACT = 2\n" + GOOD, "upgrade mlbench"),
         ("MLBENCH_CONTRACT = 0\n" + GOOD, "install a newer version of acme_broken"),
         (

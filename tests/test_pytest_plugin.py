@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TOY_SUITE
+from conftest import TOY_SUITE, install_plugin
 
 SMALL = (
     TOY_SUITE.replace("epochs: 2", "epochs: 1, workers: 0")
@@ -38,7 +39,10 @@ import itertools, mlbench.runner
 from mlbench.measurement.result import Measurement
 from mlbench.records.record import Timing
 speeds = itertools.count(100.0)
-def measure(cases, *_):
+processes = set()
+def measure(cases, process, *_):
+    processes.add(process)
+    open("processes", "w").write(str(len(processes)))
     for case in cases:
         speed = next(speeds)
         timing = Timing(speed, (speed, speed + 0.5))
@@ -72,6 +76,7 @@ def test_a_suite_is_a_file_of_benchmarks(pytest_run, write, tmp_path) -> None:
     assert [each["fullname"] for each in found] == ["toy::base[0]", "toy::base[1]"]
     assert "base[0] (NOW)" in again.stdout
     assert "base[0] (0001_x)" in again.stdout
+    assert (tmp_path / "processes").read_text() == "1"
     assert checkpoint.stat().st_mtime_ns == stamp  # measured, not trained
     plots = [path.read_text() for path in tmp_path.glob("plot*.svg")]
     assert any("base[0]" in plot for plot in plots)
@@ -181,3 +186,16 @@ def test_plugins_can_be_left_out_under_pytest_too(pytest_run, write, monkeypatch
     ran = pytest_run("toy.yaml", "-q", MLBENCH_BLOCK="toys")
     assert ran.returncode == pytest.ExitCode.INTERRUPTED
     assert "'toy'" in ran.stdout
+
+
+def test_what_is_set_aside_is_noted_once(pytest_run, write, tmp_path, installed_toys) -> None:
+    write()
+    (tmp_path / "other.yaml").write_text((tmp_path / "toy.yaml").read_text())
+    install_plugin(tmp_path / "torn", "acme_torn")
+    (tmp_path / "torn" / "acme_torn.py").write_text("1 / 0")
+    paths = os.pathsep.join((str(tmp_path / "torn"), installed_toys["PYTHONPATH"]))
+    arguments = ("toy.yaml", "other.yaml", "-q", "--collect-only", "--mlbench-device=cpu")
+    ran = pytest_run(*arguments, PYTHONPATH=paths)
+    assert ran.returncode == 0, ran.stdout
+    (note,) = [line for line in ran.stdout.splitlines() if "acme_torn" in line]
+    assert note.startswith("note: plugin 'acme_torn' (acme_torn 1.0) is set aside: ZeroDivisionError")

@@ -146,16 +146,16 @@ def test_an_options_class_is_imported_when_it_is_first_used(third_party: Install
         (
             "import nowhere_to_be_found",
             "Mine",
-            "ModuleNotFoundError: No module named 'nowhere_to_be_found' ({file}, line 1)",
+            "ModuleNotFoundError: No module named 'nowhere_to_be_found' ({file}:1)",
         ),
-        ("raise SystemExit(1)", "Mine", "SystemExit: 1 ({file}, line 1)"),
+        ("raise SystemExit(1)", "Mine", "SystemExit: 1 ({file}:1)"),
         (CODE, "Yours", "AttributeError: module 'acme_neck' has no attribute 'Yours'"),
         (
             CODE.replace("dim: int = 8", "dim = 8"),
             "Mine",
             "PydanticUserError: A non-annotated attribute was detected: `dim = 8`. All model fields require "
             "a type annotation; if `dim` is not meant to be a field, you may be able to resolve this error "
-            "by annotating it as a `ClassVar` or updating `model_config['ignored_types']`. ({file}, line 4)",
+            "by annotating it as a `ClassVar` or updating `model_config['ignored_types']`. ({file}:4)",
         ),
     ],
 )

@@ -63,6 +63,7 @@ from mlbench.plugin import (
 )
 from mlbench.testing import checks
 from mlbench.testing.component import CHECKS
+from mlbench_losses.margin import CosFace
 
 GENERAL = {"summary_is_one_line", "every_option_is_documented"}
 
@@ -718,7 +719,7 @@ FAULTS = [
     ("batch_sampler", "remembers", "interrupted_sampler_goes_on", "add state_dict() and load_state_dict()"),
     ("batch_sampler", "unread", "interrupted_sampler_goes_on", "cannot be read back"),
     ("batch_sampler", "refuses", "batches_of_odd_sizes", "refuses batches of 1 of 32 images"),
-    ("batch_sampler", "crashes", "batches_of_odd_sizes", "raises ZeroDivisionError"),
+    ("batch_sampler", "crashes", "batches_of_odd_sizes", "ZeroDivisionError: integer"),
     ("recipe", "mapping", "recipe_is_valid", "returns a dict"),
     ("metric", "name", "metric_gives_the_values_of_quantities", "no value of first"),
     ("metric", "nan", "metric_gives_the_values_of_quantities", "first is nan; return finite numbers"),
@@ -745,8 +746,8 @@ FAULTS = [
     ("tracker", "deaf", "tracker_has_an_event", "none of the methods case_started, epoch"),
     ("tracker", "early", "tracker_has_an_event", "build creates made.txt; make files at the first event"),
     ("tracker", "changes", "tracker_takes_every_event", "epoch() changes what it is given; copy it"),
-    ("tracker", "done alone", "tracker_takes_every_event", "raises KeyError: 'f1'"),
-    ("tracker", "finished alone", "tracker_takes_a_run_that_stops", "raises IndexError"),
+    ("tracker", "done alone", "tracker_takes_every_event", "KeyError: 'f1'; raised in"),
+    ("tracker", "finished alone", "tracker_takes_a_run_that_stops", "IndexError: tuple index"),
     ("tracker", "prints", "tracker_leaves_the_process_alone", "prints 'started good' to stdout"),
     ("tracker", "draws", "tracker_leaves_the_process_alone", "global generators of Python"),
     ("tracker", "variable", "tracker_leaves_the_process_alone", "environment variables FAULTY"),
@@ -953,3 +954,34 @@ def test_checks_accept_arguments_of_build_by_name() -> None:
     assert failures(toy, image_size=16).keys() <= GENERAL
     assert "cannot be built" not in str(failures(faulty("picky"), num_classes=8))
     assert "cannot be built for its checks: loss faulty: at least 8 classes" in str(failures(faulty("picky")))
+
+
+class Forgetful(LossOptions):
+    """Half of another loss, without its regularisers and learning rates."""
+
+    inner: LossOptions
+    """The loss."""
+
+    def build(self, context: LossContext) -> Any:
+        inner: Any = self.inner.build(context)
+
+        class Half:
+            centres_per_class = inner.centres_per_class
+
+            def logits(self, *given: Any) -> Any:
+                return inner.logits(*given) / 2
+
+        return Half()
+
+
+def test_what_an_inner_loss_states_must_be_forwarded(monkeypatch: pytest.MonkeyPatch) -> None:
+    component = Component("loss", "forgetful", f"{__name__}:Forgetful", "half of another loss")
+    found = failures(component, "regularisers_are_finite_scalars", inner="magface")
+    assert (
+        "loss 'magface', the option inner, has regularisers(), and the loss that holds it has none"
+        in (found["regularisers_are_finite_scalars"])
+    )
+    assert failures(component, "regularisers_are_finite_scalars", inner="cosface") == {}
+    monkeypatch.setattr(CosFace, "lr_factors", lambda self: {"scale": 0.1})
+    found = failures(component, "lr_factors_match_parameters", inner="cosface")
+    assert "states lr_factors() {'scale': 0.1}" in found["lr_factors_match_parameters"]

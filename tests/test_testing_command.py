@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from unittest import SkipTest
 
@@ -189,11 +191,12 @@ def test_command_checks_a_file_of_components(shell, tmp_path) -> None:
     shell_file.write_text(FILE)
     result = shell(str(shell_file))
     lines = result.stdout.splitlines()
-    assert lines[0].startswith("threshold kit_half ((file) ")
+    assert lines[0].startswith("threshold kit_half (file ")
     assert any(line.startswith("  passed  module_imports_lightly: 0.") for line in lines)
     failed = [line for line in lines if line.startswith("  failed")]
     raised = (
-        "kit_file.py:9 raises ValueError: no curve; change it so that the check 'threshold is a similarity'"
+        "ValueError: no curve; raised in Half.__call__ at kit_file.py:9; change it so that the check "
+        "'threshold is a similarity'"
     )
     assert failed == [f"  failed  threshold_is_a_similarity: {raised} can call it"]
     assert result.exit_code == 1
@@ -201,6 +204,56 @@ def test_command_checks_a_file_of_components(shell, tmp_path) -> None:
     result = shell("no_such_file.py")
     assert "no_such_file.py: no such file" in result.stderr
     assert result.exit_code == 2
+
+
+NESTED = """\
+from mlbench.plugin import Component, ThresholdOptions, hookimpl
+
+
+class Inner(ThresholdOptions):
+    \'\'\'Half.\'\'\'
+
+    def __call__(self, curve):
+        return 0.5
+
+
+class Outer(ThresholdOptions):
+    \'\'\'That of another policy.\'\'\'
+
+    inner: ThresholdOptions
+    \'\'\'The policy.\'\'\'
+
+    def __call__(self, curve):
+        return self.inner(curve)
+
+
+@hookimpl
+def mlbench_components():
+    return [
+        Component("threshold", "kit_outer", "kit-nested:Outer", "that of another policy"),
+        Component("threshold", "kit_inner", "kit-nested:Inner", "half of the way to one"),
+    ]
+"""
+
+
+def test_a_component_of_a_file_may_have_one_of_the_same_file_as_its_option(
+    shell, tmp_path, monkeypatch
+) -> None:
+    file = tmp_path / "kit-nested.py"
+    file.write_text(NESTED)
+    choice = ("--set", "inner=kit_inner")
+    result = shell("kit_outer", "--plugin", str(file), *choice)
+    assert result.exit_code == 0, result.output
+    assert "passed  threshold_is_a_similarity" in result.stdout
+    assert f"name one of them, with --plugin {file}" in shell(str(file), *choice).stderr
+
+    monkeypatch.syspath_prepend(tmp_path)
+    outer, _ = import_module("kit-nested").mlbench_components()
+    for check in checks(outer, inner="kit_inner"):
+        assert check.outcome().state == "passed", check
+    wrong = named(outer, "defaults_are_valid", inner="kit_iner")
+    assert "unknown threshold 'kit_iner' (did you mean 'kit_inner'?)" in wrong.outcome().message
+    sys.modules.pop("kit-nested")
 
 
 def test_command_says_what_a_name_may_be_for_a_folder(shell, tmp_path, monkeypatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlbench.commands.installed import installed_registry
-from mlbench.parameters import case_options, json_option, plugin_option, results_option
+from mlbench.parameters import PLUGIN_FILES, case_options, json_option, plugin_option, results_option
 
 if TYPE_CHECKING:
     from mlbench.claims.judgement import Judgement
@@ -95,8 +96,10 @@ def findings(suites: tuple[Path, ...], records: Path, output: Path | None) -> No
     from mlbench.tuning.findings_section import tuning_section
 
     registry = installed_registry()
-    target = f" -o {output}" if output else ""
-    command = f"mlbench findings {' '.join(map(str, suites))} --records {records}{target}"
+    files = click.get_current_context().meta.get(PLUGIN_FILES, ())
+    words = ["mlbench", "findings", *suites, "--records", records, *(("-o", output) if output else ())]
+    words += [word for file in files for word in ("--plugin", file)]
+    command = shlex.join(map(str, words))
     page = findings_page(
         suites, records, registry, command, lambda suite: tuning_section(suite, records, registry)
     )

@@ -16,10 +16,10 @@ __all__ = ["case_model", "exported_model", "made_model"]
 
 def exported_model(path: Path) -> ImageModel:
     """The exported model in a file, or in a folder with one."""
+    from mlbench.deployment.formats import open_model
     from mlbench.deployment.match import find_model
-    from mlbench.deployment.onnx_session import OnnxSession
 
-    return OnnxSession(find_model(path))
+    return open_model(find_model(path))
 
 
 def case_model(

@@ -38,7 +38,11 @@ def plugins_doctor(as_json: bool) -> None:
     """Import every third-party component, and show what is wrong with the plugins and how to mend it.
 
     Exits with code 1 if something is wrong."""
-    from mlbench.commands.plugin_doctor import plugin_examination, plugin_examination_table
+    from mlbench.commands.plugin_doctor import (
+        plugin_examination,
+        plugin_examination_table,
+        plugin_problems,
+    )
     from mlbench.table import print_table
 
     examined = plugin_examination(command_registry())
@@ -46,5 +50,7 @@ def plugins_doctor(as_json: bool) -> None:
         click.echo(json.dumps(examined, indent=1, ensure_ascii=False))
     else:
         print_table(plugin_examination_table(examined))
+        for line in plugin_problems(examined):
+            click.echo(line)
     if any(each["problems"] for each in examined):
         sys.exit(1)

@@ -10,7 +10,7 @@ from mlbench.errors import ComponentError
 from mlbench.registry import Registry
 from mlbench.table import Table
 
-__all__ = ["plugin_examination", "plugin_examination_table"]
+__all__ = ["plugin_examination", "plugin_examination_table", "plugin_problems"]
 
 
 def plugin_examination(registry: Registry) -> list[dict[str, Any]]:
@@ -50,23 +50,27 @@ def plugin_examination(registry: Registry) -> list[dict[str, Any]]:
 
 
 def plugin_examination_table(examined: list[dict[str, Any]]) -> Table:
-    """The same as a table; a plugin with several problems has several rows."""
-    headings = ("package", "plugin", "contract", "components", "seconds", "error", "fix")
-    return Table(headings, list(_rows(examined)), numbers=("contract", "components", "seconds"))
-
-
-def _rows(examined: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
-    for each in examined:
-        about: tuple[str, ...] = (
-            f"{each['package']} {each['version']}",
+    """The plugins with the numbers of their problems."""
+    rows = [
+        (
             each["plugin"],
+            f"{each['package']} {each['version']}",
             str(each["contract"] or f"({CONTRACT})"),
             str(each["components"]),
             f"{each['seconds']:.2f}",
+            str(len(each["problems"]) or ""),
         )
-        for problem in each["problems"] or [{"component": "", "error": "", "fix": ""}]:
-            what = f"{problem['component']}: " if problem["component"] else ""
-            if problem["error"].startswith(problem["component"]):
-                what = ""  # the error of an import names its component
-            yield (*about, f"{what}{problem['error']}", problem["fix"])
-            about = ("",) * len(about)
+        for each in examined
+    ]
+    numbers = ("contract", "components", "seconds", "problems")
+    return Table(("plugin", "package", *numbers), rows, numbers=numbers)
+
+
+def plugin_problems(examined: list[dict[str, Any]]) -> Iterator[str]:
+    """Every problem in one line: plugin and component, error, and what to do."""
+    for each in examined:
+        for problem in each["problems"]:
+            # The error of an import names its component.
+            known = problem["error"].startswith(problem["component"])
+            what = "" if known else f"{problem['component']}: "
+            yield f"{each['plugin']}: {what}{problem['error']}; {problem['fix']}"

@@ -21,14 +21,19 @@ class Duty(NamedTuple):
 class Kind:
     """One kind of component.
 
-    summary: what it is for. duties: what the result of `method` must have and do, beside `EVERY_KIND`.
-    method: the method of its options class that mlbench calls for the result. types: what else passes between
-    mlbench and its components: a name of `mlbench.contracts`, or "module:Class"."""
+    summary: what it is for. built: what the result of `method` is. duties: what it must have and do, beside
+    `EVERY_KIND`. method: the method of its options class that mlbench calls for the result. types: what else
+    passes between mlbench and its components: a name of `mlbench.contracts`, or "module:Class". in_case:
+    whether a case has a section of this name, with one component. inner: whether it may be an option of
+    another component."""
 
     summary: str
+    built: str
     duties: tuple[Duty, ...]
     method: str = "build"
     types: tuple[str, ...] = ()
+    in_case: bool = True
+    inner: bool = True
 
 
 def _duties(**texts: str) -> tuple[Duty, ...]:
@@ -68,6 +73,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         "dataset": Kind(
             "labelled images in train, calibration and test splits",
+            "an object with version, disjoint, notes and split()",
             _duties(
                 dataset_has_three_splits="three splits with images; version, disjoint, notes",
                 labels_are_contiguous="labels 0 .. num_classes - 1 in every split, each with an image",
@@ -89,6 +95,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "augmentation": Kind(
             "random changes to a training image",
+            "a callable that takes a PIL image and a generator",
             _duties(
                 augmentation_gives_rgb_images="a new RGB image from one of any size, which stays as it is",
                 augmentation_draws_from_its_generator_alone="the same bits for the same generator; picklable",
@@ -96,6 +103,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "mixing": Kind(
             "random mixes of the images of a training batch",
+            "a callable that takes images and a generator",
             _duties(
                 mixes_have_their_shapes="images float32 in [0, 255] and partners on the CPU, or None",
                 share_is_true="share of the image itself, 1 - share of its partner",
@@ -105,6 +113,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "backbone": Kind(
             "images to feature maps",
+            "a torch.nn.Module with the parts `frozen` and `trained`",
             _duties(
                 has_a_frozen_and_a_trained_part="a torch.nn.Module with the parts `frozen` and `trained`",
                 forward_is_trained_after_frozen="forward(x) == trained(frozen(x)), finite",
@@ -120,6 +129,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "neck": Kind(
             "feature maps to embeddings",
+            "a torch.nn.Module with the attribute `dim`",
             _duties(
                 embeddings_have_its_dim="a torch.nn.Module with `dim`; rows that depend on their image alone",
                 neck_has_finite_gradients="finite gradients of input and parameters",
@@ -130,6 +140,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "loss": Kind(
             "what training minimises",
+            "a loss with centres_per_class and logits(), or one that is called with embeddings and labels",
             _duties(
                 loss_has_a_finite_gradient="centres_per_class and logits(), or a call that gives a scalar",
                 batches_without_pairs_are_finite="finite where a batch has no positive or no negative pair",
@@ -147,6 +158,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "sampler": Kind(
             "the class centres, and which of them take part in a step",
+            "a torch.nn.Module that is called with embeddings, labels and a loss",
             _duties(
                 centres_learn="a torch.nn.Module with the centres: a step changes them",
                 centres_predict_is_what_is_built="parameters as predict() says, if it does",
@@ -165,6 +177,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "distiller": Kind(
             "distance between embeddings and those of a teacher",
+            "a torch.nn.Module with `images` and `weight`",
             _duties(
                 distance_has_finite_gradients="a torch.nn.Module with images, weight; a finite scalar",
                 equal_vectors_are_nearest="0 for equal vectors",
@@ -174,6 +187,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "batch_sampler": Kind(
             "which training images make up a batch",
+            "an object with batches() and __len__()",
             _duties(
                 batches_are_as_many_as_len="len() batches an epoch, each of 1 to batch_size indices",
                 batches_of_odd_sizes="any batch size, or OptionError by build() and predict() alike",
@@ -188,13 +202,17 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "recipe": Kind(
             "optimiser, schedule and length of training",
-            _duties(
+            "a Recipe",
+            inner=False,
+            duties=_duties(
                 recipe_is_valid="options that fit together",
             ),
         ),
         "metric": Kind(
             "what is evaluated on the embeddings",
-            _duties(
+            "an object with per_query(), of_curve() or of_embeddings()",
+            in_case=False,
+            duties=_duties(
                 metric_gives_the_values_of_quantities="per_query(), of_curve() or of_embeddings()",
                 rank_metric_takes_queries_separately="per_query() that takes any part of the queries",
                 curve_metric_takes_resamples="of_curve() that takes many resamples at once",
@@ -209,6 +227,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "threshold": Kind(
             "which threshold to deploy, fitted on the calibration split",
+            "a callable that takes a curve",
             _duties(
                 threshold_is_a_similarity="a cosine similarity, ACCEPT_NOTHING, or ThresholdError",
             ),
@@ -216,7 +235,10 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "claim": Kind(
             "a statement about several cases that their records support or refute",
-            _duties(
+            "a claim with judge()",
+            in_case=False,
+            inner=False,
+            duties=_duties(
                 claim_is_judged_by_evidence="an effect, and p-values of the claim and of its opposite",
                 claim_names_its_cases="compared() with groups of cases",
                 claim_names_its_quantities="quantities() with names of metrics, speeds or sizes",
@@ -228,7 +250,10 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "tracker": Kind(
             "where the events of a run go, such as a curve of every epoch",
-            _duties(
+            "an object with methods for the events, such as epoch()",
+            in_case=False,
+            inner=False,
+            duties=_duties(
                 tracker_has_an_event="case_started(), epoch(), case_finished() or run_finished()",
                 tracker_takes_every_event="all events of a run with a finished and a failed case",
                 tracker_takes_a_run_that_stops="run_finished() after any event, also as the only one",
@@ -238,7 +263,10 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "section": Kind(
             "a section of the report page",
-            _duties(
+            "a Section, or None",
+            in_case=False,
+            inner=False,
+            duties=_duties(
                 section_is_built_of_records="a Section with a title and parts, or None, for any records",
                 section_renders="templates that need no other values; charts with a description and own data",
                 section_is_always_the_same="the same for the same records",

@@ -15,18 +15,17 @@ Metrics, threshold policies, recipes, mixings and augmentations without state ne
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_type_hints
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, PrivateAttr, model_validator
-from pydantic_core import CoreSchema
+from pydantic import Field
 
-from mlbench.contracts.catalogue import CatalogueItem
+from mlbench.contracts.base import NESTED, Options
 from mlbench.contracts.claims import Cases
-from mlbench.contracts.nested import nested_schema
+from mlbench.contracts.kinds import KINDS
+from mlbench.contracts.recipe import TRAINED_PARTS, Recipe
 from mlbench.contracts.shapes import (
     Advice,
     BackboneShape,
@@ -36,7 +35,6 @@ from mlbench.contracts.shapes import (
     LossShape,
     NeckShape,
 )
-from mlbench.errors import OptionError, hint
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,6 +59,7 @@ __all__ = [
     "BASES",
     "NESTED",
     "PREDICTIONS",
+    "TRAINED_PARTS",
     "AugmentationOptions",
     "BackboneOptions",
     "BatchContext",
@@ -86,79 +85,6 @@ __all__ = [
     "TrackerOptions",
     "TrainedOptions",
 ]
-
-
-#: Kind of each options class that an option of another component may have as its type; filled below.
-NESTED: dict[type, str] = {}
-
-
-class Options(BaseModel):
-    """Options of a component: frozen, strict (no string becomes a number), unknown ones refused, defaults
-    checked.
-
-    A field that a subclass declares again with the same type keeps its bounds and its docstring, so that only
-    the default changes; with bounds or another type, it has those. A validator of a subclass raises
-    OptionError, naming the option that is wrong.
-
-    An option whose type is the options class of a kind (`LossOptions`, `tuple[AugmentationOptions, ...]`) is
-    another component. A suite names it, with its options; the value is its own options, which build it.
-
-    speed_neutral: options that change no speed, such as a margin or the choice of initial weights. Cases that
-    differ in nothing else share one measurement. libraries: distributions that the component uses, besides
-    those that its package requires, such as an optional one; the record has their versions. registered_name:
-    of an inner component, else ""."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        protected_namespaces=(),
-    )
-
-    speed_neutral: ClassVar[frozenset[str]] = frozenset()
-    libraries: ClassVar[tuple[str, ...]] = ()
-
-    _registered_name: str = PrivateAttr("")
-
-    @property
-    def registered_name(self) -> str:
-        """Name of an inner component, else ""."""
-        return self._registered_name
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        kind = NESTED.get(cls)
-        return handler(source) if kind is None else nested_schema(kind, cls)
-
-    def __init_subclass__(cls, **arguments: Any) -> None:
-        super().__init_subclass__(**arguments)
-        own = cls.__annotations__
-        for base in cls.__mro__[1:]:
-            for name, field in getattr(base, "__pydantic_fields__", {}).items():
-                if name in own and _type_of(own[name], cls, bounds=True) == _type_of(field.annotation, base):
-                    bounds = field.metadata
-                    own[name] = Annotated[field.annotation, *bounds] if bounds else field.annotation
-
-    @classmethod
-    def settings(cls) -> Mapping[str, Any]:
-        """Settings for other sections where the suite does not say otherwise: a mapping as under `base`, such
-        as {"mixing": {"name": "mixup"}, "backbone": {"drop_path": 0.05}}."""
-        return {}
-
-    @classmethod
-    def catalogue(cls) -> Iterable[CatalogueItem]:
-        """What the component offers by name, such as the models of a library, for `mlbench list --search`.
-        Quickly: no torch, no network."""
-        return ()
-
-
-def _type_of(annotation: Any, owner: type, *, bounds: bool = False) -> Any:
-    """The type of an annotation in the module of `owner`, without bounds; with `bounds` they are kept."""
-    holder = type("Holder", (), {"__annotations__": {"it": annotation}, "__module__": owner.__module__})
-    try:
-        return get_type_hints(holder, include_extras=bounds)["it"]
-    except NameError:  # pydantic reports it
-        return annotation
 
 
 @dataclass(frozen=True, slots=True)
@@ -440,127 +366,6 @@ class SectionOptions(Options):
         on the page."""
 
 
-#: Parts of a case that are trained, as `Recipe.lr_factors` names them.
-TRAINED_PARTS = ("backbone", "neck", "loss", "sampler", "distiller")
-
-_Positive = Annotated[float, Field(gt=0)]
-_NotNegative = Annotated[float, Field(ge=0)]
-_Beta = Annotated[float, Field(ge=0, lt=1)]
-_Share = Annotated[float, Field(gt=0, lt=1)]
-
-
-class Recipe(Options):
-    """How a case is trained: optimiser, schedule and length. Optimisers are timm's, by their timm names.
-
-    A recipe is its own options; a preset is a subclass with other defaults. Biases and norms are not decayed.
-    The class centres, and all that a loss trains itself (proxies, rows of a linear classifier, learnt
-    margins), have the learning rate lr * centre_lr throughout the schedule; weights among them are decayed as
-    the model's are. Factors of lr_factors, and those that a component states itself, come on top.
-
-    Raises OptionError where min_lr is above lr or the schedule does not fall to it, where optimizer_options
-    repeats another option, where lr_factors names no part, and where milestones do not rise, lie in the
-    warm-up or do not belong to the schedule."""
-
-    # What is left changes the work of a step: its batch, the optimiser, clipping and the running mean.
-    speed_neutral: ClassVar[frozenset[str]] = frozenset(
-        {
-            *("epochs", "lr", "weight_decay", "betas", "centre_lr", "schedule", "milestones", "decay_rate"),
-            *("min_lr", "warmup", "patience", "evaluate_every", "select", "select_by", "workers"),
-            "lr_factors",
-        }
-    )
-
-    epochs: Annotated[int, Field(ge=0)]
-    """Passes over the training images; 0 to evaluate the model as it starts."""
-    batch_size: Annotated[int, Field(ge=1)]
-    """Images in a step."""
-    optimizer: str = "adamw"
-    """timm name of the optimiser."""
-    lr: Annotated[float, Field(gt=0)] = 1e-3
-    """Highest learning rate."""
-    weight_decay: _NotNegative = 1e-3
-    """Weight decay of all weights but biases and norms."""
-    betas: tuple[_Beta, _Beta] | None = None
-    """Betas of Adam and its variants; null for the optimiser's default."""
-    momentum: _Beta | None = None
-    """Momentum of SGD and its variants; null for the optimiser's default."""
-    centre_lr: Annotated[float, Field(gt=0)] = 1.0
-    """Learning rate of class centres and of a loss's own parameters, as a multiple of lr."""
-    lr_factors: Mapping[str, _Positive] = {}
-    """Learning rates of parts as multiples of the rate that they would have, such as {backbone: 0.1, neck:
-    10}; of backbone, neck, loss (its own parameters), sampler (class centres) and distiller."""
-    optimizer_options: Mapping[str, Any] = {}
-    """Further arguments of timm's optimiser, such as {max_grad_norm: null} for lamb."""
-    schedule: Literal["cosine", "linear", "step", "constant"] = "linear"
-    """How the learning rate falls after the warm-up, step by step."""
-    milestones: tuple[_Share, ...] = ()
-    """Shares of all steps, rising, at which schedule step multiplies the rate by decay_rate."""
-    decay_rate: _Share = 0.1
-    """Factor of the learning rate at each milestone."""
-    min_lr: _NotNegative = 0.0
-    """Last learning rate of a cosine or linear schedule; at most lr."""
-    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Share of all steps in which the rate rises from 0."""
-    clip_norm: _NotNegative = 5.0
-    """Largest norm of the gradient; 0 for no limit."""
-    views: Annotated[int, Field(ge=0)] = 0
-    """Augmented views of each image, shown in turn by epoch; 0 for a new one every epoch."""
-    patience: Annotated[int, Field(ge=0)] = 0
-    """Stop after this many evaluations without a better score; 0 to train to the end."""
-    evaluate_every: Annotated[int, Field(ge=1)] = 1
-    """Epochs between evaluations on the calibration split."""
-    select: Literal["best", "last"] = "best"
-    """Keep the weights with the best score on the calibration split, or the last."""
-    select_by: str = ""
-    """The score: a quantity of the case's metrics that has a better direction, at the threshold that the
-    case's policy fits on the calibration split. Empty for the best F1 of any threshold."""
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Decay of the running mean of the weights, which replaces them in evaluation; 0 for none."""
-    workers: Annotated[int, Field(ge=0)] | None = None
-    """Processes that read images; null to choose by the machine."""
-
-    def build(self) -> Recipe:
-        """The recipe. A subclass with other options returns a plain one."""
-        return self
-
-    @model_validator(mode="after")
-    def _options_fit_together(self) -> Self:
-        if self.min_lr > self.lr:
-            raise OptionError(
-                f"recipe: min_lr {self.min_lr:g} is above lr {self.lr:g}; expected at most lr", "min_lr"
-            )
-        if self.min_lr and self.schedule not in ("cosine", "linear"):
-            raise OptionError(
-                f"recipe: schedule {self.schedule!r} does not fall to min_lr {self.min_lr:g}; set min_lr: 0, "
-                "or schedule: cosine or linear",
-                "min_lr",
-            )
-        for name in ("lr", "weight_decay", "betas", "momentum"):
-            if name in self.optimizer_options:
-                raise OptionError(
-                    f"recipe: optimizer_options has {name!r}; set recipe.{name} instead", "optimizer_options"
-                )
-        for name in self.lr_factors:
-            if name not in TRAINED_PARTS:
-                known = hint(name, TRAINED_PARTS)
-                raise OptionError(f"recipe: lr_factors has no part {name!r} ({known})", "lr_factors")
-        if problem := self._milestones_problem():
-            shown = ", ".join(f"{share:g}" for share in self.milestones)
-            raise OptionError(f"recipe: milestones [{shown}]: {problem}", "milestones")
-        return self
-
-    def _milestones_problem(self) -> str:
-        if self.milestones and self.schedule != "step":
-            return f"schedule {self.schedule!r} has none; set schedule: step, or milestones: []"
-        if self.schedule == "step" and not self.milestones:
-            return "schedule 'step' needs at least one, as in milestones: [0.5, 0.75]"
-        if any(later <= earlier for earlier, later in pairwise(self.milestones)):
-            return "each must be above the one before"
-        if self.milestones and self.milestones[0] < self.warmup:
-            return f"the first lies in the warm-up, which ends at {self.warmup:g}; raise it, or lower warmup"
-        return ""
-
-
 #: The result of `predict`, for the kinds that have it.
 PREDICTIONS: Mapping[str, type] = {
     "backbone": BackboneShape,
@@ -589,6 +394,4 @@ BASES: Mapping[str, type[Options]] = {
     "section": SectionOptions,
 }
 
-# These are no parts of another component.
-_OUTERMOST = ("recipe", "claim", "tracker", "section")
-NESTED.update({base: kind for kind, base in BASES.items() if kind not in _OUTERMOST})
+NESTED.update({base: kind for kind, base in BASES.items() if KINDS[kind].inner})

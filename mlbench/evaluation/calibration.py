@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from numbers import Real
 from typing import Any
@@ -21,6 +21,9 @@ from mlbench.evaluation.similarity_grid import STEP, on_grid
 from mlbench.evaluation.threshold import ACCEPTS_NOTHING, CalibrationCounts, Threshold
 
 __all__ = ["calibrate", "fit_threshold"]
+
+#: The distance of `ACCEPT_NOTHING`, below that of any pair.
+_NOTHING = 1.0 - ACCEPT_NOTHING
 
 
 def calibrate(
@@ -87,19 +90,34 @@ def _with_interval(
         for curve in _single_curves(curves, repeated)
     ]
     found = np.array([distance for distance in chosen if distance is not None])
+    remarks = {**threshold.remarks, **_often(chosen, 1 - bootstrap.level, threshold)}
     if len(found) == 0 or (found == found[0]).all():
-        return threshold  # the policy fits nothing, such as a fixed threshold
+        return replace(threshold, remarks=remarks)  # the policy fits nothing, such as a fixed threshold
     (whole,) = _single_curves(histograms.curve(), repeated)
     centre = _choose_distance(policy, whole)
-    ends = bootstrap.interval(threshold.distance, threshold.distance if centre is None else centre, found)
+    if centre is None or centre == _NOTHING:
+        centre = threshold.distance
+    ends = bootstrap.interval(threshold.distance, centre, found)
     assert ends is not None
-    remarks = dict(threshold.remarks)
-    if (missing := 1 - len(found) / len(chosen)) > 1 - bootstrap.level:
-        remarks["often none"] = (
-            f"the policy finds no threshold on {missing:.0%} of the resamples of the calibration classes "
-            f"(threshold fitted on {threshold.calibration})"
-        )
-    return replace(threshold, low=max(0.0, ends[0]), high=min(2.0, ends[1]), remarks=remarks)
+    low, high = np.clip(ends, 0.0, 2.0)
+    return replace(threshold, low=float(low), high=float(high), remarks=remarks)
+
+
+def _often(chosen: Sequence[float | None], share: float, threshold: Threshold) -> dict[str, str]:
+    """Remarks on what the policy chooses on more than this share of the resamples, beside a threshold.
+
+    chosen: the distance on each resample, as of `_choose_distance`."""
+    remarks = {}
+    for label, what, each in (
+        ("often none", "finds no threshold", None),
+        ("often nothing", "accepts no pair", _NOTHING),
+    ):
+        if chosen and (found := chosen.count(each) / len(chosen)) > share:
+            remarks[label] = (
+                f"the policy {what} on {found:.0%} of the resamples of the calibration classes "
+                f"(threshold fitted on {threshold.calibration})"
+            )
+    return remarks
 
 
 def _choose(policy: ThresholdPolicy, curve: Curve | None) -> float:
@@ -119,14 +137,13 @@ def _choose(policy: ThresholdPolicy, curve: Curve | None) -> float:
 
 
 def _choose_distance(policy: ThresholdPolicy, curve: Curve) -> float | None:
-    """The distance that the policy chooses on a resample, None if it finds none or accepts nothing."""
+    """The distance that the policy chooses on a resample, None if it finds none."""
     if not (curve.positives > 0 and curve.negatives > 0):
         return None
     try:
-        similarity = _choose(policy, curve)
+        return 1.0 - _choose(policy, curve)
     except ThresholdError:
         return None
-    return None if similarity == ACCEPT_NOTHING else 1.0 - similarity
 
 
 def _single_curves(curves: Curve, repeated: float) -> Iterator[Curve]:

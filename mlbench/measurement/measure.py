@@ -17,10 +17,13 @@ from typing import Any
 
 from mlbench.environment import library_versions
 from mlbench.errors import first_line
-from mlbench.measurement.process import MeasuringProcess, ProcessEndedError
+from mlbench.measurement.durations import duration_text
+from mlbench.measurement.process import LIMIT, MeasuringProcess, ProcessEndedError
 from mlbench.measurement.result import SIZES, Measurement
 from mlbench.measurement.subject import STAGES, Subject, stage_key, stages_of, subjects_of
 from mlbench.planning.plan import Case
+from mlbench.planning.plugin_code import stopped_in
+from mlbench.planning.spec import Part
 from mlbench.records.record import MEASURED, Timing
 from mlbench.regression.statistics import median_interval
 
@@ -29,6 +32,9 @@ __all__ = ["GROUP_BYTES", "WIDTH", "measure"]
 #: Largest distance of an end of the interval of the median from the median, as a share of it, at which a
 #: stage needs no more rounds; and the level of the interval.
 WIDTH, LEVEL = 0.01, 0.95
+
+#: Training steps in whose time a stage, which needs a few, must end.
+STEPS = 40
 
 #: Bytes of the models that are measured together, by their predicted numbers of parameters.
 GROUP_BYTES = 2 << 30
@@ -48,10 +54,13 @@ class _Series:
 
     facts: the first answer. failed: reasons, by stage or size. lost: why the subject cannot be measured at
     all. restarted: whether the process has ended without a stage to blame. turn: name of the group with which
-    it takes its rounds in turn, see `mlbench.records.record.Record.turn`.
+    it takes its rounds in turn, see `mlbench.records.record.Record.turn`. parts: components of the case.
+    limit: seconds of a stage after which it is given up.
     """
 
     subject: Subject
+    parts: Sequence[Part] = ()
+    limit: float = LIMIT
     facts: Mapping[str, Any] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     rounds: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
@@ -94,8 +103,16 @@ class _Series:
 
     def end(self, ended: ProcessEndedError) -> None:
         """Take out the stage that ended the process. An end that no stage explains, such as another program's
-        kill, counts the second time."""
-        if ended.stage and ended.stage != "model":
+        kill, counts the second time. A model that hangs in inference is given up, with all of its stages."""
+        if ended.hung:
+            reason = f"not done after {duration_text(self.limit)}, given up"
+            if where := stopped_in(ended.hung, self.parts):
+                reason += f"; it was in {where}"
+            if ended.stage in ("training", "onnx"):
+                self.fail({ended.stage: reason})
+            else:
+                self.lost = reason
+        elif ended.stage and ended.stage != "model":
             self.fail({ended.stage: str(ended)})
         elif ended.stage or self.restarted:
             self.lost = str(ended)
@@ -108,14 +125,21 @@ def measure(
     process: MeasuringProcess,
     progress: Progress,
     known: Mapping[str, Collection[str]] = MappingProxyType({}),
+    steps: Mapping[str, float] = MappingProxyType({}),
 ) -> Iterator[tuple[Case, Measurement]]:
     """Measure speed, memory and sizes of cases, each as soon as it is known.
 
     Values that cannot be measured are None, with the reason. progress: called with (what, done, total).
-    known: stages that need no measurement, by key of the case; every case has another stage.
+    known: stages that need no measurement, by key of the case; every case has another stage. steps: seconds
+    of a training step, by key of the case, where known. A stage that takes longer than `STEPS` of them, and
+    than `LIMIT`, is given up.
     """
     subjects, index = subjects_of(cases, known)
-    series = [_Series(subject) for subject in subjects]
+    components = {case.key: list(case.spec.every_part()) for case in cases}
+    series = [
+        _Series(each, components[each.case.key], max(LIMIT, STEPS * steps.get(each.case.key, 0.0)))
+        for each in subjects
+    ]
     waiting = list(cases)
     total = sum(each.most for each in series)
     session = uuid.uuid4().hex[:12]
@@ -176,7 +200,7 @@ def _measure_group(
 def _round(process: MeasuringProcess, group: Mapping[int, _Series], number: int, stages: list[str]) -> None:
     series = group[number]
     try:
-        answer = process.ask(number=number, stages=stages)
+        answer = process.ask(number=number, stages=stages, limit=series.limit)
     except ProcessEndedError as ended:  # as by the kernel, where a stage is out of memory; the others go on
         series.end(ended)
         _load(process, group)
@@ -197,7 +221,9 @@ def _load(process: MeasuringProcess, group: Mapping[int, _Series]) -> None:
         series = group[number]
         if series.open():
             try:
-                answer = process.ask(load=series.subject, number=number, unwanted=series.unwanted())
+                answer = process.ask(
+                    load=series.subject, number=number, unwanted=series.unwanted(), limit=series.limit
+                )
             except ProcessEndedError as ended:
                 series.end(ended)
                 waiting = list(group)

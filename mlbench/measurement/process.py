@@ -6,16 +6,20 @@ import contextlib
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
 from mlbench.errors import MlbenchError
 
-__all__ = ["KEEP_MEMORY", "MARK", "MeasuringProcess", "ProcessEndedError"]
+__all__ = ["KEEP_MEMORY", "LIMIT", "MARK", "MeasuringProcess", "ProcessEndedError"]
+
+#: Seconds after which a stage that has not ended is given up.
+LIMIT = 600.0
 
 #: The timed process keeps freed memory. By default glibc returns it and requests it again, in every batch or
 #: never, depending on the layout of the heap: the speeds of two such processes differ by a third.
@@ -26,11 +30,14 @@ MARK = "\x1e"
 
 
 class ProcessEndedError(MlbenchError):
-    """The measuring process has ended. stage: what it was doing, "" if it was idle."""
+    """The measuring process has ended. stage: what it was doing, "" if it was idle. hung: where it was when
+    its time was over: file, line and function of each call, the innermost first; empty where it ended
+    otherwise."""
 
-    def __init__(self, reason: str, stage: str) -> None:
+    def __init__(self, reason: str, stage: str, hung: Sequence[tuple[str, int, str]] = ()) -> None:
         super().__init__(reason)
         self.stage = stage
+        self.hung = tuple(hung)
 
 
 class MeasuringProcess:
@@ -56,10 +63,11 @@ class MeasuringProcess:
         with contextlib.suppress(OSError):
             self._start()
 
-    def ask(self, **request: Any) -> Mapping[str, Any]:
+    def ask(self, *, limit: float = LIMIT, **request: Any) -> Mapping[str, Any]:
         """The answer to a request. Raises ProcessEndedError where the process has ended instead, and OSError
-        where none can be started; the next request starts another process."""
-        message = pickle.dumps({"device": self.device, **request})
+        where none can be started; the next request starts another process. limit: seconds after which a stage
+        ends the process."""
+        message = pickle.dumps({"device": self.device, "limit": limit, **request})
         if self._process is not None and self._process.poll() is not None:  # killed while it was idle
             self._end()
         if self._process is None:
@@ -70,7 +78,8 @@ class MeasuringProcess:
             if "stage" not in answer:
                 return answer
             stage = answer["stage"]
-        raise ProcessEndedError(self._end(), stage)
+        reason, hung = self._end()
+        raise ProcessEndedError(reason, stage, hung)
 
     def _start(self) -> None:
         errors = tempfile.TemporaryFile()  # noqa: SIM115 -- closed in _end
@@ -106,8 +115,8 @@ class MeasuringProcess:
                 return found
         return None
 
-    def _end(self) -> str:
-        """Why the process ended."""
+    def _end(self) -> tuple[str, list[tuple[str, int, str]]]:
+        """Why the process ended, and where it hung."""
         assert self._process is not None
         process, self._process = self._process, None
         code = process.wait()
@@ -119,5 +128,11 @@ class MeasuringProcess:
         text = self._errors.read().decode(errors="replace").strip()
         self._errors.close()
         if code < 0:
-            return f"killed by signal {-code}{' (out of memory?)' if code == -9 else ''}"
-        return f"measuring failed: {(text.splitlines() or ['no message'])[-1]}"
+            return f"killed by signal {-code}{' (out of memory?)' if code == -9 else ''}", []
+        _, over, stacks = text.rpartition("\nTimeout (" if "\nTimeout (" in text else "Timeout (")
+        if over:
+            # The stack of every thread; that of the main one is the last.
+            stack = stacks.rpartition("Thread ")[2]
+            calls = re.findall(r'^  File "(.*)", line (\d+) in (.*)$', stack, re.MULTILINE)
+            return "its time is over", [(file, int(line), function) for file, line, function in calls]
+        return f"measuring failed: {(text.splitlines() or ['no message'])[-1]}", []

@@ -7,6 +7,7 @@ kernels, no fragmented memory and no worker processes of an earlier training.
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import json
 import os
@@ -55,24 +56,47 @@ def serve(requests: Iterator[Mapping[str, Any]], answer: Callable[[Mapping[str, 
             answer({"reference_minimum": clock.minimum if clock.minimum < float("inf") else None})
 
 
-def _requests(stream: BinaryIO) -> Iterator[Mapping[str, Any]]:
-    while True:
-        try:
-            yield pickle.load(stream)  # noqa: S301 -- from the process that started this one
-        except EOFError:
-            return
+class _Watchdog:
+    """Ends the process, with the stack of every thread on stderr, where a stage of a request does not end
+    within the request's limit. Code that holds the interpreter's lock is stopped too."""
+
+    def __init__(self) -> None:
+        self._limit = 0.0
+
+    def requests(self, stream: BinaryIO) -> Iterator[Mapping[str, Any]]:
+        """The requests of a stream; the first stage of each starts when it is read."""
+        while True:
+            try:
+                request = pickle.load(stream)  # noqa: S301 -- from the process that started this one
+            except EOFError:
+                return
+            self._limit = request["limit"]
+            self._start()
+            yield request
+
+    def answered(self, data: Mapping[str, Any]) -> None:
+        """An answer was sent: another stage starts, or the request is answered."""
+        if "stage" in data:
+            self._start()
+        else:
+            faulthandler.cancel_dump_traceback_later()
+
+    def _start(self) -> None:
+        faulthandler.dump_traceback_later(self._limit, exit=True)
 
 
 def _main() -> None:
     # Output of libraries goes to stderr, away from the answers.
     stdout: TextIO = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    watchdog = _Watchdog()
 
     def answer(data: Mapping[str, Any]) -> None:
         print(MARK + json.dumps(data), file=stdout, flush=True)
+        watchdog.answered(data)
 
     torch.set_num_threads(threads())
-    serve(_requests(sys.stdin.buffer), answer)
+    serve(watchdog.requests(sys.stdin.buffer), answer)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -105,13 +106,30 @@ def subjects_of(
 
 
 def _named(part: Part, whole: bool) -> list[Any]:
-    """The name of a component and the options that its speed depends on. whole: whether those that change
-    training alone are among them."""
-    options = part.entry.options_class
-    neutral: Collection[str] = options.speed_neutral
-    if not whole:
-        neutral = {*neutral, *getattr(options, "training_only", ())}
-    return [part.entry.component.name, {k: v for k, v in part.options.items() if k not in neutral}]
+    """The name of a component and the options that its speed depends on, also those of inner components.
+    whole: whether those that change training alone are among them."""
+    found = copy.deepcopy(dict(part.options))
+    # Inner ones first: an outer component may leave out the option that holds them.
+    for path, each in reversed([("", part), *part.inner.items()]):
+        options = each.entry.options_class
+        neutral: Collection[str] = options.speed_neutral
+        if not whole:
+            neutral = {*neutral, *getattr(options, "training_only", ())}
+        held = _at(found, path)
+        for name in neutral:
+            held.pop(name, None)
+    return [part.entry.component.name, found]
+
+
+def _at(options: Any, path: str) -> dict[str, Any]:
+    """The options of the inner component at a path (see `Part.inner`); an empty one where a key has dots."""
+    for key in filter(None, path.split(".")):
+        try:
+            options = options[int(key)] if isinstance(options, list) else options[key]
+        except KeyError:
+            return {}
+    found: dict[str, Any] = options
+    return found
 
 
 def _portable(case: Case) -> Case:

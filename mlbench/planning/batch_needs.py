@@ -43,10 +43,8 @@ def check_batches(batches: Batches, losses: Iterable[tuple[Part, LossShape | Non
     for part, shape in losses:
         for need in shape.needs if shape is not None else ():
             if need not in get_args(Need):
-                raise SuiteError(
-                    f"{part.where()}: {part.entry} needs {need!r} in a batch ({hint(need, get_args(Need))}); "
-                    f"this is a mistake in {part.plugin_text}"
-                )
+                mistake = part.misstatement(f"it needs {need!r} in a batch ({hint(need, get_args(Need))})")
+                raise SuiteError(f"{part.where()}: {mistake}")
             if (found := _expected(batches.shape, need)) is None:
                 continue
             if need not in _PAIRS:

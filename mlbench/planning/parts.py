@@ -236,11 +236,6 @@ def component_part(
         return Part(entry, entry.check(options), partial(settings.where, section))
     except OptionError as error:
         advice = advise(error.option)
-        whole, dot, rest = error.option.partition(".")
-        # A default is not in the file, where a part of it could be changed.
-        field = entry.options_class.model_fields.get(whole)
-        if dot and error.option in options and field is not None and isinstance(field.default, Mapping):
-            advice = f"; write all of it: {section}.{whole}={flow_text({rest: options[error.option]})}"
         if error.option in foreign:
             advice = f"; {section}.{error.option}: null leaves it out"
         raise SuiteError(f"{settings.where(section, error.option)}: {error}{advice}") from None

@@ -22,6 +22,7 @@ from mlbench.contracts import (
     Split,
 )
 from mlbench.contracts.options import (
+    TRAINED_PARTS,
     BatchContext,
     DatasetContext,
     LossContext,
@@ -169,6 +170,7 @@ def make_plan(
             checked.add(protocol)
         recipe: Recipe = predict.built(spec.parts["recipe"])
         _check_select_by(spec, recipe)
+        _check_lr_factors(spec, recipe)
         forecast = _forecast(spec, dataset.split("train"), labels, recipe, predict)
         conditions = _conditions(spec, dataset, forecast, device)
         advice = getattr(predict.built(spec.parts["threshold"]), "notes", ())
@@ -353,6 +355,18 @@ def _check_select_by(spec: Spec, recipe: Recipe) -> None:
         raise SuiteError(
             f"{spec.parts['recipe'].where('select_by')}: recipe.select_by is {name!r}, but {problem}; {known}"
         )
+
+
+def _check_lr_factors(spec: Spec, recipe: Recipe) -> None:
+    """Raise SuiteError for a learning rate of a part that the case does not have."""
+    parts = [name for name in TRAINED_PARTS if name == "loss" or name in spec.parts]
+    for name in recipe.lr_factors:
+        if name not in parts:
+            where = spec.parts["recipe"].where(f"lr_factors.{name}")
+            raise SuiteError(
+                f"{where}: recipe.lr_factors has a factor of the {name}, and case {spec.name!r} has none; "
+                f"its parts: {', '.join(parts)}; write recipe.lr_factors.{name} where the {name} is set"
+            )
 
 
 def _weights(spec: Spec, backbone: BackboneShape | None, predict: _Predictions) -> str:

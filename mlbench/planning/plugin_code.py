@@ -5,20 +5,18 @@ Nothing wraps the calls of a component, so naming it costs nothing where no erro
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from traceback import walk_tb
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from mlbench.errors import MlbenchError, PluginError, first_line
-from mlbench.local_modules import file_of
+from mlbench.places import Place, dotted, places
 
 if TYPE_CHECKING:
     from mlbench.planning.spec import Part
 
-__all__ = ["EMBED_IS_NONE", "named", "place_in", "raised_in"]
+__all__ = ["EMBED_IS_NONE", "described", "named", "place_in", "raised_in", "stopped_in"]
 
 #: What to do where a batch sampler needs the embeddings too early (see `BatchContext`).
 EMBED_IS_NONE = (
@@ -32,27 +30,43 @@ def raised_in(error: BaseException, parts: Iterable[Part]) -> str:
     x.py:12"; the plugin alone where several of its components may have. "" where none has, and for memory
     that ran out, which is no component's mistake.
     """
-    who, place = _raised(error, parts)
-    return f"{who}, {place}" if who else ""
+    who, where = _owned(_places(error), parts)
+    return f"{who}, {where}" if who else ""
 
 
 def place_in(error: BaseException, part: Part) -> str:
     """Where the code of the part raised the error: "X.predict at x.py:12"; "" as `raised_in`."""
-    return _raised(error, [part])[1]
+    return _owned(_places(error), [part])[1]
 
 
-def _raised(error: BaseException, parts: Iterable[Part]) -> tuple[str, str]:
-    """Component and plugin, and place, of the code that raised the error, as in `raised_in`."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return "", ""
+def stopped_in(found: Iterable[tuple[str, int, str]], parts: Iterable[Part]) -> str:
+    """As `raised_in`, of code that was stopped in another process. found: file, line and function of every
+    call, the innermost first."""
+    files = {getattr(module, "__file__", None): name for name, module in list(sys.modules.items())}
+    known = [Place(file, line, files.get(file, ""), function) for file, line, function in found]
+    who, where = _owned(known, parts)
+    return f"{who}, {where}" if who else ""
+
+
+def described(error: BaseException, parts: Iterable[Part]) -> str:
+    """An error that is not mlbench's in one line, with the component whose code raised it, if one has."""
+    where = raised_in(error, parts)
+    return f"{first_line(error)}; raised in {where}" if where else first_line(error)
+
+
+def _places(error: BaseException) -> list[Place]:
+    out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return [] if out_of_memory else places(error)
+
+
+def _owned(found: Iterable[Place], parts: Iterable[Part]) -> tuple[str, str]:
+    """Component and plugin, and place, of the first of the places that is code of one of the parts."""
     known = list({id(part): part for part in parts}.values())
-    for frame, line in reversed(list(walk_tb(error.__traceback__))):
-        owners = _owners(frame, known)
-        if owners:
+    for place in found:
+        if owners := _owners(place, known):
             one = owners[0]
             who = str(one) if len({str(each) for each in owners}) == 1 else one.plugin_text
-            code = frame.f_code
-            return who, f"{code.co_qualname} at {Path(code.co_filename).name}:{line}"
+            return who, place.short
     return "", ""
 
 
@@ -67,18 +81,18 @@ def named(parts: Iterable[Part], missing: str = "") -> Iterator[None]:
         raise
     # Foreign code may raise anything.
     except Exception as error:
-        where = raised_in(error, parts)
-        if not where:
+        parts = list(parts)
+        if not raised_in(error, parts):
             raise
         about_none = isinstance(error, TypeError) and "NoneType" in str(error)
         more = f"; {missing}" if missing and about_none else ""
-        raise PluginError(f"{first_line(error)}; raised in {where}{more}") from error
+        raise PluginError(f"{described(error, parts)}{more}") from error
 
 
-def _owners(frame: FrameType, parts: list[Part]) -> list[Part]:
-    """The parts that the code of a frame may belong to: those with the most of its module's name in common,
-    of one plugin; one of them where the frame is a method of its options or no other has its module."""
-    module = _names(str(frame.f_globals.get("__name__", "")))
+def _owners(place: Place, parts: list[Part]) -> list[Part]:
+    """The parts that the code at a place may belong to: those with the most of its module's name in common,
+    of one plugin; one of them where it is a method of its options or no other has its module."""
+    module = dotted(place.module)
     shared = [(_shared(module, _module(part)), part) for part in parts]
     most = max((count for count, _ in shared), default=0)
     if not most:
@@ -86,17 +100,11 @@ def _owners(frame: FrameType, parts: list[Part]) -> list[Part]:
     closest = [part for count, part in shared if count == most]
     if len({part.plugin_text for part in closest}) > 1:
         return []
-    owner = frame.f_locals.get("self")
-    return [part for part in closest if type(owner) is type(part.component)] or closest
+    return [part for part in closest if place.owner is type(part.component)] or closest
 
 
 def _module(part: Part) -> list[str]:
-    return _names(part.entry.component.options.partition(":")[0])
-
-
-def _names(module: str) -> list[str]:
-    """The dotted name. The module of a file that the user named has nothing in common with the core."""
-    return [module] if file_of(module) is not None else module.split(".")
+    return dotted(part.entry.component.options.partition(":")[0])
 
 
 def _shared(one: list[str], other: list[str]) -> int:

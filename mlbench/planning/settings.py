@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
 from mlbench.contracts import KINDS
+from mlbench.contracts.paths import with_value
 from mlbench.errors import SuiteError, hint
 from mlbench.planning.document import KeyPath
 
@@ -16,10 +17,7 @@ __all__ = ["COLLECTIONS", "COMPONENTS", "SECTIONS", "Changes", "Leaf", "Settings
 
 #: Sections with one component, and its kind. A teacher is a frozen backbone.
 COMPONENTS: Mapping[str, str] = MappingProxyType(
-    {
-        **{kind: kind for kind in KINDS if kind not in ("metric", "claim", "tracker", "section")},
-        "teacher": "backbone",
-    }
+    {**{kind: kind for kind, each in KINDS.items() if each.in_case}, "teacher": "backbone"}
 )
 
 #: Sections with any number of components by name, and their kind.
@@ -155,7 +153,7 @@ class Settings:
             elif path[1:]:
                 found[path[1]] = leaf.value
         for option, leaf in inner:  # of a component that is an option
-            found = _with_inner(found, option.split("."), leaf.value) or {**found, option: leaf.value}
+            found = with_value(found, option.split("."), leaf.value) or {**found, option: leaf.value}
         return found or None
 
     def leaves(self, section: str, *options: str) -> tuple[Leaf, ...]:
@@ -205,22 +203,6 @@ def _places(value: Any, where: Where, key: KeyPath, below: str = "") -> Iterator
         path = f"{below}{name}"
         yield path, where((*key, name))
         yield from _places(each, where, (*key, name), f"{path}.")
-
-
-def _with_inner(options: Any, keys: Sequence[str], value: Any) -> Any:
-    """A copy of options in which the option at a path of inner components has a value; None where the path
-    leads to no component."""
-    key, *rest = keys
-    if isinstance(options, list) and key.isdigit() and int(key) < len(options):
-        inner = _with_inner(options[int(key)], rest, value) if rest else value
-        return None if inner is None else [*options[: int(key)], inner, *options[int(key) + 1 :]]
-    options = {"name": options} if isinstance(options, str) else options
-    if not isinstance(options, Mapping):
-        return None
-    if not rest:
-        return {**options, key: value}
-    inner = _with_inner(options.get(key), rest, value)
-    return None if inner is None else {**options, key: inner}
 
 
 def _expected(section: str) -> str:

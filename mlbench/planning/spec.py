@@ -192,8 +192,8 @@ class Part:
         # Foreign code may raise anything.
         except Exception as error:
             place = place_in(error, self)
-            failed = f"{question} failed: {first_line(error)}" + (f", raised in {place}" if place else "")
-            raise self.misstatement(failed) from error
+            more = f"; raised in {place}" if place else ""
+            raise self.misstatement(f"{question} failed: {first_line(error)}{more}") from error
 
     def predict(self, given: Any) -> Any:
         """The result of `predict`, of the type that the kind asks for, or None. Raises as `ask`."""
@@ -231,7 +231,7 @@ class Part:
         return ComponentError(self._blamed(problem))
 
     def _blamed(self, problem: str) -> str:
-        return f"{self.entry}: {problem}; this is a mistake in {self.plugin_text}"
+        return self.entry.plugin.blamed(f"{self.entry}: {problem}")
 
     @property
     def plugin_text(self) -> str:

@@ -207,12 +207,12 @@ def protocols_of(records: Sequence[Record]) -> list[str]:
     ]
 
 
-def notes_of(records: Sequence[Record]) -> list[str]:
-    """Errors and notes of the records, each once, with the cases that it holds for; then the cases whose
+def notes_of(records: Sequence[Record], *, errors: bool = True) -> list[str]:
+    """Notes and `errors` of the records, each once, with the cases that it holds for; then the cases whose
     seeds have different thresholds."""
     cases: dict[str, list[str]] = {}
     for record in records:
-        texts = (*record.notes, *([f"failed: {record.error}"] if record.error else []))
+        texts = (*record.notes, *([f"failed: {record.error}"] if errors and record.error else []))
         for text in dict.fromkeys(texts):
             cases.setdefault(text, []).append(f"{record.case} seed {record.seed}")
     everywhere = len(records)

@@ -35,26 +35,12 @@ __all__ = [
     "imports_nothing_heavy",
 ]
 
-#: Module with the checks of each kind, besides those in `_SHARED`. These modules import torch.
-_MODULES = {
-    "dataset": "datasets",
-    "augmentation": "images",
-    "mixing": "images",
-    "backbone": "network",
-    "neck": "neck",
-    "loss": "loss",
-    "sampler": "learning",
-    "distiller": "learning",
-    "batch_sampler": "batches",
-    "recipe": "batches",
-    "metric": "evaluation",
-    "threshold": "evaluation",
-    "claim": "claims",
-    "tracker": "trackers",
-    "section": "sections",
-}
-#: Modules with checks of several kinds.
-_SHARED = ("regularisers", "calls", "lr_factors", "gathering")
+#: Modules with checks by kind. They import torch.
+_MODULES = (
+    *("datasets", "images", "network", "neck", "loss", "learning", "batches", "evaluation", "claims"),
+    *("trackers", "sections"),
+    *("regularisers", "calls", "lr_factors", "gathering"),
+)
 
 
 def checks(
@@ -100,6 +86,6 @@ def checks_of(
 
 def _functions(kind: str) -> dict[str, Callable[[Subject], object]]:
     """The checks of a kind by name."""
-    modules = [import_module(f"mlbench.testing.{name}") for name in (_MODULES[kind], *_SHARED)]
+    modules = [import_module(f"mlbench.testing.{name}") for name in _MODULES]
     functions = [*CHECKS, *(each for module in modules for each in module.CHECKS.get(kind, ()))]
     return {each.__name__: each for each in functions}

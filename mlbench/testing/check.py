@@ -6,16 +6,16 @@ A message of a failure has two parts: what the component does, and what to chang
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
-from pathlib import Path
+from inspect import signature
 from typing import Any, Literal, NamedTuple
 from unittest import SkipTest
 
 from mlbench.contracts import KINDS, Component
 from mlbench.contracts.options import (
+    BASES,
     BatchContext,
     DatasetContext,
     DistillerContext,
@@ -25,6 +25,7 @@ from mlbench.contracts.options import (
 )
 from mlbench.errors import DataError, MlbenchError, OptionError, WeightsError, first_line
 from mlbench.page.context import PageContext
+from mlbench.places import place_in_package
 from mlbench.registry import Entry
 
 __all__ = ["Check", "ExpectedFailure", "Outcome", "Subject", "expect"]
@@ -39,32 +40,16 @@ _CONTEXTS: Mapping[str, Any] = {
     "tracker": TrackerContext,
     "section": PageContext,
 }
-#: Arguments of `build` by kind; for a context, its fields.
-_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
-    **dict.fromkeys(KINDS, ()),
-    **{kind: tuple(field.name for field in fields(context)) for kind, context in _CONTEXTS.items()},
-    "augmentation": ("image_size",),
-    "backbone": ("image_size",),
-    "neck": ("features",),
-}
-#: What `build` returns, by kind.
-_BUILT: Mapping[str, str] = {
-    "augmentation": "a callable that takes a PIL image and a generator",
-    "backbone": "a torch.nn.Module with the parts `frozen` and `trained`",
-    "batch_sampler": "an object with batches() and __len__()",
-    "claim": "a claim with judge()",
-    "dataset": "an object with version, disjoint, notes and split()",
-    "distiller": "a torch.nn.Module with `images` and `weight`",
-    "loss": "a loss with centres_per_class and logits(), or one that is called with embeddings and labels",
-    "metric": "an object with per_query(), of_curve() or of_embeddings()",
-    "mixing": "a callable that takes images and a generator",
-    "neck": "a torch.nn.Module with the attribute `dim`",
-    "recipe": "a Recipe",
-    "sampler": "a torch.nn.Module that is called with embeddings, labels and a loss",
-    "section": "a Section, or None",
-    "threshold": "a callable that takes a curve",
-    "tracker": "an object with methods for the events, such as epoch()",
-}
+
+
+def _arguments(kind: str) -> tuple[str, ...]:
+    """Arguments of `build`; for a context, its fields. None for a kind without `build`."""
+    if kind in _CONTEXTS:
+        return tuple(field.name for field in fields(_CONTEXTS[kind]))
+    build = getattr(BASES[kind], "build", None)
+    return tuple(signature(build).parameters)[1:] if build else ()  # without self
+
+
 #: Checks that need no options, so that they run where the options cannot be made.
 _IMPORTS = "module_imports_lightly"
 _NEED_NO_OPTIONS = ("summary_is_one_line", "source_is_a_paper_or_an_address", _IMPORTS)
@@ -92,7 +77,7 @@ class Subject:
     def __init__(self, entry: Entry, given: Mapping[str, Any]) -> None:
         self.component: Component = entry.component
         self.entry = entry
-        arguments = _ARGUMENTS[self.component.kind]
+        arguments = _arguments(self.component.kind)
         self.options = dict(given)
         self.arguments: dict[str, Any] = {}
         if given.keys() & set(arguments):  # an option of the component comes before an argument of that name
@@ -118,7 +103,7 @@ class Subject:
         expect(
             not isinstance(built, MlbenchError),
             f"{self} cannot be built for its checks: {built}; pass checks() other options or other "
-            f"arguments of build ({', '.join(_ARGUMENTS[self.component.kind])})",
+            f"arguments of build ({', '.join(_arguments(self.component.kind))})",
         )
         return built
 
@@ -130,7 +115,7 @@ class Subject:
             raise SkipTest(f"{self} needs files: {error}") from None
         except MlbenchError as error:
             return error
-        expect(built is not None, f"build returns None; return {_BUILT[self.component.kind]}")
+        expect(built is not None, f"build returns None; return {KINDS[self.component.kind].built}")
         return built
 
     def predict(self, **arguments: Any) -> Any:
@@ -176,7 +161,7 @@ class Subject:
         values = {**arguments, **self.arguments}
         if (context := _CONTEXTS.get(self.component.kind)) is not None:
             return [context(**values)]
-        return [values[name] for name in _ARGUMENTS[self.component.kind]]
+        return [values[name] for name in _arguments(self.component.kind)]
 
     def refuses(self, **arguments: Any) -> bool:
         """Whether `predict` raises an OptionError."""
@@ -260,20 +245,14 @@ class Check:
             other = ", or pass checks() other options" if isinstance(error, OptionError) else ""
             return f"{error}; correct this{other}"
         module = self.subject.component.options.partition(":")[0]
-        # The module of a plugin of one file is within mlbench; that of another is alone or in a package.
-        package = module if module.startswith("mlbench.") else module.partition(".")[0]
-        own = [
-            (frame, line)
-            for frame, line in traceback.walk_tb(error.__traceback__)
-            if f"{frame.f_globals.get('__name__')}.".startswith(f"{package}.")
-        ]
+        place = place_in_package(error, module)
         words = self.name.replace("_", " ")
-        if not own:  # what the component returned is at fault, not the file that used it
+        if place is None:  # what the component returned is at fault, not the file that used it
             kind = self.subject.component.kind
             return (
                 f"the check {words!r} raises {first_line(error)} with what the component returns; return "
-                f"{_BUILT[kind]} from build (`mlbench show {kind}` has the whole contract)"
+                f"{KINDS[kind].built} from build (`mlbench show {kind}` has the whole contract)"
             )
-        frame, line = own[-1]
-        place = f"{Path(frame.f_code.co_filename).name}:{line}"
-        return f"{place} raises {first_line(error)}; change it so that the check {words!r} can call it"
+        return (
+            f"{first_line(error)}; raised in {place.short}; change it so that the check {words!r} can call it"
+        )

@@ -15,6 +15,7 @@ import click
 
 from mlbench.contracts import KINDS, Component
 from mlbench.errors import ComponentError, MlbenchError, SuiteError, hint
+from mlbench.local_modules import file_of
 from mlbench.planning.document import parse_value
 from mlbench.plugin_files import PluginFile, add_plugin_files
 from mlbench.plugins import Plugin, environment_choice, load_plugins
@@ -43,27 +44,48 @@ __all__ = ["main"]
     metavar="CHECK=REASON",
     help="A check that fails, and why; an error once it passes.",
 )
-def main(name: str | None, kind: str | None, options: tuple[str, ...], expected: tuple[str, ...]) -> None:
+@click.option(
+    "--plugin",
+    "files",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="Load the components of a Python file too; NAME may be one of them.",
+)
+def main(
+    name: str | None,
+    kind: str | None,
+    options: tuple[str, ...],
+    expected: tuple[str, ...],
+    files: tuple[Path, ...],
+) -> None:
     """Run the checks of NAME, one line each: a component (cosface, or loss/cosface), or a plugin, package
     or Python file for all of its components. Without NAME, print a suite with a case for every installed
     component.
 
     Without --set, built-in components with required options are checked with examples of them."""
     try:
-        failed = _main(name, kind, options, expected)
+        failed = _main(name, kind, options, expected, files)
     except MlbenchError as error:
         click.echo(f"mlbench.testing: {error}", err=True)
         sys.exit(2 if isinstance(error, SuiteError) else 1)
     sys.exit(1 if failed else 0)
 
 
-def _main(name: str | None, kind: str | None, options: Sequence[str], expected: Sequence[str]) -> bool:
+def _main(
+    name: str | None,
+    kind: str | None,
+    options: Sequence[str],
+    expected: Sequence[str],
+    paths: Sequence[Path] = (),
+) -> bool:
     """Returns whether a check failed."""
     block, only = environment_choice()
-    plugins = load_plugins(block=block, only=only)
+    files = [PluginFile(path, f"--plugin {path}") for path in paths]
     if name is not None and name.endswith(".py"):
-        file = PluginFile(Path(name), name)
-        plugins, name = add_plugin_files(plugins, [file]), str(file.path)
+        files.append(PluginFile(Path(name), name))
+        name = str(files[-1].path)
+    plugins = add_plugin_files(load_plugins(block=block, only=only), files)
     registry = Registry(plugins)
     aside = [] if name is None else list(_set_aside(registry, name, kind))
     for line in (note for plugin in registry.plugins for note in plugin.notes() if note not in aside):
@@ -157,8 +179,10 @@ def _run(entries: Sequence[Entry], given: Mapping[str, Any], expected: Mapping[s
     """Run and print the checks. Returns whether one failed."""
     if len(entries) > 1 and (given or expected):
         names = ", ".join(f"{entry.component.kind}/{entry.component.name}" for entry in entries)
+        file = file_of(entries[0].plugin.target)
+        how = f", with --plugin {entries[0].plugin.name}" if file else ""
         raise ComponentError(
-            f"--set and --expect need one component, and these match: {names}; name one of them"
+            f"--set and --expect need one component, and these match: {names}; name one of them{how}"
         )
     states: Counter[str] = Counter()
     for entry in entries:
@@ -181,10 +205,7 @@ def _run_one(entry: Entry, options: Mapping[str, Any], expected: Mapping[str, st
     component: Component = entry.component
     made = checks_of(entry, options, expected)
     text = ", ".join(f"{name}={value}" for name, value in options.items())
-    click.echo(
-        f"{component.kind} {component.name} ({entry.plugin.package} {entry.plugin.version})"
-        f"{f' with {text}' if text else ''}"
-    )
+    click.echo(f"{component.kind} {component.name} ({entry.plugin.origin}){f' with {text}' if text else ''}")
     states: list[str] = []
     for check in made:
         state, message = check.outcome()

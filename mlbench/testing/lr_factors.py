@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mlbench.contracts.options import TrainedOptions
 from mlbench.errors import ComponentError
 from mlbench.planning.spec import Part
 from mlbench.testing.check import Subject, expect
@@ -14,14 +15,25 @@ __all__ = ["CHECKS"]
 
 
 def lr_factors_match_parameters(subject: Subject) -> None:
-    """Patterns of `lr_factors` match names of parameters, and their factors are above 0."""
+    """Patterns of `lr_factors` match names of parameters, and their factors are above 0; those of a component
+    that is an option are stated by the one that holds it."""
     part = Part(subject.entry, subject.options, str)
+    if subject.missing():
+        return
     try:
-        if not subject.missing() and part.lr_factors():
-            for usage in usages(subject):
-                own_factors(part, usage.part)
+        stated = part.lr_factors()
+        for usage in usages(subject) if stated else ():
+            own_factors(part, usage.part)
     except ComponentError as error:
         expect(False, f"{error}; correct lr_factors()")
+    for path, inner in part.inner.items():
+        factors = inner.lr_factors() if isinstance(inner.component, TrainedOptions) else {}
+        expect(
+            stated or not factors,
+            f"{inner.entry}, the option {path}, states lr_factors() {dict(factors)}, which mlbench asks of "
+            "the outer component alone; return them from its lr_factors(), with the names that its "
+            "parameters have there",
+        )
 
 
 CHECKS: dict[str, tuple[Callable[[Subject], object], ...]] = dict.fromkeys(

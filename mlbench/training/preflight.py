@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from mlbench.errors import MlbenchError, PluginError, WeightsError, first_line
+from mlbench.errors import MlbenchError, PluginError, WeightsError
 from mlbench.planning.plan import Case, labels_of
-from mlbench.planning.plugin_code import raised_in
+from mlbench.planning.plugin_code import described
 from mlbench.training.assembly import Assembly, assemble
 from mlbench.training.feed import build_batches
 from mlbench.training.lr_factors import lr_factors
@@ -68,8 +68,7 @@ def preflight(cases: Sequence[Case], device: str, progress: Progress) -> Preflig
         except MlbenchError:
             raise
         except Exception as error:
-            where = raised_in(error, case.spec.every_part())
-            found.notes[case.key] = _note(first_line(error) + (f"; raised in {where}" if where else ""))
+            found.notes[case.key] = _note(described(error, case.spec.every_part()))
         else:
             size = 0 if assembly is None or not found.assemblies else assembly.bytes()
             if assembly is not None and kept + size <= KEPT_BYTES:

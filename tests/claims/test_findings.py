@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 from conftest import TESTS
 from made_records import planned_record
 
@@ -114,3 +115,19 @@ def test_the_page_of_findings_in_docs_is_that_of_the_committed_evidence(
         suites, folder, registry, command, lambda suite: tuning_section(suite, folder, registry)
     )
     assert made == page, f"docs/findings.md is stale; run: {command}"
+
+
+def test_the_page_names_the_command_with_its_plugins(
+    planned: Callable[..., Plan], tmp_path: Path, run: Callable[..., Result]
+) -> None:
+    plan = planned(MORE)
+    evidence(plan, tmp_path / "the records")
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from mlbench.plugin import hookimpl\n\n\n@hookimpl\ndef mlbench_components():\n    return []\n"
+    )
+    told = ("findings", plan.suite.path, "--records", tmp_path / "the records", "--plugin", file)
+    page = run(*told).stdout
+    assert (
+        f"$ mlbench findings {plan.suite.path} --records '{tmp_path}/the records' --plugin {file}\n" in page
+    )

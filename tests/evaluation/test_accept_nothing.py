@@ -57,9 +57,39 @@ def test_nothing_is_accepted_on_calibration_and_on_test() -> None:
     assert again.metrics == metrics
 
 
-def test_a_resample_that_accepts_nothing_has_no_threshold() -> None:
+class Rarely:
+    """Accepts nothing on every n-th resample, else a threshold that falls with the resample."""
+
+    def __init__(self, every: int) -> None:
+        self.every = every
+        self.calls = 0
+
+    def __call__(self, curve: Curve) -> float:
+        if curve.resolution == 0:
+            return 0.5
+        self.calls += 1
+        return ACCEPT_NOTHING if self.calls % self.every == 0 else 0.5 - self.calls / 1000
+
+
+def test_resamples_that_accept_nothing_do_not_lack_a_threshold() -> None:
     threshold = calibrate(Sometimes(), noisy(0), ENGINE, np.random.default_rng(0))
     assert (threshold.similarity, threshold.low) == (0.5, None)
+    assert threshold.remarks == {
+        "often nothing": "the policy accepts no pair on 100% of the resamples of the calibration classes "
+        "(threshold fitted on 60 positive pairs of 20 calibration classes)"
+    }
+
+
+def test_resamples_that_accept_nothing_have_the_least_distance() -> None:
+    often = calibrate(Rarely(5), noisy(0), ENGINE, np.random.default_rng(0))
+    assert list(often.remarks) == ["often nothing"]
+    assert "accepts no pair on 20% of" in often.remarks["often nothing"]
+    # 40 of the 50 resamples choose 0.501 to 0.549, all of them together 0.551.
+    assert (often.low, often.high) == (0.0, pytest.approx(0.5 + 0.547775 - 0.551, abs=1e-4))
+    rarely = calibrate(Rarely(50), noisy(0), ENGINE, np.random.default_rng(0))
+    assert rarely.remarks == {}
+    assert rarely.low is not None
+    assert rarely.low > 0.4
 
 
 def test_folds_of_a_list_of_pairs_say_so() -> None:

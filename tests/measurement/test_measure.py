@@ -9,13 +9,19 @@ from typing import Any
 import pytest
 from conftest import TESTS
 
+from mlbench.environment import Device
 from mlbench.measurement import measure as module
 from mlbench.measurement.measure import measure
 from mlbench.measurement.process import MeasuringProcess, ProcessEndedError
 from mlbench.measurement.result import SIZES, Measurement
-from mlbench.measurement.subject import STAGES
-from mlbench.planning.plan import Case
+from mlbench.measurement.subject import STAGES, subjects_of
+from mlbench.planning.plan import Case, make_plan
+from mlbench.planning.plugin_code import stopped_in
+from mlbench.planning.suite import load_suite
+from mlbench.plugin_files import PluginFile, add_plugin_files
 from mlbench.records.record import MEASURED, Timing
+from mlbench.registry import Registry
+from mlbench_necks import projection
 
 QUICK = ("measure.latency=false", "measure.training=false")
 
@@ -309,3 +315,83 @@ def test_models_that_do_not_fit_together_are_measured_one_after_the_other(planne
     first, second = (each.measured["turns"]["images_per_second"].split(".") for each in found)
     assert first[0] == second[0]  # the session
     assert (first[1], second[1]) == ("0", "1")
+
+
+@pytest.mark.parametrize(
+    ("stage", "known"), [("training", ["images_per_second"]), ("inference", []), ("model", [])]
+)
+def test_a_component_that_hangs_is_named_and_given_up(planned, stage: str, known: list[str]) -> None:
+    """With a model that hangs in inference, the case is; another stage alone."""
+    stack = [("threading.py", 3, "wait"), (projection.__file__, 7, "forward"), ("module.py", 1, "_call")]
+
+    class Hanging(Scripted):
+        def ask(self, *, number: int = -1, limit: float = 0.0, **request: Any) -> Mapping[str, Any]:
+            if number == 0 and stage in request.get("stages", ("model",)):
+                limits.append(limit)
+                raise ProcessEndedError("its time is over", stage, stack)
+            return super().ask(number=number, **request)
+
+    limits: list[float] = []
+    plan = planned("matrix:\n  neck.dim: [8, 16]\n", overrides=("measure.latency=false", "measure.rounds=2"))
+    steps = {plan.cases[0].key: 30.0, plan.cases[1].key: 99.0}
+    with Hanging(noisy) as process:
+        first, second = (each for _, each in measure(plan.cases, process, lambda *_: None, steps=steps))
+    plugin = plan.cases[0].spec.parts["neck"].plugin_text
+    reason = f"not done after 20 min, given up; it was in neck 'gap' of {plugin}, forward at projection.py:7"
+    assert limits == [1200.0]
+    assert second.notes == ()
+    assert [name for name, each in first.speed.items() if each.value is not None] == known
+    (note,) = first.notes
+    assert reason in note
+    assert note.startswith("training_images_per_second not known: " if known else "not measured: ")
+
+
+HANGING = """
+import os
+import threading
+
+from mlbench.plugin import Component, NeckOptions, hookimpl
+
+
+class Hanging(NeckOptions):
+    def build(self, features):
+        from torch import nn
+
+        class Neck(nn.Module):
+            dim = features.channels
+
+            def forward(self, maps):
+                if os.path.exists(os.environ["HANG"]):
+                    threading.Event().wait()
+                return maps.mean((2, 3))
+
+        return Neck()
+
+
+@hookimpl
+def mlbench_components():
+    return [Component("neck", "hanging", "hanging:Hanging", "hangs when a file exists")]
+"""
+
+
+@pytest.mark.slow
+def test_a_process_that_hangs_ends_and_says_where(
+    write, registry: Registry, tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hang, file = tmp_path / "hang", tmp_path / "hanging.py"
+    file.write_text(HANGING)
+    monkeypatch.setenv("HANG", str(hang))
+    monkeypatch.setenv("MLBENCH_LOCAL_MODULES", "{}")
+    known = Registry(add_plugin_files(registry.plugins, [PluginFile(file, "hanging.py")]))
+    suite = load_suite(write(), known, overrides=(*QUICK, "neck=hanging"))
+    (case,) = make_plan(suite, Device("cpu", "test")).cases
+    (subject,), _ = subjects_of([case])
+    with MeasuringProcess("cpu") as process:
+        process.ask(load=subject, number=0, unwanted=())
+        hang.touch()
+        with pytest.raises(ProcessEndedError) as caught:
+            process.ask(number=0, stages=["inference"], limit=2.0)
+        assert caught.value.stage == "inference"
+        where = stopped_in(caught.value.hung, case.spec.every_part())
+        assert where == f"neck 'hanging' of {case.spec.parts['neck'].plugin_text}, forward at hanging.py:17"
+        assert process.ask(clear=True) == {"reference_minimum": None}  # another process

@@ -68,7 +68,7 @@ def test_an_unknown_need_is_a_mistake_in_the_plugin_of_the_loss(planned) -> None
     parts = planned().cases[0].spec.parts
     batches = Batches(parts["batch_sampler"], BatchesShape(3), 8, 6)
     message = (
-        r"loss 'cosface' needs 'pears' in a batch .*; this is a mistake in plugin 'losses' \(mlbench .*\)$"
+        r"'cosface': it needs 'pears' in a batch .*; this is a mistake in plugin 'losses' \(mlbench .*\)$"
     )
     with pytest.raises(SuiteError, match=message):
         check_batches(batches, [(parts["loss"], LossShape(needs=("pears",)))])  # type: ignore[arg-type]

@@ -120,6 +120,16 @@ def test_the_fingerprint_depends_on_inner_options_and_the_record_has_the_provena
     assert stage_key(case(), "training") != stage_key(case("loss.inner=pair"), "training")
 
 
+def test_options_of_an_inner_component_that_change_no_speed_are_left_out(suite) -> None:
+    def key(margin: float, factor: float = 2.0) -> str:
+        inner = f"{{name: scaled, factor: {factor}, inner: {{name: cosface, margin: {margin}}}}}"
+        chosen = suite("", f"loss={{name: scaled, inner: {inner}}}")
+        return stage_key(make_plan(chosen, Device("cpu", "test")).cases[0], "training")
+
+    assert key(0.1) == key(0.2)
+    assert key(0.1) != key(0.1, factor=3.0)
+
+
 @pytest.mark.parametrize("differ", ["loss.inner", "loss.inner.name"])
 def test_a_claim_may_compare_inner_components(suite, differ: str) -> None:
     claim = f"{{name: better, sentence: so, case: a, than: b, metric: recall_at_1, differ: [{differ}]}}"
@@ -227,6 +237,23 @@ def test_an_inner_component_may_have_a_default(suite) -> None:
     assert spec.plain()["neck"]["neck"]["dim"] == 8
     assert spec.plain()["neck"]["neck"]["name"] == "gap"
     assert list(spec.parts["neck"].inner) == ["neck"]
+
+
+def test_a_part_of_a_default_can_be_set_by_its_path(suite) -> None:
+    (spec,) = suite("", "neck=around", "neck.neck.dim=16", "loss=pair").specs
+    assert spec.plain()["neck"]["neck"]["dim"] == 16
+    deeper = ("neck={name: around, neck: {name: around}}", "neck.neck.neck.dim=16", "loss=pair")
+    (spec,) = suite("", *deeper).specs
+    assert spec.plain()["neck"]["neck"]["neck"]["dim"] == 16
+    for wrong, told in (
+        ("neck.neck.dim=x", r"^--set neck.neck.dim=x: 'dim' of neck 'gap' is \"x\"; expected int"),
+        ("neck.neck.dam=16", r"^--set neck.neck.dam=16: unknown key 'dam' \(did you mean 'dim'\?\)"),
+        ("neck.nek.dim=16", r"^--set neck.nek.dim=16: unknown key 'nek.dim' \(choose from: neck\)"),
+    ):
+        with pytest.raises(SuiteError, match=told):
+            suite("", "neck=around", wrong, "loss=pair")
+    with pytest.raises(SuiteError, match=r"missing key 'inner' of loss 'scaled'; expected loss"):
+        suite("", "loss={name: scaled}", "loss.inner.message=x")
 
 
 def test_show_says_what_an_inner_component_is(known) -> None:

@@ -416,7 +416,7 @@ class Mistaken(toys.ToyLoss):
     [
         (
             "raises",
-            "loss 'mine': predict failed: ZeroDivisionError: division by zero, raised in "
+            "loss 'mine': predict failed: ZeroDivisionError: division by zero; raised in "
             r"Mistaken\.predict at test_plan\.py:\d+; this is a mistake in plugin 'acme' \(acme 1\.0\)",
         ),
         (
@@ -425,9 +425,9 @@ class Mistaken(toys.ToyLoss):
         ),
         (
             "need",
-            r"loss 'mine' needs 'pairs' in a batch \(choose from: negatives, positives",
+            r"loss 'mine': it needs 'pairs' in a batch \(choose from: negatives, positives",
         ),
-        ("text", "loss 'mine' needs 'p' in a batch"),
+        ("text", "loss 'mine': it needs 'p' in a batch"),
     ],
 )
 def test_a_mistake_in_a_predict_is_one_line_with_the_plugin(

@@ -4,7 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from mlbench.environment import Device
 from mlbench.errors import SuiteError
+from mlbench.planning.plan import make_plan
+from mlbench.planning.suite import load_suite
 from mlbench.training.lr_factors import lr_factors, stated_lr_factors
 from mlbench.training.model import build_model, build_teacher
 from mlbench.training.objective import Batch, build_objective
@@ -16,7 +19,8 @@ from mlbench_samplers.centres import PartialFC
 
 #: A constant rate of .5 without decay.
 RECIPE = ("recipe={name: full, lr: 0.5, schedule: constant, milestones: [], weight_decay: 0}",)
-PARTS = ("recipe.lr_factors={backbone: 0.5, neck: 10, loss: 3, sampler: 4, distiller: 0.25}",)
+PARTS = ("recipe.lr_factors={backbone: 0.5, neck: 10, loss: 3, sampler: 4}",)
+DISTILLER = ("recipe.lr_factors.distiller=0.25",)
 
 
 def built(case):
@@ -64,7 +68,9 @@ def test_a_step_of_sgd_is_the_gradient_times_the_rate_and_the_factors_of_the_par
         "distiller.": 0.5 * 0.25,
     }
     seen = set()
-    for name, (change, gradient) in changes(planned(overrides=(*overrides, *PARTS)).cases[0]).items():
+    for name, (change, gradient) in changes(
+        planned(overrides=(*overrides, *PARTS, *DISTILLER)).cases[0]
+    ).items():
         (part,) = (part for part in expected if name.startswith(part))
         torch.testing.assert_close(change, -expected[part] * gradient)
         seen.add(part)
@@ -135,6 +141,20 @@ def test_a_sampler_with_an_optimiser_of_its_own_has_one_factor(planned, monkeypa
         lr_factors(case, objective.terms)
 
 
-def test_a_part_of_the_default_is_refused_with_what_to_write(planned) -> None:
-    with pytest.raises(SuiteError, match=r"; write all of it: recipe\.lr_factors=\{neck: 2\}$"):
-        planned(overrides=("recipe.lr_factors.neck=2",))
+def test_a_part_of_the_default_can_be_set(planned) -> None:
+    (case,) = planned(overrides=("recipe.lr_factors.neck=2",)).cases
+    assert case.recipe.lr_factors == {"neck": 2.0}
+
+
+def test_a_factor_of_a_part_that_the_case_lacks_is_refused(write, registry) -> None:
+    factors = "\nmatrix:\n  recipe.lr_factors: {one: {backbone: 0.1, distiller: 2}}\n"
+    told = (
+        r"toy\.yaml:\d+: matrix\.recipe\.lr_factors\.one\.distiller: recipe\.lr_factors has a factor of the "
+        r"distiller, and case 'one' has none; its parts: backbone, neck, loss, sampler; write "
+        r"recipe\.lr_factors\.distiller where the distiller is set$"
+    )
+    with pytest.raises(SuiteError, match=told):
+        make_plan(load_suite(write(factors), registry), Device("cpu", "test"))
+    lost = ("recipe={name: standard, lr_factors: {sampler: 2}}", "sampler=null", "loss=pair")
+    with pytest.raises(SuiteError, match=r"^--set .*factor of the sampler, .*parts: backbone, neck, loss;"):
+        make_plan(load_suite(write(), registry, overrides=lost), Device("cpu", "test"))
