@@ -247,7 +247,8 @@ def _load(point: Source) -> Plugin:
 
 
 def _import(point: Source) -> Any:
-    if isinstance(point, EntryPoint) and not point.pattern.match(point.value):
+    # By its name: a library may have imported importlib_metadata, whose class replaces Python's.
+    if type(point).__name__ == "EntryPoint" and not EntryPoint.pattern.match(point.value):
         raise RegistrationError(
             f"its entry point is {point.value!r}; expected 'module' or 'module:object'",
             "correct the entry point in its pyproject.toml and install it again",

@@ -264,7 +264,7 @@ def test_a_tracker_that_fails_costs_a_note(planned: Planned, tmp_path: Path, eve
     (note,) = lines.notes
     error = f"RuntimeError: no {event}" if how == "raises" else "SystemExit: 3"
     assert note.startswith(
-        f"tracker 'rude' of plugin 'acme' (acme-trackers 1.2): {event}() failed: {error}, "
+        f"tracker 'rude' of plugin 'acme' (acme-trackers 1.2): {event}() failed: {error}; "
         "raised in RudeOptions.act at test_tracking.py:"
     )
     assert note.endswith("; it is off for the rest of the run, which goes on")

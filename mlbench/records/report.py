@@ -254,7 +254,7 @@ def _spread(records: Sequence[Record]) -> str:
     told = ["1 seed"] if seeds == 1 else []
     if len({record.seed for record in records}) > 1 and seeds != 1:
         told.append(f"mean ± standard deviation over {f'{seeds} ' if seeds else ''}seeds")
-    levels = {r.evaluation["intervals"]["level"] for r in records if "intervals" in r.evaluation}
+    levels = {r.evaluation["intervals"]["level"] for r in records if "intervals" in r.evaluation} - {None}
     told += [f"[{100 * level:g}% interval over classes]" for level in sorted(levels)]
     return f" ({'; '.join(told)})" if told else ""
 

@@ -46,7 +46,7 @@ class _Threshold(TypedDict, total=False):
 
 class _Intervals(TypedDict):
     __pydantic_config__ = _ANY  # type: ignore[misc]
-    level: _Number
+    level: _Number | None
 
 
 class _Protocol(TypedDict, total=False):

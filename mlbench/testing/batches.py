@@ -238,7 +238,8 @@ def interrupted_sampler_goes_on(subject: Subject) -> None:
     _epoch(first)
     stateful = hasattr(first, "state_dict")
     if stateful:
-        second.load_state_dict(_stored(first.state_dict()))
+        stored = _stored(first.state_dict())
+        second.load_state_dict(stored)
     expect(
         _epoch(second, 1) == _epoch(first, 1),
         "a new sampler goes on with other batches than the one before an interruption; "

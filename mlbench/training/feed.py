@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import torch
@@ -71,7 +72,7 @@ class Feed:
             each.batches(order, epoch, start) if each is not None else None
             for each in (self.inputs, self.clean, self.targets)
         ]
-        for indices in order[start:]:
+        for indices in islice(order, start, None):
             inputs, clean, targets = (None if part is None else next(part) for part in parts)
             assert inputs is not None
             here = labels.index_select(0, to_device(torch.as_tensor(indices), labels.device))

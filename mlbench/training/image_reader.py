@@ -78,7 +78,7 @@ class ImageReader:
                 if not workers:
                     raise
                 # A worker's message comes after its traceback, as "module.Type: message".
-                raise type(error)(str(error).strip().splitlines()[-1].partition(": ")[2]) from None
+                raise type(error)(error.args[0].strip().splitlines()[-1].partition(": ")[2]) from None
             if batch is None:
                 return
             yield batch

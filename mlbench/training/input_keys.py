@@ -25,7 +25,7 @@ __all__ = ["features_key", "pixels_key", "prefix_hash"]
 _OTHER_SIZES = {"train_size", "teacher_size"}
 
 #: Settings of how the trained part is computed.
-_TRAINED_PART = {"checkpointing", "accumulate"}
+_TRAINED_PART = {"checkpointing", "accumulate", "save_every"}
 
 
 def pixels_key(case: Case, split: SplitName, inputs: InputSpec, view: int) -> list[Any]:

@@ -67,7 +67,7 @@ def test_the_page_says_what_got_worse_and_which_queries(
     assert ("4", "0", "0", "0", compared) in rows
     assert "setting recipe.lr</dt><dd>" in text
     assert "data:image/webp" in text
-    assert "<option>8</option>" in text
+    assert '<option value="8">8</option>' in text
     lost = next(
         json.loads(line)
         for line in re.findall(r'id="chart-\d+">(.*?)</script>', text, re.DOTALL)

@@ -57,6 +57,7 @@ def test_a_case_is_spelt_out_with_every_default(load: Load) -> None:
         "compile": False,
         "checkpointing": False,
         "accumulate": 1,
+        "save_every": 5.0,
     }
     assert plain["precision"] == "fp32"
     assert plain["recipe"]["lr"] == 1e-3

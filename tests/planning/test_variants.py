@@ -184,7 +184,7 @@ MATRIX = {"neck.dim": [8, 16], "init": {"a": {"loss.scale": 1}, "b": {}}}
             "cases.8: a case '8' is there already, by s.yaml:1: matrix",
         ),
         ({"cases": {"a b": {}}}, "cases.a b: 'a b' cannot name a case .*"),
-        ({"cases": {"a\n": {}}}, "cases.a\n: 'a.n' cannot name a case .*"),
+        ({"cases": {"a\n": {}}}, r"cases.a\\n: 'a\\n' cannot name a case .*"),
         ({"cases": {"a": {"nek": 1}}}, "cases.a.nek: unknown key 'nek' .*"),
     ],
 )

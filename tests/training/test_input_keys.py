@@ -53,6 +53,7 @@ CHOICES: Mapping[str, Sequence[str]] = {
     "compute.deterministic": ["true", "false"],
     "compute.channels_last": ["true", "false"],
     "compute.accumulate": ["1", "2"],
+    "compute.save_every": ["0", "5"],
     "compute.checkpointing": ["false", "true"],
 }
 
@@ -224,7 +225,11 @@ def test_a_compiled_prefix_has_features_of_its_own(cases, monkeypatch) -> None:
 def test_what_changes_no_bit_shares_the_cache(cases) -> None:
     Bench(cases({})).inputs()
     before = files("pixels"), files("features")
-    for more in ({"compute.accumulate": "2"}, {"compute.checkpointing": "true"}):
+    for more in (
+        {"compute.accumulate": "2"},
+        {"compute.checkpointing": "true"},
+        {"compute.save_every": "1"},
+    ):
         Bench(cases(more)).inputs()
     assert (files("pixels"), files("features")) == before
     Bench(cases({"seeds": "[1]"})).inputs()  # whose prefixes have other weights
