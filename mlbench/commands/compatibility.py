@@ -19,7 +19,7 @@ def compatibility_table(found: FileEvaluation, title: str) -> Table:
     interval."""
     from mlbench.table import Table
 
-    headings = ("metric", *found.beside, "new to old", "interval of new to old")
+    headings = ("metric", *found.beside, "new to old", "its interval")
     rows = []
     for name, crossed in found.metrics.items():
         others = [each.metrics.get(name) for each in found.beside.values()]
@@ -27,7 +27,7 @@ def compatibility_table(found: FileEvaluation, title: str) -> Table:
             continue
         rows.append([name, *map(_value, others), _value(crossed), _interval(crossed)])
     protocol = found.facts["protocol"]["text"]
-    return Table(headings, rows, numbers=headings[1:-1], title=f"{title}\nprotocol: {protocol}", keep=4)
+    return Table(headings, rows, numbers=headings[1:-1], title=f"{title}\nprotocol: {protocol}", keep=5)
 
 
 def _value(found: Estimate | None) -> str:
@@ -37,4 +37,4 @@ def _value(found: Estimate | None) -> str:
 def _interval(found: Estimate) -> str:
     if found.value is None or found.low is None or found.high is None:
         return ""
-    return " – ".join(metric_text(each, 4, found.value) for each in (found.low, found.high))
+    return "–".join(metric_text(each, 4, found.value) for each in (found.low, found.high))

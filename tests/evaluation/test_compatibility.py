@@ -74,7 +74,7 @@ def test_new_queries_never_find_their_own_old_embedding(models, tmp_path: Path) 
     shown = CliRunner().invoke(main, ["evaluate", *map(str, (files[0], "--gallery", files[1])), *FEW]).stdout
     change = recall(new, old, labels, one) - recall(old, old, labels, one)
     assert f"recall_at_1: new to old is better than old to old ({change:+.4f} [" in shown
-    assert "metric                   new to new  old to old  new to old  interval of new to old" in shown
+    assert "metric                   new to new  old to old  new to old  its interval" in shown
 
 
 def test_one_file_against_itself_is_the_evaluation_of_the_file(models, tmp_path: Path) -> None:
