@@ -60,9 +60,10 @@ def write_atomically(
         raise
 
 
-def remove_leftovers(folder: Path, older_than: float = _DAY) -> None:
-    """Remove temporary files of killed writers from a folder that are older than `older_than` seconds."""
-    for leftover in folder.glob(f".*{_SUFFIX}"):
+def remove_leftovers(folder: Path, older_than: float = _DAY, file: str = "*") -> None:
+    """Remove temporary files of killed writers from a folder that are older than `older_than` seconds. file:
+    glob pattern of the files that they were to become."""
+    for leftover in folder.glob(f".{file}.*{_SUFFIX}"):
         with contextlib.suppress(OSError):
             if time.time() - leftover.stat().st_mtime >= older_than:
                 leftover.unlink()

@@ -262,6 +262,7 @@ def run_case(
     check_torch(plan.device)
     from mlbench.training.preflight import Preflight
 
+    store.remove_leftovers(case.key)
     with _torch_threads(threads()):
         record = case_record(case, plan.device, store, listener, Preflight(), observe)
     return _put(store, record, _revision(plan))

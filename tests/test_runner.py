@@ -546,6 +546,22 @@ def test_what_a_killed_run_left_half_written_is_removed(planned, tmp_path) -> No
     assert not leftover.exists()
 
 
+def test_what_a_killed_trial_left_half_written_is_removed_and_that_of_others_is_not(
+    planned, tmp_path
+) -> None:
+    """Other processes may be running other trials in the same folder."""
+    plan = planned()
+    (case,) = plan.cases
+    left = [f"{case.key}/.last.pt.012345.mlbench.tmp", f".{case.key}.json.012345.mlbench.tmp"]
+    others = ["other-s0-1/.last.pt.012345.mlbench.tmp", ".other-s0-1.json.012345.mlbench.tmp"]
+    for name in (*left, *others):
+        (tmp_path / "toy" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "toy" / name).touch()
+    assert runner.run_case(case, plan, Store(tmp_path, "toy"), Ears()).status == "done"
+    assert not [name for name in left if (tmp_path / "toy" / name).exists()]
+    assert all((tmp_path / "toy" / name).exists() for name in others)
+
+
 def test_shared_classes_are_said_aloud(planned, tmp_path) -> None:
     record = runner.run(planned(overrides=("dataset.disjoint=false",)), Store(tmp_path, "toy"), Ears())[0]
     assert record.notes == ("test may share classes with training: expect optimistic numbers",)

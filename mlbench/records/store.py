@@ -102,6 +102,11 @@ class Store:
         """Remove the state of unfinished training of the record called `key`."""
         (self.checkpoints(key) / UNFINISHED).unlink(missing_ok=True)
 
+    def remove_leftovers(self, key: str) -> None:
+        """Remove what a killed process left of the record called `key`, which no other process may write."""
+        remove_leftovers(self.checkpoints(key), older_than=0)
+        remove_leftovers(self.folder, older_than=0, file=f"{key}.json")
+
     def share_checkpoints(self, key: str, other: str) -> None:
         """Link the checkpoints of the record called `key` into the folder of the record called `other`.
 

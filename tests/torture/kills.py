@@ -46,7 +46,7 @@ TUNE = """\
 tune:
   case: eight
   objective: f1
-  repeats: 1
+  repeats: 0
   pruning: false
   space:
     loss.margin: {low: 0.0, high: 0.4}
