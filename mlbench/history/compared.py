@@ -214,7 +214,7 @@ def _setting_lines(groups: _Groups) -> Iterator[str]:
     """The settings that differ, in one line."""
     settings = {tuple(each for each in causes if each.part == "setting") for causes in groups}
     if len(settings) > 1:
-        yield "Settings: other differences in each case; see What differs"
+        yield "Settings: they differ by case; see What differs"
     elif settings and (changed := next(iter(settings))):
         texts = [f"{each.name} {each.before} → {each.after}" for each in changed]
         yield f"Settings: {first_few(texts, _FEW)}"
