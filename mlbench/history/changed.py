@@ -158,15 +158,12 @@ def _findings(
 
 
 def _picture(images: Images, one: CaseFindings, other: CaseFindings, image: int) -> dict[str, Any]:
-    """An image for a template, read from whichever side can read it."""
+    """An image for a template, read from whichever side can read it; its name is without the folder of its
+    class."""
     side = one if one.splits else other
-    number = images.number(*side.source(image))
-    return {
-        "number": number,
-        "text": side.text(image),
-        "class": side.class_of(image),
-        "name": side.name_of(image),
-    }
+    number, kind = images.number(*side.source(image)), side.class_of(image)
+    name = side.name_of(image).removeprefix(f"{kind}/")
+    return {"number": number, "text": side.text(image), "class": kind, "name": name}
 
 
 def _rank(details: Details, query: int) -> int:

@@ -23,6 +23,9 @@ __all__ = ["series_chart"]
 
 _COLOURS = {Verdict.WORSE: "var(--bad)", Verdict.BETTER: "var(--good)"}
 
+#: Labels of the time axis: as by default, but with hours from 0 to 23, as the tables have them.
+_TIME = "utcFormat(datum.value, {hours: '%H:%M', minutes: '%H:%M'})"
+
 #: How far the drawn range goes beyond that of the values, as a share of it, where intervals are wider.
 _BEYOND = 0.75
 
@@ -32,7 +35,8 @@ def series_chart(series: Series) -> Chart:
     intervals, and an upright line where a step begins."""
     points = _points(series)
     unit = unit_text(series)
-    x = {"field": "t", "type": "temporal", "scale": {"type": "utc"}, "title": None, "axis": {"tickCount": 5}}
+    axis = {"tickCount": 5, "labelExpr": _TIME}
+    x = {"field": "t", "type": "temporal", "scale": {"type": "utc"}, "title": None, "axis": axis}
     scale = {"zero": False, "domain": _domain(series)}
     y = {"field": "v", "type": "quantitative", "scale": scale, "title": unit or None}
     told = [

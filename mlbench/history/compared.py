@@ -12,7 +12,7 @@ from typing import Any
 
 from mlbench.atomic_write import write_atomically
 from mlbench.contracts import Chart, Part, Section
-from mlbench.errors import StoreError, hint
+from mlbench.errors import StoreError, first_few, hint
 from mlbench.history.changed import CaseChanges, changes_of_cases, gallery_rows
 from mlbench.history.differences import Difference, differences
 from mlbench.history.runs import Run, moment
@@ -30,6 +30,9 @@ from mlbench.regression.comparison_formats import change_row, comparison_notes, 
 from mlbench.regression.record_set import RecordSet, load_record_set
 
 __all__ = ["compared_report", "comparison_page"]
+
+#: Cases by what differs in their settings and conditions.
+_Groups = dict[tuple[Difference, ...], list[str]]
 
 #: Level of the intervals.
 _LEVEL = 0.95
@@ -92,15 +95,18 @@ def comparison_page(
         images=pictures,
         kind="mlbench report --compare",
     )
-    page.add("verdict", _verdict_section(found, headlines, shown))
+    groups = _differing(old.records, new.records)
+    page.add("verdict", _verdict_section(found, headlines, shown, groups))
     page.add("queries", _query_section(queries, shown, pictures))
-    page.add("differences", _difference_section(old.records, new.records))
+    page.add("differences", _difference_section(groups))
     page.add("changes", _change_section(found))
     return page.html()
 
 
-def _verdict_section(found: Comparison, headlines: dict[str, str], shown: Sequence[CaseChanges]) -> Section:
-    """shown: the cases whose queries are shown."""
+def _verdict_section(
+    found: Comparison, headlines: dict[str, str], shown: Sequence[CaseChanges], groups: _Groups
+) -> Section:
+    """shown: the cases whose queries are shown. groups: see `_differing`."""
     worse = [each for each in found.changes if each.verdict is Verdict.WORSE]
     better = [each for each in found.changes if each.verdict is Verdict.BETTER]
     open_ = (Verdict.INCONCLUSIVE, Verdict.INCOMPARABLE)
@@ -116,9 +122,11 @@ def _verdict_section(found: Comparison, headlines: dict[str, str], shown: Sequen
         "lines": [
             *(line for name, heading in headlines.items() if (line := _tally(found, name, heading))),
             *_query_lines(shown),
+            *_setting_lines(groups),
             f"Watched by a check: {summary(found)}. Intervals: {100 * _LEVEL:g} %.",
         ],
         "missing": missing_sentences(found),
+        "notes": found.notes,
         "worse": [_cells(each) for each in _watched_first(worse)],
         "better": [_cells(each) for each in _watched_first(better)],
         "charts": [(name, headlines[name]) for name in charts],
@@ -191,14 +199,28 @@ def _gallery(each: CaseChanges, images: Images) -> Part:
     return Part(template("changed_case"), values, case=each.case)
 
 
-def _difference_section(old: Sequence[Record], new: Sequence[Record]) -> Section:
+def _differing(old: Sequence[Record], new: Sequence[Record]) -> _Groups:
     """What differs in the settings and conditions of each case; cases with the same differences together."""
-    groups: dict[tuple[Difference, ...], list[str]] = {}
+    groups: _Groups = {}
     for case in dict.fromkeys(record.case for record in new):
         sides = [sorted((each for each in side if each.case == case), key=_finished) for side in (old, new)]
         if all(sides):
             found = differences(*(Run((side[-1],)) for side in sides))
             groups.setdefault(found, []).append(case)
+    return groups
+
+
+def _setting_lines(groups: _Groups) -> Iterator[str]:
+    """The settings that differ, in one line."""
+    settings = {tuple(each for each in causes if each.part == "setting") for causes in groups}
+    if len(settings) > 1:
+        yield "Settings: they differ by case; see What differs"
+    elif settings and (changed := next(iter(settings))):
+        texts = [f"{each.name} {each.before} → {each.after}" for each in changed]
+        yield f"Settings: {first_few(texts, _FEW)}"
+
+
+def _difference_section(groups: _Groups) -> Section:
     rows = [
         {"cases": names, "all": len(groups) == 1, "causes": [asdict(each) for each in causes]}
         for causes, names in groups.items()

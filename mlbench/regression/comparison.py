@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, median
 from typing import Any
 
-from mlbench.errors import hint
+from mlbench.errors import first_few, hint
 from mlbench.planning.selection import Lacking
 from mlbench.records.conditions import condition_changes
 from mlbench.records.record import Estimate, Record, Timing, default_tolerances
@@ -106,6 +106,7 @@ def compare(
         *_idle_tolerances(tolerances, changes, missing),
         *_condition_notes(*sides),
         *_machine_notes(before, after),
+        *_disturbance_notes(before, after),
     )
     return Comparison(tuple(changes), tuple(missing), notes)
 
@@ -267,3 +268,16 @@ def _machine_notes(before: Sequence[Record], after: Sequence[Record]) -> Iterato
         ratio = median(times[1]) / median(times[0])
         if not 1 / 1.05 < ratio < 1.05:
             yield f"the reference workload took {ratio:.2f} x the time; speeds are compared relative to it"
+
+
+def _disturbance_notes(before: Sequence[Record], after: Sequence[Record]) -> Iterator[str]:
+    """Notes on speeds that were measured on a disturbed machine."""
+    for side, records in (("before", before), ("after", after)):
+        names = dict.fromkeys(
+            f"{record.case} {name}"
+            for record in records
+            for name in record.speed
+            if record.is_disturbed(name)
+        )
+        if names:
+            yield f"{first_few(list(names), 3)}: other work slowed the machine {side}"

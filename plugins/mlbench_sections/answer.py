@@ -93,8 +93,23 @@ def _doubts(context: PageContext) -> Iterator[str]:
     row = next((each for each in context.rows if each.name == context.choice.case), None)
     if row is not None and any(each.disturbed for each in row.figures.values()):
         yield "Its speed was measured while other work slowed the machine (~)."
+    yield from _threshold_doubts(context)
     for verdict in ("refuted", "inconclusive", "not measurable here"):
         names = [str(each["id"]) for each in context.verdicts if each["verdict"] == verdict]
         if names:
             claims = f"the claim {names[0]} is" if len(names) == 1 else f"the claims {', '.join(names)} are"
             yield f"{claims[0].upper()}{claims[1:]} {verdict}."
+
+
+def _threshold_doubts(context: PageContext) -> Iterator[str]:
+    """Whether the threshold is worth more than accepting every pair."""
+    found = context.findings.get(context.choice.case)
+    if found is None:
+        return
+    sweep, f1 = found.details.sweep, found.record.metrics.get("f1")
+    everything = 2 * sweep.positives / max(1, 2 * sweep.positives + sweep.negatives)
+    if f1 is not None and f1.value is not None and f1.low is not None and f1.low <= everything:
+        yield (
+            f"Its threshold may be worth nothing: F1 is {f1.value:.3f} (seed {found.record.seed}), and "
+            f"{everything:.3f} where every pair counts as the same."
+        )

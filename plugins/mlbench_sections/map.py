@@ -120,6 +120,8 @@ def _chart(rows: list[dict[str, Any]], method: str) -> Chart:
             "shape": {"condition": {"test": "datum.wrong", "value": "cross"}, "value": "circle"},
             "size": {"condition": {"test": "datum.wrong", "value": 70}, "value": 30},
             "tooltip": [{"field": "image"}, {"field": "class"}, {"field": "name"}],
+            # What a screen reader says of a point: without this the tooltip, with the bytes of its image.
+            "description": {"field": "name"},
         },
     }
     what = "principal components" if method == "pca" else "UMAP"

@@ -66,6 +66,7 @@ def test_the_page_says_what_got_worse_and_which_queries(
     assert ("8", "0", "1", "1", compared) in rows
     assert ("4", "0", "0", "0", compared) in rows
     assert "setting recipe.lr</dt><dd>" in text
+    assert "Settings: they differ by case; see What differs" in text
     assert "data:image/webp" in text
     assert '<option value="8">8</option>' in text
     lost = next(

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from statistics import fmean
@@ -368,6 +369,21 @@ def test_leaks_that_the_data_check_found_are_said(made: Made, records: list[Reco
     done = made.invoke("report", made.suite.name, "--device", "cpu", "--results", tmp_path)
     assert (done.exit_code, done.stderr) == (0, "")
     assert "check.json: cannot be read" in (tmp_path / "toy/report.html").read_text()
+
+
+@pytest.mark.parametrize(("low", "said"), [(0.0, True), (1.0, False)])
+def test_a_threshold_that_is_worth_nothing_is_said(
+    made: Made, tmp_path: Path, low: float, said: bool
+) -> None:
+    shutil.copytree(made.page.parent, tmp_path / "toy")
+    store = Store(tmp_path, "toy")
+    for record in store.read()[0]:
+        f1 = replace(record.metrics["f1"], low=low)
+        store.put(replace(record, metrics={**record.metrics, "f1": f1}))
+    done = made.invoke("report", made.suite.name, "--device", "cpu", "--results", tmp_path)
+    assert (done.exit_code, done.stderr) == (0, "")
+    text = (tmp_path / "toy/report.html").read_text()
+    assert ("But: Its threshold may be worth nothing" in text) == said
 
 
 def test_no_number_of_the_page_is_infinite(made: Made) -> None:

@@ -196,6 +196,13 @@ def test_a_slow_machine_is_not_a_regression() -> None:
     assert "x the time" in found.notes[0]
 
 
+def test_speeds_of_a_disturbed_machine_are_noted() -> None:
+    before, after = (timed([100.0] * 4, [0.1] * 4) for _ in range(2))
+    after = [replace(each, measured={**each.measured, "reference_minimum": 0.05}) for each in after]
+    notes = compare(before, after, {}).notes
+    assert notes == ("gap images_per_second: other work slowed the machine after",)
+
+
 def test_compare_without_a_reference_uses_the_rounds_directly() -> None:
     before, after = ([rate + step for step in range(7)] for rate in (100, 70))
     assert the_change(timed(before), timed(after)).verdict == "worse"
