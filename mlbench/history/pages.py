@@ -150,14 +150,16 @@ def _suite_row(history: SuiteHistory, page: str) -> dict[str, Any]:
 
 
 def search_text(history: SuiteHistory) -> str:
-    """How much of a history was long enough for a search: "3 of 9 series; 6 too short (...)"."""
+    """How much of a history was long enough for a search: "3 of 9 series; 6 too short (...)". Sizes need no
+    search, as each of their changes is a step."""
     noisy = [each for each in history.series if each.group != "size"]
     short = [each for each in noisy if each.remark]
     if not noisy:
         return "no metrics and no speeds"
     if not short:
-        return f"all {len(noisy)} series"
-    some = "no series" if len(short) == len(noisy) else f"{len(noisy) - len(short)} of {len(noisy)} series"
+        return f"all {len(noisy)} series of metrics and speeds"
+    found = f"{len(noisy) - len(short)} of {len(noisy)} series of metrics and speeds"
+    some = "no series of metrics and speeds" if len(short) == len(noisy) else found
     return f"{some}; {len(short)} too short ({short[0].remark.removeprefix('too short: ')})"
 
 

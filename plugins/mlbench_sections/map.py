@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -78,7 +79,9 @@ def _first_wrong(chosen: list[int], index: np.ndarray, rank: dict[int, int]) -> 
 
 def _umap(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     try:
-        from umap import UMAP
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ImportWarning)  # of parts that need TensorFlow
+            from umap import UMAP
     except ImportError:
         raise MlbenchError("umap needs mlbench[umap]: pip install 'mlbench[umap]'") from None
     neighbours = max(2, min(15, len(vectors) - 1))

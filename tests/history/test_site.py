@@ -107,7 +107,7 @@ def test_the_front_page_answers_what_got_worse(site: Path, browser: Any) -> None
     assert "no memory" in page.locator("#worse .fault").inner_text()
     assert f"{commit(3)[:10]} Change 3 → {commit(4)[:10]} Change 4" in page.locator("#worse").inner_text()
     suites = page.locator("#suites").inner_text()
-    assert "no series; 1 too short (2 runs, of 6 that a step needs)" in suites
+    assert "no series of metrics and speeds; 1 too short (2 runs, of 6 that a step needs)" in suites
     assert "broken.json" in suites
     page.locator("#suites").get_by_role("link", name="s", exact=True).click()
     page.wait_for_url("**/s.html")
