@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -58,7 +59,7 @@ class Feed:
 
     def batches(
         self,
-        order: Sequence[Sequence[int]],
+        order: Iterable[Sequence[int]],
         labels: torch.Tensor,
         epoch: int,
         start: int = 0,
@@ -71,7 +72,7 @@ class Feed:
             each.batches(order, epoch, start) if each is not None else None
             for each in (self.inputs, self.clean, self.targets)
         ]
-        for indices in order[start:]:
+        for indices in itertools.islice(order, start, None):
             inputs, clean, targets = (None if part is None else next(part) for part in parts)
             assert inputs is not None
             here = labels.index_select(0, to_device(torch.as_tensor(indices), labels.device))
