@@ -130,7 +130,8 @@ def _read(
         notes += [*listed.notes, *embedded.notes()]
         gallery = Gallery.of(place, embedded)
     rows = [gallery.row(query) for query in queries]
-    if network is None and any(row is None for row in rows):
+    chosen = model is not None or case is not None
+    if network is None and (chosen or any(row is None for row in rows)):
         network = _chosen(model, case, gallery, place, notes, **options)
         check_model(gallery, network.card, any_model=any_model)
         if any_model and gallery.card is not None and gallery.card.similarity is not None:

@@ -83,9 +83,10 @@ def reproduction_section(exported: Exported) -> str:
     formats = "".join(f" --format {each.name}" for each in exported.files if each.name != "int8")
     int8 = " --int8" if exported.file("int8") else ""
     width = f" --width {exported.own.width}" if exported.stem.endswith(f"-w{exported.own.width}") else ""
-    case = f"{exported.suite_file} {record.case} --seed {record.seed}"
+    options = exported.options and f" {exported.options}"
+    case = f"{exported.suite_file} {record.case} --seed {record.seed}{options}"
     commands = [
-        f"$ mlbench run {exported.suite_file} --cases {record.case} --seeds {record.seed}",
+        f"$ mlbench run {exported.suite_file} --cases {record.case} --seeds {record.seed}{options}",
         f"$ mlbench export {case}{formats}{int8}{width}",
     ]
     conditions = record.conditions

@@ -111,7 +111,7 @@ def _exported(case: Case, choice: Choice, request: Request, registry: Registry, 
             folder.write(score, draft, trial.path(draft)) for score, draft in zip(scores, drafts, strict=True)
         ]
         scores = trial.timed(drafts, scores)
-    beside, notes = write_texts(folder, assembly, own, scores, request.suite, request.plan.size)
+    beside, notes = write_texts(folder, assembly, own, scores, request.suite, request.plan)
     return Export(own, scores, beside, notes)
 
 

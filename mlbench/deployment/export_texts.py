@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,19 +17,26 @@ from mlbench.deployment.trial import Score
 from mlbench.environment import data_root, environment, find_device
 from mlbench.errors import first_few
 from mlbench.planning.heading import read_heading
+from mlbench.planning.request import PlanRequest
 from mlbench.training.assembly import Assembly
 
 __all__ = ["write_texts"]
 
 
 def write_texts(
-    folder: ExportFolder, assembly: Assembly, own: Score, files: Sequence[Score], suite: str, size: str | None
+    folder: ExportFolder,
+    assembly: Assembly,
+    own: Score,
+    files: Sequence[Score],
+    suite: str,
+    plan: PlanRequest,
 ) -> tuple[list[Path], list[str]]:
     """Write the model card and, for an ONNX or .pt2 file, embed.py. Returns the files, and notes.
 
-    own, files: scores of the PyTorch model and of each model file. suite: its name or file; size: of it.
+    own, files: scores of the PyTorch model and of each model file. suite: its name or file; plan: the
+    choices from a file.
     """
-    heading = read_heading(suite, size)
+    heading = read_heading(suite, plan.size)
     dataset = assembly.case.spec.parts["dataset"].entry
     source = dataset.options_class.source(data_root(heading.path or Path()))
     exported = Exported(
@@ -36,6 +44,7 @@ def write_texts(
         stem=folder.stem,
         title=heading.title,
         suite_file=str(heading.path or f"{suite}.yaml"),
+        options=_options(plan),
         own=own,
         files=files,
         weights_licence=str(getattr(assembly.model.backbone, "weights_licence", "")),
@@ -56,3 +65,13 @@ def write_texts(
             "names a folder of its own"
         )
     return [file for file, _ in written], notes
+
+
+def _options(plan: PlanRequest) -> str:
+    """Options of the command line for the choices that change a case."""
+    words = ["--size", plan.size] if plan.size else []
+    for each in plan.overrides:
+        words += ["--set", each]
+    if plan.precision:
+        words += ["--precision", plan.precision]
+    return shlex.join(words)

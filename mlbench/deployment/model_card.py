@@ -23,16 +23,18 @@ __all__ = ["Exported", "front_matter", "shown_metrics"]
 class Exported:
     """What a model card is about.
 
-    record: at the exported width. stem: start of the names of the files. title: of the suite. suite_file: to
-    run the case again. files: score of each model file. own: of the PyTorch model. weights_licence: of the
-    initial weights, as the Hub writes it, "" where it is not known. data_home, data_licence: of a published
-    data set, else "". machine: on which the files were timed (see `mlbench.environment.environment`).
+    record: at the exported width. stem: start of the names of the files. title: of the suite. suite_file,
+    options: to run the case again. files: score of each model file. own: of the PyTorch model.
+    weights_licence: of the initial weights, as the Hub writes it, "" where it is not known. data_home,
+    data_licence: of a published data set, else "". machine: on which the files were timed
+    (see `mlbench.environment.environment`).
     """
 
     record: Record
     stem: str
     title: str
     suite_file: str
+    options: str
     own: Score
     files: Sequence[Score]
     weights_licence: str

@@ -199,7 +199,7 @@ class Stopwatch:
         count = case.recipe.batch_size
         # The largest number of different labels in a batch of this case, each equally often.
         labels = torch.arange(count, device=self._fabric.device) % case.forecast.batch_labels
-        order: Any = itertools.repeat(range(count))
+        order = itertools.repeat(range(count))
         stream = feed.batches(order, labels, 0)
         step = Step(case, objective, self._fabric, 1)
 

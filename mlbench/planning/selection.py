@@ -68,9 +68,10 @@ def suite_records(
         plan = request.plan(heading.path, registry())
         records, lacking, stored = select_records(plan, store)
         if not records:
-            if all(each.reason == _NO_RECORD for each in lacking):
+            outdated = next((each for each in lacking if each.reason != _NO_RECORD), None)
+            if outdated is None:
                 raise StoreError(f"no records of the suite {heading.name!r} in {results}; {_advice(heading)}")
-            raise StoreError(f"{lacking[0]}; {_advice(heading)}")
+            raise StoreError(f"{outdated}; {_advice(heading)}")
         return Selection(heading, records, lacking, stored=stored, plan=plan)
     if request != PlanRequest(size=request.size if heading.path else None):
         raise SuiteError(

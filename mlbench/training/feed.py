@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -59,7 +59,7 @@ class Feed:
 
     def batches(
         self,
-        order: Sequence[Sequence[int]],
+        order: Iterable[Sequence[int]],
         labels: torch.Tensor,
         epoch: int,
         start: int = 0,

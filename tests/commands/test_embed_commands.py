@@ -324,6 +324,9 @@ def test_search_refuses_another_model(call, folder: Path, exported: Path, tmp_pa
     assert "x.npz: was made by another model (case nested of toy, seed 3, " in result.stderr
     assert ") than case plain of toy, seed 3, " in result.stderr
     assert "--any-model" in result.stderr
+    # Also where the query is an image of the file, which needs no model.
+    inside = test / "class 0" / "0.png"
+    assert "another model" in call("search", inside, "--in", "x.npz", "--model", exported, code=1).stderr
     result = call("search", query, "--in", "x.npz", "--model", exported, "--any-model")
     assert "note: the threshold is that of the model that made x.npz" in result.stderr
     result = call("search", query, "--in", "x.npz", "--case", "toy", "other", "--any-model", code=1)

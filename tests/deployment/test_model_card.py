@@ -64,6 +64,7 @@ def exported(record: Record = RECORD, **changes: Any) -> Exported:
         stem="photos-gap-s2",
         title="",
         suite_file="photos.yaml",
+        options="--set recipe.epochs=2",
         own=own,
         files=[file],
         weights_licence="",
@@ -96,7 +97,7 @@ def test_card_has_metrics_intervals_and_facts_of_the_record() -> None:
         "| `images_per_second` in PyTorch, images/s | 1,234.6 |",
         "- seed 2 is exported",
         "- Components of other packages have licences of their own: mine.",
-        "$ mlbench run photos.yaml --cases gap --seeds 2",
+        "$ mlbench run photos.yaml --cases gap --seeds 2 --set recipe.epochs=2",
     ):
         assert line in text.splitlines()
     assert "most **0.2500** (90 % interval 0.2000 – 0.3000)" in text

@@ -87,6 +87,13 @@ def test_the_reason_names_what_differs_from_the_newest_record(keep, select, writ
     assert reason().endswith(" and 1 more")
 
 
+def test_without_a_usable_record_the_error_is_about_one_that_is_outdated(keep, select, write) -> None:
+    keep("cases: {one: {}, two: {neck.dim: 16}}\n", cases="two")
+    write("cases: {one: {}, two: {neck.dim: 32}}\n")
+    with pytest.raises(StoreError, match=r"^two seed 0: no record of the current suite; "):
+        select()
+
+
 @pytest.mark.parametrize(
     ("target", "value", "told"),
     [
