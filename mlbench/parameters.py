@@ -48,6 +48,10 @@ def _seeds(context: click.Context, parameter: click.Parameter, value: str | None
     return tuple(seeds)
 
 
+def _globs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> str:
+    return ",".join(values) or "*"
+
+
 def _keep_files(context: click.Context, parameter: click.Parameter, value: tuple[Path, ...]) -> None:
     context.meta.setdefault(PLUGIN_FILES, []).extend(value)
 
@@ -89,7 +93,13 @@ def case_options(function: F) -> F:
     """Options that select cases of a suite, and `plan_options`: fields of a `PlanRequest`."""
     return _all(
         plan_options(function),
-        click.option("--cases", default="*", metavar="GLOB", help="Only cases whose names match."),
+        click.option(
+            "--cases",
+            multiple=True,
+            callback=_globs,
+            metavar="GLOB,...",
+            help="Only cases whose names match.",
+        ),
         click.option(
             "--limit",
             type=click.IntRange(min=8),

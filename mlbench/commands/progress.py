@@ -130,7 +130,9 @@ class RunProgress:
         # A case of another process is told when it has ended.
         took = record.seconds.get("total", self._clock() - self._started)
         text = _metrics(record) if record.status == "done" else f"failed: {record.error}"
-        self._line(f"{self._labelled(text)}  ({took:.1f} s)")
+        steps = record.training.get("continued", ())
+        after = f", continued after step {', '.join(map(str, steps))}" if steps else ""
+        self._line(f"{self._labelled(text)}  ({took:.1f} s{after})")
         self._prefix = self._what = self._count = self._left = self._last_epoch = ""
         self._started = self._clock()
 

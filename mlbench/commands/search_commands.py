@@ -136,24 +136,30 @@ def _read(
         check_model(gallery, network.card, any_model=any_model)
         if any_model and gallery.card is not None and gallery.card.similarity is not None:
             notes.append(f"the threshold is that of the model that made {place}")
-    return gallery, list(_asked(queries, rows, gallery, network))
+    return gallery, list(_asked(queries, rows, gallery, network, again=any_model))
 
 
 def _asked(
-    queries: Sequence[str], rows: Sequence[int | None], gallery: Gallery, network: ImageModel | None
+    queries: Sequence[str],
+    rows: Sequence[int | None],
+    gallery: Gallery,
+    network: ImageModel | None,
+    *,
+    again: bool,
 ) -> Sequence[Query]:
-    """The queries, embedded where they are no rows of the gallery. Raises DataError for an image that cannot
-    be read."""
+    """The queries, embedded where they are no rows of the gallery, and where another model may have made it:
+    `again`. Raises DataError for an image that cannot be read."""
     from mlbench.deployment.match import load_image
     from mlbench.deployment.search import Query
 
     asked = []
     for query, row in zip(queries, rows, strict=True):
-        if row is not None:
+        if row is not None and (network is None or not again):
             asked.append(Query(query, gallery.vectors[row], row))
         else:
             assert network is not None
-            asked.append(Query(query, network.embed(load_image(Path(query), network.card)[None])[0]))
+            vector = network.embed(load_image(Path(query), network.card)[None])[0]
+            asked.append(Query(query, vector, -1 if row is None else row))
     return asked
 
 

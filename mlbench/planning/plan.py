@@ -140,17 +140,20 @@ def make_plan(
     limit: int | None = None,
     known: dict[str, tuple[Dataset, array[int]]] | None = None,
 ) -> Plan:
-    """Choose cases by glob and seeds, build their data sets and forecast their sizes. limit: see `limited`.
+    """Choose cases by globs, with commas between them, and seeds; build their data sets and forecast their
+    sizes. limit: see `limited`.
     known: data sets that earlier plans of the same suite file and limit have built; gets those of this plan.
 
     Seeds come innermost, so that the first complete comparison is there early. Raises SuiteError when
     nothing is chosen or a component refuses, DeviceError when the device lacks the precision; imports no
     torch.
     """
-    chosen = [spec for spec in suite.specs if fnmatchcase(spec.name, cases)]
-    if not chosen:
-        names = [spec.name for spec in suite.specs]
-        raise SuiteError(f"{suite.path}: no case matches {cases!r} ({hint(cases, names)})")
+    names = [spec.name for spec in suite.specs]
+    globs = cases.split(",")
+    for glob in globs:
+        if not any(fnmatchcase(name, glob) for name in names):
+            raise SuiteError(f"{suite.path}: no case matches {glob!r} ({hint(glob, names)})")
+    chosen = [spec for spec in suite.specs if any(fnmatchcase(spec.name, glob) for glob in globs)]
     for spec in chosen:
         if spec.precision == "fp16" and device.kind == "cpu":
             raise DeviceError(

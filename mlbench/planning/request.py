@@ -16,7 +16,7 @@ __all__ = ["PlanRequest"]
 @dataclass(frozen=True, kw_only=True)
 class PlanRequest:
     """size: None for the first of the suite. overrides: "key=value" texts that take precedence over the file.
-    cases: glob pattern of case names.
+    cases: glob patterns of case names, with commas between.
     seeds: () for the suite's seeds. limit: images of a split, None for all. device: see `find_device`.
     precision: None for the precision of each case. track: trackers besides the suite's."""
 

@@ -329,6 +329,18 @@ def test_search_refuses_another_model(call, folder: Path, exported: Path, tmp_pa
     assert "another model" in call("search", inside, "--in", "x.npz", "--model", exported, code=1).stderr
     result = call("search", query, "--in", "x.npz", "--model", exported, "--any-model")
     assert "note: the threshold is that of the model that made x.npz" in result.stderr
+    # A query of the file is embedded anew by the chosen model, as an image from elsewhere.
+    (tmp_path / "copy.png").write_bytes(inside.read_bytes())
+    tables = [
+        call("search", each, "--in", "x.npz", "--model", exported, "--any-model", "--top", top, "--json").stdout
+        for each, top in ((inside, 3), (tmp_path / "copy.png", 4))
+    ]
+    inner, outer = (
+        {row["image"]: row["distance"] for query in json.loads(table)["queries"] for row in query["found"]}
+        for table in tables
+    )
+    assert len(inner) == 3
+    assert inner.items() <= outer.items()
     result = call("search", query, "--in", "x.npz", "--case", "toy", "other", "--any-model", code=1)
     assert "x.npz: has embeddings of 8 numbers, and the model (case other of toy" in result.stderr
     # A file that says nothing of its model, and one that names no images.

@@ -439,3 +439,10 @@ def test_a_mistake_in_a_predict_is_one_line_with_the_plugin(
     suite = load_suite(write(), registry, overrides=(override, "sampler=null"))
     with pytest.raises(SuiteError, match=f"^--set {override}: {message}"):
         make_plan(suite, CPU)
+
+
+def test_cases_are_chosen_by_several_globs_each_of_which_must_match(planned) -> None:
+    more = "matrix: {neck.dim: [2, 4, 8]}\n"
+    assert [case.name for case in planned(more, cases="8,2*").cases] == ["2", "8"]
+    with pytest.raises(SuiteError, match="no case matches '3'"):
+        planned(more, cases="8,3")
