@@ -331,9 +331,9 @@ def test_search_refuses_another_model(call, folder: Path, exported: Path, tmp_pa
     assert "note: the threshold is that of the model that made x.npz" in result.stderr
     # A query of the file is embedded anew by the chosen model, as an image from elsewhere.
     (tmp_path / "copy.png").write_bytes(inside.read_bytes())
+    options = ("--in", "x.npz", "--model", exported, "--any-model", "--json", "--top")
     tables = [
-        call("search", each, "--in", "x.npz", "--model", exported, "--any-model", "--top", top, "--json").stdout
-        for each, top in ((inside, 3), (tmp_path / "copy.png", 4))
+        call("search", each, *options, top).stdout for each, top in ((inside, 3), (tmp_path / "copy.png", 4))
     ]
     inner, outer = (
         {row["image"]: row["distance"] for query in json.loads(table)["queries"] for row in query["found"]}
