@@ -746,6 +746,7 @@ def test_without_measuring_a_case_is_trained_and_the_next_run_measures_it(planne
     assert runner.run(planned(), store, idle, measuring=False) == [second]
 
 
+@pytest.mark.slow
 def test_kill_9_keeps_finished_cases_and_the_next_run_does_the_rest(write, tmp_path, installed_toys) -> None:
     flag = tmp_path / "died"
     more = f"""matrix:
