@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import normalize
 
-__all__ = ["CutModel", "Deployed"]
+from mlbench.errors import StoreError, first_line
+
+__all__ = ["CutModel", "Deployed", "embedded"]
 
 
 class CutModel(nn.Module):
@@ -32,3 +37,14 @@ class Deployed(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return normalize(self.model(images).float())
+
+
+def embedded(model: nn.Module, images: np.ndarray, file: Path) -> np.ndarray:
+    """Embeddings (N, D) of images (N, 3, S, S) uint8 by the model of a file. Raises StoreError."""
+    try:
+        with torch.inference_mode():
+            embeddings: np.ndarray = model(torch.from_numpy(images)).numpy()
+    # Programs and components raise errors of any type.
+    except Exception as error:
+        raise StoreError(f"{file}: cannot embed images {images.shape} ({first_line(error)})") from None
+    return embeddings

@@ -21,6 +21,7 @@ from mlbench.environment import find_device
 from mlbench.errors import ExportError
 from mlbench.planning.plan import Case, make_plan
 from mlbench.planning.plugin_code import named
+from mlbench.planning.recorded import check_version
 from mlbench.records.record import Record
 from mlbench.records.report import headline_metrics, metric_text, remarks_of
 from mlbench.registry import Registry
@@ -61,13 +62,14 @@ def export(request: Request, registry: Registry, progress: Progress) -> Export:
     """Export a case.
 
     Raises StoreError without a finished record, checkpoint or writable folder, ExportError for a model that
-    cannot be exported or does not compute the same, SuiteError for components that have changed.
+    cannot be exported or does not compute the same, SuiteError for components that have changed, DataError
+    for another data set.
     """
     check_formats(request.formats, int8=request.int8)
     check_writable(request.output)
     choice = choose(request, registry)
     case = make_plan(choice.suite, find_device("cpu")).cases[0]
-    _check_data(choice.record, case)
+    check_version(choice.record, case.dataset)
     with named(case.spec.every_part()):
         return _exported(case, choice, request, registry, progress)
 
@@ -125,15 +127,6 @@ def _drafts(
         if name == "onnx" and request.int8:
             drafts.append(quantised(drafts[-1]))
     return drafts
-
-
-def _check_data(record: Record, case: Case) -> None:
-    """Raise ExportError for a data set with another version than in the record."""
-    if record.data.get("version") != str(case.dataset.version):
-        raise ExportError(
-            f"the data set is not the one that case {case.name!r} was trained on (version "
-            f"{case.dataset.version}, then {record.data.get('version')}); run the case again"
-        )
 
 
 def _check_scores(own: Score, record: Record, case: Case) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from mlbench.deployment.card import Card
-from mlbench.deployment.deployed import Deployed
+from mlbench.deployment.deployed import Deployed, embedded
 from mlbench.deployment.model_file import Draft
 from mlbench.errors import ExportError, StoreError, first_line
 from mlbench.planning.plan import Case
@@ -76,15 +76,7 @@ class Pt2Session:
         return Card.read(metadata if isinstance(metadata, dict) else {}, str(self.file))
 
     def embed(self, images: np.ndarray) -> np.ndarray:
-        try:
-            with torch.inference_mode():
-                embeddings: np.ndarray = self._model(torch.from_numpy(images)).numpy()
-        # A program raises errors of many types.
-        except Exception as error:
-            raise StoreError(
-                f"{self.file}: cannot embed images {images.shape} ({first_line(error)})"
-            ) from None
-        return embeddings
+        return embedded(self._model, images, self.file)
 
 
 def to_pt2(model: nn.Module, image_size: int) -> torch.export.ExportedProgram:

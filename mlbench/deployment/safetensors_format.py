@@ -20,7 +20,7 @@ from safetensors.torch import save
 from torch import nn
 
 from mlbench.deployment.card import Card
-from mlbench.deployment.deployed import CutModel, Deployed
+from mlbench.deployment.deployed import CutModel, Deployed, embedded
 from mlbench.deployment.model_file import Draft
 from mlbench.errors import StoreError, first_line
 from mlbench.planning.network import NETWORK, network_spec
@@ -69,15 +69,7 @@ class WeightsSession:
         self._model = load_model(file, registry=registry)
 
     def embed(self, images: np.ndarray) -> np.ndarray:
-        try:
-            with torch.inference_mode():
-                embeddings: np.ndarray = self._model(torch.from_numpy(images)).numpy()
-        # A component raises errors of any type.
-        except Exception as error:
-            raise StoreError(
-                f"{self.file}: cannot embed images {images.shape} ({first_line(error)})"
-            ) from None
-        return embeddings
+        return embedded(self._model, images, self.file)
 
 
 def load_model(

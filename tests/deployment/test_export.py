@@ -36,7 +36,7 @@ from mlbench.deployment.onnx_model import to_onnx
 from mlbench.deployment.onnx_session import OnnxSession
 from mlbench.deployment.trial import Score
 from mlbench.environment import find_device
-from mlbench.errors import ExportError, MlbenchError, StoreError, SuiteError
+from mlbench.errors import DataError, ExportError, MlbenchError, StoreError, SuiteError
 from mlbench.measurement.result import Measurement
 from mlbench.planning.plan import Case, make_plan
 from mlbench.planning.suite import load_suite
@@ -384,7 +384,7 @@ def test_export_refuses_first_weights_and_models_that_are_other_ones_now(
 
 
 def test_export_refuses_other_data(write, changed) -> None:
-    with pytest.raises(ExportError, match=r"the data set is not the one .*toy-6-4--1, then older"):
+    with pytest.raises(DataError, match=r"the data set is not the one .*toy-6-4--1, then older"):
         write("plain", seed=3, results=changed(data={"version": "older"}))
 
 
